@@ -1,0 +1,42 @@
+# The front door. `make demo` and `make test` need a bare clone, Python 3.11 or newer, and nothing else.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+IGCL_JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+export MPLBACKEND := Agg
+
+.PHONY: help install demo test soak lint types bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
+
+install: $(STAMP) ## make .venv with everything the project needs, at the versions known to work
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --group dev --editable .
+	touch $(STAMP)
+
+demo: $(STAMP) ## pretrain, probe and compare on synthetic radiographs: results and plots in runs/demo
+	$(BIN)/igcl demo --out runs/demo
+
+test: $(STAMP) lint types ## lint, types, and every test but the long proofs
+	$(BIN)/python -m pytest -n $(IGCL_JOBS)
+
+soak: $(STAMP) ## the long proofs
+	$(BIN)/python -m pytest -m soak
+
+lint: $(STAMP) ## style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## mypy, strict on src
+	$(BIN)/mypy
+
+bench: $(STAMP) ## side-by-side measurements of speed and memory
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+clean: ## remove the environment, caches and runs
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache runs

@@ -1,0 +1,8 @@
+"""What watches training and leaves pictures in the run folder's `plots/`."""
+
+from igcl_lightning.callbacks.embedding_map import EmbeddingMap
+from igcl_lightning.callbacks.learning_curve import LearningCurve
+from igcl_lightning.callbacks.retrieval_sheet import RetrievalSheet
+from igcl_lightning.callbacks.write_predictions import WritePredictions
+
+__all__ = ["EmbeddingMap", "LearningCurve", "RetrievalSheet", "WritePredictions"]

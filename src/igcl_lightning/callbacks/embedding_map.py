@@ -1,0 +1,93 @@
+"""A map of the shared space: where images and graphs lie, and where a finding does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from numpy.typing import NDArray
+
+from igcl_lightning.callbacks.validation_pairs import ValidationPairs, ValidationPairsCallback
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MIN_TSNE_POINTS = 10
+
+LOOKS = (("present", 1.0, "#D55E00"), ("absent", 0.0, "#0072B2"), ("not known", np.nan, "0.6"))
+"""Name, value and colour of a label."""
+
+
+class EmbeddingMap(ValidationPairsCallback):
+    """Draws `plots/embedding_map.png`: validation images and graphs in one t-SNE map, coloured by a label.
+
+    Labels come from `trainer.datamodule.row_labels(row)`; without it all points have one colour.
+
+    Args:
+        label: which label colours the points; None takes the one that is nearest to half present.
+        max_pairs: how many pairs are drawn.
+        every_n_epochs: how often to draw during fit.
+    """
+
+    picture = "embedding_map"
+
+    def __init__(self, label: str | None = None, max_pairs: int = 300, every_n_epochs: int = 10) -> None:
+        super().__init__(max_pairs, num_images=0, every_n_epochs=every_n_epochs)
+        self.label = label
+
+    def draw(self, pairs: ValidationPairs, trainer: Trainer) -> Figure | None:
+        """Return the map, or None where embeddings are not finite or too few for one."""
+        from matplotlib.figure import Figure
+
+        embeddings = torch.cat([pairs.image, pairs.graph]).numpy()
+        if len(embeddings) < 4 or not np.isfinite(embeddings).all():
+            return None
+        label, values = self._colouring(pairs.row.tolist(), trainer)
+        figure = Figure(figsize=(6.2, 4.4), layout="constrained")
+        axes = figure.subplots()
+        for modality, marker, places in zip(("image", "graph"), "o^", np.split(plane(embeddings), 2), strict=True):
+            for state, value, colour in LOOKS:
+                chosen = np.isclose(values, value, equal_nan=True)
+                if chosen.any():
+                    name = f"{modality}, {state}" if label else modality
+                    x, y = places[chosen].T
+                    axes.scatter(x, y, s=16, c=colour, marker=marker, alpha=0.7, lw=0, label=name)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        method = "PCA" if len(embeddings) < MIN_TSNE_POINTS else "t-SNE"
+        axes.set_title(f"{len(pairs.row)} validation pairs, {method}", fontsize="medium")
+        figure.legend(loc="outside right upper", title=label, frameon=False)
+        return figure
+
+    def _colouring(self, rows: Sequence[int], trainer: Trainer) -> tuple[str | None, NDArray[np.float64]]:
+        """The label that colours the points and its values [N], all NaN where it is not to be had."""
+        row_labels = getattr(getattr(trainer, "datamodule", None), "row_labels", None)
+        labels = pd.DataFrame([row_labels(row) for row in rows] if row_labels else [], dtype=float)
+        known = labels.dropna(axis=1, how="all")
+        if self.label is not None and self.label not in known:
+            rank_zero_warn(f"EmbeddingMap.label: {self.label!r} is not known for any row, only {list(known)}")
+        elif not known.empty:
+            name = self.label or str((known.mean() - 0.5).abs().idxmin())
+            return name, known[name].to_numpy()
+        return None, np.full(len(rows), np.nan)
+
+
+def plane(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return places [N, 2] of embeddings [N, D]: t-SNE (van der Maaten and Hinton 2008), or PCA of a handful.
+
+    The same embeddings give the same places.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    if len(embeddings) < MIN_TSNE_POINTS:
+        places = PCA(2).fit_transform(embeddings)
+    else:
+        perplexity = min(30.0, (len(embeddings) - 1) / 3)
+        places = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(embeddings)
+    return np.asarray(places, dtype=np.float32)

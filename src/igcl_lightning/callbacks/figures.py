@@ -1,0 +1,36 @@
+"""Where the pictures of a run go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_warn
+
+from igcl_lightning.callbacks.run_folder import run_folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def plots_folder(trainer: Trainer) -> Path:
+    """Return `plots/` in the run folder; every process must call this."""
+    return run_folder(trainer) / "plots"
+
+
+def save_figure(figure: Figure, path: Path, trainer: Trainer) -> None:
+    """Write `figure` as PNG and show it in Weights & Biases where that logger is attached; for rank zero only.
+
+    A picture that cannot be written is a warning: it must not end days of training.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=110)
+    except OSError as error:
+        rank_zero_warn(f"{path}: picture not written: {error}")
+        return
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(key=f"plots/{path.stem}", images=[str(path)], step=trainer.global_step)

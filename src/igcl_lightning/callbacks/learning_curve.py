@@ -1,0 +1,78 @@
+"""The learning curve of a run, redrawn while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from igcl_lightning.callbacks.figures import plots_folder, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LOSSES: tuple[str, ...] = ("train/loss", "val/loss")
+
+
+class LearningCurve(Callback):
+    """Draws `plots/learning_curve.png` after each validation: losses, and the metrics of interest beside them.
+
+    What was collected goes into the checkpoint, so that a resumed run continues its curve.
+
+    Args:
+        metrics: names of logged validation metrics; one that the module does not log is left out.
+    """
+
+    def __init__(self, metrics: tuple[str, ...] = ("val/image_to_graph_recall@5",)) -> None:
+        self.metrics = tuple(metrics)
+        self.points: dict[str, list[tuple[int, float]]] = {}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the validation's values and draw."""
+        if not trainer.sanity_checking:
+            self._collect(trainer, ("val/loss", *self.metrics))
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the mean training loss."""
+        self._collect(trainer, ("train/loss",))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw once more: the training loss of the last epoch is known only after its validation."""
+        self._save(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the points, for the checkpoint."""
+        return {"points": self.points}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the curve of a checkpoint."""
+        self.points = state_dict["points"]
+
+    def _collect(self, trainer: Trainer, names: Iterable[str]) -> None:
+        for name in names:
+            value = trainer.callback_metrics.get(name)
+            if value is not None:
+                self.points.setdefault(name, []).append((trainer.global_step, float(value)))
+
+    def _save(self, trainer: Trainer) -> None:
+        folder = plots_folder(trainer)
+        if trainer.is_global_zero and self.points:
+            save_figure(self._figure(), folder / "learning_curve.png", trainer)
+
+    def _figure(self) -> Figure:
+        from matplotlib.figure import Figure
+
+        groups = [[name for name in names if name in self.points] for names in (LOSSES, self.metrics)]
+        groups = [names for names in groups if names]
+        figure = Figure(figsize=(4.6 * len(groups), 3.4), layout="constrained")
+        for axes, names in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups, strict=True):
+            for name in names:
+                steps, values = zip(*self.points[name], strict=True)
+                axes.plot(steps, values, marker="o", markersize=3, label=name)
+            axes.set_xlabel("optimizer step")
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.grid(color="0.9")
+            axes.legend(frameon=False)
+        return figure

@@ -1,0 +1,204 @@
+"""The command line: `igcl`, `lightning` and `python -m igcl_lightning` are this program.
+
+Light on purpose: Lightning takes ten seconds to import, and only the commands that train need it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from igcl_lightning import __version__
+from igcl_lightning._quiet import quieten
+from igcl_lightning._usage import OneLineParser, UsageError, one_line, report
+from igcl_lightning.errors import IgclError
+
+if TYPE_CHECKING:
+    from igcl_lightning.data.prepare import Item
+
+TRAINING_COMMANDS = {
+    "fit": "train a model: igcl fit --config pretrain/igcl.yaml",
+    "validate": "run the validation of a model",
+    "test": "run the test of a model",
+    "predict": "write the predictions of a model",
+}
+TABLE_COLUMNS = {
+    "report": "text of the report",
+    "patient": "the patient, so that none crosses splits",
+    "study": "the study, where it has several images",
+    "split": "train, valid or test; drawn by patient where there is none",
+    "view": "PA, AP or lateral",
+    "age": "age in years",
+    "sex": "F or M",
+}
+EPILOG = """\
+a config is looked for in the current folder first, then among the shipped ones; several --config merge left to right.
+igcl COMMAND --help lists the options of a command, igcl fit --model.help IGCL those of a model.
+fit, validate, test and predict also take:
+  --import MODULE   import your own Python module first, so that configs and checkpoints can name its classes
+every command also takes:
+  --debug           show the full traceback of an error (or set IGCL_DEBUG=1)
+"""
+
+
+def main(args: Sequence[str] | None = None) -> int | None:
+    """Run one command.
+
+    Args:
+        args: the words after the program's name; those of this process by default.
+
+    Returns:
+        The exit status: 2 for wrong usage, 1 when the work could not be done, 130 when interrupted, else 0 or None.
+        Errors that nobody foresaw are raised.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    quieten()
+    debug = "--debug" in words or os.environ.get("IGCL_DEBUG", "0") not in ("", "0")
+    try:
+        return _run([word for word in words if word != "--debug"])
+    except UsageError as error:
+        report("error", error.message)
+        return 2
+    except (IgclError, ValueError, FileNotFoundError) as error:
+        if debug:
+            raise
+        report("error", _in_one_line(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # how a trainer leaves after Ctrl-C
+            return 130
+        raise
+
+
+def _run(words: list[str]) -> int | None:
+    if words and words[0] in TRAINING_COMMANDS:
+        from igcl_lightning import _training
+
+        _training.run(words)
+        return 0
+    parser = build_parser()
+    if not words:
+        parser.print_help(sys.stderr)
+        return 2
+    options = parser.parse_args(words)
+    status: int | None = options.run(options)
+    return status
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return the message of an error; one that is not ours says how to learn where it comes from."""
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: no such file or folder"
+    message = one_line(error) or type(error).__name__
+    return f"{message} (--debug shows where)" if isinstance(error, ValueError) else message
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the light commands; it also lists the training commands for `--help`."""
+    parser = OneLineParser(
+        prog="igcl",
+        description="Learn chest X-ray representations by contrasting images with knowledge graphs of their reports.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"igcl-lightning {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    for name, text in TRAINING_COMMANDS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    _add_prepare(commands.add_parser("prepare", help="read a data set into a store that training reads fast"))
+    _add_graphs(commands.add_parser("graphs", help="parse reports into knowledge graphs"))
+    _add_demo(commands.add_parser("demo", help="see it all work on synthetic radiographs, in minutes"))
+    return parser
+
+
+def _add_prepare(parser: argparse.ArgumentParser) -> None:
+    sources = parser.add_subparsers(title="sources", metavar="SOURCE", dest="source", required=True)
+    phantom = sources.add_parser("phantom", help="synthetic radiographs with reports, graphs, labels and masks")
+    phantom.add_argument("--count", type=int, default=3000, metavar="N", help="number of studies (default 3000)")
+    table = sources.add_parser("table", help="a CSV file that names images, with reports, labels or both")
+    table.add_argument("--csv", type=Path, required=True, metavar="FILE", help="one row per image")
+    table.add_argument("--root", type=Path, metavar="DIR", help="folder of the images (default: the CSV file's)")
+    table.add_argument("--image-column", required=True, metavar="NAME", help="file name of the image")
+    for column, text in TABLE_COLUMNS.items():
+        table.add_argument(f"--{column}-column", metavar="NAME", help=text)
+    table.add_argument("--label-columns", type=_names, default=[], metavar="A,B", help="1, 0 or empty for not known")
+    table.add_argument("--extra-columns", type=_names, default=[], metavar="A,B", help="further columns to keep")
+    for source, size, run in ((phantom, 128, _prepare_phantom), (table, 256, _prepare_table)):
+        source.set_defaults(run=run)
+        source.add_argument("--size", type=int, default=size, metavar="N", help=f"side in pixels (default {size})")
+        source.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default 0)")
+        source.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder to write")
+        source.add_argument("--jobs", type=int, default=1, metavar="N", help="processes to use (default 1)")
+        source.add_argument("--overwrite", action="store_true", help="replace a store that exists")
+
+
+def _add_graphs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("reports", type=Path, metavar="REPORTS.jsonl", help='lines {"id": ..., "text": ...}')
+    parser.add_argument("--out", type=Path, required=True, metavar="GRAPHS.jsonl", help="the same lines with entities")
+    parser.set_defaults(run=_graphs)
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="default runs/demo")
+    parser.add_argument("--fast", action="store_true", help="smaller and quicker: shows the way, not the numbers")
+    parser.set_defaults(run=_demo)
+
+
+def _names(text: str) -> list[str]:
+    """Read a comma-separated list of column names."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _prepare_phantom(options: argparse.Namespace) -> None:
+    from igcl_lightning.data.phantom import FINDINGS, phantom_study
+
+    draw = partial(phantom_study, seed=options.seed, size=options.size)
+    studies = [partial(draw, index) for index in range(options.count)]
+    source = {"name": "phantom", "count": options.count, "seed": options.seed}
+    _write_store(options, studies, source, labels=FINDINGS, total=options.count)
+
+
+def _prepare_table(options: argparse.Namespace) -> None:
+    from igcl_lightning.data.prepare import file_hash
+    from igcl_lightning.data.sources.table import TableColumns, read_table
+
+    named = {name: getattr(options, f"{name}_column") for name in ("image", *TABLE_COLUMNS)}
+    columns = TableColumns(**named, labels=options.label_columns, extra=options.extra_columns)
+    studies = read_table(options.csv, columns, root=options.root, seed=options.seed)
+    source = {"name": "table", "csv": options.csv.name, "sha256": file_hash(options.csv)}
+    _write_store(options, studies, source, labels=options.label_columns, extra=options.extra_columns)
+
+
+def _write_store(
+    options: argparse.Namespace, studies: Iterable[Item], source: Mapping[str, object], **contents: Any
+) -> None:
+    """Prepare a store with the options every source has, and say what went into it."""
+    from igcl_lightning.data.prepare import Options, prepare
+
+    how = Options(size=options.size, seed=options.seed)
+    manifest = prepare(
+        studies, options.out, options=how, source=source, jobs=options.jobs, overwrite=options.overwrite, **contents
+    )
+    rows = ", ".join(f"{count} {split}" for split, count in manifest["rows"].items())
+    dropped = "".join(f"; {count} dropped: {why}, see manifest.json" for why, count in manifest["dropped"].items())
+    sys.stdout.write(f"{options.out}: rows {rows}{dropped}\n")
+
+
+def _graphs(options: argparse.Namespace) -> None:
+    from igcl_lightning.graphs.reports import parse_reports
+
+    count = parse_reports(options.reports, options.out)
+    sys.stdout.write(f"{count} reports -> {options.out}\n")
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from igcl_lightning.demo import run_demo
+
+    run_demo(options.out, fast=options.fast)

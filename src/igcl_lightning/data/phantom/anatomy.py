@@ -1,0 +1,119 @@
+"""The geometry of a phantom's chest: where lungs, heart, mediastinum and diaphragm lie on the pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from igcl_lightning.data.phantom.grid import HEIGHTS, Array, Frame, Mask, chord, curve, soft
+from igcl_lightning.data.phantom.scene import Scene
+
+ANGLE_DEPTH = 0.17
+"""How far the costophrenic angle lies below the top of the dome."""
+
+HILUM_X = 0.13
+"""Distance of the hila from the midline."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chest:
+    """The geometry of one scene; arrays are float32 [size, size], regions run from 0 outside to 1 inside.
+
+    Attributes:
+        frame: the pixels.
+        scene: what is drawn.
+        aside: distance from the midline.
+        lateral: distance of the lateral lung border from the midline.
+        lateral_profile: the same over `HEIGHTS`.
+        depth: 0 at the apex of the lung, 1 at the costophrenic angle.
+        dome: height y of the diaphragm.
+        lung: both lungs, also where the heart hides them.
+        silhouette: heart and mediastinum, highest in their middle.
+        heart: the heart alone.
+        hilum_y: height of the hila.
+        from_hilum: distance from the hilum of the same side.
+    """
+
+    frame: Frame
+    scene: Scene
+    aside: Array
+    lateral: Array
+    lateral_profile: Array
+    depth: Array
+    dome: Array
+    lung: Array
+    silhouette: Array
+    heart: Array
+    hilum_y: float
+    from_hilum: Array
+
+    def on_side(self, sign: int) -> Mask:
+        """Return the pixels of one side of the patient: -1 right, 1 left."""
+        return self.frame.x * sign > 0
+
+
+def build_chest(scene: Scene, frame: Frame) -> Chest:
+    """Place the organs of `scene` on the pixels of `frame`."""
+    patient = scene.patient
+    depth_span = max(scene.domes) + ANGLE_DEPTH - patient.apex
+    depth_profile = (HEIGHTS - patient.apex) / depth_span
+    opening = np.clip(depth_profile / 0.7, 0, 1)
+    lateral_profile = patient.width * np.sqrt(1 - (1 - opening) ** 2.4) + 0.001
+    medial_profile = 0.07 + 0.3 * np.exp(-np.maximum(depth_profile, -0.1) / 0.08)
+    aside, lateral = np.abs(frame.x), frame.at_height(lateral_profile)
+    dome = _diaphragm(scene, frame, aside)
+    lung = soft(lateral - aside) * soft(aside - frame.at_height(medial_profile)) * soft(dome - frame.y)
+    silhouette, heart = _heart(scene, frame)
+    hilum_y = patient.apex + 0.43 * (sum(scene.domes) / 2 - patient.apex)
+    return Chest(
+        frame=frame,
+        scene=scene,
+        aside=aside,
+        lateral=lateral,
+        lateral_profile=lateral_profile,
+        depth=(frame.y - patient.apex) / depth_span,
+        dome=dome,
+        lung=lung,
+        silhouette=silhouette,
+        heart=heart,
+        hilum_y=hilum_y,
+        from_hilum=np.sqrt((aside - HILUM_X) ** 2 + (frame.y - hilum_y) ** 2),
+    )
+
+
+def _diaphragm(scene: Scene, frame: Frame, aside: Array) -> Array:
+    """Return the height of the domes, which fall to the angles at the wall and a little towards the heart."""
+    right, left = scene.domes
+    outward = aside / (0.48 * scene.patient.width) - 0.52 / 0.48
+    dome = right + (left - right) * soft(frame.x, 0.3)
+    dome += outward * outward * (0.08 + (ANGLE_DEPTH - 0.08) * (outward > 0))
+    return dome
+
+
+def _heart(scene: Scene, frame: Frame) -> tuple[Array, Array]:
+    """Return the silhouette of heart and mediastinum, and the heart alone."""
+    patient = scene.patient
+    width = 2 * patient.width * scene.heart_ratio
+    left, right = width * patient.heart_tilt, width * (1 - patient.heart_tilt)
+    borders = (  # from the apex of the lung (0) to the diaphragm (1): left and right border
+        (-0.60, 0.12, 0.12),
+        (0.00, 0.10, 0.10),
+        (0.15, 0.11, 0.11),
+        (0.31, 0.12 + patient.knob, 0.12),  # aortic knob
+        (0.42, 0.12, 0.11),  # aortopulmonary window
+        (0.50, 0.16, 0.12),
+        (0.60, 0.54 * left, 0.74 * right),  # left atrial appendage
+        (0.72, 0.82 * left, 0.93 * right),
+        (0.85, left, right),  # left ventricle, right atrium
+        (0.97, 0.96 * left, 0.96 * right),
+        (1.10, 0.75 * left, 0.80 * right),
+        (1.40, 0.20, 0.15),
+        (2.50, 0.20, 0.15),
+    )
+    fraction = (HEIGHTS - patient.apex) / (sum(scene.domes) / 2 + 0.07 - patient.apex)
+    left_border, right_border = curve(borders, fraction)
+    middle = scene.mediastinal_shift + (left_border - right_border) / 2
+    across = (frame.x - frame.at_height(middle)) / frame.at_height((left_border + right_border) / 2)
+    is_heart = ((fraction > 0.47) & (fraction < 1.1)).astype(np.float32)
+    return np.minimum(1.5 * chord(across), 1), soft(1 - np.abs(across), 0.05) * frame.at_height(is_heart)

@@ -1,0 +1,76 @@
+"""The named types a sample passes through on its way to a loss. Shapes are given for one batch of B rows.
+
+PyTorch Geometric's loader collates a list of named tuples into the same named tuple, graphs into a `Batch`, and
+Lightning moves it to the device. A sample has the same fields without the leading B.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+from torch_geometric.data import Data
+
+
+class PairBatch(NamedTuple):
+    """Images, each with the graph of its report.
+
+    Attributes:
+        image: grey values 0-255, [B, 1, H, W]; uint8 from the loader, float32 after augmentation.
+        graph: `torch_geometric.data.Batch` of B graphs (see `GraphFeaturizer`), empty ones included.
+        row: hash of the row's id, int64 [B].
+        study: hash of the study's id, int64 [B].
+        patient: hash of the patient's id, int64 [B].
+        graph_key: `ReportGraph.key()`, int64 [B]; -1 for an empty graph, which equals no other.
+        graph_facts: hashed facts of the graph, uint8 [B, F]; the overlap of two graphs is one inner product.
+    """
+
+    image: Tensor
+    graph: Data
+    row: Tensor
+    study: Tensor
+    patient: Tensor
+    graph_key: Tensor
+    graph_facts: Tensor
+
+
+class LabeledBatch(NamedTuple):
+    """Images with labels.
+
+    Attributes:
+        image: grey values 0-255, [B, 1, H, W].
+        target: float32 [B, L]; 1 present, 0 absent, nan unknown.
+        row: hash of the row's id, int64 [B].
+    """
+
+    image: Tensor
+    target: Tensor
+    row: Tensor
+
+
+class FeatureBatch(NamedTuple):
+    """Frozen features with labels.
+
+    Attributes:
+        feature: float32 [B, D].
+        target: float32 [B, L]; 1 present, 0 absent, nan unknown.
+        row: hash of the row's id, int64 [B].
+    """
+
+    feature: Tensor
+    target: Tensor
+    row: Tensor
+
+
+class ProbeDraw(NamedTuple):
+    """One draw of labelled training rows, whole, with the validation rows a probe chooses its penalty on.
+
+    Attributes:
+        train: the drawn rows.
+        valid: every validation row.
+        seed: the seed of the draw.
+    """
+
+    train: FeatureBatch
+    valid: FeatureBatch
+    seed: int

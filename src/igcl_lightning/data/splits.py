@@ -1,0 +1,85 @@
+"""Splits by patient, and draws of labelled training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from igcl_lightning.data.study import SPLITS
+from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.schema import stable_hash
+
+DEFAULT_FRACTIONS: Mapping[str, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
+
+_SPLIT_NAMES = {"train": "train", "validate": "valid", "validation": "valid", "valid": "valid", "val": "valid", "dev": "valid", "test": "test"}
+
+
+def split_name(value: str) -> str:
+    """Return the split that a source's word for it means.
+
+    Raises:
+        IgclError: the word names no split.
+    """
+    try:
+        return _SPLIT_NAMES[value.strip().lower()]
+    except KeyError:
+        raise IgclError(f"split {value!r} is not one of {', '.join(SPLITS)}; rename it with --split-values") from None
+
+
+def split_of_patient(patient: str, fractions: Mapping[str, float] = DEFAULT_FRACTIONS, seed: int = 0) -> str:
+    """Draw the split of a patient: the same on every machine, whatever the other patients are."""
+    position = stable_hash(f"split/{seed}/{patient}") / 2**63 * sum(fractions.values())
+    for name, fraction in fractions.items():
+        position -= fraction
+        if position < 0:
+            return name
+    return name
+
+
+def draw_fraction(target: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Draw a share of the training rows with at least one positive and one negative row of each label that has them.
+
+    Rows that secure a class are drawn first, the rest uniformly; the share is exceeded only when the secured rows
+    alone do.
+
+    Args:
+        target: [N, L]; 1, 0 or nan.
+        fraction: in (0, 1].
+        seed: of the draw.
+
+    Returns:
+        Sorted row indices.
+    """
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(target))
+    secured: list[int] = []
+    for label in range(target.shape[1]):
+        for value in (1, 0):
+            if not (target[secured, label] == value).any():
+                secured.extend(order[target[order, label] == value][:1].tolist())
+    wanted = max(round(fraction * len(target)), len(secured))
+    rest = order[~np.isin(order, secured)]
+    return np.sort(np.concatenate([np.array(secured, dtype=np.int64), rest[: wanted - len(secured)]]))
+
+
+def draw_shots(target: np.ndarray, shots: int, seed: int) -> np.ndarray:
+    """Draw `shots` positive rows per label without reusing a row (IGCL's few-shot protocol); negatives come with them.
+
+    A label with fewer positives gives all it has. An uncertain label does not count as positive.
+
+    Args:
+        target: [N, L]; 1, 0 or nan.
+        shots: positives per label.
+        seed: of the draw.
+
+    Returns:
+        Sorted row indices, at most shots * L.
+    """
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(target))
+    drawn: list[int] = []
+    for label in range(target.shape[1]):
+        positive = order[(target[order, label] == 1) & ~np.isin(order, drawn)]
+        drawn.extend(positive[:shots].tolist())
+    return np.sort(np.array(drawn, dtype=np.int64))

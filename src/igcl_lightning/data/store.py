@@ -1,0 +1,197 @@
+"""The prepared store: one Arrow table per split, memory-mapped by `datasets`, and a manifest that says how it was made.
+
+    STORE/manifest.json
+    STORE/{train,valid,test}/     `datasets.load_from_disk` opens each
+
+One row is one image with its study's report and graph. An opened store gives `datasets.Dataset` objects, so that
+filtering, concatenating and pushing are theirs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS
+from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.schema import LABEL_ID, RELATION_ID, ReportGraph, stable_hash
+
+MANIFEST = "manifest.json"
+FORMAT_VERSION = 1
+
+GRAPH_FEATURES = {
+    "text": datasets.Value("string"),
+    "tokens": datasets.List(datasets.Value("string")),
+    "label": datasets.List(datasets.Value("uint8")),
+    "start": datasets.List(datasets.Value("int32")),
+    "end": datasets.List(datasets.Value("int32")),
+    "head": datasets.List(datasets.Value("int32")),
+    "tail": datasets.List(datasets.Value("int32")),
+    "type": datasets.List(datasets.Value("uint8")),
+    "key": datasets.Value("int64"),
+    "facts": datasets.List(datasets.Value("int64")),
+}
+"""A graph as flat lists, so that tensors are made from it without Python per node or edge.
+
+`label` and `type` are numbered as in `graphs.schema`; `key` is -1 for an empty graph; `facts` are stable hashes.
+"""
+
+FIXED_COLUMNS = ("row", "study", "patient", "view", "age", "sex", "image", "report", "graph", "labels")
+
+
+def store_features(labels: Sequence[str], extra: Sequence[str]) -> datasets.Features:
+    """Return the columns of a store row."""
+    return datasets.Features(
+        {
+            "row": datasets.Value("string"),
+            "study": datasets.Value("string"),
+            "patient": datasets.Value("string"),
+            "view": datasets.Value("string"),
+            "age": datasets.Value("float32"),
+            "sex": datasets.Value("string"),
+            "image": datasets.Image(),
+            "report": {section: datasets.Value("string") for section in REPORT_SECTIONS},
+            "graph": GRAPH_FEATURES,
+            # Arrow cannot store a struct without fields.
+            **({"labels": {label: datasets.Value("float32") for label in labels}} if labels else {}),
+            **{column: datasets.Value("string") for column in extra},
+        }
+    )
+
+
+def graph_columns(graph: ReportGraph) -> dict[str, Any]:
+    """Return the store's form of a graph."""
+    key = graph.key()
+    return {
+        "text": graph.text,
+        "tokens": [entity.tokens for entity in graph.entities],
+        "label": [LABEL_ID[entity.label] for entity in graph.entities],
+        "start": [entity.start for entity in graph.entities],
+        "end": [entity.end for entity in graph.entities],
+        "head": [relation.head for relation in graph.relations],
+        "tail": [relation.tail for relation in graph.relations],
+        "type": [RELATION_ID[relation.type] for relation in graph.relations],
+        "key": -1 if key is None else key,
+        "facts": sorted({stable_hash(fact) for fact in graph.facts()}),
+    }
+
+
+class Store:
+    """An opened store.
+
+    Args:
+        path: the folder that `igcl prepare` wrote.
+
+    Raises:
+        IgclError: there is no readable store, it was written by a newer version, or a patient stands in two splits.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.manifest = _read_manifest(self.path)
+        self.splits = tuple(split for split in SPLITS if (self.path / split).is_dir())
+        self._tables: dict[str, datasets.Dataset] = {}
+        self._assert_patients_apart()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the labels, in the order of `targets`."""
+        return tuple(self.manifest["labels"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the rows' content."""
+        return str(self.manifest["fingerprint"])
+
+    def table(self, split: str) -> datasets.Dataset:
+        """Return the rows of a split.
+
+        Raises:
+            IgclError: the store has no such split.
+        """
+        if split not in self.splits:
+            raise IgclError(f"{self.path}: no split {split!r}, only {', '.join(self.splits)}")
+        if split not in self._tables:
+            self._tables[split] = datasets.load_from_disk(str(self.path / split))
+        return self._tables[split]
+
+    def column(self, split: str, name: str) -> list[Any]:
+        """Return one column of a split."""
+        values: list[Any] = self.table(split).data.column(name).to_pylist()
+        return values
+
+    def targets(self, split: str, labels: Sequence[str] | None = None) -> np.ndarray:
+        """Return the labels of a split, float32 [N, L]; nan where unknown.
+
+        Raises:
+            IgclError: the store has no such label.
+        """
+        names = self.labels if labels is None else labels
+        unknown = [name for name in names if name not in self.labels]
+        if unknown:
+            raise IgclError(f"{self.path}: no label {unknown[0]!r}; it has {', '.join(self.labels) or 'none'}")
+        table = self.table(split)
+        if not names:
+            return np.zeros((len(table), 0), np.float32)
+        struct = table.data.column("labels").combine_chunks()
+        columns = [pa.compute.struct_field(struct, name).to_numpy(zero_copy_only=False) for name in names]
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    @cached_property
+    def rows(self) -> dict[int, tuple[str, int]]:
+        """Split and index of each row by the hash of its id."""
+        return {
+            stable_hash(row): (split, index)
+            for split in self.splits
+            for index, row in enumerate(self.column(split, "row"))
+        }
+
+    def ids(self, row: int) -> tuple[str, str, str]:
+        """Return row, study and patient id of a hashed row id."""
+        record = self._record(row, ("row", "study", "patient"))
+        return record["row"], record["study"], record["patient"]
+
+    def report_text(self, row: int) -> str:
+        """Return the report of a hashed row id, its sections joined by line breaks."""
+        report = self._record(row, ("report",))["report"]
+        return "\n".join(text for text in report.values() if text)
+
+    def row_labels(self, row: int) -> dict[str, float | None]:
+        """Return the labels of a hashed row id."""
+        labels: dict[str, float | None] = self._record(row, ("labels",))["labels"] if self.labels else {}
+        return labels
+
+    def _record(self, row: int, columns: tuple[str, ...]) -> dict[str, Any]:
+        split, index = self.rows[row]
+        record: dict[str, Any] = self.table(split).select_columns(list(columns))[index]
+        return record
+
+    def _assert_patients_apart(self) -> None:
+        patients = {split: set(self.table(split).unique("patient")) for split in self.splits}
+        for first, second in combinations(self.splits, 2):
+            shared = patients[first] & patients[second]
+            if shared:
+                raise IgclError(f"{self.path}: patient {min(shared)!r} stands in {first} and in {second}")
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
+    except FileNotFoundError:
+        raise IgclError(f"{path}: not a store (no {MANIFEST}); make one with `igcl prepare`") from None
+    except json.JSONDecodeError as error:
+        raise IgclError(f"{path / MANIFEST}: not valid JSON ({error})") from None
+    if manifest.get("format_version") != FORMAT_VERSION:
+        raise IgclError(
+            f"{path}: store format {manifest.get('format_version')}, this version reads {FORMAT_VERSION}; prepare it again"
+        )
+    return manifest

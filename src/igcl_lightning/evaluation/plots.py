@@ -1,0 +1,106 @@
+"""Pictures of `results.json`: how performance grows with labels, and how it differs between labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import NullLocator
+
+from igcl_lightning.evaluation.predictions import replacing
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record, setting_name
+
+PALETTE: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's colours, told apart with any colour vision."""
+
+MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P", "X")
+
+AXIS_TITLE = {"fraction": "labelled share of the training data", "shots": "labelled positives per finding"}
+
+
+def plot_label_efficiency(records: Sequence[Record], path: Path) -> None:
+    """Draw the mean AUROC against the labelled fraction and against the shots, with 95 % intervals, as PNG.
+
+    Args:
+        records: of `summarise`; the macro means over seeds are drawn. Needs at least one with a fraction or shots.
+        path: of the picture.
+    """
+    frame = _averaged(records)
+    frame = frame[frame["label"] == MEAN_LABEL]
+    kinds = [kind for kind in AXIS_TITLE if frame[kind].notna().any()]
+    figure = Figure(figsize=(1.2 + 3.8 * len(kinds), 3.6), layout=ConstrainedLayoutEngine(wspace=0.06))
+    panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    for axes, kind in zip(panels, kinds, strict=True):
+        shown = frame.dropna(subset=[kind]).sort_values(kind)
+        for method, style in _styles(frame).items():
+            points = shown[shown["method"] == method]
+            axes.fill_between(points[kind], points["ci_low"], points["ci_high"], color=style["color"], alpha=0.15, lw=0)
+            axes.plot(points[kind], points["value"], label=method, **style)
+        ticks = shown.drop_duplicates(kind)
+        axes.set_xscale("log")
+        axes.set_xticks(ticks[kind], ticks["setting"])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel(AXIS_TITLE[kind])
+    panels[0].set_ylabel("mean AUROC")
+    _finish(figure, path)
+
+
+def plot_per_label(records: Sequence[Record], path: Path) -> None:
+    """Draw the AUROC of each label by method with 95 % intervals, one panel per setting, as PNG.
+
+    Args:
+        records: of `summarise`; the means over seeds are drawn. Fractions are shown, or shots where there are none.
+        path: of the picture.
+    """
+    frame = _averaged(records)
+    styles = _styles(frame)
+    frame = frame[frame["fraction"].notna()] if frame["fraction"].notna().any() else frame
+    labels = list(frame["label"].unique())
+    settings = frame.sort_values(["fraction", "shots"])["setting"].unique()
+    figure = Figure(figsize=(2.0 + 2.4 * len(settings), 1.4 + 0.45 * len(labels)), layout="constrained")
+    panels = figure.subplots(1, len(settings), sharex=True, sharey=True, squeeze=False)[0]
+    offsets = (np.arange(len(styles)) - (len(styles) - 1) / 2) * 0.6 / len(styles)
+    for axes, setting in zip(panels, settings, strict=True):
+        for (method, style), offset in zip(styles.items(), offsets, strict=True):
+            points = frame[(frame["setting"] == setting) & (frame["method"] == method)]
+            y = [labels.index(label) + offset for label in points["label"]]
+            axes.hlines(y, points["ci_low"], points["ci_high"], color=style["color"])
+            axes.plot(points["value"], y, label=method, linestyle="none", **style)
+        axes.set_title(setting, fontsize="medium")
+        axes.axvline(0.5, color="grey", linewidth=0.8, linestyle=":")
+    defined = set(frame.loc[frame["value"].notna(), "label"])
+    names = [label if label in defined else f"{label}\n(one class only)" for label in labels]
+    panels[0].set_yticks(range(len(labels)), names)
+    panels[0].invert_yaxis()
+    figure.supxlabel("AUROC", fontsize="medium")
+    _finish(figure, path)
+
+
+def _averaged(records: Sequence[Record]) -> pd.DataFrame:
+    """The means over seeds, NaN where a record has None, with the column `setting`."""
+    averaged = [record for record in records if record["seed"] is None and record["versus"] is None]
+    frame = pd.DataFrame(averaged).assign(setting=[setting_name(record) for record in averaged])
+    numbers = ["fraction", "shots", "value", "ci_low", "ci_high"]
+    return frame.astype(dict.fromkeys(numbers, float))
+
+
+def _styles(frame: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Colour and marker by method, the same in every panel and picture of these records."""
+    looks = zip(frame["method"].unique(), cycle(PALETTE), cycle(MARKERS), strict=False)
+    return {method: {"color": colour, "marker": marker} for method, colour, marker in looks}
+
+
+def _finish(figure: Figure, path: Path) -> None:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color="0.9", linewidth=0.8)
+        axes.set_axisbelow(True)
+    handles, methods = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, methods, loc="outside upper center", ncols=len(methods), frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)

@@ -1,0 +1,1 @@
+"""Report text -> knowledge graph: schema, parser, RadGraph files, features."""

@@ -1,0 +1,112 @@
+"""`ReportGraph` -> `torch_geometric.data.Data`, and the hashed facts of a graph.
+
+The text of an entity becomes hashed subwords (Bojanowski et al., TACL 2017, section 3.2): its words and their character
+3- to 5-grams, each hashed to one of `NUM_BUCKETS` embedding rows. Nothing is downloaded, no word is out of vocabulary.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igcl_lightning.graphs.schema import LABEL_ID, RELATION_ID, ReportGraph, stable_hash
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+NUM_BUCKETS = 8192
+"""Rows of the subword embedding; row 0 is padding."""
+
+MAX_SUBWORDS = 32
+"""Subwords kept of one entity: all of a word of twelve letters."""
+
+NUM_FACTS = 1024
+"""Length of the hashed facts of a graph."""
+
+GRAM_LENGTHS = (3, 4, 5)
+
+Ids = NDArray[np.int64]
+
+
+class GraphFeaturizer:
+    """Turn report graphs into PyG graphs.
+
+    Args:
+        max_subwords: S, the width of a node's row; of an entity with more subwords the whole words come first.
+    """
+
+    def __init__(self, max_subwords: int = MAX_SUBWORDS) -> None:
+        if max_subwords < 1:
+            raise ValueError(f"max_subwords must be at least 1, got {max_subwords}")
+        self.max_subwords = max_subwords
+
+    def __call__(self, graph: ReportGraph) -> Data:
+        """Return the PyG graph of a report graph of N entities and E relations.
+
+        Returns:
+            `Data` with `x` int64 [N, S] (subword buckets, 0 = padding), `node_type` int64 [N] (index in
+            `ENTITY_LABELS`), `edge_index` int64 [2, E] (head -> tail), `edge_type` int64 [E] (index in
+            `RELATION_TYPES`) and `num_nodes` = N, which may be 0.
+        """
+        return self.featurize_arrays(
+            [entity.tokens for entity in graph.entities],
+            np.array([LABEL_ID[entity.label] for entity in graph.entities], dtype=np.int64),
+            np.array([(relation.head, relation.tail) for relation in graph.relations], dtype=np.int64).reshape(-1, 2).T,
+            np.array([RELATION_ID[relation.type] for relation in graph.relations], dtype=np.int64),
+        )
+
+    def featurize_arrays(self, tokens: Sequence[str], node_type: Ids, edge_index: Ids, edge_type: Ids) -> Data:
+        """Return the PyG graph of columns as a store keeps them, without Python work per relation.
+
+        Args:
+            tokens: the text of each of the N entities.
+            node_type: [N] index in `ENTITY_LABELS`.
+            edge_index: [2, E] head and tail.
+            edge_type: [E] index in `RELATION_TYPES`.
+        """
+        import torch
+        from torch_geometric.data import Data
+
+        x = np.zeros((len(tokens), self.max_subwords), dtype=np.int64)
+        for row, text in enumerate(tokens):
+            x[row] = subword_ids(text.lower(), self.max_subwords)
+        return Data(
+            x=torch.from_numpy(x),
+            node_type=torch.tensor(node_type, dtype=torch.int64),
+            edge_index=torch.tensor(edge_index, dtype=torch.int64),
+            edge_type=torch.tensor(edge_type, dtype=torch.int64),
+            num_nodes=len(tokens),
+        )
+
+
+@lru_cache(maxsize=65_536)
+def subword_ids(text: str, max_subwords: int) -> Ids:
+    """Return the subword buckets of an entity text, int64 [max_subwords], read-only: 1..NUM_BUCKETS-1, then zeros."""
+    words = [f"<{word}>" for word in text.split()]
+    grams = [
+        word[start : start + length]
+        for word in words
+        for length in GRAM_LENGTHS
+        for start in range(len(word) - length + 1)
+        if length < len(word)
+    ]
+    buckets = [1 + zlib.crc32(subword.encode()) % (NUM_BUCKETS - 1) for subword in [*words, *grams][:max_subwords]]
+    ids = np.zeros(max_subwords, dtype=np.int64)
+    ids[: len(buckets)] = buckets
+    ids.flags.writeable = False
+    return ids
+
+
+def graph_facts(graph: ReportGraph) -> NDArray[np.uint8]:
+    """Return which hashed facts a graph states, uint8 [NUM_FACTS] of 0 and 1.
+
+    The facts that two graphs share are one product of such rows; an empty graph shares none.
+    """
+    facts = np.zeros(NUM_FACTS, dtype=np.uint8)
+    facts[[stable_hash(fact) % NUM_FACTS for fact in graph.facts()]] = 1
+    return facts

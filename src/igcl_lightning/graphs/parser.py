@@ -1,0 +1,112 @@
+"""Report text -> knowledge graph: the parser protocol and the parser that needs no model weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any, Protocol
+
+from igcl_lightning.graphs.lexicon import load_lexicon
+from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
+from igcl_lightning.graphs.sentence import RULES_VERSION, SentenceGraph, read_sentence
+
+CACHED_SENTENCES = 65_536
+"""Sentences that a parser remembers: reports repeat theirs (two of three in Open-i)."""
+
+_ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
+_NO_END = "".join(rf"(?<!\b{re.escape(word)})" for word in _ABBREVIATIONS)
+_SENTENCE_END = re.compile(rf"(?<=[.!?]){_NO_END}\s+|(?<=[a-z]{{2}}\.)(?=[A-Z])|\n\s*\n")
+
+
+class ReportGraphParser(Protocol):
+    """What turns reports into graphs.
+
+    Attributes:
+        version: goes into the manifest of a store; changes when the same text may give another graph.
+    """
+
+    version: str
+
+    def parse(self, text: str) -> ReportGraph:
+        """Return the graph of one report; an empty graph for a text that states nothing. No text raises."""
+
+    def parse_many(self, texts: Iterable[str]) -> Iterator[ReportGraph]:
+        """Yield the graph of each report, in order."""
+
+
+class SpacyReportParser:
+    """Rules over a lexicon of chest radiology, on the words of spaCy's tokenizer; no weights, no download.
+
+    Sentences are read one by one (`graphs.sentence`) and remembered, since reports repeat their sentences.
+
+    Example:
+        >>> graph = SpacyReportParser().parse("Small right pleural effusion.")
+        >>> [(entity.tokens, entity.label) for entity in graph.entities]
+        [('Small', 'OBS-DP'), ('right', 'ANAT-DP'), ('pleural', 'ANAT-DP'), ('effusion', 'OBS-DP')]
+    """
+
+    def __init__(self) -> None:
+        self._lexicon = load_lexicon()
+        self._tokenizer = _report_tokenizer()
+        self._read = lru_cache(CACHED_SENTENCES)(self._read_sentence)
+        self.version = f"spacy-rules-{RULES_VERSION}-{self._lexicon.version}"
+
+    def __reduce__(self) -> tuple[type[SpacyReportParser], tuple[()]]:
+        """Travel to worker processes without the cache."""
+        return type(self), ()
+
+    def parse(self, text: str) -> ReportGraph:
+        """Return the graph of one report.
+
+        Args:
+            text: any text; de-identification marks such as "XXXX" or "___" are no entities.
+
+        Returns:
+            The graph over the words of the whole text, `ReportGraph("")` for a blank one.
+        """
+        words: list[str] = []
+        entities: list[Entity] = []
+        relations: list[Relation] = []
+        for sentence in _SENTENCE_END.split(text if text.isascii() else _without_surrogates(text)):
+            tokens, graph = self._read(sentence)
+            first, offset = len(entities), len(words)
+            entities.extend(
+                Entity(" ".join(tokens[start : end + 1]), label, offset + start, offset + end)
+                for start, end, label in graph.entities
+            )
+            relations.extend(Relation(first + head, relation, first + tail) for head, relation, tail in graph.relations)
+            words.extend(tokens)
+        return ReportGraph(" ".join(words), tuple(entities), tuple(relations))
+
+    def parse_many(self, texts: Iterable[str]) -> Iterator[ReportGraph]:
+        """Yield the graph of each report, in order."""
+        return map(self.parse, texts)
+
+    def _read_sentence(self, sentence: str) -> tuple[list[str], SentenceGraph]:
+        tokens = [token.text for token in self._tokenizer(" ".join(sentence.split()))]
+        return tokens, read_sentence([token.lower() for token in tokens], self._lexicon)
+
+
+def _report_tokenizer() -> Any:
+    """Return spaCy's English tokenizer without the exceptions of everyday language ("ill" is no "I'll" here).
+
+    A de-identification mark ("___") stays one word, a hyphen at the end of a word ("mid- and lower") is set apart.
+    """
+    import spacy
+
+    nlp = spacy.blank("en")
+    tokenizer: Any = nlp.tokenizer
+    tokenizer.rules = {}
+    for word in _ABBREVIATIONS:
+        tokenizer.add_special_case(word, [{"ORTH": word}])
+    prefixes = [rule for rule in nlp.Defaults.prefixes or () if rule != "_"]
+    suffixes = [rule for rule in nlp.Defaults.suffixes or () if rule != "_"] + [r"(?<=\w)-"]
+    tokenizer.prefix_search = spacy.util.compile_prefix_regex(prefixes).search
+    tokenizer.suffix_search = spacy.util.compile_suffix_regex(suffixes).search
+    return tokenizer
+
+
+def _without_surrogates(text: str) -> str:
+    """Return the text with what UTF-8 cannot hold as "?"."""
+    return text.encode("utf-8", "replace").decode()

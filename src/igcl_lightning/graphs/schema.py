@@ -1,0 +1,122 @@
+"""The vocabulary of report graphs: entities, relations and the graph that holds them.
+
+Labels and relation types are those of RadGraph (Jain et al., NeurIPS Datasets and Benchmarks 2021). Their order here is
+the only place where they are numbered: tensors, stores and checkpoints use the index in these tuples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+ENTITY_LABELS: tuple[str, ...] = ("ANAT-DP", "OBS-DP", "OBS-U", "OBS-DA")
+"""Anatomy, and observation that is definitely present, uncertain, definitely absent."""
+
+RELATION_TYPES: tuple[str, ...] = ("located_at", "modify", "suggestive_of")
+
+LABEL_ID: dict[str, int] = {label: index for index, label in enumerate(ENTITY_LABELS)}
+RELATION_ID: dict[str, int] = {relation: index for index, relation in enumerate(RELATION_TYPES)}
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A span of report words that names an anatomy or an observation.
+
+    Attributes:
+        tokens: the words of the span, joined by single spaces, as written in the report.
+        label: one of `ENTITY_LABELS`.
+        start: index of the first word in `ReportGraph.words`.
+        end: index of the last word, inclusive.
+    """
+
+    tokens: str
+    label: str
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if self.label not in LABEL_ID:
+            raise ValueError(f"entity {self.tokens!r}: unknown label {self.label!r}, expected one of {ENTITY_LABELS}")
+        if not 0 <= self.start <= self.end:
+            raise ValueError(f"entity {self.tokens!r}: span {self.start}..{self.end} is not a span")
+
+    @property
+    def name(self) -> str:
+        """The words in lower case: two entities of one name and label mean the same."""
+        return self.tokens.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A directed, typed edge between two entities, given by their index in `ReportGraph.entities`."""
+
+    head: int
+    type: str
+    tail: int
+
+    def __post_init__(self) -> None:
+        if self.type not in RELATION_ID:
+            raise ValueError(f"unknown relation {self.type!r}, expected one of {RELATION_TYPES}")
+        if self.head < 0 or self.tail < 0:
+            raise ValueError(f"relation {self.type}: negative entity index {self.head} -> {self.tail}")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportGraph:
+    """The knowledge graph of one report: hashable, comparable, and free of any library type.
+
+    Attributes:
+        text: the report's words joined by single spaces; entity spans index `text.split(" ")`.
+        entities: in the order of the report.
+        relations: every relation of every entity; two entities may share several.
+
+    Raises:
+        ValueError: an entity lies outside the text, its tokens differ from the text's words, or a relation names an
+            entity that does not exist.
+    """
+
+    text: str
+    entities: tuple[Entity, ...] = ()
+    relations: tuple[Relation, ...] = ()
+
+    def __post_init__(self) -> None:
+        words = self.words
+        for entity in self.entities:
+            if " ".join(words[entity.start : entity.end + 1]) != entity.tokens:
+                raise ValueError(f"entity {entity.tokens!r} does not stand at words {entity.start}..{entity.end}")
+        for relation in self.relations:
+            if max(relation.head, relation.tail) >= len(self.entities):
+                raise ValueError(f"{relation} names an entity outside 0..{len(self.entities) - 1}")
+
+    @property
+    def words(self) -> list[str]:
+        """The words that entity spans count."""
+        return self.text.split(" ") if self.text else []
+
+    def facts(self) -> Iterator[str]:
+        """Yield what the graph states, one string per entity and per relation, free of word positions.
+
+        An entity states its label and name; a relation states both its ends. The side of a finding is therefore part
+        of a fact: "left effusion, right opacity" and "right effusion, left opacity" share no relation fact.
+        """
+        for entity in self.entities:
+            yield f"{entity.label}|{entity.name}"
+        for relation in self.relations:
+            head, tail = self.entities[relation.head], self.entities[relation.tail]
+            yield f"{head.label}|{head.name}|{relation.type}|{tail.label}|{tail.name}"
+
+    def key(self) -> int | None:
+        """Return a stable 63-bit hash of the set of facts with their counts, or None for a graph without entities.
+
+        Two reports with the same key state the same; an empty graph states nothing and equals no other.
+        """
+        if not self.entities:
+            return None
+        return stable_hash("\n".join(f"{count}x{fact}" for fact, count in sorted(Counter(self.facts()).items())))
+
+
+def stable_hash(text: str) -> int:
+    """Return a non-negative 63-bit hash of `text` that is the same in every process and on every machine."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1

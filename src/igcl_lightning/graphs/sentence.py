@@ -1,0 +1,286 @@
+"""The rules of the report parser: from the words of one sentence to its entities and relations.
+
+A sentence is read in four steps. Terms of the lexicon without a foreign word between them form *phrases* ("small right
+pleural effusion"); what stands between two phrases says how the second *follows* the first ("is", "in the",
+"consistent with"). Inside a phrase, qualifiers modify the observation and anatomies locate it. Between phrases, a
+place, a predicate or a conclusion is tied to the phrase it speaks about. At last, denial and doubt run over lists.
+Labels and relations mean what they mean in RadGraph (Jain et al., 2021, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from igcl_lightning.graphs.assertions import assert_labels
+from igcl_lightning.graphs.lexicon import Lexicon, Match
+from igcl_lightning.graphs.phrases import CONCLUSIONS, CONTENT, HEADS, PLACES, SAYINGS, STATES, Phrase, split_phrases
+
+RULES_VERSION = 1
+"""Raised with every change of these rules: part of the parser's version."""
+
+
+class SentenceGraph(NamedTuple):
+    """What one sentence states: entities as (first word, last word, label), relations as (head, type, tail)."""
+
+    entities: tuple[tuple[int, int, str], ...]
+    relations: tuple[tuple[int, str, int], ...]
+
+
+def read_sentence(words: Sequence[str], lexicon: Lexicon) -> SentenceGraph:
+    """Return what the sentence of these words (lower case) states."""
+    matches = lexicon.match(words)
+    items = [match for match in matches if match.role in CONTENT]
+    if not items:
+        return SentenceGraph((), ())
+    phrases, joined = split_phrases(words, matches)
+    relations = _Relations(items, phrases, joined)
+    labels = assert_labels(items, phrases, matches)
+    for head, kind, tail in sorted(relations.pairs, reverse=True):
+        if kind == "modify":
+            labels[head] = labels[tail]
+    labels = ["ANAT-DP" if anatomy else label for anatomy, label in zip(relations.anatomy, labels, strict=True)]
+    return _keep_statements(items, labels, relations)
+
+
+class _Relations:
+    """The relations of a sentence, built phrase by phrase.
+
+    Attributes:
+        pairs: (head, type, tail) by item index.
+        anatomy: whether each item is an anatomy; the "size" of "moderate size effusion" is none.
+    """
+
+    def __init__(self, items: Sequence[Match], phrases: Sequence[Phrase], joined: set[int]) -> None:
+        self.items, self.phrases, self.joined = items, phrases, joined
+        self.pairs: set[tuple[int, str, int]] = set()
+        self.anatomy = [item.role == "anatomy" for item in items]
+        for phrase in phrases:
+            self._relate_inside(phrase)
+        for previous, phrase, after in zip([None, *phrases], phrases, [*phrases[1:], None], strict=False):
+            self._tie(phrase, previous, after)
+
+    def _add(self, heads: Sequence[int], relation: str, tails: Sequence[int]) -> None:
+        self.pairs.update((head, relation, tail) for head in heads for tail in tails if head != tail)
+
+    def _relate_inside(self, phrase: Phrase) -> None:
+        """Tie the qualifiers and anatomies of a phrase to its observations, or the qualifiers to its anatomy."""
+        qualifiers: list[int] = []
+        anatomies: list[int] = []
+        for index in phrase.items:
+            if self.anatomy[index]:
+                anatomies.append(index)
+            elif self.items[index].kind in HEADS:
+                self._relate_observation(index, qualifiers, anatomies)
+                if phrase.observations[-1:] == [index - 1] and index not in self.joined:
+                    self._relate_neighbours(index - 1, index)
+                phrase.observations.append(index)
+                qualifiers, anatomies = [], []
+            else:
+                qualifiers.append(index)
+        places = self._group(anatomies)
+        if phrase.observations:
+            self._add(qualifiers, "modify", phrase.observations[-1:])
+            self._add(phrase.observations[-1:], "located_at", places)
+            return
+        phrase.places, phrase.states = places, self._states(qualifiers)
+        self._locate_states(phrase.states, places)
+
+    def _relate_observation(self, index: int, qualifiers: list[int], anatomies: list[int]) -> None:
+        """Tie what stands before an observation to it; a property there ("moderate size") is a qualifier."""
+        properties = [place for place in anatomies if self.items[place].kind == "property"]
+        for place in properties:
+            self.anatomy[place] = False
+        self._add([*qualifiers, *properties], "modify", [index])
+        self._add([index], "located_at", self._group([place for place in anatomies if place not in properties]))
+
+    def _relate_neighbours(self, first: int, second: int) -> None:
+        """Tie two observations without a word between them: the tip of a tube, the changes that a finding makes."""
+        if self.items[second].kind == "part":
+            self._add([second], "modify", [first])
+        elif self.items[second].kind == "generic":
+            self._add([first], "modify", [second])
+
+    def _locate_states(self, states: Sequence[int], places: Sequence[int]) -> None:
+        """Say a state of an anatomy; a size or severity is none of a mere side ("more marked on the right")."""
+        for state in states:
+            item = self.items[state]
+            lasting = item.kind in STATES or item.kind in {"stability", "temporal"}
+            self._add([state], "located_at", [p for p in places if lasting or self.items[p].kind != "adjective"])
+
+    def _group(self, anatomies: Sequence[int]) -> list[int]:
+        """Tie the words of an anatomy to its head and return the heads.
+
+        The head of "right lower lobe" is its last noun; adjectives after it have a head of their own ("lower lobe
+        airspace" opacity), as has each part of a list of adjectives ("right and left basilar"). A property belongs to
+        the anatomy, not the other way round ("heart size").
+        """
+        kinds = {index: self.items[index].kind for index in anatomies}
+        bearers = [index for index in anatomies if kinds[index] != "property"] or list(anatomies)
+        nouns = [index for index in bearers if kinds[index] != "adjective"]
+        adjectives = [index for index in bearers if not nouns or index > nouns[-1]]
+        heads = nouns[-1:] + [left for left, right in pairwise(adjectives) if right in self.joined] + adjectives[-1:]
+        for index in anatomies:
+            later = (head for head in heads if head >= index)
+            self._add([index], "modify", [next(later, heads[0])])
+        return heads
+
+    def _states(self, qualifiers: Sequence[int]) -> list[int]:
+        """Tie modifiers to the state right after them ("mildly enlarged") and return what is left."""
+        states = []
+        for index in qualifiers:
+            state = next((later for later in qualifiers if later > index and self._is_state(later)), index)
+            if self._is_state(index) or state == index or not self.joined.isdisjoint(range(index + 1, state + 1)):
+                states.append(index)
+            else:
+                self._add([index], "modify", [state])
+        return states
+
+    def _is_state(self, index: int) -> bool:
+        return self.items[index].kind in STATES
+
+    def _tie(self, phrase: Phrase, previous: Phrase | None, after: Phrase | None) -> None:
+        """Tie a phrase to the one that it speaks about."""
+        phrase.root = phrase
+        if phrase.follows == "list" and previous is not None:
+            self._tie_list(phrase, previous, after)
+        elif phrase.follows in SAYINGS and previous is not None:
+            phrase.speaks_of = self._spoken_of(phrase, previous)
+        elif phrase.follows == "break" and previous is not None and self._is_afterthought(phrase, STATES):
+            phrase.speaks_of = previous.root
+        if phrase.speaks_of is None:
+            return
+        if phrase.follows in CONCLUSIONS:
+            premise = phrase.speaks_of.observations[-1:] or phrase.speaks_of.states[-1:]
+            self._add(premise, "suggestive_of", phrase.observations)
+            return
+        if phrase.follows in PLACES or phrase.states or phrase.speaks_of.observations:
+            phrase.root = phrase.speaks_of.root
+        if self._measures(phrase) and phrase.speaks_of.places:
+            self._tie_measure(phrase, phrase.speaks_of)
+        elif phrase.follows in PLACES:
+            self._tie_place(phrase, phrase.speaks_of)
+        else:
+            self._tie_predicate(phrase, phrase.speaks_of)
+
+    def _spoken_of(self, phrase: Phrase, previous: Phrase) -> Phrase | None:
+        """Return what a place locates, the subject of a predicate or the premise of a conclusion."""
+        if phrase.follows in PLACES:
+            place_again = previous.follows in PLACES and not previous.observations and not previous.states
+            return previous.speaks_of if place_again and phrase.follows != "of" else previous
+        if phrase.follows == "predicate":
+            return previous.root
+        return previous if previous.states and not _seen(previous.root) else previous.root
+
+    def _tie_list(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
+        """Go on with the place, predicate or conclusion before ("in the right lung and the left base").
+
+        A state goes on too, in both directions: "normal heart and mediastinum", "heart and mediastinum normal".
+        """
+        if after is not None and after.follows == "predicate" and not phrase.states:
+            return
+        if self._goes_on(phrase, previous):
+            phrase.follows, phrase.speaks_of = previous.follows, previous.speaks_of
+        elif self._is_afterthought(phrase, frozenset({"stability"})):
+            phrase.speaks_of = previous.root
+        elif phrase.places and not phrase.states and previous.places and previous.states:
+            if previous.states[0] < previous.places[0]:
+                phrase.states = previous.states
+                self._locate_states(phrase.states, phrase.places)
+        elif phrase.places and phrase.states and phrase.states[-1] > phrase.places[-1]:
+            for each in self._with_coordinates(phrase):
+                if not each.states:
+                    self._locate_states(phrase.states, each.places)
+
+    def _goes_on(self, phrase: Phrase, previous: Phrase) -> bool:
+        """Say whether a listed phrase is of the same kind as the place, predicate or conclusion before it."""
+        if previous.speaks_of is None:
+            return False
+        if previous.follows in CONCLUSIONS:
+            return bool(phrase.observations)
+        if previous.follows in PLACES:
+            return bool(phrase.places) and not phrase.states
+        return bool(phrase.states and previous.states) and not phrase.places
+
+    def _is_afterthought(self, phrase: Phrase, kinds: frozenset[str]) -> bool:
+        """Say whether a phrase only tells the state of what went before ("nodule, stable", "enlarged but clear")."""
+        return not phrase.opens and all(self.items[index].kind in kinds for index in phrase.items)
+
+    def _measures(self, phrase: Phrase) -> bool:
+        """Say whether a phrase holds nothing but a measure and its state ("of normal size")."""
+        kinds = {self.items[place].kind for place in phrase.items if self.anatomy[place]}
+        return bool(phrase.states) and bool(kinds) and kinds <= {"property", "outline"}
+
+    def _tie_measure(self, phrase: Phrase, subject: Phrase) -> None:
+        """Tie "of normal size" to the anatomies that have it."""
+        self.pairs -= {(state, "located_at", place) for state in phrase.states for place in phrase.places}
+        for each in self._with_coordinates(subject):
+            self._add(phrase.places, "modify", each.places)
+            self._add(phrase.states, "located_at", each.places)
+
+    def _tie_place(self, phrase: Phrase, located: Phrase) -> None:
+        """Tie "in the left lung", "of the aorta" or "of the opacity" to what stands before it."""
+        if phrase.observations:
+            if located.observations and self.items[located.observations[-1]].kind in {"generic", "part"}:
+                self._add(located.observations[-1:], "modify", phrase.observations[:1])
+            elif not located.observations and not located.places and located.speaks_of is None:
+                self._add(located.states, "modify", phrase.observations[:1])
+        elif located.observations:
+            self._add(located.observations[-1:], "located_at", phrase.places)
+        elif located.places:
+            self._add(located.places, "modify", phrase.places)
+        elif located.speaks_of is None:
+            self._locate_states(located.states, phrase.places)
+
+    def _tie_predicate(self, phrase: Phrase, subject: Phrase) -> None:
+        """Tie "is enlarged", "are unchanged" or "shows an opacity" to each of its subjects."""
+        placed = {head for head, relation, _ in self.pairs if relation == "located_at"}
+        direct = phrase.observations if not phrase.foreign else []
+        unplaced = [index for index in direct if index not in placed]
+        for each in self._with_coordinates(subject):
+            if each.observations:
+                self._add(phrase.states, "modify", each.observations[-1:])
+                self._add(each.observations[-1:], "located_at", phrase.places)
+            else:
+                self._locate_states(phrase.states, each.places)
+                self._add(unplaced, "located_at", each.places)
+
+    def _with_coordinates(self, subject: Phrase) -> Iterator[Phrase]:
+        """Yield a subject and the phrases of its sort that are listed before it ("heart and mediastinum")."""
+        yield subject
+        at = self.phrases.index(subject)
+        while at > 0 and self.phrases[at].follows == "list":
+            at -= 1
+            previous = self.phrases[at]
+            unlike = bool(previous.observations) != bool(subject.observations)
+            if unlike or previous.follows in SAYINGS or (previous.places and previous.states):
+                return
+            yield previous
+
+
+def _seen(phrase: Phrase | None) -> bool:
+    return phrase is not None and bool(phrase.observations)
+
+
+def _keep_statements(items: Sequence[Match], labels: Sequence[str], relations: _Relations) -> SentenceGraph:
+    """Return the graph without words that state nothing: anatomy of no observation, qualifiers of nothing."""
+    tied = {index for head, _, tail in relations.pairs for index in (head, tail)}
+    placed = {index for head, relation, tail in relations.pairs if relation != "modify" for index in (head, tail)}
+
+    def states(index: int) -> bool:
+        kind = items[index].kind
+        denied = labels[index] != "OBS-DP" and kind in {"generic", "sign"}
+        return kind in {"finding", "device"} or denied or index in (tied if kind == "generic" else placed)
+
+    kept = {index for index, anatomy in enumerate(relations.anatomy) if not anatomy and states(index)}
+    kept |= {tail for head, relation, tail in relations.pairs if relation == "located_at" and head in kept}
+    words = [{head, tail} for head, relation, tail in relations.pairs if relation == "modify"]
+    while more := {index for pair in words if pair & kept for index in pair - kept}:
+        kept |= more
+    pairs = [(head, relation, tail) for head, relation, tail in relations.pairs if head in kept and tail in kept]
+    order = {index: position for position, index in enumerate(sorted(kept))}
+    return SentenceGraph(
+        entities=tuple((items[index].start, items[index].end, labels[index]) for index in order),
+        relations=tuple(sorted((order[head], relation, order[tail]) for head, relation, tail in pairs)),
+    )

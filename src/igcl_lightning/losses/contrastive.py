@@ -1,0 +1,167 @@
+"""The symmetric contrastive loss of paired embeddings, over the batch of all ranks (IGCL eq. 1-3; CLIP).
+
+The printed equations of IGCL have no temperature; the authors' code and CLIP learn one. Which pairs count as positive
+and which as negative follows from the rows' ids (`contrastive_targets`), and is the same on one rank and on many.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+
+TARGETS = ("identity", "study", "graph", "soft")
+
+
+class PairIds(NamedTuple):
+    """What is known of each pair besides its embeddings.
+
+    Attributes:
+        study: int64 [B].
+        patient: int64 [B].
+        graph_key: int64 [B]; -1 for an empty graph.
+        graph_facts: multi-hot facts of the graph, uint8 [B, F].
+    """
+
+    study: Tensor
+    patient: Tensor
+    graph_key: Tensor
+    graph_facts: Tensor
+
+
+class ContrastiveLoss(nn.Module):
+    """Symmetric InfoNCE with a learned, clamped temperature.
+
+    Args:
+        temperature: initial temperature; logits are cosines divided by it.
+        max_logit_scale: upper clamp of 1 / temperature (CLIP uses 100).
+        targets: which pairs are positive:
+            "identity": only the row's own pair (CLIP);
+            "study": pairs of one study; other studies of the same patient are neither positive nor negative;
+            "graph": pairs whose report graphs are identical; an empty graph equals no other;
+            "soft": in proportion to the squared cosine overlap of the graphs' facts.
+
+    Raises:
+        ValueError: unknown targets.
+    """
+
+    def __init__(self, temperature: float = 0.07, max_logit_scale: float = 100.0, targets: str = "study") -> None:
+        super().__init__()
+        if targets not in TARGETS:
+            raise ValueError(f"targets {targets!r} is not one of {', '.join(TARGETS)}")
+        self.targets = targets
+        self.max_log_scale = math.log(max_logit_scale)
+        self.logit_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+
+    def scale(self) -> Tensor:
+        """Return the factor on the cosines, 1 / temperature, after clamping the parameter in place.
+
+        Clamping the value instead of the parameter would leave a parameter beyond the bound without gradient.
+        """
+        with torch.no_grad():
+            self.logit_scale.clamp_(max=self.max_log_scale)
+        return self.logit_scale.exp()
+
+    def forward(self, image: Tensor, graph: Tensor, ids: PairIds) -> Tensor:
+        """Return this rank's share of the loss, a scalar.
+
+        The mean of the shares over ranks is the loss of the global batch, and so is the mean of their gradients, which
+        is what distributed data parallel training takes.
+
+        Args:
+            image: unit vectors [B, D].
+            graph: unit vectors [B, D] of the other side.
+            ids: what is known of the B pairs.
+        """
+        with torch.autocast(image.device.type, enabled=False):
+            image, graph = _at_least_single(image), _at_least_single(graph)
+            scale, all_image, all_graph = self.scale(), gather(image), gather(graph)
+            all_ids = PairIds(*(gather(value) for value in ids))
+            weight, keep = contrastive_targets(self.targets, ids, all_ids)
+            image_to_graph = cross_entropy(scale * image @ all_graph.T, weight, keep)
+            graph_to_image = cross_entropy(scale * graph @ all_image.T, weight, keep)
+            return (image_to_graph + graph_to_image) / 2
+
+
+def cross_entropy(logits: Tensor, weight: Tensor, keep: Tensor) -> Tensor:
+    """Return the mean over rows of -sum_j weight_ij log softmax_j(logits_ij), the softmax over kept columns only.
+
+    Args:
+        logits: [B, N].
+        weight: target distribution, rows sum to one, zero where not kept, [B, N].
+        keep: True where the column takes part in the row's softmax, bool [B, N].
+    """
+    log_probability = F.log_softmax(logits.masked_fill(~keep, -torch.inf), dim=1)
+    return -(weight * log_probability.masked_fill(~keep, 0)).sum(dim=1).mean()
+
+
+def contrastive_targets(kind: str, rows: PairIds, columns: PairIds) -> tuple[Tensor, Tensor]:
+    """Return target weights and the pairs that take part, for this rank's rows against all ranks' columns.
+
+    Args:
+        kind: one of `TARGETS`.
+        rows: ids of the B pairs of this rank.
+        columns: ids of the N pairs of all ranks, in rank order.
+
+    Returns:
+        weight: float [B, N], rows sum to one.
+        keep: bool [B, N], True for positives and negatives, False for pairs left out.
+    """
+    num_rows, num_columns = len(rows.study), len(columns.study)
+    own = torch.zeros(num_rows, num_columns, dtype=torch.bool, device=rows.study.device)
+    own.diagonal(_rank() * num_rows).fill_(True)
+    keep = torch.ones_like(own)
+    if kind == "soft":
+        weight = fact_overlap(rows.graph_facts, columns.graph_facts).square().masked_fill(own, 1)
+        return weight / weight.sum(dim=1, keepdim=True), keep
+    positive = own
+    if kind == "study":
+        positive = own | (rows.study[:, None] == columns.study)
+        keep = positive | (rows.patient[:, None] != columns.patient)
+    elif kind == "graph":
+        positive = own | ((rows.graph_key[:, None] == columns.graph_key) & (rows.graph_key[:, None] >= 0))
+    weight = positive.float()
+    return weight / weight.sum(dim=1, keepdim=True), keep
+
+
+def fact_overlap(rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the cosine of multi-hot facts [B, F] and [N, F], float [B, N]; a graph without facts overlaps with none."""
+    return F.normalize(rows.float(), dim=1) @ F.normalize(columns.float(), dim=1).T
+
+
+def gather(value: Tensor) -> Tensor:
+    """Concatenate `value` [B, ...] of all ranks in rank order, with gradient; every rank must hold the same B."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return value
+    gathered: Tensor = _Gather.apply(value)
+    return gathered
+
+
+class _Gather(torch.autograd.Function):
+    """All-gather whose backward pass sums the gradients that all ranks have for this rank's rows."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, value: Tensor) -> Tensor:
+        parts = [torch.empty_like(value) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, value.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        return gradient.chunk(dist.get_world_size())[dist.get_rank()]
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def _at_least_single(value: Tensor) -> Tensor:
+    """Return `value` in single precision, or in double when it is double."""
+    return value if value.dtype == torch.float64 else value.float()

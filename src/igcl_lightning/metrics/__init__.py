@@ -1,0 +1,1 @@
+"""Retrieval and clinical statistics: a pure function, and a thin torchmetrics class that collects what it needs."""

@@ -1,0 +1,141 @@
+"""The area under the ROC curve with missing labels, and resampling of patients for its interval."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+CHUNK_CELLS = 4_000_000
+"""Cells of a [resamples, rows] table worked on at once: about 32 MB in float64."""
+
+
+def auroc(score: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Return the area under the ROC curve as a weighted Mann-Whitney statistic, ties counted half.
+
+    It is the share of (positive, negative) pairs in which the positive scores higher, each pair weighted by the product
+    of its two weights.
+
+    Args:
+        score: float [N], higher means more likely present.
+        target: [N], 1 present, 0 absent, NaN not known (the row is left out).
+        weight: non-negative, [N], or [R, N] for R weightings at once, such as resamples of the rows.
+
+    Returns:
+        float64, [] or [R]; NaN where one of the two classes has no weight.
+
+    Raises:
+        ValueError: shapes differ, a target is not 0, 1 or NaN, or a row with a known target has the score NaN.
+    """
+    score, target = np.asarray(score, dtype=np.float64), np.asarray(target, dtype=np.float64)
+    weight = np.ones(len(score)) if weight is None else np.asarray(weight)
+    if score.ndim != 1 or target.shape != score.shape or weight.shape[-1:] != score.shape:
+        raise ValueError(f"auroc: score {score.shape}, target {target.shape} and weight {weight.shape} do not fit")
+    known = ~np.isnan(target)
+    if not np.isin(target[known], (0.0, 1.0)).all():
+        raise ValueError("auroc: targets must be 0, 1 or NaN")
+    if np.isnan(score[known]).any():
+        raise ValueError(f"auroc: {np.isnan(score[known]).sum()} of {known.sum()} scores are NaN")
+
+    positive, negative = np.flatnonzero(target == 1), np.flatnonzero(target == 0)
+    negative = negative[np.argsort(score[negative])]
+    below = np.searchsorted(score[negative], score[positive], side="left")
+    not_above = np.searchsorted(score[negative], score[positive], side="right")
+
+    weightings = np.atleast_2d(weight)
+    chunk = max(1, CHUNK_CELLS // max(1, len(score)))
+    parts = [
+        _share_won(part[:, positive], part[:, negative], below, not_above)
+        for part in np.split(weightings, range(chunk, len(weightings), chunk))
+    ]
+    return np.concatenate(parts).reshape(weight.shape[:-1])
+
+
+def _share_won(
+    positive: NDArray[Any], negative: NDArray[Any], below: NDArray[np.intp], not_above: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """The weighted share of pairs that the positive wins.
+
+    Args:
+        positive: weights [R, P].
+        negative: weights [R, N] in ascending order of score.
+        below: [P], how many negatives score lower than each positive.
+        not_above: [P], how many score lower or the same.
+
+    Returns:
+        [R], NaN where a class has no weight.
+    """
+    weight_of_lowest = np.zeros((len(negative), negative.shape[1] + 1))
+    np.cumsum(negative, axis=1, out=weight_of_lowest[:, 1:])
+    won = np.einsum("rp,rp->r", positive, (weight_of_lowest[:, below] + weight_of_lowest[:, not_above]) / 2)
+    with np.errstate(invalid="ignore"):
+        share: NDArray[np.float64] = won / (positive.sum(axis=1) * weight_of_lowest[:, -1])
+    return share
+
+
+def patient_bootstrap_weights(patients: ArrayLike, resamples: int, seed: int) -> NDArray[np.int32]:
+    """Draw patients with replacement, as many as there are, and weight each row by how often its patient was drawn.
+
+    Rows of one patient are alike; resampling rows as if they were independent makes intervals too narrow. The draw
+    depends on the set of patients only, not on the order of the rows.
+
+    Args:
+        patients: [N], the patient of each row.
+        resamples: R, how many times to draw.
+        seed: of the random generator.
+
+    Returns:
+        int32 [R, N].
+
+    Raises:
+        ValueError: fewer than one resample is asked for.
+    """
+    if resamples < 1:
+        raise ValueError(f"resamples must be at least 1, not {resamples}")
+    names, patient_of_row = np.unique(np.asarray(patients), return_inverse=True)
+    drawn = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
+    times = np.stack([np.bincount(draw, minlength=len(names)) for draw in drawn]).astype(np.int32)
+    return times[:, patient_of_row]
+
+
+def macro_mean(values: Tensor) -> tuple[Tensor, int]:
+    """Return the mean over the defined entries of `values` [L] (NaN when there is none) and how many are defined."""
+    return values.nanmean(), int((~values.isnan()).sum())
+
+
+class MultilabelAuroc(Metric):
+    """AUROC of each label over all rows seen; labels may be missing, and a row counts once however often it comes.
+
+    A distributed sampler repeats rows to give every process equally many; row ids tell which.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    score: list[Tensor]
+    target: list[Tensor]
+    row: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for state in ("score", "target", "row"):
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+
+    def update(self, score: Tensor, target: Tensor, row: Tensor) -> None:
+        """Add a batch: score float [B, L], target [B, L] of 0, 1 and NaN for not known, row int64 [B]."""
+        self.score.append(score.detach().float())
+        self.target.append(target.detach().float())
+        self.row.append(row.detach())
+
+    def compute(self) -> Tensor:
+        """Return float32 [L]; NaN for a label of which one class was not seen."""
+        score, target = dim_zero_cat(self.score), dim_zero_cat(self.target)
+        _, first = np.unique(dim_zero_cat(self.row).cpu().numpy(), return_index=True)
+        columns = zip(score.cpu().numpy()[first].T, target.cpu().numpy()[first].T, strict=True)
+        return torch.tensor([float(auroc(*column)) for column in columns], device=score.device)

@@ -1,0 +1,10 @@
+"""The Lightning modules. Importing the package makes every class known by its bare name in YAML."""
+
+from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.modules.contrastive import ContrastiveModule
+from igcl_lightning.modules.few_shot import FewShotProbe
+from igcl_lightning.modules.fine_tune import FineTune
+from igcl_lightning.modules.igcl import IGCL
+from igcl_lightning.modules.linear_probe import LinearProbe
+
+__all__ = ["IGCL", "BaseModule", "ContrastiveModule", "FewShotProbe", "FineTune", "LinearProbe"]

@@ -1,0 +1,135 @@
+"""What all modules share: self-describing checkpoints and the optimiser."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from igcl_lightning.errors import IgclError
+from igcl_lightning.modules.schedule import warmup_cosine
+
+
+class BaseModule(LightningModule):
+    """A module whose checkpoints say what they are.
+
+    Constructors of subclasses take plain values (str, int, float, bool, None, lists and dicts of them) and call
+    `self.save_hyperparameters()`; then `Subclass.load_from_checkpoint(path)` and `BaseModule.load_from_checkpoint(path)`
+    need no other argument. The class of a user's own must be imported before.
+
+    Args:
+        learning_rate: peak learning rate of AdamW.
+        weight_decay: decay of weight matrices; biases, norms and the loss's temperature have none.
+        warmup_fraction: share of all steps during which the learning rate rises linearly; then it falls as a cosine.
+    """
+
+    def __init__(
+        self, learning_rate: float = 1e-3, weight_decay: float = 0.05, warmup_fraction: float = 0.05
+    ) -> None:
+        super().__init__()
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup_fraction = warmup_fraction
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *, weights_only: bool | None = True, **kwargs: Any) -> Self:
+        """Load a checkpoint of this class or of an imported subclass, as data and never as code.
+
+        Args:
+            checkpoint_path: file that training wrote.
+            weights_only: see `torch.load`.
+            kwargs: Lightning's further arguments, and constructor arguments to override.
+
+        Raises:
+            IgclError: the file is missing or no checkpoint, or holds a module of another class.
+        """
+        stored = read_checkpoint(checkpoint_path).get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})
+        target = module_class(stored["_class_path"]) if "_class_path" in stored else cls
+        if target is cls:
+            return super().load_from_checkpoint(checkpoint_path, weights_only=weights_only, **kwargs)
+        if not issubclass(target, cls):
+            raise IgclError(f"{checkpoint_path}: holds a {target.__name__}, not a {cls.__name__}")
+        return target.load_from_checkpoint(checkpoint_path, weights_only=weights_only, **kwargs)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store the class path the way LightningCLI does, so that the base class can load the checkpoint."""
+        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.portable_hyperparameters() | {
+            "_instantiator": "lightning.pytorch.cli.instantiate_module"
+        }
+
+    def portable_hyperparameters(self) -> dict[str, Any]:
+        """Return the class and arguments that rebuild this module around its stored weights, needing no other file.
+
+        `image_weights` names what the weights were before training; the checkpoint holds what they became.
+        """
+        hyperparameters = dict(self.hparams) | {"_class_path": f"{type(self).__module__}.{type(self).__qualname__}"}
+        if "image_weights" in hyperparameters:
+            hyperparameters["image_weights"] = "none"
+        return hyperparameters
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with warm-up and cosine decay over all planned steps."""
+        optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.learning_rate)
+        schedule = LambdaLR(optimizer, warmup_cosine(int(self.trainer.estimated_stepping_batches), self.warmup_fraction))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Split parameters into those with and without weight decay."""
+        trainable: list[nn.Parameter] = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return [
+            {"params": [p for p in trainable if p.ndim > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint as data, its tensors mapped from the file.
+
+    Raises:
+        IgclError: the file is missing or is no checkpoint.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except FileNotFoundError:
+        raise IgclError(f"{path}: no such checkpoint") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise IgclError(f"{path}: cannot be read as a checkpoint ({str(error).splitlines()[0]})") from error
+    return checkpoint
+
+
+def module_class(class_path: str) -> type[BaseModule]:
+    """Return the module class of a stored class path.
+
+    Only classes that are imported already are considered, so that a checkpoint cannot name code to run.
+
+    Raises:
+        IgclError: no imported class has this path.
+    """
+    for candidate in _subclasses(BaseModule):
+        if f"{candidate.__module__}.{candidate.__qualname__}" == class_path:
+            return candidate
+    raise IgclError(f"the checkpoint's class {class_path!r} is not known here; name its module with --import")
+
+
+def rebuild(hyperparameters: dict[str, Any]) -> BaseModule:
+    """Rebuild a module, with random weights, from `portable_hyperparameters`.
+
+    Raises:
+        IgclError: its class is not imported.
+    """
+    wanted = module_class(hyperparameters["_class_path"])
+    accepted = inspect.signature(wanted).parameters
+    return wanted(**{name: value for name, value in hyperparameters.items() if name in accepted})
+
+
+def _subclasses(parent: type[BaseModule]) -> Iterator[type[BaseModule]]:
+    for child in parent.__subclasses__():
+        yield child
+        yield from _subclasses(child)

@@ -1,0 +1,177 @@
+"""The base of all modules that score labels of an image: heads on frozen features and supervised training."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import Tensor, nn
+
+from igcl_lightning.errors import IgclError
+from igcl_lightning.metrics.clinical import MultilabelAuroc, macro_mean
+from igcl_lightning.modules.base import BaseModule, rebuild
+from igcl_lightning.nn.image_encoder import ImageEncoder
+from igcl_lightning.nn.logistic import trainable_labels
+
+
+class Scores(NamedTuple):
+    """Scores of a batch.
+
+    Attributes:
+        score: logits, [B, L], or [B, R, L] of R heads; nan for a label that was not trained.
+        target: float [B, L]; 1, 0 or nan.
+        row: hash of the row's id, int64 [B].
+    """
+
+    score: Tensor
+    target: Tensor
+    row: Tensor
+
+
+class ClassifierModule(BaseModule):
+    """Score L labels of an image; log the AUROC of each and their mean.
+
+    The image encoder comes from a pretraining checkpoint, or is a timm backbone. Checkpoints of this module hold what
+    rebuilds the encoder, not the path it came from.
+
+    Args:
+        checkpoint: pretraining checkpoint whose image encoder is taken.
+        backbone: timm name of an encoder instead of a checkpoint.
+        image_size: side of the square that backbone sees, in pixels.
+        image_weights: weights of that backbone (see `ImageEncoder`).
+        encoder: arguments that rebuild the encoder; written into checkpoints.
+        label_names: names of the labels; taken from the data module when None.
+        base: arguments of `BaseModule`.
+
+    Raises:
+        IgclError: not exactly one of checkpoint, backbone and encoder is given.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | None,
+        backbone: str | None,
+        image_size: int,
+        image_weights: str,
+        encoder: dict[str, Any] | None,
+        label_names: list[str] | None,
+        **base: float,
+    ) -> None:
+        super().__init__(**base)
+        if [checkpoint, backbone, encoder].count(None) != 2:
+            raise IgclError("give either model.checkpoint (a pretrained encoder) or model.backbone (a timm name)")
+        self.label_names = label_names
+        self.image_encoder: nn.Module
+        self.trained: Tensor
+        if checkpoint is not None:
+            pretrained = BaseModule.load_from_checkpoint(checkpoint, map_location="cpu")
+            encoder = pretrained.portable_hyperparameters()
+            self.image_encoder = image_encoder_of(pretrained)
+        elif encoder is not None:
+            self.image_encoder = image_encoder_of(rebuild(encoder))
+        else:
+            self.image_encoder = ImageEncoder(str(backbone), image_size, image_weights)
+        self.encoder_hyperparameters = encoder
+        self.metrics = nn.ModuleDict({stage: MultilabelAuroc() for stage in ("val", "test")})
+
+    def portable_hyperparameters(self) -> dict[str, Any]:
+        """Return the arguments that rebuild this module without the pretraining checkpoint."""
+        return super().portable_hyperparameters() | {
+            "checkpoint": None,
+            "encoder": self.encoder_hyperparameters,
+            "label_names": self.label_names,
+        }
+
+    def setup(self, stage: str) -> None:
+        """Take the label names from the data module, and check them when they are known.
+
+        Raises:
+            IgclError: the checkpoint scores other labels than the data module serves.
+        """
+        names: list[str] = self.trainer.datamodule.label_names  # type: ignore[attr-defined]  # Lightning types the base
+        if self.label_names is None:
+            self.label_names = names
+            self.build_head(len(names))
+        elif self.label_names != names:
+            raise IgclError(f"the module scores {', '.join(self.label_names)}; data.labels gives {', '.join(names)}")
+
+    def build_head(self, num_labels: int) -> None:
+        """Create what scores `num_labels` labels; called once the labels are known."""
+        self.register_buffer("trained", torch.ones(num_labels, dtype=torch.bool))
+
+    @abstractmethod
+    def score(self, batch: Any) -> Tensor:
+        """Return logits [B, L], or [B, R, L] of R heads."""
+
+    @property
+    def method_name(self) -> str:
+        """The name results are reported under: of the method that trained the encoder, or "random"."""
+        if self.encoder_hyperparameters is None:
+            return "random" if self.hparams["image_weights"] == "none" else "image_weights"
+        return str(self.encoder_hyperparameters["_class_path"]).rpartition(".")[2].lower()
+
+    def on_fit_start(self) -> None:
+        """Leave out, and name, labels of which the training rows show one class only."""
+        draws: list[Tensor] = self.trainer.datamodule.drawn_targets()  # type: ignore[attr-defined]  # as in setup
+        self.trained.copy_(torch.stack([trainable_labels(target) for target in draws]).all(dim=0))
+        missing = [name for name, known in zip(self.label_names or [], self.trained, strict=True) if not known]
+        if missing:
+            rank_zero_warn(f"the training rows show one class only of {', '.join(missing)}: not trained, not scored")
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Scores:
+        """Score a batch."""
+        return self._evaluate(batch, "val")
+
+    def test_step(self, batch: Any, batch_idx: int) -> Scores:
+        """Score a batch."""
+        return self._evaluate(batch, "test")
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Scores:
+        """Score a batch."""
+        return Scores(self.score(batch).masked_fill(~self.trained, torch.nan), batch.target, batch.row)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log AUROC over the whole validation split."""
+        self._log_auroc("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log AUROC over the whole test split."""
+        self._log_auroc("test")
+
+    def _evaluate(self, batch: Any, stage: str) -> Scores:
+        scores = self.predict_step(batch, 0)
+        self.update_metrics(scores, stage)
+        return scores
+
+    def update_metrics(self, scores: Scores, stage: str) -> None:
+        """Add a batch to the stage's metrics; a label that was not trained has no AUROC."""
+        target = scores.target.masked_fill(~self.trained, torch.nan)
+        heads = scores.score.nan_to_num().reshape(len(target), -1)
+        self.metrics[stage].update(heads, target.repeat(1, heads.shape[1] // target.shape[1]), scores.row)
+
+    def _log_auroc(self, stage: str) -> None:
+        """Log the AUROC of each label, its mean over heads, and the mean over the labels that have one."""
+        assert self.label_names is not None
+        values = self.metrics[stage].compute().view(-1, len(self.label_names)).mean(dim=0)
+        self.metrics[stage].reset()
+        undefined = [name for name, value in zip(self.label_names, values, strict=True) if value.isnan()]
+        if undefined:
+            rank_zero_warn(f"{stage}: no AUROC for {', '.join(undefined)}; left out of the mean")
+        mean, count = macro_mean(values)
+        logged = {name: value for name, value in zip(self.label_names, values, strict=True) if name not in undefined}
+        self.log_dict({f"{stage}/auroc_{name}": value for name, value in logged.items()})
+        self.log_dict({f"{stage}/auroc_mean": mean, f"{stage}/auroc_labels": float(count)}, prog_bar=True)
+
+
+def image_encoder_of(module: BaseModule) -> nn.Module:
+    """Return the image encoder of a module.
+
+    Raises:
+        IgclError: it has none.
+    """
+    encoder = getattr(module, "image_encoder", None)
+    if not isinstance(encoder, nn.Module):
+        raise IgclError(f"{type(module).__name__} has no image_encoder to take")
+    return encoder

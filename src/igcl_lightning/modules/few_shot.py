@@ -1,0 +1,78 @@
+"""Few-shot probe: linear probes on a handful of positives per label, many draws, and their ensemble."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from igcl_lightning.errors import IgclError
+from igcl_lightning.metrics.clinical import MultilabelAuroc, macro_mean
+from igcl_lightning.modules.classifier import Scores
+from igcl_lightning.modules.linear_probe import PENALTIES, LinearProbe
+
+
+class FewShotProbe(LinearProbe):
+    """Linear probes on several draws of `data.shots` positives per label.
+
+    Draws differ much when labels are few, so several are fitted (`data.draws`; the paper takes 10). `auroc_mean` is the
+    mean over draws, never a pool of their scores; `auroc_ensemble` scores each row by the median of the heads'
+    probabilities (IGCL, section 4).
+
+    Args:
+        checkpoint: pretraining checkpoint whose image encoder is probed.
+        backbone: timm name of an encoder instead of a checkpoint.
+        image_size: side of the square that backbone sees, in pixels.
+        image_weights: weights of that backbone (see `ImageEncoder`).
+        inverse_penalties: values of C to choose from (see `fit_logistic`).
+        encoder: arguments that rebuild the encoder; written into checkpoints.
+        label_names: names of the labels; taken from the data module when None.
+        num_heads: number of heads, one per draw; taken from the data module when None.
+
+    Raises:
+        IgclError: not exactly one of checkpoint, backbone and encoder is given.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | None = None,
+        backbone: str | None = None,
+        image_size: int = 224,
+        image_weights: str = "none",
+        inverse_penalties: list[float] = PENALTIES,
+        encoder: dict[str, Any] | None = None,
+        label_names: list[str] | None = None,
+        num_heads: int | None = None,
+    ) -> None:
+        super().__init__(
+            checkpoint, backbone, image_size, image_weights, inverse_penalties, encoder, label_names, num_heads
+        )
+        self.ensembles = nn.ModuleDict({stage: MultilabelAuroc() for stage in ("val", "test")})
+
+    def setup(self, stage: str) -> None:
+        """Take label names and draws from the data module.
+
+        Raises:
+            IgclError: the data module draws no shots.
+        """
+        if self.trainer.datamodule.shots is None:  # type: ignore[attr-defined]  # Lightning types the base
+            raise IgclError("a few-shot probe needs data.shots, the number of positive rows per label")
+        super().setup(stage)
+
+    def update_metrics(self, scores: Scores, stage: str) -> None:
+        """Add a batch to the metrics of the heads and of the ensemble."""
+        super().update_metrics(scores, stage)
+        target = scores.target.masked_fill(~self.trained, torch.nan)
+        self.ensembles[stage].update(median_probability(scores.score.nan_to_num()), target, scores.row)
+
+    def _log_auroc(self, stage: str) -> None:
+        super()._log_auroc(stage)
+        mean, _ = macro_mean(self.ensembles[stage].compute())
+        self.ensembles[stage].reset()
+        self.log(f"{stage}/auroc_ensemble", mean)
+
+
+def median_probability(score: Tensor) -> Tensor:
+    """Return the median over heads of the probabilities of logits [B, R, L]; the mean of the middle two when R is even."""
+    return torch.quantile(score.sigmoid(), 0.5, dim=1)

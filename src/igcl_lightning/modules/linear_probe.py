@@ -1,0 +1,160 @@
+"""Linear probe: what a linear map can read from frozen features."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from igcl_lightning.data.samples import FeatureBatch, ProbeDraw
+from igcl_lightning.errors import IgclError
+from igcl_lightning.metrics.clinical import auroc
+from igcl_lightning.modules.classifier import ClassifierModule
+from igcl_lightning.nn.logistic import fit_logistic, trainable_labels
+
+PENALTIES = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]
+
+
+class PooledFeatures(nn.Module):
+    """The pooled vector of an encoder.
+
+    Args:
+        encoder: returns `Encoded`.
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map grey values 0-255 [B, 1, H, W] to features [B, D]."""
+        pooled: Tensor = self.encoder(image).pooled
+        return pooled
+
+
+class LinearProbe(ClassifierModule):
+    """Logistic regression of each label on frozen features, the penalty chosen on validation rows.
+
+    Each training step fits one draw of labelled rows to the optimum, by full-batch L-BFGS, for every penalty, and
+    keeps the one with the best mean AUROC on the validation rows. Features are standardised by the drawn rows. One
+    epoch trains everything.
+
+    Args:
+        checkpoint: pretraining checkpoint whose image encoder is probed.
+        backbone: timm name of an encoder instead of a checkpoint, such as random weights to compare with.
+        image_size: side of the square that backbone sees, in pixels.
+        image_weights: weights of that backbone (see `ImageEncoder`).
+        inverse_penalties: values of C to choose from (see `fit_logistic`).
+        encoder: arguments that rebuild the encoder; written into checkpoints.
+        label_names: names of the labels; taken from the data module when None.
+        num_heads: number of heads, one per draw; taken from the data module when None.
+
+    Raises:
+        IgclError: not exactly one of checkpoint, backbone and encoder is given.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | None = None,
+        backbone: str | None = None,
+        image_size: int = 224,
+        image_weights: str = "none",
+        inverse_penalties: list[float] = PENALTIES,
+        encoder: dict[str, Any] | None = None,
+        label_names: list[str] | None = None,
+        num_heads: int | None = None,
+    ) -> None:
+        super().__init__(checkpoint, backbone, image_size, image_weights, encoder, label_names)
+        self.save_hyperparameters()
+        self.automatic_optimization = False
+        self.inverse_penalties = sorted(inverse_penalties)
+        self.num_heads = num_heads
+        self.image_encoder.eval().requires_grad_(False)
+        if label_names is not None:
+            self.build_head(len(label_names))
+
+    @property
+    def feature_encoder(self) -> nn.Module:
+        """What the data module computes features with."""
+        return PooledFeatures(self.image_encoder)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch the mode of all but the frozen encoder, whose batch norms must not drift."""
+        super().train(mode)
+        self.image_encoder.eval()
+        return self
+
+    def portable_hyperparameters(self) -> dict[str, Any]:
+        """Return the arguments that rebuild this module without the pretraining checkpoint."""
+        return super().portable_hyperparameters() | {"num_heads": self.num_heads}
+
+    def setup(self, stage: str) -> None:
+        """Take label names and the number of draws from the data module.
+
+        Raises:
+            IgclError: more than one process, or other labels than the checkpoint's.
+        """
+        if self.trainer.world_size > 1:
+            raise IgclError("a probe fits in seconds on one device: set trainer.devices to 1")
+        if self.num_heads is None:
+            self.num_heads = self.trainer.datamodule.draws  # type: ignore[attr-defined]  # Lightning types the base
+        super().setup(stage)
+
+    def build_head(self, num_labels: int) -> None:
+        """Create weights [R, L, D] and biases [R, L] of the R heads, zero until fitted."""
+        super().build_head(num_labels)
+        shape = (self.num_heads or 1, num_labels, self.image_encoder.out_channels)
+        self.weight = nn.Parameter(torch.zeros(shape))
+        self.bias = nn.Parameter(torch.zeros(shape[:2]))
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Map features [B, D] to logits [B, R, L]."""
+        return torch.einsum("bd,rld->brl", feature, self.weight) + self.bias
+
+    def score(self, batch: FeatureBatch) -> Tensor:
+        """Return logits [B, R, L]."""
+        logits: Tensor = self(batch.feature)
+        return logits
+
+    def training_step(self, batch: ProbeDraw, batch_idx: int) -> None:
+        """Fit the head of one draw."""
+        weight, bias, penalty, best = self.fit_draw(batch)
+        self.log_dict({"train/inverse_penalty": penalty, "train/rows": float(len(batch.train.row))}, batch_size=1)
+        self.log("train/val_auroc", best, batch_size=1)
+        self._move_head(batch_idx, weight, bias)
+
+    def fit_draw(self, draw: ProbeDraw) -> tuple[Tensor, Tensor, float, float]:
+        """Return weight [L, D], bias [L], the chosen C and its mean AUROC on the validation rows."""
+        feature = draw.train.feature.double()
+        mean, deviation = feature.mean(dim=0), feature.std(dim=0, correction=0).clamp(min=1e-6)
+        train, valid = (feature - mean) / deviation, (draw.valid.feature.double() - mean) / deviation
+        solution, best = None, (-1.0, self.inverse_penalties[0])
+        for penalty in self.inverse_penalties:
+            # The solution for the stronger penalty before it is a good place to start from.
+            solution = fit_logistic(train, draw.train.target, penalty, solution)
+            value = _mean_auroc(valid @ solution[0].T + solution[1], draw.valid.target)
+            if value > best[0] or penalty == self.inverse_penalties[0]:
+                best, chosen = (value, penalty), solution
+        weight = chosen[0] / deviation
+        return weight, chosen[1] - weight @ mean, best[1], best[0]
+
+    def _move_head(self, index: int, weight: Tensor, bias: Tensor) -> None:
+        """Move a head to its optimum as one optimiser step of size one, so that the trainer counts and saves it."""
+        optimizer = self.optimizers()
+        self.weight.grad, self.bias.grad = torch.zeros_like(self.weight), torch.zeros_like(self.bias)
+        self.weight.grad[index] = self.weight.detach()[index] - weight.to(self.weight)
+        self.bias.grad[index] = self.bias.detach()[index] - bias.to(self.bias)
+        optimizer.step()  # type: ignore[union-attr]  # one optimiser, so not a list
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Plain gradient descent of step one; the work is done by `fit_logistic`."""
+        return torch.optim.SGD([self.weight, self.bias], lr=1.0)
+
+
+def _mean_auroc(score: Tensor, target: Tensor) -> float:
+    """Return the mean AUROC over the labels that have both classes, -1 when none has."""
+    labels = trainable_labels(target).nonzero().flatten().tolist()
+    score, target = score.cpu(), target.cpu()
+    values = [float(auroc(score[:, label].numpy(), target[:, label].numpy())) for label in labels]
+    return sum(values) / len(values) if values else -1.0

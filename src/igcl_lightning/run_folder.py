@@ -1,0 +1,57 @@
+"""The run folder, `runs/NAME/version_K`, with config.yaml, metrics.csv, checkpoints/ and plots/.
+
+Resuming into the same folder loses nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightning.fabric.utilities import rank_zero_only
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger
+
+
+def run_folder(trainer: Trainer) -> Path | None:
+    """Return the folder of this run, where Lightning puts its checkpoints too, or None without a logger.
+
+    `trainer.log_dir` is the same for the CSV logger, but for W&B the folder of all runs. Call it on every rank.
+    """
+    logger = trainer.logger
+    if logger is None:
+        return None
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    folder = Path(logger.save_dir or trainer.default_root_dir) / str(logger.name or "") / version
+    return Path(trainer.strategy.broadcast(str(folder)))
+
+
+class RunConfig(SaveConfigCallback):
+    """Writes the whole configuration into the run folder: config.yaml, config-resume-1.yaml when resumed there, ..."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the file once, on the first rank; without a logger there is no run folder and nothing is written."""
+        folder = run_folder(trainer)
+        if folder and trainer.is_global_zero and not self.already_saved:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / "config.yaml"
+            path = _free_path(folder, "config-resume", ".yaml") if path.exists() else path
+            self.parser.save(self.config, str(path), skip_none=False)
+        self.already_saved = True
+
+
+@rank_zero_only
+def keep_metrics(trainer: Trainer) -> None:
+    """Put aside the metrics.csv of a run that is resumed in its own folder: the CSV logger would delete it."""
+    for logger in trainer.loggers:
+        metrics = Path(logger.log_dir, "metrics.csv") if isinstance(logger, CSVLogger) else None
+        if metrics and metrics.exists():
+            metrics.rename(_free_path(metrics.parent, "metrics-before-resume", ".csv"))
+
+
+def _free_path(folder: Path, stem: str, suffix: str) -> Path:
+    """Return the first of stem-1, stem-2, ... that does not exist in `folder`."""
+    number = 1
+    while (path := folder / f"{stem}-{number}{suffix}").exists():
+        number += 1
+    return path

@@ -1,0 +1,26 @@
+import os
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from igcl_lightning.data.phantom import FINDINGS, phantom_study
+from igcl_lightning.data.prepare import Options, prepare
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real data; tests that need it skip where it is not named."""
+    folder = os.environ.get("IGCL_DATA")
+    if not folder:
+        pytest.skip("IGCL_DATA does not name the folder of real data")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def phantom_store(tmp_path_factory) -> Path:
+    """A small store of phantoms, an empty report among them."""
+    path = tmp_path_factory.mktemp("stores") / "phantom"
+    studies = [partial(phantom_study, index, size=64) for index in range(72)]
+    prepare(studies, path, labels=FINDINGS, options=Options(size=64, lossless=True), source={"name": "phantom"})
+    return path

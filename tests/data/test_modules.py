@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch_geometric.loader import DataLoader as GraphLoader
+
+from igcl_lightning.data.images import decode_grey
+from igcl_lightning.data.modules import LabeledDataModule, PairDataset, PairedDataModule
+from igcl_lightning.data.phantom import FINDINGS
+from igcl_lightning.data.prepare import prepare
+from igcl_lightning.data.store import Store
+from igcl_lightning.data.study import Study, StudyImage
+from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.featurizer import NUM_FACTS, GraphFeaturizer
+from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, stable_hash
+
+GRAPH = ReportGraph(
+    "small effusion",
+    (Entity("small", "OBS-DP", 0, 0), Entity("effusion", "OBS-DP", 1, 1)),
+    (Relation(0, "modify", 1),),
+)
+
+
+def study(number, graph, split="train"):
+    pixels = np.full((64, 64), number, np.uint8)
+    return Study(f"s{number}", f"p{number}", (StudyImage(f"i{number}", pixels),), graph=graph, split=split)
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    graphs = [GRAPH, GRAPH, ReportGraph("")]
+    prepare([study(number, graph) for number, graph in enumerate(graphs)], tmp_path / "store")
+    return PairDataset(Store(tmp_path / "store").table("train"))
+
+
+def test_a_batch_has_the_fields_and_shapes_it_promises(pairs):
+    (batch,) = GraphLoader(pairs, batch_size=3)
+    assert batch.image.shape == (3, 1, 64, 64)
+    assert batch.image.dtype == torch.uint8
+    assert batch.graph.num_graphs == 3
+    assert batch.graph.batch.tolist() == [0, 0, 1, 1]
+    assert batch.graph.edge_index.tolist() == [[0, 2], [1, 3]]
+    assert batch.graph.edge_type.tolist() == [1, 1]
+    assert batch.row.tolist() == [stable_hash(f"i{number}") for number in range(3)]
+    assert batch.study.tolist() == [stable_hash(f"s{number}") for number in range(3)]
+    assert batch.patient.tolist() == [stable_hash(f"p{number}") for number in range(3)]
+    assert batch.graph_key.tolist() == [GRAPH.key(), GRAPH.key(), -1]
+    assert batch.graph_facts.shape == (3, NUM_FACTS)
+
+
+def test_tensors_from_the_store_equal_those_of_the_graph(pairs):
+    stored, direct = pairs[0].graph, GraphFeaturizer()(GRAPH)
+    for name in ("x", "node_type", "edge_index", "edge_type"):
+        torch.testing.assert_close(getattr(stored, name), getattr(direct, name))
+
+
+def test_fact_overlap_counts_shared_facts(pairs):
+    facts = torch.stack([pair.graph_facts for pair in (pairs[0], pairs[1], pairs[2])]).float()
+    assert (facts @ facts.T).tolist() == [[3, 3, 0], [3, 3, 0], [0, 0, 0]]
+
+
+def test_training_images_are_augmented_and_others_are_not(phantom_store):
+    data = PairedDataModule(str(phantom_store), batch_size=8)
+    data.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    batch = next(iter(data.val_dataloader()))
+    assert data.on_after_batch_transfer(batch, 0).image.dtype == torch.uint8
+    data.trainer.training = True
+    assert data.on_after_batch_transfer(batch, 0).image.dtype == torch.float32
+    plain = PairedDataModule(str(phantom_store), augment=False)
+    plain.trainer = data.trainer
+    assert plain.on_after_batch_transfer(batch, 0).image.dtype == torch.uint8
+
+
+def test_a_store_without_any_entity_cannot_be_contrasted(tmp_path):
+    prepare([study(0, ReportGraph(""))], tmp_path / "store")
+    with pytest.raises(IgclError, match="no training row has a report with entities"):
+        PairedDataModule(str(tmp_path / "store")).setup("fit")
+
+
+def test_labelled_rows_follow_the_store(phantom_store):
+    data = LabeledDataModule(str(phantom_store), labels=["Edema"], batch_size=16)
+    data.setup("test")
+    batches = list(data.test_dataloader())
+    store = Store(phantom_store)
+    np.testing.assert_array_equal(torch.cat([batch.target for batch in batches]), store.targets("test", ["Edema"]))
+    assert torch.cat([batch.row for batch in batches]).tolist() == [
+        stable_hash(row) for row in store.column("test", "row")
+    ]
+    first = store.table("test").with_format("arrow")[0]["image"][0]["bytes"].as_py()
+    np.testing.assert_array_equal(batches[0].image[0, 0], decode_grey(first))
+
+
+def test_a_fraction_is_drawn_once_and_by_its_seed(phantom_store):
+    def rows(seed):
+        data = LabeledDataModule(str(phantom_store), fraction=0.5, draw_seed=seed, batch_size=4)
+        return sorted(torch.cat([batch.row for batch in data.train_dataloader()]).tolist())
+
+    assert rows(0) == rows(0)
+    assert rows(0) != rows(1)
+
+
+def test_labels_are_all_of_the_stores_by_default(phantom_store):
+    assert LabeledDataModule(str(phantom_store)).label_names == list(FINDINGS)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fraction": 0.0}, r"data.fraction is 0.0, not in \(0, 1\]"),
+        ({"shots": 0}, "data.shots is at least 1"),
+        ({"shots": 5, "fraction": 0.1}, "data.shots .* excludes data.fraction"),
+        ({"draws": 0}, "data.draws is 0"),
+    ],
+)
+def test_options_out_of_range_are_named(phantom_store, options, message):
+    with pytest.raises(IgclError, match=message):
+        LabeledDataModule(str(phantom_store), **options)
+
+
+def test_images_have_one_draw(phantom_store):
+    with pytest.raises(IgclError, match="data.draws: only a head on frozen features"):
+        LabeledDataModule(str(phantom_store), draws=2).setup("fit")
+
+
+def test_a_store_without_labels_is_named(tmp_path):
+    prepare([study(0, GRAPH), study(1, GRAPH, "valid")], tmp_path / "store")
+    with pytest.raises(IgclError, match="the store has no labels"):
+        LabeledDataModule(str(tmp_path / "store")).setup("fit")
+
+
+def test_choosing_needs_validation_rows(tmp_path):
+    prepare([study(0, GRAPH)], tmp_path / "store", labels=["Edema"])
+    with pytest.raises(IgclError, match="no split 'valid'"):
+        LabeledDataModule(str(tmp_path / "store")).setup("fit")

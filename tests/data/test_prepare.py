@@ -1,0 +1,194 @@
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+
+from igcl_lightning.data.images import decode_grey
+from igcl_lightning.data.phantom import FINDINGS, phantom_study
+from igcl_lightning.data.prepare import Options, prepare, report_text
+from igcl_lightning.data.store import Store
+from igcl_lightning.data.study import Study, StudyImage
+from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.schema import LABEL_ID, RELATION_ID, stable_hash
+
+
+def study(number, **fields):
+    image = StudyImage(f"image-{number}", np.full((20, 30), number, dtype=np.uint8))
+    defaults = {"study_id": f"study-{number}", "patient_id": f"patient-{number}", "images": (image,), "split": "train"}
+    return Study(**(defaults | fields))
+
+
+def prepared(tmp_path, studies, **options):
+    prepare(studies, tmp_path / "store", **options)
+    return Store(tmp_path / "store")
+
+
+def test_a_row_holds_what_the_study_said(tmp_path):
+    source = study(
+        7,
+        report={"findings": "Small right pleural effusion.", "impression": "Effusion."},
+        labels={"Edema": 1.0, "Fracture": None},
+        age=61.0,
+        sex="F",
+        extra={"site": "north"},
+    )
+    store = prepared(tmp_path, [source], labels=["Edema", "Fracture"], extra=["site"], options=Options(size=16))
+    row = store.table("train")[0]
+    assert {key: row[key] for key in ("row", "study", "patient", "age", "sex", "site", "view")} == {
+        "row": "image-7",
+        "study": "study-7",
+        "patient": "patient-7",
+        "age": 61.0,
+        "sex": "F",
+        "site": "north",
+        "view": "unknown",
+    }
+    assert row["labels"] == {"Edema": 1.0, "Fracture": None}
+    assert row["report"]["findings"] == "Small right pleural effusion."
+    assert row["report"]["indication"] is None
+    graph = row["graph"]
+    relations = {
+        (graph["tokens"][head], kind, graph["tokens"][tail])
+        for head, kind, tail in zip(graph["head"], graph["type"], graph["tail"], strict=True)
+    }
+    assert ("right", RELATION_ID["modify"], "pleural") in relations
+    assert graph["label"][graph["tokens"].index("right")] == LABEL_ID["ANAT-DP"]
+
+
+def test_images_are_letterboxed(tmp_path):
+    store = prepared(tmp_path, [study(200)], options=Options(size=15, lossless=True))
+    pixels = decode_grey(store.table("train").with_format("arrow")[0]["image"][0]["bytes"].as_py())
+    assert pixels.shape == (15, 15)
+    assert (pixels[:2] == 0).all()
+    assert (pixels[3:12] == 200).all()
+
+
+def test_targets_are_nan_where_unknown(tmp_path):
+    studies = [study(1, labels={"Edema": 1.0}), study(2, labels={"Edema": 0.0}), study(3)]
+    store = prepared(tmp_path, studies, labels=["Edema"])
+    np.testing.assert_array_equal(store.targets("train"), [[1.0], [0.0], [np.nan]])
+
+
+def test_an_empty_report_keeps_its_row_and_is_counted(tmp_path):
+    store = prepared(tmp_path, [study(1, report={"findings": ""}), study(2, report={"findings": "Edema."}), study(3)])
+    keys = [row["graph"]["key"] for row in store.table("train")]
+    assert [key == -1 for key in keys] == [True, False, True]
+    assert store.manifest["rows_with_empty_graph"] == 2
+    assert store.manifest["rows"] == {"train": 3}
+
+
+def test_an_image_that_cannot_be_decoded_costs_its_row_and_is_named(tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff not an image")
+    missing = tmp_path / "missing.png"
+    studies = [
+        study(1),
+        study(2, images=(StudyImage("bad", broken), StudyImage("good", np.zeros((4, 4), np.uint8)))),
+        study(3, images=(StudyImage("gone", missing),)),
+        study(4, images=()),
+    ]
+    store = prepared(tmp_path, studies)
+    assert store.column("train", "row") == ["image-1", "good"]
+    assert store.manifest["dropped"] == {"image not readable": 2, "no image": 1}
+    bad, gone, none = store.manifest["dropped_rows"]
+    assert bad["row"] == "bad"
+    assert str(broken) in bad["detail"]
+    assert str(missing) in gone["detail"]
+    assert none["row"] == "study-4"
+
+
+def test_splits_are_drawn_by_patient_and_do_not_depend_on_the_others(tmp_path):
+    studies = [study(number, patient_id=f"p{number // 3}", split=None) for number in range(120)]
+    store = prepared(tmp_path, studies)
+    assert store.splits == ("train", "valid", "test")
+    split_of = {p: s for s in store.splits for p in store.column(s, "patient")}
+    prepare(studies[60:], tmp_path / "half")
+    half = Store(tmp_path / "half")
+    assert all(split_of[p] == s for s in half.splits for p in half.column(s, "patient"))
+
+
+def test_a_patient_in_two_splits_is_refused(tmp_path):
+    studies = [study(1, patient_id="p"), study(2, patient_id="p", split="test")]
+    with pytest.raises(IgclError, match="patient 'p' stands in train and in test"):
+        prepare(studies, tmp_path / "store")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_patient_in_two_splits_is_found_on_opening(tmp_path):
+    import shutil
+
+    prepare([study(1)], tmp_path / "one")
+    prepare([study(1, split="test")], tmp_path / "two")
+    shutil.copytree(tmp_path / "two" / "test", tmp_path / "one" / "test")
+    with pytest.raises(IgclError, match="patient 'patient-1' stands in train and in test"):
+        Store(tmp_path / "one")
+
+
+def test_a_repeated_row_id_is_refused(tmp_path):
+    with pytest.raises(IgclError, match="row 'image-1' occurs twice"):
+        prepare([study(1), study(1)], tmp_path / "store")
+
+
+def test_an_existing_store_is_kept_unless_told_otherwise(tmp_path):
+    prepare([study(1)], tmp_path / "store")
+    with pytest.raises(IgclError, match="exists already.*--overwrite"):
+        prepare([study(2)], tmp_path / "store")
+    with pytest.raises(IgclError, match="no usable row"):
+        prepare([], tmp_path / "store", overwrite=True)
+    assert Store(tmp_path / "store").column("train", "row") == ["image-1"]
+    prepare([study(2)], tmp_path / "store", overwrite=True)
+    assert Store(tmp_path / "store").column("train", "row") == ["image-2"]
+
+
+def test_extra_columns_may_not_hide_the_stores_own(tmp_path):
+    with pytest.raises(IgclError, match="extra column 'row'"):
+        prepare([study(1)], tmp_path / "store", extra=["row"])
+
+
+def test_processes_do_not_change_the_store(tmp_path):
+    studies = [partial(phantom_study, index, size=64) for index in range(20)]
+    one = prepare(studies, tmp_path / "one", labels=FINDINGS)
+    two = prepare(studies, tmp_path / "two", labels=FINDINGS, jobs=2)
+    assert one == two
+
+
+def test_the_shipped_graph_is_used_unless_reparsed(tmp_path):
+    source = phantom_study(0, size=64)
+    other = {**source.report, "findings": "Hiatal hernia.", "impression": ""}
+    changed = Study(source.study_id, source.patient_id, source.images, other, source.graph, split="train")
+    shipped = prepared(tmp_path, [changed])
+    assert shipped.table("train")[0]["graph"]["key"] == source.graph.key()
+    prepare([changed], tmp_path / "parsed", options=Options(reparse=True))
+    assert "hernia" in Store(tmp_path / "parsed").table("train")[0]["graph"]["tokens"]
+
+
+def test_rows_are_found_by_their_hash(phantom_store):
+    store = Store(phantom_store)
+    (identity,) = store.column("valid", "row")[:1]
+    row = stable_hash(identity)
+    assert store.ids(row)[0] == identity
+    assert set(store.row_labels(row)) == set(FINDINGS)
+    assert isinstance(store.report_text(row), str)
+
+
+def test_sections_are_chosen_and_a_plain_report_is_parsed_whole():
+    report = {"indication": "Cough.", "findings": "Edema.", "impression": " "}
+    assert report_text(report, ("findings", "impression")) == "Edema."
+    assert report_text(report, ("impression",)) == ""
+    assert report_text({"report": "All of it."}, ("findings",)) == "All of it."
+
+
+def test_a_folder_that_is_no_store_is_named(tmp_path, phantom_store):
+    with pytest.raises(IgclError, match="not a store.*igcl prepare"):
+        Store(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(IgclError, match="manifest.json: not valid JSON"):
+        Store(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps({"format_version": 99}))
+    with pytest.raises(IgclError, match="store format 99"):
+        Store(tmp_path)
+    with pytest.raises(IgclError, match="no split 'fold1'"):
+        Store(phantom_store).table("fold1")
+    with pytest.raises(IgclError, match="no label 'Hernia'; it has Atelectasis"):
+        Store(phantom_store).targets("train", ["Hernia"])

@@ -1,0 +1,68 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from igcl_lightning.data.splits import draw_fraction, draw_shots, split_name, split_of_patient
+from igcl_lightning.errors import IgclError
+
+
+@pytest.fixture
+def target():
+    generator = np.random.default_rng(0)
+    target = (generator.random((500, 4)) < [0.5, 0.2, 0.05, 0.004]).astype(np.float32)
+    target[generator.random(target.shape) < 0.1] = np.nan
+    target[7, 3] = 1
+    return target
+
+
+@pytest.mark.parametrize("word", ["validate", "valid", "val", "Validation", " VAL "])
+def test_the_words_for_valid_are_one_split(word):
+    assert split_name(word) == "valid"
+
+
+def test_an_unknown_word_for_a_split_is_named():
+    with pytest.raises(IgclError, match="split 'fold3' is not one of train, valid, test"):
+        split_name("fold3")
+
+
+def test_patient_splits_have_their_shares_and_are_pinned():
+    counts = Counter(split_of_patient(f"patient-{number}") for number in range(5000))
+    assert {split: round(count / 5000, 1) for split, count in counts.items()} == {"train": 0.8, "valid": 0.1, "test": 0.1}
+    # Written into manifests everywhere: a change of the hash would move patients between splits.
+    assert [split_of_patient(f"patient-{number}") for number in range(8)] == PINNED
+
+
+PINNED = ["train"] * 8
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_fraction_keeps_both_classes_of_each_label(target, fraction, seed):
+    rows = draw_fraction(target, fraction, seed)
+    assert len(rows) == len(set(rows)) == max(round(fraction * 500), len(rows) if fraction == 0.01 else 0)
+    assert len(rows) <= max(fraction * 500, 8)
+    for label in range(4):
+        assert (target[rows, label] == 1).any()
+        assert (target[rows, label] == 0).any()
+
+
+def test_a_label_without_positives_does_not_hinder_a_draw(target):
+    target[:, 3] = 0
+    assert len(draw_fraction(target, 0.1, 0)) == 50
+
+
+def test_draws_differ_by_seed_and_repeat_with_it(target):
+    assert draw_fraction(target, 0.1, 0).tolist() == draw_fraction(target, 0.1, 0).tolist()
+    assert draw_fraction(target, 0.1, 0).tolist() != draw_fraction(target, 0.1, 1).tolist()
+    assert draw_shots(target, 5, 0).tolist() != draw_shots(target, 5, 1).tolist()
+
+
+@pytest.mark.parametrize("shots", [1, 5])
+def test_shots_are_distinct_rows_with_enough_positives(target, shots):
+    rows = draw_shots(target, shots, 0)
+    assert len(rows) == len(set(rows))
+    available = (target == 1).sum(axis=0)
+    assert len(rows) <= 4 * shots
+    for label in range(3):
+        assert (target[rows, label] == 1).sum() >= min(shots, available[label])

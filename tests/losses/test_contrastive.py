@@ -1,0 +1,130 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from igcl_lightning.losses.contrastive import TARGETS, ContrastiveLoss, PairIds, contrastive_targets, fact_overlap
+
+STUDY = [0, 0, 1, 2, 3]
+PATIENT = [0, 0, 0, 1, 2]
+KEY = [7, 7, 8, 7, -1]
+
+
+def ids(study=STUDY, patient=PATIENT, key=KEY, facts=None):
+    size = len(study)
+    facts = torch.eye(size, dtype=torch.uint8) if facts is None else facts
+    return PairIds(torch.tensor(study), torch.tensor(patient), torch.tensor(key), facts)
+
+
+def distinct(size):
+    return ids(list(range(size)), list(range(size)), list(range(size)))
+
+
+def embeddings(size, seed=0, channels=6):
+    generator = torch.Generator().manual_seed(seed)
+    pair = torch.randn(2, size, channels, generator=generator, dtype=torch.float64)
+    return F.normalize(pair, dim=-1).unbind()
+
+
+def info_nce_by_loops(image, graph, scale, positive, kept):
+    """The equations term by term: the mean over rows and both directions of -log of the positives' share."""
+    size, total = len(image), 0.0
+    for one, other in ((image, graph), (graph, image)):
+        for i in range(size):
+            logit = [scale * sum(float(a) * float(b) for a, b in zip(one[i], other[j], strict=True)) for j in range(size)]
+            denominator = sum(math.exp(logit[j]) for j in range(size) if kept(i, j))
+            positives = [j for j in range(size) if positive(i, j)]
+            total -= sum(math.log(math.exp(logit[j]) / denominator) for j in positives) / len(positives) / (2 * size)
+    return total
+
+
+@pytest.mark.parametrize(
+    ("targets", "positive", "kept"),
+    [
+        ("identity", lambda i, j: i == j, lambda i, j: True),
+        ("study", lambda i, j: STUDY[i] == STUDY[j], lambda i, j: STUDY[i] == STUDY[j] or PATIENT[i] != PATIENT[j]),
+        ("graph", lambda i, j: i == j or (KEY[i] == KEY[j] and KEY[i] >= 0), lambda i, j: True),
+    ],
+)
+def test_loss_is_the_equation_by_loops(targets, positive, kept):
+    image, graph = embeddings(5)
+    loss = ContrastiveLoss(temperature=0.2, targets=targets).double()
+    expected = info_nce_by_loops(image, graph, 5.0, positive, kept)
+    assert loss(image, graph, ids()).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+def test_distinct_pairs_give_plain_info_nce(targets):
+    image, graph = embeddings(4)
+    logits = image @ graph.T / 0.07
+    own = torch.arange(4)
+    plain = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    torch.testing.assert_close(ContrastiveLoss(targets=targets).double()(image, graph, distinct(4)), plain)
+
+
+def test_the_two_sides_are_treated_alike():
+    image, graph = embeddings(5)
+    loss = ContrastiveLoss().double()
+    torch.testing.assert_close(loss(image, graph, ids()), loss(graph, image, ids()))
+
+
+def test_identical_embeddings_give_log_of_the_batch_size():
+    same = F.normalize(torch.ones(8, 4), dim=1)
+    assert ContrastiveLoss()(same, same, distinct(8)).item() == pytest.approx(math.log(8), rel=1e-5)
+
+
+def test_pairs_of_one_graph_attract_and_never_repel():
+    image, graph = (side.requires_grad_() for side in embeddings(4))
+    same = [5, 5, 5, 5]
+    loss = ContrastiveLoss(temperature=0.5, targets="graph").double()
+    before = (image @ graph.T).std().item()
+    # Gradient descent on the similarities themselves must leave all pairs equally similar, not the own pair most.
+    for _ in range(300):
+        gradients = torch.autograd.grad(loss(image, graph, ids([0, 1, 2, 3], [0, 1, 2, 3], same)), [image, graph])
+        with torch.no_grad():
+            image, graph = (
+                F.normalize(side - gradient, dim=1).requires_grad_()
+                for side, gradient in zip((image, graph), gradients, strict=True)
+            )
+    assert (image @ graph.T).std().item() < before / 20
+    assert loss(image, graph, ids([0, 1, 2, 3], [0, 1, 2, 3], same)).item() == pytest.approx(math.log(4), abs=1e-2)
+
+
+def test_soft_targets_follow_the_overlap_of_facts():
+    facts = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]], dtype=torch.uint8)
+    overlap = fact_overlap(facts, facts)
+    torch.testing.assert_close(overlap[0], torch.tensor([1.0, 1.0, 0.5, 0.0]))
+    weight, keep = contrastive_targets("soft", *[ids(list(range(4)), list(range(4)), [1, 1, 2, -1], facts)] * 2)
+    torch.testing.assert_close(weight[0], torch.tensor([1.0, 1.0, 0.25, 0.0]) / 2.25)
+    assert weight[3].tolist() == [0, 0, 0, 1]
+    assert keep.all()
+
+
+def test_gradient_reaches_both_sides_and_the_temperature():
+    image, graph = (side.requires_grad_() for side in embeddings(4))
+    loss = ContrastiveLoss().double()
+    loss(image, graph, distinct(4)).backward()
+    assert all(value.grad.abs().sum() > 0 for value in (image, graph, loss.logit_scale))
+
+
+def test_the_temperature_is_clamped_and_can_come_back():
+    loss = ContrastiveLoss(temperature=0.001, max_logit_scale=100.0)
+    image, graph = (side.float() for side in embeddings(4, seed=1))
+    loss(image, graph, distinct(4)).backward()
+    assert loss.logit_scale.item() == pytest.approx(math.log(100))
+    assert loss.logit_scale.grad.item() > 0
+
+
+def test_half_precision_embeddings_are_compared_in_single():
+    image, graph = (side.to(torch.bfloat16) for side in embeddings(4))
+    loss = ContrastiveLoss()
+    with torch.autocast("cpu", torch.bfloat16):
+        value = loss(image, graph, distinct(4))
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, loss(image.float(), graph.float(), distinct(4)))
+
+
+def test_unknown_targets_are_named():
+    with pytest.raises(ValueError, match="targets 'clip' is not one of identity, study, graph, soft"):
+        ContrastiveLoss(targets="clip")

@@ -1,0 +1,113 @@
+import pytest
+import torch
+
+from igcl_lightning.metrics import retrieval
+from igcl_lightning.metrics.retrieval import PairRetrieval, hit_rank, median_rank, recall_at_k
+
+
+def pairs(count=40, dim=8, keys=12, seed=0):
+    """Normalised embeddings, graph keys with repeats and empty graphs, row ids."""
+    generator = torch.Generator().manual_seed(seed)
+    image, graph = torch.nn.functional.normalize(torch.randn(2, count, dim, generator=generator), dim=-1)
+    graph_key = torch.randint(keys, (count,), generator=generator)
+    graph_key[::9] = -1
+    return image, graph, graph_key, torch.arange(count) * 104729
+
+
+def looped_ranks(query, candidate, graph_key):
+    """Sort the candidates of each query, wrong ones first among equals, and walk to the first right one."""
+    ranks = []
+    for i in range(len(query)):
+        right = [j == i or (graph_key[i] >= 0 and bool(graph_key[i] == graph_key[j])) for j in range(len(candidate))]
+        order = sorted(range(len(candidate)), key=lambda j: (-float(query[i] @ candidate[j]), right[j]))
+        ranks.append(1 + [right[j] for j in order].index(True))
+    return torch.tensor(ranks)
+
+
+def test_pair_retrieval_equals_the_double_loop(monkeypatch):
+    monkeypatch.setattr(retrieval, "CHUNK_QUERIES", 16)
+    image, graph, graph_key, row = pairs()
+    metric = PairRetrieval(k=(1, 5, 100))
+    for batch in torch.arange(40).split(13):
+        metric.update(image[batch], graph[batch], graph_key[batch], row[batch])
+    values = metric.compute()
+    for name, ranks in {
+        "image_to_graph": looped_ranks(image, graph, graph_key),
+        "graph_to_image": looped_ranks(graph, image, graph_key),
+    }.items():
+        for k in (1, 5, 100):
+            assert values[f"{name}_recall@{k}"] == pytest.approx((ranks <= k).float().mean().item())
+        assert values[f"{name}_median_rank"] == ranks.float().quantile(0.5)
+    assert values["image_to_graph_recall@100"] == 1
+
+
+def test_matching_embeddings_are_found_at_once():
+    image, _, _, row = pairs()
+    metric = PairRetrieval(k=(1,))
+    metric.update(image, image, torch.arange(40), row)
+    assert metric.compute() == {
+        "image_to_graph_recall@1": 1,
+        "image_to_graph_median_rank": 1,
+        "graph_to_image_recall@1": 1,
+        "graph_to_image_median_rank": 1,
+    }
+
+
+def test_names_of_the_default_metrics():
+    metric = PairRetrieval()
+    metric.update(*pairs())
+    assert {"image_to_graph_recall@1", "image_to_graph_recall@5", "image_to_graph_recall@10"} < set(metric.compute())
+
+
+@pytest.mark.parametrize("value", [1.0, float("nan")])
+def test_collapsed_or_diverged_embeddings_earn_nothing(value):
+    metric = PairRetrieval(k=(1, 39))
+    metric.update(torch.full((40, 4), value), torch.full((40, 4), value), torch.arange(40), torch.arange(40))
+    values = metric.compute()
+    assert values["image_to_graph_recall@39"] == 0
+    assert values["image_to_graph_median_rank"] == 40
+
+
+def test_equal_graphs_hit_each_other_and_empty_ones_do_not():
+    image = torch.eye(4)
+    graph = torch.eye(4)[[1, 0, 3, 2]]
+    metric = PairRetrieval(k=(1,))
+    metric.update(image, graph, torch.tensor([5, 5, -1, -1]), torch.arange(4))
+    assert metric.compute()["image_to_graph_recall@1"] == 0.5
+
+
+def test_repeated_rows_of_a_distributed_sampler_count_once():
+    image, graph, graph_key, row = pairs()
+    whole = PairRetrieval()
+    whole.update(image, graph, graph_key, row)
+    ranks = [PairRetrieval(), PairRetrieval()]
+    for rank, metric in enumerate(ranks):
+        share = torch.cat([torch.arange(rank, 40, 2), torch.tensor([0, 1, 2])])
+        metric.update(image[share], graph[share], graph_key[share], row[share])
+    ranks[0].merge_state(ranks[1])
+    assert ranks[0].compute() == whole.compute()
+
+
+def test_functions_on_a_small_table():
+    similarity = torch.tensor([[0.9, 0.1, 0.5], [0.9, 0.1, 0.5]])
+    positives = torch.tensor([[True, False, False], [False, True, False]])
+    assert hit_rank(similarity, positives).tolist() == [1, 3]
+    assert recall_at_k(similarity, positives, k=1) == 0.5
+    assert recall_at_k(similarity, positives, k=99) == 1
+    assert median_rank(similarity, positives) == 2
+
+
+def test_a_query_without_positive_is_refused():
+    with pytest.raises(ValueError, match="no positive candidate"):
+        hit_rank(torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.bool))
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"\(1, 2\) and positives \(2, 1\) do not fit"):
+        hit_rank(torch.zeros(1, 2), torch.ones(2, 1, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("k", [(), (0, 1)])
+def test_k_must_be_positive(k):
+    with pytest.raises(ValueError, match="k must name"):
+        PairRetrieval(k=k)

@@ -1,0 +1,189 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from igcl_lightning.callbacks import WritePredictions
+from igcl_lightning.data.modules import LabeledDataModule
+from igcl_lightning.data.phantom import FINDINGS
+from igcl_lightning.data.prepare import Options, prepare
+from igcl_lightning.data.samples import FeatureBatch, ProbeDraw
+from igcl_lightning.data.store import Store
+from igcl_lightning.data.study import Study, StudyImage
+from igcl_lightning.errors import IgclError
+from igcl_lightning.modules import FewShotProbe, FineTune, LinearProbe
+from igcl_lightning.modules.few_shot import median_probability
+from igcl_lightning.modules.fine_tune import masked_cross_entropy
+
+RANDOM = {"backbone": "test_resnet", "image_size": 32}
+
+
+def trainer(folder, *callbacks, **options):
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    return Trainer(
+        accelerator="cpu",
+        default_root_dir=folder,
+        num_sanity_val_steps=0,
+        callbacks=list(callbacks),
+        **{"max_epochs": 1} | quiet | options,
+    )
+
+
+def draw(size, seed, missing=()):
+    generator = torch.Generator().manual_seed(seed)
+    feature = torch.randn(size, 8, generator=generator) * torch.arange(1, 9) + 3
+    target = (feature[:, :2] + 2 * torch.randn(size, 2, generator=generator) > 4).float()
+    target[list(missing), 0] = torch.nan
+    return FeatureBatch(feature, target, torch.arange(size))
+
+
+def test_the_probe_is_scikit_learns_on_standardised_features_with_the_penalty_chosen_on_validation_rows():
+    train, valid = draw(80, 0, missing=range(5)), draw(60, 1)
+    probe = LinearProbe(**RANDOM)
+    probe.label_names = ["a", "b"]
+    weight, bias, penalty, best = probe.fit_draw(ProbeDraw(train, valid, 0))
+
+    mean, deviation = train.feature.mean(dim=0), train.feature.std(dim=0, correction=0)
+    x, x_valid = ((part.feature - mean) / deviation for part in (train, valid))
+    scores = {}
+    for candidate in probe.inverse_penalties:
+        heads = []
+        for label in range(2):
+            known = ~train.target[:, label].isnan()
+            model = LogisticRegression(C=candidate, tol=1e-10, max_iter=10_000)
+            heads.append(model.fit(x[known].double().numpy(), train.target[known, label].numpy()))
+        values = [roc_auc_score(valid.target[:, i], heads[i].decision_function(x_valid)) for i in range(2)]
+        scores[candidate] = (np.mean(values), heads)
+    expected = max(scores, key=lambda candidate: (round(scores[candidate][0], 9), -candidate))
+    assert penalty == expected
+    assert best == pytest.approx(scores[expected][0])
+    logits = valid.feature.double() @ weight.T + bias
+    for label in range(2):
+        np.testing.assert_allclose(logits[:, label], scores[expected][1][label].decision_function(x_valid), atol=1e-3)
+
+
+def test_the_encoder_stays_frozen_and_in_evaluation_mode(phantom_store, tmp_path):
+    probe = LinearProbe(**RANDOM)
+    before = {name: value.clone() for name, value in probe.image_encoder.state_dict().items()}
+    data = LabeledDataModule(str(phantom_store), feature_cache=str(tmp_path))
+    trainer(tmp_path).fit(probe, data)
+    assert not any(module.training for module in probe.train().image_encoder.modules())
+    for name, value in probe.image_encoder.state_dict().items():
+        torch.testing.assert_close(value, before[name])
+
+
+def test_linear_probe_writes_predictions_and_results(phantom_store, tmp_path):
+    probe, writer = LinearProbe(**RANDOM), WritePredictions()
+    data = LabeledDataModule(
+        str(phantom_store), labels=["Edema", "Cardiomegaly"], fraction=0.5, draws=3, feature_cache=str(tmp_path)
+    )
+    run = trainer(tmp_path, writer)
+    run.fit(probe, data)
+    run.test(probe, data, verbose=False)
+
+    frame = pd.read_parquet(tmp_path / "predictions.parquet")
+    store = Store(phantom_store)
+    assert len(frame) == 3 * 2 * len(store.table("test"))
+    assert set(frame["method"]) == {"random"}
+    assert set(frame["seed"]) == {0, 1, 2}
+    assert set(frame["fraction"]) == {0.5}
+    expected = store.targets("test", ["Edema"])[:, 0]
+    for _, head in frame[frame["label"] == "Edema"].groupby("seed"):
+        ordered = head.set_index("row").loc[store.column("test", "row")]
+        np.testing.assert_array_equal(ordered["target"], expected)
+    by_seed = frame[frame["label"] == "Edema"].groupby("seed")
+    values = [roc_auc_score(head["target"], head["score"]) for _, head in by_seed]
+    assert run.callback_metrics["test/auroc_Edema"].item() == pytest.approx(np.mean(values), abs=1e-6)
+    assert json.loads((tmp_path / "results.json").read_text())
+
+
+def test_few_shot_reports_the_mean_of_draws_and_their_ensemble(phantom_store, tmp_path):
+    probe, writer = FewShotProbe(**RANDOM), WritePredictions()
+    data = LabeledDataModule(str(phantom_store), shots=3, draws=4, feature_cache=str(tmp_path))
+    run = trainer(tmp_path, writer)
+    run.fit(probe, data)
+    run.test(probe, data, verbose=False)
+    frame = writer.frame
+    assert set(frame["shots"]) == {3}
+    ensemble = []
+    for _, label in frame.groupby("label"):
+        probability = 1 / (1 + np.exp(-label.pivot_table(index="row", columns="seed", values="score")))
+        target = label.drop_duplicates("row").set_index("row")["target"].loc[probability.index]
+        if 0 < target.sum() < len(target):
+            ensemble.append(roc_auc_score(target, np.median(probability, axis=1)))
+    assert run.callback_metrics["test/auroc_ensemble"].item() == pytest.approx(np.mean(ensemble), abs=1e-6)
+
+
+def test_the_ensemble_is_the_median_probability():
+    logits = torch.randn(5, 4, 2)
+    torch.testing.assert_close(median_probability(logits), torch.from_numpy(np.median(logits.sigmoid(), axis=1)))
+
+
+def test_few_shot_needs_shots(phantom_store, tmp_path):
+    with pytest.raises(IgclError, match="needs data.shots"):
+        trainer(tmp_path).fit(FewShotProbe(**RANDOM), LabeledDataModule(str(phantom_store), feature_cache=str(tmp_path)))
+
+
+@pytest.fixture
+def store_without_hernia(tmp_path):
+    """Hernia has no positive in training but one elsewhere."""
+    generator = np.random.default_rng(0)
+    studies = []
+    for number in range(40):
+        split = "train" if number < 24 else "valid" if number < 32 else "test"
+        pixels = generator.integers(0, 100, (64, 64), dtype=np.uint8) + np.uint8(100 * (number % 2))
+        labels = {"Edema": float(number % 2), "Hernia": float(number in (30, 39))}
+        images = (StudyImage(f"i{number}", pixels),)
+        studies.append(Study(f"s{number}", f"p{number}", images, labels=labels, split=split))
+    prepare(studies, tmp_path / "store", labels=["Edema", "Hernia"], options=Options(size=64, lossless=True))
+    return tmp_path / "store"
+
+
+@pytest.mark.parametrize("module_class", [LinearProbe, FineTune])
+def test_a_label_that_no_training_image_has_is_named_and_left_out(store_without_hernia, tmp_path, module_class):
+    module, writer = module_class(**RANDOM), WritePredictions()
+    data = LabeledDataModule(str(store_without_hernia), batch_size=8)
+    run = trainer(tmp_path, writer)
+    with pytest.warns(UserWarning, match="one class only of Hernia: not trained, not scored"):
+        run.fit(module, data)
+    with pytest.warns(UserWarning, match="test: no AUROC for Hernia; left out of the mean"):
+        run.test(module, data, verbose=False)
+    assert run.callback_metrics["test/auroc_labels"] == 1
+    assert run.callback_metrics["test/auroc_mean"] == run.callback_metrics["test/auroc_Edema"]
+    assert "test/auroc_Hernia" not in run.callback_metrics
+    assert set(writer.frame["label"]) == {"Edema"}
+
+
+def test_other_labels_than_the_checkpoints_are_refused(phantom_store, tmp_path):
+    probe = LinearProbe(**RANDOM, label_names=["Hernia"], num_heads=1)
+    with pytest.raises(IgclError, match="the module scores Hernia; data.labels gives Edema"):
+        trainer(tmp_path).test(
+            probe, LabeledDataModule(str(phantom_store), labels=["Edema"], feature_cache=str(tmp_path)), verbose=False
+        )
+
+
+def test_fine_tuning_trains_the_encoder(phantom_store, tmp_path):
+    module = FineTune(**RANDOM)
+    before = module.image_encoder.backbone.conv1.weight.detach().clone()
+    run = trainer(tmp_path)
+    run.fit(module, LabeledDataModule(str(phantom_store), labels=list(FINDINGS), batch_size=16))
+    assert not torch.equal(before, module.image_encoder.backbone.conv1.weight)
+    assert {"train/loss", "val/loss", "val/auroc_mean"} <= run.callback_metrics.keys()
+
+
+def test_missing_labels_take_no_part_in_the_loss():
+    logits = torch.tensor([[0.3, -1.2], [2.0, 0.5]])
+    target = torch.tensor([[1.0, torch.nan], [0.0, 1.0]])
+    terms = [-np.log(1 / (1 + np.exp(-0.3))), -np.log(1 - 1 / (1 + np.exp(-2.0))), -np.log(1 / (1 + np.exp(-0.5)))]
+    assert masked_cross_entropy(logits, target).item() == pytest.approx(np.mean(terms), rel=1e-5)
+    assert masked_cross_entropy(logits, torch.full_like(logits, torch.nan)) == 0
+
+
+def test_results_have_one_name_per_method(phantom_store):
+    assert LinearProbe(**RANDOM).method_name == "random"
+    assert FineTune(**RANDOM).method_name == "supervised"

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from igcl_lightning.errors import IgclError
+from igcl_lightning.nn.image_encoder import ImageEncoder
+
+
+@pytest.mark.parametrize(("name", "size", "units"), [("test_resnet", 64, 4), ("test_vit", 160, 100)])
+def test_units_and_pooled_of_a_cnn_and_a_transformer(name, size, units):
+    encoder = ImageEncoder(name, size).eval()
+    encoded = encoder(torch.randint(0, 256, (2, 1, 80, 70), dtype=torch.uint8))
+    assert encoded.pooled.shape == (2, encoder.out_channels)
+    assert encoded.units.shape == (2, units, encoder.out_channels)
+    assert encoded.mask.all()
+    torch.testing.assert_close(encoded.importance.sum(dim=1), torch.ones(2))
+
+
+def test_a_cnn_pools_its_patches_by_mean():
+    encoded = ImageEncoder("test_resnet", 64).eval()(torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8))
+    torch.testing.assert_close(encoded.pooled, encoded.units.mean(dim=1))
+
+
+def test_preprocessing_is_resize_then_normalise():
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 50), dtype=np.uint8)
+    encoder = ImageEncoder("test_resnet", 32, mean=0.4, std=0.3)
+    got = encoder.preprocess(torch.from_numpy(pixels)[None, None])[0, 0]
+    resized = np.asarray(Image.fromarray(pixels.astype(np.float32)).resize((32, 32), Image.Resampling.BILINEAR))
+    torch.testing.assert_close(got, torch.from_numpy((resized / 255 - 0.4) / 0.3), atol=1e-3, rtol=0)
+
+
+def test_uint8_and_float_images_are_the_same():
+    encoder = ImageEncoder("test_resnet", 32).eval()
+    image = torch.randint(0, 256, (1, 1, 32, 32), dtype=torch.uint8)
+    torch.testing.assert_close(encoder(image).pooled, encoder(image.float()).pooled)
+
+
+def test_local_weights_are_loaded(tmp_path):
+    source = ImageEncoder("test_resnet", 32)
+    save_file(source.backbone.state_dict(), tmp_path / "weights.safetensors")
+    loaded = ImageEncoder("test_resnet", 32, weights=str(tmp_path / "weights.safetensors"))
+    for name, value in source.backbone.state_dict().items():
+        torch.testing.assert_close(loaded.backbone.state_dict()[name], value)
+
+
+def test_unknown_backbone_is_named_with_neighbours():
+    with pytest.raises(IgclError, match=r"timm knows no model 'resnet18x'") as error:
+        ImageEncoder("resnet18x")
+    assert "\n" not in str(error.value)
+    with pytest.raises(IgclError, match="did you mean"):
+        ImageEncoder("esnet18")
+
+
+def test_missing_weights_file_is_named():
+    with pytest.raises(IgclError, match=r'"nowhere.pt"|nowhere.pt.*no such file'):
+        ImageEncoder("test_resnet", 32, weights="nowhere.pt")
+
+
+def test_unreachable_hub_is_one_line(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def refuse(*args, **options):
+        raise OSError("no network\nand more lines")
+
+    monkeypatch.setattr("timm.create_model", refuse)
+    with pytest.raises(IgclError, match="weights 'hub' for test_resnet could not be loaded: no network$"):
+        ImageEncoder("test_resnet", 32, weights="hub")

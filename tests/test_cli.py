@@ -1,0 +1,481 @@
+"""The command line, called in-process; two small real processes show that it starts light and how it exits."""
+
+import csv
+import json
+import logging
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch import LightningDataModule
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from igcl_lightning import _usage
+from igcl_lightning._quiet import quieten
+from igcl_lightning.cli import main
+from igcl_lightning.errors import IgclError
+from igcl_lightning.modules.base import BaseModule
+
+BASE = """\
+trainer:
+  max_epochs: 1
+  accelerator: cpu
+  enable_progress_bar: false
+  enable_model_summary: false
+  log_every_n_steps: 1
+model:
+  class_path: TinyCliModel
+  init_args:
+    width: 5
+data:
+  class_path: TinyCliData
+"""
+COMMANDS = ("fit", "validate", "test", "predict", "prepare", "graphs", "demo")
+CHECKPOINT = "runs/tiny_cli_model/version_0/checkpoints/epoch=0-step=2.ckpt"
+
+
+class TinyCliModel(BaseModule):
+    def __init__(self, width: int = 4, learning_rate: float = 0.1, title: str = "a"):
+        super().__init__(learning_rate=learning_rate)
+        self.save_hyperparameters()
+        if width < 1:
+            raise ValueError(f"width {width}:\n expected 1 or more")
+        self.layer = nn.Linear(3, width)
+
+    def training_step(self, batch, index):
+        loss = self.layer(batch[0]).square().mean()
+        self.log("train/loss", loss)
+        return loss
+
+    def validation_step(self, batch, index):
+        self.log("val/loss", self.layer(batch[0]).square().mean())
+
+    test_step = validation_step
+
+
+class InterruptedCliModel(TinyCliModel):
+    def training_step(self, batch, index):
+        raise KeyboardInterrupt
+
+
+class SurprisedCliModel(TinyCliModel):
+    def training_step(self, batch, index):
+        raise RuntimeError("surprise")
+
+
+class TinyCliData(LightningDataModule):
+    def __init__(self, batch_size: int = 4):
+        super().__init__()
+        self.save_hyperparameters()
+
+    def train_dataloader(self):
+        return DataLoader(TensorDataset(torch.randn(8, 3)), batch_size=self.hparams.batch_size)
+
+    val_dataloader = test_dataloader = train_dataloader
+
+
+class ClashingCliData(TinyCliData):
+    def __init__(self, width: int = 3):
+        super().__init__()
+        self.save_hyperparameters()
+        self.hparams.batch_size = 4
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("evil_was_here",)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty current folder with a base config; what Lightning and the program change in the process is undone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for variable in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS", "IGCL_DEBUG"):
+        monkeypatch.setenv(variable, "0")
+    (tmp_path / "base.yaml").write_text(BASE)
+    return tmp_path
+
+
+@pytest.fixture
+def one_line(capsys):
+    """Run a command and return its status and the only line on standard error."""
+
+    def run(*words):
+        status = main(list(words))
+        lines = capsys.readouterr().err.splitlines()
+        lines = [line for line in lines if line.startswith("igcl: ")]
+        assert len(lines) == 1
+        return status, lines[0]
+
+    return run
+
+
+def fit(*words, command="fit"):
+    assert main([command, "--config", "base.yaml", *words]) == 0
+
+
+def parsed(capsys, *words):
+    """Return the configuration that `igcl fit` would run with."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", "base.yaml", *words, "--print_config"])
+    assert stop.value.code == 0
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+def callback_names(config):
+    return [callback["class_path"].rpartition(".")[2] for callback in config["trainer"]["callbacks"]]
+
+
+def test_help_needs_no_heavy_import():
+    code = """
+import sys
+from igcl_lightning.cli import main
+for words in (["--help"], ["graphs", "--help"], ["prepare", "table", "--help"]):
+    try:
+        main(words)
+    except SystemExit as stop:
+        assert stop.code == 0
+heavy = {"torch", "lightning", "spacy", "datasets", "numpy", "pandas"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    commands = done.stdout.partition("commands:")[2]
+    assert all(f"  {name} " in commands for name in COMMANDS)
+
+
+def test_module_entry_point_exits_with_two_and_one_line():
+    command = [sys.executable, "-m", "igcl_lightning", "prepare", "phantom", "--ot", "store"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "igcl: error: prepare phantom: --ot: unknown option, did you mean --out?\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["fti"], "unknown choice 'fti', did you mean fit?"),
+        (["prepare", "phantim"], "unknown choice 'phantim', did you mean phantom?"),
+        (["prepare", "phantom", "--size=big", "--out", "s"], "--size: invalid int value: 'big'"),
+        (["prepare", "table", "--out", "s"], "required: --csv, --image-column"),
+        (["graphs", "r.jsonl", "--outt", "g"], "graphs: --outt: unknown option, did you mean --out?"),
+        (["--versio"], "--versio: unknown option, did you mean --version?"),
+    ],
+)
+def test_wrong_usage_of_light_commands(one_line, words, expected):
+    status, line = one_line(*words)
+    assert status == 2
+    assert expected in line
+
+
+def test_no_words_show_the_help(capsys):
+    assert main([]) == 2
+    assert "commands:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--model.widht", "3"], "--model.widht: unknown option, did you mean --model.width?"),
+        (["--data.batch=3"], "--data.batch: unknown option, did you mean --data.batch_size?"),
+        (["--trainer.max_epoch", "3"], "--trainer.max_epoch: unknown option, did you mean --trainer.max_epochs?"),
+        (["--seed", "3"], "--seed: unknown option, did you mean --seed_everything?"),
+        (["--optimizer", "Adam"], "--optimizer: unknown option"),
+        (["--weights_only", "false"], "--weights_only: unknown option"),
+        (["--trainer.max_epochs", "three"], "--trainer.max_epochs: expected int or null, got 'three'"),
+        (["--trainer.precision", "33"], "--trainer.precision: expected 64, 32, 16 or 'transformer"),
+        (["--model.width", "wide"], "--model.width: expected int, got 'wide'"),
+        (["--data.batch_size", "--trainer.max_epochs", "2"], "--data.batch_size: expected one argument"),
+        (["--model", "TinyCliModle"], "--model: no class is called 'TinyCliModle', did you mean TinyCliModel?"),
+        (["--model", "nowhere.Model"], "--model: Problem with given class_path 'nowhere.Model': No module named"),
+        (["--model", "test_cli.TinyCliData"], "does not correspond to a subclass of BaseModule"),
+        (["--trainer.callbacks+=Chekpoint"], "no class is called 'Chekpoint', did you mean Checkpoint?"),
+        (["--import", "nowhere"], "--import nowhere: no such module"),
+        (["stray"], "unrecognized arguments: stray"),
+        (["--config"], "-c/--config: expected one argument"),
+    ],
+)
+def test_wrong_option(one_line, words, expected):
+    status, line = one_line("fit", "--config", "base.yaml", *words)
+    assert status == 2
+    assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("trainer:\n  max_epoch: 3\n", "line 2: trainer.max_epoch: unknown option, did you mean trainer.max_epochs?"),
+        ("max_epochs: 3\n", "line 1: max_epochs: unknown option, did you mean trainer.max_epochs?"),
+        ("model:\n  init_args:\n    widht: 3\n", "line 3: model.init_args.widht: unknown option"),
+        ("model:\n  init_args:\n    width: wide\n", "line 3: model.init_args.width: expected int, got 'wide'"),
+        ("model:\n  class_path: TinyCliModle\n", "line 1: model: no class is called 'TinyCliModle'"),
+        ("model: [\n", "line 2: not valid YAML"),
+        ("", "a config is a mapping of options"),
+    ],
+)
+def test_wrong_config(one_line, text, expected):
+    Path("my.yaml").write_text(text)
+    status, line = one_line("fit", "--config", "base.yaml", "--config=my.yaml")
+    assert status == 2
+    assert line.startswith("igcl: error: my.yaml")
+    assert expected in line
+
+
+def test_missing_model_and_data(one_line):
+    status, line = one_line("fit")
+    assert status == 2
+    assert line.startswith("igcl: error: fit needs --data, --model: give them, or a --config that does")
+
+
+@pytest.fixture
+def shipped(folder, monkeypatch):
+    shipped = folder / "installed" / "configs"
+    (shipped / "pretrain").mkdir(parents=True)
+    (shipped / "pretrain" / "tiny.yaml").write_text("seed_everything: 7\n")
+    monkeypatch.setattr(_usage, "shipped_configs", lambda: shipped)
+    return shipped
+
+
+@pytest.mark.parametrize("name", ["pretrain/tiny.yaml", "configs/pretrain/tiny.yaml"])
+def test_shipped_config_is_found_unless_the_current_folder_has_one(shipped, capsys, name):
+    assert parsed(capsys, "--config", name)["seed_everything"] == 7
+    Path(name).parent.mkdir(parents=True)
+    Path(name).write_text("seed_everything: 8\n")
+    assert parsed(capsys, "-c", name)["seed_everything"] == 8
+
+
+def test_missing_config_names_near_ones(shipped, one_line):
+    status, line = one_line("fit", "--config", "configs/pretrain/tyni.yaml")
+    assert status == 2
+    assert "--config configs/pretrain/tyni.yaml: no such file" in line
+    assert line.endswith("near: pretrain/tiny.yaml")
+
+
+def test_shipped_configs_of_a_checkout():
+    assert (_usage.shipped_configs() / "pretrain").is_dir()
+
+
+def test_run_folder_by_default():
+    fit()
+    folder = Path("runs/tiny_cli_model/version_0")
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["seed_everything"] == 42
+    assert config["model"]["init_args"] == {"width": 5, "learning_rate": 0.1, "title": "a"}
+    assert (folder / "metrics.csv").exists()
+    assert Path(CHECKPOINT).exists()
+    assert main(["fit", "--config", str(folder / "config.yaml"), "--seed_everything", "7"]) == 0
+    again = yaml.safe_load((folder.with_name("version_1") / "config.yaml").read_text())
+    assert again == {**config, "seed_everything": 7}
+
+
+def test_without_a_logger_nothing_is_written_beside_checkpoints(folder):
+    fit("--trainer.logger", "false", "--trainer.enable_checkpointing", "false")
+    assert [path.name for path in folder.iterdir()] == ["base.yaml"]
+
+
+def test_logger_options_keep_the_other_defaults(capsys):
+    logger = parsed(capsys, "--trainer.logger.name", "mine")["trainer"]["logger"]
+    assert logger["class_path"].endswith("CSVLogger")
+    assert (logger["init_args"]["save_dir"], logger["init_args"]["name"]) == ("runs", "mine")
+
+
+def test_wandb_runs_offline_without_an_account(folder, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_DIR", str(folder))
+    fit("--trainer.logger", "WandbLogger", "--trainer.logger.offline", "true", "--trainer.logger.project", "trial")
+    (run,) = (folder / "runs" / "trial").iterdir()
+    assert {path.name for path in run.iterdir()} == {"config.yaml", "checkpoints"}
+
+
+def test_configs_merge_left_to_right(capsys):
+    Path("second.yaml").write_text("trainer: {max_epochs: 3}\nmodel: {init_args: {title: b}}\n")
+    Path("third.yaml").write_text("trainer: {min_epochs: 2}\nmodel: {init_args: {title: c}}\n")
+    config = parsed(capsys, "--config", "second.yaml", "--config", "third.yaml", "--model.learning_rate", "0.5")
+    assert (config["trainer"]["max_epochs"], config["trainer"]["min_epochs"]) == (3, 2)
+    assert config["model"]["init_args"] == {"width": 5, "learning_rate": 0.5, "title": "c"}
+
+
+def test_callbacks_of_a_fragment_are_appended(capsys):
+    Path("one.yaml").write_text("trainer:\n  callbacks+:\n  - class_path: ModelSummary\n")
+    Path("two.yaml").write_text(
+        "trainer:\n  callbacks+:\n  - class_path: LearningRateMonitor\n    init_args: {logging_interval: step}\n"
+    )
+    assert callback_names(parsed(capsys, "--config", "one.yaml")) == ["ModelSummary"]
+    both = parsed(capsys, "--config", "one.yaml", "--config", "two.yaml", "--trainer.callbacks+=RichProgressBar")
+    assert callback_names(both) == ["ModelSummary", "LearningRateMonitor", "RichProgressBar"]
+    assert both["trainer"]["callbacks"][1]["init_args"]["logging_interval"] == "step"
+
+
+def test_own_class_from_the_current_folder(capsys):
+    Path("own_cli_model.py").write_text("from test_cli import TinyCliModel\nclass OwnModel(TinyCliModel): pass\n")
+    fit("--model", "own_cli_model.OwnModel")
+    fit("--import", "own_cli_model", "--model", "OwnModel")
+    assert len(list(Path("runs/own_model").iterdir())) == 2
+    checkpoint = "runs/own_model/version_0/checkpoints/epoch=0-step=2.ckpt"
+    del sys.modules["own_cli_model"]
+    assert main(["fit", "--config", "base.yaml", "--ckpt_path", checkpoint]) == 1
+    assert "holds a own_cli_model.OwnModel; if you trust it, add --import own_cli_model" in capsys.readouterr().err
+    fit("--import=own_cli_model", "--ckpt_path", checkpoint, command="test")
+
+
+def test_broken_module_keeps_its_traceback():
+    Path("broken_cli_model.py").write_text("import nowhere_at_all\n")
+    with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
+        main(["fit", "--import", "broken_cli_model"])
+
+
+def test_resume_in_the_same_folder_loses_nothing(capsys):
+    fit()
+    folder = Path("runs/tiny_cli_model/version_0")
+    before = (folder / "metrics.csv").read_text()
+    config = (folder / "config.yaml").read_text()
+    for epochs in ("2", "3"):
+        fit("--ckpt_path", CHECKPOINT, "--trainer.max_epochs", epochs, "--trainer.logger.version", "0")
+    assert "igcl: warning" not in capsys.readouterr().err
+    assert (folder / "config.yaml").read_text() == config
+    assert yaml.safe_load((folder / "config-resume-2.yaml").read_text())["trainer"]["max_epochs"] == 3
+    assert (folder / "metrics-before-resume-1.csv").read_text() == before
+    with (folder / "metrics.csv").open() as file:
+        assert {row["epoch"] for row in csv.DictReader(file)} == {"1", "2"}
+    assert (folder / "metrics-before-resume-2.csv").exists()
+
+
+def test_checkpoint_decides_the_model_and_says_so(one_line):
+    fit()
+    Path("alias_cli_model.py").write_text("from test_cli import TinyCliModel\n")
+    same = ["--model", "alias_cli_model.TinyCliModel", "--model.title=a"]
+    status, line = one_line("test", "--config", "base.yaml", "--ckpt_path", CHECKPOINT, *same, "--model.width", "8")
+    assert status == 0
+    assert line.startswith("igcl: warning: ")
+    assert line.endswith(f"--ckpt_path {CHECKPOINT}: model.width 5 (not 8)")
+
+
+def test_checkpoint_with_code_is_refused(one_line):
+    fit()
+    checkpoint = torch.load(CHECKPOINT, weights_only=True)
+    torch.save({**checkpoint, "extra": Evil()}, "evil.ckpt")
+    status, line = one_line("fit", "--config", "base.yaml", "--ckpt_path", "evil.ckpt")
+    assert status == 1
+    assert "evil.ckpt: not a checkpoint of a model that loads as plain data" in line
+    Path("evil.ckpt").rename(Path(CHECKPOINT).with_name("last.ckpt"))  # found by the trainer, not by us
+    status, line = one_line("fit", "--config", "base.yaml", "--ckpt_path", "last", "--trainer.logger.version", "0")
+    assert (status, "Weights only load failed" in line) == (1, True)
+    assert not Path("evil_was_here").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("none.ckpt", "none.ckpt: no such file"), ("base.yaml", "base.yaml: not a checkpoint")]
+)
+def test_wrong_checkpoint(one_line, name, expected):
+    status, line = one_line("test", "--config", "base.yaml", "--ckpt_path", name)
+    assert status == 1
+    assert expected in line
+
+
+def test_hyper_parameter_clash(one_line):
+    status, line = one_line("fit", "--config", "base.yaml", "--data", "ClashingCliData")
+    assert status == 2
+    assert line.endswith("share a hyper-parameter name with different values: --model.width 5 and --data.width 3")
+    fit("--data", "ClashingCliData", "--data.width", "5", "--trainer.fast_dev_run", "true")
+
+
+def test_constructor_error_is_one_line(one_line):
+    assert one_line("fit", "--config", "base.yaml", "--model.width", "0") == (
+        1,
+        "igcl: error: width 0: expected 1 or more (--debug shows where)",
+    )
+
+
+def test_debug_raises(monkeypatch):
+    with pytest.raises(ValueError, match=r"^width 0:\n expected"):
+        main(["fit", "--config", "base.yaml", "--model.width", "0", "--debug"])
+    monkeypatch.setenv("IGCL_DEBUG", "1")
+    with pytest.raises(ValueError, match="expected 1 or more"):
+        main(["fit", "--config", "base.yaml", "--model.width", "0"])
+
+
+def test_impossible_trainer_is_one_line(one_line, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    status, line = one_line("fit", "--config", "base.yaml", "--trainer.accelerator", "cuda")
+    assert status == 1
+    assert "CUDA" in line
+
+
+def test_interrupt_and_surprise():
+    assert main(["fit", "--config", "base.yaml", "--model", "InterruptedCliModel"]) == 130
+    with pytest.raises(RuntimeError, match="surprise"):
+        main(["fit", "--config", "base.yaml", "--model", "SurprisedCliModel"])
+
+
+def test_known_noise_is_quiet_and_news_is_not(recwarn):
+    quieten()
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    notes = {text: logger.filter(logger.makeRecord("", logging.INFO, "", 0, text, (), None)) for text in NOTES}
+    assert {text: bool(passed) for text, passed in notes.items()} == NOTES
+    fit()
+    assert not [warning for warning in recwarn if "many workers" in str(warning.message)]
+
+
+NOTES = {
+    "GPU available: False, used: False": False,
+    "TPU available: False, using: 0 TPU cores": False,
+    "💡 Tip: try another product": False,
+    "`Trainer.fit` stopped: `max_epochs=1` reached.": True,
+    "Restoring states from the checkpoint path at x": True,
+}
+
+
+def test_graphs_command(capsys, one_line):
+    Path("reports.jsonl").write_text('{"id": "a", "text": "No pleural effusion."}\n')
+    assert main(["graphs", "reports.jsonl", "--out", "graphs.jsonl"]) is None
+    assert capsys.readouterr().out == "1 reports -> graphs.jsonl\n"
+    assert json.loads(Path("graphs.jsonl").read_text())["id"] == "a"
+    assert one_line("graphs", "no.jsonl", "--out", "g.jsonl") == (1, "igcl: error: no.jsonl: no such file")
+
+
+def test_prepare_phantom(capsys):
+    assert main(["prepare", "phantom", "--count", "6", "--size", "64", "--out", "store"]) is None
+    manifest = json.loads(Path("store/manifest.json").read_text())
+    assert (sum(manifest["rows"].values()), manifest["size"], manifest["source"]["name"]) == (6, 64, "phantom")
+    assert capsys.readouterr().out.startswith("store: rows ")
+
+
+def test_prepare_table_names_what_it_dropped(capsys, one_line):
+    from PIL import Image
+
+    Image.new("L", (32, 32)).save("a.png")
+    Path("b.png").write_text("no picture")
+    Path("t.csv").write_text("file,who,text,Edema,note\na.png,p1,Clear lungs.,0,x\nb.png,p2,Edema.,1,y\n")
+    columns = ["--image-column", "file", "--patient-column", "who", "--report-column", "text"]
+    columns += ["--label-columns", "Edema", "--extra-columns", "note"]
+    assert main(["prepare", "table", "--csv", "t.csv", "--size", "32", "--out", "store", *columns]) is None
+    assert "; 1 dropped: image not readable, see manifest.json" in capsys.readouterr().out
+    manifest = json.loads(Path("store/manifest.json").read_text())
+    assert (manifest["labels"], manifest["extra"]) == (["Edema"], ["note"])
+    status, line = one_line("prepare", "table", "--csv", "no.csv", "--image-column", "file", "--out", "store2")
+    assert (status, line) == (1, "igcl: error: no.csv: no such file or folder")
+
+
+def test_demo_command(monkeypatch, one_line):
+    calls = []
+
+    def run_demo(out, *, fast):
+        calls.append((out, fast))
+        if fast:
+            raise IgclError("runs/demo: exists already;\n remove it")
+
+    demo = types.ModuleType("igcl_lightning.demo")
+    demo.run_demo = run_demo
+    monkeypatch.setitem(sys.modules, "igcl_lightning.demo", demo)
+    assert main(["demo"]) is None
+    assert one_line("demo", "--out", "x", "--fast") == (1, "igcl: error: runs/demo: exists already; remove it")
+    assert calls == [(Path("runs/demo"), False), (Path("x"), True)]
