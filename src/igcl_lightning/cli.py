@@ -128,7 +128,9 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     table.add_argument("--image-column", required=True, metavar="NAME", help="file name of the image")
     for column, text in TABLE_COLUMNS.items():
         table.add_argument(f"--{column}-column", metavar="NAME", help=text)
-    table.add_argument("--label-columns", type=_names, default=[], metavar="A,B", help="1, 0 or empty for not known")
+    table.add_argument("--label-columns", type=_names, default=[], metavar="A,B", help="1, 0, -1 (uncertain) or empty for not known")
+    table.add_argument("--uncertain", choices=("ignore", "positive", "negative"), default="ignore", help="a label of -1")
+    table.add_argument("--split-values", type=_pairs, default={}, metavar="A=B,..", help="such as fold0=test,val=valid")
     table.add_argument("--extra-columns", type=_names, default=[], metavar="A,B", help="further columns to keep")
     for source, size, run in ((phantom, 128, _prepare_phantom), (table, 256, _prepare_table)):
         source.set_defaults(run=run)
@@ -136,6 +138,8 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
         source.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default 0)")
         source.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder to write")
         source.add_argument("--jobs", type=int, default=1, metavar="N", help="processes to use (default 1)")
+        source.add_argument("--lossless", action="store_true", help="store PNG instead of JPEG")
+        source.add_argument("--reparse", action="store_true", help="parse reports even where the source has their graphs")
         source.add_argument("--overwrite", action="store_true", help="replace a store that exists")
 
 
@@ -156,13 +160,20 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _pairs(text: str) -> dict[str, str]:
+    """Read comma-separated pairs A=B."""
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(key and value for key, _, value in pairs):
+        raise argparse.ArgumentTypeError(f"expected A=B,C=D, got {text!r}")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
 def _prepare_phantom(options: argparse.Namespace) -> None:
     from igcl_lightning.data.phantom import FINDINGS, phantom_study
 
-    draw = partial(phantom_study, seed=options.seed, size=options.size)
-    studies = [partial(draw, index) for index in range(options.count)]
+    studies = [partial(phantom_study, index, seed=options.seed, size=options.size) for index in range(options.count)]
     source = {"name": "phantom", "count": options.count, "seed": options.seed}
-    _write_store(options, studies, source, labels=FINDINGS, total=options.count)
+    _write_store(options, studies, source, labels=[*FINDINGS, "No Finding"], total=options.count)
 
 
 def _prepare_table(options: argparse.Namespace) -> None:
@@ -171,8 +182,9 @@ def _prepare_table(options: argparse.Namespace) -> None:
 
     named = {name: getattr(options, f"{name}_column") for name in ("image", *TABLE_COLUMNS)}
     columns = TableColumns(**named, labels=options.label_columns, extra=options.extra_columns)
-    studies = read_table(options.csv, columns, root=options.root, seed=options.seed)
-    source = {"name": "table", "csv": options.csv.name, "sha256": file_hash(options.csv)}
+    reading = {"root": options.root, "split_values": options.split_values, "uncertain": options.uncertain}
+    studies = read_table(options.csv, columns, seed=options.seed, **reading)
+    source = {"name": "table", "csv": options.csv.name, "sha256": file_hash(options.csv), "uncertain": options.uncertain}
     _write_store(options, studies, source, labels=options.label_columns, extra=options.extra_columns)
 
 
@@ -182,7 +194,7 @@ def _write_store(
     """Prepare a store with the options every source has, and say what went into it."""
     from igcl_lightning.data.prepare import Options, prepare
 
-    how = Options(size=options.size, seed=options.seed)
+    how = Options(size=options.size, lossless=options.lossless, reparse=options.reparse, seed=options.seed)
     manifest = prepare(
         studies, options.out, options=how, source=source, jobs=options.jobs, overwrite=options.overwrite, **contents
     )

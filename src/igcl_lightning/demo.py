@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import sys
 import time
@@ -31,8 +30,9 @@ from igcl_lightning.modules.few_shot import FewShotProbe
 from igcl_lightning.modules.fine_tune import FineTune
 from igcl_lightning.modules.linear_probe import LinearProbe
 
+T0=time.monotonic()
 IMAGE_SIZE = 64
-BACKBONE = "test_resnet"
+BACKBONE = "test_byobnet"
 
 
 class Scale(NamedTuple):
@@ -57,7 +57,7 @@ class Scale(NamedTuple):
     seeds: int = 3
 
 
-FULL = Scale(studies=3600, pretrain_epochs=None, supervised_epochs={0.01: 100, 0.1: 40, 1.0: 12})
+FULL = Scale(studies=3600, pretrain_epochs=None, supervised_epochs={0.01: 100, 0.1: 40, 1.0: 24})
 FAST = Scale(240, 1, {1.0: 1}, fractions=(0.1, 1.0), shots=(5,), draws=2, seeds=1)
 
 
@@ -93,7 +93,6 @@ def _prepare(store: Path, scale: Scale) -> None:
         options=Options(size=IMAGE_SIZE, lossless=True, reparse=True),
         source={"name": "phantom", "count": scale.studies, "seed": 0},
         total=len(studies),
-        jobs=min(2, os.cpu_count() or 1) if scale.studies > 1000 else 1,
     )
 
 
@@ -206,5 +205,6 @@ def _quiet() -> Iterator[None]:
 
 
 def _say(line: str) -> None:
+    line = f"[{time.monotonic()-T0:5.0f}] {line}"
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

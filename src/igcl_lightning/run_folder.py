@@ -13,16 +13,16 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
 
-def run_folder(trainer: Trainer) -> Path | None:
-    """Return the folder of this run, where Lightning puts its checkpoints too, or None without a logger.
+def run_folder(trainer: Trainer) -> Path:
+    """Return the folder of this run, where Lightning puts its checkpoints too; without a logger the trainer's root.
 
-    `trainer.log_dir` is the same for the CSV logger, but for W&B the folder of all runs. Call it on every rank.
+    `trainer.log_dir` is the same for the CSV logger, but for W&B the folder of all runs. Every process must call this:
+    the first one's answer is sent to all.
     """
-    logger = trainer.logger
-    if logger is None:
-        return None
-    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
-    folder = Path(logger.save_dir or trainer.default_root_dir) / str(logger.name or "") / version
+    folder = Path(trainer.default_root_dir)
+    if (logger := trainer.logger) is not None:
+        version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+        folder = Path(logger.save_dir or folder) / str(logger.name or "") / version
     return Path(trainer.strategy.broadcast(str(folder)))
 
 
@@ -30,9 +30,9 @@ class RunConfig(SaveConfigCallback):
     """Writes the whole configuration into the run folder: config.yaml, config-resume-1.yaml when resumed there, ..."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write the file once, on the first rank; without a logger there is no run folder and nothing is written."""
+        """Write the file once, on the first rank; without a logger nothing is written."""
         folder = run_folder(trainer)
-        if folder and trainer.is_global_zero and not self.already_saved:
+        if trainer.logger and trainer.is_global_zero and not self.already_saved:
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / "config.yaml"
             path = _free_path(folder, "config-resume", ".yaml") if path.exists() else path

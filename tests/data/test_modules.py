@@ -7,7 +7,7 @@ from torch_geometric.loader import DataLoader as GraphLoader
 from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.modules import LabeledDataModule, PairDataset, PairedDataModule
 from igcl_lightning.data.phantom import FINDINGS
-from igcl_lightning.data.prepare import prepare
+from igcl_lightning.data.prepare import Options, prepare
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
@@ -29,7 +29,8 @@ def study(number, graph, split="train"):
 @pytest.fixture
 def pairs(tmp_path):
     graphs = [GRAPH, GRAPH, ReportGraph("")]
-    prepare([study(number, graph) for number, graph in enumerate(graphs)], tmp_path / "store")
+    studies = [study(number, graph) for number, graph in enumerate(graphs)]
+    prepare(studies, tmp_path / "store", options=Options(size=64))
     return PairDataset(Store(tmp_path / "store").table("train"))
 
 
@@ -92,9 +93,11 @@ def test_labelled_rows_follow_the_store(phantom_store):
 
 def test_a_fraction_is_drawn_once_and_by_its_seed(phantom_store):
     def rows(seed):
-        data = LabeledDataModule(str(phantom_store), fraction=0.5, draw_seed=seed, batch_size=4)
-        return sorted(torch.cat([batch.row for batch in data.train_dataloader()]).tolist())
+        data = LabeledDataModule(str(phantom_store), fraction=0.5, draw_seed=seed)
+        (batch,) = data.train_dataloader()
+        return sorted(batch.row.tolist())
 
+    assert len(rows(0)) == round(0.5 * len(Store(phantom_store).table("train")))
     assert rows(0) == rows(0)
     assert rows(0) != rows(1)
 

@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
-from igcl_lightning.callbacks.run_folder import run_folder
+from igcl_lightning.run_folder import run_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

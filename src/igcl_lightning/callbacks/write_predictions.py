@@ -9,10 +9,10 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from igcl_lightning.callbacks.run_folder import run_folder
 from igcl_lightning.evaluation.predictions import write_predictions
 from igcl_lightning.evaluation.results import summarise, write_results
 from igcl_lightning.modules.classifier import ClassifierModule, Scores
+from igcl_lightning.run_folder import run_folder
 
 
 class WritePredictions(Callback):

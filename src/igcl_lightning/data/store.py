@@ -157,23 +157,20 @@ class Store:
 
     def ids(self, row: int) -> tuple[str, str, str]:
         """Return row, study and patient id of a hashed row id."""
-        record = self._record(row, ("row", "study", "patient"))
-        return record["row"], record["study"], record["patient"]
+        return self._cell(row, "row"), self._cell(row, "study"), self._cell(row, "patient")
 
     def report_text(self, row: int) -> str:
         """Return the report of a hashed row id, its sections joined by line breaks."""
-        report = self._record(row, ("report",))["report"]
-        return "\n".join(text for text in report.values() if text)
+        return "\n".join(text for text in self._cell(row, "report").values() if text)
 
     def row_labels(self, row: int) -> dict[str, float | None]:
         """Return the labels of a hashed row id."""
-        labels: dict[str, float | None] = self._record(row, ("labels",))["labels"] if self.labels else {}
+        labels: dict[str, float | None] = self._cell(row, "labels") if self.labels else {}
         return labels
 
-    def _record(self, row: int, columns: tuple[str, ...]) -> dict[str, Any]:
+    def _cell(self, row: int, column: str) -> Any:
         split, index = self.rows[row]
-        record: dict[str, Any] = self.table(split).select_columns(list(columns))[index]
-        return record
+        return self.table(split).data.column(column)[index].as_py()
 
     def _assert_patients_apart(self) -> None:
         patients = {split: set(self.table(split).unique("patient")) for split in self.splits}

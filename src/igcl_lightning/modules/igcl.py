@@ -22,6 +22,7 @@ class IGCL(ContrastiveModule):
         attention_heads: heads of each.
         readout: "max", "mean" or "attention".
         inverse_relations: also pass messages against the direction of relations.
+        graph_dropout: in the transformer layers.
         embedding_channels: width of the space both sides share.
         temperature: initial temperature of the loss.
         targets: which pairs count as positive (see `ContrastiveLoss`).
@@ -41,6 +42,7 @@ class IGCL(ContrastiveModule):
         attention_heads: int = 2,
         readout: str = "max",
         inverse_relations: bool = True,
+        graph_dropout: float = 0.1,
         embedding_channels: int = 128,
         temperature: float = 0.07,
         targets: str = "graph",
@@ -52,7 +54,7 @@ class IGCL(ContrastiveModule):
         self.save_hyperparameters()
         self.image_encoder = ImageEncoder(backbone, image_size, image_weights)
         self.graph_encoder = GraphEncoder(
-            graph_channels, graph_layers, attention_layers, attention_heads, readout, inverse_relations
+            graph_channels, graph_layers, attention_layers, attention_heads, readout, inverse_relations, graph_dropout
         )
         self.image_projection = ProjectionHead(self.image_encoder.out_channels, embedding_channels)
         self.graph_projection = ProjectionHead(self.graph_encoder.out_channels, embedding_channels)

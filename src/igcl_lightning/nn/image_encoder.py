@@ -37,7 +37,8 @@ class ImageEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.size = size
-        self.backbone = create_backbone(name, size, weights)
+        # Convolutions are faster with channels last, on CPUs and under mixed precision; transformers do not care.
+        self.backbone = create_backbone(name, size, weights).to(memory_format=torch.channels_last)
         self.out_channels: int = self.backbone.num_features
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
