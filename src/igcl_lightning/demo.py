@@ -30,7 +30,6 @@ from igcl_lightning.modules.few_shot import FewShotProbe
 from igcl_lightning.modules.fine_tune import FineTune
 from igcl_lightning.modules.linear_probe import LinearProbe
 
-T0=time.monotonic()
 IMAGE_SIZE = 64
 BACKBONE = "test_byobnet"
 
@@ -57,7 +56,7 @@ class Scale(NamedTuple):
     seeds: int = 3
 
 
-FULL = Scale(studies=3600, pretrain_epochs=None, supervised_epochs={0.01: 100, 0.1: 40, 1.0: 24})
+FULL = Scale(studies=3000, pretrain_epochs=None, supervised_epochs={0.01: 100, 0.1: 40, 1.0: 24})
 FAST = Scale(240, 1, {1.0: 1}, fractions=(0.1, 1.0), shots=(5,), draws=2, seeds=1)
 
 
@@ -205,6 +204,5 @@ def _quiet() -> Iterator[None]:
 
 
 def _say(line: str) -> None:
-    line = f"[{time.monotonic()-T0:5.0f}] {line}"
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.metrics.clinical import MultilabelAuroc, macro_mean
-from igcl_lightning.modules.base import BaseModule, rebuild
+from igcl_lightning.modules.base import BaseModule, read_checkpoint, rebuild
 from igcl_lightning.nn.image_encoder import ImageEncoder
 from igcl_lightning.nn.logistic import trainable_labels
 
@@ -66,9 +66,9 @@ class ClassifierModule(BaseModule):
         self.image_encoder: nn.Module
         self.trained: Tensor
         if checkpoint is not None:
-            pretrained = BaseModule.load_from_checkpoint(checkpoint, map_location="cpu")
-            encoder = pretrained.portable_hyperparameters()
-            self.image_encoder = image_encoder_of(pretrained)
+            # Read from the file: under the command line, `hparams` of a module made in here would be this module's.
+            encoder = read_checkpoint(checkpoint)["hyper_parameters"]
+            self.image_encoder = image_encoder_of(BaseModule.load_from_checkpoint(checkpoint, map_location="cpu"))
         elif encoder is not None:
             self.image_encoder = image_encoder_of(rebuild(encoder))
         else:
