@@ -31,7 +31,14 @@ def words(command, config, store, folder):
     return [
         *(command, "--config", config, "--data.store", str(store), *logger),
         *("--data.batch_size", "16", "--data.num_workers", "0", "--trainer.accelerator", "cpu"),
-        *("--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1", "--trainer.enable_progress_bar", "false"),
+        *(
+            "--trainer.max_epochs",
+            "1",
+            "--trainer.check_val_every_n_epoch",
+            "1",
+            "--trainer.enable_progress_bar",
+            "false",
+        ),
     ]
 
 
@@ -50,13 +57,15 @@ def test_config_fits_tests_and_leaves_a_run_folder(config, phantom_store, checkp
     run = tmp_path / "run" / "version_0"
     assert (run / "config.yaml").exists()
     assert (run / "metrics.csv").read_text()
-    (best,) = (run / "checkpoints").glob("[bl][ea]st.ckpt") if not (run / "checkpoints" / "best.ckpt").exists() else [
-        run / "checkpoints" / "best.ckpt"
-    ]
+    (best,) = (
+        (run / "checkpoints").glob("[bl][ea]st.ckpt")
+        if not (run / "checkpoints" / "best.ckpt").exists()
+        else [run / "checkpoints" / "best.ckpt"]
+    )
     assert "state_dict" in torch.load(best, weights_only=True)
 
     test = words("test", config, phantom_store, tmp_path)
-    test = test[: test.index("--trainer.max_epochs")] + ["--trainer.enable_progress_bar", "false"]
+    test = [*test[: test.index("--trainer.max_epochs")], "--trainer.enable_progress_bar", "false"]
     if "data.feature_cache" in " ".join(fit):
         test += ["--model.checkpoint", str(checkpoint), "--data.feature_cache", str(tmp_path / "features")]
     else:
@@ -74,8 +83,22 @@ def test_fragment_merges_into_a_config(config, phantom_store, tmp_path, monkeypa
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.chdir(tmp_path)
     fit = ["fit", "--config", "pretrain/phantom.yaml", "--config", config, *SMALL, "--data.store", str(phantom_store)]
-    fit += ["--trainer.logger.offline", "true", "--trainer.logger.save_dir", str(tmp_path), "--trainer.accelerator", "cpu"]
-    fit += ["--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1", "--trainer.enable_progress_bar", "false"]
+    fit += [
+        "--trainer.logger.offline",
+        "true",
+        "--trainer.logger.save_dir",
+        str(tmp_path),
+        "--trainer.accelerator",
+        "cpu",
+    ]
+    fit += [
+        "--trainer.max_epochs",
+        "1",
+        "--trainer.check_val_every_n_epoch",
+        "1",
+        "--trainer.enable_progress_bar",
+        "false",
+    ]
     assert main(fit) == 0
     assert list(tmp_path.rglob("offline-run-*"))
     assert list(tmp_path.rglob("plots/learning_curve.png"))

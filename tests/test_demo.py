@@ -1,8 +1,31 @@
 import json
 
 import pandas as pd
+import pytest
 
 from igcl_lightning.cli import main
+
+
+@pytest.mark.soak
+def test_the_full_demo_keeps_what_it_promises(tmp_path):
+    assert not main(["demo", "--out", str(tmp_path / "demo")])
+    records = json.loads((tmp_path / "demo" / "results.json").read_text())
+    mean = {
+        (record["method"], record["fraction"]): record["value"]
+        for record in records
+        if record["label"] == "mean" and record["seed"] is None and record["versus"] is None
+    }
+    assert mean["igcl", 0.01] >= mean["random", 0.01] + 0.15
+    assert mean["igcl", 0.01] >= mean["supervised", 0.01] + 0.10
+    assert mean["igcl", 0.01] >= mean["supervised", 0.1]
+    assert mean["igcl", 0.01] <= 0.97
+
+
+def test_the_demo_does_not_delete_a_folder_of_something_else(tmp_path, capsys):
+    (tmp_path / "thesis.tex").touch()
+    assert main(["demo", "--out", str(tmp_path)]) == 1
+    assert "holds something else than an earlier demo" in capsys.readouterr().err
+    assert (tmp_path / "thesis.tex").exists()
 
 
 def test_the_fast_demo_writes_everything_it_promises(tmp_path, capsys):

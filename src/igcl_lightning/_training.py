@@ -5,7 +5,6 @@ Heavy: importing this module imports Lightning and everything a config may name 
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import pickle
@@ -15,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
 from jsonargparse import Namespace
 from lightning.fabric.utilities import rank_zero_only
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -38,7 +36,7 @@ from igcl_lightning._usage import (
     written_options,
 )
 from igcl_lightning.errors import IgclError
-from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.modules.base import BaseModule, read_checkpoint
 from igcl_lightning.run_folder import RunConfig, keep_metrics
 
 DEFAULT_SEED = 42
@@ -205,16 +203,9 @@ def read_hparams(path: Path) -> dict[str, Any]:
     """Return the hyper-parameters of a checkpoint, with `_class_path` where the model's class is known.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        IgclError: it is not a checkpoint, holds more than plain data, or names a class that nobody has imported.
+        IgclError: it is missing, no checkpoint, holds more than plain data, or names a class that nobody has imported.
     """
-    if not path.is_file():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    try:
-        hparams = dict(torch.load(path, map_location="cpu", weights_only=True)["hyper_parameters"])
-    except Exception as error:  # a file of another kind fails in any way
-        reason = one_line(f"{type(error).__name__}: {error}")[:200]
-        raise IgclError(f"{path}: not a checkpoint of a model that loads as plain data ({reason})") from error
+    hparams = dict(read_checkpoint(path).get("hyper_parameters", {}))
     hparams.pop("_instantiator", None)
     module = str(hparams.get("_class_path", "")).rpartition(".")[0]
     if module and module not in sys.modules:

@@ -25,7 +25,7 @@ TRAINING_COMMANDS = {
     "fit": "train a model: igcl fit --config pretrain/igcl.yaml",
     "validate": "run the validation of a model",
     "test": "run the test of a model",
-    "predict": "write the predictions of a model",
+    "predict": "write the scores or embeddings of the test split",
 }
 TABLE_COLUMNS = {
     "report": "text of the report",
@@ -64,7 +64,7 @@ def main(args: Sequence[str] | None = None) -> int | None:
     except UsageError as error:
         report("error", error.message)
         return 2
-    except (IgclError, ValueError, FileNotFoundError) as error:
+    except (IgclError, ValueError, OSError) as error:
         if debug:
             raise
         report("error", _in_one_line(error))
@@ -94,8 +94,8 @@ def _run(words: list[str]) -> int | None:
 
 def _in_one_line(error: Exception) -> str:
     """Return the message of an error; one that is not ours says how to learn where it comes from."""
-    if isinstance(error, FileNotFoundError) and error.filename is not None:
-        return f"{os.fsdecode(error.filename)}: no such file or folder"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {(error.strerror or str(error)).lower()}"
     message = one_line(error) or type(error).__name__
     return f"{message} (--debug shows where)" if isinstance(error, ValueError) else message
 
@@ -120,7 +120,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_prepare(parser: argparse.ArgumentParser) -> None:
     sources = parser.add_subparsers(title="sources", metavar="SOURCE", dest="source", required=True)
-    phantom = sources.add_parser("phantom", help="synthetic radiographs with reports, graphs, labels and masks")
+    phantom = sources.add_parser("phantom", help="synthetic radiographs with reports, graphs and labels")
     phantom.add_argument("--count", type=int, default=3000, metavar="N", help="number of studies (default 3000)")
     table = sources.add_parser("table", help="a CSV file that names images, with reports, labels or both")
     table.add_argument("--csv", type=Path, required=True, metavar="FILE", help="one row per image")
@@ -128,9 +128,9 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     table.add_argument("--image-column", required=True, metavar="NAME", help="file name of the image")
     for column, text in TABLE_COLUMNS.items():
         table.add_argument(f"--{column}-column", metavar="NAME", help=text)
-    table.add_argument("--label-columns", type=_names, default=[], metavar="A,B", help="1, 0, -1 (uncertain) or empty for not known")
-    table.add_argument("--uncertain", choices=("ignore", "positive", "negative"), default="ignore", help="a label of -1")
-    table.add_argument("--split-values", type=_pairs, default={}, metavar="A=B,..", help="such as fold0=test,val=valid")
+    table.add_argument("--label-columns", type=_names, default=[], metavar="A,B", help="1, 0, -1 (uncertain) or blank")
+    table.add_argument("--uncertain", choices=("ignore", "positive", "negative"), default="ignore", help="label -1")
+    table.add_argument("--split-values", type=_pairs, default={}, metavar="A=B,..", help="fold0=test,fold1=valid")
     table.add_argument("--extra-columns", type=_names, default=[], metavar="A,B", help="further columns to keep")
     for source, size, run in ((phantom, 128, _prepare_phantom), (table, 256, _prepare_table)):
         source.set_defaults(run=run)
@@ -139,7 +139,7 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
         source.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder to write")
         source.add_argument("--jobs", type=int, default=1, metavar="N", help="processes to use (default 1)")
         source.add_argument("--lossless", action="store_true", help="store PNG instead of JPEG")
-        source.add_argument("--reparse", action="store_true", help="parse reports even where the source has their graphs")
+        source.add_argument("--reparse", action="store_true", help="parse reports whose graphs the source has")
         source.add_argument("--overwrite", action="store_true", help="replace a store that exists")
 
 
@@ -184,7 +184,12 @@ def _prepare_table(options: argparse.Namespace) -> None:
     columns = TableColumns(**named, labels=options.label_columns, extra=options.extra_columns)
     reading = {"root": options.root, "split_values": options.split_values, "uncertain": options.uncertain}
     studies = read_table(options.csv, columns, seed=options.seed, **reading)
-    source = {"name": "table", "csv": options.csv.name, "sha256": file_hash(options.csv), "uncertain": options.uncertain}
+    source = {
+        "name": "table",
+        "csv": options.csv.name,
+        "sha256": file_hash(options.csv),
+        "uncertain": options.uncertain,
+    }
     _write_store(options, studies, source, labels=options.label_columns, extra=options.extra_columns)
 
 

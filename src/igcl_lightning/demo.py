@@ -22,16 +22,17 @@ from igcl_lightning.callbacks.write_predictions import WritePredictions
 from igcl_lightning.data.modules import LabeledDataModule
 from igcl_lightning.data.phantom import FINDINGS, phantom_study
 from igcl_lightning.data.prepare import Options, prepare
+from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.plots import plot_label_efficiency, plot_per_label
 from igcl_lightning.evaluation.predictions import write_predictions
 from igcl_lightning.evaluation.results import format_table, summarise, write_results
+from igcl_lightning.modules.base import read_checkpoint
 from igcl_lightning.modules.classifier import ClassifierModule
 from igcl_lightning.modules.few_shot import FewShotProbe
 from igcl_lightning.modules.fine_tune import FineTune
 from igcl_lightning.modules.linear_probe import LinearProbe
 
 IMAGE_SIZE = 64
-BACKBONE = "test_byobnet"
 
 
 class Scale(NamedTuple):
@@ -66,9 +67,14 @@ def run_demo(out: Path, fast: bool = False) -> None:
     Args:
         out: folder of everything it writes; an earlier demo there is replaced.
         fast: a smaller one, which shows the way and not the numbers.
+
+    Raises:
+        IgclError: the folder holds something else.
     """
     scale = FAST if fast else FULL
     start = time.monotonic()
+    if out.exists() and any(out.iterdir()) and not (out / "store" / "manifest.json").is_file():
+        raise IgclError(f"{out}: holds something else than an earlier demo; choose another --out")
     shutil.rmtree(out, ignore_errors=True)
     store = out / "store"
     _say(f"1/4 {scale.studies} synthetic chest radiographs with reports -> {store}")
@@ -107,7 +113,8 @@ def _pretrain(store: Path, out: Path, scale: Scale) -> Path:
 
 def _evaluate(checkpoint: Path, store: Path, out: Path, scale: Scale) -> Iterator[pd.DataFrame]:
     """Yield the predictions of every method, setting and seed."""
-    random_encoder = {"backbone": BACKBONE, "image_size": IMAGE_SIZE}
+    pretrained = read_checkpoint(checkpoint)["hyper_parameters"]
+    random_encoder = {name: pretrained[name] for name in ("backbone", "image_size")}
     linear = [{"fraction": fraction, "draws": scale.draws if fraction < 1 else 1} for fraction in scale.fractions]
     few = [{"shots": shots, "draws": scale.draws} for shots in scale.shots]
     for method, probe, settings in (("linear", LinearProbe, linear), ("few-shot", FewShotProbe, few)):

@@ -6,8 +6,8 @@ import torch
 from lightning.pytorch.loggers import WandbLogger
 
 from igcl_lightning.callbacks import RetrievalSheet
-from igcl_lightning.run_folder import run_folder
 from igcl_lightning.callbacks.validation_pairs import ValidationPairs
+from igcl_lightning.run_folder import run_folder
 
 
 def drawn_titles(figure):

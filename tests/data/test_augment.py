@@ -55,7 +55,7 @@ def test_movements_stay_within_their_limit(option, limit):
         torch.testing.assert_close(distance, torch.full_like(distance, 16), atol=0.5, rtol=0)
         assert torch.atan2(y, x).abs().max() <= torch.pi / 4 + 0.02
     else:
-        assert 16 / 1.5 - 0.5 <= distance.min()
+        assert distance.min() >= 16 / 1.5 - 0.5
         assert distance.max() <= 16 / 0.5 + 0.5
 
 

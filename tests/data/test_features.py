@@ -7,6 +7,8 @@ from igcl_lightning.data.features import frozen_features
 from igcl_lightning.data.modules import LabeledDataset
 from igcl_lightning.data.phantom import FINDINGS
 from igcl_lightning.data.store import Store
+from igcl_lightning.modules.linear_probe import PooledFeatures
+from igcl_lightning.nn.image_encoder import ImageEncoder
 
 
 class Counting(nn.Module):
@@ -47,6 +49,13 @@ def test_the_second_time_nothing_is_computed(loader, tmp_path):
     again = Counting()
     torch.testing.assert_close(features(again, loader, tmp_path), first)
     assert again.calls == 0
+
+
+def test_the_size_an_encoder_works_at_is_part_of_the_key(loader, tmp_path):
+    for size in (32, 64):
+        torch.manual_seed(0)
+        features(PooledFeatures(ImageEncoder("test_byobnet", size)), loader, tmp_path)
+    assert len(list(tmp_path.glob("*.arrow"))) == 2
 
 
 @pytest.mark.parametrize("change", ["weights", "running statistics", "content"])

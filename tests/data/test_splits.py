@@ -28,7 +28,11 @@ def test_an_unknown_word_for_a_split_is_named():
 
 def test_patient_splits_have_their_shares_and_are_pinned():
     counts = Counter(split_of_patient(f"patient-{number}") for number in range(5000))
-    assert {split: round(count / 5000, 1) for split, count in counts.items()} == {"train": 0.8, "valid": 0.1, "test": 0.1}
+    assert {split: round(count / 5000, 1) for split, count in counts.items()} == {
+        "train": 0.8,
+        "valid": 0.1,
+        "test": 0.1,
+    }
     # Written into manifests everywhere: a change of the hash would move patients between splits.
     assert [split_of_patient(f"patient-{number}") for number in range(4)] == ["valid", "test", "train", "train"]
 

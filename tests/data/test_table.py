@@ -58,7 +58,9 @@ def test_a_table_without_validation_rows_lends_some_training_patients(tmp_path):
     lines = [f"{number}.png,p{number // 2},{'test' if number >= 380 else 'train'}" for number in range(400)]
     path.write_text("\n".join(["file,person,fold", *lines]))
     studies = read(path, columns=TableColumns(image="file", patient="person", split="fold"))
-    splits = {split: {study.patient_id for study in studies if study.split == split} for split in ("train", "valid", "test")}
+    splits = {
+        split: {study.patient_id for study in studies if study.split == split} for split in ("train", "valid", "test")
+    }
     assert 8 <= len(splits["valid"]) <= 35
     assert splits["test"] == {f"p{number}" for number in range(190, 200)}
     assert not splits["train"] & splits["valid"]
@@ -94,6 +96,8 @@ def test_a_missing_or_broken_table_is_named(tmp_path):
         read(tmp_path / "empty.csv")
 
 
-@pytest.mark.parametrize(("word", "view"), [("AP Supine", "AP"), ("RL", "lateral"), ("?", "unknown"), (None, "unknown")])
+@pytest.mark.parametrize(
+    ("word", "view"), [("AP Supine", "AP"), ("RL", "lateral"), ("?", "unknown"), (None, "unknown")]
+)
 def test_views_of_all_sources_have_one_name(word, view):
     assert view_name(word) == view

@@ -32,7 +32,9 @@ def info_nce_by_loops(image, graph, scale, positive, kept):
     size, total = len(image), 0.0
     for one, other in ((image, graph), (graph, image)):
         for i in range(size):
-            logit = [scale * sum(float(a) * float(b) for a, b in zip(one[i], other[j], strict=True)) for j in range(size)]
+            logit = [
+                scale * sum(float(a) * float(b) for a, b in zip(one[i], other[j], strict=True)) for j in range(size)
+            ]
             denominator = sum(math.exp(logit[j]) for j in range(size) if kept(i, j))
             positives = [j for j in range(size) if positive(i, j)]
             total -= sum(math.log(math.exp(logit[j]) / denominator) for j in positives) / len(positives) / (2 * size)

@@ -34,7 +34,6 @@ class Loss(nn.Module):
         return self.module.loss(embedding.image, embedding.graph, self.module.ids(batch))
 
 
-
 def batches(store, size):
     table = Store(store).table("train").select(range(WORLD * PER_RANK))
     return [double(batch) for batch in DataLoader(PairDataset(table), batch_size=size)]

@@ -21,7 +21,12 @@ class Renamed(IGCL):
 
 
 def trainer(folder, **options):
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    quiet = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+    }
     return Trainer(max_epochs=1, accelerator="cpu", default_root_dir=folder, num_sanity_val_steps=0, **quiet | options)
 
 
@@ -59,7 +64,7 @@ def test_a_checkpoint_from_python_loads_by_its_path(from_python, loader):
 def test_a_checkpoint_from_the_command_line_loads_by_its_path(from_command_line, loader):
     loaded = loader.load_from_checkpoint(from_command_line)
     assert type(loaded) is IGCL
-    assert loaded.hparams["backbone"] == "test_resnet"
+    assert loaded.hparams["image_size"] == 64
 
 
 def test_checkpoints_are_plain_data(from_python, from_command_line):

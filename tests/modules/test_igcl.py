@@ -1,12 +1,16 @@
 import copy
+from itertools import pairwise
 
+import pandas as pd
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch_geometric.loader import DataLoader as GraphLoader
 
+from igcl_lightning.callbacks import WriteEmbeddings
 from igcl_lightning.data.modules import PairDataset, PairedDataModule
 from igcl_lightning.data.store import Store
+from igcl_lightning.errors import IgclError
 from igcl_lightning.modules import IGCL
 from igcl_lightning.modules.schedule import warmup_cosine
 
@@ -14,7 +18,12 @@ TINY = {"backbone": "test_resnet", "image_size": 32, "graph_channels": 32}
 
 
 def trainer(**options):
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    quiet = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+    }
     return Trainer(accelerator="cpu", num_sanity_val_steps=0, **quiet | options)
 
 
@@ -24,15 +33,19 @@ def batch(phantom_store):
     return next(iter(GraphLoader(pairs, batch_size=12)))
 
 
-def test_fit_validate_test_and_predict_run(phantom_store):
+def test_fit_validate_test_and_predict_run(phantom_store, tmp_path):
     module, data = IGCL(**TINY), PairedDataModule(str(phantom_store), batch_size=16)
-    run = trainer(max_epochs=1)
+    run = trainer(max_epochs=1, default_root_dir=tmp_path)
     run.fit(module, data)
     assert {"train/loss", "val/loss", "val/image_to_graph_recall@5"} <= run.callback_metrics.keys()
     run.validate(module, data, verbose=False)
     run.test(module, data, verbose=False)
     assert "test/graph_to_image_recall@10" in run.callback_metrics
+    run.callbacks.append(WriteEmbeddings())
     embeddings = run.predict(module, data)
+    written = pd.read_parquet(tmp_path / "embeddings.parquet")
+    assert written["row"].tolist() == Store(phantom_store).column("test", "row")
+    torch.testing.assert_close(torch.tensor(written["image"][0].tolist()), embeddings[0].image[0])
     rows = sum(len(embedding.row) for embedding in embeddings)
     assert rows == len(Store(phantom_store).table("test"))
     torch.testing.assert_close(embeddings[0].image.norm(dim=1), torch.ones(len(embeddings[0].row)))
@@ -50,6 +63,23 @@ def test_it_can_learn_twelve_pairs_by_heart(batch):
         optimizer.step()
     hits = (embedding.image @ embedding.graph.T).argmax(dim=1) == torch.arange(12)
     assert hits.float().mean() >= 0.8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"graph_channels": 33}, "model.graph_channels 33 is no multiple of attention_heads 2"),
+        ({"temperature": 0.0}, "model.temperature is 0.0, not above 0"),
+    ],
+)
+def test_arguments_out_of_range_are_named(options, message):
+    with pytest.raises(IgclError, match=message):
+        IGCL(**TINY | options)
+
+
+def test_a_run_without_end_is_refused(phantom_store):
+    with pytest.raises(IgclError, match=r"set trainer.max_epochs or trainer.max_steps"):
+        trainer(max_epochs=-1).fit(IGCL(**TINY), PairedDataModule(str(phantom_store), batch_size=16))
 
 
 def test_every_parameter_takes_part(batch):
@@ -86,7 +116,7 @@ def test_learning_rate_rises_then_falls_to_zero():
     assert values[0] == pytest.approx(1 / 11)
     assert max(values) == values[10] == 1
     assert values[100] == pytest.approx(0, abs=1e-9)
-    assert all(a > b for a, b in zip(values[10:], values[11:], strict=False))
+    assert all(a > b for a, b in pairwise(values[10:]))
 
 
 def test_training_is_reproducible(phantom_store):

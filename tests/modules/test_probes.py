@@ -12,7 +12,7 @@ from igcl_lightning.callbacks import WritePredictions
 from igcl_lightning.data.modules import LabeledDataModule
 from igcl_lightning.data.phantom import FINDINGS
 from igcl_lightning.data.prepare import Options, prepare
-from igcl_lightning.data.samples import FeatureBatch, ProbeDraw
+from igcl_lightning.data.samples import FeatureBatch, LabeledBatch, ProbeDraw
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
@@ -24,7 +24,12 @@ RANDOM = {"backbone": "test_resnet", "image_size": 32}
 
 
 def trainer(folder, *callbacks, **options):
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    quiet = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+    }
     return Trainer(
         accelerator="cpu",
         default_root_dir=folder,
@@ -126,7 +131,9 @@ def test_the_ensemble_is_the_median_probability():
 
 def test_few_shot_needs_shots(phantom_store, tmp_path):
     with pytest.raises(IgclError, match="needs data.shots"):
-        trainer(tmp_path).fit(FewShotProbe(**RANDOM), LabeledDataModule(str(phantom_store), feature_cache=str(tmp_path)))
+        trainer(tmp_path).fit(
+            FewShotProbe(**RANDOM), LabeledDataModule(str(phantom_store), feature_cache=str(tmp_path))
+        )
 
 
 @pytest.fixture
@@ -157,6 +164,57 @@ def test_a_label_that_no_training_image_has_is_named_and_left_out(store_without_
     assert run.callback_metrics["test/auroc_mean"] == run.callback_metrics["test/auroc_Edema"]
     assert "test/auroc_Hernia" not in run.callback_metrics
     assert set(writer.frame["label"]) == {"Edema"}
+
+
+def test_what_a_head_was_trained_on_travels_with_it(phantom_store, tmp_path):
+    run, cache = trainer(tmp_path), {"feature_cache": str(tmp_path)}
+    probe = FewShotProbe(**RANDOM)
+    run.fit(probe, LabeledDataModule(str(phantom_store), shots=3, draws=2, draw_seed=5, **cache))
+    run.save_checkpoint(tmp_path / "head.ckpt")
+    writer = WritePredictions()
+    loaded = FewShotProbe.load_from_checkpoint(tmp_path / "head.ckpt")
+    trainer(tmp_path, writer).test(loaded, LabeledDataModule(str(phantom_store), **cache), verbose=False)
+    assert set(writer.frame["shots"]) == {3}
+    assert writer.frame["fraction"].isna().all()
+    assert set(writer.frame["seed"]) == {5, 6}
+    assert set(writer.frame["method"]) == {"random"}
+
+
+def test_predict_writes_scores(phantom_store, tmp_path):
+    data = LabeledDataModule(str(phantom_store), batch_size=16)
+    module, run = FineTune(**RANDOM), trainer(tmp_path, WritePredictions())
+    run.fit(module, data)
+    run.predict(module, data)
+    assert len(pd.read_parquet(tmp_path / "predictions.parquet")) == 6 * len(Store(phantom_store).table("test"))
+
+
+def test_a_head_that_was_never_trained_is_refused(phantom_store, tmp_path):
+    data = LabeledDataModule(str(phantom_store), feature_cache=str(tmp_path))
+    with pytest.raises(IgclError, match="never trained: give --ckpt_path"):
+        trainer(tmp_path).test(LinearProbe(**RANDOM), data, verbose=False)
+
+
+def test_shots_of_one_label_have_no_negatives_and_are_refused(phantom_store, tmp_path):
+    data = LabeledDataModule(str(phantom_store), labels=["Edema"], shots=2, feature_cache=str(tmp_path))
+    with pytest.raises(IgclError, match="one class only of every label"):
+        trainer(tmp_path).fit(FewShotProbe(**RANDOM), data)
+
+
+def test_reduced_precision_is_refused(phantom_store, tmp_path):
+    data = LabeledDataModule(str(phantom_store), feature_cache=str(tmp_path))
+    with pytest.raises(IgclError, match="trainer.precision to 32-true"):
+        trainer(tmp_path, precision="bf16-mixed").fit(LinearProbe(**RANDOM), data)
+
+
+def test_a_label_that_is_not_trained_takes_no_part_in_the_loss():
+    module = FineTune(**RANDOM, label_names=["a", "b"])
+    module.trained[1] = False
+    image = torch.randint(0, 256, (4, 1, 32, 32), dtype=torch.uint8)
+    batch = LabeledBatch(image, torch.tensor([[1.0, 1.0]] * 4), torch.arange(4))
+    module.log = lambda *args, **options: None
+    module.training_step(batch, 0).backward()
+    assert module.head.bias.grad[0] != 0
+    assert module.head.bias.grad[1] == 0
 
 
 def test_other_labels_than_the_checkpoints_are_refused(phantom_store, tmp_path):

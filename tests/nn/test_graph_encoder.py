@@ -122,13 +122,13 @@ def test_without_attention_components_stay_apart_and_with_it_they_meet():
 def test_relations_point_at_units():
     encoded = encoder()(batch(EFFUSION, CLEAR))
     width = encoded.units.shape[1]
-    assert encoded.relation.index.tolist() == [
+    assert encoded.relation.edge_index.tolist() == [
         [0, 1, 3, width + 1, 3, 2, 2, width],
         [3, 2, 2, width, 0, 1, 3, width + 1],
     ]
-    assert encoded.relation.type.tolist() == [1, 1, 0, 0, 4, 4, 3, 3]
+    assert encoded.relation.edge_type.tolist() == [1, 1, 0, 0, 4, 4, 3, 3]
     one_way = encoder(inverse_relations=False)(batch(EFFUSION))
-    assert one_way.relation.type.tolist() == [1, 1, 0]
+    assert one_way.relation.edge_type.tolist() == [1, 1, 0]
 
 
 def test_unknown_readout_is_named():

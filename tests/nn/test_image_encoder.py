@@ -39,7 +39,10 @@ def test_uint8_and_float_images_are_the_same():
 
 def test_local_weights_are_loaded(tmp_path):
     source = ImageEncoder("test_resnet", 32)
-    save_file(source.backbone.state_dict(), tmp_path / "weights.safetensors")
+    save_file(
+        {name: value.contiguous() for name, value in source.backbone.state_dict().items()},
+        tmp_path / "weights.safetensors",
+    )
     loaded = ImageEncoder("test_resnet", 32, weights=str(tmp_path / "weights.safetensors"))
     for name, value in source.backbone.state_dict().items():
         torch.testing.assert_close(loaded.backbone.state_dict()[name], value)

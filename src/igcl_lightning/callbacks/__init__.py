@@ -1,8 +1,9 @@
-"""What watches training and leaves pictures in the run folder's `plots/`."""
+"""What watches training: pictures in the run folder's `plots/`, and the files that evaluation reads."""
 
 from igcl_lightning.callbacks.embedding_map import EmbeddingMap
 from igcl_lightning.callbacks.learning_curve import LearningCurve
 from igcl_lightning.callbacks.retrieval_sheet import RetrievalSheet
+from igcl_lightning.callbacks.write_embeddings import WriteEmbeddings
 from igcl_lightning.callbacks.write_predictions import WritePredictions
 
-__all__ = ["EmbeddingMap", "LearningCurve", "RetrievalSheet", "WritePredictions"]
+__all__ = ["EmbeddingMap", "LearningCurve", "RetrievalSheet", "WriteEmbeddings", "WritePredictions"]

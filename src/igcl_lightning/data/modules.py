@@ -68,6 +68,17 @@ class StoreDataModule(LightningDataModule):
             return batch
         return batch._replace(image=self.augmentation(batch.image))
 
+    def _whole_batch(self, num_rows: int) -> int:
+        """Return a batch size that gives each process at least one whole batch of so many training rows.
+
+        Raises:
+            IgclError: there are more processes than rows.
+        """
+        world_size = self.trainer.world_size if self.trainer is not None else 1
+        if num_rows < world_size:
+            raise IgclError(f"{self.store.path}: {num_rows} training rows for {world_size} processes")
+        return min(self.batch_size, num_rows // world_size)
+
     def _loader_options(self) -> dict[str, Any]:
         return {
             "batch_size": self.batch_size,
@@ -93,15 +104,16 @@ class PairedDataModule(StoreDataModule):
         Raises:
             IgclError: no report of the training split has an entity.
         """
-        if stage == "fit" and not any(key != -1 for key in _graph_keys(self.store.table("train"))):
+        if stage == "fit" and not self.store.has_graphs("train"):
             raise IgclError(f"{self.store.path}: no training row has a report with entities; nothing to contrast with")
 
     def train_dataloader(self) -> DataLoader[PairBatch]:
         """Return shuffled training pairs; an incomplete last batch is left out."""
         pairs = PairDataset(self.store.table("train"))
         # A batch norm over one row has no variance, hence never a shorter batch; a tiny store is one batch.
-        options = self._loader_options() | {"batch_size": min(self.batch_size, len(pairs))}
-        return GraphLoader(pairs, shuffle=True, drop_last=True, **options)
+        options = self._loader_options() | {"batch_size": self._whole_batch(len(pairs))}
+        loader: DataLoader[PairBatch] = GraphLoader(pairs, shuffle=True, drop_last=True, **options)
+        return loader
 
     def val_dataloader(self) -> DataLoader[PairBatch]:
         """Return the validation pairs."""
@@ -116,7 +128,9 @@ class PairedDataModule(StoreDataModule):
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, split: str) -> DataLoader[PairBatch]:
-        return GraphLoader(PairDataset(self.store.table(split)), **self._loader_options())
+        pairs = PairDataset(self.store.table(split))
+        loader: DataLoader[PairBatch] = GraphLoader(pairs, **self._loader_options())
+        return loader
 
 
 class LabeledDataModule(StoreDataModule):
@@ -177,21 +191,22 @@ class LabeledDataModule(StoreDataModule):
     def prepare_data(self) -> None:
         """Compute missing features, on one process."""
         if self._encoder() is not None:
-            for split in self.store.splits:
+            for split in self._served_splits():
                 self._feature_batch(split)
 
     def setup(self, stage: str) -> None:
         """Load the features a head trains on.
 
         Raises:
-            IgclError: there are no labels, no validation rows, or several draws are asked of a module that trains on images.
+            IgclError: there are no labels, no validation rows, or several draws for a module that trains on images.
         """
         if not self.label_names:
             raise IgclError(f"{self.store.path}: the store has no labels")
         if stage == "fit" and "valid" not in self.store.splits:
             raise IgclError(f"{self.store.path}: no split 'valid' to choose the penalty or the stopping point on")
+        self._features = {}
         if self._encoder() is not None:
-            self._features = {split: self._feature_batch(split) for split in self.store.splits}
+            self._features = {split: self._feature_batch(split) for split in self._served_splits()}
         elif self.draws > 1:
             raise IgclError("data.draws: only a head on frozen features can use several draws; run one fit per seed")
 
@@ -201,6 +216,11 @@ class LabeledDataModule(StoreDataModule):
         if self.shots is not None:
             return draw_shots(target, self.shots, seed)
         return np.arange(len(target)) if self.fraction == 1 else draw_fraction(target, self.fraction, seed)
+
+    def drawn_setting(self) -> dict[str, float | int | None]:
+        """Return how the training rows are drawn: fraction or shots, and the seed of the first draw."""
+        fraction = self.fraction if self.shots is None else None
+        return {"fraction": fraction, "shots": self.shots, "draw_seed": self.draw_seed}
 
     def drawn_targets(self) -> list[Tensor]:
         """Return the labels of the training rows of each draw, each float32 [N, L]."""
@@ -213,7 +233,7 @@ class LabeledDataModule(StoreDataModule):
             return DataLoader(self._draws(), batch_size=None)
         rows = self.drawn_rows(self.draw_seed)
         images = LabeledDataset(self.store, "train", self.label_names, rows)
-        options = self._loader_options() | {"batch_size": min(self.batch_size, len(rows))}
+        options = self._loader_options() | {"batch_size": self._whole_batch(len(rows))}
         return DataLoader(images, shuffle=True, drop_last=True, **options)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -228,13 +248,21 @@ class LabeledDataModule(StoreDataModule):
         """Return the test rows."""
         return self._evaluation_loader("test")
 
+    def _served_splits(self) -> tuple[str, ...]:
+        """Return the splits that the trainer's present job reads."""
+        assert self.trainer is not None
+        job = self.trainer.state.fn
+        wanted = {"fit": ("train", "valid"), "validate": ("valid",)}.get(str(job.value) if job else "", ("test",))
+        return tuple(split for split in wanted if split in self.store.splits)
+
     def _encoder(self) -> torch.nn.Module | None:
         module = self.trainer.lightning_module if self.trainer is not None else None
         return module.feature_encoder if isinstance(module, FeatureModel) else None
 
     def _feature_batch(self, split: str) -> FeatureBatch:
         encoder = self._encoder()
-        assert encoder is not None and self.trainer is not None
+        assert encoder is not None
+        assert self.trainer is not None
         images = LabeledDataset(self.store, split, self.label_names)
         loader: DataLoader[LabeledBatch] = DataLoader(images, **self._loader_options() | {"persistent_workers": False})
         cache = Path(self.feature_cache) if self.feature_cache else self.store.path / "features"
@@ -246,10 +274,7 @@ class LabeledDataModule(StoreDataModule):
         train, valid = self._features["train"], self._features["valid"]
         rows = {seed: self.drawn_rows(seed) for seed in self._seeds()}
         return _ItemDataset(
-            [
-                ProbeDraw(FeatureBatch(*(field[drawn] for field in train)), valid, seed)
-                for seed, drawn in rows.items()
-            ]
+            [ProbeDraw(FeatureBatch(*(field[drawn] for field in train)), valid, seed) for seed, drawn in rows.items()]
         )
 
     def _seeds(self) -> range:
@@ -257,7 +282,8 @@ class LabeledDataModule(StoreDataModule):
 
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
         if self._features:
-            parts = zip(*(field.split(self.batch_size) for field in self._features[split]), strict=True)
+            self.store.table(split)
+            parts = zip(*(torch.split(field, self.batch_size) for field in self._features[split]), strict=True)
             return DataLoader(_ItemDataset([FeatureBatch(*part) for part in parts]), batch_size=None)
         return DataLoader(LabeledDataset(self.store, split, self.label_names), **self._loader_options())
 
@@ -351,8 +377,3 @@ def _numbers(values: pa.ListScalar) -> np.ndarray:
 
 def _hash(record: pa.Table, column: str) -> Tensor:
     return torch.tensor(stable_hash(record[column][0].as_py()))
-
-
-def _graph_keys(table: Table) -> list[int]:
-    keys: list[int] = pa.compute.struct_field(table.data.column("graph").combine_chunks(), "key").to_pylist()
-    return keys

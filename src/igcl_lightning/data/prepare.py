@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from igcl_lightning import __version__
 from igcl_lightning.data.images import encode_grey, letterbox, read_grey
-from igcl_lightning.data.splits import split_of_patient
+from igcl_lightning.data.splits import split_name, split_of_patient
 from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, MANIFEST, graph_columns, store_features
 from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS, Study, StudyImage
 from igcl_lightning.errors import IgclError
@@ -103,6 +103,10 @@ def prepare(
     """
     if out.exists() and not overwrite:
         raise IgclError(f"{out}: exists already; choose another --out or give --overwrite")
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise IgclError(f"{out}: is not a store, so --overwrite does not remove it; choose another --out")
+    if options.size < 1:
+        raise IgclError(f"--size is {options.size}, not at least 1")
     reserved = sorted(set(extra) & set(FIXED_COLUMNS))
     if reserved:
         raise IgclError(f"extra column {reserved[0]!r} has the name of a store column; rename it in the source")
@@ -139,7 +143,7 @@ def prepare(
 def study_rows(item: Item, *, labels: Sequence[str], extra: Sequence[str], options: Options) -> Rows:
     """Return the store rows of one study, one per image."""
     study = item if isinstance(item, Study) else item()
-    split = study.split or split_of_patient(study.patient_id, seed=options.seed)
+    split = split_name(study.split) if study.split else split_of_patient(study.patient_id, seed=options.seed)
     converted = Rows(split)
     if not study.images:
         converted.drops.append(Drop(study.study_id, "no image", ""))

@@ -12,7 +12,11 @@ from igcl_lightning.graphs.schema import stable_hash
 
 DEFAULT_FRACTIONS: Mapping[str, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
 
-_SPLIT_NAMES = {"train": "train", "validate": "valid", "validation": "valid", "valid": "valid", "val": "valid", "dev": "valid", "test": "test"}
+_SPLIT_NAMES = {
+    "train": "train",
+    **dict.fromkeys(("valid", "val", "validate", "validation", "dev"), "valid"),
+    "test": "test",
+}
 
 
 def split_name(value: str) -> str:

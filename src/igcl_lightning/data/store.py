@@ -146,6 +146,11 @@ class Store:
         columns = [pa.compute.struct_field(struct, name).to_numpy(zero_copy_only=False) for name in names]
         return np.stack(columns, axis=1).astype(np.float32)
 
+    def has_graphs(self, split: str) -> bool:
+        """Return whether any row of a split has a graph with entities."""
+        keys = (pa.compute.struct_field(chunk, "key") for chunk in self.table(split).data.column("graph").chunks)
+        return any(pa.compute.any(pa.compute.not_equal(chunk, -1)).as_py() for chunk in keys)
+
     @cached_property
     def rows(self) -> dict[int, tuple[str, int]]:
         """Split and index of each row by the hash of its id."""
@@ -189,6 +194,6 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise IgclError(f"{path / MANIFEST}: not valid JSON ({error})") from None
     if manifest.get("format_version") != FORMAT_VERSION:
         raise IgclError(
-            f"{path}: store format {manifest.get('format_version')}, this version reads {FORMAT_VERSION}; prepare it again"
+            f"{path}: store format {manifest.get('format_version')}, expected {FORMAT_VERSION}; prepare it again"
         )
     return manifest

@@ -111,8 +111,9 @@ def _auroc_by_label(
     scored_target = np.where(np.isnan(score), np.nan, target)
     values = np.stack([auroc(*label, weights) for label in zip(score, scored_target, strict=True)])
     defined = ~np.isnan(values) & in_mean[:, None]
-    with np.errstate(invalid="ignore"):
-        mean = np.where(defined, values, 0.0).sum(axis=0) / defined.sum(axis=0)
+    observed = defined[:, 0]
+    # A resample that lost a class of one label has no mean: the mean over the others is another quantity.
+    mean = values[observed].mean(axis=0) if observed.any() else np.full(values.shape[1], np.nan)
     return np.vstack([values, mean])
 
 

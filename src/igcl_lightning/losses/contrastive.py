@@ -130,7 +130,7 @@ def contrastive_targets(kind: str, rows: PairIds, columns: PairIds) -> tuple[Ten
 
 
 def fact_overlap(rows: Tensor, columns: Tensor) -> Tensor:
-    """Return the cosine of multi-hot facts [B, F] and [N, F], float [B, N]; a graph without facts overlaps with none."""
+    """Return the cosine of multi-hot facts [B, F] and [N, F], [B, N]; a graph without facts overlaps with none."""
     return F.normalize(rows.float(), dim=1) @ F.normalize(columns.float(), dim=1).T
 
 

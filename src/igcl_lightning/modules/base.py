@@ -21,8 +21,8 @@ class BaseModule(LightningModule):
     """A module whose checkpoints say what they are.
 
     Constructors of subclasses take plain values (str, int, float, bool, None, lists and dicts of them) and call
-    `self.save_hyperparameters()`; then `Subclass.load_from_checkpoint(path)` and `BaseModule.load_from_checkpoint(path)`
-    need no other argument. The class of a user's own must be imported before.
+    `self.save_hyperparameters()`; then `load_from_checkpoint(path)`, of the subclass and of this class, needs no other
+    argument. The class of a user's own must be imported before.
 
     Args:
         learning_rate: peak learning rate of AdamW.
@@ -30,16 +30,16 @@ class BaseModule(LightningModule):
         warmup_fraction: share of all steps during which the learning rate rises linearly; then it falls as a cosine.
     """
 
-    def __init__(
-        self, learning_rate: float = 1e-3, weight_decay: float = 0.05, warmup_fraction: float = 0.05
-    ) -> None:
+    def __init__(self, learning_rate: float = 1e-3, weight_decay: float = 0.05, warmup_fraction: float = 0.05) -> None:
         super().__init__()
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.warmup_fraction = warmup_fraction
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, *, weights_only: bool | None = True, **kwargs: Any) -> Self:
+    def load_from_checkpoint(  # type: ignore[override]  # Lightning's further arguments pass through kwargs
+        cls, checkpoint_path: Any, *, weights_only: bool | None = True, **kwargs: Any
+    ) -> Self:
         """Load a checkpoint of this class or of an imported subclass, as data and never as code.
 
         Args:
@@ -69,15 +69,25 @@ class BaseModule(LightningModule):
 
         `image_weights` names what the weights were before training; the checkpoint holds what they became.
         """
-        hyperparameters = dict(self.hparams) | {"_class_path": f"{type(self).__module__}.{type(self).__qualname__}"}
+        accepted = inspect.signature(type(self)).parameters
+        anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
+        hyperparameters = {name: value for name, value in self.hparams.items() if anything or name in accepted}
+        hyperparameters |= {"_class_path": f"{type(self).__module__}.{type(self).__qualname__}"}
         if "image_weights" in hyperparameters:
             hyperparameters["image_weights"] = "none"
         return hyperparameters
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW with warm-up and cosine decay over all planned steps."""
+    def configure_optimizers(self) -> Any:
+        """AdamW with warm-up and cosine decay over all planned steps.
+
+        Raises:
+            IgclError: the run has no planned end.
+        """
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float("inf"):
+            raise IgclError("the learning rate falls to zero at the end: set trainer.max_epochs or trainer.max_steps")
         optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.learning_rate)
-        schedule = LambdaLR(optimizer, warmup_cosine(int(self.trainer.estimated_stepping_batches), self.warmup_fraction))
+        schedule = LambdaLR(optimizer, warmup_cosine(int(steps), self.warmup_fraction))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
@@ -101,6 +111,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise IgclError(f"{path}: no such checkpoint") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise IgclError(f"{path}: cannot be read as a checkpoint ({str(error).splitlines()[0]})") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise IgclError(f"{path}: is not a checkpoint of a training run")
     return checkpoint
 
 
@@ -125,8 +137,7 @@ def rebuild(hyperparameters: dict[str, Any]) -> BaseModule:
         IgclError: its class is not imported.
     """
     wanted = module_class(hyperparameters["_class_path"])
-    accepted = inspect.signature(wanted).parameters
-    return wanted(**{name: value for name, value in hyperparameters.items() if name in accepted})
+    return wanted(**{name: value for name, value in hyperparameters.items() if not name.startswith("_")})
 
 
 def _subclasses(parent: type[BaseModule]) -> Iterator[type[BaseModule]]:

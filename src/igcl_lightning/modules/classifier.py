@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from igcl_lightning.errors import IgclError
@@ -43,6 +43,7 @@ class ClassifierModule(BaseModule):
         image_weights: weights of that backbone (see `ImageEncoder`).
         encoder: arguments that rebuild the encoder; written into checkpoints.
         label_names: names of the labels; taken from the data module when None.
+        origin: how the head was trained; written into checkpoints.
         base: arguments of `BaseModule`.
 
     Raises:
@@ -57,13 +58,14 @@ class ClassifierModule(BaseModule):
         image_weights: str,
         encoder: dict[str, Any] | None,
         label_names: list[str] | None,
+        origin: dict[str, Any] | None,
         **base: float,
     ) -> None:
         super().__init__(**base)
         if [checkpoint, backbone, encoder].count(None) != 2:
             raise IgclError("give either model.checkpoint (a pretrained encoder) or model.backbone (a timm name)")
         self.label_names = label_names
-        self.image_encoder: nn.Module
+        self.image_encoder: Any
         self.trained: Tensor
         if checkpoint is not None:
             # Read from the file: under the command line, `hparams` of a module made in here would be this module's.
@@ -74,7 +76,8 @@ class ClassifierModule(BaseModule):
         else:
             self.image_encoder = ImageEncoder(str(backbone), image_size, image_weights)
         self.encoder_hyperparameters = encoder
-        self.metrics = nn.ModuleDict({stage: MultilabelAuroc() for stage in ("val", "test")})
+        self.origin = origin
+        self.metrics: Any = nn.ModuleDict({stage: MultilabelAuroc() for stage in ("val", "test")})
 
     def portable_hyperparameters(self) -> dict[str, Any]:
         """Return the arguments that rebuild this module without the pretraining checkpoint."""
@@ -82,14 +85,17 @@ class ClassifierModule(BaseModule):
             "checkpoint": None,
             "encoder": self.encoder_hyperparameters,
             "label_names": self.label_names,
+            "origin": self.origin,
         }
 
     def setup(self, stage: str) -> None:
         """Take the label names from the data module, and check them when they are known.
 
         Raises:
-            IgclError: the checkpoint scores other labels than the data module serves.
+            IgclError: nothing was trained, or the checkpoint scores other labels than the data module serves.
         """
+        if stage != "fit" and self.label_names is None:
+            raise IgclError("this head was never trained: give --ckpt_path with the checkpoint of its fit")
         names: list[str] = self.trainer.datamodule.label_names  # type: ignore[attr-defined]  # Lightning types the base
         if self.label_names is None:
             self.label_names = names
@@ -108,24 +114,37 @@ class ClassifierModule(BaseModule):
     @property
     def method_name(self) -> str:
         """The name results are reported under: of the method that trained the encoder, or "random"."""
+        if self.origin is not None:
+            return str(self.origin["method"])
+        return self._name_method()
+
+    def _name_method(self) -> str:
         if self.encoder_hyperparameters is None:
             return "random" if self.hparams["image_weights"] == "none" else "image_weights"
         return str(self.encoder_hyperparameters["_class_path"]).rpartition(".")[2].lower()
 
     def on_fit_start(self) -> None:
-        """Leave out, and name, labels of which the training rows show one class only."""
-        draws: list[Tensor] = self.trainer.datamodule.drawn_targets()  # type: ignore[attr-defined]  # as in setup
+        """Note what is trained on; leave out, and name, labels of which the training rows show one class only.
+
+        Raises:
+            IgclError: no label is left.
+        """
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # as in setup
+        draws: list[Tensor] = data.drawn_targets()
+        self.origin = {"method": self._name_method(), **data.drawn_setting()}
         self.trained.copy_(torch.stack([trainable_labels(target) for target in draws]).all(dim=0))
         missing = [name for name, known in zip(self.label_names or [], self.trained, strict=True) if not known]
+        if not self.trained.any():
+            raise IgclError("the training rows show one class only of every label; use more labels, shots or rows")
         if missing:
             rank_zero_warn(f"the training rows show one class only of {', '.join(missing)}: not trained, not scored")
 
-    def validation_step(self, batch: Any, batch_idx: int) -> Scores:
-        """Score a batch."""
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        """Score a batch, and return its `Scores`."""
         return self._evaluate(batch, "val")
 
-    def test_step(self, batch: Any, batch_idx: int) -> Scores:
-        """Score a batch."""
+    def test_step(self, batch: Any, batch_idx: int) -> Any:
+        """Score a batch, and return its `Scores`."""
         return self._evaluate(batch, "test")
 
     def predict_step(self, batch: Any, batch_idx: int) -> Scores:
@@ -148,7 +167,7 @@ class ClassifierModule(BaseModule):
     def update_metrics(self, scores: Scores, stage: str) -> None:
         """Add a batch to the stage's metrics; a label that was not trained has no AUROC."""
         target = scores.target.masked_fill(~self.trained, torch.nan)
-        heads = scores.score.nan_to_num().reshape(len(target), -1)
+        heads = scores.score.masked_fill(~self.trained, 0).reshape(len(target), -1)
         self.metrics[stage].update(heads, target.repeat(1, heads.shape[1] // target.shape[1]), scores.row)
 
     def _log_auroc(self, stage: str) -> None:

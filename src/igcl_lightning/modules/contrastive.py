@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -41,9 +41,7 @@ class ContrastiveModule(BaseModule):
     graph_projection: nn.Module
     loss: ContrastiveLoss
 
-    def __init__(
-        self, learning_rate: float = 1e-3, weight_decay: float = 0.05, warmup_fraction: float = 0.05
-    ) -> None:
+    def __init__(self, learning_rate: float = 1e-3, weight_decay: float = 0.05, warmup_fraction: float = 0.05) -> None:
         super().__init__(learning_rate, weight_decay, warmup_fraction)
         self.retrieval = PairRetrieval(k=(1, 5, 10))
 
@@ -71,12 +69,12 @@ class ContrastiveModule(BaseModule):
         self.log("train/logit_scale", self.loss.logit_scale.exp(), batch_size=len(batch.row))
         return loss
 
-    def validation_step(self, batch: PairBatch, batch_idx: int) -> PairEmbedding:
-        """Log the loss and collect embeddings for retrieval."""
+    def validation_step(self, batch: PairBatch, batch_idx: int) -> Any:
+        """Log the loss, collect embeddings for retrieval, and return them (`PairEmbedding`)."""
         return self._evaluate(batch, "val")
 
-    def test_step(self, batch: PairBatch, batch_idx: int) -> PairEmbedding:
-        """Log the loss and collect embeddings for retrieval."""
+    def test_step(self, batch: PairBatch, batch_idx: int) -> Any:
+        """Log the loss, collect embeddings for retrieval, and return them (`PairEmbedding`)."""
         return self._evaluate(batch, "test")
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> PairEmbedding:

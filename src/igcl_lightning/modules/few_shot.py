@@ -29,6 +29,7 @@ class FewShotProbe(LinearProbe):
         encoder: arguments that rebuild the encoder; written into checkpoints.
         label_names: names of the labels; taken from the data module when None.
         num_heads: number of heads, one per draw; taken from the data module when None.
+        origin: how the head was trained; written into checkpoints.
 
     Raises:
         IgclError: not exactly one of checkpoint, backbone and encoder is given.
@@ -44,11 +45,12 @@ class FewShotProbe(LinearProbe):
         encoder: dict[str, Any] | None = None,
         label_names: list[str] | None = None,
         num_heads: int | None = None,
+        origin: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
-            checkpoint, backbone, image_size, image_weights, inverse_penalties, encoder, label_names, num_heads
+            checkpoint, backbone, image_size, image_weights, inverse_penalties, encoder, label_names, num_heads, origin
         )
-        self.ensembles = nn.ModuleDict({stage: MultilabelAuroc() for stage in ("val", "test")})
+        self.ensembles: Any = nn.ModuleDict({stage: MultilabelAuroc() for stage in ("val", "test")})
 
     def setup(self, stage: str) -> None:
         """Take label names and draws from the data module.
@@ -56,7 +58,7 @@ class FewShotProbe(LinearProbe):
         Raises:
             IgclError: the data module draws no shots.
         """
-        if self.trainer.datamodule.shots is None:  # type: ignore[attr-defined]  # Lightning types the base
+        if stage == "fit" and self.trainer.datamodule.shots is None:  # type: ignore[attr-defined]  # Lightning types the base
             raise IgclError("a few-shot probe needs data.shots, the number of positive rows per label")
         super().setup(stage)
 
@@ -64,7 +66,7 @@ class FewShotProbe(LinearProbe):
         """Add a batch to the metrics of the heads and of the ensemble."""
         super().update_metrics(scores, stage)
         target = scores.target.masked_fill(~self.trained, torch.nan)
-        self.ensembles[stage].update(median_probability(scores.score.nan_to_num()), target, scores.row)
+        self.ensembles[stage].update(median_probability(scores.score.masked_fill(~self.trained, 0)), target, scores.row)
 
     def _log_auroc(self, stage: str) -> None:
         super()._log_auroc(stage)
@@ -74,5 +76,5 @@ class FewShotProbe(LinearProbe):
 
 
 def median_probability(score: Tensor) -> Tensor:
-    """Return the median over heads of the probabilities of logits [B, R, L]; the mean of the middle two when R is even."""
+    """Return the median over heads of the probabilities of logits [B, R, L], interpolated when R is even."""
     return torch.quantile(score.sigmoid(), 0.5, dim=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -26,6 +27,7 @@ class FineTune(ClassifierModule):
         warmup_fraction: see `BaseModule`.
         encoder: arguments that rebuild the encoder; written into checkpoints.
         label_names: names of the labels; taken from the data module when None.
+        origin: how the head was trained; written into checkpoints.
 
     Raises:
         IgclError: not exactly one of checkpoint, backbone and encoder is given.
@@ -42,6 +44,7 @@ class FineTune(ClassifierModule):
         warmup_fraction: float = 0.05,
         encoder: dict[str, Any] | None = None,
         label_names: list[str] | None = None,
+        origin: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
             checkpoint,
@@ -50,6 +53,7 @@ class FineTune(ClassifierModule):
             image_weights,
             encoder,
             label_names,
+            origin,
             learning_rate=learning_rate,
             weight_decay=weight_decay,
             warmup_fraction=warmup_fraction,
@@ -63,10 +67,9 @@ class FineTune(ClassifierModule):
         super().build_head(num_labels)
         self.head = nn.Linear(self.image_encoder.out_channels, num_labels)
 
-    @property
-    def method_name(self) -> str:
-        """The name results are reported under."""
-        return "supervised" if super().method_name == "random" else f"{super().method_name}_fine_tuned"
+    def _name_method(self) -> str:
+        encoder = super()._name_method()
+        return "supervised" if encoder == "random" else f"{encoder}_fine_tuned"
 
     def forward(self, image: Tensor) -> Tensor:
         """Map grey values 0-255 [B, 1, H, W] to logits [B, L]."""
@@ -85,10 +88,10 @@ class FineTune(ClassifierModule):
     def update_metrics(self, scores: Any, stage: str) -> None:
         """Add a batch to the AUROC, and its loss to the stage's mean."""
         super().update_metrics(scores, stage)
-        self._loss(scores.score.nan_to_num(), scores, stage)
+        self._loss(scores.score.masked_fill(~self.trained, 0), scores, stage)
 
     def _loss(self, logits: Tensor, batch: Any, stage: str) -> Tensor:
-        loss = masked_cross_entropy(logits, batch.target)
+        loss = masked_cross_entropy(logits, batch.target.masked_fill(~self.trained, torch.nan))
         size = len(batch.row)
         self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         return loss
@@ -100,5 +103,7 @@ def masked_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     A batch without any known label gives zero.
     """
     known = ~target.isnan()
-    loss = F.binary_cross_entropy_with_logits(logits, target.nan_to_num(), weight=known.to(logits.dtype), reduction="sum")
+    loss = F.binary_cross_entropy_with_logits(
+        logits, target.nan_to_num(), weight=known.to(logits.dtype), reduction="sum"
+    )
     return loss / known.sum().clamp(min=1)

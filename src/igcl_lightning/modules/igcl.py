@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.contrastive import ContrastiveLoss
 from igcl_lightning.modules.contrastive import ContrastiveModule
 from igcl_lightning.nn.graph_encoder import GraphEncoder
@@ -51,6 +52,12 @@ class IGCL(ContrastiveModule):
         warmup_fraction: float = 0.05,
     ) -> None:
         super().__init__(learning_rate, weight_decay, warmup_fraction)
+        if attention_layers and graph_channels % attention_heads:
+            raise IgclError(
+                f"model.graph_channels {graph_channels} is no multiple of attention_heads {attention_heads}"
+            )
+        if temperature <= 0:
+            raise IgclError(f"model.temperature is {temperature}, not above 0")
         self.save_hyperparameters()
         self.image_encoder = ImageEncoder(backbone, image_size, image_weights)
         self.graph_encoder = GraphEncoder(

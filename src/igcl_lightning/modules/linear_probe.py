@@ -49,6 +49,7 @@ class LinearProbe(ClassifierModule):
         encoder: arguments that rebuild the encoder; written into checkpoints.
         label_names: names of the labels; taken from the data module when None.
         num_heads: number of heads, one per draw; taken from the data module when None.
+        origin: how the head was trained; written into checkpoints.
 
     Raises:
         IgclError: not exactly one of checkpoint, backbone and encoder is given.
@@ -64,8 +65,9 @@ class LinearProbe(ClassifierModule):
         encoder: dict[str, Any] | None = None,
         label_names: list[str] | None = None,
         num_heads: int | None = None,
+        origin: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(checkpoint, backbone, image_size, image_weights, encoder, label_names)
+        super().__init__(checkpoint, backbone, image_size, image_weights, encoder, label_names, origin)
         self.save_hyperparameters()
         self.automatic_optimization = False
         self.inverse_penalties = sorted(inverse_penalties)
@@ -93,8 +95,10 @@ class LinearProbe(ClassifierModule):
         """Take label names and the number of draws from the data module.
 
         Raises:
-            IgclError: more than one process, or other labels than the checkpoint's.
+            IgclError: more than one process, reduced precision, or other labels than the checkpoint's.
         """
+        if self.trainer.precision not in ("32-true", "64-true"):
+            raise IgclError("a probe solves its problem exactly: set trainer.precision to 32-true")
         if self.trainer.world_size > 1:
             raise IgclError("a probe fits in seconds on one device: set trainer.devices to 1")
         if self.num_heads is None:
@@ -126,6 +130,8 @@ class LinearProbe(ClassifierModule):
 
     def fit_draw(self, draw: ProbeDraw) -> tuple[Tensor, Tensor, float, float]:
         """Return weight [L, D], bias [L], the chosen C and its mean AUROC on the validation rows."""
+        # On the CPU: some devices know no double precision.
+        draw = draw._replace(train=_on_cpu(draw.train), valid=_on_cpu(draw.valid))
         feature = draw.train.feature.double()
         mean, deviation = feature.mean(dim=0), feature.std(dim=0, correction=0).clamp(min=1e-6)
         train, valid = (feature - mean) / deviation, (draw.valid.feature.double() - mean) / deviation
@@ -147,14 +153,17 @@ class LinearProbe(ClassifierModule):
         self.bias.grad[index] = self.bias.detach()[index] - bias.to(self.bias)
         optimizer.step()  # type: ignore[union-attr]  # one optimiser, so not a list
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> Any:
         """Plain gradient descent of step one; the work is done by `fit_logistic`."""
         return torch.optim.SGD([self.weight, self.bias], lr=1.0)
+
+
+def _on_cpu(batch: FeatureBatch) -> FeatureBatch:
+    return FeatureBatch(*(field.cpu() for field in batch))
 
 
 def _mean_auroc(score: Tensor, target: Tensor) -> float:
     """Return the mean AUROC over the labels that have both classes, -1 when none has."""
     labels = trainable_labels(target).nonzero().flatten().tolist()
-    score, target = score.cpu(), target.cpu()
     values = [float(auroc(score[:, label].numpy(), target[:, label].numpy())) for label in labels]
     return sum(values) / len(values) if values else -1.0

@@ -11,12 +11,12 @@ class UnitRelations(NamedTuple):
     """Typed relations between the units of a batch.
 
     Attributes:
-        index: int64 [2, E], head and tail; unit u of sample b is numbered b * U + u.
-        type: int64 [E], numbered as `graphs.schema.RELATION_TYPES`, inverses after them.
+        edge_index: int64 [2, E], head and tail; unit u of sample b is numbered b * U + u.
+        edge_type: int64 [E], numbered as `graphs.schema.RELATION_TYPES`, inverses after them.
     """
 
-    index: Tensor
-    type: Tensor
+    edge_index: Tensor
+    edge_type: Tensor
 
 
 class Encoded(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -105,9 +107,7 @@ class GraphEncoder(nn.Module):
         self.nodes = NodeEmbedding(channels)
         widths = [self.nodes.out_channels, *[channels] * num_layers]
         num_relations = len(RELATION_TYPES) * (2 if inverse_relations else 1)
-        self.convs = nn.ModuleList(
-            RelationalConv(before, after, num_relations) for before, after in zip(widths, widths[1:], strict=False)
-        )
+        self.convs = nn.ModuleList(RelationalConv(before, after, num_relations) for before, after in pairwise(widths))
         self.empty = nn.Parameter(torch.randn(channels) * 0.02)
         self.attention = nn.ModuleList(
             nn.TransformerEncoderLayer(channels, num_heads, 2 * channels, dropout, batch_first=True)
@@ -140,9 +140,14 @@ class GraphEncoder(nn.Module):
         )
 
     def _fill_empty(self, units: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Give each graph without entities the learned unit, in the first place; at least one place always exists."""
+        """Give each graph without entities the learned unit, in the first place; at least one place always exists.
+
+        Padding, and not new zeros, keeps the units connected to the layers before them: where all reports of a process
+        are empty, distributed training still waits for the gradients of every parameter.
+        """
         if units.shape[1] == 0:
-            units, mask = units.new_zeros(len(units), 1, self.out_channels), mask.new_zeros(len(mask), 1)
+            units = nn.functional.pad(units, (0, 0, 0, 1))
+            mask = nn.functional.pad(mask, (0, 1))
         first = torch.zeros_like(mask)
         first[:, 0] = ~mask.any(dim=1)
         return torch.where(first[..., None], self.empty.to(units.dtype), units), mask | first

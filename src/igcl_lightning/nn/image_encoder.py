@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -36,12 +37,17 @@ class ImageEncoder(nn.Module):
         self, name: str = "resnet18", size: int = 224, weights: str = "none", mean: float = 0.449, std: float = 0.226
     ) -> None:
         super().__init__()
+        self.name = name
         self.size = size
         # Convolutions are faster with channels last, on CPUs and under mixed precision; transformers do not care.
-        self.backbone = create_backbone(name, size, weights).to(memory_format=torch.channels_last)
+        self.backbone: Any = create_backbone(name, size, weights).to(memory_format=torch.channels_last)
         self.out_channels: int = self.backbone.num_features
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
+
+    def extra_repr(self) -> str:
+        """Name what the weights do not show; cached features are keyed by it."""
+        return f"{self.name}, size={self.size}"
 
     def preprocess(self, image: Tensor) -> Tensor:
         """Resize and normalise grey values 0-255 [B, 1, H, W] to [B, 1, size, size]."""
@@ -75,7 +81,7 @@ def create_backbone(name: str, size: int, weights: str) -> nn.Module:
     if not timm.is_model(name):
         similar = timm.list_models(f"*{name}*")[:5]
         raise IgclError(f"timm knows no model {name!r}" + (f"; did you mean {', '.join(similar)}?" if similar else ""))
-    options: dict[str, object] = {"in_chans": 1, "num_classes": 0}
+    options: dict[str, Any] = {"in_chans": 1, "num_classes": 0}
     if weights not in ("none", "hub"):
         if not Path(weights).is_file():
             raise IgclError(f'image weights {weights!r}: no such file (give "none", "hub" or a file)')
@@ -86,7 +92,7 @@ def create_backbone(name: str, size: int, weights: str) -> nn.Module:
         raise IgclError(f"weights {weights!r} for {name} could not be loaded: {_first_line(error)}") from error
 
 
-def _create(name: str, size: int, **options: object) -> nn.Module:
+def _create(name: str, size: int, **options: Any) -> nn.Module:
     """Create the model, telling its size to the architectures that fix it (transformers) and only to them."""
     try:
         return timm.create_model(name, img_size=size, **options)

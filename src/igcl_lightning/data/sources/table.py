@@ -18,7 +18,16 @@ VALID_SHARE = {"train": 0.9, "valid": 0.1}
 UNCERTAIN = {"ignore": None, "positive": 1.0, "negative": 0.0}
 """What the label value -1 becomes."""
 
-_VIEWS = {"pa": "PA", "ap": "AP", "ap supine": "AP", "ap_horizontal": "AP", "l": "lateral", "ll": "lateral", "rl": "lateral", "lateral": "lateral"}
+_VIEWS = {
+    "pa": "PA",
+    "ap": "AP",
+    "ap supine": "AP",
+    "ap_horizontal": "AP",
+    "l": "lateral",
+    "ll": "lateral",
+    "rl": "lateral",
+    "lateral": "lateral",
+}
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,8 @@ def read_table(
         image = record[columns.image]
         if image is None:
             raise IgclError(f"{where}: column {columns.image!r} is empty")
+        if columns.patient is not None and record[columns.patient] is None:
+            raise IgclError(f"{where}: column {columns.patient!r} is empty; without a patient no split is safe")
         study = _text(record, columns.study) or image
         yield Study(
             study_id=study,
@@ -97,7 +108,7 @@ def read_table(
             labels={label: _label(record[label], f"{where}, column {label!r}", uncertain) for label in columns.labels},
             split=splits[number],
             age=_number(_text(record, columns.age), f"{where}, column {columns.age!r}"),
-            sex=(_text(record, columns.sex) or "")[:1].upper() or None,
+            sex=_sex(_text(record, columns.sex)),
             extra={name: record[name] for name in columns.extra},
         )
 
@@ -120,7 +131,8 @@ def _read_frame(csv: Path, columns: TableColumns) -> pd.DataFrame:
             raise IgclError(f"{csv}: no column {name!r}; it has {', '.join(map(repr, frame.columns))}")
     stripped = frame.apply(lambda column: column.str.strip())
     blank = stripped.apply(lambda column: column.str.lower().isin(("", "nan")))
-    return stripped.astype(object).mask(blank, None)
+    text: pd.DataFrame = stripped.astype(object).mask(blank, None)
+    return text.reset_index(drop=True)
 
 
 def _splits(
@@ -148,6 +160,11 @@ def _splits(
 
 def _text(record: Mapping[Any, Any], column: str | None) -> str | None:
     return None if column is None else record[column]
+
+
+def _sex(value: str | None) -> str | None:
+    first = (value or "")[:1].upper()
+    return first if first in ("F", "M") else None
 
 
 def _number(value: str | None, where: str) -> float | None:

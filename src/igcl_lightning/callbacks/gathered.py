@@ -1,0 +1,82 @@
+"""Outputs of all batches and all processes, collected for one file."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class GatheringCallback(Callback):
+    """Collects named tuples of tensors, with a field `row`, from the batches of `test` and `predict`.
+
+    Args:
+        output_type: outputs of another type are left alone.
+    """
+
+    def __init__(self, output_type: type) -> None:
+        self.output_type = output_type
+        self._batches: list[Any] = []
+
+    @abstractmethod
+    def write(self, outputs: Any, trainer: Trainer, pl_module: Any, job: str) -> None:
+        """Write the outputs of the whole split, each row once; on the first process only.
+
+        Args:
+            outputs: of the type asked for.
+            trainer: what ran.
+            pl_module: what put them out.
+            job: "test" or "predict".
+        """
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start anew."""
+        self._batches = []
+
+    def on_predict_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start anew."""
+        self._batches = []
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *rest: Any) -> None:
+        """Keep the outputs of a batch."""
+        self._keep(outputs)
+
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *rest: Any) -> None:
+        """Keep the outputs of a batch."""
+        self._keep(outputs)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write, once for all processes."""
+        self._finish(trainer, pl_module, "test")
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write, once for all processes."""
+        self._finish(trainer, pl_module, "predict")
+
+    def _keep(self, outputs: Any) -> None:
+        if type(outputs) is self.output_type:
+            self._batches.append(self.output_type(*(value.detach().cpu() for value in outputs)))
+
+    def _finish(self, trainer: Trainer, pl_module: LightningModule, job: str) -> None:
+        batches = _from_all_processes(self._batches)
+        if trainer.is_global_zero and batches:
+            outputs = self.output_type(*(torch.cat(field) for field in zip(*batches, strict=True)))
+            self.write(_each_row_once(outputs), trainer, pl_module, job)
+
+
+def _from_all_processes(batches: list[Any]) -> list[Any]:
+    if not (dist.is_available() and dist.is_initialized()):
+        return batches
+    parts: list[list[Any]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(parts, batches)
+    return [batch for part in parts for batch in part]
+
+
+def _each_row_once(outputs: Any) -> Any:
+    """Drop the rows that a distributed sampler repeats."""
+    place = {row: index for index, row in reversed(list(enumerate(outputs.row.tolist())))}
+    first = torch.tensor(sorted(place.values()))
+    return type(outputs)(*(value[first] for value in outputs))
