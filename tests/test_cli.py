@@ -365,7 +365,7 @@ def test_checkpoint_with_code_is_refused(one_line):
     torch.save({**checkpoint, "extra": Evil()}, "evil.ckpt")
     status, line = one_line("fit", "--config", "base.yaml", "--ckpt_path", "evil.ckpt")
     assert status == 1
-    assert "evil.ckpt: not a checkpoint of a model that loads as plain data" in line
+    assert "evil.ckpt: not a checkpoint that loads as plain data" in line
     Path("evil.ckpt").rename(Path(CHECKPOINT).with_name("last.ckpt"))  # found by the trainer, not by us
     status, line = one_line("fit", "--config", "base.yaml", "--ckpt_path", "last", "--trainer.logger.version", "0")
     assert (status, "Weights only load failed" in line) == (1, True)
@@ -373,7 +373,7 @@ def test_checkpoint_with_code_is_refused(one_line):
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("none.ckpt", "none.ckpt: no such file"), ("base.yaml", "base.yaml: not a checkpoint")]
+    ("name", "expected"), [("none.ckpt", "none.ckpt: no such checkpoint"), ("base.yaml", "base.yaml: not a checkpoint")]
 )
 def test_wrong_checkpoint(one_line, name, expected):
     status, line = one_line("test", "--config", "base.yaml", "--ckpt_path", name)
@@ -462,7 +462,7 @@ def test_prepare_table_names_what_it_dropped(capsys, one_line):
     manifest = json.loads(Path("store/manifest.json").read_text())
     assert (manifest["labels"], manifest["extra"]) == (["Edema"], ["note"])
     status, line = one_line("prepare", "table", "--csv", "no.csv", "--image-column", "file", "--out", "store2")
-    assert (status, line) == (1, "igcl: error: no.csv: no such file or folder")
+    assert (status, line) == (1, "igcl: error: no.csv: no such file or directory")
 
 
 def test_demo_command(monkeypatch, one_line):

@@ -94,7 +94,7 @@ def _prepare(store: Path, scale: Scale) -> None:
     prepare(
         studies,
         store,
-        labels=FINDINGS,
+        labels=[*FINDINGS, "No Finding"],
         options=Options(size=IMAGE_SIZE, lossless=True, reparse=True),
         source={"name": "phantom", "count": scale.studies, "seed": 0},
         total=len(studies),
@@ -131,7 +131,9 @@ def _evaluate(checkpoint: Path, store: Path, out: Path, scale: Scale) -> Iterato
 
 
 def _probe(module: LinearProbe, store: Path, out: Path, setting: dict[str, Any]) -> pd.DataFrame:
-    return _fit_and_test(module, LabeledDataModule(str(store), batch_size=256, **setting), out, max_epochs=1)
+    return _fit_and_test(
+        module, LabeledDataModule(str(store), labels=list(FINDINGS), batch_size=256, **setting), out, max_epochs=1
+    )
 
 
 def _supervised(
@@ -144,7 +146,7 @@ def _supervised(
     stop = EarlyStopping("val/auroc_mean", mode="max", patience=5)
     return _fit_and_test(
         FineTune(**encoder, learning_rate=3e-3),
-        LabeledDataModule(str(store), fraction=fraction, draw_seed=seed),
+        LabeledDataModule(str(store), labels=list(FINDINGS), fraction=fraction, draw_seed=seed),
         out,
         callbacks=[best, stop],
         max_epochs=epochs,

@@ -127,7 +127,7 @@ def test_a_wrong_file_is_named(from_python, tmp_path):
     with pytest.raises(IgclError, match="gone.ckpt: no such checkpoint"):
         IGCL.load_from_checkpoint(tmp_path / "gone.ckpt")
     (tmp_path / "text.ckpt").write_text("not a checkpoint")
-    with pytest.raises(IgclError, match="text.ckpt: cannot be read as a checkpoint"):
+    with pytest.raises(IgclError, match="text.ckpt: not a checkpoint that loads as plain data"):
         IGCL.load_from_checkpoint(tmp_path / "text.ckpt")
     with pytest.raises(IgclError, match="holds a IGCL, not a LinearProbe"):
         LinearProbe.load_from_checkpoint(from_python[1])

@@ -57,7 +57,7 @@ class GatheringCallback(Callback):
         self._finish(trainer, pl_module, "predict")
 
     def _keep(self, outputs: Any) -> None:
-        if type(outputs) is self.output_type:
+        if isinstance(outputs, tuple) and type(outputs) is self.output_type:
             self._batches.append(self.output_type(*(value.detach().cpu() for value in outputs)))
 
     def _finish(self, trainer: Trainer, pl_module: LightningModule, job: str) -> None:

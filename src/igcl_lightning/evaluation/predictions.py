@@ -80,7 +80,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     try:
         frame = pq.read_table(path).to_pandas()
     except FileNotFoundError as error:
-        raise IgclError(f"{path}: no such file; `igcl evaluate` writes it") from error
+        raise IgclError(f"{path}: no such file; `igcl test` writes it") from error
     except pa.ArrowInvalid as error:
         raise IgclError(f"{path}: not a Parquet file") from error
     return checked(frame, str(path))

@@ -110,7 +110,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise IgclError(f"{path}: no such checkpoint") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise IgclError(f"{path}: cannot be read as a checkpoint ({str(error).splitlines()[0]})") from error
+        raise IgclError(f"{path}: not a checkpoint that loads as plain data") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise IgclError(f"{path}: is not a checkpoint of a training run")
     return checkpoint

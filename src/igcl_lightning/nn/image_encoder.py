@@ -40,8 +40,9 @@ class ImageEncoder(nn.Module):
         self.name = name
         self.size = size
         # Convolutions are faster with channels last, on CPUs and under mixed precision; transformers do not care.
-        self.backbone: Any = create_backbone(name, size, weights).to(memory_format=torch.channels_last)
-        self.out_channels: int = self.backbone.num_features
+        backbone: Any = create_backbone(name, size, weights).to(memory_format=torch.channels_last)
+        self.backbone = backbone
+        self.out_channels: int = backbone.num_features
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
 

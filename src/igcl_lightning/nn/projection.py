@@ -23,4 +23,6 @@ class ProjectionHead(nn.Sequential):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Map [B, in_channels] to unit vectors [B, out_channels]."""
-        return F.normalize(super().forward(pooled), dim=-1)
+        for layer in self:
+            pooled = layer(pooled)
+        return F.normalize(pooled, dim=-1)
