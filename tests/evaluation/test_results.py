@@ -85,6 +85,15 @@ def test_a_class_seen_in_one_patient_has_a_value_and_no_interval(simulated):
     assert (record["ci_low"], record["ci_high"]) == (None, None)
 
 
+def test_the_mean_has_no_interval_where_one_of_its_labels_has_none(simulated):
+    frame = simulated(labels=("None", "Edema"))
+    edema = frame["label"] == "Edema"
+    frame.loc[edema, "target"] = (frame.loc[edema, "row"] == "r3").astype(float)
+    record = only(summary(frame), method="igcl", fraction=0.01, label="mean")
+    assert record["value"] is not None
+    assert (record["ci_low"], record["ci_high"]) == (None, None)
+
+
 def looped_interval(runs, resamples=100, seed=0):
     """Resample patients in a loop; in each resample average the AUROC of the runs."""
     patients = np.unique(runs[0]["patient"])
