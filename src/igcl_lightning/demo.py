@@ -57,7 +57,7 @@ class Scale(NamedTuple):
     seeds: int = 3
 
 
-FULL = Scale(studies=3000, pretrain_epochs=None, supervised_epochs={0.01: 100, 0.1: 40, 1.0: 24})
+FULL = Scale(studies=3600, pretrain_epochs=None, supervised_epochs={0.01: 100, 0.1: 40, 1.0: 20})
 FAST = Scale(240, 1, {1.0: 1}, fractions=(0.1, 1.0), shots=(5,), draws=2, seeds=1)
 
 
