@@ -61,3 +61,45 @@ def test_movements_stay_within_their_limit(option, limit):
 
 def test_a_black_image_stays_finite():
     assert Augment()(torch.zeros(2, 1, 16, 16)).isfinite().all()
+
+
+def test_a_crop_shows_a_part_of_the_image_enlarged_and_nothing_else():
+    torch.manual_seed(0)
+    # Each pixel holds its own place, so that a view tells where it was cut; its border mixes with what is outside.
+    place = (torch.arange(64) + 0.5) / 64 * 255
+    view = Augment(**STILL, crop_area=0.25)(place.expand(300, 1, 64, 64))[:, 0, 32] / 255
+    side = (view[:, 48] - view[:, 16]) * 2
+    left = view[:, 16] - side * 16.5 / 64
+    assert left.min() >= -1e-3
+    assert (left + side).max() <= 1 + 1e-3
+    assert side.min() >= 0.5 - 1e-3
+    # Uniform are the area, and not the side, and the place.
+    assert side.square().mean().item() == pytest.approx((0.25 + 1) / 2, abs=0.04)
+    assert (left[side < 0.9] / (1 - side[side < 0.9])).mean().item() == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("limit", [0.01, 0.05])
+def test_blur_is_a_gaussian_of_at_most_its_limit(limit):
+    torch.manual_seed(0)
+    spot = torch.zeros(200, 1, 65, 81)
+    spot[:, :, 32, 40] = 255
+    soft = Augment(**STILL, blur=limit)(spot)[:, 0]
+    soft = soft.where(soft > 0.001, 0)  # no gamma of nothing: black is a little above 0
+    torch.testing.assert_close(soft.sum(dim=(1, 2)), torch.full((200,), 255.0), atol=0.5, rtol=0)
+    for dim, side in ((1, 81), (2, 65)):
+        profile = soft.sum(dim=dim) / 255
+        deviation = (profile * (torch.arange(side) - side // 2).square()).sum(dim=1).sqrt() / side
+        assert deviation.max() <= limit * 1.05
+        assert deviation.max() > limit * 0.85
+
+
+def test_blur_keeps_an_even_image_even_up_to_its_border():
+    even = torch.full((3, 1, 32, 32), 100.0)
+    torch.testing.assert_close(Augment(**STILL, blur=0.1)(even)[..., 2:-2, 2:-2], even[..., 2:-2, 2:-2])
+
+
+def test_a_generator_repeats_its_draws(image):
+    one, two = (Augment(crop_area=0.3, blur=0.02)(image, torch.Generator().manual_seed(4)) for _ in range(2))
+    torch.testing.assert_close(one, two)
+    other = Augment(crop_area=0.3, blur=0.02)(image, torch.Generator().manual_seed(5))
+    assert not torch.allclose(one, other)

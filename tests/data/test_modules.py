@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,8 @@ from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import NUM_FACTS, GraphFeaturizer
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, stable_hash
+from igcl_lightning.graphs.tokens import ReportTokenizer
+from igcl_lightning.modules import SimCLR
 
 GRAPH = ReportGraph(
     "small effusion",
@@ -31,7 +35,7 @@ def pairs(tmp_path):
     graphs = [GRAPH, GRAPH, ReportGraph("")]
     studies = [study(number, graph) for number, graph in enumerate(graphs)]
     prepare(studies, tmp_path / "store", options=Options(size=64))
-    return PairDataset(Store(tmp_path / "store").table("train"))
+    return PairDataset(Store(tmp_path / "store"), "train")
 
 
 def test_a_batch_has_the_fields_and_shapes_it_promises(pairs):
@@ -76,6 +80,15 @@ def test_a_store_without_any_entity_cannot_be_contrasted(tmp_path):
     prepare([study(0, ReportGraph(""))], tmp_path / "store")
     with pytest.raises(IgclError, match="no training row has a report with entities"):
         PairedDataModule(str(tmp_path / "store")).setup("fit")
+
+
+def test_images_alone_need_no_reports(tmp_path):
+    prepare([study(0, ReportGraph("")), study(1, ReportGraph(""), "valid")], tmp_path / "store")
+    data = PairedDataModule(str(tmp_path / "store"))
+    data.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    data.trainer.strategy.connect(SimCLR("test_resnet", 32))
+    data.setup("fit")
+    assert len(next(iter(data.train_dataloader())).row) == 1
 
 
 def test_labelled_rows_follow_the_store(phantom_store):
@@ -135,3 +148,68 @@ def test_choosing_needs_validation_rows(tmp_path):
     prepare([study(0, GRAPH)], tmp_path / "store", labels=["Edema"])
     with pytest.raises(IgclError, match="no split 'valid'"):
         LabeledDataModule(str(tmp_path / "store")).setup("fit")
+
+
+def test_reports_travel_as_tokens_of_the_parsed_text(pairs):
+    (batch,) = GraphLoader(pairs, batch_size=3)
+    expected = ReportTokenizer()("small effusion")
+    assert batch.report.num_graphs == 3
+    assert batch.report.batch.tolist() == [0, 0, 1, 1]
+    torch.testing.assert_close(batch.report.x, torch.cat([expected.x, expected.x]))
+
+
+def test_pairs_carry_the_labels_of_the_store(phantom_store):
+    store = Store(phantom_store)
+    batch = next(iter(GraphLoader(PairDataset(store, "valid"), batch_size=4)))
+    np.testing.assert_array_equal(batch.target, store.targets("valid")[:4])
+
+
+@pytest.fixture
+def signals(tmp_path):
+    """Three studies with a signal, one of them unknown."""
+    arrays = [np.arange(6.0).reshape(2, 3), None, np.ones((2, 3))]
+    studies = [replace(study(number, GRAPH), arrays={"ecg": array}) for number, array in enumerate(arrays)]
+    prepare(studies, tmp_path / "store", arrays=["ecg"])
+    return tmp_path / "store"
+
+
+def test_array_columns_keep_their_shape_and_rows_without_them_are_left_out(signals):
+    (batch,) = PairedDataModule(str(signals), arrays=["ecg"]).train_dataloader()
+    order = batch.row.argsort()
+    assert sorted(batch.row.tolist()) == sorted([stable_hash("i0"), stable_hash("i2")])
+    assert batch.extra["ecg"].shape == (2, 2, 3)
+    by_row = dict(zip(batch.row[order].tolist(), batch.extra["ecg"][order].tolist(), strict=True))
+    assert by_row[stable_hash("i0")] == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_an_array_column_that_the_store_lacks_is_named(signals):
+    with pytest.raises(IgclError, match="no array column 'eeg', only ecg"):
+        PairedDataModule(str(signals), arrays=["eeg"]).setup("fit")
+
+
+def test_language_model_features_that_the_store_lacks_are_asked_for(signals):
+    with pytest.raises(IgclError, match="prepare it with --node-text MODEL"):
+        PairedDataModule(str(signals), node_text=True).setup("fit")
+
+
+def test_views_choose_rows_everywhere(tmp_path):
+    views = ["PA", "lateral", "AP", "PA"]
+    studies = [
+        replace(
+            study(number, GRAPH), images=(replace(study(number, GRAPH).images[0], view=view),), labels={"Edema": 1.0}
+        )
+        for number, view in enumerate(views)
+    ]
+    prepare(studies, tmp_path / "store", labels=["Edema"])
+    store = Store(tmp_path / "store", views=["PA", "AP"])
+    assert store.column("train", "row") == ["i0", "i2", "i3"]
+    assert len(store.targets("train")) == 3
+    assert store.ids(stable_hash("i2")) == ("i2", "s2", "p2")
+    assert store.row_labels(stable_hash("i3")) == {"Edema": 1.0}
+    assert store.fingerprint != Store(tmp_path / "store").fingerprint
+    data = PairedDataModule(str(tmp_path / "store"), views=["lateral"])
+    assert [batch.row.tolist() for batch in data.train_dataloader()] == [[stable_hash("i1")]]
+    with pytest.raises(IgclError, match="no train row has a view of unknown"):
+        Store(tmp_path / "store", views=["unknown"]).table("train")
+    with pytest.raises(IgclError, match="data.views: 'side' is not one of PA, AP"):
+        Store(tmp_path / "store", views=["side"])

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -192,3 +193,48 @@ def test_a_folder_that_is_no_store_is_named(tmp_path, phantom_store):
         Store(phantom_store).table("fold1")
     with pytest.raises(IgclError, match="no label 'Hernia'; it has Atelectasis"):
         Store(phantom_store).targets("train", ["Hernia"])
+
+
+def with_signal(number, signal):
+    return replace(study(number), arrays={"ecg": signal})
+
+
+def test_arrays_are_stored_with_their_shape(tmp_path):
+    np.save(tmp_path / "signal.npy", np.arange(6, dtype=np.int16).reshape(2, 3))
+    studies = [with_signal(1, tmp_path / "signal.npy"), with_signal(2, np.ones((2, 3)))]
+    manifest = prepare(studies, tmp_path / "store", arrays=["ecg"])
+    assert manifest["arrays"] == {"ecg": [2, 3]}
+    assert Store(tmp_path / "store").column("train", "ecg") == [[0, 1, 2, 3, 4, 5], [1] * 6]
+
+
+def test_the_fingerprint_covers_arrays(tmp_path):
+    long = np.zeros(10_000)  # numpy leaves the middle out where it prints one
+    changed = long.copy()
+    changed[5000] = 1
+    one = prepare([with_signal(1, long)], tmp_path / "one", arrays=["ecg"])
+    other = prepare([with_signal(1, changed)], tmp_path / "other", arrays=["ecg"])
+    assert one["fingerprint"] != other["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "signal.npy: no such file"), (b"not numbers", "signal.npy: not a .npy file")]
+)
+def test_a_row_whose_array_cannot_be_read_is_dropped_and_named(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "signal.npy").write_bytes(content)
+    manifest = prepare(
+        [with_signal(1, np.ones(3)), with_signal(2, tmp_path / "signal.npy")], tmp_path / "store", arrays=["ecg"]
+    )
+    assert manifest["dropped"] == {"array not readable": 1}
+    assert message in manifest["dropped_rows"][0]["detail"]
+
+
+def test_a_pickle_is_never_loaded(tmp_path):
+    np.save(tmp_path / "signal.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    studies = [with_signal(1, np.ones(3)), with_signal(2, tmp_path / "signal.npy")]
+    assert prepare(studies, tmp_path / "store", arrays=["ecg"])["dropped"] == {"array not readable": 1}
+
+
+def test_arrays_of_one_column_have_one_shape(tmp_path):
+    with pytest.raises(IgclError, match=r"row 'image-2': ecg has shape \[4\], rows before it \[3\]"):
+        prepare([with_signal(1, np.ones(3)), with_signal(2, np.ones(4))], tmp_path / "store", arrays=["ecg"])

@@ -9,6 +9,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import Subset
 from torch_geometric.loader import DataLoader
 
 from igcl_lightning.data.modules import PairDataset
@@ -31,12 +32,12 @@ class Loss(nn.Module):
 
     def forward(self, batch):
         embedding = self.module(batch)
-        return self.module.loss(embedding.image, embedding.graph, self.module.ids(batch))
+        return self.module.contrast(embedding, batch)
 
 
 def batches(store, size):
-    table = Store(store).table("train").select(range(WORLD * PER_RANK))
-    return [double(batch) for batch in DataLoader(PairDataset(table), batch_size=size)]
+    pairs = Subset(PairDataset(Store(store), "train"), range(WORLD * PER_RANK))
+    return [double(batch) for batch in DataLoader(pairs, batch_size=size)]
 
 
 def double(batch):

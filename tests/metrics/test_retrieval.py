@@ -2,16 +2,22 @@ import pytest
 import torch
 
 from igcl_lightning.metrics import retrieval
-from igcl_lightning.metrics.retrieval import PairRetrieval, hit_rank, median_rank, recall_at_k
+from igcl_lightning.metrics.retrieval import (
+    PairRetrieval,
+    hit_rank,
+    median_rank,
+    recall_at_k,
+    within_patient_choices,
+)
 
 
 def pairs(count=40, dim=8, keys=12, seed=0):
-    """Normalised embeddings, graph keys with repeats and empty graphs, row ids."""
+    """Normalised embeddings, graph keys with repeats and empty graphs, patients, row ids."""
     generator = torch.Generator().manual_seed(seed)
     image, graph = torch.nn.functional.normalize(torch.randn(2, count, dim, generator=generator), dim=-1)
     graph_key = torch.randint(keys, (count,), generator=generator)
     graph_key[::9] = -1
-    return image, graph, graph_key, torch.arange(count) * 104729
+    return image, graph, graph_key, torch.arange(count) // 3, torch.arange(count) * 104729
 
 
 def looped_ranks(query, candidate, graph_key):
@@ -26,10 +32,10 @@ def looped_ranks(query, candidate, graph_key):
 
 def test_pair_retrieval_equals_the_double_loop(monkeypatch):
     monkeypatch.setattr(retrieval, "CHUNK_QUERIES", 16)
-    image, graph, graph_key, row = pairs()
+    image, graph, graph_key, patient, row = pairs()
     metric = PairRetrieval(k=(1, 5, 100))
     for batch in torch.arange(40).split(13):
-        metric.update(image[batch], graph[batch], graph_key[batch], row[batch])
+        metric.update(image[batch], graph[batch], graph_key[batch], patient[batch], row[batch])
     values = metric.compute()
     for name, ranks in {
         "image_to_graph": looped_ranks(image, graph, graph_key),
@@ -42,9 +48,9 @@ def test_pair_retrieval_equals_the_double_loop(monkeypatch):
 
 
 def test_matching_embeddings_are_found_at_once():
-    image, _, _, row = pairs()
+    image, *_, row = pairs()
     metric = PairRetrieval(k=(1,))
-    metric.update(image, image, torch.arange(40), row)
+    metric.update(image, image, torch.arange(40), torch.arange(40), row)
     assert metric.compute() == {
         "image_to_graph_recall@1": 1,
         "image_to_graph_median_rank": 1,
@@ -62,7 +68,7 @@ def test_names_of_the_default_metrics():
 @pytest.mark.parametrize("value", [1.0, float("nan")])
 def test_collapsed_or_diverged_embeddings_earn_nothing(value):
     metric = PairRetrieval(k=(1, 39))
-    metric.update(torch.full((40, 4), value), torch.full((40, 4), value), torch.arange(40), torch.arange(40))
+    metric.update(torch.full((40, 4), value), torch.full((40, 4), value), *[torch.arange(40)] * 3)
     values = metric.compute()
     assert values["image_to_graph_recall@39"] == 0
     assert values["image_to_graph_median_rank"] == 40
@@ -72,18 +78,18 @@ def test_equal_graphs_hit_each_other_and_empty_ones_do_not():
     image = torch.eye(4)
     graph = torch.eye(4)[[1, 0, 3, 2]]
     metric = PairRetrieval(k=(1,))
-    metric.update(image, graph, torch.tensor([5, 5, -1, -1]), torch.arange(4))
+    metric.update(image, graph, torch.tensor([5, 5, -1, -1]), torch.arange(4), torch.arange(4))
     assert metric.compute()["image_to_graph_recall@1"] == 0.5
 
 
 def test_repeated_rows_of_a_distributed_sampler_count_once():
-    image, graph, graph_key, row = pairs()
+    image, graph, graph_key, patient, row = pairs()
     whole = PairRetrieval()
-    whole.update(image, graph, graph_key, row)
+    whole.update(image, graph, graph_key, patient, row)
     ranks = [PairRetrieval(), PairRetrieval()]
     for rank, metric in enumerate(ranks):
         share = torch.cat([torch.arange(rank, 40, 2), torch.tensor([0, 1, 2])])
-        metric.update(image[share], graph[share], graph_key[share], row[share])
+        metric.update(image[share], graph[share], graph_key[share], patient[share], row[share])
     ranks[0].merge_state(ranks[1])
     assert ranks[0].compute() == whole.compute()
 
@@ -111,3 +117,39 @@ def test_shapes_that_do_not_fit_are_refused():
 def test_k_must_be_positive(k):
     with pytest.raises(ValueError, match="k must name"):
         PairRetrieval(k=k)
+
+
+def test_choice_within_a_patient_equals_the_double_loop(monkeypatch):
+    monkeypatch.setattr(retrieval, "CHUNK_QUERIES", 7)
+    image, graph, graph_key, patient, _ = pairs(keys=3)
+    answers = [
+        bool(image[i] @ graph[i] > image[i] @ graph[j])
+        for i in range(40)
+        for j in range(40)
+        if patient[i] == patient[j] and graph_key[i] != graph_key[j] and min(graph_key[i], graph_key[j]) >= 0
+    ]
+    assert 10 < len(answers) < 80
+    right, asked = within_patient_choices(image, graph, graph_key, patient)
+    assert (right.sum(), asked.sum()) == (sum(answers), len(answers))
+    metric = PairRetrieval()
+    metric.update(image, graph, graph_key, patient, torch.arange(40))
+    assert metric.compute()["within_patient_accuracy"] == pytest.approx(sum(answers) / len(answers))
+
+
+def test_choice_within_a_patient_is_left_out_where_there_is_none():
+    image, graph, graph_key, _, row = pairs()
+    metric = PairRetrieval()
+    metric.update(image, graph, graph_key, row, row)
+    assert "within_patient_accuracy" not in metric.compute()
+
+
+def test_results_are_named_after_the_sides():
+    metric = PairRetrieval(("signal", "report"), k=(3,))
+    metric.update(*pairs())
+    assert set(metric.compute()) == {
+        "signal_to_report_recall@3",
+        "signal_to_report_median_rank",
+        "report_to_signal_recall@3",
+        "report_to_signal_median_rank",
+        "within_patient_accuracy",
+    }

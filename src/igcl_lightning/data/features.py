@@ -1,28 +1,33 @@
-"""Features of a frozen encoder, computed once and kept by content: weights + store + split."""
+"""Features of images: those of a frozen encoder, kept by content (weights + store + split), or those in a file."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from igcl_lightning.data.samples import LabeledBatch
+from igcl_lightning.errors import IgclError
+
+LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 
 @runtime_checkable
 class FeatureModel(Protocol):
     """A module that trains on frozen features instead of images."""
 
-    @property
     def feature_encoder(self) -> nn.Module:
-        """Maps grey values 0-255 [B, 1, H, W] to features [B, D]."""
+        """Return what maps grey values 0-255 [B, 1, H, W] to features [B, D]."""
 
 
 def frozen_features(
@@ -43,6 +48,49 @@ def frozen_features(
     if not path.exists():
         _write(_compute(encoder, loader, device), path)
     return _read(path)
+
+
+def read_features(path: Path, rows: Sequence[str]) -> Tensor:
+    """Return the features of some rows from a Parquet file, float32 [N, D], in the order of `rows`.
+
+    Args:
+        path: columns `row`, the row's id in the store, and `feature`, a list of D numbers. It may hold further rows.
+        rows: ids of the rows that are wanted.
+
+    Raises:
+        IgclError: there is no such file, it is no such table, holds a row twice or lacks a wanted one, or features have
+            no or different lengths or a number that is not finite.
+    """
+    table = _feature_table(path)
+    held = pd.Index([str(row) for row in table.column("row").to_pylist()])
+    if not held.is_unique:
+        raise IgclError(f"{path}: row {held[held.duplicated()][0]!r} stands there more than once")
+    place = held.get_indexer(pd.Index(rows))
+    absent = np.flatnonzero(place < 0)
+    if len(absent):
+        raise IgclError(f"{path}: lacks the features of {len(absent)} of {len(rows)} rows (first: {rows[absent[0]]!r})")
+    features = table.column("feature").take(place).combine_chunks()
+    lengths = features.value_lengths().unique().to_pylist()
+    if len(lengths) != 1 or not lengths[0]:
+        raise IgclError(f"{path}: features have no or different lengths: {', '.join(map(str, lengths))}")
+    numbers = features.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, lengths[0])
+    finite = np.isfinite(numbers).all(axis=1)
+    if not finite.all():
+        raise IgclError(f"{path}: the feature of row {rows[int(np.argmin(finite))]!r} holds what is no finite number")
+    return torch.from_numpy(numbers)
+
+
+def _feature_table(path: Path) -> pa.Table:
+    try:
+        table = pq.read_table(path, columns=["row", "feature"])
+    except FileNotFoundError:
+        raise IgclError(f"{path}: no such file of features") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise IgclError(f"{path}: not a Parquet file with columns row and feature") from error
+    kind = table.schema.field("feature").type
+    if not any(is_kind(kind) for is_kind in LISTS) or not pa.types.is_floating(kind.value_type):
+        raise IgclError(f"{path}: column feature holds {kind}, not lists of numbers")
+    return table
 
 
 @torch.no_grad()

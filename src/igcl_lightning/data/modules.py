@@ -10,21 +10,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from datasets import Dataset as Table
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader as GraphLoader
 
 from igcl_lightning.data.augment import Augment
-from igcl_lightning.data.features import FeatureModel, frozen_features
+from igcl_lightning.data.features import FeatureModel, frozen_features, read_features
 from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.samples import FeatureBatch, LabeledBatch, PairBatch, ProbeDraw
 from igcl_lightning.data.splits import draw_fraction, draw_shots
-from igcl_lightning.data.store import Store
+from igcl_lightning.data.store import NODE_TEXT, Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import NUM_FACTS, GraphFeaturizer
 from igcl_lightning.graphs.schema import stable_hash
+from igcl_lightning.graphs.tokens import ReportTokenizer
 
 
 class StoreDataModule(LightningDataModule):
@@ -35,11 +36,20 @@ class StoreDataModule(LightningDataModule):
         batch_size: rows per step and device.
         num_workers: processes that decode.
         augment: whether training images are augmented.
+        views: projections of the images to keep, such as [PA, AP]; all by default.
     """
 
-    def __init__(self, store: str, batch_size: int = 64, num_workers: int = 0, augment: bool = True) -> None:
+    def __init__(
+        self,
+        store: str,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        augment: bool = True,
+        views: list[str] | None = None,
+    ) -> None:
         super().__init__()
         self.store_path = store
+        self.views = views
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.augmentation = Augment() if augment else None
@@ -47,7 +57,7 @@ class StoreDataModule(LightningDataModule):
     @cached_property
     def store(self) -> Store:
         """The opened store."""
-        return Store(self.store_path)
+        return Store(self.store_path, self.views)
 
     def report_text(self, row: int) -> str:
         """Return the report of a hashed row id."""
@@ -89,27 +99,55 @@ class StoreDataModule(LightningDataModule):
 
 
 class PairedDataModule(StoreDataModule):
-    """Images with the graphs of their reports, for pretraining.
+    """Images with their reports, as graphs and as text, for pretraining.
 
     Args:
         store: folder that `igcl prepare` wrote.
         batch_size: pairs per step and device.
         num_workers: processes that decode.
         augment: whether training images are augmented.
+        views: projections of the images to keep, such as [PA, AP]; all by default.
+        arrays: array columns of the store that batches hold in `extra`; rows without one of them are left out.
+        node_text: whether graphs hold the store's language-model features of their nodes (`igcl prepare --node-text`).
+        tokenizer: folder or hub name of the tokenizer of a text model; hashed subwords of each word by default.
+        max_tokens: tokens kept of a report.
     """
+
+    def __init__(
+        self,
+        store: str,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        augment: bool = True,
+        views: list[str] | None = None,
+        arrays: list[str] | None = None,
+        node_text: bool = False,
+        tokenizer: str | None = None,
+        max_tokens: int = 256,
+    ) -> None:
+        super().__init__(store, batch_size, num_workers, augment, views)
+        self.arrays = arrays or []
+        self.node_text = node_text
+        self.tokenizer = ReportTokenizer(tokenizer, max_tokens)
 
     def setup(self, stage: str) -> None:
         """Check that there is something to contrast.
 
         Raises:
-            IgclError: no report of the training split has an entity.
+            IgclError: no report of the training split has an entity, or the store lacks a column that is asked for.
         """
-        if stage == "fit" and not self.store.has_graphs("train"):
+        for name in self.arrays:
+            if name not in self.store.array_shapes:
+                known = ", ".join(self.store.array_shapes) or "none"
+                raise IgclError(f"{self.store.path}: no array column {name!r}, only {known}")
+        if self.node_text and not self.store.node_text_channels:
+            raise IgclError(f"{self.store.path}: no language-model features; prepare it with --node-text MODEL")
+        if stage == "fit" and self._reads_reports() and not self.store.has_graphs("train"):
             raise IgclError(f"{self.store.path}: no training row has a report with entities; nothing to contrast with")
 
     def train_dataloader(self) -> DataLoader[PairBatch]:
         """Return shuffled training pairs; an incomplete last batch is left out."""
-        pairs = PairDataset(self.store.table("train"))
+        pairs = self._pairs("train")
         # A batch norm over one row has no variance, hence never a shorter batch; a tiny store is one batch.
         options = self._loader_options() | {"batch_size": self._whole_batch(len(pairs))}
         loader: DataLoader[PairBatch] = GraphLoader(pairs, shuffle=True, drop_last=True, **options)
@@ -128,16 +166,23 @@ class PairedDataModule(StoreDataModule):
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, split: str) -> DataLoader[PairBatch]:
-        pairs = PairDataset(self.store.table(split))
-        loader: DataLoader[PairBatch] = GraphLoader(pairs, **self._loader_options())
+        loader: DataLoader[PairBatch] = GraphLoader(self._pairs(split), **self._loader_options())
         return loader
+
+    def _reads_reports(self) -> bool:
+        """Return whether the model that is trained contrasts with reports; one that is not known does."""
+        module = self.trainer.lightning_module if self.trainer is not None else None
+        return bool({"graph", "report"} & set(getattr(module, "sides", ("graph",))))
+
+    def _pairs(self, split: str) -> PairDataset:
+        return PairDataset(self.store, split, self.tokenizer, self.arrays, self.node_text)
 
 
 class LabeledDataModule(StoreDataModule):
     """Labelled images, or their frozen features, for heads and supervised training.
 
-    A module that is a `FeatureModel` gets features, computed once per encoder and store, and its training batches are
-    whole draws (`ProbeDraw`); any other module gets images.
+    A module that is a `FeatureModel` gets features, computed once per encoder and store or read from a file, and its
+    training batches are whole draws (`ProbeDraw`); any other module gets images.
 
     Args:
         store: folder that `igcl prepare` wrote.
@@ -150,6 +195,7 @@ class LabeledDataModule(StoreDataModule):
         num_workers: processes that decode.
         augment: whether training images are augmented.
         feature_cache: folder of cached features; inside the store by default.
+        features: Parquet file of features made elsewhere, in place of an encoder's (see `read_features`).
 
     Raises:
         IgclError: an argument is out of its range.
@@ -167,6 +213,7 @@ class LabeledDataModule(StoreDataModule):
         num_workers: int = 0,
         augment: bool = True,
         feature_cache: str | None = None,
+        features: str | None = None,
     ) -> None:
         super().__init__(store, batch_size, num_workers, augment)
         if not 0 < fraction <= 1:
@@ -181,6 +228,7 @@ class LabeledDataModule(StoreDataModule):
         self.draws = draws
         self.draw_seed = draw_seed
         self.feature_cache = feature_cache
+        self.feature_file = features
         self._features: dict[str, FeatureBatch] = {}
 
     @property
@@ -190,7 +238,7 @@ class LabeledDataModule(StoreDataModule):
 
     def prepare_data(self) -> None:
         """Compute missing features, on one process."""
-        if self._encoder() is not None:
+        if self._serves_features() and self.feature_file is None:
             for split in self._served_splits():
                 self._feature_batch(split)
 
@@ -198,17 +246,25 @@ class LabeledDataModule(StoreDataModule):
         """Load the features a head trains on.
 
         Raises:
-            IgclError: there are no labels, no validation rows, or several draws for a module that trains on images.
+            IgclError: there are no labels, no validation rows, or several draws or a file of features for a module that
+                trains on images.
         """
         if not self.label_names:
             raise IgclError(f"{self.store.path}: the store has no labels")
         if stage == "fit" and "valid" not in self.store.splits:
             raise IgclError(f"{self.store.path}: no split 'valid' to choose the penalty or the stopping point on")
         self._features = {}
-        if self._encoder() is not None:
+        if self._serves_features():
             self._features = {split: self._feature_batch(split) for split in self._served_splits()}
+        elif self.feature_file is not None:
+            raise IgclError("data.features: only a probe on frozen features reads them; this module trains on images")
         elif self.draws > 1:
             raise IgclError("data.draws: only a head on frozen features can use several draws; run one fit per seed")
+
+    @property
+    def feature_channels(self) -> int:
+        """Length of the features that are served."""
+        return next(iter(self._features.values())).feature.shape[1]
 
     def drawn_rows(self, seed: int) -> np.ndarray:
         """Return the indices of the training rows of one draw."""
@@ -255,20 +311,24 @@ class LabeledDataModule(StoreDataModule):
         wanted = {"fit": ("train", "valid"), "validate": ("valid",)}.get(str(job.value) if job else "", ("test",))
         return tuple(split for split in wanted if split in self.store.splits)
 
-    def _encoder(self) -> torch.nn.Module | None:
-        module = self.trainer.lightning_module if self.trainer is not None else None
-        return module.feature_encoder if isinstance(module, FeatureModel) else None
+    def _serves_features(self) -> bool:
+        return self.trainer is not None and isinstance(self.trainer.lightning_module, FeatureModel)
 
     def _feature_batch(self, split: str) -> FeatureBatch:
-        encoder = self._encoder()
-        assert encoder is not None
-        assert self.trainer is not None
         images = LabeledDataset(self.store, split, self.label_names)
+        if self.feature_file is not None:
+            features = read_features(Path(self.feature_file), self.store.column(split, "row"))
+        else:
+            features = self._computed_features(images, split)
+        return FeatureBatch(features, torch.from_numpy(images.target), torch.from_numpy(images.row))
+
+    def _computed_features(self, images: LabeledDataset, split: str) -> Tensor:
+        assert self.trainer is not None
+        module: Any = self.trainer.lightning_module
         loader: DataLoader[LabeledBatch] = DataLoader(images, **self._loader_options() | {"persistent_workers": False})
         cache = Path(self.feature_cache) if self.feature_cache else self.store.path / "features"
         device = self.trainer.strategy.root_device
-        features = frozen_features(encoder, loader, cache, f"{self.store.fingerprint} {split}", device)
-        return FeatureBatch(features, torch.from_numpy(images.target), torch.from_numpy(images.row))
+        return frozen_features(module.feature_encoder(), loader, cache, f"{self.store.fingerprint} {split}", device)
 
     def _draws(self) -> _ItemDataset:
         train, valid = self._features["train"], self._features["valid"]
@@ -292,36 +352,72 @@ class PairDataset(Dataset[PairBatch]):
     """Pairs of one split, read from Arrow one at a time.
 
     Args:
-        table: rows of a store.
-        featurizer: makes tensors of a graph.
+        store: the opened store.
+        split: which split.
+        tokenizer: makes tokens of a report.
+        arrays: array columns to read; rows without one of them are left out.
+        node_text: whether to read the language-model features of graph nodes.
     """
 
-    def __init__(self, table: Table, featurizer: GraphFeaturizer | None = None) -> None:
-        self.table = table.select_columns(["row", "study", "patient", "image", "graph"]).with_format("arrow")
-        self.featurizer = featurizer or GraphFeaturizer()
+    def __init__(
+        self,
+        store: Store,
+        split: str,
+        tokenizer: ReportTokenizer | None = None,
+        arrays: Sequence[str] = (),
+        node_text: bool = False,
+    ) -> None:
+        columns = ["row", "study", "patient", "image", "graph", *arrays, *([NODE_TEXT] if node_text else [])]
+        table = store.table(split).select_columns(columns).with_format("arrow")
+        self.indices = known_rows(store, split, arrays)
+        self.table = table
+        self.target = store.targets(split)
+        self.shapes = {name: store.array_shapes[name] for name in arrays}
+        self.node_text_channels = store.node_text_channels if node_text else 0
+        self.featurizer = GraphFeaturizer()
+        self.tokenizer = tokenizer or ReportTokenizer()
 
     def __len__(self) -> int:
-        return len(self.table)
+        return len(self.indices)
 
     def __getitem__(self, index: int) -> PairBatch:
-        record = self.table[index]
+        place = int(self.indices[index])
+        record = self.table[place]
         graph = record["graph"][0]
         facts = torch.zeros(NUM_FACTS, dtype=torch.uint8)
         facts[torch.from_numpy(_numbers(graph["facts"]) % NUM_FACTS)] = 1
         return PairBatch(
             image=_image(record),
-            graph=self.featurizer.featurize_arrays(
-                graph["tokens"].values.to_pylist(),
-                _numbers(graph["label"]),
-                np.stack([_numbers(graph["head"]), _numbers(graph["tail"])]),
-                _numbers(graph["type"]),
-            ),
+            graph=self._graph(record),
+            report=self.tokenizer(graph["text"].as_py()),
+            target=torch.from_numpy(self.target[place]),
+            extra={name: _array(record, name).view(shape) for name, shape in self.shapes.items()},
             row=_hash(record, "row"),
             study=_hash(record, "study"),
             patient=_hash(record, "patient"),
             graph_key=torch.tensor(graph["key"].as_py()),
             graph_facts=facts,
         )
+
+    def _graph(self, record: pa.Table) -> Data:
+        graph = record["graph"][0]
+        data = self.featurizer.featurize_arrays(
+            graph["tokens"].values.to_pylist(),
+            _numbers(graph["label"]),
+            np.stack([_numbers(graph["head"]), _numbers(graph["tail"])]),
+            _numbers(graph["type"]),
+        )
+        if self.node_text_channels:
+            data.text = _array(record, NODE_TEXT).view(-1, self.node_text_channels)
+        return data
+
+
+def known_rows(store: Store, split: str, arrays: Sequence[str]) -> np.ndarray:
+    """Return the indices of the rows of a split that have all of these array columns."""
+    known = np.ones(len(store.table(split)), dtype=bool)
+    for name in arrays:
+        known &= store.known(split, name)
+    return np.flatnonzero(known)
 
 
 class LabeledDataset(Dataset[LabeledBatch]):
@@ -373,6 +469,12 @@ def _numbers(values: pa.ListScalar) -> np.ndarray:
     """Return a list of numbers as int64 array."""
     numbers: np.ndarray = values.values.to_numpy(zero_copy_only=False).astype(np.int64)
     return numbers
+
+
+def _array(record: pa.Table, column: str) -> Tensor:
+    """Return an array column of a one-row table, float32 and flat."""
+    values = record[column][0].values.to_numpy(zero_copy_only=False)
+    return torch.from_numpy(values.astype(np.float32))
 
 
 def _hash(record: pa.Table, column: str) -> Tensor:

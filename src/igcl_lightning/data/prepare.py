@@ -12,20 +12,31 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
+import numpy as np
 from datasets.arrow_writer import ArrowWriter
 from tqdm import tqdm
 
 from igcl_lightning import __version__
 from igcl_lightning.data.images import encode_grey, letterbox, read_grey
 from igcl_lightning.data.splits import split_name, split_of_patient
-from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, MANIFEST, graph_columns, store_features
+from igcl_lightning.data.store import (
+    FIXED_COLUMNS,
+    FORMAT_VERSION,
+    MANIFEST,
+    NODE_TEXT,
+    graph_columns,
+    store_features,
+)
 from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS, Study, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.parser import SpacyReportParser
 from igcl_lightning.graphs.schema import ReportGraph
+
+if TYPE_CHECKING:
+    from igcl_lightning.graphs.node_text import NodeText
 
 DEFAULT_SECTIONS = ("findings", "impression")
 MAX_NAMED_DROPS = 1000
@@ -44,6 +55,8 @@ class Options:
         sections: report sections that are parsed, in this order; a report without any of them is parsed whole.
         reparse: parse the report even where the source ships its graph.
         seed: of the split of patients whose source names none.
+        node_text: folder or hub name of a language model whose frozen features of the graphs' nodes are stored too.
+        node_text_word: what a word is of its wordpieces, "mean" or "sum" (see `NodeText`).
     """
 
     size: int = 256
@@ -51,6 +64,8 @@ class Options:
     sections: Sequence[str] = DEFAULT_SECTIONS
     reparse: bool = False
     seed: int = 0
+    node_text: str | None = None
+    node_text_word: str = "mean"
 
 
 @dataclass
@@ -77,6 +92,7 @@ def prepare(
     *,
     labels: Sequence[str] = (),
     extra: Sequence[str] = (),
+    arrays: Sequence[str] = (),
     options: Options = Options(),
     source: Mapping[str, Any] | None = None,
     total: int | None = None,
@@ -92,6 +108,7 @@ def prepare(
         out: folder of the store.
         labels: names of the label columns.
         extra: names of further columns.
+        arrays: names of further columns of numbers; each must have one shape.
         options: how studies become rows.
         source: what the manifest should say of the source, such as its name, arguments and file hashes.
         total: number of items, for the progress bar.
@@ -107,16 +124,17 @@ def prepare(
         raise IgclError(f"{out}: is not a store, so --overwrite does not remove it; choose another --out")
     if options.size < 1:
         raise IgclError(f"--size is {options.size}, not at least 1")
-    reserved = sorted(set(extra) & set(FIXED_COLUMNS))
+    reserved = sorted({*extra, *arrays} & set(FIXED_COLUMNS))
     if reserved:
         raise IgclError(f"extra column {reserved[0]!r} has the name of a store column; rename it in the source")
-    convert = partial(study_rows, labels=tuple(labels), extra=tuple(extra), options=options)
+    convert = partial(study_rows, labels=tuple(labels), extra=tuple(extra), arrays=tuple(arrays), options=options)
+    node_text = _node_text(options.node_text, options.node_text_word) if options.node_text else None
     unfinished = out.with_name(out.name + ".partial")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
         studies = tqdm(_converted(convert, items, jobs), total=total, desc=f"prepare {out}", unit="study")
-        counts = _write(studies, unfinished, store_features(labels, extra))
+        counts = _write(studies, unfinished, store_features(labels, extra, arrays, node_text is not None))
         manifest = {
             "format_version": FORMAT_VERSION,
             "igcl_lightning": __version__,
@@ -129,6 +147,7 @@ def prepare(
             "split_seed": options.seed,
             "labels": list(labels),
             "extra": list(extra),
+            "node_text": {"model": node_text.name, "channels": node_text.channels} if node_text else None,
             **counts,
         }
         (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
@@ -140,7 +159,9 @@ def prepare(
     return manifest
 
 
-def study_rows(item: Item, *, labels: Sequence[str], extra: Sequence[str], options: Options) -> Rows:
+def study_rows(
+    item: Item, *, labels: Sequence[str], extra: Sequence[str] = (), arrays: Sequence[str] = (), options: Options
+) -> Rows:
     """Return the store rows of one study, one per image."""
     study = item if isinstance(item, Study) else item()
     split = split_name(study.split) if study.split else split_of_patient(study.patient_id, seed=options.seed)
@@ -148,15 +169,23 @@ def study_rows(item: Item, *, labels: Sequence[str], extra: Sequence[str], optio
     if not study.images:
         converted.drops.append(Drop(study.study_id, "no image", ""))
         return converted
+    graph = _graph_of(study, options)
+    try:
+        numbers = {name: _array(study.arrays.get(name)) for name in arrays}
+    except IgclError as error:
+        converted.drops += [Drop(image.image_id, "array not readable", str(error)) for image in study.images]
+        return converted
     common = {
         "study": study.study_id,
         "patient": study.patient_id,
         "age": study.age,
         "sex": study.sex,
         "report": {section: study.report.get(section) for section in REPORT_SECTIONS},
-        "graph": graph_columns(_graph_of(study, options)),
+        "graph": graph_columns(graph),
         **({"labels": {label: study.labels.get(label) for label in labels}} if labels else {}),
         **{column: None if (value := study.extra.get(column)) is None else str(value) for column in extra},
+        **numbers,
+        **({NODE_TEXT: _node_text(options.node_text, options.node_text_word)(graph)} if options.node_text else {}),
     }
     for image in study.images:
         try:
@@ -193,6 +222,31 @@ def _parser() -> SpacyReportParser:
     return SpacyReportParser()
 
 
+@cache
+def _node_text(model: str, word: str) -> NodeText:
+    """Return this process's language model."""
+    from igcl_lightning.graphs.node_text import NodeText
+
+    return NodeText(model, word)
+
+
+def _array(source: np.ndarray | Path | None) -> np.ndarray | None:
+    """Return a column of numbers, float32 of any shape; files are read as data and never as pickles.
+
+    Raises:
+        IgclError: the file cannot be read, or holds no numbers.
+    """
+    if source is None:
+        return None
+    try:
+        array = np.load(source, allow_pickle=False) if isinstance(source, Path) else source
+        return np.asarray(array, dtype=np.float32)
+    except FileNotFoundError:
+        raise IgclError(f"{source}: no such file") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise IgclError(f"{source}: not a .npy file of numbers ({error})") from error
+
+
 def _pixels(image: StudyImage) -> Any:
     return read_grey(image.source) if isinstance(image.source, Path) else image.source
 
@@ -216,6 +270,7 @@ class _Tally:
         self.seen: set[str] = set()
         self.empty_graphs = 0
         self.drops: list[Drop] = []
+        self.shapes: dict[str, list[int]] = {}
         self.content = hashlib.sha256()
 
     def add(self, split: str, row: Mapping[str, Any]) -> None:
@@ -233,7 +288,20 @@ class _Tally:
         self.studies.add(row["study"])
         self.rows[split] += 1
         self.empty_graphs += row["graph"]["key"] == -1
-        self.content.update(repr((split, row)).encode())
+        self.content.update(repr((split, {name: _hashable(value) for name, value in row.items()})).encode())
+
+    def flat(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the row with its arrays flat, as a store keeps them.
+
+        Raises:
+            IgclError: an array has another shape than those before it.
+        """
+        arrays = {name: value for name, value in row.items() if isinstance(value, np.ndarray)}
+        for name, array in arrays.items():
+            shape = self.shapes.setdefault(name, list(array.shape)) if name != NODE_TEXT else None
+            if shape not in (None, list(array.shape)):
+                raise IgclError(f"row {row['row']!r}: {name} has shape {list(array.shape)}, rows before it {shape}")
+        return {**row, **{name: array.ravel() for name, array in arrays.items()}}
 
     def summary(self) -> dict[str, Any]:
         """Return the counts and the content hash."""
@@ -242,10 +310,16 @@ class _Tally:
             "studies": len(self.studies),
             "patients": dict(Counter(self.split_of.values())),
             "rows_with_empty_graph": self.empty_graphs,
+            "arrays": self.shapes,
             "dropped": dict(Counter(drop.reason for drop in self.drops)),
             "dropped_rows": [vars(drop) for drop in self.drops[:MAX_NAMED_DROPS]],
             "fingerprint": self.content.hexdigest(),
         }
+
+
+def _hashable(value: Any) -> Any:
+    """Return what stands for a cell in the content hash; the text of a long array leaves numbers out."""
+    return (value.shape, hashlib.sha256(value.tobytes()).hexdigest()) if isinstance(value, np.ndarray) else value
 
 
 def _write(studies: Iterable[Rows], out: Path, features: datasets.Features) -> dict[str, Any]:
@@ -260,12 +334,13 @@ def _write(studies: Iterable[Rows], out: Path, features: datasets.Features) -> d
                 writers[study.split] = stack.enter_context(ArrowWriter(features=features, path=str(path)))
             for row in study.rows:
                 tally.add(study.split, row)
-                writers[study.split].write(row)
+                writers[study.split].write(tally.flat(row))
         for writer in writers.values():
             writer.finalize()
     if not tally.seen:
         detail = f": {tally.drops[0].reason} ({tally.drops[0].detail})" if tally.drops else ""
         raise IgclError(f"the source gave no usable row{detail}")
+    datasets.disable_progress_bars()  # the studies had one; laying the files out takes a moment
     for split in tally.rows:
         rows = datasets.Dataset.from_file(str(out / f"{split}.arrow"))
         rows.save_to_disk(str(out / split))

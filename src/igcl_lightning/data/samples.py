@@ -13,11 +13,16 @@ from torch_geometric.data import Data
 
 
 class PairBatch(NamedTuple):
-    """Images, each with the graph of its report.
+    """Images, each with its report as a graph and as text, and what else the store knows.
 
     Attributes:
         image: grey values 0-255, [B, 1, H, W]; uint8 from the loader, float32 after augmentation.
-        graph: `torch_geometric.data.Batch` of B graphs (see `GraphFeaturizer`), empty ones included.
+        graph: `torch_geometric.data.Batch` of B graphs (see `GraphFeaturizer`), empty ones included; with `text`
+            float32 [N, D], frozen language-model features of its nodes, where they are asked for.
+        report: `torch_geometric.data.Batch` of B reports (see `ReportTokenizer`), empty ones included. Its words are
+            those the graph was read from.
+        target: the store's labels, float32 [B, L]; 1 present, 0 absent, nan unknown.
+        extra: array columns of the store by name, float32 [B, ...]; those that are asked for.
         row: hash of the row's id, int64 [B].
         study: hash of the study's id, int64 [B].
         patient: hash of the patient's id, int64 [B].
@@ -27,6 +32,9 @@ class PairBatch(NamedTuple):
 
     image: Tensor
     graph: Data
+    report: Data
+    target: Tensor
+    extra: dict[str, Tensor]
     row: Tensor
     study: Tensor
     patient: Tensor

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS
+from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS, VIEWS
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import LABEL_ID, RELATION_ID, ReportGraph, stable_hash
 
@@ -45,11 +45,17 @@ GRAPH_FEATURES = {
 `label` and `type` are numbered as in `graphs.schema`; `key` is -1 for an empty graph; `facts` are stable hashes.
 """
 
-FIXED_COLUMNS = ("row", "study", "patient", "view", "age", "sex", "image", "report", "graph", "labels")
+FIXED_COLUMNS = ("row", "study", "patient", "view", "age", "sex", "image", "report", "graph", "labels", "node_text")
 
 
-def store_features(labels: Sequence[str], extra: Sequence[str]) -> datasets.Features:
-    """Return the columns of a store row."""
+NODE_TEXT = "node_text"
+"""Column of the frozen language-model features of a graph's nodes, float16 [N * D], where a store has them."""
+
+
+def store_features(
+    labels: Sequence[str], extra: Sequence[str] = (), arrays: Sequence[str] = (), node_text: bool = False
+) -> datasets.Features:
+    """Return the columns of a store row; arrays are flat, their shape is in the manifest."""
     return datasets.Features(
         {
             "row": datasets.Value("string"),
@@ -64,6 +70,8 @@ def store_features(labels: Sequence[str], extra: Sequence[str]) -> datasets.Feat
             # Arrow cannot store a struct without fields.
             **({"labels": {label: datasets.Value("float32") for label in labels}} if labels else {}),
             **{column: datasets.Value("string") for column in extra},
+            **{column: datasets.List(datasets.Value("float32")) for column in arrays},
+            **({NODE_TEXT: datasets.List(datasets.Value("float16"))} if node_text else {}),
         }
     )
 
@@ -90,13 +98,19 @@ class Store:
 
     Args:
         path: the folder that `igcl prepare` wrote.
+        views: projections (`VIEWS`) of the images to keep; all by default.
 
     Raises:
-        IgclError: there is no readable store, it was written by a newer version, or a patient stands in two splits.
+        IgclError: there is no readable store, it was written by a newer version, a patient stands in two splits, or a
+            view is unknown.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, views: Sequence[str] | None = None) -> None:
         self.path = Path(path)
+        self.views = views
+        for view in views or ():
+            if view not in VIEWS:
+                raise IgclError(f"data.views: {view!r} is not one of {', '.join(VIEWS)}")
         self.manifest = _read_manifest(self.path)
         self.splits = tuple(split for split in SPLITS if (self.path / split).is_dir())
         self._tables: dict[str, datasets.Dataset] = {}
@@ -109,25 +123,54 @@ class Store:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the rows' content."""
-        return str(self.manifest["fingerprint"])
+        """Hash of the rows' content, and of which of them are kept."""
+        kept = "" if self.views is None else f" views {sorted(self.views)}"
+        return f"{self.manifest['fingerprint']}{kept}"
+
+    @property
+    def array_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each array column."""
+        return {name: tuple(shape) for name, shape in self.manifest.get("arrays", {}).items()}
+
+    @property
+    def node_text_channels(self) -> int:
+        """Width of the language-model features of graph nodes; 0 where the store has none."""
+        return int((self.manifest.get("node_text") or {}).get("channels", 0))
 
     def table(self, split: str) -> datasets.Dataset:
         """Return the rows of a split.
 
         Raises:
-            IgclError: the store has no such split.
+            IgclError: the store has no such split, or none of its rows has a wanted view.
         """
         if split not in self.splits:
             raise IgclError(f"{self.path}: no split {split!r}, only {', '.join(self.splits)}")
         if split not in self._tables:
-            self._tables[split] = datasets.load_from_disk(str(self.path / split))
+            self._tables[split] = self._of_wanted_views(datasets.load_from_disk(str(self.path / split)), split)
         return self._tables[split]
+
+    def _of_wanted_views(self, table: datasets.Dataset, split: str) -> datasets.Dataset:
+        if self.views is None:
+            return table
+        kept = np.flatnonzero(np.isin(table.data.column("view").to_pylist(), list(self.views)))
+        if not len(kept):
+            raise IgclError(f"{self.path}: no {split} row has a view of {', '.join(self.views)}")
+        return table.select(kept)
+
+    def _arrow(self, split: str, name: str) -> pa.ChunkedArray:
+        """Return one column of the rows that are kept; mapped from the file where that is all of them."""
+        column: pa.ChunkedArray = self.table(split).select_columns([name]).with_format("arrow")[:].column(name)
+        return column
 
     def column(self, split: str, name: str) -> list[Any]:
         """Return one column of a split."""
-        values: list[Any] = self.table(split).data.column(name).to_pylist()
+        values: list[Any] = self._arrow(split, name).to_pylist()
         return values
+
+    def known(self, split: str, name: str) -> np.ndarray:
+        """Return which rows of a split have a value in a column, bool [N]."""
+        valid: np.ndarray = pa.compute.is_valid(self._arrow(split, name)).to_numpy()
+        return valid
 
     def targets(self, split: str, labels: Sequence[str] | None = None) -> np.ndarray:
         """Return the labels of a split, float32 [N, L]; nan where unknown.
@@ -142,13 +185,13 @@ class Store:
         table = self.table(split)
         if not names:
             return np.zeros((len(table), 0), np.float32)
-        struct = table.data.column("labels").combine_chunks()
+        struct = self._arrow(split, "labels").combine_chunks()
         columns = [pa.compute.struct_field(struct, name).to_numpy(zero_copy_only=False) for name in names]
         return np.stack(columns, axis=1).astype(np.float32)
 
     def has_graphs(self, split: str) -> bool:
         """Return whether any row of a split has a graph with entities."""
-        keys = (pa.compute.struct_field(chunk, "key") for chunk in self.table(split).data.column("graph").chunks)
+        keys = (pa.compute.struct_field(chunk, "key") for chunk in self._arrow(split, "graph").chunks)
         return any(pa.compute.any(pa.compute.not_equal(chunk, -1)).as_py() for chunk in keys)
 
     @cached_property
@@ -175,10 +218,10 @@ class Store:
 
     def _cell(self, row: int, column: str) -> Any:
         split, index = self.rows[row]
-        return self.table(split).data.column(column)[index].as_py()
+        return self.table(split).select_columns([column])[index][column]
 
     def _assert_patients_apart(self) -> None:
-        patients = {split: set(self.table(split).unique("patient")) for split in self.splits}
+        patients = {split: set(self.column(split, "patient")) for split in self.splits}
         for first, second in combinations(self.splits, 2):
             shared = patients[first] & patients[second]
             if shared:

@@ -54,6 +54,7 @@ class Study:
         age: in years, or None.
         sex: "F", "M" or None.
         extra: further columns, kept in the store under their name.
+        arrays: further columns of numbers, such as a signal: arrays, or `.npy` files to read.
     """
 
     study_id: str
@@ -66,3 +67,4 @@ class Study:
     age: float | None = None
     sex: str | None = None
     extra: Mapping[str, Scalar] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray | Path | None] = field(default_factory=dict)

@@ -16,6 +16,12 @@ ENTITY_LABELS: tuple[str, ...] = ("ANAT-DP", "OBS-DP", "OBS-U", "OBS-DA")
 
 RELATION_TYPES: tuple[str, ...] = ("located_at", "modify", "suggestive_of")
 
+CONNECTOR = len(RELATION_TYPES)
+"""Edge type of the edges that join disconnected components; no parser and no store has it."""
+
+NUM_EDGE_TYPES = len(RELATION_TYPES) + 1
+"""Relations and the connector; inverse relations are numbered after them, type + NUM_EDGE_TYPES."""
+
 LABEL_ID: dict[str, int] = {label: index for index, label in enumerate(ENTITY_LABELS)}
 RELATION_ID: dict[str, int] = {relation: index for index, relation in enumerate(RELATION_TYPES)}
 
@@ -98,14 +104,25 @@ class ReportGraph:
     def facts(self) -> Iterator[str]:
         """Yield what the graph states, one string per entity and per relation, free of word positions.
 
-        An entity states its label and name; a relation states both its ends. The side of a finding is therefore part
-        of a fact: "left effusion, right opacity" and "right effusion, left opacity" share no relation fact.
+        An entity states its label and name. A modifier states both its ends. Any other relation states both its ends
+        with their modifiers, so that "small left effusion, large right effusion" and "large left effusion, small right
+        effusion", which hold the same words and the same pairs of words, share no such fact.
         """
         for entity in self.entities:
             yield f"{entity.label}|{entity.name}"
+        plain, described = [entity.name for entity in self.entities], self._described_entities()
         for relation in self.relations:
-            head, tail = self.entities[relation.head], self.entities[relation.tail]
-            yield f"{head.label}|{head.name}|{relation.type}|{tail.label}|{tail.name}"
+            name = plain if relation.type == "modify" else described
+            head, tail = (f"{self.entities[end].label}|{name[end]}" for end in (relation.head, relation.tail))
+            yield f"{head}|{relation.type}|{tail}"
+
+    def _described_entities(self) -> list[str]:
+        """Return the name of each entity after those of its modifiers, in alphabetical order."""
+        modifiers: list[list[str]] = [[] for _ in self.entities]
+        for relation in self.relations:
+            if relation.type == "modify":
+                modifiers[relation.tail].append(self.entities[relation.head].name)
+        return [" ".join([*sorted(words), entity.name]) for words, entity in zip(modifiers, self.entities, strict=True)]
 
     def key(self) -> int | None:
         """Return a stable 63-bit hash of the set of facts with their counts, or None for a graph without entities.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,7 +14,21 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.modules.schedule import warmup_cosine
+from igcl_lightning.modules.schedule import SCHEDULES, schedule_factor
+
+
+class ParameterGroup(NamedTuple):
+    """Parameters that are trained alike.
+
+    Attributes:
+        parameters: trainable parameters.
+        weight_decay: of AdamW.
+        frozen_steps: optimiser steps at the start of training during which their learning rate is zero.
+    """
+
+    parameters: list[nn.Parameter]
+    weight_decay: float
+    frozen_steps: int = 0
 
 
 class BaseModule(LightningModule):
@@ -27,14 +41,27 @@ class BaseModule(LightningModule):
     Args:
         learning_rate: peak learning rate of AdamW.
         weight_decay: decay of weight matrices; biases, norms and the loss's temperature have none.
-        warmup_fraction: share of all steps during which the learning rate rises linearly; then it falls as a cosine.
+        warmup_fraction: share of all steps during which the learning rate rises linearly.
+        schedule: what follows: "cosine" falls to zero at the planned end, "constant" stays.
+
+    Raises:
+        IgclError: unknown schedule.
     """
 
-    def __init__(self, learning_rate: float = 1e-3, weight_decay: float = 0.05, warmup_fraction: float = 0.05) -> None:
+    def __init__(
+        self,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.05,
+        warmup_fraction: float = 0.05,
+        schedule: str = "cosine",
+    ) -> None:
         super().__init__()
+        if schedule not in SCHEDULES:
+            raise IgclError(f"model.schedule {schedule!r} is not one of {', '.join(SCHEDULES)}")
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.warmup_fraction = warmup_fraction
+        self.schedule = schedule
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # Lightning's further arguments pass through kwargs
@@ -78,24 +105,34 @@ class BaseModule(LightningModule):
         return hyperparameters
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine decay over all planned steps.
+        """AdamW with warm-up and decay over all planned steps.
 
         Raises:
             IgclError: the run has no planned end.
         """
         steps = self.trainer.estimated_stepping_batches
         if steps == float("inf"):
-            raise IgclError("the learning rate falls to zero at the end: set trainer.max_epochs or trainer.max_steps")
-        optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.learning_rate)
-        schedule = LambdaLR(optimizer, warmup_cosine(int(steps), self.warmup_fraction))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+            raise IgclError("the learning rate is planned to the end: set trainer.max_epochs or trainer.max_steps")
+        groups = [group for group in self.parameter_groups() if group.parameters]
+        optimizer = torch.optim.AdamW(
+            [{"params": group.parameters, "weight_decay": group.weight_decay} for group in groups],
+            lr=self.learning_rate,
+        )
+        factors = [
+            schedule_factor(self.schedule, int(steps), self.warmup_fraction, group.frozen_steps) for group in groups
+        ]
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factors), "interval": "step"}}
 
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Split parameters into those with and without weight decay."""
-        trainable: list[nn.Parameter] = [parameter for parameter in self.parameters() if parameter.requires_grad]
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Return all trainable parameters, in groups that are trained alike."""
+        return self.split_by_decay(self.parameters())
+
+    def split_by_decay(self, parameters: Iterable[nn.Parameter], frozen_steps: int = 0) -> list[ParameterGroup]:
+        """Return the trainable ones in two groups: weight matrices, and the rest without weight decay."""
+        trainable = [parameter for parameter in parameters if parameter.requires_grad]
         return [
-            {"params": [p for p in trainable if p.ndim > 1], "weight_decay": self.weight_decay},
-            {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+            ParameterGroup([p for p in trainable if p.ndim > 1], self.weight_decay, frozen_steps),
+            ParameterGroup([p for p in trainable if p.ndim <= 1], 0.0, frozen_steps),
         ]
 
 

@@ -45,6 +45,7 @@ class TableColumns:
         age: in years.
         sex: F or M.
         extra: further columns to keep.
+        arrays: columns that name `.npy` files of numbers, relative to the table's root.
     """
 
     image: str
@@ -57,11 +58,12 @@ class TableColumns:
     age: str | None = None
     sex: str | None = None
     extra: Sequence[str] = field(default_factory=tuple)
+    arrays: Sequence[str] = field(default_factory=tuple)
 
     def named(self) -> list[str]:
         """Return the columns that must exist."""
         single = (self.image, self.patient, self.study, self.report, self.split, self.view, self.age, self.sex)
-        return [name for name in single if name is not None] + [*self.labels, *self.extra]
+        return [name for name in single if name is not None] + [*self.labels, *self.extra, *self.arrays]
 
 
 def read_table(
@@ -110,6 +112,7 @@ def read_table(
             age=_number(_text(record, columns.age), f"{where}, column {columns.age!r}"),
             sex=_sex(_text(record, columns.sex)),
             extra={name: record[name] for name in columns.extra},
+            arrays={name: None if record[name] is None else folder / record[name] for name in columns.arrays},
         )
 
 
