@@ -2,22 +2,31 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 from igcl_lightning._usage import shipped_configs
 from igcl_lightning.cli import main
 from igcl_lightning.modules import IGCL
 
 CONFIGS = sorted(path.relative_to(shipped_configs()).as_posix() for path in shipped_configs().rglob("*.yaml"))
-FRAGMENTS = {"logger/wandb.yaml"}
+WHOLE = [config for config in CONFIGS if config.split("/")[0] in ("pretrain", "probe")]
+FRAGMENTS = [config for config in CONFIGS if config not in WHOLE]
+HEADS = ("probe/linear.yaml", "probe/few_shot.yaml")
 SMALL = ["--model.backbone", "test_resnet", "--model.image_size", "32"]
+NARROW = [
+    *("--model.image_weights", "none", "--model.graph_node_text_channels", "0"),
+    *("--model.graph_channels", "32", "--data.node_text", "false"),
+]
+BATCH = ["--data.batch_size", "16", "--data.num_workers", "0"]
+QUIET = ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
+SHORT = ["--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1"]
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    from lightning.pytorch import Trainer
-
     path = tmp_path_factory.mktemp("pretrained") / "igcl.ckpt"
     trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False, enable_checkpointing=False)
     trainer.strategy.connect(IGCL("test_resnet", 32, graph_channels=16))
@@ -25,52 +34,34 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def words(command, config, store, folder):
-    # A constant run folder, no workers, one short epoch: the rest is the config's own.
-    logger = ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", str(folder), "--trainer.logger.name", "run"]
-    return [
-        *(command, "--config", config, "--data.store", str(store), *logger),
-        *("--data.batch_size", "16", "--data.num_workers", "0", "--trainer.accelerator", "cpu"),
-        *(
-            "--trainer.max_epochs",
-            "1",
-            "--trainer.check_val_every_n_epoch",
-            "1",
-            "--trainer.enable_progress_bar",
-            "false",
-        ),
-    ]
+def csv_logger(folder):
+    return ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", str(folder), "--trainer.logger.name", "run"]
+
+
+def small_model(config, checkpoint, folder):
+    """Options that make a config's model tiny, or give a head its encoder."""
+    if config in HEADS:
+        return ["--model.checkpoint", str(checkpoint), "--data.feature_cache", str(folder / "features")]
+    return SMALL + NARROW if config in ("pretrain/igcl_paper.yaml", "pretrain/igcl_authors.yaml") else SMALL
 
 
 def test_there_are_configs_for_every_job():
-    assert {Path(config).parent.name for config in CONFIGS} >= {"pretrain", "probe"}
+    assert {Path(config).parent.name for config in CONFIGS} >= {"pretrain", "probe", "callbacks", "logger"}
 
 
-@pytest.mark.parametrize("config", [name for name in CONFIGS if name not in FRAGMENTS])
+@pytest.mark.parametrize("config", WHOLE)
 def test_config_fits_tests_and_leaves_a_run_folder(config, phantom_store, checkpoint, tmp_path):
-    fit = words("fit", config, phantom_store, tmp_path)
-    if config in ("probe/linear.yaml", "probe/few_shot.yaml"):
-        fit += ["--model.checkpoint", str(checkpoint), "--data.feature_cache", str(tmp_path / "features")]
-    else:
-        fit += SMALL
-    assert main(fit) == 0
+    model = small_model(config, checkpoint, tmp_path)
+    words = ["--config", config, "--data.store", str(phantom_store), *csv_logger(tmp_path), *BATCH, *QUIET, *model]
+    assert main(["fit", *words, *SHORT]) == 0
     run = tmp_path / "run" / "version_0"
     assert (run / "config.yaml").exists()
     assert (run / "metrics.csv").read_text()
-    (best,) = (
-        (run / "checkpoints").glob("[bl][ea]st.ckpt")
-        if not (run / "checkpoints" / "best.ckpt").exists()
-        else [run / "checkpoints" / "best.ckpt"]
-    )
-    assert "state_dict" in torch.load(best, weights_only=True)
+    stored = sorted((run / "checkpoints").glob("*.ckpt"))
+    assert {path.stem for path in stored} <= {"best", "last"}
+    assert "state_dict" in torch.load(stored[0], weights_only=True)
 
-    test = words("test", config, phantom_store, tmp_path)
-    test = [*test[: test.index("--trainer.max_epochs")], "--trainer.enable_progress_bar", "false"]
-    if "data.feature_cache" in " ".join(fit):
-        test += ["--model.checkpoint", str(checkpoint), "--data.feature_cache", str(tmp_path / "features")]
-    else:
-        test += SMALL
-    assert main([*test, "--ckpt_path", str(best)]) == 0
+    assert main(["test", *words, "--ckpt_path", str(stored[0])]) == 0
     if config.startswith("probe/"):
         assert (tmp_path / "run" / "version_1" / "predictions.parquet").exists()
         assert (tmp_path / "run" / "version_1" / "results.json").exists()
@@ -78,27 +69,16 @@ def test_config_fits_tests_and_leaves_a_run_folder(config, phantom_store, checkp
         assert list((run / "plots").glob("*.png"))
 
 
-@pytest.mark.parametrize("config", sorted(FRAGMENTS))
-def test_fragment_merges_into_a_config(config, phantom_store, tmp_path, monkeypatch):
+@pytest.mark.parametrize("config", FRAGMENTS)
+def test_fragment_adds_to_a_config(config, phantom_store, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.chdir(tmp_path)
-    fit = ["fit", "--config", "pretrain/phantom.yaml", "--config", config, *SMALL, "--data.store", str(phantom_store)]
-    fit += [
-        "--trainer.logger.offline",
-        "true",
-        "--trainer.logger.save_dir",
-        str(tmp_path),
-        "--trainer.accelerator",
-        "cpu",
-    ]
-    fit += [
-        "--trainer.max_epochs",
-        "1",
-        "--trainer.check_val_every_n_epoch",
-        "1",
-        "--trainer.enable_progress_bar",
-        "false",
-    ]
-    assert main(fit) == 0
-    assert list(tmp_path.rglob("offline-run-*"))
-    assert list(tmp_path.rglob("plots/learning_curve.png"))
+    words = ["--config", "pretrain/phantom.yaml", "--config", config, "--data.store", str(phantom_store), *SMALL]
+    words += ["--trainer.logger.offline", "true"] if config.startswith("logger/") else csv_logger(tmp_path)
+    assert main(["fit", *words, *BATCH, *QUIET, *SHORT]) == 0
+    assert list(tmp_path.rglob("plots/learning_curve.png")), "the callbacks of the first config are still there"
+    if config == "logger/wandb.yaml":
+        assert list(tmp_path.rglob("offline-run-*"))
+    if config == "callbacks/comfort.yaml":
+        logged = pd.read_csv(tmp_path / "run" / "version_0" / "metrics.csv").columns
+        assert {"val/rankme_image", "val/online_auroc_mean"} <= set(logged)

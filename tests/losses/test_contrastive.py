@@ -27,17 +27,18 @@ def embeddings(size, seed=0, channels=6):
     return F.normalize(pair, dim=-1).unbind()
 
 
-def info_nce_by_loops(image, graph, scale, positive, kept):
-    """The equations term by term: the mean over rows and both directions of -log of the positives' share."""
+def info_nce_by_loops(image, graph, scale, positive, kept, first_weight=0.5):
+    """The equations term by term: the weighted mean over rows and directions of -log of the positives' share."""
     size, total = len(image), 0.0
-    for one, other in ((image, graph), (graph, image)):
+    for one, other, weight in ((image, graph, first_weight), (graph, image, 1 - first_weight)):
         for i in range(size):
             logit = [
                 scale * sum(float(a) * float(b) for a, b in zip(one[i], other[j], strict=True)) for j in range(size)
             ]
             denominator = sum(math.exp(logit[j]) for j in range(size) if kept(i, j))
             positives = [j for j in range(size) if positive(i, j)]
-            total -= sum(math.log(math.exp(logit[j]) / denominator) for j in positives) / len(positives) / (2 * size)
+            share = [math.log(math.exp(logit[j]) / denominator) for j in positives]
+            total -= weight * sum(share) / len(positives) / size
     return total
 
 
@@ -54,6 +55,22 @@ def test_loss_is_the_equation_by_loops(targets, positive, kept):
     loss = ContrastiveLoss(temperature=0.2, targets=targets).double()
     expected = info_nce_by_loops(image, graph, 5.0, positive, kept)
     assert loss(image, graph, ids()).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("first_weight", [0.0, 0.75, 1.0])
+def test_directions_are_weighted_as_in_convirt(first_weight):
+    image, report = embeddings(5)
+    loss = ContrastiveLoss(temperature=0.1, targets="identity", first_weight=first_weight).double()
+    expected = info_nce_by_loops(image, report, 10.0, lambda i, j: i == j, lambda i, j: True, first_weight)
+    assert loss(image, report, ids()).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_fixed_temperature_is_no_parameter_but_travels_with_the_weights():
+    loss = ContrastiveLoss(temperature=0.1, learn_temperature=False)
+    assert not list(loss.parameters())
+    other = ContrastiveLoss(temperature=0.5, learn_temperature=False)
+    other.load_state_dict(loss.state_dict())
+    assert other.scale().item() == pytest.approx(10, rel=1e-5)
 
 
 @pytest.mark.parametrize("targets", TARGETS)

@@ -5,14 +5,17 @@ import pandas as pd
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader as GraphLoader
 
 from igcl_lightning.callbacks import WriteEmbeddings
 from igcl_lightning.data.modules import PairDataset, PairedDataModule
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.featurizer import GraphFeaturizer
+from igcl_lightning.graphs.schema import ReportGraph
 from igcl_lightning.modules import IGCL
-from igcl_lightning.modules.schedule import warmup_cosine
+from igcl_lightning.modules.schedule import schedule_factor
 
 TINY = {"backbone": "test_resnet", "image_size": 32, "graph_channels": 32}
 
@@ -29,7 +32,7 @@ def trainer(**options):
 
 @pytest.fixture
 def batch(phantom_store):
-    pairs = PairDataset(Store(phantom_store).table("train"))
+    pairs = PairDataset(Store(phantom_store), "train")
     return next(iter(GraphLoader(pairs, batch_size=12)))
 
 
@@ -45,10 +48,10 @@ def test_fit_validate_test_and_predict_run(phantom_store, tmp_path):
     embeddings = run.predict(module, data)
     written = pd.read_parquet(tmp_path / "embeddings.parquet")
     assert written["row"].tolist() == Store(phantom_store).column("test", "row")
-    torch.testing.assert_close(torch.tensor(written["image"][0].tolist()), embeddings[0].image[0])
+    torch.testing.assert_close(torch.tensor(written["image"][0].tolist()), embeddings[0].first[0])
     rows = sum(len(embedding.row) for embedding in embeddings)
     assert rows == len(Store(phantom_store).table("test"))
-    torch.testing.assert_close(embeddings[0].image.norm(dim=1), torch.ones(len(embeddings[0].row)))
+    torch.testing.assert_close(embeddings[0].first.norm(dim=1), torch.ones(len(embeddings[0].row)))
 
 
 def test_it_can_learn_twelve_pairs_by_heart(batch):
@@ -57,11 +60,11 @@ def test_it_can_learn_twelve_pairs_by_heart(batch):
     optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
     for _ in range(60):
         embedding = module(batch)
-        loss = module.loss(embedding.image, embedding.graph, module.ids(batch))
+        loss = module.contrast(embedding, batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    hits = (embedding.image @ embedding.graph.T).argmax(dim=1) == torch.arange(12)
+    hits = (embedding.first @ embedding.second.T).argmax(dim=1) == torch.arange(12)
     assert hits.float().mean() >= 0.8
 
 
@@ -70,6 +73,8 @@ def test_it_can_learn_twelve_pairs_by_heart(batch):
     [
         ({"graph_channels": 33}, "model.graph_channels 33 is no multiple of attention_heads 2"),
         ({"temperature": 0.0}, "model.temperature is 0.0, not above 0"),
+        ({"schedule": "linear"}, "model.schedule 'linear' is not one of cosine, constant"),
+        ({"image_interpolation": "nearest"}, "image interpolation 'nearest' is not one of bilinear, bicubic"),
     ],
 )
 def test_arguments_out_of_range_are_named(options, message):
@@ -85,38 +90,82 @@ def test_a_run_without_end_is_refused(phantom_store):
 def test_every_parameter_takes_part(batch):
     module = IGCL(**TINY, readout="attention")
     embedding = module(batch)
-    module.loss(embedding.image, embedding.graph, module.ids(batch)).backward()
+    module.contrast(embedding, batch).backward()
     without = [name for name, value in module.named_parameters() if value.grad is None]
     assert not without
 
 
-def test_an_empty_report_in_the_batch_is_finite(batch, phantom_store):
-    store = Store(phantom_store)
-    keys = [row["key"] for row in store.column("train", "graph")]
-    pairs = PairDataset(store.table("train").select([keys.index(-1), *range(3)]))
-    embedding = IGCL(**TINY)(next(iter(GraphLoader(pairs, batch_size=4))))
-    assert embedding.graph.isfinite().all()
-    assert len(embedding.graph) == 4
+def test_an_empty_report_in_the_batch_is_finite(batch):
+    module = IGCL(**TINY)
+    graphs = batch.graph.to_data_list()
+    graphs[3] = GraphFeaturizer()(ReportGraph(""))
+    embedding = module(batch._replace(graph=Batch.from_data_list(graphs)))
+    assert embedding.second.isfinite().all()
+    assert len(embedding.second) == 12
+    module.contrast(embedding, batch).backward()
+    assert module.graph_encoder.empty.grad.abs().sum() > 0
 
 
 def test_weight_decay_spares_biases_norms_and_temperature():
     module = IGCL(**TINY, weight_decay=0.1)
-    decayed, spared = module._parameter_groups()
-    assert decayed["weight_decay"] == 0.1
-    assert spared["weight_decay"] == 0
-    spared_ids = {id(parameter) for parameter in spared["params"]}
-    assert id(module.loss.logit_scale) in spared_ids
-    assert all(parameter.ndim > 1 for parameter in decayed["params"])
-    assert len(decayed["params"]) + len(spared["params"]) == len(list(module.parameters()))
+    decayed, spared = module.parameter_groups()
+    assert decayed.weight_decay == 0.1
+    assert spared.weight_decay == 0
+    assert id(module.loss.logit_scale) in {id(parameter) for parameter in spared.parameters}
+    assert all(parameter.ndim > 1 for parameter in decayed.parameters)
+    assert len(decayed.parameters) + len(spared.parameters) == len(list(module.parameters()))
 
 
 def test_learning_rate_rises_then_falls_to_zero():
-    factor = warmup_cosine(100, 0.1)
+    factor = schedule_factor("cosine", 100, 0.1)
     values = [factor(step) for step in range(101)]
     assert values[0] == pytest.approx(1 / 11)
     assert max(values) == values[10] == 1
     assert values[100] == pytest.approx(0, abs=1e-9)
     assert all(a > b for a, b in pairwise(values[10:]))
+
+
+def test_a_constant_learning_rate_stays():
+    factor = schedule_factor("constant", 100, 0.0)
+    assert {factor(step) for step in range(100)} == {1.0}
+
+
+def test_the_image_encoder_waits_while_it_is_frozen(phantom_store):
+    module = IGCL(**TINY, image_freeze_steps=2)
+    start = copy.deepcopy(module.state_dict())
+    data = PairedDataModule(str(phantom_store), batch_size=16)
+    moved = {}
+    for steps in (2, 3):
+        trained = copy.deepcopy(module)
+        trainer(max_epochs=5, max_steps=steps, limit_val_batches=0).fit(trained, data)
+        moved[steps] = {name for name, value in trained.state_dict().items() if not torch.equal(value, start[name])}
+    image = {name for name in moved[3] if name.startswith("image_encoder.backbone")}
+    assert image
+    assert moved[2] == {name for name in moved[2] if not name.startswith("image_encoder")}
+    assert any(name.startswith("graph_encoder") for name in moved[2])
+
+
+@pytest.mark.parametrize("join", ["dummy", "meta", "primary"])
+def test_it_trains_and_reloads_with_every_option_of_the_graph_side(batch, join, tmp_path):
+    options = {"graph_join": join, "graph_fc_layers": 1, "projection_layers": 1, "image_interpolation": "bicubic"}
+    module = IGCL(**TINY | options, graph_first_relation_only=True, graph_attention_mask=False).eval()
+    module.contrast(module(batch), batch).backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+    run = trainer()
+    run.strategy.connect(module)
+    run.save_checkpoint(tmp_path / "igcl.ckpt")
+    loaded = IGCL.load_from_checkpoint(tmp_path / "igcl.ckpt").eval()
+    torch.testing.assert_close(loaded(batch).second, module(batch).second)
+
+
+def test_stored_node_text_is_read(batch):
+    module = IGCL(**TINY, graph_node_text_channels=5).eval()
+    with pytest.raises(IgclError, match="prepare the store with --node-text and set data.node_text"):
+        module(batch)
+    batch.graph.text = torch.randn(batch.graph.num_nodes, 5)
+    before = module(batch).second
+    batch.graph.text = batch.graph.text + 1
+    assert (module(batch).second - before).abs().max() > 1e-3
 
 
 def test_training_is_reproducible(phantom_store):

@@ -3,8 +3,10 @@ import torch
 from torch_geometric.data import Batch
 from torch_geometric.nn import RGCNConv
 
+from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import GraphFeaturizer
-from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
+from igcl_lightning.graphs.schema import CONNECTOR, NUM_EDGE_TYPES, Entity, Relation, ReportGraph
+from igcl_lightning.graphs.transforms import JOINS, ComponentJoin
 from igcl_lightning.nn.graph_encoder import READOUTS, GraphEncoder, RelationalConv
 
 EFFUSION = ReportGraph(
@@ -27,9 +29,22 @@ def batch(*graphs):
     return Batch.from_data_list([GraphFeaturizer()(graph) for graph in graphs])
 
 
+def with_text(graphs, channels):
+    generator = torch.Generator().manual_seed(channels)
+    graphs.text = torch.randn(graphs.num_nodes, channels, generator=generator)
+    return graphs
+
+
 def encoder(**options):
     torch.manual_seed(0)
     return GraphEncoder(channels=16, **options).eval()
+
+
+def chain(size, parts=1):
+    """A graph of so many entities, chained within each of its parts."""
+    words = " ".join(["lung"] * size)
+    relations = (Relation(i, "modify", i + 1) for i in range(size - 1) if (i + 1) % (size // parts))
+    return ReportGraph(words, tuple(Entity("lung", "ANAT-DP", i, i) for i in range(size)), tuple(relations))
 
 
 @pytest.mark.parametrize("num_edges", [0, 1, 40])
@@ -55,9 +70,10 @@ def test_relational_conv_is_pyg_rgcn_in_value_and_gradient(num_edges):
         torch.testing.assert_close(mine, theirs)
 
 
+@pytest.mark.parametrize("join", JOINS)
 @pytest.mark.parametrize("readout", READOUTS)
-def test_encoding_does_not_depend_on_batch_mates(readout):
-    model = encoder(readout=readout)
+def test_encoding_does_not_depend_on_batch_mates(readout, join):
+    model = encoder(readout=readout, join=join)
     alone = model(batch(CLEAR))
     beside = model(batch(EFFUSION, CLEAR, EMPTY))
     torch.testing.assert_close(alone.pooled[0], beside.pooled[1])
@@ -126,9 +142,113 @@ def test_relations_point_at_units():
         [0, 1, 3, width + 1, 3, 2, 2, width],
         [3, 2, 2, width, 0, 1, 3, width + 1],
     ]
-    assert encoded.relation.edge_type.tolist() == [1, 1, 0, 0, 4, 4, 3, 3]
+    assert encoded.relation.edge_type.tolist() == [1, 1, 0, 0, 5, 5, 4, 4]
     one_way = encoder(inverse_relations=False)(batch(EFFUSION))
     assert one_way.relation.edge_type.tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize("join", JOINS[1:])
+def test_a_join_lets_components_meet_without_attention(join):
+    apart = ReportGraph("lungs clear", CLEAR.entities)
+    other = ReportGraph("heart clear", (Entity("heart", "ANAT-DP", 0, 0), CLEAR.entities[1]))
+    meets = {}
+    for num_layers in (1, 4):
+        model = encoder(num_attention_layers=0, num_layers=num_layers, join=join)
+        one, two = model(batch(apart)).units[0, 1], model(batch(other)).units[0, 1]
+        meets[num_layers] = not torch.allclose(one, two, atol=1e-7)
+    assert meets == {1: False, 4: True}
+
+
+@pytest.mark.parametrize("join", JOINS)
+def test_unit_u_is_entity_u_and_added_nodes_are_units_after_them(join):
+    graphs = batch(EFFUSION, EMPTY, chain(4, parts=2), CLEAR)
+    joined = ComponentJoin(join)(graphs)
+    encoded = encoder(join=join)(graphs)
+    sizes = joined.ptr.diff().tolist()
+    assert encoded.mask.sum(dim=1).tolist() == [max(size, 1) for size in sizes]
+    assert encoded.units[encoded.mask].shape[0] == sum(sizes) + 1
+    types = encoded.relation.edge_type
+    assert (types == CONNECTOR).sum() == {"none": 0, "dummy": 8, "meta": 10, "primary": 12}[join]
+    assert (types > CONNECTOR).sum() == (types < CONNECTOR).sum() == 6
+
+
+def test_added_nodes_carry_nothing_of_their_own():
+    model = encoder(join="primary", node_text_channels=6)
+    joined = ComponentJoin("primary")(with_text(batch(chain(4, parts=2)), 6))
+    assert not model.nodes(joined)[4:].any()
+    assert model.nodes(joined)[:4, 6:].tolist() == [[1, 0, 0, 0]] * 4
+    hashed = encoder(join="primary").nodes(joined)
+    assert not hashed[4:].any()
+
+
+def test_stored_text_takes_the_place_of_hashed_subwords():
+    graphs = with_text(batch(EFFUSION, CLEAR), 6)
+    model = encoder(node_text_channels=6)
+    nodes = model.nodes(graphs)
+    torch.testing.assert_close(nodes[:, :6], graphs.text)
+    assert nodes[:, 6:].argmax(dim=1).tolist() == graphs.node_type.tolist()
+    assert not any("subwords" in name for name, _ in model.named_parameters())
+    before = model(graphs).pooled
+    graphs.x = graphs.x + 1
+    torch.testing.assert_close(model(graphs).pooled, before)
+
+
+@pytest.mark.parametrize(
+    ("channels", "message"),
+    [
+        (0, "reads 6 stored channels of node text, the batch has none: prepare the store with --node-text and set"),
+        (5, "reads 6 channels of node text, the store has 5: set model.graph_node_text_channels to 5"),
+    ],
+)
+def test_node_text_that_does_not_fit_is_one_line(channels, message):
+    graphs = with_text(batch(CLEAR), channels) if channels else batch(CLEAR)
+    with pytest.raises(IgclError, match=message):
+        encoder(node_text_channels=6)(graphs)
+
+
+def test_layers_after_the_readout_are_linear_and_relu():
+    graphs = batch(EFFUSION, CLEAR)
+    plain, deep = encoder(), encoder(fc_layers=2)
+    expected = plain(graphs).pooled
+    for layer in (deep.fc[0], deep.fc[2]):
+        expected = (expected @ layer.weight.T + layer.bias).clamp(min=0)
+    torch.testing.assert_close(deep(graphs).pooled, expected)
+
+
+def test_without_the_mask_a_report_depends_on_its_batch():
+    graphs = chain(8), chain(60)
+    for attention_mask in (True, False):
+        model = encoder(attention_mask=attention_mask, dropout=0.0)
+        alone, beside = model(batch(graphs[0])).pooled[0], model(batch(*graphs)).pooled[0]
+        assert torch.allclose(alone, beside, atol=1e-5) == attention_mask
+
+
+def test_first_relation_only_is_the_graph_with_its_first_relations():
+    rich = ReportGraph(
+        EFFUSION.text,
+        EFFUSION.entities,
+        (*EFFUSION.relations, Relation(0, "modify", 1), Relation(3, "suggestive_of", 1), Relation(1, "modify", 0)),
+    )
+    got = encoder(first_relation_only=True)(batch(rich, CLEAR))
+    expected = encoder()(batch(EFFUSION, CLEAR))
+    torch.testing.assert_close(got.pooled, expected.pooled)
+    assert (encoder()(batch(rich, CLEAR)).pooled - expected.pooled).abs().max() > 1e-3
+
+
+def test_two_relations_of_one_pair_both_count():
+    x = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
+    conv = RelationalConv(5, 4, 3)
+    edges = torch.tensor([[1, 1], [0, 0]])
+    types = torch.tensor([0, 1])
+    both, none = conv(x, edges, types), conv(x, edges[:, :0], types[:0])
+    one, other = conv(x, edges[:, :1], types[:1]), conv(x, edges[:, 1:], types[1:])
+    torch.testing.assert_close(both - none, (one - none) + (other - none))
+
+
+@pytest.mark.parametrize(("inverse", "relations"), [(False, NUM_EDGE_TYPES), (True, NUM_EDGE_TYPES + 3)])
+@pytest.mark.parametrize("join", ["none", "primary"])
+def test_the_connector_has_its_weight_whatever_the_join(inverse, relations, join):
+    assert [len(conv.weight) for conv in encoder(inverse_relations=inverse, join=join).convs] == [relations] * 2
 
 
 def test_unknown_readout_is_named():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -23,12 +24,41 @@ def test_a_cnn_pools_its_patches_by_mean():
     torch.testing.assert_close(encoded.pooled, encoded.units.mean(dim=1))
 
 
-def test_preprocessing_is_resize_then_normalise():
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_preprocessing_is_resize_then_normalise(interpolation):
     pixels = np.random.default_rng(0).integers(0, 256, (50, 50), dtype=np.uint8)
-    encoder = ImageEncoder("test_resnet", 32, mean=0.4, std=0.3)
+    encoder = ImageEncoder("test_resnet", 32, mean=0.4, std=0.3, interpolation=interpolation)
     got = encoder.preprocess(torch.from_numpy(pixels)[None, None])[0, 0]
-    resized = np.asarray(Image.fromarray(pixels.astype(np.float32)).resize((32, 32), Image.Resampling.BILINEAR))
+    resample = Image.Resampling[interpolation.upper()]
+    resized = np.asarray(Image.fromarray(pixels.astype(np.float32)).resize((32, 32), resample))
     torch.testing.assert_close(got, torch.from_numpy((resized / 255 - 0.4) / 0.3), atol=1e-3, rtol=0)
+
+
+def test_normalising_before_resizing_is_the_same():
+    image = torch.randint(0, 256, (1, 1, 80, 80)).float()
+    encoder = ImageEncoder("test_resnet", 32, mean=0.4, std=0.3, interpolation="bicubic")
+    plain = ImageEncoder("test_resnet", 32, mean=0.0, std=1 / 255, interpolation="bicubic")
+    torch.testing.assert_close(encoder.preprocess(image), plain.preprocess((image / 255 - 0.4) / 0.3))
+
+
+@pytest.mark.parametrize(("name", "size"), [("test_resnet", 32), ("test_vit", 160)])
+def test_one_channel_gives_what_three_equal_channels_give(name, size, tmp_path):
+    torch.manual_seed(0)
+    coloured = timm.create_model(name, num_classes=0).eval()
+    save_file({key: value.contiguous() for key, value in coloured.state_dict().items()}, tmp_path / "rgb.safetensors")
+    encoder = ImageEncoder(name, size, weights=str(tmp_path / "rgb.safetensors")).eval()
+    image = torch.randint(0, 256, (2, 1, size, size), dtype=torch.uint8)
+    expected = coloured(encoder.preprocess(image).expand(-1, 3, -1, -1))
+    torch.testing.assert_close(encoder(image).pooled, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_unknown_interpolation_is_named():
+    with pytest.raises(IgclError, match="image interpolation 'lanczos' is not one of bilinear, bicubic"):
+        ImageEncoder("test_resnet", 32, interpolation="lanczos")
+
+
+def test_how_images_are_resized_shows_in_the_name_of_cached_features():
+    assert repr(ImageEncoder("test_resnet", 32)) != repr(ImageEncoder("test_resnet", 32, interpolation="bicubic"))
 
 
 def test_uint8_and_float_images_are_the_same():

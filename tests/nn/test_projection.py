@@ -14,3 +14,9 @@ def test_one_layer_is_a_linear_map_without_bias():
     x = torch.randn(3, 6)
     expected = x @ head[0].weight.T
     torch.testing.assert_close(head(x), expected / expected.norm(dim=1, keepdim=True))
+
+
+def test_one_layer_is_drawn_with_the_scale_of_its_input():
+    torch.manual_seed(0)
+    assert abs(ProjectionHead(512, 768, num_layers=1)[0].weight.std() * 512**0.5 - 1) < 0.01
+    assert abs(ProjectionHead(512, 768, num_layers=2)[2].weight.std() * 512**0.5 - 3**-0.5) < 0.01

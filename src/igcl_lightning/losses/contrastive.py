@@ -1,4 +1,4 @@
-"""The symmetric contrastive loss of paired embeddings, over the batch of all ranks (IGCL eq. 1-3; CLIP).
+"""The contrastive loss of paired embeddings, both ways, over the batch of all ranks (IGCL eq. 1-3; ConVIRT; CLIP).
 
 The printed equations of IGCL have no temperature; the authors' code and CLIP learn one. Which pairs count as positive
 and which as negative follows from the rows' ids (`contrastive_targets`), and is the same on one rank and on many.
@@ -35,7 +35,7 @@ class PairIds(NamedTuple):
 
 
 class ContrastiveLoss(nn.Module):
-    """Symmetric InfoNCE with a learned, clamped temperature.
+    """InfoNCE both ways, with a clamped temperature.
 
     Args:
         temperature: initial temperature; logits are cosines divided by it.
@@ -45,18 +45,34 @@ class ContrastiveLoss(nn.Module):
             "study": pairs of one study; other studies of the same patient are neither positive nor negative;
             "graph": pairs whose report graphs are identical; an empty graph equals no other;
             "soft": in proportion to the squared cosine overlap of the graphs' facts.
+        first_weight: share of the direction from the first side to the second (lambda of ConVIRT, eq. 4).
+        learn_temperature: whether the temperature is trained.
 
     Raises:
         ValueError: unknown targets.
     """
 
-    def __init__(self, temperature: float = 0.07, max_logit_scale: float = 100.0, targets: str = "study") -> None:
+    logit_scale: Tensor
+
+    def __init__(
+        self,
+        temperature: float = 0.07,
+        max_logit_scale: float = 100.0,
+        targets: str = "study",
+        first_weight: float = 0.5,
+        learn_temperature: bool = True,
+    ) -> None:
         super().__init__()
         if targets not in TARGETS:
             raise ValueError(f"targets {targets!r} is not one of {', '.join(TARGETS)}")
         self.targets = targets
         self.max_log_scale = math.log(max_logit_scale)
-        self.logit_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+        self.first_weight = first_weight
+        log_scale = torch.tensor(-math.log(temperature))
+        if learn_temperature:
+            self.logit_scale = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("logit_scale", log_scale)
 
     def scale(self) -> Tensor:
         """Return the factor on the cosines, 1 / temperature, after clamping the parameter in place.
@@ -67,25 +83,25 @@ class ContrastiveLoss(nn.Module):
             self.logit_scale.clamp_(max=self.max_log_scale)
         return self.logit_scale.exp()
 
-    def forward(self, image: Tensor, graph: Tensor, ids: PairIds) -> Tensor:
+    def forward(self, first: Tensor, second: Tensor, ids: PairIds) -> Tensor:
         """Return this rank's share of the loss, a scalar.
 
         The mean of the shares over ranks is the loss of the global batch, and so is the mean of their gradients, which
         is what distributed data parallel training takes.
 
         Args:
-            image: unit vectors [B, D].
-            graph: unit vectors [B, D] of the other side.
+            first: unit vectors of the first side, [B, D].
+            second: unit vectors of the second side, [B, D].
             ids: what is known of the B pairs.
         """
-        with torch.autocast(image.device.type, enabled=False):
-            image, graph = _at_least_single(image), _at_least_single(graph)
-            scale, all_image, all_graph = self.scale(), gather(image), gather(graph)
+        with torch.autocast(first.device.type, enabled=False):
+            first, second = at_least_single(first), at_least_single(second)
+            scale, all_first, all_second = self.scale(), gather(first), gather(second)
             all_ids = PairIds(*(gather(value) for value in ids))
             weight, keep = contrastive_targets(self.targets, ids, all_ids)
-            image_to_graph = cross_entropy(scale * image @ all_graph.T, weight, keep)
-            graph_to_image = cross_entropy(scale * graph @ all_image.T, weight, keep)
-            return (image_to_graph + graph_to_image) / 2
+            first_to_second = cross_entropy(scale * first @ all_second.T, weight, keep)
+            second_to_first = cross_entropy(scale * second @ all_first.T, weight, keep)
+            return self.first_weight * first_to_second + (1 - self.first_weight) * second_to_first
 
 
 def cross_entropy(logits: Tensor, weight: Tensor, keep: Tensor) -> Tensor:
@@ -114,7 +130,7 @@ def contrastive_targets(kind: str, rows: PairIds, columns: PairIds) -> tuple[Ten
     """
     num_rows, num_columns = len(rows.study), len(columns.study)
     own = torch.zeros(num_rows, num_columns, dtype=torch.bool, device=rows.study.device)
-    own.diagonal(_rank() * num_rows).fill_(True)
+    own.diagonal(rank() * num_rows).fill_(True)
     keep = torch.ones_like(own)
     if kind == "soft":
         weight = fact_overlap(rows.graph_facts, columns.graph_facts).square().masked_fill(own, 1)
@@ -158,10 +174,11 @@ class _Gather(torch.autograd.Function):
         return gradient.chunk(dist.get_world_size())[dist.get_rank()]
 
 
-def _rank() -> int:
+def rank() -> int:
+    """Return this process's rank, 0 without distributed training."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def _at_least_single(value: Tensor) -> Tensor:
+def at_least_single(value: Tensor) -> Tensor:
     """Return `value` in single precision, or in double when it is double."""
     return value if value.dtype == torch.float64 else value.float()

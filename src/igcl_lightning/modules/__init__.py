@@ -2,9 +2,20 @@
 
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.contrastive import ContrastiveModule
+from igcl_lightning.modules.convirt import ConVIRT
 from igcl_lightning.modules.few_shot import FewShotProbe
 from igcl_lightning.modules.fine_tune import FineTune
 from igcl_lightning.modules.igcl import IGCL
 from igcl_lightning.modules.linear_probe import LinearProbe
+from igcl_lightning.modules.simclr import SimCLR
 
-__all__ = ["IGCL", "BaseModule", "ContrastiveModule", "FewShotProbe", "FineTune", "LinearProbe"]
+__all__ = [
+    "IGCL",
+    "BaseModule",
+    "ConVIRT",
+    "ContrastiveModule",
+    "FewShotProbe",
+    "FineTune",
+    "LinearProbe",
+    "SimCLR",
+]

@@ -1,4 +1,4 @@
-"""Graph encoder: R-GCN layers, then attention over all nodes of a report, then a readout (IGCL, section 3)."""
+"""Graph encoder: joins, R-GCN layers, attention over all nodes of a report, readout (IGCL, section 3)."""
 
 from __future__ import annotations
 
@@ -7,31 +7,83 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
+from torch_geometric.transforms import BaseTransform, Compose
 from torch_geometric.utils import to_dense_batch
 
+from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import NUM_BUCKETS
-from igcl_lightning.graphs.schema import ENTITY_LABELS, RELATION_TYPES
+from igcl_lightning.graphs.schema import ENTITY_LABELS, NUM_EDGE_TYPES, RELATION_TYPES
+from igcl_lightning.graphs.transforms import ComponentJoin, FirstRelation
 from igcl_lightning.nn.encoded import Encoded, UnitRelations
+from igcl_lightning.nn.readout import READOUTS, fill_empty, read_out
 
-READOUTS = ("max", "mean", "attention")
+
+class HashedText(nn.Module):
+    """Embed the text of a node as the mean of its subword embeddings; a node without text is zero.
+
+    Args:
+        channels: width of the embedding.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.subwords = nn.EmbeddingBag(NUM_BUCKETS, channels, mode="mean", padding_idx=0)
+        self.out_channels = channels
+
+    def forward(self, graph: Data) -> Tensor:
+        """Map subword buckets `graph.x` [N, S] to [N, channels]."""
+        embedded: Tensor = self.subwords(graph.x)
+        return embedded
+
+
+class StoredText(nn.Module):
+    """Take the text features of a node from the store, as a frozen language model gave them (`graphs.node_text`).
+
+    Args:
+        channels: width of the stored features.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.out_channels = channels
+
+    def forward(self, graph: Data) -> Tensor:
+        """Return `graph.text` [N, channels].
+
+        Raises:
+            IgclError: the batch has no such features, or features of another width.
+        """
+        if "text" not in graph:
+            raise IgclError(
+                f"the model reads {self.out_channels} stored channels of node text, the batch has none: "
+                "prepare the store with --node-text and set data.node_text"
+            )
+        text: Tensor = graph.text
+        if text.shape[1] != self.out_channels:
+            raise IgclError(
+                f"the model reads {self.out_channels} channels of node text, the store has {text.shape[1]}: "
+                f"set model.graph_node_text_channels to {text.shape[1]}"
+            )
+        return text
 
 
 class NodeEmbedding(nn.Module):
-    """Embed an entity as [mean of its subword embeddings | one-hot label].
+    """Embed an entity as [text | one-hot label]; a node that a join added is zero.
 
     Args:
-        text_channels: channels of the subword embedding.
+        text: embeds the text of the nodes of a graph, to [N, text.out_channels].
     """
 
-    def __init__(self, text_channels: int) -> None:
+    def __init__(self, text: HashedText | StoredText) -> None:
         super().__init__()
-        self.subwords = nn.EmbeddingBag(NUM_BUCKETS, text_channels, mode="mean", padding_idx=0)
-        self.out_channels = text_channels + len(ENTITY_LABELS)
+        self.text = text
+        self.out_channels = text.out_channels + len(ENTITY_LABELS)
 
-    def forward(self, x: Tensor, node_type: Tensor) -> Tensor:
-        """Map subword buckets [N, S] and labels [N] to [N, out_channels]."""
-        label = nn.functional.one_hot(node_type, len(ENTITY_LABELS))
-        return torch.cat([self.subwords(x), label.to(self.subwords.weight.dtype)], dim=-1)
+    def forward(self, graph: Data) -> Tensor:
+        """Map the nodes of a batch of graphs to [N, out_channels]."""
+        text = self.text(graph)
+        label = nn.functional.one_hot(graph.node_type, len(ENTITY_LABELS) + 1)[:, : len(ENTITY_LABELS)]
+        return torch.cat([text, label.to(text.dtype)], dim=-1)
 
 
 class RelationalConv(nn.Module):
@@ -71,21 +123,28 @@ class RelationalConv(nn.Module):
 class GraphEncoder(nn.Module):
     """Encode report graphs.
 
-    The R-GCN spreads information within a connected component; masked self-attention over all nodes of one report
-    then joins the components (IGCL eq. 4-6). Padding never takes part, so a graph's encoding does not depend on the
-    graphs it is batched with. A graph without entities is encoded as one learned unit.
+    The R-GCN spreads information within a connected component. Components meet in the masked self-attention over all
+    nodes of one report that follows (IGCL eq. 4-6), or through nodes that a join adds before. Padding never takes part,
+    so a graph's encoding does not depend on the graphs it is batched with. A graph without entities is encoded as one
+    learned unit. Unit u of a graph is its entity u; added nodes are units after the entities.
 
     Args:
         channels: width of all layers.
         num_layers: R-GCN layers.
-        num_attention_layers: post-norm transformer layers over the nodes of a report; 0 leaves components apart.
+        num_attention_layers: post-norm transformer layers over the nodes of a report.
         num_heads: heads of each.
         readout: "max", "mean" or "attention" (a learned gate).
         inverse_relations: also send messages from tail to head, with weights of their own.
         dropout: in the transformer layers.
+        join: what joins the components before the R-GCN (see `ComponentJoin`).
+        node_text_channels: width of node text features that the store holds; 0 embeds hashed subwords instead.
+        fc_layers: Linear + ReLU after the readout.
+        attention_mask: False lets padding take part in attention, as the authors' code does: a report's encoding then
+            depends on its batch. For comparison with them only.
+        first_relation_only: keep one relation per entity, as the authors' code does. For comparison with them only.
 
     Raises:
-        ValueError: unknown readout.
+        ValueError: unknown readout or join.
     """
 
     def __init__(
@@ -97,16 +156,24 @@ class GraphEncoder(nn.Module):
         readout: str = "max",
         inverse_relations: bool = True,
         dropout: float = 0.1,
+        join: str = "none",
+        node_text_channels: int = 0,
+        fc_layers: int = 0,
+        attention_mask: bool = True,
+        first_relation_only: bool = False,
     ) -> None:
         super().__init__()
         if readout not in READOUTS:
             raise ValueError(f"readout {readout!r} is not one of {', '.join(READOUTS)}")
         self.readout = readout
         self.inverse_relations = inverse_relations
+        self.attention_mask = attention_mask
         self.out_channels = channels
-        self.nodes = NodeEmbedding(channels)
+        choice: list[BaseTransform] = [FirstRelation()] if first_relation_only else []
+        self.transform = Compose([*choice, ComponentJoin(join)])
+        self.nodes = NodeEmbedding(StoredText(node_text_channels) if node_text_channels else HashedText(channels))
         widths = [self.nodes.out_channels, *[channels] * num_layers]
-        num_relations = len(RELATION_TYPES) * (2 if inverse_relations else 1)
+        num_relations = NUM_EDGE_TYPES + (len(RELATION_TYPES) if inverse_relations else 0)
         self.convs = nn.ModuleList(RelationalConv(before, after, num_relations) for before, after in pairwise(widths))
         self.empty = nn.Parameter(torch.randn(channels) * 0.02)
         self.attention = nn.ModuleList(
@@ -114,56 +181,40 @@ class GraphEncoder(nn.Module):
             for _ in range(num_attention_layers)
         )
         self.gate = nn.Linear(channels, 1) if readout == "attention" else None
+        self.fc = nn.Sequential(
+            *(layer for _ in range(fc_layers) for layer in (nn.Linear(channels, channels), nn.ReLU()))
+        )
 
     def forward(self, graph: Data) -> Encoded:
-        """Encode a `Batch` of B graphs with fields x, node_type, edge_index, edge_type; the units are the entities."""
+        """Encode a `Batch` of B graphs with fields x, node_type, edge_index, edge_type and, where used, text.
+
+        Raises:
+            IgclError: node text is to come from the store, and the batch has none or of another width.
+        """
         batch_size = graph.num_graphs
+        graph = self.transform(graph)
         edge_index, edge_type = self._edges(graph)
-        x = self.nodes(graph.x, graph.node_type)
+        x = self.nodes(graph)
         for conv in self.convs:
             x = conv(x, edge_index, edge_type).relu()
         units, mask = to_dense_batch(x, graph.batch, batch_size=batch_size)
-        units, mask = self._fill_empty(units, mask)
+        units, mask = fill_empty(units, mask, self.empty)
         for layer in self.attention:
-            units = layer(units, src_key_padding_mask=~mask)
+            units = layer(units, src_key_padding_mask=~mask if self.attention_mask else None)
         units = units * mask[..., None]
-        pooled, importance = self._read_out(units, mask)
+        pooled, importance = read_out(units, mask, self.readout, self.gate)
         place = _dense_place(graph.batch, batch_size, units.shape[1])
-        return Encoded(pooled, units, mask, importance, UnitRelations(place[edge_index], edge_type))
+        return Encoded(self.fc(pooled), units, mask, importance, UnitRelations(place[edge_index], edge_type))
 
     def _edges(self, graph: Data) -> tuple[Tensor, Tensor]:
         if not self.inverse_relations:
             return graph.edge_index, graph.edge_type
+        # Connectors run both ways already.
+        own = graph.edge_type < len(RELATION_TYPES)
         return (
-            torch.cat([graph.edge_index, graph.edge_index.flip(0)], dim=1),
-            torch.cat([graph.edge_type, graph.edge_type + len(RELATION_TYPES)]),
+            torch.cat([graph.edge_index, graph.edge_index[:, own].flip(0)], dim=1),
+            torch.cat([graph.edge_type, graph.edge_type[own] + NUM_EDGE_TYPES]),
         )
-
-    def _fill_empty(self, units: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Give each graph without entities the learned unit, in the first place; at least one place always exists.
-
-        Padding, and not new zeros, keeps the units connected to the layers before them: where all reports of a process
-        are empty, distributed training still waits for the gradients of every parameter.
-        """
-        if units.shape[1] == 0:
-            units = nn.functional.pad(units, (0, 0, 0, 1))
-            mask = nn.functional.pad(mask, (0, 1))
-        first = torch.zeros_like(mask)
-        first[:, 0] = ~mask.any(dim=1)
-        return torch.where(first[..., None], self.empty.to(units.dtype), units), mask | first
-
-    def _read_out(self, units: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return pooled [B, D] and the share of each unit in it [B, U]."""
-        if self.readout == "max":
-            pooled, winner = units.masked_fill(~mask[..., None], -torch.inf).max(dim=1)
-            wins = torch.zeros_like(units[..., 0]).scatter_add(1, winner, torch.ones_like(pooled))
-            return pooled, wins / pooled.shape[1]
-        if self.gate is None:
-            importance = mask / mask.sum(dim=1, keepdim=True)
-        else:
-            importance = self.gate(units)[..., 0].masked_fill(~mask, -torch.inf).softmax(dim=1)
-        importance = importance.to(units.dtype)
-        return torch.einsum("bu,bud->bd", importance, units), importance
 
 
 def _dense_place(batch: Tensor, batch_size: int, num_units: int) -> Tensor:

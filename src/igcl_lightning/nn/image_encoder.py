@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from igcl_lightning.errors import IgclError
 from igcl_lightning.nn.encoded import Encoded
 
+INTERPOLATIONS = ("bilinear", "bicubic")
+
 
 class ImageEncoder(nn.Module):
     """Encode grey images with a timm backbone.
@@ -25,20 +27,30 @@ class ImageEncoder(nn.Module):
         weights: "none" for random weights, "hub" for timm's pretrained ones, or the path of a local weights file.
         mean: grey mean on the scale 0-1; the default is ImageNet's.
         std: grey standard deviation on the scale 0-1.
+        interpolation: "bilinear" or "bicubic", how images of another size are resized; always with antialiasing.
 
     Raises:
-        IgclError: timm does not know the name, or the weights cannot be had.
+        IgclError: timm does not know the name, the weights cannot be had, or the interpolation is another.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, name: str = "resnet18", size: int = 224, weights: str = "none", mean: float = 0.449, std: float = 0.226
+        self,
+        name: str = "resnet18",
+        size: int = 224,
+        weights: str = "none",
+        mean: float = 0.449,
+        std: float = 0.226,
+        interpolation: str = "bilinear",
     ) -> None:
         super().__init__()
+        if interpolation not in INTERPOLATIONS:
+            raise IgclError(f"image interpolation {interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
         self.name = name
         self.size = size
+        self.interpolation = interpolation
         # Convolutions are faster with channels last, on CPUs and under mixed precision; transformers do not care.
         backbone: Any = create_backbone(name, size, weights).to(memory_format=torch.channels_last)
         self.backbone = backbone
@@ -48,13 +60,13 @@ class ImageEncoder(nn.Module):
 
     def extra_repr(self) -> str:
         """Name what the weights do not show; cached features are keyed by it."""
-        return f"{self.name}, size={self.size}"
+        return f"{self.name}, size={self.size}, interpolation={self.interpolation}"
 
     def preprocess(self, image: Tensor) -> Tensor:
         """Resize and normalise grey values 0-255 [B, 1, H, W] to [B, 1, size, size]."""
         image = image.to(self.mean.dtype)
         if image.shape[-2:] != (self.size, self.size):
-            image = F.interpolate(image, (self.size, self.size), mode="bilinear", antialias=True)
+            image = F.interpolate(image, (self.size, self.size), mode=self.interpolation, antialias=True)
         return (image / 255 - self.mean) / self.std
 
     def forward(self, image: Tensor) -> Encoded:

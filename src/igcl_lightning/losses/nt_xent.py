@@ -1,0 +1,42 @@
+"""NT-Xent, the loss of two views of each image, over the batch of all ranks (SimCLR, Chen et al. 2020, eq. 1)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from igcl_lightning.losses.contrastive import at_least_single, gather, rank
+
+
+class NTXentLoss(nn.Module):
+    r"""Normalised-temperature cross-entropy over the 2N views of N images.
+
+    .. math:: \ell_{i,j} = -\log \frac{\exp(s_{i,j} / \tau)}{\sum_{k \ne i} \exp(s_{i,k} / \tau)}
+
+    averaged over all i, with j the other view of the image of i. Unlike the loss of two modalities, a view also
+    repels the other images' views of its own side.
+
+    Args:
+        temperature: tau.
+    """
+
+    def __init__(self, temperature: float = 0.1) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return this rank's share of the loss, a scalar; the mean over ranks is the loss of the global batch.
+
+        Args:
+            first: unit vectors of one view of each image, [B, D].
+            second: unit vectors of the other view, [B, D].
+        """
+        with torch.autocast(first.device.type, enabled=False):
+            first, second = at_least_single(first), at_least_single(second)
+            all_first, all_second = gather(first), gather(second)
+            batch_size, num_images = len(first), len(all_first)
+            logits = torch.cat([first, second]) @ torch.cat([all_first, all_second]).T / self.temperature
+            own = rank() * batch_size + torch.arange(batch_size, device=first.device)
+            itself, other = torch.cat([own, own + num_images]), torch.cat([own + num_images, own])
+            return F.cross_entropy(logits.scatter(1, itself[:, None], -torch.inf), other)

@@ -1,0 +1,148 @@
+"""Image encoders by name: any of timm, and the chest X-ray models of torchxrayvision."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+from igcl_lightning.errors import IgclError
+from igcl_lightning.nn.encoded import Encoded
+from igcl_lightning.nn.image_encoder import ImageEncoder
+
+TIMM_SIZE = 224
+"""Side of the square that a timm backbone sees where none is asked for, in pixels."""
+
+
+def create_image_encoder(name: str, size: int | None = None, weights: str = "none") -> ImageEncoder | XrvEncoder:
+    """Create the image encoder that a name stands for.
+
+    Args:
+        name: "NAME" or "timm:NAME" for a timm model, "xrv:NAME" for one of torchxrayvision.
+        size: side of the square the encoder sees, in pixels; by default 224, or what torchxrayvision trained it at.
+        weights: "none" for random weights, "hub" for the published ones, or the path of a local weights file.
+
+    Raises:
+        IgclError: no library has this name, torchxrayvision is not installed, or the weights cannot be had.
+    """
+    library, colon, model = name.partition(":")
+    if not colon or library == "timm":
+        return ImageEncoder(model if colon else name, size or TIMM_SIZE, weights)
+    if library == "xrv":
+        return XrvEncoder(model, size, weights)
+    raise IgclError(f"backbone {name!r}: encoders are called timm:NAME or xrv:NAME")
+
+
+class XrvEncoder(nn.Module):
+    """Encode grey images with a network of torchxrayvision (Cohen et al., MIDL 2022), as its classifier sees them.
+
+    The network expects grey values from -1024 to 1024. The units are the patches of its last feature map, and `pooled`
+    is their mean, which torchxrayvision calls features.
+
+    Args:
+        name: torchxrayvision's name of the weights, such as "densenet121-res224-all".
+        size: side of the square the network sees, in pixels; by default what it was trained at.
+        weights: "none" for random weights, "hub" for the published ones, or the path of a state dict.
+
+    Raises:
+        IgclError: torchxrayvision is not installed or has no such network, or the weights cannot be had.
+    """
+
+    def __init__(self, name: str, size: int | None = None, weights: str = "none") -> None:
+        super().__init__()
+        models = _torchxrayvision_models()
+        published = {known: about for known, about in models.model_urls.items() if known.startswith(("dense", "res"))}
+        if name not in published:
+            raise IgclError(f"torchxrayvision has no network {name!r}, only {', '.join(sorted(published))}")
+        self.name = name
+        self.size: int = size or published[name]["input_resolution"]
+        backbone = _densenet(models) if name.startswith("densenet") else _resnet()
+        if weights != "none":
+            _load(backbone, _hub_file(models, name) if weights == "hub" else Path(weights))
+        self.backbone: Any = backbone.to(memory_format=torch.channels_last)
+        self.out_channels = 1024 if name.startswith("densenet") else 2048
+
+    def extra_repr(self) -> str:
+        """Name what the weights do not show; cached features are keyed by it."""
+        return f"{self.name}, size={self.size}"
+
+    def preprocess(self, image: Tensor) -> Tensor:
+        """Resize grey values 0-255 [B, 1, H, W], and bring them to -1024 to 1024, [B, 1, size, size]."""
+        image = image.to(next(self.backbone.parameters()).dtype)
+        if image.shape[-2:] != (self.size, self.size):
+            image = F.interpolate(image, (self.size, self.size), mode="bilinear", antialias=True)
+        return (2 * image / 255 - 1) * 1024
+
+    def forward(self, image: Tensor) -> Encoded:
+        """Encode grey values 0-255, uint8 or float [B, 1, H, W]."""
+        units = self.backbone(self.preprocess(image)).flatten(2).transpose(1, 2)
+        mask = units.new_ones(units.shape[:2], dtype=torch.bool)
+        importance = units.new_full(units.shape[:2], 1 / units.shape[1])
+        return Encoded(units.mean(dim=1), units, mask, importance)
+
+
+def _torchxrayvision_models() -> Any:
+    """Import torchxrayvision's networks. It silences every warning of the process, hence the guard."""
+    try:
+        with warnings.catch_warnings():
+            from torchxrayvision import models
+    except ImportError as error:
+        raise IgclError("xrv: backbones need torchxrayvision: pip install 'igcl-lightning[xrv]'") from error
+    return models
+
+
+def _densenet(models: Any) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(features=models.DenseNet().features, relu=nn.ReLU()))
+
+
+def _resnet() -> nn.Sequential:
+    """The network of torchxrayvision's `ResNet`, which can be made there only by loading its weights."""
+    network = torchvision.models.resnet50()
+    network.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    head = ("avgpool", "fc")
+    return nn.Sequential(OrderedDict((name, part) for name, part in network.named_children() if name not in head))
+
+
+def _hub_file(models: Any, name: str) -> Path:
+    """Return the published weights, downloaded where torchxrayvision keeps them.
+
+    Raises:
+        IgclError: they are not plain data, or cannot be downloaded.
+    """
+    if name.startswith("densenet"):
+        convert = f"torch.save(torchxrayvision.models.DenseNet(weights='{name}').state_dict(), 'FILE.pt')"
+        raise IgclError(
+            f"xrv:{name}: the published weights are a pickle, which can run code as it loads; if you trust them, write "
+            f"them once as plain data with {convert}, and give --model.image_weights FILE.pt"
+        )
+    try:
+        return Path(models.get_weights(name))
+    except OSError as error:
+        raise IgclError(f"weights 'hub' for xrv:{name} could not be downloaded: {error}") from error
+
+
+def _load(backbone: nn.Sequential, path: Path) -> None:
+    """Load a state dict as plain data; its classifier and thresholds are left aside.
+
+    Raises:
+        IgclError: there is no such file, it is no state dict, or lacks weights of the backbone.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        # torchxrayvision keeps its ResNet in an attribute `model`; the file it publishes has none.
+        state = {re.sub(r"^model\.", "", name): value for name, value in state.items()}
+        missing, _ = backbone.load_state_dict(state, strict=False)
+    except FileNotFoundError:
+        raise IgclError(f'image weights {str(path)!r}: no such file (give "none", "hub" or a file)') from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
+        raise IgclError(f"{path}: not a state dict of this backbone that loads as plain data") from error
+    if missing:
+        raise IgclError(f"{path}: lacks {len(missing)} weights of the backbone (first: {missing[0]})")

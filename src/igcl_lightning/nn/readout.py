@@ -1,0 +1,52 @@
+"""From the units of a sample to one vector, whatever the units are; and what stands in for a sample without units."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+READOUTS = ("max", "mean", "attention")
+
+
+def fill_empty(units: Tensor, mask: Tensor, empty: Tensor) -> tuple[Tensor, Tensor]:
+    """Give each sample without units one learned unit, in the first place; at least one place always exists.
+
+    Padding, and not new zeros, keeps the units connected to the layers before them: where all samples of a process are
+    empty, distributed training still waits for the gradients of every parameter.
+
+    Args:
+        units: [B, U, D]; U may be 0.
+        mask: True where there is a unit, bool [B, U].
+        empty: the learned unit, [D].
+
+    Returns:
+        units [B, max(U, 1), D] and their mask, True at least once in each row.
+    """
+    if units.shape[1] == 0:
+        units = nn.functional.pad(units, (0, 0, 0, 1))
+        mask = nn.functional.pad(mask, (0, 1))
+    first = torch.zeros_like(mask)
+    first[:, 0] = ~mask.any(dim=1)
+    return torch.where(first[..., None], empty.to(units.dtype), units), mask | first
+
+
+def read_out(units: Tensor, mask: Tensor, readout: str, gate: nn.Module | None = None) -> tuple[Tensor, Tensor]:
+    """Return one vector per sample, [B, D], and the share of each unit in it, [B, U].
+
+    Args:
+        units: [B, U, D].
+        mask: True where there is a unit, bool [B, U]; at least one in each row.
+        readout: "max" takes each channel from the unit that has most of it, "mean" takes the mean, "attention" a mean
+            weighted by the softmax of the gate.
+        gate: maps units to one value each, [B, U, 1]; of the attention readout only.
+    """
+    if readout == "max":
+        pooled, winner = units.masked_fill(~mask[..., None], -torch.inf).max(dim=1)
+        wins = torch.zeros_like(units[..., 0]).scatter_add(1, winner, torch.ones_like(pooled))
+        return pooled, wins / pooled.shape[1]
+    if gate is None:
+        importance = mask / mask.sum(dim=1, keepdim=True)
+    else:
+        importance = gate(units)[..., 0].masked_fill(~mask, -torch.inf).softmax(dim=1)
+    importance = importance.to(units.dtype)
+    return torch.einsum("bu,bud->bd", importance, units), importance
