@@ -11,6 +11,7 @@ WARNINGS = (
     r".*does not have many workers which may be a bottleneck",
     r".*isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning uses it
     r"`torch\.jit\.script` is deprecated",  # imported libraries use it
+    r"The dirpath has changed from",  # a test or a prediction has a run folder of its own
     r"Experiment logs directory .* exists and is not empty",  # `keep_metrics` has put the earlier file aside
 )
 

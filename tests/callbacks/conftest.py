@@ -7,6 +7,8 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch.utils.data import DataLoader, Dataset
 
+from igcl_lightning.modules.contrastive import PairEmbedding
+
 ROWS = 24
 
 
@@ -14,12 +16,10 @@ class Batch(NamedTuple):
     image: torch.Tensor
     graph: torch.Tensor
     graph_key: torch.Tensor
+    target: torch.Tensor
+    study: torch.Tensor
+    patient: torch.Tensor
     row: torch.Tensor
-
-
-class Embedding(NamedTuple):
-    image: torch.Tensor
-    graph: torch.Tensor
 
 
 class Pairs(Dataset):
@@ -29,29 +29,35 @@ class Pairs(Dataset):
     def __getitem__(self, index):
         key = -1 if index == 0 else index % 7
         image = torch.randint(0, 256, (1, 16, 16), generator=torch.Generator().manual_seed(index), dtype=torch.uint8)
-        return Batch(image, torch.eye(8)[key], torch.tensor(key), torch.tensor(1000 + index))
+        target = torch.tensor([index % 2, torch.nan if index % 3 else 1.0 - index % 2, torch.nan])
+        # Two rows a study; the last twelve rows are of one patient.
+        ids = (torch.tensor(index // 2), torch.tensor(min(index // 2, 6)), torch.tensor(1000 + index))
+        return Batch(image, torch.eye(8)[key], torch.tensor(key), target, *ids)
 
 
 class TinyModule(LightningModule):
+    sides = ("image", "graph")
+
     def __init__(self):
         super().__init__()
         self.image_encoder = torch.nn.Linear(256, 8)
         self.graph_encoder = torch.nn.Linear(8, 8)
 
     def forward(self, batch):
-        return Embedding(
-            torch.nn.functional.normalize(self.image_encoder(batch.image.float().flatten(1) / 255), dim=1),
-            torch.nn.functional.normalize(self.graph_encoder(batch.graph), dim=1),
-        )
+        pooled = self.image_encoder(batch.image.float().flatten(1) / 255)
+        graph = self.graph_encoder(batch.graph)
+        first, second = (torch.nn.functional.normalize(vectors, dim=1) for vectors in (pooled, graph))
+        return PairEmbedding(first, second, pooled, batch.row)
 
     def step(self, batch, stage):
         embedding = self(batch)
-        loss = torch.nn.functional.cross_entropy(embedding.image @ embedding.graph.T, torch.arange(len(batch.row)))
+        loss = torch.nn.functional.cross_entropy(embedding.first @ embedding.second.T, torch.arange(len(batch.row)))
         self.log(f"{stage}/loss", loss, on_step=stage == "train", on_epoch=True)
         return loss, embedding
 
     def training_step(self, batch, batch_idx):
-        return self.step(batch, "train")[0]
+        loss, embedding = self.step(batch, "train")
+        return {"loss": loss, "embedding": PairEmbedding(*(value.detach() for value in embedding))}
 
     def validation_step(self, batch, batch_idx):
         return self.step(batch, "val")[1]
@@ -97,13 +103,13 @@ def data_without_texts():
 
 @pytest.fixture
 def make_trainer(tmp_path):
-    def make(*callbacks, max_epochs=2, logger=False, **options):
+    def make(*callbacks, max_epochs=2, logger=False, enable_checkpointing=False, **options):
         return Trainer(
             accelerator="cpu",
             max_epochs=max_epochs,
             callbacks=list(callbacks),
             logger=logger,
-            enable_checkpointing=False,
+            enable_checkpointing=enable_checkpointing,
             default_root_dir=tmp_path,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -21,7 +21,7 @@ def test_the_training_loss_is_the_mean_of_its_epoch(make_trainer, module, data):
     curve = LearningCurve()
     losses = []
     step = module.training_step
-    module.training_step = lambda batch, batch_idx: losses.append(step(batch, batch_idx)) or losses[-1]
+    module.training_step = lambda batch, batch_idx: losses.append(step(batch, batch_idx)["loss"]) or losses[-1]
     make_trainer(curve, max_epochs=1).fit(module, data)
     assert curve.points["train/loss"][0][1] == pytest.approx(torch.stack(losses).mean().item())
 
@@ -41,7 +41,7 @@ def test_a_resumed_run_continues_the_curve(make_trainer, module, data, tmp_path)
 
 
 def test_metrics_that_the_module_does_not_log_are_left_out(make_trainer, module, data, tmp_path):
-    make_trainer(LearningCurve(metrics=("val/auroc_mean",)), max_epochs=1).fit(module, data)
+    make_trainer(LearningCurve(metrics=["val/auroc_mean"]), max_epochs=1).fit(module, data)
     picture = matplotlib.image.imread(tmp_path / "plots" / "learning_curve.png")
     assert picture.shape[1] < 1.5 * picture.shape[0]
 
@@ -50,3 +50,10 @@ def test_a_full_disk_does_not_end_training(make_trainer, module, data, tmp_path)
     (tmp_path / "plots").write_text("a file where the folder should be")
     with pytest.warns(UserWarning, match=r"learning_curve\.png: picture not written"):
         make_trainer(LearningCurve(), max_epochs=1).fit(module, data)
+
+
+def test_the_default_metrics_follow_the_sides_of_the_module(make_trainer, module, data):
+    module.sides = ("image", "report")
+    curve = LearningCurve()
+    make_trainer(curve, max_epochs=1).fit(module, data)
+    assert list(curve.points) == ["val/loss", "train/loss"]

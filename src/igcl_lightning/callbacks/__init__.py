@@ -1,9 +1,23 @@
 """What watches training: pictures in the run folder's `plots/`, and the files that evaluation reads."""
 
+from igcl_lightning.callbacks.collapse_monitor import CollapseMonitor
+from igcl_lightning.callbacks.ema import EMA
 from igcl_lightning.callbacks.embedding_map import EmbeddingMap
 from igcl_lightning.callbacks.learning_curve import LearningCurve
+from igcl_lightning.callbacks.online_probe import OnlineProbe
 from igcl_lightning.callbacks.retrieval_sheet import RetrievalSheet
+from igcl_lightning.callbacks.throughput import Throughput
 from igcl_lightning.callbacks.write_embeddings import WriteEmbeddings
 from igcl_lightning.callbacks.write_predictions import WritePredictions
 
-__all__ = ["EmbeddingMap", "LearningCurve", "RetrievalSheet", "WriteEmbeddings", "WritePredictions"]
+__all__ = [
+    "EMA",
+    "CollapseMonitor",
+    "EmbeddingMap",
+    "LearningCurve",
+    "OnlineProbe",
+    "RetrievalSheet",
+    "Throughput",
+    "WriteEmbeddings",
+    "WritePredictions",
+]

@@ -1,9 +1,10 @@
-"""A map of the shared space: where images and graphs lie, and where a finding does."""
+"""A map of the shared space: where the two sides lie, and where a finding does."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,18 +14,21 @@ from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 
 from igcl_lightning.callbacks.validation_pairs import ValidationPairs, ValidationPairsCallback
+from igcl_lightning.errors import IgclError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MIN_TSNE_POINTS = 10
+METHODS = {"tsne": "t-SNE", "umap": "UMAP"}
+MIN_POINTS = 10
+"""Fewer are drawn by PCA: they have no neighbourhoods to keep."""
 
 LOOKS = (("present", 1.0, "#D55E00"), ("absent", 0.0, "#0072B2"), ("not known", np.nan, "0.6"))
 """Name, value and colour of a label."""
 
 
 class EmbeddingMap(ValidationPairsCallback):
-    """Draws `plots/embedding_map.png`: validation images and graphs in one t-SNE map, coloured by a label.
+    """Draws `plots/embedding_map.png`: both sides of the validation pairs in one map, coloured by a label.
 
     Labels come from `trainer.datamodule.row_labels(row)`; without it all points have one colour.
 
@@ -32,34 +36,47 @@ class EmbeddingMap(ValidationPairsCallback):
         label: which label colours the points; None takes the one that is nearest to half present.
         max_pairs: how many pairs are drawn.
         every_n_epochs: how often to draw during fit.
+        method: "tsne", or "umap", which needs umap-learn.
+
+    Raises:
+        IgclError: the method is unknown, or its library is not installed.
     """
 
     picture = "embedding_map"
 
-    def __init__(self, label: str | None = None, max_pairs: int = 300, every_n_epochs: int = 10) -> None:
+    def __init__(
+        self, label: str | None = None, max_pairs: int = 300, every_n_epochs: int = 10, method: str = "tsne"
+    ) -> None:
         super().__init__(max_pairs, num_images=0, every_n_epochs=every_n_epochs)
+        if method not in METHODS:
+            raise IgclError(f"EmbeddingMap.method is {method!r}, not one of {', '.join(METHODS)}")
+        if method == "umap" and find_spec("umap") is None:
+            raise IgclError("EmbeddingMap.method umap needs umap-learn: pip install 'igcl-lightning[umap]'")
         self.label = label
+        self.method = method
 
     def draw(self, pairs: ValidationPairs, trainer: Trainer) -> Figure | None:
         """Return the map, or None where embeddings are not finite or too few for one."""
         from matplotlib.figure import Figure
 
-        embeddings = torch.cat([pairs.image, pairs.graph]).numpy()
+        embeddings = torch.cat([pairs.first, pairs.second]).numpy()
         if len(embeddings) < 4 or not np.isfinite(embeddings).all():
             return None
         label, values = self._colouring(pairs.row.tolist(), trainer)
         figure = Figure(figsize=(6.2, 4.4), layout="constrained")
         axes = figure.subplots()
-        for modality, marker, places in zip(("image", "graph"), "o^", np.split(plane(embeddings), 2), strict=True):
+        module: Any = trainer.lightning_module
+        sides = zip(module.sides, "o^", np.split(plane(embeddings, self.method), 2), strict=True)
+        for side, marker, places in sides:
             for state, value, colour in LOOKS:
                 chosen = np.isclose(values, value, equal_nan=True)
                 if chosen.any():
-                    name = f"{modality}, {state}" if label else modality
+                    name = f"{side}, {state}" if label else side
                     x, y = places[chosen].T
                     axes.scatter(x, y, s=16, c=colour, marker=marker, alpha=0.7, lw=0, label=name)
         axes.set_xticks([])
         axes.set_yticks([])
-        method = "PCA" if len(embeddings) < MIN_TSNE_POINTS else "t-SNE"
+        method = "PCA" if len(embeddings) < MIN_POINTS else METHODS[self.method]
         axes.set_title(f"{len(pairs.row)} validation pairs, {method}", fontsize="medium")
         figure.legend(loc="outside right upper", title=label, frameon=False)
         return figure
@@ -77,17 +94,24 @@ class EmbeddingMap(ValidationPairsCallback):
         return None, np.full(len(rows), np.nan)
 
 
-def plane(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return places [N, 2] of embeddings [N, D]: t-SNE (van der Maaten and Hinton 2008), or PCA of a handful.
+def plane(embeddings: NDArray[np.float32], method: str = "tsne") -> NDArray[np.float32]:
+    """Return places [N, 2] of embeddings [N, D].
 
-    The same embeddings give the same places.
+    By t-SNE (van der Maaten and Hinton 2008) or UMAP (McInnes et al. 2018); a handful by PCA. The same embeddings give
+    the same places.
     """
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
+    if len(embeddings) < MIN_POINTS:
+        from sklearn.decomposition import PCA
 
-    if len(embeddings) < MIN_TSNE_POINTS:
         places = PCA(2).fit_transform(embeddings)
+    elif method == "umap":
+        from umap import UMAP
+
+        neighbours = min(15, len(embeddings) - 1)
+        places = UMAP(n_neighbors=neighbours, init="pca", random_state=0, n_jobs=1).fit_transform(embeddings)
     else:
+        from sklearn.manifold import TSNE
+
         perplexity = min(30.0, (len(embeddings) - 1) / 3)
         places = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(embeddings)
     return np.asarray(places, dtype=np.float32)

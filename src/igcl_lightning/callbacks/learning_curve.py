@@ -21,17 +21,18 @@ class LearningCurve(Callback):
     What was collected goes into the checkpoint, so that a resumed run continues its curve.
 
     Args:
-        metrics: names of logged validation metrics; one that the module does not log is left out.
+        metrics: names of logged validation metrics; one that is not logged is left out. By default, for a contrastive
+            module, recall at 5 of its second side, and the online probe's mean AUROC.
     """
 
-    def __init__(self, metrics: tuple[str, ...] = ("val/image_to_graph_recall@5",)) -> None:
-        self.metrics = tuple(metrics)
+    def __init__(self, metrics: list[str] | None = None) -> None:
+        self.metrics = metrics
         self.points: dict[str, list[tuple[int, float]]] = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the validation's values and draw."""
         if not trainer.sanity_checking:
-            self._collect(trainer, ("val/loss", *self.metrics))
+            self._collect(trainer, ("val/loss", *self._metrics(pl_module)))
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -50,6 +51,12 @@ class LearningCurve(Callback):
         """Continue the curve of a checkpoint."""
         self.points = state_dict["points"]
 
+    def _metrics(self, module: Any) -> list[str]:
+        if self.metrics is not None or not hasattr(module, "sides"):
+            return self.metrics or []
+        first, second = module.sides
+        return [f"val/{first}_to_{second}_recall@5", "val/online_auroc_mean"]
+
     def _collect(self, trainer: Trainer, names: Iterable[str]) -> None:
         for name in names:
             value = trainer.callback_metrics.get(name)
@@ -64,8 +71,8 @@ class LearningCurve(Callback):
     def _figure(self) -> Figure:
         from matplotlib.figure import Figure
 
-        groups = [[name for name in names if name in self.points] for names in (LOSSES, self.metrics)]
-        groups = [names for names in groups if names]
+        losses = [name for name in LOSSES if name in self.points]
+        groups = [names for names in (losses, [name for name in self.points if name not in LOSSES]) if names]
         figure = Figure(figsize=(4.6 * len(groups), 3.4), layout="constrained")
         for axes, names in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups, strict=True):
             for name in names:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import WandbLogger
+from torch import Tensor
 
 from igcl_lightning.callbacks.validation_pairs import ValidationPairs, ValidationPairsCallback
 from igcl_lightning.metrics.retrieval import hit_rank
@@ -22,16 +26,37 @@ OWN, SAME, OTHER = ("own report", "#009E73"), ("states the same", "#0072B2"), ("
 """Name and colour of what a retrieved report can be."""
 
 
-class RetrievalSheet(ValidationPairsCallback):
-    """Draws `plots/retrieval_sheet.png`: a few validation images, each with its own report and the most similar.
+class Retrieved(NamedTuple):
+    """What Q queries find among the reports of S studies.
 
-    Among the most similar, with their cosine, the own report is marked, and so are reports of equal graphs, which are
-    right answers too. Texts come from `trainer.datamodule.report_text(row)`; without it nothing is drawn.
+    Attributes:
+        query: numbers of the pairs that ask, int64 [Q].
+        own_rank: rank of the query's own report, int64 [Q]; 1 is best.
+        num_reports: S.
+        found: numbers of the pairs found, nearest first, int64 [Q, K].
+        cosine: their similarity, float32 [Q, K].
+    """
+
+    query: Tensor
+    own_rank: Tensor
+    num_reports: int
+    found: Tensor
+    cosine: Tensor
+
+
+class RetrievalSheet(ValidationPairsCallback):
+    """Draws `plots/retrieval_sheet.png`: images of a few patients, each with its own report and those found for it.
+
+    The first side searches the second, where each study counts once. The most similar reports are shown with their
+    cosine; the own one is marked, and so are reports of equal graphs, which are right answers too. Images are shown
+    where they are the first side. Texts come from `trainer.datamodule.report_text(row)`; without it nothing is drawn.
+    Weights & Biases gets the same as a table, `retrieval`: images and reports then leave this machine, unless it runs
+    offline.
 
     Args:
-        num_images: how many images.
+        num_images: how many patients.
         top_k: how many reports for each.
-        max_pairs: how many validation reports are searched.
+        max_pairs: how many validation rows are searched.
         every_n_epochs: how often to draw during fit.
     """
 
@@ -41,35 +66,88 @@ class RetrievalSheet(ValidationPairsCallback):
         super().__init__(max_pairs, num_images, every_n_epochs)
         self.top_k = top_k
 
+    def publish(self, pairs: ValidationPairs, folder: Path, trainer: Trainer) -> None:
+        """Write the picture into `folder`, and the table where Weights & Biases is attached."""
+        super().publish(pairs, folder, trainer)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and _has_texts(trainer):
+                columns, data = self.table(pairs, trainer)
+                logger.log_table("retrieval", columns, data, step=trainer.global_step)
+
     def draw(self, pairs: ValidationPairs, trainer: Trainer) -> Figure | None:
         """Return the sheet, or None where the data module has no texts."""
         from matplotlib.figure import Figure
 
-        datamodule: Any = getattr(trainer, "datamodule", None)
-        if not hasattr(datamodule, "report_text"):
+        if not _has_texts(trainer):
             return None
-        similarity = pairs.image[: len(pairs.pixels)] @ pairs.graph.T
-        own_rank = hit_rank(similarity, torch.eye(*similarity.shape, dtype=torch.bool))
-        nearest = similarity.topk(min(self.top_k, len(pairs.row)), dim=1)
-
-        num_images, top_k = nearest.indices.shape
-        figure = Figure(figsize=(2.4 * (2 + top_k), 2.4 * num_images), layout="constrained")
-        sheet = figure.subplots(num_images, 2 + top_k, squeeze=False)
-        for query, (image_axes, own_axes, *found_axes) in enumerate(sheet):
-            image_axes.imshow(pairs.pixels[query, 0].numpy(), cmap="gray", vmin=0, vmax=255)
-            image_axes.set_axis_off()
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning does not type it
+        answer = retrieve(pairs, self.top_k)
+        with_image = int(_shows_images(trainer))
+        num_rows, num_found = answer.found.shape
+        num_columns = with_image + 1 + num_found
+        figure = Figure(figsize=(2.4 * num_columns, 2.4 * num_rows), layout="constrained")
+        sheet = figure.subplots(num_rows, num_columns, squeeze=False)
+        for number, (row_axes, query) in enumerate(zip(sheet, answer.query.tolist(), strict=True)):
+            if with_image:
+                row_axes[0].imshow(pairs.pixels[number, 0].numpy(), cmap="gray", vmin=0, vmax=255)
+                row_axes[0].set_axis_off()
+            own_axes, *found_axes = row_axes[with_image:]
             own_text = datamodule.report_text(int(pairs.row[query]))
-            _draw_report(own_axes, own_text, f"own report: rank {own_rank[query]} of {len(pairs.row)}", "black")
-            found = zip(found_axes, nearest.indices[query].tolist(), nearest.values[query].tolist(), strict=True)
-            for rank, (axes, index, value) in enumerate(found, start=1):
+            rank = f"own report: rank {answer.own_rank[number]} of {answer.num_reports}"
+            _draw_report(own_axes, own_text, rank, "black")
+            cells = zip(found_axes, answer.found[number].tolist(), answer.cosine[number].tolist(), strict=True)
+            for place, (axes, index, cosine) in enumerate(cells, start=1):
                 name, colour = _relation(pairs, query, index)
                 text = datamodule.report_text(int(pairs.row[index]))
-                _draw_report(axes, text, f"{rank}. {name}, {value:.2f}", colour)
+                _draw_report(axes, text, f"{place}. {name}, {cosine:.2f}", colour)
         return figure
+
+    def table(self, pairs: ValidationPairs, trainer: Trainer) -> tuple[list[str], list[list[Any]]]:
+        """Return columns and rows of the table: image, own report and its rank, then what was found, nearest first."""
+        import wandb
+
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning does not type it
+        answer = retrieve(pairs, self.top_k)
+        shows_images = _shows_images(trainer)
+        columns = [*(["image"] if shows_images else []), "own report", "rank of own report"]
+        for rank in range(1, answer.found.shape[1] + 1):
+            columns += [f"found {rank}", f"found {rank} is", f"cosine {rank}"]
+        data = []
+        for number, query in enumerate(answer.query.tolist()):
+            image = [wandb.Image(pairs.pixels[number, 0].numpy(), mode="L")] if shows_images else []
+            row = [*image, datamodule.report_text(int(pairs.row[query])), int(answer.own_rank[number])]
+            for index, cosine in zip(answer.found[number].tolist(), answer.cosine[number].tolist(), strict=True):
+                row += [datamodule.report_text(int(pairs.row[index])), _relation(pairs, query, index)[0], cosine]
+            data.append(row)
+        return columns, data
+
+
+def retrieve(pairs: ValidationPairs, top_k: int) -> Retrieved:
+    """Search the second side of each study with the first side of the patients that have pixels."""
+    query, candidate = first_of_each(pairs.patient)[: len(pairs.pixels)], first_of_each(pairs.study)
+    similarity = pairs.first[query] @ pairs.second[candidate].T
+    own_rank = hit_rank(similarity, pairs.study[query, None] == pairs.study[candidate])
+    nearest = similarity.topk(min(top_k, len(candidate)), dim=1)
+    return Retrieved(query, own_rank, len(candidate), candidate[nearest.indices], nearest.values)
+
+
+def first_of_each(ids: Tensor) -> Tensor:
+    """Return where each id of [N] stands first, in ascending order."""
+    _, first = np.unique(ids.numpy(), return_index=True)
+    return torch.from_numpy(np.sort(first))
+
+
+def _has_texts(trainer: Trainer) -> bool:
+    return hasattr(getattr(trainer, "datamodule", None), "report_text")
+
+
+def _shows_images(trainer: Trainer) -> bool:
+    module: Any = trainer.lightning_module
+    return bool(module.sides[0] == "image")
 
 
 def _relation(pairs: ValidationPairs, query: int, index: int) -> tuple[str, str]:
-    if index == query:
+    if pairs.study[index] == pairs.study[query]:
         return OWN
     key = pairs.graph_key
     return SAME if key[query] >= 0 and key[query] == key[index] else OTHER

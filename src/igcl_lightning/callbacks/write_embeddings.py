@@ -13,7 +13,11 @@ from igcl_lightning.run_folder import run_folder
 
 
 class WriteEmbeddings(GatheringCallback):
-    """After `predict`, write `embeddings.parquet` into the run folder: row, study, patient, and both unit vectors."""
+    """After `predict`, write `embeddings.parquet` into the run folder.
+
+    Columns: `row`, `study`, `patient`, the unit vectors of each side under its name, and `feature`, the encoding of the
+    first side that probes read.
+    """
 
     def __init__(self) -> None:
         super().__init__(PairEmbedding)
@@ -24,8 +28,10 @@ class WriteEmbeddings(GatheringCallback):
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning does not type it
         frame = pd.DataFrame([data.row_ids(row) for row in outputs.row.tolist()], columns=["row", "study", "patient"])
-        frame["image"] = outputs.image.float().tolist()
-        frame["graph"] = outputs.graph.float().tolist()
+        first, second = pl_module.sides
+        frame[first] = outputs.first.float().tolist()
+        frame[second] = outputs.second.float().tolist()
+        frame["feature"] = outputs.pooled.float().tolist()
         folder = run_folder(trainer)
         folder.mkdir(parents=True, exist_ok=True)
         frame.to_parquet(folder / "embeddings.parquet")

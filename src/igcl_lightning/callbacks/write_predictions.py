@@ -15,15 +15,10 @@ from igcl_lightning.run_folder import run_folder
 
 
 class WritePredictions(GatheringCallback):
-    """After `test` or `predict`, write `predictions.parquet` into the run folder; after `test`, `results.json` too.
+    """After `test` or `predict`, write `predictions.parquet` into the run folder; after `test`, `results.json` too."""
 
-    Args:
-        method: name the results are reported under; the module's own by default.
-    """
-
-    def __init__(self, method: str | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__(Scores)
-        self.method = method
         self.frame = pd.DataFrame()
 
     def write(self, outputs: Scores, trainer: Trainer, pl_module: Any, job: str) -> None:
@@ -31,27 +26,26 @@ class WritePredictions(GatheringCallback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning does not type it
         folder = run_folder(trainer)
         folder.mkdir(parents=True, exist_ok=True)
-        self.frame = predictions_frame(outputs, pl_module, data, self.method)
+        self.frame = predictions_frame(outputs, pl_module, data)
         write_predictions(self.frame, folder / "predictions.parquet")
         if job == "test":
             records = summarise(self.frame, protocol="probe", store=data.store_path, split="test")
             write_results(records, folder / "results.json")
 
 
-def predictions_frame(scores: Scores, module: ClassifierModule, data: Any, method: str | None = None) -> pd.DataFrame:
+def predictions_frame(scores: Scores, module: ClassifierModule, data: Any) -> pd.DataFrame:
     """Return the rows of `predictions.parquet`, each head under the seed of its draw.
 
     Args:
         scores: of the whole split, each row once.
         module: what scored them.
         data: the `LabeledDataModule` that served the rows.
-        method: name of the method; the module's own by default.
     """
     score, target = scores.score.float().numpy(), scores.target.float().numpy()
     heads = score if score.ndim == 3 else score[:, None]
     ids = pd.DataFrame([data.row_ids(row) for row in scores.row.tolist()], columns=["row", "study", "patient"])
     origin = module.origin or {}
-    setting = {"method": method or module.method_name, "fraction": origin.get("fraction"), "shots": origin.get("shots")}
+    setting = {"method": module.method_name, "fraction": origin.get("fraction"), "shots": origin.get("shots")}
     seed = origin.get("draw_seed", 0)
     frames = [
         ids.assign(**setting, label=name, target=target[:, label], score=heads[:, head, label], seed=seed + head)

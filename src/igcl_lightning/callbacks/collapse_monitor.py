@@ -1,0 +1,78 @@
+"""Watches whether the learned space collapses, without labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from igcl_lightning.metrics.collapse import alignment, embedding_std, rankme, uniformity
+from igcl_lightning.modules.contrastive import PairEmbedding
+
+
+class CollapseMonitor(Callback):
+    """Logs, after each validation, how much of its space each side uses, and warns once of a side that collapses.
+
+    For each side `val/rankme_{side}`, `val/std_{side}` and `val/uniformity_{side}`; for both together `val/alignment`
+    (see `metrics.collapse`). With several processes each looks at its own share of the split, and the mean of their
+    values is logged; the warning is the first one's. RankMe depends on how many rows it sees: compare runs with equal
+    `max_rows`, split and number of processes.
+
+    Args:
+        max_rows: rows of the validation split that each process looks at.
+        warn_below: a side whose std, 1 on the whole sphere and 0 at a point, is lower is called collapsed.
+    """
+
+    def __init__(self, max_rows: int = 2048, warn_below: float = 0.05) -> None:
+        self.max_rows = max_rows
+        self.warn_below = warn_below
+        self._batches: list[PairEmbedding] = []
+        self._warned: set[str] = set()
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Forget the rows of the epoch before."""
+        self._batches = []
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Keep the batch while there are fewer rows than wanted."""
+        wanted = isinstance(outputs, PairEmbedding) and not trainer.sanity_checking
+        if wanted and sum(len(kept.row) for kept in self._batches) < self.max_rows:
+            self._batches.append(outputs)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Log, and warn where a side collapses."""
+        if not self._batches:
+            return
+        vectors = ([batch.first for batch in self._batches], [batch.second for batch in self._batches])
+        self._batches = []
+        sides = zip(pl_module.sides, vectors, strict=True)
+        values = collapse_metrics({side: torch.cat(batches)[: self.max_rows] for side, batches in sides})
+        pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=True)
+        for side in pl_module.sides:
+            self._warn(side, float(values[f"std_{side}"]), trainer)
+
+    def _warn(self, side: str, std: float, trainer: Trainer) -> None:
+        if std < self.warn_below and side not in self._warned:
+            self._warned.add(side)
+            rank_zero_warn(
+                f"the {side} side collapses: the std of its unit vectors is {std:.3f} of what the whole sphere has, "
+                f"below {self.warn_below} (epoch {trainer.current_epoch}); its inputs are hardly told apart"
+            )
+
+
+def collapse_metrics(embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the metrics of two sides, by name.
+
+    Args:
+        embeddings: unit vectors [N, D] of the two sides, by side.
+    """
+    metrics = {"rankme": rankme, "std": embedding_std, "uniformity": uniformity}
+    by_side = {
+        f"{name}_{side}": metric(values) for name, metric in metrics.items() for side, values in embeddings.items()
+    }
+    return by_side | {"alignment": alignment(*embeddings.values())}

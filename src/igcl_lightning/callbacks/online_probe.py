@@ -1,0 +1,120 @@
+"""What a linear probe would see, while the encoder is still training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from igcl_lightning.errors import IgclError
+from igcl_lightning.metrics.clinical import MultilabelAuroc, macro_mean
+from igcl_lightning.modules.contrastive import PairEmbedding
+from igcl_lightning.modules.fine_tune import masked_cross_entropy
+
+
+class OnlineProbe(Callback):
+    """Trains a linear head per label beside a contrastive module and logs its AUROC after each validation.
+
+    The head reads the detached encoding of the first side, each row of it normalised, and has an optimiser of its own:
+    the module trains as if it were not there, to the last bit. Logged are `val/online_auroc_{label}`, their mean
+    `val/online_auroc_mean` and over how many labels, `val/online_auroc_labels`. It uses all training labels and an
+    encoder that still moves: good for watching a run, not for comparing methods. Without labels it does nothing.
+
+    Args:
+        labels: names of the labels; all of the store's by default.
+        learning_rate: of the head's AdamW.
+    """
+
+    def __init__(self, labels: list[str] | None = None, learning_rate: float = 0.01) -> None:
+        self.labels = labels
+        self.learning_rate = learning_rate
+        self.auroc = MultilabelAuroc()
+        self._names: list[str] = []
+        self._columns: list[int] = []
+        self._head: nn.Linear | None = None
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._resumed: dict[str, Any] = {}
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Look up the labels.
+
+        Raises:
+            IgclError: the store has no such label.
+        """
+        store = getattr(getattr(trainer, "datamodule", None), "store", None)
+        known = list(getattr(store, "labels", ()))
+        if not known and stage == "fit":
+            rank_zero_warn("OnlineProbe: the data have no labels, nothing is probed")
+        names = known if self.labels is None or not known else self.labels
+        if unknown := [name for name in names if name not in known]:
+            raise IgclError(f"OnlineProbe.labels: {unknown[0]!r} is no label of the store, only {', '.join(known)}")
+        self._names, self._columns = names, [known.index(name) for name in names]
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Train the head for one step on the features the module has just computed."""
+        embedding = outputs.get("embedding") if isinstance(outputs, dict) else None
+        if not self._names or not isinstance(embedding, PairEmbedding):
+            return
+        head, optimizer = self._ready(embedding.pooled)
+        loss = masked_cross_entropy(_logits(head, embedding.pooled), batch.target[:, self._columns])
+        optimizer.zero_grad()
+        loss.backward()
+        for parameter in head.parameters():
+            parameter.grad = trainer.strategy.reduce(parameter.grad, reduce_op="mean")
+        optimizer.step()
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Score a batch."""
+        trained = self._head is not None or self._resumed
+        if not self._names or not trained or trainer.sanity_checking or not isinstance(outputs, PairEmbedding):
+            return
+        with torch.no_grad():
+            logits = _logits(self._ready(outputs.pooled)[0], outputs.pooled)
+        self.auroc.to(outputs.row.device).update(logits, batch.target[:, self._columns], outputs.row)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Log the AUROC over the whole validation split; a label that shows one class only is left out."""
+        if not self.auroc.update_called:
+            return
+        values = self.auroc.compute()
+        self.auroc.reset()
+        mean, count = macro_mean(values)
+        logged = {name: value for name, value in zip(self._names, values, strict=True) if not value.isnan()}
+        logged |= {"mean": mean, "labels": torch.tensor(float(count))}
+        # Equal on all processes already; Lightning warns of each value that is not said to be.
+        pl_module.log_dict({f"val/online_auroc_{name}": value for name, value in logged.items()}, sync_dist=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return head and optimiser, for the checkpoint."""
+        if self._head is None or self._optimizer is None:
+            return self._resumed
+        return {"labels": self._names, "head": self._head.state_dict(), "optimizer": self._optimizer.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue with the head of a checkpoint, if it is for the same labels."""
+        self._head, self._resumed = None, state_dict
+
+    def _ready(self, pooled: Tensor) -> tuple[nn.Linear, torch.optim.Optimizer]:
+        """Return head and optimiser, built where the width of the features is first known."""
+        if self._head is None or self._optimizer is None:
+            # A convex problem may start at zero; that draws no random numbers, which the module would miss.
+            head = skip_init(nn.Linear, pooled.shape[1], len(self._names), device=pooled.device)
+            for parameter in head.parameters():
+                nn.init.zeros_(parameter)
+            self._head, self._optimizer = head, torch.optim.AdamW(head.parameters(), self.learning_rate)
+            if self._resumed.get("labels") == self._names:
+                self._head.load_state_dict(self._resumed["head"])
+                self._optimizer.load_state_dict(self._resumed["optimizer"])
+        return self._head, self._optimizer
+
+
+def _logits(head: nn.Linear, pooled: Tensor) -> Tensor:
+    logits: Tensor = head(F.layer_norm(pooled.float(), pooled.shape[1:]))
+    return logits

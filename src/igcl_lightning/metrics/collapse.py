@@ -1,0 +1,65 @@
+"""Has a space collapsed? Numbers that need no labels."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-7
+"""Added to each share of `rankme`, as in the paper for float32."""
+
+
+def rankme(embeddings: Tensor) -> Tensor:
+    """Return how many directions embeddings use: the exponential of the entropy of their singular values.
+
+    RankMe (Garrido et al., ICML 2023, eq. 1), in float32. It lies between 1 (all on one line) and min(N, D), so that
+    values are comparable only for the same number of rows.
+
+    Args:
+        embeddings: [N, D], N at least 1.
+
+    Returns:
+        A scalar; nan where an embedding is not finite.
+    """
+    if not embeddings.isfinite().all():
+        return embeddings.new_full((), torch.nan, dtype=torch.float32)
+    singular = torch.linalg.svdvals(embeddings.float())
+    share = singular / singular.sum().clamp(min=EPSILON) + EPSILON
+    entropy: Tensor = -(share * share.log()).sum()
+    return entropy.exp()
+
+
+def embedding_std(embeddings: Tensor) -> Tensor:
+    """Return the mean standard deviation of the channels, times the root of their number.
+
+    It is 1 for unit vectors that point everywhere alike, less for any others, and 0 where all are the same
+    (Chen and He, CVPR 2021, section 4.1).
+
+    Args:
+        embeddings: unit vectors [N, D].
+    """
+    mean_std: Tensor = embeddings.float().std(dim=0, correction=0).mean()
+    return mean_std * math.sqrt(embeddings.shape[1])
+
+
+def alignment(first: Tensor, second: Tensor) -> Tensor:
+    """Return the mean squared distance of the two vectors of a pair (Wang and Isola, ICML 2020); lower is better.
+
+    Args:
+        first: unit vectors [N, D].
+        second: unit vectors [N, D].
+    """
+    return (first.float() - second.float()).square().sum(dim=1).mean()
+
+
+def uniformity(embeddings: Tensor) -> Tensor:
+    """Return the log of the mean Gaussian kernel, t = 2, of all pairs (Wang and Isola, ICML 2020); lower is better.
+
+    It is 0 where all vectors are the same, and falls towards -4 as they spread over the sphere.
+
+    Args:
+        embeddings: unit vectors [N, D], N at least 2.
+    """
+    return torch.pdist(embeddings.float()).square().mul(-2).exp().mean().log()
