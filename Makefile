@@ -6,7 +6,7 @@ STAMP := .venv/installed
 IGCL_JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 export MPLBACKEND := Agg
 
-.PHONY: help install demo test soak lint types bench clean
+.PHONY: help install demo compare test soak lint types bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP) ## pretrain, probe and compare on synthetic radiographs: results and plots in runs/demo
 	$(BIN)/igcl demo --out runs/demo
+
+compare: $(STAMP) ## IGCL, ConVIRT, SimCLR, supervised and random at equal budget on synthetic radiographs
+	$(BIN)/igcl compare --out runs/compare
 
 test: $(STAMP) lint types ## lint, types, and every test but the long proofs
 	$(BIN)/python -m pytest -n $(IGCL_JOBS)

@@ -8,8 +8,8 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.nn import RGCNConv
 
 from igcl_lightning._usage import shipped_configs
-from igcl_lightning.data.modules import PairDataset
 from igcl_lightning.data.prepare import Options, prepare
+from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.graphs.schema import NUM_EDGE_TYPES

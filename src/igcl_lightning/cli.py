@@ -21,6 +21,8 @@ from igcl_lightning.errors import IgclError
 if TYPE_CHECKING:
     from igcl_lightning.data.prepare import Item
 
+PHRASINGS = ("mixed", "known", "held_back")
+VARIANTS = ("standard", "hard_negatives")
 TRAINING_COMMANDS = {
     "fit": "train a model: igcl fit --config pretrain/igcl.yaml",
     "validate": "run the validation of a model",
@@ -114,6 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
         commands.add_parser(name, help=text, add_help=False)
     _add_prepare(commands.add_parser("prepare", help="read a data set into a store that training reads fast"))
     _add_graphs(commands.add_parser("graphs", help="parse reports into knowledge graphs"))
+    _add_compare(commands.add_parser("compare", help="compare methods and encoders at equal budget, in one table"))
     _add_demo(commands.add_parser("demo", help="see it all work on synthetic radiographs, in minutes"))
     return parser
 
@@ -122,6 +125,10 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     sources = parser.add_subparsers(title="sources", metavar="SOURCE", dest="source", required=True)
     phantom = sources.add_parser("phantom", help="synthetic radiographs with reports, graphs and labels")
     phantom.add_argument("--count", type=int, default=3000, metavar="N", help="number of studies (default 3000)")
+    phantom.add_argument("--views", choices=("all", "frontal"), default="all", help="frontal leaves lateral views out")
+    phantom.add_argument("--phrasing", choices=PHRASINGS, default="mixed", help="reports in words the parser knows?")
+    phantom.add_argument("--variant", choices=VARIANTS, default="standard", help="hard_negatives: twins, all in test")
+    phantom.add_argument("--shortcut", metavar="LABEL", help="plant a mark that gives LABEL away, but not in test")
     table = sources.add_parser("table", help="a CSV file that names images, with reports, labels or both")
     table.add_argument("--csv", type=Path, required=True, metavar="FILE", help="one row per image")
     table.add_argument("--root", type=Path, metavar="DIR", help="folder of the images (default: the CSV file's)")
@@ -132,6 +139,7 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     table.add_argument("--uncertain", choices=("ignore", "positive", "negative"), default="ignore", help="label -1")
     table.add_argument("--split-values", type=_pairs, default={}, metavar="A=B,..", help="fold0=test,fold1=valid")
     table.add_argument("--extra-columns", type=_names, default=[], metavar="A,B", help="further columns to keep")
+    table.add_argument("--array-columns", type=_names, default=[], metavar="A,B", help="columns that name .npy files")
     for source, size, run in ((phantom, 128, _prepare_phantom), (table, 256, _prepare_table)):
         source.set_defaults(run=run)
         source.add_argument("--size", type=int, default=size, metavar="N", help=f"side in pixels (default {size})")
@@ -140,6 +148,10 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
         source.add_argument("--jobs", type=int, default=1, metavar="N", help="processes to use (default 1)")
         source.add_argument("--lossless", action="store_true", help="store PNG instead of JPEG")
         source.add_argument("--reparse", action="store_true", help="parse reports whose graphs the source has")
+        source.add_argument("--node-text", metavar="MODEL", help="store a language model's features of graph nodes")
+        source.add_argument(
+            "--node-text-word", choices=("mean", "sum"), default="mean", help="of a word's pieces; the authors: sum"
+        )
         source.add_argument("--overwrite", action="store_true", help="replace a store that exists")
 
 
@@ -153,6 +165,28 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="default runs/demo")
     parser.add_argument("--fast", action="store_true", help="smaller and quicker: shows the way, not the numbers")
     parser.set_defaults(run=_demo)
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("runs/compare"), metavar="DIR", help="default runs/compare")
+    parser.add_argument("--store", type=Path, metavar="STORE", help="a store of yours (default: phantoms, made here)")
+    parser.add_argument(
+        "--train", type=_names, metavar="A,B", help="of igcl,convirt,simclr, on phantoms (default: all)"
+    )
+    parser.add_argument(
+        "--checkpoint", action="append", default=[], metavar="[NAME=]CKPT", help="a pretrained model; may be repeated"
+    )
+    parser.add_argument(
+        "--encoder",
+        action="append",
+        default=[],
+        metavar="[NAME=]ENC",
+        help="timm:NAME or xrv:NAME with published weights, or a FILE.parquet of embeddings; may be repeated",
+    )
+    parser.add_argument("--labels", type=_names, metavar="A,B", help="reported labels (default: all but No Finding)")
+    parser.add_argument("--no-supervised", action="store_true", help="leave supervised training from scratch out")
+    parser.add_argument("--fast", action="store_true", help="smaller and quicker: shows the way, not the numbers")
+    parser.set_defaults(run=_compare)
 
 
 def _names(text: str) -> list[str]:
@@ -169,11 +203,13 @@ def _pairs(text: str) -> dict[str, str]:
 
 
 def _prepare_phantom(options: argparse.Namespace) -> None:
-    from igcl_lightning.data.phantom import FINDINGS, phantom_study
+    from igcl_lightning.data.phantom import LABELS, phantom_study
 
-    studies = [partial(phantom_study, index, seed=options.seed, size=options.size) for index in range(options.count)]
-    source = {"name": "phantom", "count": options.count, "seed": options.seed}
-    _write_store(options, studies, source, labels=[*FINDINGS, "No Finding"], total=options.count)
+    drawing = {name: getattr(options, name) for name in ("seed", "variant", "views", "phrasing", "shortcut")}
+    extra = ["shortcut"] if options.shortcut else []
+    studies = [partial(phantom_study, index, size=options.size, **drawing) for index in range(options.count)]
+    source = {"name": "phantom", "count": options.count, **drawing}
+    _write_store(options, studies, source, labels=LABELS, extra=extra, total=options.count)
 
 
 def _prepare_table(options: argparse.Namespace) -> None:
@@ -181,7 +217,8 @@ def _prepare_table(options: argparse.Namespace) -> None:
     from igcl_lightning.data.sources.table import TableColumns, read_table
 
     named = {name: getattr(options, f"{name}_column") for name in ("image", *TABLE_COLUMNS)}
-    columns = TableColumns(**named, labels=options.label_columns, extra=options.extra_columns)
+    kept = {"labels": options.label_columns, "extra": options.extra_columns, "arrays": options.array_columns}
+    columns = TableColumns(**named, **kept)
     reading = {"root": options.root, "split_values": options.split_values, "uncertain": options.uncertain}
     studies = read_table(options.csv, columns, seed=options.seed, **reading)
     source = {
@@ -190,7 +227,7 @@ def _prepare_table(options: argparse.Namespace) -> None:
         "sha256": file_hash(options.csv),
         "uncertain": options.uncertain,
     }
-    _write_store(options, studies, source, labels=options.label_columns, extra=options.extra_columns)
+    _write_store(options, studies, source, **kept)
 
 
 def _write_store(
@@ -199,7 +236,14 @@ def _write_store(
     """Prepare a store with the options every source has, and say what went into it."""
     from igcl_lightning.data.prepare import Options, prepare
 
-    how = Options(size=options.size, lossless=options.lossless, reparse=options.reparse, seed=options.seed)
+    how = Options(
+        size=options.size,
+        lossless=options.lossless,
+        reparse=options.reparse,
+        seed=options.seed,
+        node_text=options.node_text,
+        node_text_word=options.node_text_word,
+    )
     manifest = prepare(
         studies, options.out, options=how, source=source, jobs=options.jobs, overwrite=options.overwrite, **contents
     )
@@ -213,6 +257,21 @@ def _graphs(options: argparse.Namespace) -> None:
 
     count = parse_reports(options.reports, options.out)
     sys.stdout.write(f"{count} reports -> {options.out}\n")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from igcl_lightning.compare import compare
+
+    compare(
+        options.out,
+        store=options.store,
+        trained=options.train,
+        checkpoints=options.checkpoint,
+        encoders=options.encoder,
+        labels=options.labels,
+        supervised=not options.no_supervised,
+        fast=options.fast,
+    )
 
 
 def _demo(options: argparse.Namespace) -> None:

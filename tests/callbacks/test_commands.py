@@ -74,7 +74,8 @@ def test_every_job_shows_what_the_module_learned(module_class, phantom_store, tm
 
     assert main(["predict", *words, *resumed]) == 0
     embeddings = pd.read_parquet(runs[3] / "embeddings.parquet")
-    assert list(embeddings) == ["row", "study", "patient", first, second, "feature"]
+    assert list(embeddings) == ["row", "study", "patient", "split", first, second, "feature"]
+    assert set(embeddings["split"]) == {"test"}
     assert embeddings["row"].tolist() == Store(phantom_store).column("test", "row")
     assert tensor(embeddings[first].tolist()).norm(dim=1).numpy() == pytest.approx(1, abs=1e-4)
     assert tensor(embeddings["feature"].tolist()).std() > 0

@@ -7,9 +7,10 @@ from lightning.pytorch import Trainer
 from torch_geometric.loader import DataLoader as GraphLoader
 
 from igcl_lightning.data.images import decode_grey
-from igcl_lightning.data.modules import LabeledDataModule, PairDataset, PairedDataModule
+from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
 from igcl_lightning.data.phantom import FINDINGS
 from igcl_lightning.data.prepare import Options, prepare
+from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
@@ -213,3 +214,18 @@ def test_views_choose_rows_everywhere(tmp_path):
         Store(tmp_path / "store", views=["unknown"]).table("train")
     with pytest.raises(IgclError, match="data.views: 'side' is not one of PA, AP"):
         Store(tmp_path / "store", views=["side"])
+
+
+def test_prediction_covers_the_splits_that_are_wanted(phantom_store):
+    store = Store(phantom_store)
+    rows = {
+        str(splits): [
+            row
+            for batch in PairedDataModule(str(phantom_store), predict_splits=splits).predict_dataloader()
+            for row in batch.row.tolist()
+        ]
+        for splits in (None, ["train", "valid"])
+    }
+    expected = {"None": ["test"], "['train', 'valid']": ["train", "valid"]}
+    for splits, names in expected.items():
+        assert rows[splits] == [stable_hash(row) for name in names for row in store.column(name, "row")]

@@ -188,7 +188,7 @@ def test_results_are_json_without_nan(simulated, tmp_path):
 
 
 def record(method, value, low=None, high=None, **fields):
-    empty = dict.fromkeys(Record.__annotations__)
+    empty = dict.fromkeys(Record.__annotations__) | {"metric": "auroc"}
     return empty | {"method": method, "label": "mean", "value": value, "ci_low": low, "ci_high": high} | fields
 
 
@@ -204,16 +204,19 @@ def test_table():
             record("igcl", 0.2023, 0.05, 0.3312, fraction=1.0, versus="supervised"),
             record("igcl", 0.9, 0.8, 0.95, fraction=1.0, label="Edema"),
             record("igcl", None, fraction=1.0, label="Hernia"),
+            record("igcl", 7.3, fraction=0.005, metric="label_savings", versus="supervised"),
         ]
     )
     assert table.splitlines() == [
         "AUROC, mean over 1 labels and all seeds [95 % interval over patients]",
         "left out, one class only or not scored by every run: Hernia",
         "",
-        "method             0.5 %               100 %",
-        "igcl               0.700 [0.68, 0.71]  0.812 [0.79, 0.83]",
-        "supervised                             0.610 [0.50, 0.70]",
-        "igcl - supervised                      +0.202 [+0.05, +0.33]",
+        "method      0.5 %               100 %",
+        "igcl        0.700 [0.68, 0.71]  0.812 [0.79, 0.83]",
+        "supervised                      0.610 [0.50, 0.70]",
+        "",
+        "difference         100 %",
+        "igcl - supervised  +0.202 [+0.05, +0.33]",
         "",
         "method  5-shot              20-shot",
         "igcl    0.751 [0.70, 0.80]",

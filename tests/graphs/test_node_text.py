@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch_geometric.data import Batch
 
-from igcl_lightning.data.modules import PairDataset
 from igcl_lightning.data.prepare import Options, prepare
+from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Subset
 from torch_geometric.loader import DataLoader
 
-from igcl_lightning.data.modules import PairDataset
+from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.losses.contrastive import TARGETS
 from igcl_lightning.modules.igcl import IGCL

@@ -76,6 +76,8 @@ def test_checkpoints_are_plain_data(from_python, from_command_line):
     ("probe", "options", "data"),
     [
         (LinearProbe, {}, {"fraction": 0.5, "draws": 2}),
+        (LinearProbe, {"features": "projected"}, {"fraction": 0.5}),
+        (FineTune, {"features": "projected"}, {"batch_size": 16}),
         (FewShotProbe, {}, {"shots": 3, "draws": 3}),
         (FineTune, {}, {"batch_size": 16}),
         (LinearProbe, {"backbone": "test_resnet", "image_size": 32}, {}),
@@ -85,7 +87,7 @@ def test_a_heads_checkpoint_needs_no_other_file(from_python, phantom_store, tmp_
     encoder = tmp_path / "pretrained.ckpt"
     encoder.write_bytes(from_python[1].read_bytes())
     fitting = trainer(tmp_path)
-    module = probe(**options) if options else probe(str(encoder))
+    module = probe(**options) if "backbone" in options else probe(str(encoder), **options)
     fitting.fit(module, LabeledDataModule(str(phantom_store), feature_cache=str(tmp_path / "cache"), **data))
     fitting.save_checkpoint(tmp_path / "head.ckpt")
     encoder.unlink()
@@ -133,7 +135,10 @@ def test_a_wrong_file_is_named(from_python, tmp_path):
         LinearProbe.load_from_checkpoint(from_python[1])
 
 
-def test_an_encoder_must_be_named_exactly_once():
-    for options in ({}, {"checkpoint": "a.ckpt", "backbone": "test_resnet"}):
-        with pytest.raises(IgclError, match=r"either model.checkpoint .* or model.backbone"):
-            LinearProbe(**options)
+def test_an_encoder_must_be_named_exactly_once(phantom_store, tmp_path):
+    with pytest.raises(IgclError, match=r"either model.checkpoint .* or model.backbone .*, not both"):
+        LinearProbe(checkpoint="a.ckpt", backbone="test_resnet")
+    with pytest.raises(IgclError, match=r"either model.checkpoint .* or model.backbone"):
+        FineTune()
+    with pytest.raises(IgclError, match=r"either model.checkpoint .* or model.backbone .*, or data.features"):
+        trainer(tmp_path).fit(LinearProbe(), LabeledDataModule(str(phantom_store)))

@@ -7,7 +7,8 @@ from torch.utils.data import Subset
 from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader as GraphLoader
 
-from igcl_lightning.data.modules import PairDataset, PairedDataModule
+from igcl_lightning.data.modules import PairedDataModule
+from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.tokens import ReportTokenizer

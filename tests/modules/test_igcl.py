@@ -9,7 +9,8 @@ from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader as GraphLoader
 
 from igcl_lightning.callbacks import WriteEmbeddings
-from igcl_lightning.data.modules import PairDataset, PairedDataModule
+from igcl_lightning.data.modules import PairedDataModule
+from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import GraphFeaturizer

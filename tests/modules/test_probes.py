@@ -1,10 +1,12 @@
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -16,7 +18,7 @@ from igcl_lightning.data.samples import FeatureBatch, LabeledBatch, ProbeDraw
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
-from igcl_lightning.modules import FewShotProbe, FineTune, LinearProbe
+from igcl_lightning.modules import IGCL, FewShotProbe, FineTune, LinearProbe
 from igcl_lightning.modules.few_shot import median_probability
 from igcl_lightning.modules.fine_tune import masked_cross_entropy
 
@@ -185,7 +187,9 @@ def test_predict_writes_scores(phantom_store, tmp_path):
     module, run = FineTune(**RANDOM), trainer(tmp_path, WritePredictions())
     run.fit(module, data)
     run.predict(module, data)
-    assert len(pd.read_parquet(tmp_path / "predictions.parquet")) == 6 * len(Store(phantom_store).table("test"))
+    assert len(pd.read_parquet(tmp_path / "predictions.parquet")) == module.trained.sum() * len(
+        Store(phantom_store).table("test")
+    )
 
 
 def test_a_head_that_was_never_trained_is_refused(phantom_store, tmp_path):
@@ -242,6 +246,131 @@ def test_missing_labels_take_no_part_in_the_loss():
     assert masked_cross_entropy(logits, torch.full_like(logits, torch.nan)) == 0
 
 
-def test_results_have_one_name_per_method(phantom_store):
+def weights_file(folder):
+    state = LinearProbe(**RANDOM).image_encoder.backbone.state_dict()
+    save_file({name: value.contiguous() for name, value in state.items()}, folder / "weights.safetensors")
+    return str(folder / "weights.safetensors")
+
+
+def test_results_have_one_name_per_method(tmp_path):
     assert LinearProbe(**RANDOM).method_name == "random"
     assert FineTune(**RANDOM).method_name == "supervised"
+    pretrained = RANDOM | {"image_weights": weights_file(tmp_path)}
+    assert LinearProbe(**pretrained).method_name == "timm:test_resnet"
+    assert LinearProbe(**pretrained | {"backbone": "timm:test_resnet"}).method_name == "timm:test_resnet"
+    assert FineTune(**pretrained).method_name == "timm:test_resnet_fine_tuned"
+    assert LinearProbe(**pretrained, name="mine").method_name == "mine"
+
+
+def test_a_given_name_stands_in_the_predictions_and_travels(phantom_store, tmp_path):
+    data = LabeledDataModule(str(phantom_store), feature_cache=str(tmp_path))
+    run, writer = trainer(tmp_path), WritePredictions()
+    run.fit(LinearProbe(**RANDOM, name="mine"), data)
+    run.save_checkpoint(tmp_path / "head.ckpt")
+    loaded = LinearProbe.load_from_checkpoint(tmp_path / "head.ckpt")
+    trainer(tmp_path, writer).test(loaded, data, verbose=False)
+    assert set(writer.frame["method"]) == {"mine"}
+
+
+def test_an_encoder_of_torchxrayvision_is_probed_like_any_other(phantom_store, tmp_path):
+    with warnings.catch_warnings():
+        xrv = pytest.importorskip("torchxrayvision")
+    torch.save(xrv.models.DenseNet().state_dict(), tmp_path / "weights.pt")
+    name = "xrv:densenet121-res224-all"
+    probe = LinearProbe(backbone=name, image_size=32, image_weights=str(tmp_path / "weights.pt"))
+    run, writer = trainer(tmp_path, WritePredictions()), WritePredictions()
+    data = LabeledDataModule(str(phantom_store), feature_cache=str(tmp_path / "cache"))
+    run.fit(probe, data)
+    run.save_checkpoint(tmp_path / "head.ckpt")
+    (tmp_path / "weights.pt").unlink()
+    loaded = LinearProbe.load_from_checkpoint(tmp_path / "head.ckpt")
+    trainer(tmp_path, writer).test(loaded, data, verbose=False)
+    assert set(writer.frame["method"]) == {name}
+    image = torch.randint(0, 256, (1, 1, 32, 32), dtype=torch.uint8)
+    torch.testing.assert_close(loaded.image_features(image), probe.image_features(image))
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pretrained") / "igcl.ckpt"
+    module = IGCL("test_resnet", 32, graph_channels=16, embedding_channels=6)
+    run = trainer(path.parent)
+    run.strategy.connect(module)
+    run.save_checkpoint(path)
+    return module.eval(), path
+
+
+def test_projected_features_are_the_projection_without_its_normalisation(pretrained):
+    module, path = pretrained
+    image = torch.randint(0, 256, (3, 1, 32, 32), dtype=torch.uint8)
+    probe = LinearProbe(str(path), features="projected")
+    with torch.no_grad():
+        got = probe.feature_encoder()(image)
+        pooled = module.image_encoder(image).pooled
+        first, relu, last = module.image_projection
+        torch.testing.assert_close(got, relu(pooled @ first.weight.T + first.bias) @ last.weight.T)
+        torch.testing.assert_close(torch.nn.functional.normalize(got), module.image_projection(pooled))
+        torch.testing.assert_close(LinearProbe(str(path)).feature_encoder()(image), pooled)
+    assert (probe.feature_channels, LinearProbe(str(path)).feature_channels) == (6, pooled.shape[1])
+
+
+def test_projected_features_are_probed_frozen(pretrained, phantom_store, tmp_path):
+    probe = LinearProbe(str(pretrained[1]), features="projected")
+    run = trainer(tmp_path)
+    run.fit(probe, LabeledDataModule(str(phantom_store), feature_cache=str(tmp_path)))
+    assert probe.weight.shape[-1] == 6
+    assert not any(parameter.requires_grad for parameter in probe.image_projection.parameters())
+    for name, value in pretrained[0].image_projection.state_dict().items():
+        torch.testing.assert_close(probe.image_projection.state_dict()[name], value)
+
+
+def test_projected_features_need_a_projection(tmp_path):
+    with pytest.raises(IgclError, match="model.features projected: only a pretrained model projects"):
+        LinearProbe(**RANDOM, features="projected")
+    with pytest.raises(IgclError, match="model.features 'last' is not one of pooled, projected"):
+        LinearProbe(**RANDOM, features="last")
+    module = FineTune(**RANDOM, label_names=["a"])
+    run = trainer(tmp_path)
+    run.strategy.connect(module)
+    run.save_checkpoint(tmp_path / "head.ckpt")
+    assert LinearProbe(str(tmp_path / "head.ckpt")).image_projection is None
+    with pytest.raises(IgclError, match="FineTune has no image_projection to take"):
+        LinearProbe(str(tmp_path / "head.ckpt"), features="projected")
+
+
+def file_of_features(store, path, channels=5, splits=("train", "valid", "test")):
+    rows = [row for split in splits for row in Store(store).column(split, "row")]
+    feature = np.random.default_rng(0).normal(size=(len(rows), channels))
+    pd.DataFrame({"row": rows, "feature": list(feature)}).sample(frac=1, random_state=0).to_parquet(path)
+    return dict(zip(rows, feature, strict=True))
+
+
+@pytest.mark.parametrize(("module_class", "options"), [(LinearProbe, {}), (FewShotProbe, {"shots": 3})])
+def test_a_file_of_features_is_probed_without_an_encoder(phantom_store, tmp_path, module_class, options):
+    feature = file_of_features(phantom_store, tmp_path / "biovil.parquet")
+    data = LabeledDataModule(str(phantom_store), features=str(tmp_path / "biovil.parquet"), draws=2, **options)
+    run, writer = trainer(tmp_path), WritePredictions()
+    probe = module_class()
+    run.fit(probe, data)
+    run.save_checkpoint(tmp_path / "head.ckpt")
+    loaded = module_class.load_from_checkpoint(tmp_path / "head.ckpt")
+    trainer(tmp_path, writer).test(loaded, data, verbose=False)
+    assert set(writer.frame["method"]) == {"biovil"}
+    label, row = probe.label_names[0], writer.frame["row"][0]
+    lines = writer.frame[(writer.frame["label"] == label) & (writer.frame["row"] == row)].sort_values("seed")
+    expected = probe.weight[:, 0].detach() @ torch.from_numpy(feature[row]).float() + probe.bias[:, 0].detach()
+    np.testing.assert_allclose(lines["score"], expected, rtol=1e-5)
+
+
+def test_features_of_a_file_that_do_not_fit_are_refused(phantom_store, tmp_path):
+    file_of_features(phantom_store, tmp_path / "part.parquet", splits=("train", "test"))
+    data = LabeledDataModule(str(phantom_store), features=str(tmp_path / "part.parquet"))
+    with pytest.raises(IgclError, match="part.parquet: lacks the features of .* rows"):
+        trainer(tmp_path).fit(LinearProbe(), data)
+    with pytest.raises(IgclError, match="data.features stands for an encoder: leave out model.checkpoint"):
+        trainer(tmp_path).test(LinearProbe(**RANDOM, label_names=["Edema"]), data, verbose=False)
+    with pytest.raises(IgclError, match="data.features: only a probe on frozen features reads them"):
+        trainer(tmp_path).fit(FineTune(**RANDOM), data)
+    head = LinearProbe(label_names=data.label_names, in_channels=7, num_heads=1)
+    with pytest.raises(IgclError, match="features of length 5; the head reads 7"):
+        trainer(tmp_path).test(head, data, verbose=False)

@@ -4,7 +4,8 @@ from lightning.pytorch import Trainer
 from torch.utils.data import Subset
 from torch_geometric.loader import DataLoader as GraphLoader
 
-from igcl_lightning.data.modules import PairDataset, PairedDataModule
+from igcl_lightning.data.modules import PairedDataModule
+from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules import BaseModule, SimCLR

@@ -15,7 +15,7 @@ from igcl_lightning.run_folder import run_folder
 class WriteEmbeddings(GatheringCallback):
     """After `predict`, write `embeddings.parquet` into the run folder.
 
-    Columns: `row`, `study`, `patient`, the unit vectors of each side under its name, and `feature`, the encoding of the
+    Columns: `row`, `study`, `patient`, `split`, the unit vectors of each side under its name, and `feature`, the encoding of the
     first side that probes read.
     """
 
@@ -28,6 +28,7 @@ class WriteEmbeddings(GatheringCallback):
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning does not type it
         frame = pd.DataFrame([data.row_ids(row) for row in outputs.row.tolist()], columns=["row", "study", "patient"])
+        frame["split"] = [data.row_split(row) for row in outputs.row.tolist()]
         first, second = pl_module.sides
         frame[first] = outputs.first.float().tolist()
         frame[second] = outputs.second.float().tolist()

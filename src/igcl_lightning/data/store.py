@@ -208,8 +208,10 @@ class Store:
         return self._cell(row, "row"), self._cell(row, "study"), self._cell(row, "patient")
 
     def report_text(self, row: int) -> str:
-        """Return the report of a hashed row id, its sections joined by line breaks."""
-        return "\n".join(text for text in self._cell(row, "report").values() if text)
+        """Return the report of a hashed row id: the sections that were parsed, or all of it, joined by line breaks."""
+        report = self._cell(row, "report")
+        parsed = [report[section] for section in self.manifest["sections"] if report.get(section)]
+        return "\n".join(parsed or [text for text in report.values() if text])
 
     def row_labels(self, row: int) -> dict[str, float | None]:
         """Return the labels of a hashed row id."""

@@ -18,7 +18,8 @@ from igcl_lightning.evaluation.results import MEAN_LABEL, Record, setting_name
 PALETTE: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, told apart with any colour vision."""
 
-MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""One more than colours, so that the two together do not repeat soon."""
 
 AXIS_TITLE = {"fraction": "labelled share of the training data", "shots": "labelled positives per finding"}
 
@@ -62,15 +63,16 @@ def plot_per_label(records: Sequence[Record], path: Path) -> None:
     frame = frame[frame["fraction"].notna()] if frame["fraction"].notna().any() else frame
     labels = list(frame["label"].unique())
     settings = frame.sort_values(["fraction", "shots"])["setting"].unique()
-    figure = Figure(figsize=(2.0 + 2.4 * len(settings), 1.4 + 0.45 * len(labels)), layout="constrained")
+    height = 1.4 + (0.2 + 0.08 * len(styles)) * len(labels)
+    figure = Figure(figsize=(2.0 + 2.4 * len(settings), height), layout="constrained")
     panels = figure.subplots(1, len(settings), sharex=True, sharey=True, squeeze=False)[0]
-    offsets = (np.arange(len(styles)) - (len(styles) - 1) / 2) * 0.6 / len(styles)
+    offsets = (np.arange(len(styles)) - (len(styles) - 1) / 2) * 0.75 / len(styles)
     for axes, setting in zip(panels, settings, strict=True):
         for (method, style), offset in zip(styles.items(), offsets, strict=True):
             points = frame[(frame["setting"] == setting) & (frame["method"] == method)]
             y = [labels.index(label) + offset for label in points["label"]]
             axes.hlines(y, points["ci_low"], points["ci_high"], color=style["color"])
-            axes.plot(points["value"], y, label=method, linestyle="none", **style)
+            axes.plot(points["value"], y, label=method, linestyle="none", markersize=5, **style)
         axes.set_title(setting, fontsize="medium")
         axes.axvline(0.5, color="grey", linewidth=0.8, linestyle=":")
     defined = set(frame.loc[frame["value"].notna(), "label"])
@@ -83,7 +85,8 @@ def plot_per_label(records: Sequence[Record], path: Path) -> None:
 
 def _averaged(records: Sequence[Record]) -> pd.DataFrame:
     """The means over seeds, NaN where a record has None, with the column `setting`."""
-    averaged = [record for record in records if record["seed"] is None and record["versus"] is None]
+    single = [record for record in records if record["metric"] == "auroc" and record["versus"] is None]
+    averaged = [record for record in single if record["seed"] is None]
     frame = pd.DataFrame(averaged).assign(setting=[setting_name(record) for record in averaged])
     numbers = ["fraction", "shots", "value", "ci_low", "ci_high"]
     return frame.astype(dict.fromkeys(numbers, float))
@@ -101,6 +104,8 @@ def _finish(figure: Figure, path: Path) -> None:
         axes.grid(color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
     handles, methods = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, methods, loc="outside upper center", ncols=len(methods), frameon=False)
+    # Columns are as wide as the longest name; a legend wider than the figure would be cut off.
+    columns = int(figure.get_figwidth() / (0.5 + 0.08 * max(map(len, methods), default=1)))
+    figure.legend(handles, methods, loc="outside upper center", ncols=max(1, min(columns, len(methods))), frameon=False)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)

@@ -81,16 +81,24 @@ def summarise(
             names a method without predictions or has no setting in common.
     """
     table = arranged(checked(predictions, "predictions"))
-    observed = np.ones((1, len(table.patients)), dtype=np.int32)
-    weights = np.vstack([observed, patient_bootstrap_weights(table.patients, resamples, seed)])
-    everywhere = ~np.any([np.isnan(score).all(axis=1) for score in table.scores.values()], axis=0)
-    by_run = {run: _auroc_by_label(score, table.target, weights, everywhere) for run, score in table.scores.items()}
-    by_setting = _mean_over_seeds(by_run)
+    by_run = resampled_auroc(table, resamples, seed)
+    by_setting = mean_over_seeds(by_run)
     records_of = partial(_records, table=table, protocol=protocol, store=store, split=split)
     sections = [records_of(run, None, values) for run, values in {**by_run, **by_setting}.items()]
     for method, other in versus:
         sections.extend(records_of(run, other, values) for run, values in _differences(by_setting, method, other))
     return list(chain.from_iterable(sections))
+
+
+def resampled_auroc(table: ScoreTable, resamples: int, seed: int) -> dict[Run, NDArray[np.float64]]:
+    """Return by run the AUROC [L + 1, 1 + R] of each label and, last, of their mean, in R resamples of the patients.
+
+    The first column is the sample as observed. Column r is the same resample for every run.
+    """
+    observed = np.ones((1, len(table.patients)), dtype=np.int32)
+    weights = np.vstack([observed, patient_bootstrap_weights(table.patients, resamples, seed)])
+    everywhere = ~np.any([np.isnan(score).all(axis=1) for score in table.scores.values()], axis=0)
+    return {run: _auroc_by_label(score, table.target, weights, everywhere) for run, score in table.scores.items()}
 
 
 def write_results(records: Sequence[Record], path: Path) -> None:
@@ -117,7 +125,8 @@ def _auroc_by_label(
     return np.vstack([values, mean])
 
 
-def _mean_over_seeds(by_run: dict[Run, NDArray[np.float64]]) -> dict[Run, NDArray[np.float64]]:
+def mean_over_seeds(by_run: dict[Run, NDArray[np.float64]]) -> dict[Run, NDArray[np.float64]]:
+    """Return the mean of the runs that differ only in their seed, by setting: a run whose seed is None."""
     by_setting: dict[Run, list[NDArray[np.float64]]] = {}
     for run, values in by_run.items():
         by_setting.setdefault(run._replace(seed=None), []).append(values)
@@ -154,7 +163,7 @@ def _records(
     positives = [*(table.target == 1).sum(axis=1), None]
     records = []
     for label, value, n, positive in zip([*table.labels, MEAN_LABEL], values, rows, positives, strict=True):
-        low, high = _interval(value[1:])
+        low, high = interval(value[1:])
         records.append(
             Record(
                 method=run.method,
@@ -179,7 +188,7 @@ def _records(
     return records
 
 
-def _interval(drawn: NDArray[np.float64]) -> tuple[float, float] | tuple[None, None]:
+def interval(drawn: NDArray[np.float64]) -> tuple[float, float] | tuple[None, None]:
     """The 95 % percentile interval of resampled values [R], where enough of them are defined."""
     defined = drawn[~np.isnan(drawn)]
     if len(defined) < MIN_DEFINED * len(drawn):
@@ -191,8 +200,10 @@ def _interval(drawn: NDArray[np.float64]) -> tuple[float, float] | tuple[None, N
 def format_table(records: Sequence[Record]) -> str:
     """Return the macro means over seeds as plain text: methods and differences down, settings across.
 
-    A cell reads `value [ci_low, ci_high]`. Fractions and shots get a block each, so that a block fits a terminal.
+    A cell reads `value [ci_low, ci_high]`. Fractions and shots get a block each, and so do methods and differences, so
+    that a block fits a terminal. Records of other metrics are left aside.
     """
+    records = [record for record in records if record["metric"] == "auroc"]
     means = [record for record in records if record["label"] == MEAN_LABEL and record["seed"] is None]
     kinds = (
         [record for record in means if record["fraction"] is not None],
@@ -204,7 +215,8 @@ def format_table(records: Sequence[Record]) -> str:
     caption = f"AUROC, mean over {len(labels) - len(undefined)} labels and all seeds [95 % interval over patients]"
     if undefined:
         caption += f"\nleft out, one class only or not scored by every run: {', '.join(undefined)}"
-    return "\n\n".join([caption, *(_block(kind) for kind in kinds if kind)])
+    blocks = (_block(part) for kind in kinds for part in _methods_and_differences(kind) if part)
+    return "\n\n".join([caption, *blocks])
 
 
 def setting_name(record: Record) -> str:
@@ -219,19 +231,30 @@ def setting_order(record: Record) -> tuple[float, int]:
     return record["fraction"] or 0.0, record["shots"] or 0
 
 
+def _methods_and_differences(means: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    methods = [record for record in means if record["versus"] is None]
+    return methods, [record for record in means if record["versus"] is not None]
+
+
 def _block(means: Sequence[Record]) -> str:
-    means = sorted(means, key=lambda record: (record["versus"] is not None, *setting_order(record)))
+    means = sorted(means, key=setting_order)
     settings = list(dict.fromkeys(setting_name(record) for record in means))
     cells: dict[str, dict[str, str]] = {}
     for record in means:
-        name = record["method"] if record["versus"] is None else f"{record['method']} - {record['versus']}"
-        cells.setdefault(name, {})[setting_name(record)] = _cell(record)
-    rows = [["method", *settings], *([name, *(row.get(at, "") for at in settings)] for name, row in cells.items())]
+        cells.setdefault(method_name(record), {})[setting_name(record)] = format_cell(record)
+    corner = "method" if means[0]["versus"] is None else "difference"
+    rows = [[corner, *settings], *([name, *(row.get(at, "") for at in settings)] for name, row in cells.items())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def _cell(record: Record) -> str:
+def method_name(record: Record) -> str:
+    """Return the method, or the two of a difference."""
+    return record["method"] if record["versus"] is None else f"{record['method']} - {record['versus']}"
+
+
+def format_cell(record: Record) -> str:
+    """Return `value [ci_low, ci_high]`, with signs where it is a difference."""
     if record["value"] is None:
         return "-"
     sign = "" if record["versus"] is None else "+"

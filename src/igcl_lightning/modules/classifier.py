@@ -12,8 +12,12 @@ from torch import Tensor, nn
 from igcl_lightning.errors import IgclError
 from igcl_lightning.metrics.clinical import MultilabelAuroc, macro_mean
 from igcl_lightning.modules.base import BaseModule, read_checkpoint, rebuild
-from igcl_lightning.nn.image_encoder import ImageEncoder
+from igcl_lightning.nn.external_encoder import create_image_encoder
 from igcl_lightning.nn.logistic import trainable_labels
+from igcl_lightning.nn.projection import ProjectionHead
+
+FEATURES = ("pooled", "projected")
+NO_ENCODER = "give either model.checkpoint (a pretrained encoder) or model.backbone (timm:NAME or xrv:NAME)"
 
 
 class Scores(NamedTuple):
@@ -33,51 +37,78 @@ class Scores(NamedTuple):
 class ClassifierModule(BaseModule):
     """Score L labels of an image; log the AUROC of each and their mean.
 
-    The image encoder comes from a pretraining checkpoint, or is a timm backbone. Checkpoints of this module hold what
-    rebuilds the encoder, not the path it came from.
+    The image encoder comes from a pretraining checkpoint, or is one of timm or torchxrayvision; without either,
+    `image_encoder` is None. Checkpoints of this module hold what rebuilds the encoder, not the path it came from.
 
     Args:
         checkpoint: pretraining checkpoint whose image encoder is taken.
-        backbone: timm name of an encoder instead of a checkpoint.
-        image_size: side of the square that backbone sees, in pixels.
-        image_weights: weights of that backbone (see `ImageEncoder`).
+        backbone: name of an encoder instead of a checkpoint (see `create_image_encoder`).
+        image_size: side of the square that backbone sees, in pixels; None is its own default.
+        image_weights: weights of that backbone: "none", "hub" or a file.
+        features: what a head reads: "pooled", the encoder's vector, or "projected", the checkpoint's projection of it
+            before normalisation.
+        name: the name results are reported under; that of the method behind the encoder when None.
         encoder: arguments that rebuild the encoder; written into checkpoints.
         label_names: names of the labels; taken from the data module when None.
         origin: how the head was trained; written into checkpoints.
         base: arguments of `BaseModule`.
 
     Raises:
-        IgclError: not exactly one of checkpoint, backbone and encoder is given.
+        IgclError: more than one of checkpoint, backbone and encoder is given, or the features are not to be had.
     """
 
     def __init__(
         self,
         checkpoint: str | None,
         backbone: str | None,
-        image_size: int,
+        image_size: int | None,
         image_weights: str,
+        features: str,
+        name: str | None,
         encoder: dict[str, Any] | None,
         label_names: list[str] | None,
         origin: dict[str, Any] | None,
-        **base: float,
+        **base: Any,
     ) -> None:
         super().__init__(**base)
-        if [checkpoint, backbone, encoder].count(None) != 2:
-            raise IgclError("give either model.checkpoint (a pretrained encoder) or model.backbone (a timm name)")
+        if [checkpoint, backbone, encoder].count(None) < 2:
+            raise IgclError(f"{NO_ENCODER}, not both")
+        if features not in FEATURES:
+            raise IgclError(f"model.features {features!r} is not one of {', '.join(FEATURES)}")
+        self.name = name
         self.label_names = label_names
-        self.image_encoder: Any
+        self.image_encoder: Any = None
+        self.image_projection: Any = None
         self.trained: Tensor
         if checkpoint is not None:
             # Read from the file: under the command line, `hparams` of a module made in here would be this module's.
             encoder = read_checkpoint(checkpoint)["hyper_parameters"]
-            self.image_encoder = image_encoder_of(BaseModule.load_from_checkpoint(checkpoint, map_location="cpu"))
+            self._take_encoder(BaseModule.load_from_checkpoint(checkpoint, map_location="cpu"), features)
         elif encoder is not None:
-            self.image_encoder = image_encoder_of(rebuild(encoder))
-        else:
-            self.image_encoder = ImageEncoder(str(backbone), image_size, image_weights)
+            self._take_encoder(rebuild(encoder), features)
+        elif features == "projected":
+            raise IgclError("model.features projected: only a pretrained model projects; give model.checkpoint")
+        elif backbone is not None:
+            self.image_encoder = create_image_encoder(backbone, image_size, image_weights)
         self.encoder_hyperparameters = encoder
         self.origin = origin
         self.metrics: Any = nn.ModuleDict({stage: MultilabelAuroc() for stage in ("val", "test")})
+
+    def _take_encoder(self, pretrained: BaseModule, features: str) -> None:
+        self.image_encoder = part_of(pretrained, "image_encoder", nn.Module)
+        if features == "projected":
+            self.image_projection = part_of(pretrained, "image_projection", ProjectionHead)
+
+    @property
+    def feature_channels(self) -> int:
+        """Length of the features that the encoder gives."""
+        last = self.image_encoder if self.image_projection is None else self.image_projection
+        channels: int = last.out_channels
+        return channels
+
+    def image_features(self, image: Tensor) -> Tensor:
+        """Map grey values 0-255 [B, 1, H, W] to features [B, D]."""
+        return image_features(self.image_encoder, self.image_projection, image)
 
     def portable_hyperparameters(self) -> dict[str, Any]:
         """Return the arguments that rebuild this module without the pretraining checkpoint."""
@@ -113,14 +144,16 @@ class ClassifierModule(BaseModule):
 
     @property
     def method_name(self) -> str:
-        """The name results are reported under: of the method that trained the encoder, or "random"."""
-        if self.origin is not None:
-            return str(self.origin["method"])
-        return self._name_method()
+        """The name results are reported under: `name`, or the method that trained the encoder, or "random"."""
+        if self.name is not None:
+            return self.name
+        return self._name_method() if self.origin is None else str(self.origin["method"])
 
     def _name_method(self) -> str:
         if self.encoder_hyperparameters is None:
-            return "random" if self.hparams["image_weights"] == "none" else "image_weights"
+            backbone = str(self.hparams["backbone"])
+            named = backbone if ":" in backbone else f"timm:{backbone}"
+            return "random" if self.hparams["image_weights"] == "none" else named
         return str(self.encoder_hyperparameters["_class_path"]).rpartition(".")[2].lower()
 
     def on_fit_start(self) -> None:
@@ -131,7 +164,7 @@ class ClassifierModule(BaseModule):
         """
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # as in setup
         draws: list[Tensor] = data.drawn_targets()
-        self.origin = {"method": self._name_method(), **data.drawn_setting()}
+        self.origin = {"method": self.name or self._name_method(), **data.drawn_setting()}
         self.trained.copy_(torch.stack([trainable_labels(target) for target in draws]).all(dim=0))
         missing = [name for name, known in zip(self.label_names or [], self.trained, strict=True) if not known]
         if not self.trained.any():
@@ -180,17 +213,25 @@ class ClassifierModule(BaseModule):
             rank_zero_warn(f"{stage}: no AUROC for {', '.join(undefined)}; left out of the mean")
         mean, count = macro_mean(values)
         logged = {name: value for name, value in zip(self.label_names, values, strict=True) if name not in undefined}
-        self.log_dict({f"{stage}/auroc_{name}": value for name, value in logged.items()})
-        self.log_dict({f"{stage}/auroc_mean": mean, f"{stage}/auroc_labels": float(count)}, prog_bar=True)
+        self.log_dict({f"{stage}/auroc_{name}": value for name, value in logged.items()}, sync_dist=True)
+        self.log_dict(
+            {f"{stage}/auroc_mean": mean, f"{stage}/auroc_labels": float(count)}, prog_bar=True, sync_dist=True
+        )
 
 
-def image_encoder_of(module: BaseModule) -> nn.Module:
-    """Return the image encoder of a module.
+def image_features(encoder: nn.Module, projection: ProjectionHead | None, image: Tensor) -> Tensor:
+    """Return the pooled vectors of an encoder, [B, D], or their projection, not normalised."""
+    pooled: Tensor = encoder(image).pooled
+    return pooled if projection is None else projection.project(pooled)
+
+
+def part_of(module: BaseModule, name: str, kind: type[nn.Module]) -> nn.Module:
+    """Return a part of a pretrained module.
 
     Raises:
         IgclError: it has none.
     """
-    encoder = getattr(module, "image_encoder", None)
-    if not isinstance(encoder, nn.Module):
-        raise IgclError(f"{type(module).__name__} has no image_encoder to take")
-    return encoder
+    part = getattr(module, name, None)
+    if not isinstance(part, kind):
+        raise IgclError(f"{type(module).__name__} has no {name} to take")
+    return part

@@ -160,5 +160,5 @@ class ContrastiveModule(BaseModule):
         return embedding
 
     def _log_retrieval(self, stage: str) -> None:
-        self.log_dict({f"{stage}/{name}": value for name, value in self.retrieval.compute().items()})
+        self.log_dict({f"{stage}/{name}": value for name, value in self.retrieval.compute().items()}, sync_dist=True)
         self.retrieval.reset()

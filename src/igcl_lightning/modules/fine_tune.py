@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from igcl_lightning.data.samples import LabeledBatch
-from igcl_lightning.modules.classifier import ClassifierModule
+from igcl_lightning.errors import IgclError
+from igcl_lightning.modules.classifier import NO_ENCODER, ClassifierModule
 
 
 class FineTune(ClassifierModule):
@@ -19,9 +20,11 @@ class FineTune(ClassifierModule):
 
     Args:
         checkpoint: pretraining checkpoint whose image encoder is trained further.
-        backbone: timm name of an encoder instead of a checkpoint.
-        image_size: side of the square that backbone sees, in pixels.
-        image_weights: weights of that backbone (see `ImageEncoder`).
+        backbone: name of an encoder instead of a checkpoint: a timm name, "timm:NAME" or "xrv:NAME".
+        image_size: side of the square that backbone sees, in pixels; by default 224, or what torchxrayvision took.
+        image_weights: weights of that backbone: "none", "hub" or a file.
+        features: what the head reads: "pooled", or "projected" by the checkpoint's projection, not normalised.
+        name: the name results are reported under; "supervised" or "METHOD_fine_tuned" by default.
         learning_rate: see `BaseModule`.
         weight_decay: see `BaseModule`.
         warmup_fraction: see `BaseModule`.
@@ -30,15 +33,17 @@ class FineTune(ClassifierModule):
         origin: how the head was trained; written into checkpoints.
 
     Raises:
-        IgclError: not exactly one of checkpoint, backbone and encoder is given.
+        IgclError: not exactly one of checkpoint, backbone and encoder is given, or the features are not to be had.
     """
 
     def __init__(
         self,
         checkpoint: str | None = None,
         backbone: str | None = None,
-        image_size: int = 224,
+        image_size: int | None = None,
         image_weights: str = "none",
+        features: str = "pooled",
+        name: str | None = None,
         learning_rate: float = 1e-3,
         weight_decay: float = 0.05,
         warmup_fraction: float = 0.05,
@@ -51,6 +56,8 @@ class FineTune(ClassifierModule):
             backbone,
             image_size,
             image_weights,
+            features,
+            name,
             encoder,
             label_names,
             origin,
@@ -58,6 +65,8 @@ class FineTune(ClassifierModule):
             weight_decay=weight_decay,
             warmup_fraction=warmup_fraction,
         )
+        if self.image_encoder is None:
+            raise IgclError(NO_ENCODER)
         self.save_hyperparameters()
         if label_names is not None:
             self.build_head(len(label_names))
@@ -65,7 +74,7 @@ class FineTune(ClassifierModule):
     def build_head(self, num_labels: int) -> None:
         """Create the linear head."""
         super().build_head(num_labels)
-        self.head = nn.Linear(self.image_encoder.out_channels, num_labels)
+        self.head = nn.Linear(self.feature_channels, num_labels)
 
     def _name_method(self) -> str:
         encoder = super()._name_method()
@@ -73,7 +82,7 @@ class FineTune(ClassifierModule):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map grey values 0-255 [B, 1, H, W] to logits [B, L]."""
-        logits: Tensor = self.head(self.image_encoder(image).pooled)
+        logits: Tensor = self.head(self.image_features(image))
         return logits
 
     def score(self, batch: LabeledBatch) -> Tensor:

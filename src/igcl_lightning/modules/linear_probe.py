@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -10,27 +11,29 @@ from torch import Tensor, nn
 from igcl_lightning.data.samples import FeatureBatch, ProbeDraw
 from igcl_lightning.errors import IgclError
 from igcl_lightning.metrics.clinical import auroc
-from igcl_lightning.modules.classifier import ClassifierModule
+from igcl_lightning.modules.classifier import NO_ENCODER, ClassifierModule, image_features
 from igcl_lightning.nn.logistic import fit_logistic, trainable_labels
+from igcl_lightning.nn.projection import ProjectionHead
 
 PENALTIES = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]
 
 
-class PooledFeatures(nn.Module):
-    """The pooled vector of an encoder.
+class ImageFeatures(nn.Module):
+    """The pooled vector of an encoder, or its projection.
 
     Args:
         encoder: returns `Encoded`.
+        projection: applied without its normalisation.
     """
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module, projection: ProjectionHead | None = None) -> None:
         super().__init__()
         self.encoder = encoder
+        self.projection = projection
 
     def forward(self, image: Tensor) -> Tensor:
         """Map grey values 0-255 [B, 1, H, W] to features [B, D]."""
-        pooled: Tensor = self.encoder(image).pooled
-        return pooled
+        return image_features(self.encoder, self.projection, image)
 
 
 class LinearProbe(ClassifierModule):
@@ -38,77 +41,114 @@ class LinearProbe(ClassifierModule):
 
     Each training step fits one draw of labelled rows to the optimum, by full-batch L-BFGS, for every penalty, and
     keeps the one with the best mean AUROC on the validation rows. Features are standardised by the drawn rows. One
-    epoch trains everything.
+    epoch trains everything. Features made elsewhere (`data.features`) need neither checkpoint nor backbone.
 
     Args:
         checkpoint: pretraining checkpoint whose image encoder is probed.
-        backbone: timm name of an encoder instead of a checkpoint, such as random weights to compare with.
-        image_size: side of the square that backbone sees, in pixels.
-        image_weights: weights of that backbone (see `ImageEncoder`).
+        backbone: name of an encoder instead of a checkpoint: a timm name, "timm:NAME" or "xrv:NAME".
+        image_size: side of the square that backbone sees, in pixels; by default 224, or what torchxrayvision took.
+        image_weights: weights of that backbone: "none", "hub" or a file.
+        features: what is probed: "pooled", or "projected" by the checkpoint's projection, not normalised, as the
+            authors of IGCL do.
+        name: the name results are reported under; by default that of the method, or of the file of features.
         inverse_penalties: values of C to choose from (see `fit_logistic`).
         encoder: arguments that rebuild the encoder; written into checkpoints.
         label_names: names of the labels; taken from the data module when None.
         num_heads: number of heads, one per draw; taken from the data module when None.
+        in_channels: length of features made elsewhere; taken from the data module when None.
         origin: how the head was trained; written into checkpoints.
 
     Raises:
-        IgclError: not exactly one of checkpoint, backbone and encoder is given.
+        IgclError: more than one of checkpoint, backbone and encoder is given, or the features are not to be had.
     """
 
     def __init__(
         self,
         checkpoint: str | None = None,
         backbone: str | None = None,
-        image_size: int = 224,
+        image_size: int | None = None,
         image_weights: str = "none",
+        features: str = "pooled",
+        name: str | None = None,
         inverse_penalties: list[float] = PENALTIES,
         encoder: dict[str, Any] | None = None,
         label_names: list[str] | None = None,
         num_heads: int | None = None,
+        in_channels: int | None = None,
         origin: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(checkpoint, backbone, image_size, image_weights, encoder, label_names, origin)
+        super().__init__(checkpoint, backbone, image_size, image_weights, features, name, encoder, label_names, origin)
         self.save_hyperparameters()
         self.automatic_optimization = False
         self.inverse_penalties = sorted(inverse_penalties)
         self.num_heads = num_heads
-        self.image_encoder.eval().requires_grad_(False)
+        self.in_channels = in_channels if self.image_encoder is None else self.feature_channels
+        for part in self._frozen_parts():
+            part.eval().requires_grad_(False)
         if label_names is not None:
             self.build_head(len(label_names))
 
-    @property
     def feature_encoder(self) -> nn.Module:
-        """What the data module computes features with."""
-        return PooledFeatures(self.image_encoder)
+        """Return what the data module computes features with.
+
+        Raises:
+            IgclError: there is no encoder, and no file of features was given.
+        """
+        if self.image_encoder is None:
+            raise IgclError(f"{NO_ENCODER}, or data.features (a file of features)")
+        return ImageFeatures(self.image_encoder, self.image_projection)
 
     def train(self, mode: bool = True) -> Self:
         """Switch the mode of all but the frozen encoder, whose batch norms must not drift."""
         super().train(mode)
-        self.image_encoder.eval()
+        for part in self._frozen_parts():
+            part.eval()
         return self
+
+    def _frozen_parts(self) -> list[nn.Module]:
+        return [part for part in (self.image_encoder, self.image_projection) if part is not None]
 
     def portable_hyperparameters(self) -> dict[str, Any]:
         """Return the arguments that rebuild this module without the pretraining checkpoint."""
-        return super().portable_hyperparameters() | {"num_heads": self.num_heads}
+        return super().portable_hyperparameters() | {"num_heads": self.num_heads, "in_channels": self.in_channels}
 
     def setup(self, stage: str) -> None:
-        """Take label names and the number of draws from the data module.
+        """Take label names, the number of draws and the length of features made elsewhere from the data module.
 
         Raises:
-            IgclError: more than one process, reduced precision, or other labels than the checkpoint's.
+            IgclError: more than one process, reduced precision, or other labels or features than the checkpoint's.
         """
         if self.trainer.precision not in ("32-true", "64-true"):
             raise IgclError("a probe solves its problem exactly: set trainer.precision to 32-true")
         if self.trainer.world_size > 1:
             raise IgclError("a probe fits in seconds on one device: set trainer.devices to 1")
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning types the base
+        if data.feature_file is not None:
+            self._take_channels(data)
         if self.num_heads is None:
-            self.num_heads = self.trainer.datamodule.draws  # type: ignore[attr-defined]  # Lightning types the base
+            self.num_heads = data.draws
         super().setup(stage)
+
+    def _take_channels(self, data: Any) -> None:
+        if self.image_encoder is not None:
+            raise IgclError("data.features stands for an encoder: leave out model.checkpoint and model.backbone")
+        if self.in_channels is None:
+            self.in_channels = data.feature_channels
+        elif self.in_channels != data.feature_channels:
+            raise IgclError(
+                f"{data.feature_file}: features of length {data.feature_channels}; the head reads {self.in_channels}"
+            )
+
+    def _name_method(self) -> str:
+        if self.image_encoder is not None:
+            return super()._name_method()
+        return Path(self.trainer.datamodule.feature_file).stem  # type: ignore[attr-defined]  # as in setup
 
     def build_head(self, num_labels: int) -> None:
         """Create weights [R, L, D] and biases [R, L] of the R heads, zero until fitted."""
         super().build_head(num_labels)
-        shape = (self.num_heads or 1, num_labels, self.image_encoder.out_channels)
+        assert self.in_channels is not None
+        shape = (self.num_heads or 1, num_labels, self.in_channels)
         self.weight = nn.Parameter(torch.zeros(shape))
         self.bias = nn.Parameter(torch.zeros(shape[:2]))
 
