@@ -15,8 +15,8 @@ from igcl_lightning.run_folder import run_folder
 class WriteEmbeddings(GatheringCallback):
     """After `predict`, write `embeddings.parquet` into the run folder.
 
-    Columns: `row`, `study`, `patient`, `split`, the unit vectors of each side under its name, and `feature`, the encoding of the
-    first side that probes read.
+    Columns: `row`, `study`, `patient`, `split`, the unit vectors of each side under its name, and `feature`, the
+    encoding of the first side that probes read.
     """
 
     def __init__(self) -> None:
