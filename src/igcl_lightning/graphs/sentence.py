@@ -17,7 +17,7 @@ from igcl_lightning.graphs.assertions import assert_labels
 from igcl_lightning.graphs.lexicon import Lexicon, Match
 from igcl_lightning.graphs.phrases import CONCLUSIONS, CONTENT, HEADS, PLACES, SAYINGS, STATES, Phrase, split_phrases
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Raised with every change of these rules: part of the parser's version."""
 
 
@@ -145,6 +145,8 @@ class _Relations:
         phrase.root = phrase
         if phrase.follows == "list" and previous is not None:
             self._tie_list(phrase, previous, after)
+        elif phrase.follows == "with" and previous is not None:
+            self._tie_part(phrase, previous)
         elif phrase.follows in SAYINGS and previous is not None:
             phrase.speaks_of = self._spoken_of(phrase, previous)
         elif phrase.follows == "break" and previous is not None and self._is_afterthought(phrase, STATES):
@@ -163,6 +165,11 @@ class _Relations:
             self._tie_place(phrase, phrase.speaks_of)
         else:
             self._tie_predicate(phrase, phrase.speaks_of)
+
+    def _tie_part(self, phrase: Phrase, whole: Phrase) -> None:
+        """Tie a part to its device ("catheter with its tip in the ...")."""
+        parts = [index for index in phrase.observations[:1] if self.items[index].kind == "part"]
+        self._add(parts, "modify", whole.observations[-1:])
 
     def _spoken_of(self, phrase: Phrase, previous: Phrase) -> Phrase | None:
         """Return what a place locates, the subject of a predicate or the premise of a conclusion."""

@@ -1,24 +1,39 @@
-"""The embedded default data: procedural frontal chest radiographs with reports, exact graphs, labels and masks.
+"""The embedded default data: procedural chest radiographs with reports, exact graphs, labels and masks.
 
-Everything about a study follows from its index and the seed. The scene (patient, pose, findings) is drawn first; the
-renderer and the report read it.
+Everything about a study follows from its index and the seed. The scene (patient, findings, devices, view, pose) is
+drawn first; the renderer and the report read it.
 """
 
 from __future__ import annotations
 
-from igcl_lightning.data.phantom.patient import draw_patient, locate_patient
-from igcl_lightning.data.phantom.radiograph import render
-from igcl_lightning.data.phantom.report import write_report
-from igcl_lightning.data.phantom.scene import FINDINGS, draw_scene, study_generators
+from collections.abc import Iterator, Sequence
+
+from igcl_lightning.data.phantom.case import Case, find_case
+from igcl_lightning.data.phantom.patient import VARIANTS
+from igcl_lightning.data.phantom.radiograph import render, render_lateral
+from igcl_lightning.data.phantom.report import PHRASINGS, write_report
+from igcl_lightning.data.phantom.scene import FINDINGS, LABELS
+from igcl_lightning.data.phantom.shortcut import Mark, mark_of, stamp
 from igcl_lightning.data.study import Study, StudyImage
 
-__all__ = ["FINDINGS", "phantom_study"]
+__all__ = ["FINDINGS", "LABELS", "PHRASINGS", "VARIANTS", "phantom_study"]
 
 SIZES: tuple[int, int] = (64, 512)
 """Smallest and largest image size, in pixels."""
 
+IMAGE_VIEWS: tuple[str, ...] = ("all", "frontal")
 
-def phantom_study(index: int, *, seed: int = 0, size: int = 128) -> Study:
+
+def phantom_study(
+    index: int,
+    *,
+    seed: int = 0,
+    size: int = 128,
+    variant: str = "standard",
+    shortcut: str | None = None,
+    views: str = "all",
+    phrasing: str = "mixed",
+) -> Study:
     """Return phantom study `index`.
 
     The same index and seed give the same study, in any process; another size shows the same scene. Studies of one
@@ -27,33 +42,60 @@ def phantom_study(index: int, *, seed: int = 0, size: int = 128) -> Study:
     Args:
         index: 0 or more.
         seed: 0 or more; another seed is another collection.
-        size: height and width of the image in pixels, 64 to 512.
+        size: height and width of the images in pixels, 64 to 512.
+        variant: "standard", or "hard_negatives": studies 2k and 2k + 1 are of one patient, all in the split "test",
+            and their reports say the same words of swapped sides and zones.
+        shortcut: one of `LABELS`, with which a mark in the corner of the images then goes: it is there in 95 % of the
+            studies with the label and 5 % of those without, but at random in half of the studies of the split "test".
+            `Study.extra` tells where it is; nothing else of the study changes.
+        views: "all", or "frontal" to leave out the lateral images that some studies have.
+        phrasing: how the report is worded, one of `PHRASINGS`.
 
     Raises:
-        ValueError: `index`, `seed` or `size` is out of range.
+        ValueError: an argument is out of range.
     """
+    _check_numbers(index, seed, size)
+    _check_choices(variant=(variant, VARIANTS), views=(views, IMAGE_VIEWS), phrasing=(phrasing, PHRASINGS))
+    _check_choices(shortcut=(shortcut, (None, *LABELS)))
+    case = find_case(index, seed, variant)
+    scene = case.scene
+    report, graph = write_report(scene, case.report_rng, phrasing=phrasing)
+    mark = mark_of(bool(scene.labels[shortcut]), scene.patient.split, case.shortcut_rng) if shortcut else None
+    return Study(
+        study_id=case.study_id,
+        patient_id=case.patient_id,
+        images=tuple(_images(case, size, views, mark)),
+        report=report,
+        graph=graph,
+        labels=scene.labels,
+        split=scene.patient.split,
+        age=scene.patient.age,
+        sex=scene.patient.sex,
+        extra={} if shortcut is None else {"shortcut": str(int(mark is not None))},
+    )
+
+
+def _check_numbers(index: int, seed: int, size: int) -> None:
     if index < 0:
         raise ValueError(f"phantom index {index}: expected 0 or more")
     if seed < 0:
         raise ValueError(f"phantom seed {seed}: expected 0 or more")
     if not SIZES[0] <= size <= SIZES[1]:
         raise ValueError(f"phantom size {size}: expected {SIZES[0]} to {SIZES[1]} pixels")
-    number, _ = locate_patient(index, seed)
-    patient = draw_patient(number, seed)
-    scene_rng, report_rng, pixel_rng = study_generators(index, seed)
-    scene = draw_scene(patient, scene_rng)
-    report, graph = write_report(scene, report_rng)
-    image, masks = render(scene, size, pixel_rng)
-    labels = {name: float(scene.finding(name) is not None) for name in FINDINGS}
-    study_id = f"phantom-{index:06d}"
-    return Study(
-        study_id=study_id,
-        patient_id=f"phantom-patient-{number:06d}",
-        images=(StudyImage(image_id=study_id, source=image, view="PA", masks=masks),),
-        report=report,
-        graph=graph,
-        labels={**labels, "No Finding": float(not scene.findings)},
-        split=patient.split,
-        age=patient.age,
-        sex=patient.sex,
-    )
+
+
+def _check_choices(**choices: tuple[str | None, Sequence[str | None]]) -> None:
+    for option, (value, known) in choices.items():
+        if value not in known:
+            raise ValueError(f"phantom {option} {value!r}: expected one of {', '.join(map(str, known))}")
+
+
+def _images(case: Case, size: int, views: str, mark: Mark | None) -> Iterator[StudyImage]:
+    """Yield the frontal image and, if there is one and it is wanted, the lateral image."""
+    drawn = [(case.study_id, case.scene.view, *render(case.scene, size, case.frontal_rng))]
+    if case.scene.lateral and views == "all":
+        drawn.append((f"{case.study_id}-lateral", "lateral", *render_lateral(case.scene, size, case.lateral_rng)))
+    for image_id, view, pixels, masks in drawn:
+        if mark:
+            stamp(pixels, mark)
+        yield StudyImage(image_id=image_id, source=pixels, view=view, masks=masks)

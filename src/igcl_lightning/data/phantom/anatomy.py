@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from igcl_lightning.data.phantom.grid import HEIGHTS, Array, Frame, Mask, chord, curve, soft
+from igcl_lightning.data.phantom import difficulty
+from igcl_lightning.data.phantom.grid import HEIGHTS, Array, Frame, Mask, chord, curve, inside, length, soft
 from igcl_lightning.data.phantom.scene import Scene
 
 ANGLE_DEPTH = 0.17
@@ -31,6 +32,7 @@ class Chest:
         lung: both lungs, also where the heart hides them.
         silhouette: heart and mediastinum, highest in their middle.
         heart: the heart alone.
+        borders: distance of the right and the left border of the silhouette from the midline, over `HEIGHTS`.
         hilum_y: height of the hila.
         from_hilum: distance from the hilum of the same side.
     """
@@ -45,6 +47,7 @@ class Chest:
     lung: Array
     silhouette: Array
     heart: Array
+    borders: tuple[Array, Array]
     hilum_y: float
     from_hilum: Array
 
@@ -59,12 +62,13 @@ def build_chest(scene: Scene, frame: Frame) -> Chest:
     depth_span = max(scene.domes) + ANGLE_DEPTH - patient.apex
     depth_profile = (HEIGHTS - patient.apex) / depth_span
     opening = np.clip(depth_profile / 0.7, 0, 1)
-    lateral_profile = patient.width * np.sqrt(1 - (1 - opening) ** 2.4) + 0.001
-    medial_profile = 0.07 + 0.3 * np.exp(-np.maximum(depth_profile, -0.1) / 0.08)
+    lateral_profile = patient.width * (1 - (1 - opening) ** 2.4) ** 0.43 + 0.001
+    medial_profile = 0.07 + 0.22 * np.exp(-np.maximum(depth_profile, -0.1) / 0.07)
     aside, lateral = np.abs(frame.x), frame.at_height(lateral_profile)
     dome = _diaphragm(scene, frame, aside)
-    lung = soft(lateral - aside) * soft(aside - frame.at_height(medial_profile)) * soft(dome - frame.y)
-    silhouette, heart = _heart(scene, frame)
+    lung = inside(lateral - aside, aside - frame.at_height(medial_profile), dome - frame.y)
+    borders = _borders(scene)
+    silhouette, heart = _heart(scene, frame, borders)
     hilum_y = patient.apex + 0.43 * (sum(scene.domes) / 2 - patient.apex)
     return Chest(
         frame=frame,
@@ -77,8 +81,9 @@ def build_chest(scene: Scene, frame: Frame) -> Chest:
         lung=lung,
         silhouette=silhouette,
         heart=heart,
+        borders=borders,
         hilum_y=hilum_y,
-        from_hilum=np.sqrt((aside - HILUM_X) ** 2 + (frame.y - hilum_y) ** 2),
+        from_hilum=length(aside - HILUM_X, frame.y - hilum_y),
     )
 
 
@@ -91,18 +96,19 @@ def _diaphragm(scene: Scene, frame: Frame, aside: Array) -> Array:
     return dome
 
 
-def _heart(scene: Scene, frame: Frame) -> tuple[Array, Array]:
-    """Return the silhouette of heart and mediastinum, and the heart alone."""
+def _borders(scene: Scene) -> tuple[Array, Array]:
+    """Return the distance of the right and the left border of heart and mediastinum from the midline."""
     patient = scene.patient
     width = 2 * patient.width * scene.heart_ratio
     left, right = width * patient.heart_tilt, width * (1 - patient.heart_tilt)
-    borders = (  # from the apex of the lung (0) to the diaphragm (1): left and right border
-        (-0.60, 0.12, 0.12),
-        (0.00, 0.10, 0.10),
-        (0.15, 0.11, 0.11),
-        (0.31, 0.12 + patient.knob, 0.12),  # aortic knob
-        (0.42, 0.12, 0.11),  # aortopulmonary window
-        (0.50, 0.16, 0.12),
+    vessel = 0.12 * difficulty.AP_MEDIASTINUM if scene.view == "AP" else 0.12
+    points = (  # from the apex of the lung (0) to the diaphragm (1): left and right border
+        (-0.60, vessel, vessel),
+        (0.00, 0.85 * vessel, 0.85 * vessel),
+        (0.15, 0.92 * vessel, 0.92 * vessel),
+        (0.31, vessel + patient.knob, vessel),  # aortic knob
+        (0.42, vessel, 0.92 * vessel),  # aortopulmonary window
+        (0.50, 0.16, vessel),
         (0.60, 0.54 * left, 0.74 * right),  # left atrial appendage
         (0.72, 0.82 * left, 0.93 * right),
         (0.85, left, right),  # left ventricle, right atrium
@@ -111,9 +117,21 @@ def _heart(scene: Scene, frame: Frame) -> tuple[Array, Array]:
         (1.40, 0.20, 0.15),
         (2.50, 0.20, 0.15),
     )
-    fraction = (HEIGHTS - patient.apex) / (sum(scene.domes) / 2 + 0.07 - patient.apex)
-    left_border, right_border = curve(borders, fraction)
-    middle = scene.mediastinal_shift + (left_border - right_border) / 2
-    across = (frame.x - frame.at_height(middle)) / frame.at_height((left_border + right_border) / 2)
+    left_border, right_border = curve(points, _heart_fraction(scene))
+    return right_border - scene.mediastinal_shift, left_border + scene.mediastinal_shift
+
+
+def _heart_fraction(scene: Scene) -> Array:
+    """Return 0 at the apex of the lung to 1 at the diaphragm below the heart, over `HEIGHTS`."""
+    apex = scene.patient.apex
+    fraction: Array = (HEIGHTS - apex) / (sum(scene.domes) / 2 + 0.07 - apex)
+    return fraction
+
+
+def _heart(scene: Scene, frame: Frame, borders: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Return the silhouette of heart and mediastinum, and the heart alone."""
+    right, left = borders
+    across = (frame.x - frame.at_height((left - right) / 2)) / frame.at_height((left + right) / 2)
+    fraction = _heart_fraction(scene)
     is_heart = ((fraction > 0.47) & (fraction < 1.1)).astype(np.float32)
     return np.minimum(1.5 * chord(across), 1), soft(1 - np.abs(across), 0.05) * frame.at_height(is_heart)

@@ -6,7 +6,7 @@ import numpy as np
 
 from igcl_lightning.data.phantom import difficulty
 from igcl_lightning.data.phantom.anatomy import ANGLE_DEPTH, HILUM_X, Chest
-from igcl_lightning.data.phantom.grid import HEIGHTS, Array, Mask, bump, smooth_field, soft
+from igcl_lightning.data.phantom.grid import HEIGHTS, Array, Mask, bump, chord, length, smooth_field, soft
 from igcl_lightning.data.phantom.organs import Layers
 from igcl_lightning.data.phantom.scene import Finding
 
@@ -47,7 +47,7 @@ def _consolidation(finding: Finding, chest: Chest, layers: Layers, rng: np.rando
     """A patch of filled airspace with a ragged border in one zone of one lung."""
     sign = finding.signs[0]
     apex, dome = chest.scene.patient.apex, chest.scene.domes[sign > 0]
-    center_y = apex + rng.uniform(*_ZONE_DEPTH[finding.zone]) * (dome - apex)
+    center_y = apex + rng.uniform(*ZONE_DEPTH[finding.zone]) * (dome - apex)
     center_x = sign * rng.uniform(0.42, 0.72) * float(np.interp(center_y, HEIGHTS, chest.lateral_profile))
     radius = rng.uniform(*difficulty.CONSOLIDATION_RADIUS[finding.severity])
     stretch = rng.uniform(0.8, 1.25)
@@ -61,8 +61,27 @@ def _consolidation(finding: Finding, chest: Chest, layers: Layers, rng: np.rando
     return patch
 
 
-_ZONE_DEPTH = {"upper": (0.22, 0.36), "middle": (0.46, 0.58), "lower": (0.70, 0.86)}
-"""Where the centre of a patch lies between apex (0) and dome (1)."""
+def _lesion(finding: Finding, chest: Chest, layers: Layers, rng: np.random.Generator) -> Array:
+    """A round opacity beside the heart, densest in its middle; a mass is lobulated."""
+    sign = finding.signs[0]
+    apex, dome = chest.scene.patient.apex, chest.scene.domes[sign > 0]
+    radius = rng.uniform(*difficulty.LESION_RADIUS[finding.severity])
+    y = apex + rng.uniform(*ZONE_DEPTH[finding.zone]) * (dome - apex)
+    wall = float(np.interp(y, HEIGHTS, chest.lateral_profile))
+    hidden = float(np.interp(y, HEIGHTS, chest.borders[sign > 0]))
+    x = sign * rng.uniform(min(max(hidden + 0.6 * radius, 0.35 * wall), 0.8 * wall), 0.85 * wall)
+    stretch = rng.uniform(0.9, 1.1)
+    distance = length((chest.frame.x - x) * (1 / (radius * stretch)), (chest.frame.y - y) * (stretch / radius))
+    if finding.severity == 2:
+        distance += 0.1 * smooth_field(rng, 20, chest.frame.size)
+    lesion = chord(distance) * chest.lung * chest.on_side(sign)
+    layers.air *= 1 - rng.uniform(*difficulty.LESION_OPACITY[finding.severity]) * lesion
+    layers.vessels *= 1 - 0.5 * lesion
+    return lesion
+
+
+ZONE_DEPTH = {"upper": (0.22, 0.36), "middle": (0.46, 0.58), "lower": (0.70, 0.86)}
+"""Where the centre of a patch or lesion lies between apex (0) and dome (1)."""
 
 
 def _atelectasis(finding: Finding, chest: Chest, layers: Layers, rng: np.random.Generator) -> Array:
@@ -76,7 +95,7 @@ def _atelectasis(finding: Finding, chest: Chest, layers: Layers, rng: np.random.
             x = chest.aside - rng.uniform(0.45, 0.72) * width
             tilt = rng.uniform(-0.45, 0.2)
             y = chest.frame.y - (dome - rng.uniform(0.06, 0.2)) - tilt * x
-            length, thickness = rng.uniform(0.14, 0.26), rng.uniform(0.016, 0.028) * (1 + 0.3 * finding.severity)
+            length, thickness = rng.uniform(0.14, 0.26), rng.uniform(0.018, 0.030) * (1 + 0.3 * finding.severity)
             np.maximum(bands, bump(y, thickness) * soft(length - np.abs(x), 0.08), out=bands)
         if finding.severity == 2:
             wedge = soft(chest.frame.y - (dome - 0.16) + 0.5 * (chest.aside - HILUM_X), 0.12)
@@ -126,6 +145,7 @@ _DRAW = {
     "Cardiomegaly": _cardiomegaly,
     "Edema": _edema,
     "Consolidation": _consolidation,
+    "Lung Lesion": _lesion,
     "Atelectasis": _atelectasis,
     "Pleural Effusion": _effusion,
     "Pneumothorax": _pneumothorax,

@@ -6,6 +6,7 @@ Thickness is measured in chests: 1 is the attenuation of the body in the midline
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -54,24 +55,50 @@ def _air(chest: Chest, rng: np.random.Generator) -> Array:
     return air
 
 
-_BRANCHES = ((4.0, 0.022, 0.0, 0.62), (8.0, 0.014, 0.16, 0.75), (15.0, 0.008, 0.33, 0.85))
+_BRANCHES = ((5.0, 0.018, 0.0, 0.50), (10.0, 0.011, 0.13, 0.65), (19.0, 0.007, 0.27, 0.78))
 """Of each order of vessels: how many in a half turn, half their width, where they start and where they end."""
 
 
+_STEPS = 1024
+"""Steps per unit of length in the tables of vessels."""
+
+
 def _vessels(chest: Chest, rng: np.random.Generator) -> Array:
-    """Return vessels that leave the hila, branch and taper: spokes of a warped wheel around each hilum."""
+    """Return the vessels of both lungs, partly hidden by the heart."""
     frame, radius = chest.frame, chest.from_hilum
     angle = np.arctan2(frame.y - chest.hilum_y, chest.aside - HILUM_X)
-    angle += 0.22 * smooth_field(rng, 9, frame.size) * (0.3 + radius)
+    angle += 0.30 * smooth_field(rng, 9, frame.size) * (0.25 + radius)
     angle += rng.uniform(0, 1) + rng.uniform(0, 1) * chest.on_side(1)
-    vessels: Array = 0.9 * np.exp(-((radius / 0.085) ** 2))
+    vessels = branch(angle, radius)
+    vessels *= rng.uniform(*difficulty.VESSELS) * chest.lung * (1 - 0.7 * chest.silhouette)
+    return vessels
+
+
+@cache
+def _branch_tables() -> tuple[Array, list[tuple[float, Array, Array]]]:
+    """Return, over the distance from a hilum, its own density and those of each order: count, turns to 1, density."""
+    radius: Array = np.arange(2 * _STEPS, dtype=np.float32) / _STEPS
+    orders: list[tuple[float, Array, Array]] = []
     for count, thickness, start, end in _BRANCHES:
+        width = np.maximum(thickness * (1 - radius / end), 1e-4)
+        narrow: Array = radius * (np.pi / count) / (width + 0.006)
+        orders.append((count, narrow, 7 * np.sqrt(width) * np.clip((radius - start) * 8, 0, 1)))
+    core: Array = 0.9 * np.exp(-((radius / 0.085) ** 2))
+    return core, orders
+
+
+def branch(angle: Array, radius: Array) -> Array:
+    """Return vessels that leave a hilum, branch and taper: the spokes of a wheel, warped where `angle` is."""
+    place = (radius * _STEPS).astype(np.intp)
+    core, orders = _branch_tables()
+    vessels: Array = np.take(core, place, mode="clip")
+    for count, narrow, weight in orders:
         turn = angle * (count / np.pi)
         turn -= np.rint(turn)
-        width = np.maximum(thickness * (1 - radius / end), 1e-4)
-        band = bump(turn * radius * (np.pi / count) / (width + 0.006), 1.0)
-        vessels += band * np.sqrt(width) * np.clip((radius - start) * 8, 0, 1) * 7
-    vessels *= rng.uniform(*difficulty.VESSELS) * chest.lung * (1 - 0.7 * chest.silhouette)
+        turn *= np.take(narrow, place, mode="clip")
+        band = bump(turn, 1.0)
+        band *= np.take(weight, place, mode="clip")
+        vessels += band
     return vessels
 
 

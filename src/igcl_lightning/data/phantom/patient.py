@@ -22,7 +22,21 @@ class Stream(IntEnum):
     PATIENT = 0
     BLOCK = 1
     ROUND = 2
-    STUDY = 3
+    FINDINGS = 3
+    SCENE = 4
+    REPORT = 5
+    FRONTAL = 6
+    LATERAL = 7
+    SHORTCUT = 8
+
+
+VARIANTS: tuple[str, ...] = ("standard", "hard_negatives")
+"""Collections: patients as they come, and pairs of studies that say the same words of other places."""
+
+
+def generator(stream: Stream, number: int, seed: int, variant: str = "standard") -> np.random.Generator:
+    """Return the random numbers of one use for one patient, block, round or study."""
+    return np.random.default_rng((seed, VARIANTS.index(variant), stream, number))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,8 @@ class Patient:
         knob: bulge of the aortic knob.
         heart_ratio: cardiothoracic ratio while the heart is normal.
         heart_tilt: share of the heart's width that lies left of the midline.
+        pacemaker: side of a pacemaker, "" for none.
+        sternotomy: wires hold the breastbone together.
     """
 
     number: int
@@ -58,6 +74,8 @@ class Patient:
     knob: float
     heart_ratio: float
     heart_tilt: float
+    pacemaker: str
+    sternotomy: bool
 
 
 def locate_patient(index: int, seed: int) -> tuple[int, int]:
@@ -74,23 +92,28 @@ def locate_patient(index: int, seed: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=64)
 def _block_counts(block: int, seed: int) -> tuple[int, ...]:
-    return tuple(np.random.default_rng((seed, Stream.BLOCK, block)).permutation([1, 2, 3]).tolist())
+    return tuple(generator(Stream.BLOCK, block, seed).permutation([1, 2, 3]).tolist())
 
 
 @lru_cache(maxsize=64)
 def _round_splits(round_number: int, seed: int) -> tuple[str, ...]:
-    return tuple(np.random.default_rng((seed, Stream.ROUND, round_number)).permutation(ROUND_SPLITS).tolist())
+    return tuple(generator(Stream.ROUND, round_number, seed).permutation(ROUND_SPLITS).tolist())
 
 
 @lru_cache(maxsize=64)
 def draw_patient(number: int, seed: int) -> Patient:
     """Draw patient `number`; of every ten patients seven train, one validates and two test."""
-    rng = np.random.default_rng((seed, Stream.PATIENT, number))
+    split = _round_splits(number // PATIENTS_PER_ROUND, seed)[number % PATIENTS_PER_ROUND]
+    return draw_person(number, split, generator(Stream.PATIENT, number, seed))
+
+
+def draw_person(number: int, split: str, rng: np.random.Generator) -> Patient:
+    """Draw the person who is patient `number`."""
     sex = str(rng.choice(("F", "M")))
     age = float(np.clip(rng.normal(58, 17), 18, 92).round())
     return Patient(
         number=number,
-        split=_round_splits(number // PATIENTS_PER_ROUND, seed)[number % PATIENTS_PER_ROUND],
+        split=split,
         age=age,
         sex=sex,
         habitus=float(rng.beta(1.6, 2.6)),
@@ -102,4 +125,13 @@ def draw_patient(number: int, seed: int) -> Patient:
         knob=float(rng.uniform(0.01, 0.035) + 0.0006 * age),
         heart_ratio=float(rng.uniform(*difficulty.NORMAL_HEART)),
         heart_tilt=float(rng.uniform(0.60, 0.71)),
+        pacemaker=_draw_pacemaker(age, rng),
+        sternotomy=bool(rng.random() < difficulty.STERNOTOMY * (age > difficulty.IMPLANT_AGE)),
     )
+
+
+def _draw_pacemaker(age: float, rng: np.random.Generator) -> str:
+    """Return the side of a pacemaker, or "" for none."""
+    has_one = rng.random() < difficulty.PACEMAKER * (age > difficulty.IMPLANT_AGE)
+    side = "left" if rng.random() < difficulty.PACEMAKER_LEFT else "right"
+    return side if has_one else ""

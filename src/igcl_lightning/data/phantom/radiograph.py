@@ -9,8 +9,12 @@ from numpy.typing import NDArray
 
 from igcl_lightning.data.phantom import difficulty
 from igcl_lightning.data.phantom.anatomy import build_chest
+from igcl_lightning.data.phantom.course import pick
+from igcl_lightning.data.phantom.devices import add_devices
 from igcl_lightning.data.phantom.findings import add_findings
 from igcl_lightning.data.phantom.grid import Array, Mask, patient_frame, spline_basis
+from igcl_lightning.data.phantom.lateral import build_lateral_chest, draw_lateral_anatomy
+from igcl_lightning.data.phantom.lateral_findings import add_lateral_devices, add_lateral_findings
 from igcl_lightning.data.phantom.organs import Layers, draw_anatomy
 from igcl_lightning.data.phantom.scene import Scene
 
@@ -25,6 +29,8 @@ def render(scene: Scene, size: int, rng: np.random.Generator) -> tuple[NDArray[n
     chest = build_chest(scene, patient_frame(scene.shift, scene.zoom, scene.rotation, size))
     layers = draw_anatomy(chest, rng)
     regions = add_findings(chest, layers, rng)
+    if scene.devices:
+        regions["Support Devices"] = add_devices(chest, layers, rng)
     lungs = (chest.lung > 0.5) & (chest.silhouette < 0.3)
     masks = {
         "left_lung": lungs & chest.on_side(1),
@@ -32,27 +38,60 @@ def render(scene: Scene, size: int, rng: np.random.Generator) -> tuple[NDArray[n
         "heart": chest.heart > 0.5,
         **regions,
     }
-    return expose(layers, rng), masks
+    return expose(layers, scene.view, rng), masks
 
 
-def expose(layers: Layers, rng: np.random.Generator) -> NDArray[np.uint8]:
+def render_lateral(scene: Scene, size: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], dict[str, Mask]]:
+    """Draw the lateral image of `scene`, the patient facing left.
+
+    Returns:
+        As `render`; the masks of the lungs lie over each other, and findings that are not seen from the side have none.
+    """
+    shift = rng.uniform(*difficulty.SHIFT), rng.uniform(*difficulty.SHIFT)
+    pose = shift, rng.uniform(*difficulty.ZOOM["PA"]), rng.uniform(*difficulty.ROTATION)
+    chest = build_lateral_chest(scene, patient_frame(*pose, size))
+    layers = draw_lateral_anatomy(chest, rng)
+    regions = add_lateral_findings(chest, layers, rng)
+    if scene.devices:
+        regions["Support Devices"] = add_lateral_devices(chest, layers, rng)
+    right, left = (lung > 0.5 for lung in chest.lungs)
+    masks = {"left_lung": left, "right_lung": right, "heart": chest.heart > 0.5, **regions}
+    return expose(layers, "lateral", rng), masks
+
+
+def expose(layers: Layers, view: str, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Form the image: Beer-Lambert attenuation, scattered light, the detector's log response, window and noise."""
     size = layers.tissue.shape[0]
-    thickness = layers.tissue - layers.air + layers.vessels + layers.bone
+    thickness = layers.tissue - layers.air
+    thickness += layers.vessels
+    thickness += layers.bone
+    np.maximum(thickness, 0, out=thickness)
     penetration = rng.uniform(*difficulty.PENETRATION)
-    light = np.exp(-penetration * np.maximum(thickness, 0))
-    light += rng.uniform(*difficulty.SCATTER) * _scatter(light)
-    level = np.log(light) * (-1 / penetration)
-    center = 0.60 + rng.uniform(*difficulty.WINDOW_CENTER)
-    contrast = 3.6 / rng.uniform(*difficulty.WINDOW_WIDTH)
-    grey = 1 / (1 + np.exp((center - level) * contrast))
-    grey = (grey - 0.13) * (1 / 0.77)
-    np.clip(grey, 1e-4, 1, out=grey)
-    grey **= rng.uniform(*difficulty.GAMMA)
+    light = np.exp(-penetration * thickness)
+    in_bed = view == "AP"
+    light += (rng.uniform(*difficulty.SCATTER) + difficulty.AP_SCATTER * in_bed) * _scatter(light)
+    level = np.log(light)
+    level *= -1 / penetration
+    grey = _develop(level, 3.6 / (difficulty.AP_WINDOW if in_bed else 1), rng)
     _collimate(grey, rng)
-    _mark_side(grey, rng)
+    _mark_side(grey, "L" if view == "lateral" or rng.random() < 0.7 else "R", rng)
     grey += rng.uniform(*difficulty.NOISE) * _noise(size, rng)
     return (np.clip(grey, 0, 1, out=grey) * 255).astype(np.uint8)
+
+
+LEVELS: Array = np.linspace(-0.5, 2.5, 3001, dtype=np.float32)
+"""Thicknesses at which the curve from thickness to grey is tabulated."""
+
+
+def _develop(level: Array, contrast: float, rng: np.random.Generator) -> Array:
+    """Return grey values, 0 to 1: window, level and gamma; looked up in a table, which is faster than the functions."""
+    center = 0.60 + rng.uniform(*difficulty.WINDOW_CENTER)
+    contrast /= rng.uniform(*difficulty.WINDOW_WIDTH)
+    film = (1 / (1 + np.exp((center - LEVELS) * contrast)) - 0.13) * (1 / 0.77)
+    film = np.clip(film, 1e-4, 1) ** rng.uniform(*difficulty.GAMMA)
+    place = (level - LEVELS[0]) * ((len(LEVELS) - 1) / (LEVELS[-1] - LEVELS[0]))
+    grey: Array = np.take(film, place.astype(np.intp), mode="clip")
+    return grey
 
 
 def _noise(size: int, rng: np.random.Generator) -> Array:
@@ -81,7 +120,7 @@ def _collimate(grey: Array, rng: np.random.Generator) -> None:
     """Leave unexposed borders at some edges of some images."""
     size = grey.shape[0]
     widths = (rng.uniform(0.0, 0.07, size=4) * (rng.random(4) < 0.25) * size).round().astype(int)
-    shade = rng.choice((0.0, 0.03, 0.95), p=(0.6, 0.3, 0.1))
+    shade = (0.0, 0.03, 0.95)[pick((0.6, 0.3, 0.1), rng)]
     top, bottom, left, right = widths.tolist()
     grey[:top] = shade
     grey[size - bottom :] = shade
@@ -95,9 +134,8 @@ _GLYPHS = {
 }
 
 
-def _mark_side(grey: Array, rng: np.random.Generator) -> None:
+def _mark_side(grey: Array, letter: str, rng: np.random.Generator) -> None:
     """Put the technologist's side marker beside the shoulder: L on the patient's left, R on the right."""
-    letter = "L" if rng.random() < 0.7 else "R"
     left, top = rng.uniform(0.86, 0.93), rng.uniform(0.03, 0.22)
     cell, brightness = rng.uniform(0.010, 0.015), rng.uniform(0.75, 1.0)
     if letter == "R":

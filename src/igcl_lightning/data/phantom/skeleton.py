@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from igcl_lightning.data.phantom.anatomy import Chest
-from igcl_lightning.data.phantom.grid import Array, soft
+from igcl_lightning.data.phantom.grid import Array, inside, length, soft
 
 
 def draw_bones(chest: Chest, rng: np.random.Generator) -> Array:
@@ -18,7 +18,10 @@ def draw_bones(chest: Chest, rng: np.random.Generator) -> Array:
 def hollow(across: Array) -> Array:
     """Return the profile of a hollow bone over |across| < 1: denser at its borders than in the middle."""
     square = across * across
-    return np.clip(3 - 3 * square, 0, 1) * (0.72 + 0.28 * square)
+    wall: Array = 3 - 3 * square
+    np.clip(wall, 0, 1, out=wall)
+    wall *= 0.72 + 0.28 * square
+    return wall
 
 
 def arm_offset(chest: Chest) -> Array:
@@ -55,17 +58,22 @@ def _spine(chest: Chest, rng: np.random.Generator) -> Array:
 
 
 def _collar_bones(chest: Chest, rng: np.random.Generator) -> Array:
-    """Return two S-shaped bones from the breastbone to the shoulders."""
+    """Return two S-shaped bones from the breastbone to the shoulders; they lie higher in an AP image."""
     rise, thickness, start = rng.uniform(0.05, 0.3), rng.uniform(0.026, 0.036), rng.uniform(0.10, 0.2)
+    if chest.scene.view == "AP":
+        rise, start = 0.5 * rise, start - 0.10
     reach = chest.aside - 0.07
     axis = chest.scene.patient.apex + start - rise * reach + 0.03 * np.sin(9 * reach)
     return hollow((chest.frame.y - axis) / thickness) * (0.10 * soft(reach) * soft(0.69 - reach, 0.2))
 
 
 def _shoulders(chest: Chest) -> Array:
-    """Return the shafts and heads of the upper arms, and the shoulder blades."""
+    """Return the shafts and heads of the upper arms, and the shoulder blades, which cover the lungs in an AP image."""
     x, y = chest.aside, chest.frame.y
     shaft = hollow(arm_offset(chest) / 0.05) * (y > -0.5)
-    head = soft(0.09 - np.sqrt((x - 0.96) ** 2 + (y + 0.56) ** 2), 0.05)
-    blade = soft(x - 0.60 - 0.12 * y) * soft(0.86 - y - 1.2 * x) * soft(y + 0.58) * soft(0.86 - x)
-    return 0.10 * shaft + 0.07 * head + 0.045 * blade
+    head = soft(0.09 - length(x - 0.96, y + 0.56), 0.05)
+    inner, density = (0.46, 0.06) if chest.scene.view == "AP" else (0.62, 0.035)
+    outward = x - 0.12 * y - inner
+    blade = inside(outward, inner + 0.26 - y - 1.2 * x, y + 0.58, 0.86 - x)
+    blade *= density + 0.03 * np.clip(1 - 14 * outward, 0, 1)
+    return 0.10 * shaft + 0.07 * head + blade

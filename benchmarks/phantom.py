@@ -1,0 +1,28 @@
+"""Phantom studies per second on one core at 128 pixels, images, report and graph included."""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import time
+
+from igcl_lightning.data.sources.phantom import read_phantom
+
+BATCH, ROUNDS = 200, 5
+
+
+def main():
+    for _ in read_phantom(20, seed=1):
+        pass  # imports and tables
+    rates = []
+    for start in range(0, BATCH * ROUNDS, BATCH):
+        begin = time.process_time()
+        images = sum(len(study.images) for study in read_phantom(BATCH, start=start))
+        seconds = time.process_time() - begin
+        rates.append(BATCH / seconds)
+        print(f"{BATCH} studies, {images} images: {BATCH / seconds:.0f} studies/s")
+    print(f"median {sorted(rates)[ROUNDS // 2]:.0f} studies/s of processor time")
+
+
+if __name__ == "__main__":
+    main()
