@@ -46,11 +46,12 @@ def _arrow(
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write a PNG of few colours, which takes little room."""
+    """Write a PNG of 256 colours, which takes little room."""
     buffer = BytesIO()
     figure.savefig(buffer, dpi=160)
     path.parent.mkdir(exist_ok=True)
-    Image.open(buffer).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture = Image.open(buffer).convert("RGB")
+    picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":
