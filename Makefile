@@ -26,7 +26,7 @@ compare: $(STAMP) ## IGCL, ConVIRT, SimCLR, supervised and random at equal budge
 	$(BIN)/igcl compare --out runs/compare
 
 test: $(STAMP) lint types ## lint, types, and every test but the long proofs
-	$(BIN)/python -m pytest -n $(IGCL_JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(IGCL_JOBS)  # threads of processes that share cores only wait
 
 soak: $(STAMP) ## the long proofs
 	$(BIN)/python -m pytest -m soak

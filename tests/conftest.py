@@ -21,6 +21,6 @@ def data_folder() -> Path:
 def phantom_store(tmp_path_factory) -> Path:
     """A small store of phantoms, an empty report among them."""
     path = tmp_path_factory.mktemp("stores") / "phantom"
-    studies = [partial(phantom_study, index, size=64) for index in range(72)]
+    studies = [partial(phantom_study, index, size=64, views="frontal") for index in range(72)]
     prepare(studies, path, labels=FINDINGS, options=Options(size=64, lossless=True), source={"name": "phantom"})
     return path

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from igcl_lightning import _usage
 from igcl_lightning._quiet import quieten
 from igcl_lightning.cli import main
+from igcl_lightning.data import phantom
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.base import BaseModule
 
@@ -443,10 +444,18 @@ def test_graphs_command(capsys, one_line):
 
 
 def test_prepare_phantom(capsys):
-    assert main(["prepare", "phantom", "--count", "6", "--size", "64", "--out", "store"]) is None
+    words = ["prepare", "phantom", "--count", "6", "--size", "64"]
+    assert main([*words, "--views", "frontal", "--shortcut", "Edema", "--out", "store"]) is None
     manifest = json.loads(Path("store/manifest.json").read_text())
     assert (sum(manifest["rows"].values()), manifest["size"], manifest["source"]["name"]) == (6, 64, "phantom")
+    assert (manifest["source"]["shortcut"], manifest["extra"]) == ("Edema", ["shortcut"])
     assert capsys.readouterr().out.startswith("store: rows ")
+
+
+def test_choices_of_the_phantom_are_its_own():
+    from igcl_lightning import cli
+
+    assert (cli.PHRASINGS, cli.VARIANTS) == (phantom.PHRASINGS, phantom.VARIANTS)
 
 
 def test_prepare_table_names_what_it_dropped(capsys, one_line):

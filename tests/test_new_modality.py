@@ -28,7 +28,7 @@ def commands():
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    """A folder with the page's files and a table of phantoms whose signal tells whether there is an effusion."""
+    """A folder with the page's files and a table of phantoms whose signal has one tone for each label."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ecg.py").write_text(blocks("python")[0])
     (tmp_path / "ecg.yaml").write_text(blocks("yaml")[0])
@@ -37,8 +37,8 @@ def work(tmp_path, monkeypatch):
     for index in range(96):
         study = phantom_study(index, size=64)
         Image.fromarray(study.images[0].source).save(f"{index}.png")
-        frequency = 3 if study.labels["Pleural Effusion"] else 12
-        wave = np.sin(frequency * np.linspace(0, 6, 128))
+        tones = [2 + 3 * number for number, present in enumerate(study.labels.values()) if present]
+        wave = sum(np.sin(tone * np.linspace(0, 6, 128)) for tone in tones)
         np.save(f"{index}.npy", np.stack([wave, -wave]) + rng.normal(0, 0.1, (2, 128)))
         rows.append({"file": f"{index}.png", "patient": study.patient_id, "report": " ".join(study.report.values())})
     pd.DataFrame(rows).assign(ecg=[f"{index}.npy" for index in range(96)]).to_csv("table.csv", index=False)

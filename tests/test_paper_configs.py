@@ -100,6 +100,7 @@ def test_attention_is_one_post_norm_layer_of_two_heads(model):
     """One report's nodes by the equations: heads, scaled products, residual and norm, ReLU network, residual, norm."""
     (layer,) = model.graph_encoder.attention
     assert {module.p for module in layer.modules() if isinstance(module, torch.nn.Dropout)} == {0.1}
+    assert layer.self_attn.dropout == 0.1
     x = torch.randn(5, 512, generator=torch.Generator().manual_seed(1))
     attention = layer.self_attn
     query, key, value = (x @ attention.in_proj_weight.T + attention.in_proj_bias).chunk(3, dim=1)

@@ -64,14 +64,20 @@ def run(words: list[str]) -> None:
         IgclError: Lightning refuses the combination, such as a GPU on a machine without one, or a checkpoint holds more
             than plain data.
     """
-    if os.getcwd() not in sys.path:
-        sys.path.append(
-            os.getcwd()
-        )  # a console script does not look there; last, so that nothing installed is shadowed
+    search_current_folder()
     try:
         TrainingCLI(resolve_configs(import_modules(words)))
     except (MisconfigurationException, pickle.UnpicklingError) as error:
         raise IgclError(one_line(error)[:400]) from error
+
+
+def search_current_folder() -> None:
+    """Let modules of the current folder be imported: a console script does not look there.
+
+    It comes last, so that nothing installed is shadowed.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
 
 
 def import_modules(words: list[str]) -> list[str]:

@@ -41,7 +41,7 @@ TABLE_COLUMNS = {
 EPILOG = """\
 a config is looked for in the current folder first, then among the shipped ones; several --config merge left to right.
 igcl COMMAND --help lists the options of a command, igcl fit --model.help IGCL those of a model.
-fit, validate, test and predict also take:
+fit, validate, test, predict and compare also take:
   --import MODULE   import your own Python module first, so that configs and checkpoints can name its classes
 every command also takes:
   --debug           show the full traceback of an error (or set IGCL_DEBUG=1)
@@ -181,11 +181,13 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[NAME=]ENC",
-        help="timm:NAME or xrv:NAME with published weights, or a FILE.parquet of embeddings; may be repeated",
+        help="timm:NAME or xrv:NAME with published weights, NAME@FILE with those of a file, or a FILE.parquet of "
+        "features; may be repeated",
     )
     parser.add_argument("--labels", type=_names, metavar="A,B", help="reported labels (default: all but No Finding)")
     parser.add_argument("--no-supervised", action="store_true", help="leave supervised training from scratch out")
     parser.add_argument("--fast", action="store_true", help="smaller and quicker: shows the way, not the numbers")
+    parser.add_argument("--import", action="append", default=[], dest="modules", metavar="MODULE", help="of your own")
     parser.set_defaults(run=_compare)
 
 
@@ -260,8 +262,11 @@ def _graphs(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
+    from igcl_lightning._training import import_modules, search_current_folder
     from igcl_lightning.compare import compare
 
+    search_current_folder()
+    import_modules([f"--import={name}" for name in options.modules])
     compare(
         options.out,
         store=options.store,

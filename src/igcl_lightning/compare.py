@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from igcl_lightning.comparison import CONFIGS, Comparison, Encoder, Scale, clear, encoder_of, run_comparison
+from igcl_lightning.comparison import (
+    CONFIGS,
+    Comparison,
+    Encoder,
+    Scale,
+    check_names,
+    clear,
+    encoder_of,
+    run_comparison,
+)
+from igcl_lightning.data.phantom import LABELS
+from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
+from igcl_lightning.modules.linear_probe import LinearProbe
 
 COMPARE = Scale(
     studies=3600,
@@ -37,40 +49,74 @@ def compare(
         store: the store to compare on; phantoms are made by default, and `trained` methods pretrained on them.
         trained: methods to pretrain, of `CONFIGS`; all by default, none with a store.
         checkpoints: pretrained models, PATH or NAME=PATH.
-        encoders: timm:NAME, xrv:NAME or a Parquet file of embeddings; each may be named, NAME=ENCODER.
+        encoders: timm:NAME or xrv:NAME with published weights, or those of a file, timm:NAME@FILE; or a Parquet file
+            of features. Each may be named, NAME=ENCODER.
         labels: reported labels; all of the store's but "No Finding" by default.
         supervised: whether to train from scratch too.
         fast: a smaller one, which shows the way and not the numbers.
 
     Raises:
-        IgclError: the folder holds something else, a method is unknown, or there is nothing to compare.
+        IgclError: the folder holds something else or an input, a method, encoder, file or label is not known, two
+            encoders have one name, or there is nothing to compare. Nothing is removed or trained then.
     """
-    named = [_named(word) for word in checkpoints]
-    known = [encoder_of(Path(path), name) for name, path in named]
-    known += [_external(name, word) for name, word in map(_named, encoders)]
     trained = [*(CONFIGS if store is None else ())] if trained is None else trained
-    for method in trained:
-        if method not in CONFIGS:
-            raise IgclError(f"--train: {method!r} is not one of {', '.join(CONFIGS)}")
-    if trained and store is not None:
-        raise IgclError("--train pretrains on phantoms; train on a store of yours with `igcl fit`, then --checkpoint")
+    known = [encoder_of(Path(path), name) for name, path in map(_named, checkpoints)]
+    known += [_external(name, word) for name, word in map(_named, encoders)]
+    _check_methods(trained, store)
     if not trained and not known:
         raise IgclError("nothing to compare: give --checkpoint or --encoder")
+    _check_labels(labels, store)
+    check_names([*trained, *(encoder.method for encoder in known)])
+    _check_apart(out, [store, *(encoder.path for encoder in known)])
+    for encoder in known:
+        LinearProbe(**encoder.options)  # says now what would stop the comparison after an hour
     clear(out)
-    comparison = Comparison(out, store or out / "store", FAST if fast else COMPARE, labels, "compare")
+    scale = FAST if fast else COMPARE
+    if store is not None:
+        scale = scale._replace(hard_negatives=0, supervised_learning_rate=1e-3)
+    comparison = Comparison(out, store or out / "store", scale, labels, "compare")
     if store is None:
         comparison.prepare_phantoms()
     run_comparison(comparison, trained=trained, encoders=known, supervised=supervised)
 
 
 def _named(word: str) -> tuple[str | None, str]:
-    """Split NAME=VALUE; a word without a name has none."""
+    """Split NAME=VALUE; a file whose own name holds the sign has none."""
     name, equals, value = word.partition("=")
-    return (name, value) if equals else (None, word)
+    return (name, value) if equals and "/" not in name and not Path(word).exists() else (None, word)
 
 
 def _external(name: str | None, word: str) -> Encoder:
-    """Return an encoder that was not pretrained here."""
+    """Return an encoder that was not pretrained here: a file of features, or a backbone, with @FILE for its weights.
+
+    Raises:
+        IgclError: there is no such file.
+    """
     if word.endswith(".parquet"):
+        if not Path(word).is_file():
+            raise IgclError(f"{word}: no such file")
         return Encoder(name or Path(word).stem, {}, word)
-    return Encoder(name or word, {"backbone": word, "image_weights": "hub"})
+    backbone, at, weights = word.partition("@")
+    return Encoder(name or backbone, {"backbone": backbone, "image_weights": weights if at else "hub"})
+
+
+def _check_methods(trained: Sequence[str], store: Path | None) -> None:
+    for method in trained:
+        if method not in CONFIGS:
+            raise IgclError(f"--train: {method!r} is not one of {', '.join(CONFIGS)}")
+    if trained and store is not None:
+        raise IgclError("--train pretrains on phantoms; train on a store of yours with `igcl fit`, then --checkpoint")
+
+
+def _check_labels(labels: Sequence[str] | None, store: Path | None) -> None:
+    known = LABELS if store is None else Store(store).labels
+    for label in labels or ():
+        if label not in known:
+            raise IgclError(f"--labels: no label {label!r}, only {', '.join(known) or 'none'}")
+
+
+def _check_apart(out: Path, inputs: Sequence[str | Path | None]) -> None:
+    """Check that no input lies in the folder that is about to be replaced."""
+    for path in inputs:
+        if path is not None and out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents):
+            raise IgclError(f"{path}: lies in --out {out}, which is replaced; choose another --out")

@@ -47,6 +47,7 @@ CONFIGS = {
 }
 """The pretraining methods that phantoms are compared with, and their configs: one encoder, one budget."""
 
+BASELINES = ("random", "supervised")
 SAVINGS_CAPTION = "labels saved: what the other method needs to do as well [95 % interval over patients]"
 
 
@@ -62,6 +63,7 @@ class Scale(NamedTuple):
         draws: draws of rows for linear and few-shot probes of an encoder.
         seeds: seeds of the supervised baseline and of random encoders.
         hard_negatives: studies whose reports hold the same words at other places; 0 leaves them out.
+        supervised_learning_rate: of the supervised baseline.
     """
 
     studies: int
@@ -72,6 +74,7 @@ class Scale(NamedTuple):
     draws: int = 5
     seeds: int = 3
     hard_negatives: int = 0
+    supervised_learning_rate: float = 3e-3
 
 
 class Encoder(NamedTuple):
@@ -86,6 +89,11 @@ class Encoder(NamedTuple):
     method: str
     options: dict[str, Any]
     features: str | None = None
+
+    @property
+    def path(self) -> str | None:
+        """The file it is read from, if it is one."""
+        return self.features or self.options.get("checkpoint")
 
 
 class Comparison:
@@ -112,7 +120,7 @@ class Comparison:
         """Write a store of phantoms, their reports read by the parser, and the hard negatives beside it."""
         self._prepare(self.store, self.scale.studies)
         if self.scale.hard_negatives:
-            self._prepare(self._hard_negatives(), self.scale.hard_negatives, variant="hard_negatives")
+            self._prepare(self.hard_negatives, self.scale.hard_negatives, variant="hard_negatives")
 
     def _prepare(self, store: Path, count: int, **options: Any) -> None:
         options |= {"size": IMAGE_SIZE, "views": "frontal"}
@@ -125,14 +133,16 @@ class Comparison:
             total=count,
         )
 
-    def _hard_negatives(self) -> Path:
+    @property
+    def hard_negatives(self) -> Path:
+        """Folder of the store of hard negatives."""
         return self.out / "hard_negatives"
 
     def pretrain(self, method: str) -> Path:
         """Pretrain as the command line does, and return the checkpoint."""
         words = ["fit", "--config", CONFIGS[method], "--data.store", str(self.store)]
         words += ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", str(self.out)]
-        words += ["--trainer.logger.name", method]
+        words += ["--trainer.logger.name", method, "--trainer.devices", "1"]
         if self.scale.pretrain_epochs is not None:
             epochs = str(self.scale.pretrain_epochs)
             words += ["--trainer.max_epochs", epochs, "--trainer.check_val_every_n_epoch", "1"]
@@ -142,14 +152,15 @@ class Comparison:
     def probe(self, encoder: Encoder) -> Iterator[pd.DataFrame]:
         """Yield the predictions of linear and few-shot probes on an encoder, for every setting."""
         for probe, setting in self._settings():
-            yield self._probe(probe(**encoder.options, name=encoder.method), setting, encoder.features)
+            module = probe(**encoder.options, name=encoder.method)
+            yield self._probe(encoder.method, module, setting, encoder.features)
 
     def probe_random(self, architecture: dict[str, Any]) -> Iterator[pd.DataFrame]:
         """Yield the predictions of the same probes on encoders of random weights, one draw of each."""
         for probe, setting in self._settings():
             for seed in range(self.scale.seeds):
                 seed_everything(seed, verbose=False)
-                yield self._probe(probe(**architecture), setting | {"draws": 1, "draw_seed": seed})
+                yield self._probe("random", probe(**architecture), setting | {"draws": 1, "draw_seed": seed})
 
     def supervise(self, architecture: dict[str, Any]) -> Iterator[pd.DataFrame]:
         """Yield the predictions of supervised training from scratch, for every fraction and seed."""
@@ -163,8 +174,11 @@ class Comparison:
         for shots in self.scale.shots:
             yield FewShotProbe, {"shots": shots, "draws": self.scale.draws}
 
-    def _probe(self, module: LinearProbe, setting: dict[str, Any], features: str | None = None) -> pd.DataFrame:
-        return self._fit_and_test(module, self._data(batch_size=256, features=features, **setting), max_epochs=1)
+    def _probe(
+        self, method: str, module: LinearProbe, setting: dict[str, Any], features: str | None = None
+    ) -> pd.DataFrame:
+        data = self._data(batch_size=256, features=features, **setting)
+        return self._fit_and_test(method, module, data, max_epochs=1)
 
     def _supervised(self, architecture: dict[str, Any], fraction: float, epochs: int, seed: int) -> pd.DataFrame:
         """Train until the validation AUROC has stopped rising, and test the best epoch."""
@@ -172,9 +186,11 @@ class Comparison:
         best = ModelCheckpoint(self.out / "supervised" / f"{fraction:g}-{seed}", monitor="val/auroc_mean", mode="max")
         stop = EarlyStopping("val/auroc_mean", mode="max", patience=5)
         return self._fit_and_test(
-            FineTune(**architecture, learning_rate=3e-3),
+            "supervised",
+            FineTune(**architecture, learning_rate=self.scale.supervised_learning_rate),
             self._data(fraction=fraction, draw_seed=seed),
             callbacks=[best, stop],
+            gradient_clip_val=1.0,
             max_epochs=epochs,
             check_val_every_n_epoch=max(1, epochs // 20),
         )
@@ -184,7 +200,12 @@ class Comparison:
         return LabeledDataModule(str(self.store), labels=labels, **options)
 
     def _fit_and_test(
-        self, module: ClassifierModule, data: LabeledDataModule, callbacks: Sequence[Callback] = (), **options: Any
+        self,
+        method: str,
+        module: ClassifierModule,
+        data: LabeledDataModule,
+        callbacks: Sequence[Callback] = (),
+        **options: Any,
     ) -> pd.DataFrame:
         writer = WritePredictions()
         best = next((callback for callback in callbacks if isinstance(callback, ModelCheckpoint)), None)
@@ -196,7 +217,8 @@ class Comparison:
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            default_root_dir=self.out / "probes" / f"{type(module).__name__}-{setting}-{data.draw_seed}",
+            devices=1,
+            default_root_dir=self.out / "probes" / f"{method.replace('/', '_')}-{setting}-{data.draw_seed}",
             **options,
         )
         trainer.fit(module, data)
@@ -205,10 +227,8 @@ class Comparison:
 
     def choose(self, checkpoint: Path) -> Choices:
         """Ask a pretrained model, for each hard negative, which of the two reports belongs to the image."""
-        data = PairedDataModule(str(self._hard_negatives()), batch_size=256)
-        trainer = Trainer(
-            logger=False, enable_checkpointing=False, enable_progress_bar=False, default_root_dir=self.out
-        )
+        data = PairedDataModule(str(self.hard_negatives), batch_size=256)
+        trainer = Trainer(logger=False, devices=1, enable_progress_bar=False, default_root_dir=self.out)
         outputs: Any = trainer.predict(BaseModule.load_from_checkpoint(checkpoint, map_location="cpu"), data)
         embedding = PairEmbedding(*(torch.cat(values) for values in zip(*outputs, strict=True)))
         key = torch.cat([batch.graph_key for batch in data.predict_dataloader()])
@@ -232,7 +252,9 @@ def clear(out: Path) -> None:
 
 def encoder_of(checkpoint: Path, name: str | None = None) -> Encoder:
     """Return the image encoder of a pretraining checkpoint, named after its class by default."""
-    class_path = str(read_checkpoint(checkpoint)["hyper_parameters"]["_class_path"])
+    class_path = str(read_checkpoint(checkpoint).get("hyper_parameters", {}).get("_class_path", ""))
+    if not class_path:
+        raise IgclError(f"{checkpoint}: does not say which class it holds; was it written by igcl?")
     return Encoder(name or class_path.rpartition(".")[2].lower(), {"checkpoint": str(checkpoint)})
 
 
@@ -255,15 +277,12 @@ def run_comparison(
         supervised: whether to train from scratch too.
 
     Raises:
-        IgclError: two encoders have one name.
+        IgclError: two lines of the table would have one name.
     """
+    check_names([*trained, *(encoder.method for encoder in encoders)])
     start = time.monotonic()
     checkpoints = {method: _timed(f"pretrain {method}", comparison.pretrain, method) for method in trained}
     contestants = [*(encoder_of(path, method) for method, path in checkpoints.items()), *encoders]
-    names = [encoder.method for encoder in contestants]
-    repeated = [name for name in names if names.count(name) > 1]
-    if repeated:
-        raise IgclError(f"two encoders are called {repeated[0]!r}; name them apart, NAME=CHECKPOINT")
     architecture = _architecture(contestants)
     frames: list[pd.DataFrame] = []
     with _quiet():
@@ -279,12 +298,25 @@ def run_comparison(
     say(f"done in {time.monotonic() - start:.0f} s")
 
 
+def check_names(names: Sequence[str]) -> None:
+    """Check that every line of the table has a name of its own.
+
+    Raises:
+        IgclError: a name is taken twice, or belongs to a baseline.
+    """
+    for name in names:
+        if name in BASELINES:
+            raise IgclError(f"{name!r} is the name of a baseline; give the encoder another, NAME=...")
+        if names.count(name) > 1:
+            raise IgclError(f"two encoders are called {name!r}; name them apart, NAME=...")
+
+
 def _architecture(encoders: Sequence[Encoder]) -> dict[str, Any]:
     """Return the backbone of the first encoder that has one of its own, as arguments of a head."""
     for encoder in encoders:
         if "checkpoint" in encoder.options:
             stored = read_checkpoint(encoder.options["checkpoint"])["hyper_parameters"]
-            if "backbone" in stored:
+            if {"backbone", "image_size"} <= set(stored):
                 return {name: stored[name] for name in ("backbone", "image_size")}
     return {}
 
@@ -302,20 +334,22 @@ def _report(comparison: Comparison, predictions: pd.DataFrame, choices: Mapping[
     about: dict[str, Any] = {"protocol": comparison.name, "store": comparison.store.name, "split": "test"}
     write_predictions(predictions, out / "predictions.parquet")
     records = summarise(predictions, versus=versus, **about)
-    tables = [format_table(records)]
+    say(f"\n{format_table(records)}\n")
+    write_results(records, out / "results.json")
     saved = [label_savings(predictions, *pair, fraction=comparison.scale.fractions[0]) for pair in versus]
     records += [savings_record(each, **about) for each in saved]
-    tables.append("\n".join([SAVINGS_CAPTION, *map(savings_line, saved)]))
-    if len(choices) > 1:
-        chosen = summarise_choices(choices, versus=[pair for pair in versus if set(pair) <= set(choices)], **about)
+    say("\n".join([SAVINGS_CAPTION, *map(savings_line, saved), ""]))
+    if choices:
+        first, *others = choices
+        about |= {"store": comparison.hard_negatives.name}
+        chosen = summarise_choices(choices, versus=[(first, other) for other in others], **about)
         records += chosen
-        tables.append(format_choices(chosen))
+        say(f"{format_choices(chosen)}\n")
     write_results(records, out / "results.json")
     plots = out / "plots"
     plots.mkdir(exist_ok=True)
     plot_label_efficiency(records, plots / "label_efficiency.png")
     plot_per_label(records, plots / "per_label.png")
-    say("\n" + "\n\n".join(tables) + "\n")
     say(f"numbers      {out / 'results.json'}, {out / 'predictions.parquet'}")
     say(f"plots        {plots}")
 
@@ -334,10 +368,12 @@ def _quiet() -> Iterator[None]:
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")
-        yield
-    logger.setLevel(level)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def say(line: str) -> None:

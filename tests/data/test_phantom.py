@@ -379,7 +379,7 @@ def test_an_image_survives_png_at_512_pixels():
         ({"variant": "easy"}, "phantom variant 'easy': expected one of standard, hard_negatives"),
         ({"views": "lateral"}, "phantom views 'lateral': expected one of all, frontal"),
         ({"phrasing": "odd"}, "phantom phrasing 'odd': expected one of mixed, known, held_back"),
-        ({"shortcut": "Edma"}, f"phantom shortcut 'Edma': expected one of None, {', '.join(LABELS)}"),
+        ({"shortcut": "Edma"}, f"phantom shortcut 'Edma': expected one of {', '.join(LABELS)}"),
     ],
 )
 def test_arguments_out_of_range_give_one_line(arguments, message):

@@ -54,6 +54,12 @@ def test_ids_need_not_be_contiguous_and_all_relations_are_kept():
     assert from_radgraph({"text": GRAPH.text, "entities": {renamed[i]: e for i, e in entities.items()}}) == GRAPH
 
 
+def test_a_relation_of_an_entity_with_itself_is_kept():
+    entity = {"tokens": "clear", "label": "OBS-DP", "start_ix": 0, "end_ix": 0, "relations": [["modify", "1"]]}
+    graph = from_radgraph({"text": "clear", "entities": {"1": entity}})
+    assert graph.relations == (Relation(0, "modify", 0),)
+
+
 def test_long_labels_are_read():
     graph = from_radgraph(record(label="Observation::definitely absent"))
 

@@ -128,7 +128,7 @@ def test_gradient_reaches_both_sides_and_the_temperature():
 
 
 def test_the_temperature_is_clamped_and_can_come_back():
-    loss = ContrastiveLoss(temperature=0.001, max_logit_scale=100.0)
+    loss = ContrastiveLoss(temperature=0.001)
     image, graph = (side.float() for side in embeddings(4, seed=1))
     loss(image, graph, distinct(4)).backward()
     assert loss.logit_scale.item() == pytest.approx(math.log(100))

@@ -136,6 +136,13 @@ def test_choice_within_a_patient_equals_the_double_loop(monkeypatch):
     assert metric.compute()["within_patient_accuracy"] == pytest.approx(sum(answers) / len(answers))
 
 
+def test_equal_reports_of_a_patient_earn_nothing():
+    image = torch.nn.functional.normalize(torch.randn(200, 128, generator=torch.Generator().manual_seed(0)), dim=1)
+    report = torch.nn.functional.normalize(torch.rand(1, 128, generator=torch.Generator().manual_seed(1)), dim=1)
+    right, asked = within_patient_choices(image, report.repeat(200, 1), torch.arange(200), torch.arange(200) // 2)
+    assert (right.sum(), asked.sum()) == (0, 200)
+
+
 def test_choice_within_a_patient_is_left_out_where_there_is_none():
     image, graph, graph_key, _, row = pairs()
     metric = PairRetrieval()

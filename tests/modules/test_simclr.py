@@ -89,3 +89,21 @@ def test_the_loss_is_nt_xent_of_the_two_views(batch):
 def test_arguments_out_of_range_are_named(options, message):
     with pytest.raises(IgclError, match=message):
         SimCLR(**TINY | options)
+
+
+def test_retrieval_of_views_does_not_read_reports(batch):
+    module = SimCLR(**TINY).eval()
+    values = []
+    for key in (torch.arange(8), torch.zeros(8, dtype=torch.int64)):
+        embedding = module(batch)
+        module.retrieval.update(
+            embedding.first,
+            embedding.second,
+            module.statement(batch._replace(graph_key=key)),
+            batch.patient,
+            batch.row,
+        )
+        values.append(module.retrieval.compute())
+        module.retrieval.reset()
+    assert values[0] == values[1]
+    assert "within_patient_accuracy" not in values[0]

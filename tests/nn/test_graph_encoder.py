@@ -167,6 +167,17 @@ def test_unit_u_is_entity_u_and_added_nodes_are_units_after_them(join):
     sizes = joined.ptr.diff().tolist()
     assert encoded.mask.sum(dim=1).tolist() == [max(size, 1) for size in sizes]
     assert encoded.units[encoded.mask].shape[0] == sum(sizes) + 1
+    model = encoder(join=join).eval()
+    slow = model.nodes(joined)
+    for conv in model.convs:
+        slow = conv(slow, *model._edges(joined)).relu()
+    without_attention = encoder(join=join, num_attention_layers=0).eval()
+    without_attention.load_state_dict(model.state_dict(), strict=False)
+    flat = without_attention(graphs)
+    for number, (start, size) in enumerate(zip(joined.ptr.tolist(), sizes, strict=False)):
+        torch.testing.assert_close(flat.units[number, :size], slow[start : start + size])
+        if size:
+            torch.testing.assert_close(flat.pooled[number], slow[start : start + size].amax(dim=0))
     types = encoded.relation.edge_type
     assert (types == CONNECTOR).sum() == {"none": 0, "dummy": 8, "meta": 10, "primary": 12}[join]
     assert (types > CONNECTOR).sum() == (types < CONNECTOR).sum() == 6

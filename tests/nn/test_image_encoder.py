@@ -78,6 +78,21 @@ def test_local_weights_are_loaded(tmp_path):
         torch.testing.assert_close(loaded.backbone.state_dict()[name], value)
 
 
+def test_hub_asks_timm_for_its_pretrained_weights(monkeypatch):
+    asked = {}
+    create = timm.create_model
+
+    def record(name, pretrained=False, **options):
+        asked[name] = pretrained
+        return create(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", record)
+    ImageEncoder("test_resnet", 32, weights="hub")
+    assert asked == {"test_resnet": True}
+    ImageEncoder("test_resnet", 32)
+    assert asked == {"test_resnet": False}
+
+
 def test_unknown_backbone_is_named_with_neighbours():
     with pytest.raises(IgclError, match=r"timm knows no model 'resnet18x'") as error:
         ImageEncoder("resnet18x")

@@ -315,7 +315,9 @@ class LabeledDataModule(StoreDataModule):
         assert self.trainer is not None
         job = self.trainer.state.fn
         wanted = {"fit": ("train", "valid"), "validate": ("valid",)}.get(str(job.value) if job else "", ("test",))
-        return tuple(split for split in wanted if split in self.store.splits)
+        for split in wanted:
+            self.store.table(split)  # says which split is missing
+        return wanted
 
     def _serves_features(self) -> bool:
         return self.trainer is not None and isinstance(self.trainer.lightning_module, FeatureModel)

@@ -114,6 +114,7 @@ class Store:
         self.manifest = _read_manifest(self.path)
         self.splits = tuple(split for split in SPLITS if (self.path / split).is_dir())
         self._tables: dict[str, datasets.Dataset] = {}
+        self._columns: dict[tuple[str, str], pa.ChunkedArray] = {}
         self._assert_patients_apart()
 
     @property
@@ -159,8 +160,10 @@ class Store:
 
     def _arrow(self, split: str, name: str) -> pa.ChunkedArray:
         """Return one column of the rows that are kept; mapped from the file where that is all of them."""
-        column: pa.ChunkedArray = self.table(split).select_columns([name]).with_format("arrow")[:].column(name)
-        return column
+        if (split, name) not in self._columns:
+            table = self.table(split).select_columns([name]).with_format("arrow")
+            self._columns[split, name] = table[:].column(name)
+        return self._columns[split, name]
 
     def column(self, split: str, name: str) -> list[Any]:
         """Return one column of a split."""
@@ -220,7 +223,7 @@ class Store:
 
     def _cell(self, row: int, column: str) -> Any:
         split, index = self.rows[row]
-        return self.table(split).select_columns([column])[index][column]
+        return self._arrow(split, column)[index].as_py()
 
     def _assert_patients_apart(self) -> None:
         patients = {split: set(self.column(split, "patient")) for split in self.splits}

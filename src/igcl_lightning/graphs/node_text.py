@@ -51,7 +51,10 @@ class NodeText:
         self.tokenizer, self.model = _load(folder)
         self.channels = int(self.model.config.hidden_size)
         self.name = f"{Path(folder).name}-{_weights_hash(self.model)}{'-sum' if word == 'sum' else ''}"
-        self.window = min(self.tokenizer.model_max_length, int(self.model.config.max_position_embeddings))
+        # RoBERTa and its kin count positions from behind the padding's.
+        unused = getattr(self.model.embeddings, "padding_idx", None)
+        places = int(self.model.config.max_position_embeddings) - (0 if unused is None else int(unused) + 1)
+        self.window = min(self.tokenizer.model_max_length, places)
 
     def __call__(self, graph: ReportGraph) -> NDArray[np.float16]:
         """Return the features of a graph's N entities, float16 [N, channels]; zero for one without any wordpiece."""

@@ -146,7 +146,8 @@ def within_patient_choices(first: Tensor, second: Tensor, graph_key: Tensor, pat
     stated = graph_key >= 0
     for at in torch.split(torch.arange(len(first), device=first.device), CHUNK_QUERIES):
         similarity = first[at] @ second.T
-        own = (first[at] * second[at]).sum(dim=1, keepdim=True)
+        # Read from the product, not computed apart: equal embeddings must compare equal to the last bit.
+        own = similarity.gather(1, at[:, None])
         ask = (patient[at, None] == patient) & (graph_key[at, None] != graph_key) & stated[at, None] & stated
         right.append(((own > similarity) & ask).sum(dim=1))
         asked.append(ask.sum(dim=1))

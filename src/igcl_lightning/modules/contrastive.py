@@ -142,6 +142,10 @@ class ContrastiveModule(BaseModule):
         rest = [parameter for parameter in self.parameters() if id(parameter) not in ids]
         return [*self.split_by_decay(frozen, self.image_freeze_steps), *self.split_by_decay(rest)]
 
+    def statement(self, batch: PairBatch) -> Tensor:
+        """Return what the second side states, int64 [B]: equal where it is the same, -1 where it states nothing."""
+        return batch.graph_key
+
     @staticmethod
     def ids(batch: PairBatch) -> PairIds:
         """Return what the loss needs to know of the pairs."""
@@ -156,7 +160,7 @@ class ContrastiveModule(BaseModule):
 
     def _evaluate(self, batch: PairBatch, stage: str) -> PairEmbedding:
         _, embedding = self._loss(batch, stage)
-        self.retrieval.update(embedding.first, embedding.second, batch.graph_key, batch.patient, batch.row)
+        self.retrieval.update(embedding.first, embedding.second, self.statement(batch), batch.patient, batch.row)
         return embedding
 
     def _log_retrieval(self, stage: str) -> None:

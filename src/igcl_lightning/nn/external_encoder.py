@@ -9,6 +9,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 import torch.nn.functional as F
 import torchvision
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.nn.encoded import Encoded
-from igcl_lightning.nn.image_encoder import ImageEncoder
+from igcl_lightning.nn.image_encoder import INTERPOLATIONS, ImageEncoder
 
 TIMM_SIZE = 224
 """Side of the square that a timm backbone sees where none is asked for, in pixels."""
@@ -27,7 +28,7 @@ def create_image_encoder(name: str, size: int | None = None, weights: str = "non
 
     Args:
         name: "NAME" or "timm:NAME" for a timm model, "xrv:NAME" for one of torchxrayvision.
-        size: side of the square the encoder sees, in pixels; by default 224, or what torchxrayvision trained it at.
+        size: side of the square the encoder sees, in pixels; by default what the weights were trained at, or 224.
         weights: "none" for random weights, "hub" for the published ones, or the path of a local weights file.
 
     Raises:
@@ -35,10 +36,20 @@ def create_image_encoder(name: str, size: int | None = None, weights: str = "non
     """
     library, colon, model = name.partition(":")
     if not colon or library == "timm":
-        return ImageEncoder(model if colon else name, size or TIMM_SIZE, weights)
+        return _timm_encoder(model if colon else name, size, weights)
     if library == "xrv":
         return XrvEncoder(model, size, weights)
     raise IgclError(f"backbone {name!r}: encoders are called timm:NAME or xrv:NAME")
+
+
+def _timm_encoder(name: str, size: int | None, weights: str) -> ImageEncoder:
+    """Create a timm encoder; with weights, images are prepared as in their training."""
+    published: Any = timm.get_pretrained_cfg(name) if weights != "none" and timm.is_model(name) else None
+    if published is None:
+        return ImageEncoder(name, size or TIMM_SIZE, weights)
+    mean, std = (sum(values) / len(values) for values in (published.mean, published.std))
+    interpolation = published.interpolation if published.interpolation in INTERPOLATIONS else "bilinear"
+    return ImageEncoder(name, size or published.input_size[-1], weights, mean, std, interpolation)
 
 
 class XrvEncoder(nn.Module):
@@ -121,7 +132,8 @@ def _hub_file(models: Any, name: str) -> Path:
         convert = f"torch.save(torchxrayvision.models.DenseNet(weights='{name}').state_dict(), 'FILE.pt')"
         raise IgclError(
             f"xrv:{name}: the published weights are a pickle, which can run code as it loads; if you trust them, write "
-            f"them once as plain data with {convert}, and give --model.image_weights FILE.pt"
+            f"them once as plain data with {convert}, and give --model.image_weights FILE.pt, or xrv:{name}@FILE.pt to "
+            "igcl compare"
         )
     try:
         return Path(models.get_weights(name))

@@ -14,9 +14,14 @@ class ProjectionHead(nn.Sequential):
         out_channels: channels of the shared space.
         num_layers: 1 is CLIP's head, a bias-free linear map with weights drawn from N(0, 1 / in_channels); each further
             layer puts Linear + ReLU before it, and the weights are PyTorch's own.
+
+    Raises:
+        ValueError: fewer than one layer.
     """
 
     def __init__(self, in_channels: int, out_channels: int = 128, num_layers: int = 2) -> None:
+        if num_layers < 1:
+            raise ValueError(f"num_layers is {num_layers}, not at least 1")
         layers: list[nn.Module] = []
         for _ in range(num_layers - 1):
             layers += [nn.Linear(in_channels, in_channels), nn.ReLU()]

@@ -63,18 +63,20 @@ class TextEncoder(nn.Module):
         self.gate = nn.Linear(channels, 1) if readout == "attention" else None
 
     def forward(self, report: Data) -> Encoded:
-        """Encode a `Batch` of B reports with the field x (subword buckets [T, S]); the units are the words.
+        """Encode a `Batch` of B reports with fields x (subword buckets [T, S]) and word [T]; the units are the words.
 
         Raises:
             IgclError: a report is longer than `max_tokens`.
         """
-        units, mask = to_dense_batch(self.subwords(report.x), report.batch, batch_size=report.num_graphs)
-        if units.shape[1] > self.max_tokens:
+        longest = int(report.word.max()) + 1 if len(report.word) else 0
+        if longest > self.max_tokens:
             raise IgclError(
-                f"a report has {units.shape[1]} tokens, the text encoder reads {self.max_tokens}: lower data.max_tokens"
+                f"a report has {longest} tokens, the text encoder reads {self.max_tokens}: lower data.max_tokens"
             )
+        # A word keeps its place in the report when only one sentence is read, so that all places are trained.
+        words = self.subwords(report.x) + self.position[report.word]
+        units, mask = to_dense_batch(words, report.batch, batch_size=report.num_graphs)
         units, mask = fill_empty(units, mask, self.empty)
-        units = units + self.position[: units.shape[1]]
         for layer in self.layers:
             units = layer(units, src_key_padding_mask=~mask)
         units = self.norm(units) * mask[..., None]

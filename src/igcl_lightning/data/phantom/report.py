@@ -114,9 +114,10 @@ class _Reporter:
         templates = [self._statement(finding) for finding in self.scene.findings]
         templates += [self._device(device) for device in self.scene.devices]
         templates += [self._resolution(finding) for finding in self.resolved if self.rng.random() < 0.6]
+        silent = self.present | {finding.name for finding in self.resolved}
         if "Cardiomegaly" not in self.present and self.rng.random() < 0.5:
             templates.append(self._pick(self.book.normal_heart))
-        silent = self.present | {finding.name for finding in self.resolved}
+            silent.add("Cardiomegaly")
         if not self.present & _LUNG_FINDINGS and self.rng.random() < 0.6:
             templates.append(self._pick(self.book.clear_lungs))
             silent.add("Consolidation")

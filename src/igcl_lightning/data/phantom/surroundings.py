@@ -1,6 +1,6 @@
 """What a report says beside the findings: the sections before them, and sentences about what no finding touches.
 
-All of it is true of the scene or harmless; nothing depends on a label.
+All of it is true of the scene; some of it, such as an old fracture, is of no consequence and not drawn.
 """
 
 from __future__ import annotations
