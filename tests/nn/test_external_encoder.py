@@ -44,7 +44,16 @@ def test_names_of_timm_with_and_without_prefix():
         encoder = create_image_encoder(name, 32)
         assert isinstance(encoder, ImageEncoder)
         assert (encoder.name, encoder.size) == ("test_resnet", 32)
-    assert create_image_encoder("test_resnet").size == 224
+    assert create_image_encoder("test_resnet").size == 160
+
+
+def test_images_are_prepared_as_in_the_training_of_the_weights():
+    encoder = create_image_encoder("timm:test_vit")
+    assert (encoder.size, encoder.interpolation) == (160, "bicubic")
+    assert (float(encoder.mean), float(encoder.std)) == (0.5, 0.5)
+    asked = create_image_encoder("test_byobnet", size=64)
+    assert asked.size == 64
+    assert float(asked.mean) == pytest.approx((0.485 + 0.456 + 0.406) / 3)
 
 
 @pytest.mark.parametrize("name", ["open_clip:vit", "xrv-densenet:all", "hf-hub:someone/model"])

@@ -21,7 +21,7 @@ class FineTune(ClassifierModule):
     Args:
         checkpoint: pretraining checkpoint whose image encoder is trained further.
         backbone: name of an encoder instead of a checkpoint: a timm name, "timm:NAME" or "xrv:NAME".
-        image_size: side of the square that backbone sees, in pixels; by default 224, or what torchxrayvision took.
+        image_size: side of the square that backbone sees, in pixels; by default what its published weights took.
         image_weights: weights of that backbone: "none", "hub" or a file.
         features: what the head reads: "pooled", or "projected" by the checkpoint's projection, not normalised.
         name: the name results are reported under; "supervised" or "METHOD_fine_tuned" by default.

@@ -28,7 +28,7 @@ def create_image_encoder(name: str, size: int | None = None, weights: str = "non
 
     Args:
         name: "NAME" or "timm:NAME" for a timm model, "xrv:NAME" for one of torchxrayvision.
-        size: side of the square the encoder sees, in pixels; by default what the weights were trained at, or 224.
+        size: side of the square the encoder sees, in pixels; by default what the published weights were trained at, or 224.
         weights: "none" for random weights, "hub" for the published ones, or the path of a local weights file.
 
     Raises:
@@ -43,8 +43,11 @@ def create_image_encoder(name: str, size: int | None = None, weights: str = "non
 
 
 def _timm_encoder(name: str, size: int | None, weights: str) -> ImageEncoder:
-    """Create a timm encoder; with weights, images are prepared as in their training."""
-    published: Any = timm.get_pretrained_cfg(name) if weights != "none" and timm.is_model(name) else None
+    """Create a timm encoder that sees images as in the training of its published weights.
+
+    Random weights do too, so that a checkpoint, whose weights come from nowhere else, is rebuilt from the name alone.
+    """
+    published: Any = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     if published is None:
         return ImageEncoder(name, size or TIMM_SIZE, weights)
     mean, std = (sum(values) / len(values) for values in (published.mean, published.std))
