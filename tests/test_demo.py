@@ -15,8 +15,8 @@ def test_the_full_demo_keeps_what_it_promises(tmp_path):
         for record in records
         if record["metric"] == "auroc" and record["label"] == "mean" and record["seed"] is None and not record["versus"]
     }
-    assert mean["igcl", 0.01] >= mean["random", 0.01] + 0.15
-    assert mean["igcl", 0.01] >= mean["supervised", 0.01] + 0.10
+    assert mean["igcl", 0.01] >= mean["random", 0.01] + 0.10
+    assert mean["igcl", 0.01] >= mean["supervised", 0.01] + 0.08
     assert mean["igcl", 0.01] >= mean["supervised", 0.1]
     assert mean["igcl", 0.01] <= 0.97
 
