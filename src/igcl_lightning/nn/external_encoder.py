@@ -28,7 +28,8 @@ def create_image_encoder(name: str, size: int | None = None, weights: str = "non
 
     Args:
         name: "NAME" or "timm:NAME" for a timm model, "xrv:NAME" for one of torchxrayvision.
-        size: side of the square the encoder sees, in pixels; by default what the published weights were trained at, or 224.
+        size: side of the square the encoder sees, in pixels; by default what its published weights were trained at, or
+            224 where there are none.
         weights: "none" for random weights, "hub" for the published ones, or the path of a local weights file.
 
     Raises:
