@@ -11,14 +11,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from igcl_lightning.callbacks import WritePredictions
+from igcl_lightning.cli import main
 from igcl_lightning.data.modules import LabeledDataModule
 from igcl_lightning.data.phantom import FINDINGS
 from igcl_lightning.data.prepare import Options, prepare
+from igcl_lightning.data.row_datasets import LabeledDataset
 from igcl_lightning.data.samples import FeatureBatch, LabeledBatch, ProbeDraw
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
-from igcl_lightning.modules import IGCL, FewShotProbe, FineTune, LinearProbe
+from igcl_lightning.modules import IGCL, BaseModule, FewShotProbe, FineTune, LinearProbe
 from igcl_lightning.modules.few_shot import median_probability
 from igcl_lightning.modules.fine_tune import masked_cross_entropy
 
@@ -374,3 +376,32 @@ def test_features_of_a_file_that_do_not_fit_are_refused(phantom_store, tmp_path)
     head = LinearProbe(label_names=data.label_names, in_channels=7, num_heads=1)
     with pytest.raises(IgclError, match="features of length 5; the head reads 7"):
         trainer(tmp_path).test(head, data, verbose=False)
+
+
+@pytest.mark.parametrize("config", ["linear", "few_shot"])
+def test_a_head_tested_from_its_checkpoint_reads_the_trained_encoder(config, pretrained, phantom_store, tmp_path):
+    """The command line builds the encoder with random weights first; features must wait for those of the checkpoint."""
+    words = ["--config", f"probe/{config}.yaml", "--data.store", str(phantom_store), "--trainer.logger", "CSVLogger"]
+    words += [
+        "--trainer.logger.save_dir",
+        str(tmp_path),
+        "--trainer.logger.name",
+        "run",
+        "--trainer.accelerator",
+        "cpu",
+    ]
+    words += ["--data.feature_cache", str(tmp_path / "features"), "--trainer.enable_progress_bar", "false"]
+    assert main(["fit", *words, "--model.checkpoint", str(pretrained[1])]) == 0
+    checkpoint = tmp_path / "run" / "version_0" / "checkpoints" / "best.ckpt"
+    assert main(["test", *words, "--ckpt_path", str(checkpoint)]) == 0
+
+    written = pd.read_parquet(tmp_path / "run" / "version_1" / "predictions.parquet")
+    head = BaseModule.load_from_checkpoint(checkpoint).eval()
+    images = LabeledDataset(Store(phantom_store), "test", head.label_names)
+    with torch.no_grad():
+        feature = pretrained[0].image_encoder(torch.stack([image.image for image in images])).pooled
+        expected = head(feature)[:, 0, head.trained].flatten()
+    first = written[written["seed"] == written["seed"].min()]
+    by_label = {label: rows["score"].to_numpy() for label, rows in first.groupby("label", sort=False)}
+    got = torch.tensor(np.stack([by_label[name] for name in by_label], axis=1)).flatten()
+    torch.testing.assert_close(got.float(), expected, rtol=1e-3, atol=1e-3)

@@ -242,14 +242,10 @@ class LabeledDataModule(StoreDataModule):
         """Names of the reported labels, in the order of the targets."""
         return list(self.store.labels if self.wanted_labels is None else self.wanted_labels)
 
-    def prepare_data(self) -> None:
-        """Compute missing features, on one process."""
-        if self._serves_features() and self.feature_file is None:
-            for split in self._served_splits():
-                self._feature_batch(split)
-
     def setup(self, stage: str) -> None:
-        """Load the features a head trains on.
+        """Check what is asked for, and read a file of features.
+
+        An encoder's features wait until a loader is asked for: only then are the weights of `--ckpt_path` in place.
 
         Raises:
             IgclError: there are no labels, no validation rows, or several draws or a file of features for a module that
@@ -261,7 +257,9 @@ class LabeledDataModule(StoreDataModule):
             raise IgclError(f"{self.store.path}: no split 'valid' to choose the penalty or the stopping point on")
         self._features = {}
         if self._serves_features():
-            self._features = {split: self._feature_batch(split) for split in self._served_splits()}
+            splits = self._served_splits()
+            if self.feature_file is not None:
+                self._features = {split: self._feature_batch(split) for split in splits}
         elif self.feature_file is not None:
             raise IgclError("data.features: only a probe on frozen features reads them; this module trains on images")
         elif self.draws > 1:
@@ -269,7 +267,7 @@ class LabeledDataModule(StoreDataModule):
 
     @property
     def feature_channels(self) -> int:
-        """Length of the features that are served."""
+        """Length of the features of the file."""
         return next(iter(self._features.values())).feature.shape[1]
 
     def drawn_rows(self, seed: int) -> np.ndarray:
@@ -291,7 +289,7 @@ class LabeledDataModule(StoreDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return whole draws of features, or shuffled images of the first draw."""
-        if self._features:
+        if self._serves_features():
             return DataLoader(self._draws(), batch_size=None)
         rows = self.drawn_rows(self.draw_seed)
         images = LabeledDataset(self.store, "train", self.label_names, rows)
@@ -322,6 +320,11 @@ class LabeledDataModule(StoreDataModule):
     def _serves_features(self) -> bool:
         return self.trainer is not None and isinstance(self.trainer.lightning_module, FeatureModel)
 
+    def _served(self, split: str) -> FeatureBatch:
+        if split not in self._features:
+            self._features[split] = self._feature_batch(split)
+        return self._features[split]
+
     def _feature_batch(self, split: str) -> FeatureBatch:
         images = LabeledDataset(self.store, split, self.label_names)
         if self.feature_file is not None:
@@ -339,7 +342,7 @@ class LabeledDataModule(StoreDataModule):
         return frozen_features(module.feature_encoder(), loader, cache, f"{self.store.fingerprint} {split}", device)
 
     def _draws(self) -> _ItemDataset:
-        train, valid = self._features["train"], self._features["valid"]
+        train, valid = self._served("train"), self._served("valid")
         rows = {seed: self.drawn_rows(seed) for seed in self._seeds()}
         return _ItemDataset(
             [ProbeDraw(FeatureBatch(*(field[drawn] for field in train)), valid, seed) for seed, drawn in rows.items()]
@@ -349,9 +352,8 @@ class LabeledDataModule(StoreDataModule):
         return range(self.draw_seed, self.draw_seed + self.draws)
 
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
-        if self._features:
-            self.store.table(split)
-            parts = zip(*(torch.split(field, self.batch_size) for field in self._features[split]), strict=True)
+        if self._serves_features():
+            parts = zip(*(torch.split(field, self.batch_size) for field in self._served(split)), strict=True)
             return DataLoader(_ItemDataset([FeatureBatch(*part) for part in parts]), batch_size=None)
         return DataLoader(LabeledDataset(self.store, split, self.label_names), **self._loader_options())
 
