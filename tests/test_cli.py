@@ -488,3 +488,13 @@ def test_demo_command(monkeypatch, one_line):
     assert main(["demo"]) is None
     assert one_line("demo", "--out", "x", "--fast") == (1, "igcl: error: runs/demo: exists already; remove it")
     assert calls == [(Path("runs/demo"), False), (Path("x"), True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("IGCL", "igcl"), ("ConVIRT", "convirt"), ("SimCLR", "simclr"), ("FewShotProbe", "few_shot_probe")],
+)
+def test_run_folders_are_called_as_the_method_is(name, folder):
+    from igcl_lightning._training import _snake_case
+
+    assert _snake_case(name) == folder

@@ -252,4 +252,4 @@ def _warn_overridden(path: str, written: list[Written], before: dict[str, Any], 
 
 def _snake_case(name: str) -> str:
     """Return LinearProbe as linear_probe and IGCL as igcl."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name).lower()
