@@ -125,6 +125,8 @@ class LinearProbe(ClassifierModule):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning types the base
         if data.feature_file is not None:
             self._take_channels(data)
+        elif self.image_encoder is None:
+            raise IgclError(f"{NO_ENCODER}, or data.features (a file of features)")
         if self.num_heads is None:
             self.num_heads = data.draws
         super().setup(stage)
