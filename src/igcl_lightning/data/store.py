@@ -23,15 +23,16 @@ import pyarrow.compute
 
 from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS, VIEWS
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.schema import LABEL_ID, RELATION_ID, ReportGraph, stable_hash
+from igcl_lightning.graphs.schema import HEDGE_ID, LABEL_ID, RELATION_ID, ReportGraph, stable_hash
 
 MANIFEST = "manifest.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 GRAPH_FEATURES = {
     "text": datasets.Value("string"),
     "tokens": datasets.List(datasets.Value("string")),
     "label": datasets.List(datasets.Value("uint8")),
+    "hedge": datasets.List(datasets.Value("uint8")),
     "start": datasets.List(datasets.Value("int32")),
     "end": datasets.List(datasets.Value("int32")),
     "head": datasets.List(datasets.Value("int32")),
@@ -42,7 +43,7 @@ GRAPH_FEATURES = {
 }
 """A graph as flat lists, so that tensors are made from it without Python per node or edge.
 
-`label` and `type` are numbered as in `graphs.schema`; `key` is -1 for an empty graph; `facts` are stable hashes.
+`label`, `hedge` and `type` are numbered as in `graphs.schema`; `key` is -1 for an empty graph; `facts` are stable hashes.
 """
 
 FIXED_COLUMNS = ("row", "study", "patient", "view", "age", "sex", "image", "report", "graph", "labels", "node_text")
@@ -83,6 +84,7 @@ def graph_columns(graph: ReportGraph) -> dict[str, Any]:
         "text": graph.text,
         "tokens": [entity.tokens for entity in graph.entities],
         "label": [LABEL_ID[entity.label] for entity in graph.entities],
+        "hedge": [HEDGE_ID[entity.hedge] for entity in graph.entities],
         "start": [entity.start for entity in graph.entities],
         "end": [entity.end for entity in graph.entities],
         "head": [relation.head for relation in graph.relations],

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from igcl_lightning.graphs.schema import LABEL_ID, RELATION_ID, ReportGraph, stable_hash
+from igcl_lightning.graphs.schema import LABEL_ID, NODE_TYPE, RELATION_ID, ReportGraph, stable_hash
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -29,6 +29,8 @@ NUM_FACTS = 1024
 """Length of the hashed facts of a graph."""
 
 GRAM_LENGTHS = (3, 4, 5)
+
+_NODE_TYPE = np.array(NODE_TYPE, dtype=np.int64)
 
 Ids = NDArray[np.int64]
 
@@ -65,7 +67,7 @@ class GraphFeaturizer:
 
         Args:
             tokens: the text of each of the N entities.
-            node_type: [N] index in `ENTITY_LABELS`.
+            node_type: [N] id of the label (`LABEL_ID`); RadGraph-XL's labels become those of v1 (`NODE_TYPE`).
             edge_index: [2, E] head and tail.
             edge_type: [E] index in `RELATION_TYPES`.
         """
@@ -77,7 +79,7 @@ class GraphFeaturizer:
             x[row] = subword_ids(text.lower(), self.max_subwords)
         return Data(
             x=torch.from_numpy(x),
-            node_type=torch.tensor(node_type, dtype=torch.int64),
+            node_type=torch.from_numpy(_NODE_TYPE[node_type]),
             edge_index=torch.tensor(edge_index, dtype=torch.int64),
             edge_type=torch.tensor(edge_type, dtype=torch.int64),
             num_nodes=len(tokens),

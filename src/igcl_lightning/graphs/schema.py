@@ -12,7 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 ENTITY_LABELS: tuple[str, ...] = ("ANAT-DP", "OBS-DP", "OBS-U", "OBS-DA")
-"""Anatomy, and observation that is definitely present, uncertain, definitely absent."""
+"""Anatomy, and observation that is definitely present, uncertain, definitely absent: the labels of RadGraph v1."""
+
+XL_LABELS: dict[str, str] = {"ANAT-U": "ANAT-DP", "ANAT-DA": "ANAT-DP", "ANAT-M": "ANAT-DP", "OBS-M": "OBS-DP"}
+"""What RadGraph-XL adds (anatomy that is uncertain or absent, measurements), each with the label a model sees it as."""
+
+HEDGES: tuple[str, ...] = ("", "unlikely", "possible", "probable")
+"""How strongly an uncertain observation is believed, from no word on it to probable."""
 
 RELATION_TYPES: tuple[str, ...] = ("located_at", "modify", "suggestive_of")
 
@@ -22,7 +28,11 @@ CONNECTOR = len(RELATION_TYPES)
 NUM_EDGE_TYPES = len(RELATION_TYPES) + 1
 """Relations and the connector; inverse relations are numbered after them, type + NUM_EDGE_TYPES."""
 
-LABEL_ID: dict[str, int] = {label: index for index, label in enumerate(ENTITY_LABELS)}
+LABEL_ID: dict[str, int] = {label: index for index, label in enumerate((*ENTITY_LABELS, *XL_LABELS))}
+NODE_TYPE: tuple[int, ...] = tuple(LABEL_ID[XL_LABELS.get(label, label)] for label in LABEL_ID)
+"""Index in `ENTITY_LABELS` that stands for each label id, so that models need not know RadGraph-XL's."""
+
+HEDGE_ID: dict[str, int] = {hedge: index for index, hedge in enumerate(HEDGES)}
 RELATION_ID: dict[str, int] = {relation: index for index, relation in enumerate(RELATION_TYPES)}
 
 
@@ -32,19 +42,23 @@ class Entity:
 
     Attributes:
         tokens: the words of the span, joined by single spaces, as written in the report.
-        label: one of `ENTITY_LABELS`.
+        label: one of `ENTITY_LABELS` or `XL_LABELS`.
         start: index of the first word in `ReportGraph.words`.
         end: index of the last word, inclusive.
+        hedge: one of `HEDGES`; kept beside the label for whoever derives labels of images. RadGraph files have none.
     """
 
     tokens: str
     label: str
     start: int
     end: int
+    hedge: str = ""
 
     def __post_init__(self) -> None:
         if self.label not in LABEL_ID:
-            raise ValueError(f"entity {self.tokens!r}: unknown label {self.label!r}, expected one of {ENTITY_LABELS}")
+            raise ValueError(f"entity {self.tokens!r}: unknown label {self.label!r}, expected one of {tuple(LABEL_ID)}")
+        if self.hedge not in HEDGE_ID:
+            raise ValueError(f"entity {self.tokens!r}: unknown hedge {self.hedge!r}, expected one of {HEDGES}")
         if not 0 <= self.start <= self.end:
             raise ValueError(f"entity {self.tokens!r}: span {self.start}..{self.end} is not a span")
 
