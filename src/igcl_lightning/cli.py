@@ -21,7 +21,7 @@ from igcl_lightning.errors import IgclError
 if TYPE_CHECKING:
     from igcl_lightning.data.prepare import Item
 
-PHRASINGS = ("mixed", "known", "held_back")
+PHRASINGS = ("mixed", "known", "held_back", "reworded")
 VARIANTS = ("standard", "hard_negatives")
 TRAINING_COMMANDS = {
     "fit": "train a model: igcl fit --config pretrain/igcl.yaml",

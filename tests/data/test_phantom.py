@@ -378,7 +378,7 @@ def test_an_image_survives_png_at_512_pixels():
         ({"size": 32}, "phantom size 32: expected 64 to 512 pixels"),
         ({"variant": "easy"}, "phantom variant 'easy': expected one of standard, hard_negatives"),
         ({"views": "lateral"}, "phantom views 'lateral': expected one of all, frontal"),
-        ({"phrasing": "odd"}, "phantom phrasing 'odd': expected one of mixed, known, held_back"),
+        ({"phrasing": "odd"}, "phantom phrasing 'odd': expected one of mixed, known, held_back, reworded"),
         ({"shortcut": "Edma"}, f"phantom shortcut 'Edma': expected one of {', '.join(LABELS)}"),
     ],
 )

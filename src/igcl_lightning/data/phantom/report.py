@@ -1,7 +1,7 @@
 """The report of a phantom and its exact graph, written together from marked-up templates.
 
-`templates` holds the standard phrasing, `held_back` one that the report parser does not know, `surroundings` what is
-said beside the findings, `markup` the notation.
+`templates` holds the standard phrasing, `held_back` one that the report parser does not know, `reworded` one in
+ordinary words that it was not built on, `surroundings` what is said beside the findings, `markup` the notation.
 
 Conventions of the graph, after RadGraph (Jain et al. 2021). An entity is one word, or a fixed term such as
 "endotracheal tube" or "free air". Verbs, articles, cues ("no", "is seen", "consistent with", "amount of", "in size",
@@ -33,6 +33,7 @@ import numpy as np
 from igcl_lightning.data.phantom.held_back import HELD_BACK
 from igcl_lightning.data.phantom.markup import Sentence, capitalize, join, prose, read_sentence, read_template
 from igcl_lightning.data.phantom.phrasebook import SLOTS, Phrasebook, Phrases
+from igcl_lightning.data.phantom.reworded import REWORDED
 from igcl_lightning.data.phantom.scene import PATHOLOGIES, Device, Finding, Scene
 from igcl_lightning.data.phantom.surroundings import BYSTANDERS, has_rival_sides, introduce
 from igcl_lightning.data.phantom.templates import CHANGE_WORDS, KNOWN
@@ -47,8 +48,12 @@ ONE_SECTION = 1 / 10
 HELD_BACK_STUDIES = 0.15
 """Share of reports in held-back phrasing, where both are mixed."""
 
-PHRASINGS: tuple[str, ...] = ("mixed", "known", "held_back")
-"""How a report may be worded: as the parser knows it, as is held back from it, or mixed, some reports so."""
+BOOKS: dict[str, Phrasebook] = {"known": KNOWN, "held_back": HELD_BACK, "reworded": REWORDED}
+"""The phrasebook of each phrasing."""
+
+PHRASINGS: tuple[str, ...] = ("mixed", *BOOKS)
+"""How a report may be worded: as the parser knows it, as is held back from it, in ordinary words that it was not built
+on; or mixed, which is most reports as known and some as held back."""
 
 _SECTIONS = ("indication", "comparison", "technique", "findings", "impression")
 _LABELS = {"definite": ":+", "probable": ":?", "possible": ":?"}
@@ -87,8 +92,9 @@ def write_report(
     empty, held_back, section = rng.random(3)
     if empty < EMPTY_REPORTS:
         return dict.fromkeys(_SECTIONS, ""), ReportGraph("")
-    unknown = phrasing == "held_back" or (phrasing == "mixed" and held_back < HELD_BACK_STUDIES)
-    reporter = _Reporter(scene, HELD_BACK if unknown else KNOWN, rng)
+    if phrasing == "mixed":
+        phrasing = "held_back" if held_back < HELD_BACK_STUDIES else "known"
+    reporter = _Reporter(scene, BOOKS[phrasing], rng)
     introduction = introduce(scene, rng)
     findings = [] if section < ONE_SECTION else reporter.findings()
     impression = [] if findings and section > 1 - ONE_SECTION else reporter.impression(alone=not findings)
