@@ -474,6 +474,32 @@ def test_prepare_table_names_what_it_dropped(capsys, one_line):
     assert (status, line) == (1, "igcl: error: no.csv: no such file or directory")
 
 
+def test_prepare_table_takes_graphs_from_a_file(one_line):
+    from PIL import Image
+
+    Image.new("L", (32, 32)).save("a.png")
+    Path("t.csv").write_text("file,key\na.png,50000001\n")
+    entity = {"tokens": "Mass", "label": "Observation::uncertain", "start_ix": 0, "end_ix": 0, "relations": []}
+    report = {"text": "Mass ?", "entities": {"1": entity, "2": entity | {"label": "?"}}}
+    Path("g.json").write_text(json.dumps({"p10/p10000001/s50000001.txt": report}))
+    words = ["prepare", "table", "--csv", "t.csv", "--image-column", "file", "--size", "32"]
+    assert main([*words, "--graphs", "g.json", "--graph-column", "key", "--out", "store"]) is None
+    manifest = json.loads(Path("store/manifest.json").read_text())
+    graphs = manifest["source"]["graphs"]
+    assert graphs.pop("sha256")
+    assert graphs == {
+        "file": "g.json",
+        "layout": "JSON by report",
+        "graphs": 1,
+        "ambiguous_studies": 0,
+        "faults": {"unknown label: dropped": 1},
+        "rows": {"found_by_key": 1, "found_by_text": 0, "not_found": 0},
+    }
+    assert manifest["rows_with_empty_graph"] == 0
+    status, line = one_line(*words, "--graph-column", "key", "--out", "store2")
+    assert (status, "give the file with --graphs" in line) == (1, True)
+
+
 def test_demo_command(monkeypatch, one_line):
     calls = []
 

@@ -135,6 +135,10 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
     table.add_argument("--image-column", required=True, metavar="NAME", help="file name of the image")
     for column, text in TABLE_COLUMNS.items():
         table.add_argument(f"--{column}-column", metavar="NAME", help=text)
+    table.add_argument(
+        "--graphs", type=Path, metavar="FILE", help="RadGraph file of the reports, in any of its layouts"
+    )
+    table.add_argument("--graph-column", metavar="NAME", help="key in --graphs (default: the study, then the image)")
     table.add_argument("--label-columns", type=_names, default=[], metavar="A,B", help="1, 0, -1 (uncertain) or blank")
     table.add_argument("--uncertain", choices=("ignore", "positive", "negative"), default="ignore", help="label -1")
     table.add_argument("--split-values", type=_pairs, default={}, metavar="A=B,..", help="fold0=test,fold1=valid")
@@ -216,19 +220,25 @@ def _prepare_phantom(options: argparse.Namespace) -> None:
 
 def _prepare_table(options: argparse.Namespace) -> None:
     from igcl_lightning.data.prepare import file_hash
-    from igcl_lightning.data.sources.table import TableColumns, read_table
+    from igcl_lightning.data.sources.table import TableColumns, TableGraphs, read_table
 
-    named = {name: getattr(options, f"{name}_column") for name in ("image", *TABLE_COLUMNS)}
+    if options.graph_column and not options.graphs:
+        raise IgclError("--graph-column names keys of a file of graphs; give the file with --graphs")
+    graphs = TableGraphs(options.graphs) if options.graphs else None
+    named = {name: getattr(options, f"{name}_column") for name in ("image", "graph", *TABLE_COLUMNS)}
     kept = {"labels": options.label_columns, "extra": options.extra_columns, "arrays": options.array_columns}
     columns = TableColumns(**named, **kept)
     reading = {"root": options.root, "split_values": options.split_values, "uncertain": options.uncertain}
-    studies = read_table(options.csv, columns, seed=options.seed, **reading)
+    studies = read_table(options.csv, columns, seed=options.seed, graphs=graphs, **reading)
     source = {
         "name": "table",
         "csv": options.csv.name,
         "sha256": file_hash(options.csv),
         "uncertain": options.uncertain,
     }
+    if graphs is not None:
+        file = {"file": options.graphs.name, "sha256": file_hash(options.graphs)}
+        source["graphs"] = {**file, **graphs.described()}
     _write_store(options, studies, source, **kept)
 
 

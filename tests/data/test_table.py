@@ -1,7 +1,12 @@
+import json
+
 import pytest
 
-from igcl_lightning.data.sources.table import TableColumns, read_table, view_name
+from igcl_lightning.data.sources.table import TableColumns, TableGraphs, read_table, view_name
 from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.radgraph import to_radgraph
+from igcl_lightning.graphs.radgraph_files import write_radgraph
+from igcl_lightning.graphs.schema import Entity, ReportGraph
 
 CSV = """\
 file, person ,note,Edema,Mass,fold,projection,years
@@ -101,3 +106,81 @@ def test_a_missing_or_broken_table_is_named(tmp_path):
 )
 def test_views_of_all_sources_have_one_name(word, view):
     assert view_name(word) == view
+
+
+EDEMA = ReportGraph("Edema ?", (Entity("Edema", "OBS-U", 0, 0),))
+MASS = ReportGraph("Mass .", (Entity("Mass", "OBS-DP", 0, 0),))
+STUDIES = """\
+file,study,key,note
+files/p10/p10000001/s50000001/a.jpg,,x,
+files/p10/p10000001/s50000002/b.jpg,50000002,y,Edema.
+c.jpg,7,,Mass.
+d.jpg,8,,Clear.
+"""
+
+
+def read_graphs(tmp_path, graphs, columns=None):
+    """Return the graphs that the rows of a table find, and how they were found."""
+    (tmp_path / "table.csv").write_text(STUDIES)
+    if isinstance(graphs, dict):
+        write_radgraph(graphs, tmp_path / "graphs.json")
+    else:
+        (tmp_path / "graphs.json").write_text(json.dumps(graphs))
+    found = TableGraphs(tmp_path / "graphs.json")
+    columns = columns or TableColumns(image="file", study="study", report="note")
+    studies = read_table(tmp_path / "table.csv", columns, graphs=found)
+    return [study.graph for study in studies], found.described()
+
+
+def test_graphs_are_found_by_study_then_image_then_text(tmp_path):
+    graphs = {"p10/p10000001/s50000001.txt": EDEMA, "p10/p10000001/s50000002.txt": MASS, "other": MASS}
+    found, described = read_graphs(tmp_path, graphs)
+    assert found == [EDEMA, MASS, MASS, None]
+    assert described == {
+        "layout": "JSON by report",
+        "graphs": 3,
+        "ambiguous_studies": 0,
+        "faults": {},
+        "rows": {"found_by_key": 2, "found_by_text": 1, "not_found": 1},
+    }
+
+
+def test_graphs_are_found_by_the_named_column_alone(tmp_path):
+    columns = TableColumns(image="file", graph="key")
+    found, described = read_graphs(tmp_path, {"x": EDEMA, "c.jpg": MASS}, columns)
+    assert found == [EDEMA, None, None, None]
+    assert described["rows"] == {"found_by_key": 1, "found_by_text": 0, "not_found": 3}
+
+
+def test_places_of_reports_are_no_studies_unless_a_column_is_named(tmp_path):
+    results = [{"0": to_radgraph(graph)} for graph in (*[EDEMA] * 8, MASS)]
+    assert read_graphs(tmp_path, results)[0] == [None, None, MASS, None]
+    columns = TableColumns(image="file", graph="study")
+    assert read_graphs(tmp_path, results, columns)[0] == [None, None, EDEMA, MASS]
+
+
+def test_faults_are_counted(tmp_path):
+    record = to_radgraph(MASS)
+    record["entities"]["1"]["relations"] = [["modify", "9"]]
+    _, described = read_graphs(tmp_path, [{"id": "s50000001", **record}])
+    assert described["faults"] == {"target missing: dropped": 1}
+
+
+def test_graphs_that_no_row_finds_are_an_error(tmp_path):
+    with pytest.raises(IgclError, match=r"in graphs.json: .*like 'files/.*/a.jpg', keys there are like 'q'"):
+        read_graphs(tmp_path, {"q": ReportGraph("nothing")})
+    with pytest.raises(IgclError, match="looked for by the text of the report"):
+        read_graphs(tmp_path, {"0": ReportGraph("nothing")})
+    with pytest.raises(IgclError, match="table.csv: no column 'gone'"):
+        read_graphs(tmp_path, {"0": MASS}, TableColumns(image="file", graph="gone"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("[", "--graphs: graphs.json: not JSON"), ("{}", "graphs.json: holds no graphs")]
+)
+def test_a_broken_file_of_graphs_is_named(tmp_path, content, message):
+    with pytest.raises(IgclError, match=r"graphs.json: no such file"):
+        TableGraphs(tmp_path / "graphs.json")
+    (tmp_path / "graphs.json").write_text(content)
+    with pytest.raises(IgclError, match=message):
+        TableGraphs(tmp_path / "graphs.json")

@@ -1,126 +1,328 @@
-"""RadGraph JSON <-> `ReportGraph`.
+"""One report in RadGraph's layout <-> `ReportGraph`, and what becomes of reports that break the layout.
 
-The layout is that of RadGraph v1 (Jain et al., 2021): a dictionary by report, each with `text` and `entities`; an
-entity has an id, words `start_ix..end_ix` (inclusive) and relations to other ids.
+The layout is that of RadGraph v1 (Jain et al., 2021) and RadGraph-XL (Delbrouck et al., 2024): `text` and `entities`;
+an entity has an id, words `start_ix..end_ix` (inclusive) and relations to other ids. Files of reports, and the layouts
+that differ from it, are read by `graphs/radgraph_files.py`.
+
+Policy for faults, each counted by kind and by what became of it:
+
+| fault | what becomes of it |
+| --- | --- |
+| report: no `text` or `entities`, or of another type; the labeler asked for is missing | report dropped |
+| report: stands in the file before, under the same key | later one dropped |
+| report: no entities | kept, an empty graph |
+| entity: id used before in the report (of sentences, a span) | later one dropped |
+| entity: no dictionary | dropped |
+| entity: unknown or missing label | dropped, with its relations |
+| entity: a measurement that is uncertain or absent | repaired: a measurement, its certainty is lost |
+| entity: unknown hedge | repaired: no hedge |
+| entity: tokens missing or empty, at a span of the text | repaired: the words at the span |
+| entity: tokens differ from the words at the span by case or white space only | repaired: the words at the span |
+| entity: tokens differ from the words at the span | repaired: moved to the nearest words that match, else dropped |
+| entity: span outside the text | repaired: moved to the nearest words that match, else dropped |
+| entity: no span | repaired where exactly one place of the text matches the tokens, else dropped |
+| relation: no pair of type and target, unknown type, an end that does not exist | dropped |
+| relation: from or to an entity that was dropped | dropped |
+| relation: of an entity with itself, or stated twice | kept |
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
-from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
+from igcl_lightning.graphs.schema import HEDGES, LABEL_ID, RELATION_TYPES, Entity, Relation, ReportGraph
 
 LONG_LABELS: dict[str, str] = {
     "Anatomy::definitely present": "ANAT-DP",
     "Observation::definitely present": "OBS-DP",
     "Observation::uncertain": "OBS-U",
     "Observation::definitely absent": "OBS-DA",
+    "Anatomy::uncertain": "ANAT-U",
+    "Anatomy::definitely absent": "ANAT-DA",
+    "Anatomy::measurement::definitely present": "ANAT-M",
+    "Observation::measurement::definitely present": "OBS-M",
 }
-"""The labels of RadGraph-XL that RadGraph v1 has too."""
+"""The label names of RadGraph-XL, each with its short name."""
+
+MEASUREMENTS: dict[str, str] = {
+    "Anatomy::measurement::uncertain": "ANAT-M",
+    "Anatomy::measurement::definitely absent": "ANAT-M",
+    "Observation::measurement::uncertain": "OBS-M",
+    "Observation::measurement::definitely absent": "OBS-M",
+}
+"""Rare labels of RadGraph-XL that have no short name of their own."""
+
+RELATION_ORDER = "relation_order"
+"""Our own key of a record whose relations are not in the order of their heads."""
+
+LabelNames: TypeAlias = Literal["v1", "xl"]
+Outcome: TypeAlias = Literal["kept", "repaired", "dropped"]
+
+_NAMES: dict[str, dict[str, str]] = {
+    "v1": {label: label for label in LABEL_ID},
+    "xl": {short: name for name, short in LONG_LABELS.items()},
+}
 
 
-def from_radgraph(record: Mapping[str, Any]) -> ReportGraph:
+@dataclass
+class Faults:
+    """Counts what was wrong with reports; a strict one raises instead.
+
+    Attributes:
+        strict: raise at the first fault that is repaired or dropped; those that are kept are still counted.
+        counts: faults by kind and outcome, such as "target missing: dropped".
+    """
+
+    strict: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def note(self, kind: str, outcome: Outcome, message: str) -> None:
+        """Count a fault.
+
+        Raises:
+            ValueError: with this message, when strict.
+        """
+        if self.strict and outcome != "kept":
+            raise ValueError(message)
+        self.counts[f"{kind}: {outcome}"] += 1
+
+
+def from_radgraph(record: Mapping[str, Any], faults: Faults | None = None) -> ReportGraph:
     """Return the graph of one report in RadGraph's layout.
 
     Args:
-        record: `text` and `entities`, a dictionary by id of `tokens`, `label`, `start_ix`, `end_ix` and `relations`
-            (`[type, target id]` each); ids are any strings, labels short ("OBS-DP") or long
-            ("Observation::definitely present").
+        record: `text` and `entities`, a dictionary by id of `tokens`, `label`, `start_ix`, `end_ix`, `relations`
+            (`[type, target id]` each) and, as our own files have it, `hedge`; ids are any strings, labels short
+            ("OBS-DP") or long ("Observation::definitely present"). Spans count the words of `text.split()`.
+        faults: what to do about faults; without it the first one raises.
 
     Raises:
-        ValueError: a key is missing, a span lies outside the text or does not hold the entity's tokens, a label or
-            relation is unknown, or a relation names an entity that does not exist. The message names the entity.
+        ValueError: there is no `text` or no `entities`, or, when strict, the report breaks the layout; the message
+            names the entity.
     """
-    text = " ".join(_require(record, "text", "record").split())
-    entities: Mapping[str, Mapping[str, Any]] = _require(record, "entities", "record")
-    index = {entity_id: position for position, entity_id in enumerate(entities)}
+    faults = Faults(strict=True) if faults is None else faults
+    text = " ".join(_text(record).split())
     words = text.split(" ") if text else []
-    return ReportGraph(
-        text,
-        tuple(_read_entity(entity_id, entity, words) for entity_id, entity in entities.items()),
-        tuple(
-            _read_relation(entity_id, relation, index)
-            for entity_id, entity in entities.items()
-            for relation in entity.get("relations", ())
-        ),
-    )
+    records = _entities(record, faults)
+    read = {identity: _read_entity(identity, entity, words, faults) for identity, entity in records.items()}
+    entities = {identity: entity for identity, entity in read.items() if entity is not None}
+    index: dict[str, int | None] = {identity: None for identity in records}
+    index |= {identity: position for position, identity in enumerate(entities)}
+    relations = [
+        relation
+        for identity, entity in records.items()
+        for stated in _stated_relations(identity, entity, faults)
+        if (relation := _read_relation(identity, stated, index, faults)) is not None
+    ]
+    _note_kept(relations, faults)
+    return ReportGraph(text, tuple(entities.values()), tuple(_ordered(relations, record.get(RELATION_ORDER))))
 
 
-def to_radgraph(graph: ReportGraph) -> dict[str, Any]:
+def to_radgraph(graph: ReportGraph, labels: LabelNames = "v1") -> dict[str, Any]:
     """Return a graph in RadGraph's layout, the entities as "1", "2", ... in their order.
 
-    Reading it back gives an equal graph when the relations are in the order of their heads, as the readers and the
-    parser leave them.
+    Reading it back gives an equal graph. For that it holds two keys that RadGraph has not, each only where it says
+    something: `hedge` of an entity, and `relation_order` where relations are not in the order of their heads.
+
+    Args:
+        graph: its words must hold no white space, as those of every reader and parser.
+        labels: "v1" for short label names ("OBS-DP"), "xl" for long ones ("Observation::definitely present"). The
+            labels that RadGraph-XL adds have a short name too, which is ours.
     """
-    entities: dict[str, dict[str, Any]] = {
-        str(number): {
-            "tokens": entity.tokens,
-            "label": entity.label,
-            "start_ix": entity.start,
-            "end_ix": entity.end,
-            "relations": [],
-        }
-        for number, entity in enumerate(graph.entities, start=1)
-    }
+    entities = {str(number): _entity_record(entity, labels) for number, entity in enumerate(graph.entities, start=1)}
     for relation in graph.relations:
         entities[str(relation.head + 1)]["relations"].append([relation.type, str(relation.tail + 1)])
-    return {"text": graph.text, "entities": entities}
+    record: dict[str, Any] = {"text": graph.text, "entities": entities}
+    by_head = sorted(range(len(graph.relations)), key=lambda position: graph.relations[position].head)
+    if by_head != list(range(len(by_head))):
+        record[RELATION_ORDER] = by_head
+    return record
 
 
-def read_radgraph(path: str | Path) -> dict[str, ReportGraph]:
-    """Return the graphs of a whole RadGraph file by report (`train.json`, `MIMIC-CXR_graphs.json`, ...).
-
-    Raises:
-        ValueError: the file is no JSON dictionary, or a report breaks the layout; the message names file, report and
-            entity.
-        FileNotFoundError: there is no such file.
-    """
-    path = Path(path)
-    try:
-        records = json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path.name}: not JSON: {error}") from error
-    if not isinstance(records, dict):
-        raise ValueError(f"{path.name}: expected a dictionary of reports, found a {type(records).__name__}")
-    return {report: _read_report(record, f"{path.name}: report {report!r}") for report, record in records.items()}
+def loose(text: str) -> str:
+    """Return a text without white space and case: what two tokenizations of the same words share."""
+    return "".join(text.split()).casefold()
 
 
-def _read_report(record: Any, where: str) -> ReportGraph:
-    if not isinstance(record, dict):
-        raise ValueError(f"{where}: expected a dictionary, found a {type(record).__name__}")
-    try:
-        return from_radgraph(record)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+class RepeatedKeys(dict[str, Any]):
+    """A JSON object that held a key twice: the first value of each key, and the keys that came again."""
+
+    repeated: tuple[str, ...] = ()
 
 
-def _read_entity(entity_id: str, entity: Mapping[str, Any], words: list[str]) -> Entity:
-    where = f"entity {entity_id!r}"
-    tokens, label, start, end = (_require(entity, key, where) for key in ("tokens", "label", "start_ix", "end_ix"))
+def first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object from its members; for `json`'s `object_pairs_hook`, as plain dictionaries hide repeats."""
+    plain = dict(pairs)
+    if len(plain) == len(pairs):
+        return plain
+    first = RepeatedKeys()
+    for key, value in pairs:
+        first.setdefault(key, value)
+    first.repeated = tuple(key for key, count in Counter(key for key, _ in pairs).items() for _ in range(count - 1))
+    return first
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    if "text" not in record:
+        raise ValueError("record: no 'text'")
+    if not isinstance(record["text"], str):
+        raise ValueError(f"record: 'text' is a {type(record['text']).__name__}, not a string")
+    text: str = record["text"]
+    return text
+
+
+def _entities(record: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
+    """Return the entities by id; null and an empty list stand for none."""
+    if "entities" not in record:
+        raise ValueError("record: no 'entities'")
+    entities = record["entities"] or {}
+    if not isinstance(entities, Mapping):
+        raise ValueError(f"record: 'entities' is a {type(entities).__name__}, not a dictionary by id")
+    if not entities:
+        faults.note("report without entities", "kept", "record: no entities")
+    for identity in entities.repeated if isinstance(entities, RepeatedKeys) else ():
+        faults.note("repeated id", "dropped", f"entity {identity!r}: the report has this id twice")
+    return {str(identity): entity for identity, entity in entities.items()}
+
+
+def _read_entity(identity: str, entity: Any, words: list[str], faults: Faults) -> Entity | None:
+    where = f"entity {identity!r}"
+    if not isinstance(entity, Mapping):
+        found = type(entity).__name__
+        faults.note("not an entity", "dropped", f"{where}: expected a dictionary, found a {found}")
+        return None
+    label = _read_label(where, entity, faults)
+    span = _read_span(where, entity, words, faults) if label is not None else None
+    if label is None or span is None:
+        return None
+    start, end = span
+    return Entity(" ".join(words[start : end + 1]), label, start, end, _read_hedge(where, entity, faults))
+
+
+def _read_label(where: str, entity: Mapping[str, Any], faults: Faults) -> str | None:
+    name = entity.get("label")
+    if isinstance(name, str) and name in MEASUREMENTS:
+        faults.note("certainty of a measurement", "repaired", f"{where}: label {name!r} has no short name")
+        return MEASUREMENTS[name]
+    label = LONG_LABELS.get(name, name) if isinstance(name, str) else None
+    if label in LABEL_ID:
+        return label
+    expected = f"unknown label {name!r}, expected one of {tuple(LABEL_ID)}"
+    faults.note("unknown label", "dropped", f"{where}: {expected if 'label' in entity else 'no ' + repr('label')}")
+    return None
+
+
+def _read_hedge(where: str, entity: Mapping[str, Any], faults: Faults) -> str:
+    hedge = entity.get("hedge", "")
+    if hedge in HEDGES:
+        return str(hedge)
+    faults.note("unknown hedge", "repaired", f"{where}: unknown hedge {hedge!r}, expected one of {HEDGES}")
+    return ""
+
+
+def _read_span(where: str, entity: Mapping[str, Any], words: list[str], faults: Faults) -> tuple[int, int] | None:
+    """Return the span of an entity, at the words that its tokens are; None where there is none."""
+    tokens = entity["tokens"] if isinstance(entity.get("tokens"), str) else ""
+    start, end = entity.get("start_ix"), entity.get("end_ix")
+    if not isinstance(start, int) or not isinstance(end, int):
+        missing = "end_ix" if isinstance(start, int) else "start_ix"
+        return _moved("no span", f"{where}: no {missing!r} that is a number", tokens, None, words, faults)
     if not 0 <= start <= end < len(words):
-        raise ValueError(f"{where}: span {start}..{end} lies outside the text of {len(words)} words")
-    if " ".join(words[start : end + 1]) != tokens:
-        raise ValueError(f"{where}: {tokens!r} does not stand at words {start}..{end}")
-    try:
-        return Entity(tokens, LONG_LABELS.get(label, label), start, end)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+        message = f"{where}: span {start}..{end} lies outside the text of {len(words)} words"
+        return _moved("span outside the text", message, tokens, start, words, faults)
+    written = " ".join(words[start : end + 1])
+    if tokens == written:
+        return start, end
+    if not tokens.strip():
+        faults.note("no tokens", "repaired", f"{where}: no 'tokens'")
+        return start, end
+    message = f"{where}: {tokens!r} does not stand at words {start}..{end}"
+    if loose(tokens) == loose(written):
+        faults.note("tokens written otherwise", "repaired", message)
+        return start, end
+    return _moved("tokens elsewhere", message, tokens, start, words, faults)
 
 
-def _read_relation(entity_id: str, relation: tuple[str, str], index: Mapping[str, int]) -> Relation:
-    relation_type, target = relation
+def _moved(
+    kind: str, message: str, tokens: str, start: int | None, words: list[str], faults: Faults
+) -> tuple[int, int] | None:
+    """Return the place of the tokens that is nearest to `start`; without a start, the only one."""
+    places = list(_places(loose(tokens), words)) if tokens.strip() else []
+    if start is None:
+        span = places[0] if len(places) == 1 else None
+    else:
+        span = min(places, key=lambda place: abs(place[0] - start), default=None)
+    faults.note(kind, "dropped" if span is None else "repaired", message)
+    return span
+
+
+def _places(tokens: str, words: list[str]) -> Iterator[tuple[int, int]]:
+    """Yield every span whose words are the tokens, free of case and white space."""
+    for start in range(len(words)):
+        text = ""
+        for end in range(start, len(words)):
+            text += loose(words[end])
+            if text == tokens:
+                yield start, end
+            if not tokens.startswith(text):
+                break
+
+
+def _stated_relations(identity: str, entity: Any, faults: Faults) -> Iterator[Any]:
+    relations = (entity.get("relations") if isinstance(entity, Mapping) else None) or ()
+    if isinstance(relations, list | tuple):
+        yield from relations
+    else:
+        faults.note("not a relation", "dropped", f"entity {identity!r}: relations are a {type(relations).__name__}")
+
+
+def _read_relation(identity: str, stated: Any, index: Mapping[str, int | None], faults: Faults) -> Relation | None:
+    """Return a relation; `index` holds the position of each entity, None for one that was dropped."""
+    where = f"entity {identity!r}"
+    if not isinstance(stated, list | tuple) or len(stated) != 2:
+        faults.note("not a relation", "dropped", f"{where}: {stated!r} is not [type, target]")
+        return None
+    relation, target = stated[0], str(stated[1])
+    if relation not in RELATION_TYPES:
+        message = f"{where}: unknown relation {relation!r}, expected one of {RELATION_TYPES}"
+        faults.note("unknown relation", "dropped", message)
+        return None
     if target not in index:
-        raise ValueError(f"entity {entity_id!r}: {relation_type} names entity {target!r}, which does not exist")
-    try:
-        return Relation(index[entity_id], relation_type, index[target])
-    except ValueError as error:
-        raise ValueError(f"entity {entity_id!r}: {error}") from error
+        faults.note("target missing", "dropped", f"{where}: {relation} names entity {target!r}, which does not exist")
+        return None
+    head, tail = index[identity], index[target]
+    if head is None or tail is None:
+        faults.note("relation of a dropped entity", "dropped", f"{where}: {relation} to {target!r} lost an end")
+        return None
+    return Relation(head, relation, tail)
 
 
-def _require(record: Mapping[str, Any], key: str, where: str) -> Any:
-    if key not in record:
-        raise ValueError(f"{where}: no {key!r}")
-    return record[key]
+def _note_kept(relations: list[Relation], faults: Faults) -> None:
+    for relation, count in Counter(relations).items():
+        for _ in range(count - 1):
+            faults.note("repeated relation", "kept", f"{relation} is stated twice")
+        for _ in range(count if relation.head == relation.tail else 0):
+            faults.note("self loop", "kept", f"{relation} joins an entity with itself")
+
+
+def _ordered(relations: list[Relation], by_head: Any) -> list[Relation]:
+    """Return relations, read in the order of their heads, in the order that the writer had them in."""
+    if not isinstance(by_head, list) or not all(isinstance(position, int) for position in by_head):
+        return relations
+    if sorted(by_head) != list(range(len(relations))):
+        return relations
+    return [relation for _, relation in sorted(zip(by_head, relations, strict=True), key=lambda pair: pair[0])]
+
+
+def _entity_record(entity: Entity, labels: LabelNames) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "tokens": entity.tokens,
+        "label": _NAMES[labels][entity.label],
+        "start_ix": entity.start,
+        "end_ix": entity.end,
+        "relations": [],
+    }
+    return record | {"hedge": entity.hedge} if entity.hedge else record

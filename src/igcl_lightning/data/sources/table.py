@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,9 @@ import pandas as pd
 from igcl_lightning.data.splits import split_name, split_of_patient
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.graph_index import GraphIndex
+from igcl_lightning.graphs.radgraph_files import RadGraphFile, read_radgraph
+from igcl_lightning.graphs.schema import ReportGraph
 
 VALID_SHARE = {"train": 0.9, "valid": 0.1}
 
@@ -46,6 +50,7 @@ class TableColumns:
         sex: F or M.
         extra: further columns to keep.
         arrays: columns that name `.npy` files of numbers, relative to the table's root.
+        graph: what names the report's graph in a file of graphs; by default the study, and then the image.
     """
 
     image: str
@@ -59,11 +64,75 @@ class TableColumns:
     sex: str | None = None
     extra: Sequence[str] = field(default_factory=tuple)
     arrays: Sequence[str] = field(default_factory=tuple)
+    graph: str | None = None
 
     def named(self) -> list[str]:
         """Return the columns that must exist."""
         single = (self.image, self.patient, self.study, self.report, self.split, self.view, self.age, self.sex)
-        return [name for name in single if name is not None] + [*self.labels, *self.extra, *self.arrays]
+        named = [name for name in (*single, self.graph) if name is not None]
+        return [*named, *self.labels, *self.extra, *self.arrays]
+
+
+class TableGraphs:
+    """The graphs of a RadGraph file for the rows of a table.
+
+    Args:
+        path: a file in any layout that `read_radgraph` knows.
+
+    Attributes:
+        rows: how many rows found their graph by key, by text, and not; known once the table is read.
+
+    Raises:
+        IgclError: there is no such file, or it holds no graphs.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = _read_graphs(path)
+        self.index = GraphIndex(self.file.graphs)
+        self.rows = {"found_by_key": 0, "found_by_text": 0, "not_found": 0}
+
+    def of_rows(
+        self, csv: Path, records: Sequence[Mapping[Any, Any]], columns: TableColumns
+    ) -> list[ReportGraph | None]:
+        """Return the graph of each row, None where the file has none for it.
+
+        The key is looked up from the named column; without one from the study and then from the image, unless the
+        file's keys are but places. Then the text of the report is tried.
+
+        Raises:
+            IgclError: not one row finds its graph.
+        """
+        named = (columns.study, columns.image) if columns.graph is None else (columns.graph,)
+        names = () if columns.graph is None and self.file.positional else tuple(filter(None, named))
+        found = [self._of_row(record, names, columns.report) for record in records]
+        self.rows |= Counter(how for how, _ in found)
+        if records and self.rows["not_found"] == len(records):
+            name = next((record[column] for record in records for column in names if record[column]), None)
+            looked = "by the text of the report" if name is None else f"by names like {name!r}"
+            raise IgclError(
+                f"{csv}: no row finds its graph in {self.file.name}: looked for {looked}, keys there are like "
+                f"{next(iter(self.file.graphs))!r}; name the column that holds them with --graph-column"
+            )
+        return [graph for _, graph in found]
+
+    def _of_row(
+        self, record: Mapping[Any, Any], names: Sequence[str], report: str | None
+    ) -> tuple[str, ReportGraph | None]:
+        for column in names:
+            if record[column] is not None and (graph := self.index.find(record[column])) is not None:
+                return "found_by_key", graph
+        graph = self.index.find_text(_text(record, report) or "")
+        return ("not_found", None) if graph is None else ("found_by_text", graph)
+
+    def described(self) -> dict[str, Any]:
+        """Return what the manifest says of the file; its count of rows is filled in when the table is read."""
+        return {
+            "layout": self.file.layout,
+            "graphs": len(self.file.graphs),
+            "ambiguous_studies": self.index.ambiguous,
+            "faults": dict(sorted(self.file.counts.items())),
+            "rows": self.rows,
+        }
 
 
 def read_table(
@@ -74,6 +143,7 @@ def read_table(
     split_values: Mapping[str, str] | None = None,
     uncertain: str = "ignore",
     seed: int = 0,
+    graphs: TableGraphs | None = None,
 ) -> Iterator[Study]:
     """Yield one study per row of a CSV file.
 
@@ -87,14 +157,18 @@ def read_table(
         split_values: split for values of the split column, such as {"fold0": "test"}.
         uncertain: what the label value -1 becomes, one of `UNCERTAIN`.
         seed: of the drawn validation split.
+        graphs: of the reports; a row that finds none has its report parsed.
 
     Raises:
-        IgclError: the file or a column is missing, or a cell cannot be read; the message names file, row and column.
+        IgclError: the file or a column is missing, a cell cannot be read, or no row finds its graph; the message names
+            file, row and column.
     """
     frame = _read_frame(csv, columns)
     folder = csv.parent if root is None else root
     splits = _splits(csv, frame, columns, split_values or {}, seed)
-    for number, record in enumerate(frame.to_dict("records")):
+    records = frame.to_dict("records")
+    graph_of = [None] * len(records) if graphs is None else graphs.of_rows(csv, records, columns)
+    for number, record in enumerate(records):
         where = f"{csv} row {number + 2}"
         image = record[columns.image]
         if image is None:
@@ -107,6 +181,7 @@ def read_table(
             patient_id=_text(record, columns.patient) or study,
             images=(StudyImage(image, folder / image, view_name(_text(record, columns.view))),),
             report={"report": report} if (report := _text(record, columns.report)) else {},
+            graph=graph_of[number],
             labels={label: _label(record[label], f"{where}, column {label!r}", uncertain) for label in columns.labels},
             split=splits[number],
             age=_number(_text(record, columns.age), f"{where}, column {columns.age!r}"),
@@ -119,6 +194,18 @@ def read_table(
 def view_name(value: str | None) -> str:
     """Return the project's name of a projection, "unknown" for a word it does not know."""
     return _VIEWS.get((value or "").strip().lower(), "unknown")
+
+
+def _read_graphs(path: Path) -> RadGraphFile:
+    try:
+        file = read_radgraph(path)
+    except FileNotFoundError:
+        raise IgclError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise IgclError(f"--graphs: {error}") from error
+    if not file.graphs:
+        raise IgclError(f"{path}: holds no graphs")
+    return file
 
 
 def _read_frame(csv: Path, columns: TableColumns) -> pd.DataFrame:
