@@ -20,9 +20,13 @@ from igcl_lightning.errors import IgclError
 
 if TYPE_CHECKING:
     from igcl_lightning.data.prepare import Item
+    from igcl_lightning.graphs.parser import ReportGraphParser
 
 PHRASINGS = ("mixed", "known", "held_back", "reworded")
+SECTIONS = ("both", "findings", "impression")
+PARSERS = ("rules", "radgraph", "radgraph-xl", "modern-radgraph-xl")
 VARIANTS = ("standard", "hard_negatives")
+LARGE_PAGE = 10_000_000
 TRAINING_COMMANDS = {
     "fit": "train a model: igcl fit --config pretrain/igcl.yaml",
     "validate": "run the validation of a model",
@@ -160,8 +164,25 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_graphs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("reports", type=Path, metavar="REPORTS.jsonl", help='lines {"id": ..., "text": ...}')
-    parser.add_argument("--out", type=Path, required=True, metavar="GRAPHS.jsonl", help="the same lines with entities")
+    parser.add_argument(
+        "reports",
+        type=Path,
+        metavar="REPORTS",
+        help='lines {"id": ..., "text": ...} or with "findings" and "impression", a .csv file, a folder of .txt files, '
+        "or Open-i's XML as a folder or .tgz",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="GRAPHS.jsonl", help="a line with entities a report")
+    parser.add_argument("--sections", choices=SECTIONS, default="both", help="what is parsed (default both)")
+    parser.add_argument("--id-column", metavar="NAME", help="column or key of the id (default id or uid)")
+    parser.add_argument(
+        "--text-column", metavar="NAME", help="column or key of the text (default text, findings, impression)"
+    )
+    parser.add_argument("--parser", choices=PARSERS, default="rules", help="rules, or a model of the package radgraph")
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes to use (default: one per core)")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="also write a page to look at, a folder's graphs.html"
+    )
+    parser.add_argument("--html-limit", type=int, default=200, metavar="N", help="reports on the page (default 200)")
     parser.set_defaults(run=_graphs)
 
 
@@ -267,8 +288,56 @@ def _write_store(
 def _graphs(options: argparse.Namespace) -> None:
     from igcl_lightning.graphs.reports import parse_reports
 
-    count = parse_reports(options.reports, options.out)
-    sys.stdout.write(f"{count} reports -> {options.out}\n")
+    page = options.html / "graphs.html" if options.html and options.html.is_dir() else options.html
+    done = parse_reports(
+        options.reports,
+        options.out,
+        _report_parser(options),
+        jobs=_jobs(options),
+        sections=options.sections,
+        id_column=options.id_column,
+        text_column=options.text_column,
+        page=page,
+        page_limit=options.html_limit,
+        warn=partial(report, "warning"),
+    )
+    if done.pointers:
+        report(
+            "warning",
+            f"{options.reports}: {done.pointers} files left out, such as {done.first_pointer}: Git-LFS pointers in "
+            "place of reports; fetch them with git lfs pull",
+        )
+    resumed = f", {done.resumed} of them from an interrupted run" if done.resumed else ""
+    sys.stdout.write(f"{done.reports} reports -> {options.out}{resumed}\n")
+    if page:
+        _say_size(page)
+
+
+def _say_size(page: Path) -> None:
+    size = page.stat().st_size
+    sys.stdout.write(f"{page}: {-(-size // 1000)} kB\n")
+    if size > LARGE_PAGE:
+        report("warning", f"{page}: large for a browser; --html-limit shows fewer reports")
+
+
+def _report_parser(options: argparse.Namespace) -> ReportGraphParser | None:
+    """Return the model that reads the reports, None for the rules."""
+    if options.parser == "rules":
+        return None
+    from igcl_lightning.graphs.radgraph_model import RadGraphModelParser
+
+    if options.jobs not in (None, 1):
+        raise UsageError(f"graphs: --jobs: --parser {options.parser} runs in one process")
+    return RadGraphModelParser(options.parser)
+
+
+def _jobs(options: argparse.Namespace) -> int:
+    """Return the number of processes: as asked for, else one for each core that this process may use."""
+    if options.jobs is not None:
+        return int(options.jobs)
+    if options.parser != "rules":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -42,6 +42,14 @@ LABEL_STYLES: dict[str, LabelStyle] = {
 }
 """Style of each of `ENTITY_LABELS`, after Okabe and Ito's colours, told apart with any colour vision."""
 
+XL_STYLES: dict[str, LabelStyle] = {
+    "ANAT-U": LabelStyle("anatomy, uncertain", "#D6E8F5", "#0072B2", "--"),
+    "ANAT-DA": LabelStyle("anatomy, absent", "#EFEFEF", "#0072B2", ":"),
+    "ANAT-M": LabelStyle("measure of anatomy", "#E3F2EC", "#009E73"),
+    "OBS-M": LabelStyle("measure", "#F7E6F0", "#CC79A7"),
+}
+"""Style of each of `XL_LABELS`; no legend of a picture has them."""
+
 FONT_SIZE = 9.0
 RELATION_FONT_SIZE = 6.5
 PADDING = 6.0
@@ -59,6 +67,11 @@ CLOSING = frozenset(".,;:)")
 
 INK = "#222222"
 ARROW_COLOUR = "#555555"
+
+
+def label_style(label: str) -> LabelStyle:
+    """Return the style of any label, RadGraph-XL's included."""
+    return LABEL_STYLES.get(label) or XL_STYLES[label]
 
 
 class Canvas:
@@ -87,7 +100,7 @@ class Canvas:
 
     def box(self, centre: Sequence[float], size: tuple[float, float], label: str) -> FancyBboxPatch:
         """Draw a box of a label's style."""
-        style = LABEL_STYLES[label]
+        style = label_style(label)
         corner = centre[0] - size[0] / 2, centre[1] - size[1] / 2
         box = FancyBboxPatch(
             corner,
