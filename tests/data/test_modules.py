@@ -15,6 +15,7 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import NUM_FACTS, GraphFeaturizer
+from igcl_lightning.graphs.identity import graph_key
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, stable_hash
 from igcl_lightning.graphs.tokens import ReportTokenizer
 from igcl_lightning.modules import SimCLR
@@ -50,7 +51,7 @@ def test_a_batch_has_the_fields_and_shapes_it_promises(pairs):
     assert batch.row.tolist() == [stable_hash(f"i{number}") for number in range(3)]
     assert batch.study.tolist() == [stable_hash(f"s{number}") for number in range(3)]
     assert batch.patient.tolist() == [stable_hash(f"p{number}") for number in range(3)]
-    assert batch.graph_key.tolist() == [GRAPH.key(), GRAPH.key(), -1]
+    assert batch.graph_key.tolist() == [graph_key(GRAPH), graph_key(GRAPH), -1]
     assert batch.graph_facts.shape == (3, NUM_FACTS)
 
 

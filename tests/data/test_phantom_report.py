@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from igcl_lightning.data.phantom.case import find_case
-from igcl_lightning.data.phantom.held_back import HELD_BACK, HELD_BACK_WORDS
+from igcl_lightning.data.phantom.held_back import HELD_BACK, HELD_BACK_WORDS, LEARNT_WORDS
 from igcl_lightning.data.phantom.markup import join, prose, read_sentence, read_template
 from igcl_lightning.data.phantom.phrasebook import SLOTS, Phrasebook
 from igcl_lightning.data.phantom.report import BOOKS, write_report
@@ -21,6 +21,7 @@ from igcl_lightning.data.phantom.reworded import REWORDED
 from igcl_lightning.data.phantom.scene import CERTAINTIES, DEVICES, PATHOLOGIES, Device, Finding, Scene
 from igcl_lightning.data.phantom.surroundings import BYSTANDERS
 from igcl_lightning.data.phantom.templates import KNOWN
+from igcl_lightning.graphs.identity import graph_key
 from igcl_lightning.graphs.lexicon import load_lexicon
 from igcl_lightning.graphs.parser import SpacyReportParser
 from igcl_lightning.graphs.schema import ReportGraph
@@ -400,7 +401,7 @@ def test_some_reports_are_empty_and_some_lack_a_section():
 def test_an_empty_report_has_empty_sections_and_an_empty_graph():
     empty = [(sections, graph) for _, sections, graph in reports(300) if not graph.text]
     assert empty
-    assert all(graph.key() is None and not any(sections.values()) for sections, graph in empty)
+    assert all(graph_key(graph) is None and not any(sections.values()) for sections, graph in empty)
 
 
 def test_findings_are_said_in_many_ways():
@@ -474,7 +475,7 @@ def test_twins_of_any_severity_zone_and_device_are_told_in_the_same_words(phrasi
 
 def test_held_back_words_are_not_in_the_lexicon():
     lexicon = {word for term in load_lexicon().terms for word in term}
-    assert not lexicon & set(HELD_BACK_WORDS)
+    assert lexicon & set(HELD_BACK_WORDS) == LEARNT_WORDS
 
 
 def test_every_held_back_phrase_has_a_held_back_word_and_no_standard_phrase_has_one():
@@ -496,7 +497,7 @@ def test_every_held_back_phrase_has_a_held_back_word_and_no_standard_phrase_has_
             assert all(words(template) & held for template in getattr(HELD_BACK, table)[certainty])
 
 
-@pytest.mark.parametrize(("phrasing", "low", "high"), [("known", 0.99, 1.0), ("held_back", 0.0, 0.05)])
+@pytest.mark.parametrize(("phrasing", "low", "high"), [("known", 0.99, 1.0), ("held_back", 0.0, 0.3)])
 def test_the_parser_reads_the_standard_phrasing_and_not_the_held_back(phrasing, low, high):
     parser = SpacyReportParser()
     told = [(sections, graph) for _, sections, graph in reports(300, phrasing) if graph.text]

@@ -191,7 +191,7 @@ KNOWN_WORDS = sorted({word for term in TERMS for word in term})
 
 
 def terms_of(*kinds):
-    return st.sampled_from(sorted(" ".join(term) for term, (_, kind) in TERMS.items() if kind in kinds))
+    return st.sampled_from(sorted(" ".join(term) for term, entry in TERMS.items() if entry.kind in kinds))
 
 
 def noun_phrases():

@@ -26,7 +26,7 @@ class PairBatch(NamedTuple):
         row: hash of the row's id, int64 [B].
         study: hash of the study's id, int64 [B].
         patient: hash of the patient's id, int64 [B].
-        graph_key: `ReportGraph.key()`, int64 [B]; -1 for an empty graph, which equals no other.
+        graph_key: `graphs.identity.graph_key`, int64 [B]; -1 for an empty graph, which equals no other.
         graph_facts: hashed facts of the graph, uint8 [B, F]; the overlap of two graphs is one inner product.
     """
 

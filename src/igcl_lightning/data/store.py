@@ -23,6 +23,7 @@ import pyarrow.compute
 
 from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS, VIEWS
 from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.identity import graph_key, stated_facts
 from igcl_lightning.graphs.schema import HEDGE_ID, LABEL_ID, RELATION_ID, ReportGraph, stable_hash
 
 MANIFEST = "manifest.json"
@@ -43,7 +44,8 @@ GRAPH_FEATURES = {
 }
 """A graph as flat lists, so that tensors are made from it without Python per node or edge.
 
-`label`, `hedge` and `type` are numbered as in `graphs.schema`; `key` is -1 for an empty graph; `facts` are stable hashes.
+`label`, `hedge` and `type` are numbered as in `graphs.schema`; `key` is -1 for a graph that
+states nothing; `facts` are stable hashes.
 """
 
 FIXED_COLUMNS = ("row", "study", "patient", "view", "age", "sex", "image", "report", "graph", "labels", "node_text")
@@ -79,7 +81,7 @@ def store_features(
 
 def graph_columns(graph: ReportGraph) -> dict[str, Any]:
     """Return the store's form of a graph."""
-    key = graph.key()
+    key = graph_key(graph)
     return {
         "text": graph.text,
         "tokens": [entity.tokens for entity in graph.entities],
@@ -91,7 +93,7 @@ def graph_columns(graph: ReportGraph) -> dict[str, Any]:
         "tail": [relation.tail for relation in graph.relations],
         "type": [RELATION_ID[relation.type] for relation in graph.relations],
         "key": -1 if key is None else key,
-        "facts": sorted({stable_hash(fact) for fact in graph.facts()}),
+        "facts": sorted({stable_hash(fact) for fact in stated_facts(graph)}),
     }
 
 

@@ -3,40 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from igcl_lightning.graphs.lexicon import Match
 from igcl_lightning.graphs.phrases import CONCLUSIONS, FAR, PLACES, Phrase
+from igcl_lightning.graphs.schema import HEDGE_ID
 
 REACH = 6
 """A denial or doubt speaks about nothing that starts more words away than this."""
 
+DIFFERENTIAL = "differential diagnosis"
+"""The doubt that speaks about all of a list, across "and" too."""
+
 _STATEMENT_ENDS = frozenset({"break", "with"})
 
 
-def assert_labels(items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]) -> list[str]:
-    """Return the observation label of each item: present, or uncertain under a doubt, or absent under a denial."""
-    labels = ["OBS-DP"] * len(items)
+class Assertion(NamedTuple):
+    """How sure an observation is: its label, and the strength of a doubt (`schema.HEDGES`)."""
+
+    label: str
+    hedge: str = ""
+
+
+PRESENT, ABSENT = Assertion("OBS-DP"), Assertion("OBS-DA")
+
+
+def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]) -> list[Assertion]:
+    """Return what the sentence says of each item: present, or uncertain under a doubt, or absent under a denial.
+
+    Denial outweighs doubt, and the stronger of two doubts the weaker.
+    """
+    said = [PRESENT] * len(items)
     for phrase in phrases:
-        if phrase.follows == "may suggest":
-            _mark(labels, phrase.items, "OBS-U")
-    for role, label in (("hedges", "OBS-U"), ("negation", "OBS-DA")):
-        for cue in matches:
-            if cue.role == role:
-                _mark(labels, _scope(cue, items, phrases), label)
-    return labels
+        if doubt := CONCLUSIONS.get(phrase.follows):
+            _doubt(said, phrase.items, doubt)
+    for cue in matches:
+        if cue.role == "hedges":
+            strength, _, position = cue.kind.partition(" ")
+            _doubt(said, _scope(cue, position, items, phrases, matches), strength)
+    for cue in matches:
+        if cue.role == "negation" and cue.kind != "none":
+            for index in _scope(cue, cue.kind, items, phrases, matches):
+                said[index] = ABSENT
+    return said
 
 
-def _mark(labels: list[str], indices: Iterable[int], label: str) -> None:
+def _doubt(said: list[Assertion], indices: Iterable[int], strength: str) -> None:
     for index in indices:
-        labels[index] = label
+        if HEDGE_ID.get(said[index].hedge, 0) == 0 or HEDGE_ID[strength] < HEDGE_ID[said[index].hedge]:
+            said[index] = Assertion("OBS-U", strength)
 
 
-def _scope(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) -> Iterator[int]:
-    """Yield the items that a cue of denial or doubt speaks about."""
-    if cue.kind in {"before", "between"}:
+def _scope(
+    cue: Match, position: str, items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]
+) -> Iterator[int]:
+    """Yield the items that a cue of denial or doubt speaks about.
+
+    A doubt that closes a clause speaks about what went before ("effusion is likely"), and a cue for what went before,
+    of which there is nothing, about what follows ("resolved effusion").
+    """
+    if position == "context":
+        yield from (index for phrase in phrases if phrase.follows in CONCLUSIONS for index in phrase.items)
+    elif position == "between":
+        yield from (*_scope_before(cue, position, items, phrases), *_scope_after(cue, items, phrases))
+    elif position == "before":
         yield from _scope_after(cue, items, phrases)
-    if cue.kind in {"after", "between"}:
-        yield from _scope_before(cue, items, phrases)
+        following = next((match for match in matches if match.start > cue.end), None)
+        closes = following is None or (following.kind in {"break", "list"} and following.start == cue.end + 1)
+        if closes and cue.role == "hedges":
+            yield from _scope_before(cue, position, items, phrases)
+    else:
+        before = list(_scope_before(cue, position, items, phrases))
+        last = max((match.start for match in matches if match.kind == "break" and match.start < cue.start), default=-1)
+        clause = [index for index in before if items[index].start > last]
+        yield from clause or list(_scope_after(cue, items, phrases)) or before
 
 
 def _scope_after(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) -> Iterator[int]:
@@ -56,7 +96,8 @@ def _scope_after(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) 
         closed = closed or phrase.said
         if phrase.listed and (closed or _new_statement(phrase, after, items)):
             return
-        if cue.role == "hedges" and ((phrase.listed and not phrase.choice) or phrase.follows in CONCLUSIONS):
+        ends = (phrase.listed and not phrase.choice) or phrase.follows in CONCLUSIONS
+        if cue.role == "hedges" and ends and cue.name != DIFFERENTIAL:
             return
         yield from phrase.items
 
@@ -68,14 +109,14 @@ def _new_statement(phrase: Phrase, after: Phrase | None, items: Sequence[Match])
     return phrase.opens or subject or kinds[0] == "stability" or "normal" in kinds
 
 
-def _scope_before(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) -> Iterator[int]:
+def _scope_before(cue: Match, position: str, items: Sequence[Match], phrases: Sequence[Phrase]) -> Iterator[int]:
     """Yield the items before a cue back to the start of their list; "versus" speaks about its neighbour alone."""
     at = next((n for n in reversed(range(len(phrases))) if items[phrases[n].items[0]].end < cue.start), -1)
     while at >= 0:
         phrase = phrases[at]
         yield from (index for index in phrase.items if items[index].end < cue.start and items[index].kind != "normal")
         before = phrases[at - 1] if at else None
-        listed = phrase.follows == "list" and cue.kind == "after" and before and before.follows != "predicate"
+        listed = phrase.follows == "list" and position != "between" and before and before.follows != "predicate"
         if phrase.follows not in PLACES and not listed:
             return
         at -= 1

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from igcl_lightning.graphs.identity import stated_facts
 from igcl_lightning.graphs.schema import LABEL_ID, NODE_TYPE, RELATION_ID, ReportGraph, stable_hash
 
 if TYPE_CHECKING:
@@ -110,5 +111,5 @@ def graph_facts(graph: ReportGraph) -> NDArray[np.uint8]:
     The facts that two graphs share are one product of such rows; an empty graph shares none.
     """
     facts = np.zeros(NUM_FACTS, dtype=np.uint8)
-    facts[[stable_hash(fact) % NUM_FACTS for fact in graph.facts()]] = 1
+    facts[[stable_hash(fact) % NUM_FACTS for fact in stated_facts(graph)]] = 1
     return facts

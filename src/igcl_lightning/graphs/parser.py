@@ -16,7 +16,9 @@ CACHED_SENTENCES = 65_536
 
 _ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
 _NO_END = "".join(rf"(?<!\b{re.escape(word)})" for word in _ABBREVIATIONS)
-_SENTENCE_END = re.compile(rf"(?<=[.!?]){_NO_END}\s+|(?<=[a-z]{{2}}\.)(?=[A-Z])|\n\s*\n")
+_SENTENCE_END = re.compile(
+    rf"(?<=[.!?]){_NO_END}\s+|(?<=[a-z]{{2}}\.)(?=[A-Z])|\n\s*(?:\n|(?=(?:\d+[.)]|[-*\u2022])\s))"
+)
 
 
 class ReportGraphParser(Protocol):
@@ -72,8 +74,8 @@ class SpacyReportParser:
             tokens, graph = self._read(sentence)
             first, offset = len(entities), len(words)
             entities.extend(
-                Entity(" ".join(tokens[start : end + 1]), label, offset + start, offset + end)
-                for start, end, label in graph.entities
+                Entity(" ".join(tokens[start : end + 1]), label, offset + start, offset + end, hedge)
+                for start, end, label, hedge in graph.entities
             )
             relations.extend(Relation(first + head, relation, first + tail) for head, relation, tail in graph.relations)
             words.extend(tokens)
@@ -101,7 +103,7 @@ def _report_tokenizer() -> Any:
     for word in _ABBREVIATIONS:
         tokenizer.add_special_case(word, [{"ORTH": word}])
     prefixes = [rule for rule in nlp.Defaults.prefixes or () if rule != "_"]
-    suffixes = [rule for rule in nlp.Defaults.suffixes or () if rule != "_"] + [r"(?<=\w)-"]
+    suffixes = [rule for rule in nlp.Defaults.suffixes or () if rule != "_"] + [r"(?<=\w)[-/]"]
     tokenizer.prefix_search = spacy.util.compile_prefix_regex(prefixes).search
     tokenizer.suffix_search = spacy.util.compile_suffix_regex(suffixes).search
     return tokenizer

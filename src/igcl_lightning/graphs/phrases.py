@@ -13,13 +13,23 @@ FAR = 4
 CONTENT = frozenset({"anatomy", "observations", "modifiers"})
 """The roles that become entities; the others say how entities belong together."""
 
-HEADS = frozenset({"finding", "sign", "device", "part", "generic"})
-STATES = frozenset({"state", "normal"})
-CONCLUSIONS = frozenset({"suggests", "may suggest"})
+HEADS = frozenset({"finding", "appearance", "sign", "device", "part", "generic", "mention"})
+STATES = frozenset({"state", "borderline", "normal"})
+ADJECTIVES = frozenset({"adjective", "side"})
+CONCLUSIONS = {
+    "suggests": "",
+    "probably suggests": "probable",
+    "possibly suggests": "possible",
+    "hardly suggests": "unlikely",
+}
+"""How strongly each way to conclude believes what it concludes; "" leaves no doubt."""
+
 PLACES = frozenset({"place", "of"})
-SAYINGS = PLACES | CONCLUSIONS | {"predicate"}
+SAYINGS = PLACES | CONCLUSIONS.keys() | {"predicate"}
 """Ways to follow that speak about a phrase before."""
 
+_EITHER = frozenset({"or", "and or", "/"})
+_LINKS = PLACES | {"predicate", "with", "list"}
 _PREDICATES = frozenset({"predicate", "negation after", "hedges after"})
 
 
@@ -28,9 +38,12 @@ class Phrase:
     """Terms that belong together, and how they follow the phrase before.
 
     Attributes:
-        follows: "place", "of", "predicate", "suggests", "may suggest", "list", "with", "beside" or "break".
+        follows: "place", "of", "predicate", "list", "with", "beside", "break" or one of `CONCLUSIONS`.
         listed: a list word stands before it ("and", a comma).
         choice: that list word is not "and", so that a doubt goes on.
+        either: that list word is "or": one of the two.
+        versus: that list word is "versus".
+        doubt: how strongly a hedge before it believes it, "" without any.
         opens: "the" after the list word: a new statement.
         said: a predicate stands before it: the statement before is complete.
         foreign: number of unknown words before it.
@@ -46,6 +59,9 @@ class Phrase:
     follows: str
     listed: bool = False
     choice: bool = False
+    either: bool = False
+    versus: bool = False
+    doubt: str = ""
     opens: bool = False
     said: bool = False
     foreign: int = 0
@@ -58,85 +74,117 @@ class Phrase:
     root: Phrase | None = None
 
 
+@dataclass(slots=True)
+class _Gap:
+    """What stands between two items.
+
+    Attributes:
+        links: what each term does, in order (`Match.link`).
+        lists: the list words.
+        doubt: how strongly a hedge before what follows believes it.
+        versus: whether a term leaves open which of the two.
+        since: last word of the last break.
+        foreign: number of unknown words.
+    """
+
+    links: list[str] = field(default_factory=list)
+    lists: list[str] = field(default_factory=list)
+    doubt: str = ""
+    versus: bool = False
+    since: int = 0
+    foreign: int = 0
+
+    def add(self, match: Match) -> None:
+        """Take in a term."""
+        link = match.link
+        self.links.append(link)
+        if link == "list":
+            self.lists.append(match.name)
+            self.versus = self.versus or match.role == "hedges"
+        elif link == "hedges before":
+            self.doubt = self.doubt or match.kind.partition(" ")[0]
+        elif link == "break":
+            self.since = match.end
+        elif link == "skip":
+            self.foreign += 1
+
+
 def split_phrases(words: Sequence[str], matches: Sequence[Match]) -> tuple[list[Phrase], set[int]]:
     """Return the phrases of a sentence, and the items that a list word joins to the item before in the same phrase."""
     phrases: list[Phrase] = []
     joined: set[int] = set()
     items: list[Match] = []
-    gap: list[Match] = []
-    foreign = end = 0
+    gap = _Gap()
+    end = 0
     for match in matches:
-        foreign += sum(word not in HYPHENS for word in words[end : match.start])
+        if end < match.start:
+            gap.foreign += sum(word not in HYPHENS for word in words[end : match.start])
         end = match.end + 1
         if match.role not in CONTENT:
-            gap.append(match)
-            foreign += match.kind == "skip"
+            gap.add(match)
             continue
-        kinds = [_link(between) for between in gap]
-        if foreign or not phrases or not _same_phrase(items[phrases[-1].items[0] :], match, set(kinds), phrases[-1]):
-            phrases.append(_new_phrase(words, gap, kinds, foreign, phrases))
-        elif "list" in kinds:
+        if gap.foreign or not phrases or not _same_phrase(items, match, gap, phrases[-1]):
+            phrases.append(_new_phrase(gap, phrases))
+        elif gap.lists:
             joined.add(len(items))
         phrases[-1].items.append(len(items))
         items.append(match)
-        gap, foreign = [], 0
+        if gap.links or gap.foreign:
+            gap = _Gap()
     return phrases, joined
 
 
-def _link(match: Match) -> str:
-    """Return what a term between two items does: its kind, with the role where that is not a connector."""
-    if match.role == "connectors":
-        return match.kind
-    return "list" if match.kind == "between" else f"{match.role} {match.kind}"
-
-
-def _same_phrase(phrase_items: Sequence[Match], match: Match, kinds: set[str], phrase: Phrase) -> bool:
+def _same_phrase(items: Sequence[Match], match: Match, gap: _Gap, phrase: Phrase) -> bool:
     """Say whether an item goes on with a phrase, given what stands between."""
-    kinds = kinds - {"inside"}
-    if kinds <= {"hedges before"}:
+    links = set(gap.links) - {"inside"}
+    if links <= {"hedges before"}:
         return True
-    before = phrase_items[-1]
-    if kinds != {"list"} or any(item.kind in HEADS for item in phrase_items):
+    before = items[-1]
+    if links != {"list"} or any(items[index].kind in HEADS for index in phrase.items):
         return False
-    if before.kind == "adjective" and match.role == "anatomy":
+    if before.kind in ADJECTIVES and match.role == "anatomy":
         return True
     qualifies = before.role == "modifiers" or before.kind in STATES
-    open_side = before.kind == "adjective" and phrase.follows not in PLACES
+    open_side = before.kind in ADJECTIVES and phrase.follows not in PLACES
     qualified = match.role == "modifiers" or match.kind in STATES
     return (qualifies or open_side) and qualified and phrase.follows != "predicate"
 
 
-def _new_phrase(
-    words: Sequence[str], gap: Sequence[Match], kinds: Sequence[str], foreign: int, phrases: Sequence[Phrase]
-) -> Phrase:
+def _new_phrase(gap: _Gap, phrases: Sequence[Phrase]) -> Phrase:
     """Return an empty phrase that follows the last one as the terms between them say."""
-    lists = [words[match.start] for match, kind in zip(gap, kinds, strict=True) if kind == "list"]
+    links, lists = gap.links, gap.lists
+    if not links:
+        return Phrase(follows="beside", choice=True, foreign=gap.foreign)
+    either = gap.versus or not _EITHER.isdisjoint(lists)
     return Phrase(
-        follows=_follows(kinds, foreign, phrases),
+        follows=_follows(links, gap.foreign, phrases),
         listed=bool(lists),
-        choice="and" not in lists,
-        opens="the" in kinds or "exists" in kinds,
-        said=not _PREDICATES.isdisjoint(kinds),
-        foreign=foreign,
-        since=max((match.end for match, kind in zip(gap, kinds, strict=True) if kind == "break"), default=0),
+        choice=either or "and" not in lists,
+        either=either,
+        versus=gap.versus,
+        doubt=gap.doubt,
+        opens="the" in links or "exists" in links,
+        said=not _PREDICATES.isdisjoint(links),
+        foreign=gap.foreign,
+        since=gap.since,
     )
 
 
-def _follows(kinds: Sequence[str], foreign: int, phrases: Sequence[Phrase]) -> str:
+def _follows(links: Sequence[str], foreign: int, phrases: Sequence[Phrase]) -> str:
     """Return how a phrase follows the last one; the strongest of the terms between them decides."""
-    last = next((kind for kind in reversed(kinds) if kind in PLACES | {"predicate", "with", "list"}), "")
-    conclusion = next((kind for kind in reversed(kinds) if kind in CONCLUSIONS), "")
+    last = next((link for link in reversed(links) if link in _LINKS), "")
+    conclusion = next((link for link in reversed(links) if link in CONCLUSIONS), "")
     place_first = len(phrases) == 1 and phrases[0].follows in PLACES
     if conclusion and foreign <= FAR:
         return conclusion
-    if "break" in kinds or ("exists" in kinds and not place_first):
+    if "break" in links or ("exists" in links and not place_first):
         return "break"
     if foreign > FAR:
         return "beside"
     if last not in {"", "list"}:
         return last
-    if "exists" in kinds:
+    if "exists" in links:
         return "predicate"
-    if "negation before" in kinds:
+    if "negation before" in links:
         return "with"
     return last or "beside"

@@ -7,8 +7,6 @@ the only place where they are numbered: tensors, stores and checkpoints use the 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 ENTITY_LABELS: tuple[str, ...] = ("ANAT-DP", "OBS-DP", "OBS-U", "OBS-DA")
@@ -114,38 +112,6 @@ class ReportGraph:
     def words(self) -> list[str]:
         """The words that entity spans count."""
         return self.text.split(" ") if self.text else []
-
-    def facts(self) -> Iterator[str]:
-        """Yield what the graph states, one string per entity and per relation, free of word positions.
-
-        An entity states its label and name. A modifier states both its ends. Any other relation states both its ends
-        with their modifiers, so that "small left effusion, large right effusion" and "large left effusion, small right
-        effusion", which hold the same words and the same pairs of words, share no such fact.
-        """
-        for entity in self.entities:
-            yield f"{entity.label}|{entity.name}"
-        plain, described = [entity.name for entity in self.entities], self._described_entities()
-        for relation in self.relations:
-            name = plain if relation.type == "modify" else described
-            head, tail = (f"{self.entities[end].label}|{name[end]}" for end in (relation.head, relation.tail))
-            yield f"{head}|{relation.type}|{tail}"
-
-    def _described_entities(self) -> list[str]:
-        """Return the name of each entity after those of its modifiers, in alphabetical order."""
-        modifiers: list[list[str]] = [[] for _ in self.entities]
-        for relation in self.relations:
-            if relation.type == "modify":
-                modifiers[relation.tail].append(self.entities[relation.head].name)
-        return [" ".join([*sorted(words), entity.name]) for words, entity in zip(modifiers, self.entities, strict=True)]
-
-    def key(self) -> int | None:
-        """Return a stable 63-bit hash of the set of facts with their counts, or None for a graph without entities.
-
-        Two reports with the same key state the same; an empty graph states nothing and equals no other.
-        """
-        if not self.entities:
-            return None
-        return stable_hash("\n".join(f"{count}x{fact}" for fact, count in sorted(Counter(self.facts()).items())))
 
 
 def stable_hash(text: str) -> int:

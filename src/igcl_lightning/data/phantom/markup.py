@@ -1,8 +1,8 @@
 """Sentences with their exact graph, read from one marked-up template.
 
 A template is a sentence whose entities stand in brackets: `[small:+>effusion]` is the word "small", an observation that
-is present, which modifies the word "effusion" of the same sentence. Labels: `A` anatomy, `+` observation present, `?`
-uncertain, `-` absent. Relations: `>` modify, `@` located_at, `~` suggestive_of. A relation names an entity by its last
+is present, which modifies the word "effusion" of the same sentence. Labels: `A` anatomy, `+` observation present, `%`
+probable, `?` possible, `-` absent. Relations: `>` modify, `@` located_at, `~` suggestive_of. A relation names an entity by its last
 word: `[tip:+>tube@carina]` of an `[endotracheal tube:+]`.
 """
 
@@ -18,9 +18,15 @@ from igcl_lightning.graphs.schema import Entity, Relation
 CACHED_TEMPLATES = 65_536
 """Filled templates that are remembered: reports repeat their sentences."""
 
-_LABELS = {"A": "ANAT-DP", "+": "OBS-DP", "?": "OBS-U", "-": "OBS-DA"}
+_LABELS = {
+    "A": ("ANAT-DP", ""),
+    "+": ("OBS-DP", ""),
+    "%": ("OBS-U", "probable"),
+    "?": ("OBS-U", "possible"),
+    "-": ("OBS-DA", ""),
+}
 _RELATIONS = {">": "modify", "@": "located_at", "~": "suggestive_of"}
-_PART = re.compile(r"\[(?P<words>[^\[\]:]+):(?P<label>[A+?-])(?P<relations>[^\]]*)\]|(?P<plain>\S+)")
+_PART = re.compile(r"\[(?P<words>[^\[\]:]+):(?P<label>[A+%?-])(?P<relations>[^\]]*)\]|(?P<plain>\S+)")
 _RELATION = re.compile(r"([>@~])([^\s>@~]+)")
 _AN = re.compile(r"\ba (?=\[?[aeio])")
 
@@ -54,7 +60,8 @@ def read_template(template: str) -> Sentence:
         start = len(words)
         words.extend(name.split(" ") if name else (plain,))
         if name:
-            entities.append(Entity(name, _LABELS[label], start, len(words) - 1))
+            certainty, hedge = _LABELS[label]
+            entities.append(Entity(name, certainty, start, len(words) - 1, hedge))
             marks.append(relations)
     ends = [entity.end for entity in entities]
     pairs = [
@@ -81,7 +88,7 @@ def join(sentences: Sequence[Sentence]) -> Sentence:
     for sentence in sentences:
         word, entity = len(words), len(entities)
         words.extend(sentence.words)
-        entities.extend(Entity(e.tokens, e.label, e.start + word, e.end + word) for e in sentence.entities)
+        entities.extend(replace(e, start=e.start + word, end=e.end + word) for e in sentence.entities)
         relations.extend(Relation(r.head + entity, r.type, r.tail + entity) for r in sentence.relations)
     return Sentence(tuple(words), tuple(entities), tuple(relations))
 

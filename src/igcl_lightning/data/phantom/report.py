@@ -56,7 +56,7 @@ PHRASINGS: tuple[str, ...] = ("mixed", *BOOKS)
 on; or mixed, which is most reports as known and some as held back."""
 
 _SECTIONS = ("indication", "comparison", "technique", "findings", "impression")
-_LABELS = {"definite": ":+", "probable": ":?", "possible": ":?"}
+_LABELS = {"definite": ":+", "probable": ":%", "possible": ":?"}
 _ARTICLES = {"a": ("a ", "is", "has"), "some": ("", "are", "have")}
 _HEAD = re.compile(r"\[([^\]:]+):[*+?-](?![^\]]*>)")
 _AND = Sentence(("and",), (), ())

@@ -7,21 +7,31 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+HEDGE_STRENGTHS = ("probable", "possible", "unlikely")
 
 KINDS: dict[str, frozenset[str]] = {
-    "anatomy": frozenset({"noun", "adjective", "outline", "property"}),
-    "observations": frozenset({"finding", "sign", "device", "part", "generic", "state", "normal"}),
-    "modifiers": frozenset({"severity", "size", "texture", "extent", "temporal", "stability", "cause"}),
+    "anatomy": frozenset({"noun", "adjective", "side", "outline", "property"}),
+    "observations": frozenset(
+        {"finding", "appearance", "sign", "device", "part", "generic", "mention", "state", "borderline", "normal"}
+    ),
+    "modifiers": frozenset({"severity", "size", "texture", "extent", "temporal", "stability", "cause", "unit"}),
     "negation": frozenset({"before", "after", "none"}),
-    "hedges": frozenset({"before", "after", "between"}),
+    "hedges": frozenset(
+        f"{strength} {position}"
+        for strength in HEDGE_STRENGTHS
+        for position in ("before", "after", "between", "context")
+    ),
     "connectors": frozenset(
         {
             "suggests",
-            "may suggest",
+            "probably suggests",
+            "possibly suggests",
+            "hardly suggests",
             "place",
             "of",
             "predicate",
@@ -37,19 +47,60 @@ KINDS: dict[str, frozenset[str]] = {
 }
 """The kinds of terms that each file may hold."""
 
+SYNONYMS = "synonyms"
+"""The file that says which terms mean the same."""
+
+RIGHTLY_SPELT = "rightly_spelt"
+"""The file of ordinary words that look like misspelt terms."""
+
+MISSPELT_ROLES = frozenset({"anatomy", "observations", "modifiers"})
+MISSPELT_LENGTH = 8
+"""Shorter words are too often one letter away from other words."""
+
 HYPHENS = frozenset("-\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{EN DASH}")
 
 
 _SILENT = re.compile(r"\d|x{3,}$|_+$")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)?$")
+_NUMBER_LINKS = frozenset({"x", "by", "to"})
 
 
 class Match(NamedTuple):
-    """A term found in a sentence: its words `start..end` (inclusive), its role (the file) and kind (the column)."""
+    """A term found in a sentence: its words `start..end` (inclusive) and what the lexicon says of it, as in `Term`."""
 
     start: int
     end: int
     role: str
     kind: str
+    name: str
+    link: str
+
+
+class Term(NamedTuple):
+    """What a file says of a term.
+
+    Attributes:
+        role: the file.
+        kind: its second column.
+        name: the first form of its line, which all forms share.
+        link: what it does between two phrases: the kind of a connector, "list" for what leaves open which of two, else
+            role and position.
+    """
+
+    role: str
+    kind: str
+    name: str
+    link: str
+
+
+def _term(role: str, kind: str, name: str) -> Term:
+    position = kind.rpartition(" ")[2]
+    link = "list" if position == "between" else f"{role} {position}"
+    return Term(role, kind, name, kind if role == "connectors" else link)
+
+
+Node = dict[str, Any]
+"""A word's followers by word, and under "" the `Term` that ends here."""
 
 
 class Lexicon:
@@ -64,52 +115,136 @@ class Lexicon:
     """
 
     def __init__(self, files: Mapping[str, str]) -> None:
-        terms: dict[tuple[str, ...], tuple[str, str]] = {}
+        self.terms: dict[tuple[str, ...], Term] = {}
         for role, text in sorted(files.items()):
-            _add_terms(terms, role, text)
-        self._by_first_word: dict[str, list[tuple[tuple[str, ...], str, str]]] = {}
-        for words, (role, kind) in sorted(terms.items(), key=lambda item: -len(item[0])):
-            self._by_first_word.setdefault(words[0], []).append((words, role, kind))
-        self.terms = terms
+            if role in KINDS:
+                _add_terms(self.terms, role, text)
+        self._meanings = _read_synonyms(files.get(SYNONYMS, ""))
+        self._root: Node = {}
+        for words, term in self.terms.items():
+            node = self._root
+            for word in words:
+                node = node.setdefault(word, {})
+            node[""] = term
+        self._words = {word for words in self.terms for word in words}
+        self._by_slip: dict[str, list[str]] = {}
+        said = {word for words, term in self.terms.items() if term.role in MISSPELT_ROLES for word in words}
+        for word in sorted(word for word in said if len(word) >= MISSPELT_LENGTH and word.isalpha()):
+            for form in _shortened(word):
+                self._by_slip.setdefault(form, []).append(word)
+        self._respellings = {word: word for _, (word,) in rows(files.get(RIGHTLY_SPELT, ""), 1)}
         self.version = hashlib.sha256("\0".join(text for _, text in sorted(files.items())).encode()).hexdigest()[:12]
 
     def match(self, words: Sequence[str]) -> list[Match]:
         """Return the terms in `words` (lower case) from left to right, the longest first, without overlap.
 
-        Hyphens are skipped inside and between terms. A number or a de-identification mark ("XXXX", "___") is a
-        connector of kind "inside": it is no entity and tears no phrase.
+        Hyphens are skipped inside and between terms. A word that is one slip of the pen away from one long word of
+        the lexicon is read as that. A number with a unit is a modifier of kind "measure"; another
+        number or a de-identification mark ("XXXX", "___") is a connector of kind "inside": it is no entity and tears no
+        phrase.
         """
         positions = [index for index, word in enumerate(words) if word not in HYPHENS]
         plain = [words[index] for index in positions]
+        plain = [word if word in self._words else self._respelt(word) for word in plain]
         matches = []
         at = 0
         while at < len(plain):
-            length, role, kind = self._longest(plain, at)
-            if role:
-                matches.append(Match(positions[at], positions[at + length - 1], role, kind))
+            length, term = self._longest(plain, at)
+            if term is not None:
+                matches.append(Match(positions[at], positions[at + length - 1], *term))
             at += length
         return matches
 
-    def _longest(self, words: list[str], at: int) -> tuple[int, str, str]:
-        """Return length, role and kind of the longest term that starts at word `at`; the role is "" without any."""
-        for term, role, kind in self._by_first_word.get(words[at], ()):
-            if len(term) == 1 or tuple(words[at : at + len(term)]) == term:
-                return len(term), role, kind
-        return (1, "connectors", "inside") if _SILENT.match(words[at]) else (1, "", "")
+    def term(self, words: Sequence[str]) -> Term | None:
+        """Return the entry of the last term in `words` (lower case), or None."""
+        matches = [match for match in self.match(words) if match.name]
+        return Term(*matches[-1][2:]) if matches else None
+
+    def meaning(self, words: Sequence[str]) -> frozenset[str]:
+        """Return what `words` (lower case) mean: the names of the terms in them, synonyms as one, and other words."""
+        meanings: set[str] = set()
+        at = 0
+        for match in self.match(words):
+            meanings.update(words[at : match.start])
+            said = match.name or " ".join(words[match.start : match.end + 1])
+            meanings.update(self._meanings.get(said, [said]))
+            at = match.end + 1
+        return frozenset(meanings.union(words[at:]) - HYPHENS) or frozenset(words)
+
+    def _longest(self, words: list[str], at: int) -> tuple[int, Term | None]:
+        """Return length and entry of the longest term that starts at word `at`; the entry is None without any."""
+        node: Node | None = self._root.get(words[at])
+        found: tuple[int, Term | None] = (1, None)
+        end = at + 1
+        while node is not None:
+            if "" in node:
+                found = end - at, node[""]
+            node = node.get(words[end]) if end < len(words) else None
+            end += 1
+        if found[1] is None and _SILENT.match(words[at]):
+            return self._measure(words, at)
+        return (found[0], _MARK) if found[1] is not None and found[1].kind == "unit" else found
+
+    def _measure(self, words: list[str], at: int) -> tuple[int, Term]:
+        """Return length and entry of a measure ("1.2 x 3 cm") that starts at word `at`, or of a mere number or mark."""
+        end = at
+        while end < len(words) and (_NUMBER.match(words[end]) or (end > at and words[end] in _NUMBER_LINKS)):
+            end += 1
+        unit = self.terms.get((words[end],)) if at < end < len(words) else None
+        return (end + 1 - at, _MEASURE) if unit is not None and unit.kind == "unit" else (1, _MARK)
+
+    def _respelt(self, word: str) -> str:
+        """Return the word of the lexicon that `word` misspells, or `word`."""
+        if word not in self._respellings:
+            slips = {near for form in _shortened(word) for near in self._by_slip.get(form, ()) if one_slip(word, near)}
+            self._respellings[word] = slips.pop() if len(slips) == 1 else word
+        return self._respellings[word]
+
+
+def _shortened(word: str) -> set[str]:
+    """Return a word and what is left of it without any one letter but the first."""
+    return {word, *(word[:at] + word[at + 1 :] for at in range(1, len(word)))}
+
+
+def one_slip(word: str, other: str) -> bool:
+    """Say whether two words differ by one letter that is wrong, missing or doubled, or by two that changed places."""
+    if len(word) > len(other):
+        word, other = other, word
+    at = next((index for index, (one, two) in enumerate(zip(word, other, strict=False)) if one != two), len(word))
+    if len(word) < len(other):
+        return len(other) - len(word) == 1 and word[at:] == other[at + 1 :]
+    swapped = word[at + 1 : at + 2] + word[at : at + 1] == other[at : at + 2] and word[at + 2 :] == other[at + 2 :]
+    return word[at + 1 :] == other[at + 1 :] or swapped
+
+
+_MARK = _term("connectors", "inside", "")
+_MEASURE = _term("modifiers", "measure", "")
 
 
 @cache
 def load_lexicon() -> Lexicon:
     """Return the lexicon of the packaged files."""
     folder = resources.files(__name__)
-    return Lexicon({role: folder.joinpath(f"{role}.tsv").read_text("utf-8") for role in KINDS})
+    return Lexicon(
+        {role: folder.joinpath(f"{role}.tsv").read_text("utf-8") for role in (*KINDS, SYNONYMS, RIGHTLY_SPELT)}
+    )
 
 
-def _add_terms(terms: dict[tuple[str, ...], tuple[str, str]], role: str, text: str) -> None:
+def rows(text: str, columns: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and cells of each line of a file that is neither blank nor a comment; missing cells are empty."""
     for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        term, kind, variants = (*line.split("\t"), "", "")[:3]
+        if line.strip() and not line.startswith("#"):
+            cells = [cell.strip() for cell in line.split("\t")]
+            yield number, [*cells, *[""] * (columns - len(cells))]
+
+
+def _read_synonyms(text: str) -> dict[str, list[str]]:
+    """Return the meanings of each term that does not stand for itself."""
+    return {name: meaning.split(" + ") for _, (meaning, names) in rows(text, 2) for name in names.split("|")}
+
+
+def _add_terms(terms: dict[tuple[str, ...], Term], role: str, text: str) -> None:
+    for number, (term, kind, variants) in rows(text, 3):
         if kind not in KINDS[role]:
             raise ValueError(f"{role}.tsv line {number}: kind {kind!r}, expected one of {sorted(KINDS[role])}")
         for form in (term, *filter(None, variants.split("|"))):
@@ -117,4 +252,4 @@ def _add_terms(terms: dict[tuple[str, ...], tuple[str, str]], role: str, text: s
             if not words or words in terms:
                 problem = f"{form!r} stands twice" if words else "an empty term"
                 raise ValueError(f"{role}.tsv line {number}: {problem}, keep one")
-            terms[words] = (role, kind)
+            terms[words] = _term(role, kind, term)

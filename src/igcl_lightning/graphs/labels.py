@@ -1,0 +1,186 @@
+"""From a report graph to labels: the 14 observations of CheXpert, or the 14 findings of ChestX-ray14.
+
+What counts as a finding and what a data set calls it stand in `lexicon/findings.tsv` and `lexicon/labels.tsv`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+from igcl_lightning.graphs.lexicon import rows
+from igcl_lightning.graphs.schema import HEDGE_ID, ReportGraph
+from igcl_lightning.graphs.statements import Statement, statements, term_of
+
+SCHEMES = ("chexpert", "nih")
+
+ABNORMAL_KINDS = frozenset({"finding", "appearance", "sign", "state", "generic"})
+"""Kinds of observations that are no normal state, device, or mere change."""
+
+NO_FINDING = "No Finding"
+SKELETAL = "skeletal"
+
+NORMAL = frozenset({"normal", "unremarkable", "clear", "symmetric", "nonobstructive"})
+"""Modifiers that take the abnormal out of an observation ("pulmonary markings are normal")."""
+
+
+class Rule(NamedTuple):
+    """A line of `findings.tsv`."""
+
+    finding: str
+    present: bool
+    words: frozenset[str]
+    places: frozenset[str]
+    without: frozenset[str]
+
+    def holds(self, statement: Statement, kind: str) -> bool:
+        """Say whether a statement, whose observation is of a kind of the lexicon, speaks of the rule's finding."""
+        said = statement.name | statement.modifiers
+        if not (self.words & said or f"@{kind}" in self.words):
+            return False
+        around = said | statement.places
+        return (not self.places or bool(self.places & around)) and not self.without & around
+
+
+class Label(NamedTuple):
+    """A line of `labels.tsv`.
+
+    Attributes:
+        name: what the scheme calls it.
+        findings: the findings that it covers.
+        believed: hedges that count as present where a label must be 1 or 0.
+    """
+
+    name: str
+    findings: frozenset[str]
+    believed: frozenset[str]
+
+
+class Verdict(NamedTuple):
+    """What a report says of a label: 1.0 present, -1.0 uncertain, 0.0 absent, and the strongest belief where uncertain."""
+
+    value: float
+    hedge: str = ""
+
+
+def labels_from_graph(graph: ReportGraph, scheme: str = "chexpert") -> dict[str, float | None]:
+    """Return the labels of a report as its graph has them.
+
+    Args:
+        graph: from the parser, or from RadGraph.
+        scheme: "chexpert", the 14 observations of CheXpert (Irvin et al., AAAI 2019), or "nih", the 14 of ChestX-ray14
+            (Wang et al., CVPR 2017).
+
+    Returns:
+        1.0 present, 0.0 absent, -1.0 uncertain, None not mentioned, in the scheme's order. Presence outweighs doubt,
+        and doubt denial; an unlikely finding counts as absent. "No Finding" is 1.0 where a graph with entities has
+        nothing abnormal that is present or uncertain, and None otherwise; devices do not count.
+
+    Raises:
+        ValueError: the scheme is unknown.
+    """
+    return {name: None if verdict is None else verdict.value for name, verdict in _verdicts(graph, scheme).items()}
+
+
+def binary_labels(graph: ReportGraph, scheme: str = "chexpert") -> dict[str, int]:
+    """Return the labels of a report as 1 or 0: what is not mentioned is 0, what is uncertain as `labels.tsv` says.
+
+    Raises:
+        ValueError: the scheme is unknown.
+    """
+    verdicts = _verdicts(graph, scheme)
+    return {
+        label.name: int(verdict is not None and (verdict.value == 1 or verdict.hedge in label.believed))
+        for label in label_table()[scheme]
+        for verdict in [verdicts[label.name]]
+    }
+
+
+def _verdicts(graph: ReportGraph, scheme: str) -> dict[str, Verdict | None]:
+    """Return the strongest thing that a report says of each label, None where it says nothing."""
+    if scheme not in SCHEMES:
+        raise ValueError(f"scheme {scheme!r}, expected one of {SCHEMES}")
+    said = statements(graph)
+    found: dict[str, list[Verdict]] = {}
+    for statement in said:
+        for finding, present in _findings(statement):
+            found.setdefault(finding, []).append(_verdict(statement) if present else Verdict(0.0))
+    verdicts: dict[str, Verdict | None] = {}
+    for label in label_table()[scheme]:
+        mentions = [verdict for finding in label.findings for verdict in found.get(finding, ())]
+        verdicts[label.name] = max(
+            mentions, key=lambda each: (abs(each.value), each.value, HEDGE_ID[each.hedge]), default=None
+        )
+    if NO_FINDING in verdicts:
+        normal = bool(said) and not any(is_abnormal(each) and _verdict(each).value for each in said)
+        verdicts[NO_FINDING] = Verdict(1.0) if normal else None
+    return verdicts
+
+
+def is_abnormal(statement: Statement) -> bool:
+    """Say whether a statement is about something abnormal: no normal state, no device, no mere change."""
+    if NORMAL & statement.modifiers:
+        return False
+    term = term_of(" ".join(statement.name))
+    return term is None or term.kind in ABNORMAL_KINDS
+
+
+def abnormal_observations(graph: ReportGraph, *, skeleton: bool = True) -> list[str]:
+    """Return the words of the abnormal observations that a graph states as definitely present.
+
+    Args:
+        graph: from the parser, or from RadGraph.
+        skeleton: whether those of bones and joints count; reporters and coders call chests normal in spite of them.
+    """
+    return [
+        graph.entities[each.entity].tokens
+        for each in statements(graph)
+        if each.label == "OBS-DP" and is_abnormal(each) and (skeleton or not _is_skeletal(each))
+    ]
+
+
+def _is_skeletal(statement: Statement) -> bool:
+    return any(finding == SKELETAL for finding, _ in _findings(statement))
+
+
+def _verdict(statement: Statement) -> Verdict:
+    if statement.label in ("OBS-DP", "OBS-M"):
+        return Verdict(1.0)
+    if statement.label == "OBS-DA" or statement.hedge == "unlikely":
+        return Verdict(0.0)
+    return Verdict(-1.0, statement.hedge)
+
+
+def _findings(statement: Statement) -> Iterator[tuple[str, bool]]:
+    """Yield the findings that a statement speaks of, and whether it says that they are there."""
+    term = term_of(" ".join(statement.name))
+    kind = term.kind if term else ""
+    return ((rule.finding, rule.present) for rule in finding_rules() if rule.holds(statement, kind))
+
+
+@cache
+def finding_rules() -> Sequence[Rule]:
+    """Return the lines of `findings.tsv`."""
+    return [
+        Rule(finding, sign == "+", _set(words), _set(places), _set(without))
+        for _, (finding, sign, words, places, without) in rows(_text("findings"), 5)
+    ]
+
+
+@cache
+def label_table() -> dict[str, list[Label]]:
+    """Return the labels of each scheme."""
+    table: dict[str, list[Label]] = {scheme: [] for scheme in SCHEMES}
+    for _, (scheme, name, findings, believed) in rows(_text("labels"), 4):
+        table[scheme].append(Label(name, _set(findings), _set(believed)))
+    return table
+
+
+def _text(name: str) -> str:
+    return resources.files("igcl_lightning.graphs.lexicon").joinpath(f"{name}.tsv").read_text("utf-8")
+
+
+def _set(cell: str) -> frozenset[str]:
+    return frozenset(filter(None, cell.split("|")))

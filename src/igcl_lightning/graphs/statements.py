@@ -1,0 +1,137 @@
+"""What a report graph states, in words that do not depend on how it was said.
+
+A graph says the same thing in many shapes: "LLL" or "lower lobe of the left lung", "cardiac" or "heart", one entity or
+three. A statement gathers what is said of one observation as sets of meanings (`Lexicon.meaning`), so that labels,
+keys and overlaps of graphs look at what is meant. It works on any `ReportGraph`, from the parser or from RadGraph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from igcl_lightning.graphs.lexicon import Term, load_lexicon
+from igcl_lightning.graphs.schema import ReportGraph
+
+Meanings = frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One observation with all that is said of it.
+
+    Attributes:
+        entity: index of the observation in `ReportGraph.entities`.
+        name: meanings of its words.
+        label: its label.
+        hedge: how strongly it is believed where it is uncertain (`schema.HEDGES`).
+        modifiers: meanings of what modifies it, at any distance.
+        places: meanings of where it is: anatomy it is located at, what modifies that, and what that is part of. A
+            conclusion without a place is where its premise is.
+        conclusions: meanings of what it is suggestive of.
+    """
+
+    entity: int
+    name: Meanings
+    label: str
+    hedge: str
+    modifiers: Meanings
+    places: Meanings
+    conclusions: Meanings
+
+    def __str__(self) -> str:
+        parts = (self.name, self.modifiers, self.places, self.conclusions)
+        return "|".join((self.label, *(" ".join(sorted(part)) for part in parts)))
+
+
+def statements(graph: ReportGraph) -> list[Statement]:
+    """Return what a graph states, one entry per observation that modifies no other, in the order of the report."""
+    edges = _Edges(graph)
+    return [edges.statement(index) for index in range(len(graph.entities)) if edges.is_head(index)]
+
+
+class _Edges:
+    """The relations of a graph by their ends."""
+
+    def __init__(self, graph: ReportGraph) -> None:
+        self.graph = graph
+        self.anatomy = [entity.label.startswith("ANAT") for entity in graph.entities]
+        self.modifiers: dict[int, list[int]] = {}
+        self.modified: dict[int, list[int]] = {}
+        self.places: dict[int, list[int]] = {}
+        self.conclusions: dict[int, list[int]] = {}
+        self.premises: dict[int, list[int]] = {}
+        for relation in graph.relations:
+            if relation.type == "modify":
+                self.modifiers.setdefault(relation.tail, []).append(relation.head)
+                self.modified.setdefault(relation.head, []).append(relation.tail)
+            elif relation.type == "located_at":
+                self.places.setdefault(relation.head, []).append(relation.tail)
+            else:
+                self.conclusions.setdefault(relation.head, []).append(relation.tail)
+                self.premises.setdefault(relation.tail, []).append(relation.head)
+
+    def is_head(self, index: int) -> bool:
+        """Say whether an entity is an observation that modifies no observation but itself."""
+        return not self.anatomy[index] and all(
+            self.anatomy[tail] or tail == index for tail in self.modified.get(index, ())
+        )
+
+    def statement(self, index: int) -> Statement:
+        """Return what is said of an observation."""
+        entity = self.graph.entities[index]
+        inside = _reach([index], self.modifiers)
+        targets = self._targets(inside) or self._targets(_reach(self.premises.get(index, ()), self.modifiers))
+        qualifiers = [each for each in inside if each != index and not self.anatomy[each]]
+        return Statement(
+            index,
+            meaning(entity.name),
+            entity.label,
+            entity.hedge,
+            self._meanings(qualifiers),
+            self._meanings({*self._place(targets), *(each for each in inside if self.anatomy[each])}),
+            self._meanings(tail for each in inside for tail in self.conclusions.get(each, ())),
+        )
+
+    def _targets(self, observations: Iterable[int]) -> list[int]:
+        return [place for each in observations for place in self.places.get(each, ()) if self.anatomy[place]]
+
+    def _place(self, targets: list[int]) -> Iterator[int]:
+        """Yield places with what modifies them; of what they are part of, only sides and zones ("lobe of left lung")."""
+        yield from (each for each in _reach(targets, self.modifiers) if self.anatomy[each])
+        for whole in _reach(targets, self.modified) - set(targets):
+            if self.anatomy[whole]:
+                yield whole
+                yield from (each for each in self.modifiers[whole] if self.anatomy[each] and self._is_adjective(each))
+
+    def _is_adjective(self, index: int) -> bool:
+        term = term_of(self.graph.entities[index].name)
+        return term is not None and term.kind == "adjective"
+
+    def _meanings(self, entities: Iterable[int]) -> Meanings:
+        return frozenset().union(*(meaning(self.graph.entities[index].name) for index in entities))
+
+
+def _reach(start: Iterable[int], edges: dict[int, list[int]]) -> set[int]:
+    """Return what can be reached along `edges`, the start included."""
+    reached: set[int] = set()
+    ahead = list(start)
+    while ahead:
+        index = ahead.pop()
+        if index not in reached:
+            reached.add(index)
+            ahead.extend(edges.get(index, ()))
+    return reached
+
+
+@lru_cache(65_536)
+def meaning(name: str) -> Meanings:
+    """Return the meanings of an entity's words, in lower case: names of terms, after `lexicon/synonyms.tsv`."""
+    return load_lexicon().meaning(name.split())
+
+
+@lru_cache(65_536)
+def term_of(name: str) -> Term | None:
+    """Return the lexicon's entry of an entity's words, of the last term in them where they are several, or None."""
+    return load_lexicon().term(name.split())

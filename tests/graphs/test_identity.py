@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+
+from igcl_lightning.data.phantom import phantom_study
+from igcl_lightning.graphs.featurizer import graph_facts
+from igcl_lightning.graphs.identity import graph_key, stated_facts
+from igcl_lightning.graphs.parser import SpacyReportParser
+from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
+
+
+@pytest.fixture(scope="module")
+def parser():
+    return SpacyReportParser()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Small left pleural effusion. No pneumothorax.", "No pneumothorax. Small left pleural effusion."),
+        ("No effusion or edema.", "No edema or effusion."),
+        ("Consolidation in the LLL.", "Consolidation in the left lower lobe."),
+        ("Left lower lobe consolidation.", "Consolidation of the left lower lobe."),
+        ("The heart is enlarged.", "Enlarged heart."),
+        ("Bibasilar atelectasis.", "Atelectasis in both bases."),
+        ("The effusion is unchanged.", "Stable effusion."),
+        ("Slight edema.", "Mild oedema."),
+        ("Mild edema. Mild edema.", "Mild edema."),
+        ("EDEMA.", "edema"),
+        ("Cardiomegally.", "Cardiomegaly."),
+        ("No evidence of pneumothorax.", "Pneumothorax is not seen."),
+    ],
+)
+def test_the_same_meaning_has_the_same_key_and_facts(parser, one, other):
+    first, second = parser.parse(one), parser.parse(other)
+    assert first.text != second.text
+    assert graph_key(first) == graph_key(second) is not None
+    assert set(stated_facts(first)) == set(stated_facts(second))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Left pleural effusion and right lung opacity.", "Right pleural effusion and left lung opacity."),
+        # The same words and the same pairs of words: only a modifier's modifier, so to speak, tells them apart.
+        (
+            "Opacity in the right upper lobe. Nodule in the left lower lobe.",
+            "Opacity in the left lower lobe. Nodule in the right upper lobe.",
+        ),
+        (
+            "Small left pleural effusion. Large right pleural effusion.",
+            "Large left pleural effusion. Small right pleural effusion.",
+        ),
+    ],
+)
+def test_the_same_words_at_other_places_have_another_key_and_other_facts(parser, one, other):
+    first, second = parser.parse(one), parser.parse(other)
+    assert sorted(first.text.lower().split()) == sorted(second.text.lower().split())
+    assert graph_key(first) != graph_key(second)
+    assert set(stated_facts(first)) != set(stated_facts(second))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Edema.", "No edema."),
+        ("Edema.", "Possible edema."),
+        ("Small effusion.", "Effusion."),
+        ("Opacity likely represents edema.", "Opacity likely represents pneumonia."),
+        ("The opacity is improved.", "The opacity is worsened."),
+    ],
+)
+def test_another_meaning_has_another_key(parser, one, other):
+    assert graph_key(parser.parse(one)) != graph_key(parser.parse(other))
+
+
+@pytest.mark.parametrize(
+    "graph", [ReportGraph(""), ReportGraph("no entities"), ReportGraph("lung", (Entity("lung", "ANAT-DP", 0, 0),))]
+)
+def test_a_graph_that_states_nothing_has_no_key_and_no_facts(graph):
+    assert graph_key(graph) is None
+    assert list(stated_facts(graph)) == []
+
+
+def test_a_radgraph_graph_has_the_key_of_the_parser_s(parser):
+    words = "small left pleural effusion"
+    entities = (
+        Entity("small", "OBS-DP", 0, 0),
+        Entity("left pleural", "ANAT-DP", 1, 2),
+        Entity("effusion", "OBS-DP", 3, 3),
+    )
+    graph = ReportGraph(words, entities, (Relation(0, "modify", 2), Relation(2, "located_at", 1)))
+    assert graph_key(graph) == graph_key(parser.parse(words))
+
+
+def test_facts_that_two_reports_share_are_one_product(parser):
+    texts = ("Small left effusion. No edema.", "Left effusion. No edema.", "Clear lungs.", "")
+    graphs = [parser.parse(text) for text in texts]
+    rows = np.stack([graph_facts(graph) for graph in graphs]).astype(int)
+    stated = [set(stated_facts(graph)) for graph in graphs]
+    assert (rows @ rows.T).tolist() == [[len(one & other) for other in stated] for one in stated]
+
+
+def test_hard_negatives_have_different_keys():
+    pairs = [
+        [phantom_study(2 * pair + twin, size=64, variant="hard_negatives") for twin in (0, 1)] for pair in range(60)
+    ]
+    keys = [
+        (graph_key(one.graph), graph_key(other.graph))
+        for one, other in pairs
+        if one.graph.entities and other.graph.entities
+    ]
+    assert len(keys) > 50
+    assert all(one != other for one, other in keys)
