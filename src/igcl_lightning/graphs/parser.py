@@ -15,10 +15,10 @@ CACHED_SENTENCES = 65_536
 """Sentences that a parser remembers: reports repeat theirs (two of three in Open-i)."""
 
 _ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
-_NO_END = "".join(rf"(?<!\b{re.escape(word)})" for word in _ABBREVIATIONS)
 _SENTENCE_END = re.compile(
-    rf"(?<=[.!?]){_NO_END}\s+|(?<=[a-z]{{2}}\.)(?=[A-Z])|\n\s*(?:\n|(?=(?:\d+[.)]|[-*\u2022])\s))"
+    r"[.!?\n](?:(?<=[.!?])(?:\s+|(?=[A-Z]))|(?<=\n)\s*(?:\n|(?=(?:\d+[.)]|[-*\u2022])\s)))",
 )
+"""A full stop before a blank or a capital letter, an empty line, or a line that starts a numbered or bulleted item."""
 
 
 class ReportGraphParser(Protocol):
@@ -67,27 +67,47 @@ class SpacyReportParser:
         Returns:
             The graph over the words of the whole text, `ReportGraph("")` for a blank one.
         """
-        words: list[str] = []
+        texts: list[str] = []
         entities: list[Entity] = []
         relations: list[Relation] = []
-        for sentence in _SENTENCE_END.split(text if text.isascii() else _without_surrogates(text)):
-            tokens, graph = self._read(sentence)
-            first, offset = len(entities), len(words)
-            entities.extend(
-                Entity(" ".join(tokens[start : end + 1]), label, offset + start, offset + end, hedge)
-                for start, end, label, hedge in graph.entities
-            )
-            relations.extend(Relation(first + head, relation, first + tail) for head, relation, tail in graph.relations)
-            words.extend(tokens)
-        return ReportGraph(" ".join(words), tuple(entities), tuple(relations))
+        offset = 0
+        for sentence in _sentences(text if text.isascii() else _without_surrogates(text)):
+            words, length, names, graph = self._read(sentence)
+            if not length:
+                continue
+            first = len(entities)
+            for name, (start, end, label, hedge) in zip(names, graph.entities, strict=True):
+                entities.append(Entity.trusted(name, label, offset + start, offset + end, hedge))
+            for head, relation, tail in graph.relations:
+                relations.append(Relation.trusted(first + head, relation, first + tail))
+            texts.append(words)
+            offset += length
+        return ReportGraph.trusted(" ".join(texts), tuple(entities), tuple(relations))
 
     def parse_many(self, texts: Iterable[str]) -> Iterator[ReportGraph]:
         """Yield the graph of each report, in order."""
         return map(self.parse, texts)
 
-    def _read_sentence(self, sentence: str) -> tuple[list[str], SentenceGraph]:
-        tokens = [token.text for token in self._tokenizer(" ".join(sentence.split()))]
-        return tokens, read_sentence([token.lower() for token in tokens], self._lexicon)
+    def _read_sentence(self, sentence: str) -> tuple[str, int, list[str], SentenceGraph]:
+        """Return the words of a sentence, their number, the names of its entities, and its graph."""
+        words = [token.text for token in self._tokenizer(" ".join(sentence.split()))]
+        graph = read_sentence([word.lower() for word in words], self._lexicon)
+        return " ".join(words), len(words), [" ".join(words[start : end + 1]) for start, end, *_ in graph.entities], graph
+
+
+def _sentences(text: str) -> Iterator[str]:
+    """Yield the sentences of a text; a full stop of an abbreviation or of "A.Smith" ends none."""
+    start = 0
+    for match in _SENTENCE_END.finditer(text):
+        stop = match.start()
+        if text[stop] != "\n":
+            stop += 1
+            joined = match.end() == stop and not (stop > 2 and text[stop - 3 : stop - 1].islower())
+            if joined or text.endswith(_ABBREVIATIONS, start, stop):
+                continue
+        yield text[start:stop]
+        start = match.end()
+    yield text[start:]
 
 
 def _report_tokenizer() -> Any:

@@ -10,9 +10,6 @@ from igcl_lightning.graphs.lexicon import HYPHENS, Match
 FAR = 4
 """Nothing is tied across more unknown words than this."""
 
-CONTENT = frozenset({"anatomy", "observations", "modifiers"})
-"""The roles that become entities; the others say how entities belong together."""
-
 HEADS = frozenset({"finding", "appearance", "sign", "device", "part", "generic", "mention"})
 STATES = frozenset({"state", "borderline", "normal"})
 ADJECTIVES = frozenset({"adjective", "side"})
@@ -109,18 +106,27 @@ class _Gap:
             self.foreign += 1
 
 
+_NOTHING = _Gap()
+
+
 def split_phrases(words: Sequence[str], matches: Sequence[Match]) -> tuple[list[Phrase], set[int]]:
     """Return the phrases of a sentence, and the items that a list word joins to the item before in the same phrase."""
     phrases: list[Phrase] = []
     joined: set[int] = set()
     items: list[Match] = []
-    gap = _Gap()
+    gap = _NOTHING
     end = 0
+    hyphens = not HYPHENS.isdisjoint(words)
     for match in matches:
-        if end < match.start:
-            gap.foreign += sum(word not in HYPHENS for word in words[end : match.start])
+        unknown = match.start - end
+        if unknown and hyphens:
+            unknown = sum(word not in HYPHENS for word in words[end : match.start])
         end = match.end + 1
-        if match.role not in CONTENT:
+        if (unknown or match.link) and gap is _NOTHING:
+            gap = _Gap()
+        if unknown:
+            gap.foreign += unknown
+        if match.link:
             gap.add(match)
             continue
         if gap.foreign or not phrases or not _same_phrase(items, match, gap, phrases[-1]):
@@ -129,13 +135,14 @@ def split_phrases(words: Sequence[str], matches: Sequence[Match]) -> tuple[list[
             joined.add(len(items))
         phrases[-1].items.append(len(items))
         items.append(match)
-        if gap.links or gap.foreign:
-            gap = _Gap()
+        gap = _NOTHING
     return phrases, joined
 
 
 def _same_phrase(items: Sequence[Match], match: Match, gap: _Gap, phrase: Phrase) -> bool:
     """Say whether an item goes on with a phrase, given what stands between."""
+    if not gap.links:
+        return True
     links = set(gap.links) - {"inside"}
     if links <= {"hedges before"}:
         return True

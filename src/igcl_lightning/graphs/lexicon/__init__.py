@@ -53,7 +53,9 @@ SYNONYMS = "synonyms"
 RIGHTLY_SPELT = "rightly_spelt"
 """The file of ordinary words that look like misspelt terms."""
 
-MISSPELT_ROLES = frozenset({"anatomy", "observations", "modifiers"})
+ENTITY_ROLES = frozenset({"anatomy", "observations", "modifiers"})
+"""The roles that become entities; the others say how entities belong together. Only the former may be misspelt."""
+
 MISSPELT_LENGTH = 8
 """Shorter words are too often one letter away from other words."""
 
@@ -61,6 +63,7 @@ HYPHENS = frozenset("-\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{EN DASH}")
 
 
 _SILENT = re.compile(r"\d|x{3,}$|_+$")
+MARK_STARTS = frozenset("0123456789x_")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?$")
 _NUMBER_LINKS = frozenset({"x", "by", "to"})
 
@@ -76,6 +79,9 @@ class Match(NamedTuple):
     link: str
 
 
+_match = Match._make
+
+
 class Term(NamedTuple):
     """What a file says of a term.
 
@@ -83,8 +89,8 @@ class Term(NamedTuple):
         role: the file.
         kind: its second column.
         name: the first form of its line, which all forms share.
-        link: what it does between two phrases: the kind of a connector, "list" for what leaves open which of two, else
-            role and position.
+        link: what it does between two entities: the kind of a connector, "list" for what leaves open which of two, role
+            and position of other cues; "" for what becomes an entity itself.
     """
 
     role: str
@@ -95,8 +101,8 @@ class Term(NamedTuple):
 
 def _term(role: str, kind: str, name: str) -> Term:
     position = kind.rpartition(" ")[2]
-    link = "list" if position == "between" else f"{role} {position}"
-    return Term(role, kind, name, kind if role == "connectors" else link)
+    cue = "list" if position == "between" else f"{role} {position}"
+    return Term(role, kind, name, "" if role in ENTITY_ROLES else kind if role == "connectors" else cue)
 
 
 Node = dict[str, Any]
@@ -128,7 +134,7 @@ class Lexicon:
             node[""] = term
         self._words = {word for words in self.terms for word in words}
         self._by_slip: dict[str, list[str]] = {}
-        said = {word for words, term in self.terms.items() if term.role in MISSPELT_ROLES for word in words}
+        said = {word for words, term in self.terms.items() if term.role in ENTITY_ROLES for word in words}
         for word in sorted(word for word in said if len(word) >= MISSPELT_LENGTH and word.isalpha()):
             for form in _shortened(word):
                 self._by_slip.setdefault(form, []).append(word)
@@ -143,15 +149,22 @@ class Lexicon:
         number or a de-identification mark ("XXXX", "___") is a connector of kind "inside": it is no entity and tears no
         phrase.
         """
-        positions = [index for index, word in enumerate(words) if word not in HYPHENS]
-        plain = [words[index] for index in positions]
-        plain = [word if word in self._words else self._respelt(word) for word in plain]
+        positions: Sequence[int] = range(len(words))
+        if not HYPHENS.isdisjoint(words):
+            positions = [index for index in positions if words[index] not in HYPHENS]
+            words = [words[index] for index in positions]
+        known = self._words
+        plain = [word if word in known else self._respelt(word) for word in words]
         matches = []
-        at = 0
-        while at < len(plain):
-            length, term = self._longest(plain, at)
+        at, end = 0, len(plain)
+        while at < end:
+            node = self._root.get(plain[at])
+            if node is None and plain[at][0] not in MARK_STARTS:
+                at += 1
+                continue
+            length, term = self._longest(plain, at, node)
             if term is not None:
-                matches.append(Match(positions[at], positions[at + length - 1], *term))
+                matches.append(_match((positions[at], positions[at + length - 1], *term)))
             at += length
         return matches
 
@@ -171,9 +184,8 @@ class Lexicon:
             at = match.end + 1
         return frozenset(meanings.union(words[at:]) - HYPHENS) or frozenset(words)
 
-    def _longest(self, words: list[str], at: int) -> tuple[int, Term | None]:
-        """Return length and entry of the longest term that starts at word `at`; the entry is None without any."""
-        node: Node | None = self._root.get(words[at])
+    def _longest(self, words: list[str], at: int, node: Node | None) -> tuple[int, Term | None]:
+        """Return length and entry of the longest term that starts at word `at`, None without any; `node` is its word's."""
         found: tuple[int, Term | None] = (1, None)
         end = at + 1
         while node is not None:

@@ -1,0 +1,237 @@
+"""How the phrases of a sentence speak about each other: places, predicates, conclusions, lists, afterthoughts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from igcl_lightning.graphs.assertions import Assertion
+from igcl_lightning.graphs.lexicon import Match
+from igcl_lightning.graphs.phrase_relations import PhraseRelations
+from igcl_lightning.graphs.phrases import ADJECTIVES, CONCLUSIONS, PLACES, SAYINGS, STATES, Phrase
+
+AFTERTHOUGHTS = frozenset({"severity", "size", "texture", "extent", "temporal", "stability", "measure"})
+"""Modifiers that may follow what they say it of."""
+
+
+class SentenceRelations(PhraseRelations):
+    """All relations of a sentence: those inside its phrases, and those between them."""
+
+    def __init__(self, items: Sequence[Match], phrases: Sequence[Phrase], joined: set[int]) -> None:
+        super().__init__(items, phrases, joined)
+        for previous, phrase, after in zip([None, *phrases], phrases, [*phrases[1:], None], strict=False):
+            phrase.root = phrase
+            if previous is not None:
+                self._tie(phrase, previous, after)
+
+    def _tie(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
+        """Tie a phrase to the one that it speaks about."""
+        if self._is_conclusion(phrase, previous, after):
+            phrase.follows = f"{'possibly' if phrase.doubt == 'possible' else 'probably'} suggests"
+        if phrase.follows in {"list", "beside"}:
+            self._tie_list(phrase, previous, after)
+        elif phrase.follows == "with":
+            self._tie_part(phrase, previous)
+        elif phrase.follows in SAYINGS:
+            phrase.speaks_of = self._spoken_of(phrase, previous)
+        elif phrase.follows == "break" and self._is_afterthought(phrase, STATES):
+            phrase.speaks_of = previous.root
+        if phrase.speaks_of is not None:
+            self._say(phrase, phrase.speaks_of)
+
+    def _say(self, phrase: Phrase, subject: Phrase) -> None:
+        """Tie a conclusion, a place or a predicate to what it speaks about."""
+        if phrase.follows in CONCLUSIONS:
+            self._conclude(phrase, subject)
+            return
+        if phrase.follows in PLACES or phrase.states or subject.observations:
+            phrase.root = subject.root
+        if self._measures(phrase) and subject.places:
+            self._tie_measure(phrase, subject)
+        elif phrase.follows in PLACES:
+            self._tie_place(phrase, subject)
+        else:
+            self._tie_predicate(phrase, subject)
+
+    def _is_conclusion(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> bool:
+        """Say whether a doubtful phrase explains an appearance before it ("opacity, likely atelectasis")."""
+        looks = previous.root.observations if previous.root else []
+        lists = phrase.follows == "beside" or (phrase.follows == "list" and phrase.choice and not phrase.either)
+        doubt = phrase.doubt or (after is not None and after.versus)
+        explains = bool(doubt and phrase.observations) and not self._looks(phrase.observations)
+        return lists and explains and self._looks(looks[-1:])
+
+    def _looks(self, observations: Sequence[int]) -> bool:
+        return any(self.items[index].kind == "appearance" for index in observations)
+
+    def _conclude(self, phrase: Phrase, source: Phrase) -> None:
+        """Tie a conclusion to its premise; a bare "findings" is none."""
+        premise = source.observations[-1:] or source.states[-1:]
+        if not premise:
+            self._add(phrase.observations, "located_at", source.places)
+        tied = {end for head, relation, tail in self.pairs if relation != "suggestive_of" for end in (head, tail)}
+        bare = [index for index in premise if self.items[index].kind == "mention" and index not in tied]
+        self._add([index for index in premise if index not in bare], "suggestive_of", phrase.observations)
+
+    def _tie_part(self, phrase: Phrase, whole: Phrase) -> None:
+        """Tie a part to its device ("catheter with its tip in the ...")."""
+        if self._is_part(phrase):
+            self._add(phrase.observations[:1], "modify", whole.observations[-1:])
+
+    def _is_part(self, phrase: Phrase) -> bool:
+        return bool(phrase.observations) and self.items[phrase.observations[0]].kind == "part"
+
+    def _spoken_of(self, phrase: Phrase, previous: Phrase) -> Phrase | None:
+        """Return what a place locates, the subject of a predicate or the premise of a conclusion."""
+        if phrase.follows in PLACES:
+            said_of = previous.speaks_of is not None and not previous.observations and not previous.places
+            of_part = previous.follows == "of" and previous.root is not None and self._is_part(previous.root)
+            if _seen(previous.root) and (said_of or of_part or (phrase.said and not previous.states)):
+                return previous.root
+            place_again = previous.follows in PLACES and not previous.observations and not previous.states
+            return previous.speaks_of if place_again and phrase.follows != "of" else previous
+        if phrase.follows == "predicate":
+            return previous.root
+        return previous if previous.states and not _seen(previous.root) else previous.root
+
+    def _tie_list(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
+        """Tie a listed phrase, or one beside the last, to what it goes on with or tells more about."""
+        if previous.follows in CONCLUSIONS and phrase.listed and phrase.observations:
+            phrase.follows, phrase.speaks_of = previous.follows, previous.speaks_of
+        elif after is not None and after.follows == "predicate" and not phrase.states:
+            return
+        elif self._is_afterthought(phrase, AFTERTHOUGHTS):
+            phrase.speaks_of = previous.root
+        elif self._is_place_afterthought(phrase, previous):
+            phrase.follows, phrase.speaks_of = "place", previous.root
+        elif self._comes_after_its_place(phrase, previous):
+            phrase.follows, phrase.speaks_of = "predicate", previous
+        elif phrase.follows == "list":
+            self._go_on(phrase, previous, after)
+
+    def _go_on(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
+        """Go on with the place or predicate before ("in the right lung and the left base").
+
+        A state goes on too, in both directions: "normal heart and mediastinum", "heart and mediastinum normal".
+        """
+        if self._goes_on(phrase, previous, after):
+            phrase.follows, phrase.speaks_of = previous.follows, previous.speaks_of
+        elif phrase.places and not phrase.states and previous.places and previous.states:
+            if previous.states[0] < previous.places[0]:
+                phrase.states = previous.states
+                self._locate_states(phrase.states, phrase.places)
+        elif self._looks(phrase.observations) and not phrase.choice and not phrase.opens:
+            self._add(self._normal_before_places(previous), "modify", phrase.observations[-1:])
+        elif phrase.places and phrase.states and phrase.states[-1] > phrase.places[-1]:
+            for each in self._with_coordinates(phrase):
+                if not each.states:
+                    self._locate_states(phrase.states, each.places)
+
+    def _goes_on(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> bool:
+        """Say whether a listed phrase is of the same kind as the place, predicate or conclusion before it."""
+        if previous.speaks_of is None:
+            return False
+        if previous.follows in PLACES:
+            return bool(phrase.places) and not phrase.states
+        if phrase.observations and previous.observations:
+            return not phrase.states and (after is None or after.follows not in PLACES)
+        return bool(phrase.states and previous.states) and not phrase.places
+
+    def _is_afterthought(self, phrase: Phrase, kinds: frozenset[str]) -> bool:
+        """Say whether a phrase only tells the state of what went before ("nodule, stable", "enlarged but clear")."""
+        return not phrase.opens and all(self.items[index].kind in kinds for index in phrase.items)
+
+    def _normal_before_places(self, phrase: Phrase) -> list[int]:
+        """Return the states of health that a phrase begins with ("normal heart size and vascular markings")."""
+        begins = bool(phrase.places) and not phrase.observations
+        return [i for i in phrase.states if begins and i < phrase.places[0] and self.items[i].kind == "normal"]
+
+    def _comes_after_its_place(self, phrase: Phrase, previous: Phrase) -> bool:
+        """Say whether a sentence begins with where it is ("in the left base , opacity is seen")."""
+        begins = previous is self.phrases[0] and previous.follows == "place" and not previous.observations
+        return begins and not previous.states and phrase.choice and not phrase.either and bool(phrase.observations)
+
+    def _is_place_afterthought(self, phrase: Phrase, previous: Phrase) -> bool:
+        """Say whether a phrase only tells where what went before is ("effusions, left greater than right")."""
+        root = previous.root
+        if phrase.opens or phrase.observations or phrase.states or not phrase.places or root is None:
+            return False
+        placed = {head for head, relation, _ in self.pairs if relation == "located_at"}
+        sides = all(self.items[index].kind in ADJECTIVES for index in phrase.items)
+        return phrase.choice and _seen(root) and (sides or placed.isdisjoint(root.observations[-1:]))
+
+    def _measures(self, phrase: Phrase) -> bool:
+        """Say whether a phrase holds nothing but a measure and its state ("of normal size")."""
+        kinds = {self.items[place].kind for place in phrase.items if self.anatomy[place]}
+        return bool(phrase.states) and bool(kinds) and kinds <= {"property", "outline"}
+
+    def _tie_measure(self, phrase: Phrase, subject: Phrase) -> None:
+        """Tie "of normal size" to the anatomies that have it."""
+        self.pairs -= {(state, "located_at", place) for state in phrase.states for place in phrase.places}
+        for each in self._with_coordinates(subject):
+            self._add(phrase.places, "modify", each.places)
+            self._add(phrase.states, "located_at", each.places)
+
+    def _tie_place(self, phrase: Phrase, located: Phrase) -> None:
+        """Tie "in the left lung", "of the aorta" or "of the opacity" to what stands before it."""
+        if phrase.observations:
+            if located.observations and self.items[located.observations[-1]].kind in {"generic", "part"}:
+                self._add(located.observations[-1:], "modify", phrase.observations[:1])
+            elif not located.observations and not located.places and located.speaks_of is None:
+                self._add(located.states, "modify", phrase.observations[:1])
+        elif located.observations:
+            self._add(located.observations[-1:], "located_at", phrase.places)
+        elif located.places:
+            self._add(located.places, "modify", phrase.places)
+        elif located.speaks_of is None:
+            self._locate_states(located.states, phrase.places)
+
+    def _tie_predicate(self, phrase: Phrase, subject: Phrase) -> None:
+        """Tie "is enlarged", "are unchanged" or "shows an opacity" to each of its subjects."""
+        direct = phrase.observations if not phrase.foreign else []
+        if subject.observations:
+            self._tie_part(phrase, subject)
+        for each in self._with_coordinates(subject):
+            if each.observations:
+                self._add(phrase.states, "modify", each.observations[-1:])
+                self._add(each.observations[-1:], "located_at", phrase.places)
+            else:
+                self._locate_states(phrase.states, each.places)
+                self._add(direct, "located_at", each.places)
+
+    def _with_coordinates(self, subject: Phrase) -> Iterator[Phrase]:
+        """Yield a subject and the phrases of its sort that are listed before it ("heart and mediastinum")."""
+        yield subject
+        at = self.phrases.index(subject)
+        while at > 0 and self.phrases[at].follows == "list" and not self.phrases[at].said:
+            at -= 1
+            previous = self.phrases[at]
+            unlike = bool(previous.observations) != bool(subject.observations)
+            if unlike or previous.follows in SAYINGS or (previous.places and previous.states):
+                return
+            yield previous
+
+    def share_places(self, said: Sequence[Assertion]) -> None:
+        """Give the place of one alternative to the others, and of an observation to a mere sign listed after it.
+
+        "Scarring or atelectasis in the left base", "left basilar atelectasis versus infiltrate", "no pleural effusion
+        or thickening".
+        """
+        for previous, phrase in pairwise(self.phrases):
+            if not (phrase.listed and phrase.observations and previous.observations) or phrase.foreign:
+                continue
+            first, second = previous.observations[-1], phrase.observations[0]
+            alternatives = phrase.either and "OBS-DA" not in {said[first].label, said[second].label}
+            if alternatives or (self.items[second].kind == "sign" and not phrase.opens):
+                self._share(first, second)
+            if alternatives:
+                self._share(second, first)
+
+    def _share(self, giver: int, taker: int) -> None:
+        places = {end: [t for h, r, t in self.pairs if h == end and r == "located_at"] for end in (giver, taker)}
+        if not places[taker]:
+            self._add([taker], "located_at", places[giver])
+
+
+def _seen(phrase: Phrase | None) -> bool:
+    return phrase is not None and bool(phrase.observations)
