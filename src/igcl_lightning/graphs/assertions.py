@@ -68,15 +68,25 @@ def _scope(
         yield from (*_scope_before(cue, position, items, phrases), *_scope_after(cue, items, phrases))
     elif position == "before":
         yield from _scope_after(cue, items, phrases)
-        following = next((match for match in matches if match.start > cue.end), None)
-        closes = following is None or (following.kind in {"break", "list"} and following.start == cue.end + 1)
-        if closes and cue.role == "hedges":
+        if cue.role == "hedges" and _closes_clause(cue, matches):
             yield from _scope_before(cue, position, items, phrases)
     else:
         before = list(_scope_before(cue, position, items, phrases))
         last = max((match.start for match in matches if match.kind == "break" and match.start < cue.start), default=-1)
         clause = [index for index in before if items[index].start > last]
         yield from clause or list(_scope_after(cue, items, phrases)) or before
+
+
+def _closes_clause(cue: Match, matches: Sequence[Match]) -> bool:
+    """Say whether nothing but a verb stands between a cue and the end of its clause ("is probably present", "in ...")."""
+    end, ends = cue.end, {"break", "list"}
+    for match in matches:
+        if match.start > end:
+            if match.start > end + 1 or match.link not in {"predicate", "inside"}:
+                return match.start == end + 1 and match.link in ends
+            end = match.end
+            ends = {*ends, *PLACES} if match.link == "predicate" else ends
+    return True
 
 
 def _scope_after(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) -> Iterator[int]:
@@ -94,7 +104,7 @@ def _scope_after(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) 
         if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR:
             return
         closed = closed or phrase.said
-        if phrase.listed and (closed or _new_statement(phrase, after, items)):
+        if phrase.listed and ((closed and not phrase.either) or _new_statement(phrase, after, items)):
             return
         ends = (phrase.listed and not phrase.choice) or phrase.follows in CONCLUSIONS
         if cue.role == "hedges" and ends and cue.name != DIFFERENTIAL:

@@ -99,22 +99,22 @@ class PhraseRelations:
     def _states(self, qualifiers: Sequence[int]) -> list[int]:
         """Tie modifiers to the state right after them ("mildly enlarged") and return what is left.
 
-        How much something changed is said of the change ("slightly decreased").
+        How much something changed or shows is said of that ("slightly decreased", "markedly atelectatic").
         """
         states = []
         for index in qualifiers:
             state = next((later for later in qualifiers if later > index and self._is_state(later)), index)
             if self._is_state(index) or not self.joined.isdisjoint(range(index + 1, state + 1)):
                 states.append(index)
-            elif state != index or self._grades_change(index, qualifiers):
+            elif state != index or self._grades(index, qualifiers):
                 self._add([index], "modify", [state if state != index else index + 1])
             else:
                 states.append(index)
         return states
 
-    def _grades_change(self, index: int, qualifiers: Sequence[int]) -> bool:
+    def _grades(self, index: int, qualifiers: Sequence[int]) -> bool:
         grades = self.items[index].kind == "severity" and index + 1 in qualifiers
-        return grades and self.items[index + 1].kind == "temporal" and index + 1 not in self.joined
+        return grades and self.items[index + 1].kind in {"temporal", "texture"} and index + 1 not in self.joined
 
     def _is_state(self, index: int) -> bool:
         return self.items[index].kind in STATES

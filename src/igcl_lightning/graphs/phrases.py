@@ -22,11 +22,12 @@ CONCLUSIONS = {
 """How strongly each way to conclude believes what it concludes; "" leaves no doubt."""
 
 PLACES = frozenset({"place", "of"})
-SAYINGS = PLACES | CONCLUSIONS.keys() | {"predicate"}
+EXPLAINS = "explains"
+SAYINGS = PLACES | CONCLUSIONS.keys() | {EXPLAINS, "predicate"}
 """Ways to follow that speak about a phrase before."""
 
 _EITHER = frozenset({"or", "and or", "/"})
-_LINKS = PLACES | {"predicate", "with", "list"}
+_LINKS = PLACES | {EXPLAINS, "predicate", "with", "list"}
 _PREDICATES = frozenset({"predicate", "negation after", "hedges after"})
 
 
@@ -35,7 +36,8 @@ class Phrase:
     """Terms that belong together, and how they follow the phrase before.
 
     Attributes:
-        follows: "place", "of", "predicate", "list", "with", "beside", "break" or one of `CONCLUSIONS`.
+        follows: "place", "of", "predicate", "list", "with", "beside", "break", "explains" or one of
+            `CONCLUSIONS`.
         listed: a list word stands before it ("and", a comma).
         choice: that list word is not "and", so that a doubt goes on.
         either: that list word is "or": one of the two.

@@ -8,7 +8,7 @@ from itertools import pairwise
 from igcl_lightning.graphs.assertions import Assertion
 from igcl_lightning.graphs.lexicon import Match
 from igcl_lightning.graphs.phrase_relations import PhraseRelations
-from igcl_lightning.graphs.phrases import ADJECTIVES, CONCLUSIONS, PLACES, SAYINGS, STATES, Phrase
+from igcl_lightning.graphs.phrases import ADJECTIVES, CONCLUSIONS, EXPLAINS, PLACES, SAYINGS, STATES, Phrase
 
 AFTERTHOUGHTS = frozenset({"severity", "size", "texture", "extent", "temporal", "stability", "measure"})
 """Modifiers that may follow what they say it of."""
@@ -30,12 +30,14 @@ class SentenceRelations(PhraseRelations):
             phrase.follows = f"{'possibly' if phrase.doubt == 'possible' else 'probably'} suggests"
         if phrase.follows in {"list", "beside"}:
             self._tie_list(phrase, previous, after)
-        elif phrase.follows == "with":
-            self._tie_part(phrase, previous)
+        elif phrase.follows == "with" and self._denies_state(phrase):
+            phrase.follows, phrase.speaks_of = "predicate", previous.root
         elif phrase.follows in SAYINGS:
             phrase.speaks_of = self._spoken_of(phrase, previous)
         elif phrase.follows == "break" and self._is_afterthought(phrase, STATES):
             phrase.speaks_of = previous.root
+        if self._is_part(phrase):
+            self._tie_part(phrase)
         if phrase.speaks_of is not None:
             self._say(phrase, phrase.speaks_of)
 
@@ -43,6 +45,9 @@ class SentenceRelations(PhraseRelations):
         """Tie a conclusion, a place or a predicate to what it speaks about."""
         if phrase.follows in CONCLUSIONS:
             self._conclude(phrase, subject)
+            return
+        if phrase.follows == EXPLAINS:
+            self._add(phrase.observations[-1:], "suggestive_of", subject.observations)
             return
         if phrase.follows in PLACES or phrase.states or subject.observations:
             phrase.root = subject.root
@@ -73,10 +78,16 @@ class SentenceRelations(PhraseRelations):
         bare = [index for index in premise if self.items[index].kind == "mention" and index not in tied]
         self._add([index for index in premise if index not in bare], "suggestive_of", phrase.observations)
 
-    def _tie_part(self, phrase: Phrase, whole: Phrase) -> None:
-        """Tie a part to its device ("catheter with its tip in the ...")."""
-        if self._is_part(phrase):
-            self._add(phrase.observations[:1], "modify", whole.observations[-1:])
+    def _tie_part(self, phrase: Phrase) -> None:
+        """Tie a part to the last device before it ("catheter with its tip in the ...")."""
+        before = (index for index in reversed(range(phrase.observations[0])) if self.items[index].kind == "device")
+        device = next(before, None)
+        if device is not None:
+            self._add(phrase.observations[:1], "modify", [device])
+
+    def _denies_state(self, phrase: Phrase) -> bool:
+        """Say whether a phrase tells no more than how its subject is not ("heart not enlarged")."""
+        return bool(phrase.states) and not phrase.places and all(map(self._is_state, phrase.items[-1:]))
 
     def _is_part(self, phrase: Phrase) -> bool:
         return bool(phrase.observations) and self.items[phrase.observations[0]].kind == "part"
@@ -174,7 +185,10 @@ class SentenceRelations(PhraseRelations):
 
     def _tie_place(self, phrase: Phrase, located: Phrase) -> None:
         """Tie "in the left lung", "of the aorta" or "of the opacity" to what stands before it."""
-        if phrase.observations:
+        if not phrase.observations and not phrase.places:
+            grades = [index for index in phrase.states if self.items[index].kind in {"severity", "size"}]
+            self._add(grades, "modify", located.observations[-1:] or located.states[-1:])
+        elif phrase.observations:
             if located.observations and self.items[located.observations[-1]].kind in {"generic", "part"}:
                 self._add(located.observations[-1:], "modify", phrase.observations[:1])
             elif not located.observations and not located.places and located.speaks_of is None:
@@ -183,17 +197,20 @@ class SentenceRelations(PhraseRelations):
             self._add(located.observations[-1:], "located_at", phrase.places)
         elif located.places:
             self._add(located.places, "modify", phrase.places)
+            if all(self.items[place].kind == "property" for place in located.places):
+                located.places = phrase.places
         elif located.speaks_of is None:
             self._locate_states(located.states, phrase.places)
 
     def _tie_predicate(self, phrase: Phrase, subject: Phrase) -> None:
         """Tie "is enlarged", "are unchanged" or "shows an opacity" to each of its subjects."""
         direct = phrase.observations if not phrase.foreign else []
-        if subject.observations:
-            self._tie_part(phrase, subject)
+        if not subject.observations and not subject.places:
+            self._add(subject.states, "modify", phrase.observations[-1:])
         for each in self._with_coordinates(subject):
             if each.observations:
-                self._add(phrase.states, "modify", each.observations[-1:])
+                changes = [index for index in direct if self.items[index].kind == "generic"]
+                self._add([*phrase.states, *changes], "modify", each.observations[-1:])
                 self._add(each.observations[-1:], "located_at", phrase.places)
             else:
                 self._locate_states(phrase.states, each.places)

@@ -32,6 +32,7 @@ KINDS: dict[str, frozenset[str]] = {
             "probably suggests",
             "possibly suggests",
             "hardly suggests",
+            "explains",
             "place",
             "of",
             "predicate",
