@@ -1,6 +1,9 @@
+from importlib import resources
+
 import pytest
 
-from igcl_lightning.graphs.lexicon import KINDS, Lexicon, load_lexicon
+from igcl_lightning.graphs.labels import finding_rules
+from igcl_lightning.graphs.lexicon import KINDS, Lexicon, load_lexicon, one_slip, rows
 
 
 def match(text, lexicon=None):
@@ -59,3 +62,64 @@ def test_version_changes_with_a_word():
 def test_bad_line_is_named(line, message):
     with pytest.raises(ValueError, match=message):
         Lexicon({"anatomy": f"# comment\nheart\tnoun\n{line}\n"})
+
+
+@pytest.mark.parametrize(
+    ("text", "measure"),
+    [
+        ("2 cm nodule", "2 cm"),
+        ("1.2 x 3 cm nodule", "1.2 x 3 cm"),
+        ("7 - mm nodule", "7 - mm"),
+        ("2 to 3 centimeters nodule", "2 to 3 centimeters"),
+    ],
+)
+def test_a_number_with_a_unit_is_a_measure(text, measure):
+    assert match(text)[0] == (measure, "modifiers", "measure")
+
+
+def test_a_unit_without_a_number_is_silent():
+    assert match("cm nodule")[0] == ("cm", "connectors", "inside")
+
+
+@pytest.mark.parametrize("word", ["pnuemothorax", "pneumothoraxx", "pneumothorx", "pneumothorex"])
+def test_a_long_word_with_one_slip_is_read_as_its_term(word):
+    assert match(word) == [(word, "observations", "finding")]
+
+
+@pytest.mark.parametrize("word", ["maas", "medically", "median", "patient", "pneumothraxxx"])
+def test_short_words_other_words_and_two_slips_are_not_respelt(word):
+    assert all(role == "connectors" for _, role, _ in match(word))
+
+
+def test_one_slip_is_one_letter_wrong_missing_doubled_or_two_swapped():
+    assert all(one_slip("lobe", other) for other in ("lobes", "lbe", "lube", "lboe", "lobbe"))
+    assert not any(one_slip("lobe", other) for other in ("lobular", "bole", "lubes", "eblo"))
+
+
+def test_terms_of_one_line_and_synonyms_mean_the_same():
+    meaning = load_lexicon().meaning
+    assert meaning(["cardiac", "silhouette"]) == meaning(["heart", "silhouette"]) == {"heart", "silhouette"}
+    assert meaning(["lll"]) == meaning("left lower lobe".split()) == {"left", "lower", "lobe"}
+    assert meaning(["oedema"]) == meaning(["edema"])
+    assert meaning(["xylophone"]) == {"xylophone"}
+    assert meaning(["-"]) == {"-"}
+
+
+def test_a_term_is_found_by_the_last_of_its_words():
+    lexicon = load_lexicon()
+    assert lexicon.term("right pleural effusions".split()).name == "effusion"
+    assert lexicon.term(["xylophone"]) is None
+
+
+def test_every_synonym_names_a_term():
+    names = {term.name for term in load_lexicon().terms.values()}
+    text = resources.files("igcl_lightning.graphs.lexicon").joinpath("synonyms.tsv").read_text("utf-8")
+    unknown = [name for _, (_, terms) in rows(text, 2) for name in terms.split("|") if name not in names]
+    assert unknown == []
+
+
+def test_meanings_that_rules_of_findings_ask_for_can_be_had():
+    lexicon = load_lexicon()
+    terms = {meaning for words in lexicon.terms for meaning in lexicon.meaning(words)}
+    asked = {word for rule in finding_rules() for word in rule.words | rule.places | rule.without}
+    assert {word for word in asked if not word.startswith("@")} <= terms

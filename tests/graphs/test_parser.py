@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sentences import SENTENCES
 
 from igcl_lightning.graphs.lexicon import load_lexicon
 from igcl_lightning.graphs.parser import ReportGraphParser, SpacyReportParser
 from igcl_lightning.graphs.radgraph import from_radgraph
-from igcl_lightning.graphs.schema import ReportGraph
+from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
 
 PARSER = SpacyReportParser()
 SIGNS = {
@@ -24,97 +25,6 @@ SIGNS = {
     "modify": ">",
     "located_at": "@",
     "suggestive_of": "~",
-}
-
-# Each sentence stands with its graph: [words:label relations]. Labels: A anatomy, + present, ? uncertain, - absent.
-# Relations, sorted: >x modify, @x located_at, ~x suggestive_of. What stands outside the brackets is no entity.
-SENTENCES = {
-    # Inside a phrase
-    "a finding alone": "[Cardiomegaly:+] .",
-    "modifiers": "[Small:+ >nodule] [calcified:+ >nodule] [nodule:+] .",
-    "a side without anatomy": "There is a [left:A] [pneumothorax:+ @left] .",
-    "anatomy before": "[Small:+ >effusion] [right:A >pleural] [pleural:A] [effusion:+ @pleural] .",
-    "side and zone of an anatomy": "[Right:A >lobe] [upper:A >lobe] [lobe:A] [consolidation:+ @lobe] .",
-    "adjective after the noun": "[Lower:A >lobe] [lobe:A] [airspace:A] [opacity:+ @airspace @lobe] .",
-    "abbreviated lobe": "[RLL:A] [atelectasis:+ @RLL] .",
-    "modifiers around anatomy": "[Large:+ >mass] [left:A >hilar] [hilar:A] [spiculated:+ >mass] [mass:+ @hilar] .",
-    "modifiers in a list": "[Patchy:+ >opacities] and [linear:+ >opacities] [opacities:+] .",
-    "side, then modifier": "[Bilateral:A] , [hazy:+ >opacities] [opacities:+ @Bilateral] .",
-    "adjectives in a list": "[Hilar:A] and [mediastinal:A] [adenopathy:+ @Hilar @mediastinal] .",
-    "volume as modifier": "[Volume:+ >loss] [loss:+ @lung] in the [left:A >lung] [lung:A] .",
-    "amount of": "A [moderate:+ >fluid] amount of [left:A >pleural] [pleural:A] [fluid:+ @pleural] .",
-    "hyphens": "[Left:A] - sided [effusion:+ @Left] with [ground - glass:+ >opacity] [opacity:+] .",
-    "British spelling": "[Mild:+ >oedema] [interstitial:A] [oedema:+ @interstitial] and [haemothorax:+] .",
-    "upper case": "[LARGE:+ >EFFUSION] [RIGHT:A] [EFFUSION:+ @RIGHT] .",
-    "generic after a finding": "[Emphysema:+ >changes] [changes:+] .",
-    "part with its device": "[PICC:+] with its [tip:+ >PICC @SVC] in the [SVC:A] .",
-    "worsening as modifier": "[Worsening:+ >edema] [pulmonary:A] [edema:+ @pulmonary] .",
-    "part of a device": "[PICC line:+] [tip:+ >PICC line @SVC] in the [SVC:A] .",
-    "missing words": "[Opacity:+ @base] [left:A >base] [base:A] .",
-    # Places
-    "place after": "[Opacity:+ @zone] in the [left:A >zone] [mid:A >zone] [zone:A] .",
-    "seen in a place": "A [nodule:+ @lobe] is seen within the [right:A >lobe] [middle:A >lobe] [lobe:A] .",
-    "both sides of a finding": "[Pleural:A] [effusion:+ @Pleural @right] on the [right:A] .",
-    "places in a list": "[Opacities:+ @apex @base] at the [left:A >base] [base:A] and the [right:A >apex] [apex:A] .",
-    "coordinated zones": "[Opacity:+ @lobes] in the [upper:A >lobes] and [lower:A >lobes] [lobes:A] .",
-    "place of a place": "[Consolidation:+ @apex] in the [apex:A >lung] of the [left:A >lung] [lung:A] .",
-    "place first": "In the [left:A >lung] [lung:A] there is a [mass:+ @lung] .",
-    "tube and its place": "[Endotracheal tube:+ @carina] above the [carina:A] .",
-    "silhouetting": "[Opacity:+ @border] obscuring the [right:A >border] [heart:A >border] [border:A] .",
-    # States of an anatomy
-    "predicate": "The [heart:A] is [mildly:+ >enlarged] [enlarged:+ @heart] .",
-    "state before": "[Clear:+ @lungs] [lungs:A] .",
-    "state after": "[Lungs:A] [clear:+ @Lungs] .",
-    "colon": "[Lungs:A] : [hyperinflated:+ @Lungs] .",
-    "property": "[Heart:A] [size:A >Heart] is [normal:+ @Heart] .",
-    "normal in size": "The [heart:A] is [normal:+ @heart] in size .",
-    "of normal size": "The [heart:A] is of [normal:+ @heart] [size:A >heart] .",
-    "silhouette": "[Enlarged:+ @silhouette] [cardiac:A >silhouette] [silhouette:A] .",
-    "sign of an anatomy": "[Elevation:+ @hemidiaphragm] of the [left:A >hemidiaphragm] [hemidiaphragm:A] .",
-    "state of several": "[Heart:A] and [mediastinum:A] are [within normal limits:+ @Heart @mediastinum] .",
-    "state before several": "[Normal:+ @heart @mediastinum] [heart:A] and [mediastinum:A] .",
-    "states in a list": "The [aorta:A] is [tortuous:+ @aorta] and [calcified:+ @aorta] .",
-    "two statements": "[Heart:A] [normal:+ @Heart] and the [lungs:A] are [clear:+ @lungs] .",
-    "state across but": "The [lungs:A] are [hyperinflated:+ @lungs] but [clear:+ @lungs] .",
-    "change of a finding": "The [effusion:+] is [unchanged:+ >effusion] .",
-    "change of several": "[Effusion:+] and [edema:+] have [improved:+ >Effusion >edema] .",
-    "afterthought": "[Nodule:+ @lobe] in the [left:A >lobe] [lobe:A] , [stable:+ >Nodule] .",
-    # Denial
-    "no": "No [pneumothorax:-] .",
-    "modifiers are denied too": "No [focal:- >consolidation] [consolidation:-] .",
-    "list under one denial": "No [pleural:A] [effusion:- @pleural] , [pneumothorax:-] or [edema:-] .",
-    "no evidence of": "No evidence of [acute:- >disease] [cardiopulmonary:A] [disease:- @cardiopulmonary] .",
-    "unknown word in between": "No worrisome [nodule:-] .",
-    "not": "The [heart:A] is not [enlarged:- @heart] .",
-    "free of": "The [lungs:A] are free of [consolidation:- @lungs] .",
-    "without": "[Cardiomegaly:+] without [edema:-] .",
-    "denial after": "[Effusion:-] or [pneumothorax:-] is not seen .",
-    "resolved": "The [pneumothorax:-] has resolved .",
-    "but ends a denial": "No [effusion:-] but [small:+ >pneumothorax] [pneumothorax:+] .",
-    "with ends a denial": "No [pneumothorax:-] with [stable:+ >edema] [edema:+] .",
-    "a new subject ends a denial": "No [effusion:-] and the [heart:A] is [enlarged:+ @heart] .",
-    "a normal state ends a denial": "No [effusion:-] , [clear:+ @lungs] [lungs:A] .",
-    "unchanged ends a denial": "No [effusion:-] , [unchanged:+ >cardiomegaly] [cardiomegaly:+] .",
-    "a full statement ends a denial": "No [effusion:-] is seen , [heart:A] [enlarged:+ @heart] .",
-    "pseudo-denial": "No change in the [large:+ >effusion] [effusion:+] .",
-    "denied conclusion": "No [opacity:- ~pneumonia] to suggest [pneumonia:-] .",
-    # Doubt
-    "possible": "Possible [small:? >effusion] [effusion:?] .",
-    "doubt goes on at or": "Probable [atelectasis:?] or [scarring:?] .",
-    "doubt ends at and": "Possible [edema:?] and [cardiomegaly:+] .",
-    "doubt after": "A [nodule:?] cannot be excluded .",
-    "not excluded": "[Pneumonia:?] is not excluded .",
-    "versus": "[Atelectasis:?] versus [pneumonia:?] .",
-    # Conclusions
-    "consistent with": "[Opacity:+ ~pneumonia] consistent with [pneumonia:+] .",
-    "may represent": "[Opacity:+ ~atelectasis ~edema] which may represent [atelectasis:?] or [edema:?] .",
-    "concerning for": "[Nodule:+ @lobe ~malignancy] in the [left:A >lobe] [lobe:A] is concerning for [malignancy:?] .",
-    "conclusion from a state": "[Blunted:+ @angle ~effusion] [left:A >angle] [angle:A] due to [effusion:+] .",
-    # No entities
-    "de-identification marks": "XXXX [opacity:+ @lung] in the ___ [lung:A] .",
-    "looks like anatomy": "Chest pain and heart rate of 90 .",
-    "generic alone": "Findings were discussed .",
-    "anatomy alone": "Views of the chest .",
 }
 
 
@@ -160,6 +70,58 @@ def test_line_breaks_are_no_sentence_ends():
 @pytest.mark.parametrize("text", ["", "   ", "\n\t\n"])
 def test_blank_text_gives_the_empty_graph(text):
     assert PARSER.parse(text) == ReportGraph("")
+
+
+def test_a_numbered_line_begins_a_sentence():
+    numbered = PARSER.parse("IMPRESSION:\n1. No effusion\n2. Small nodule\n- Edema")
+
+    assert [(e.tokens, e.label) for e in numbered.entities if e.label != "ANAT-DP"] == [
+        ("effusion", "OBS-DA"),
+        ("Small", "OBS-DP"),
+        ("nodule", "OBS-DP"),
+        ("Edema", "OBS-DP"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "hedge"),
+    [
+        ("Edema.", ""),
+        ("No edema.", ""),
+        ("Probable edema.", "probable"),
+        ("Edema is likely.", "probable"),
+        ("Edema is strongly suspected.", "probable"),
+        ("Opacity likely represents edema.", "probable"),
+        ("Haziness, likely edema.", "probable"),
+        ("Edema versus pneumonia.", "probable"),
+        ("Possible edema.", "possible"),
+        ("Edema cannot be excluded.", "possible"),
+        ("Opacity may represent edema.", "possible"),
+        ("In the appropriate clinical setting, this is compatible with edema.", "possible"),
+        ("Differential includes pneumonia and edema.", "possible"),
+        ("Evaluation for edema is limited.", "possible"),
+        ("Edema is unlikely.", "unlikely"),
+        ("Opacity is unlikely to represent edema.", "unlikely"),
+        ("Probable but possibly resolving edema.", "possible"),
+    ],
+)
+def test_the_strength_of_a_doubt_is_kept_beside_the_label(text, hedge):
+    graph = PARSER.parse(text)
+    edema = next(entity for entity in graph.entities if entity.name == "edema")
+
+    assert edema.hedge == hedge
+    assert (edema.label == "OBS-U") == bool(hedge)
+
+
+def test_a_modifier_shares_the_doubt_of_what_it_modifies():
+    graph = PARSER.parse("Probable mild edema in the left lung.")
+
+    assert [(e.tokens, e.hedge) for e in graph.entities] == [
+        ("mild", "probable"),
+        ("edema", "probable"),
+        ("left", ""),
+        ("lung", ""),
+    ]
 
 
 def test_parse_many_equals_parse():
@@ -211,6 +173,21 @@ def test_any_text_parses_and_spans_lie_in_it(text):
     assert list(graph.relations) == sorted(graph.relations, key=lambda r: r.head)
     assert all(r.head != r.tail for r in graph.relations)
     assert all(graph.entities[r.tail].label == "ANAT-DP" for r in graph.relations if r.type == "located_at")
+    assert graph == checked(graph)
+
+
+def checked(graph):
+    """Build a graph with all checks of the schema, which the parser leaves out."""
+    entities = tuple(Entity(e.tokens, e.label, e.start, e.end, e.hedge) for e in graph.entities)
+    return ReportGraph(graph.text, entities, tuple(Relation(r.head, r.type, r.tail) for r in graph.relations))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(sorted(SENTENCES.values())), min_size=1, max_size=4).map(" ".join))
+def test_sentences_mean_the_same_side_by_side(marked):
+    text = re.sub(r"\[([^:\]]+):[^\]]+\]", r"\1", marked)
+
+    assert draw(PARSER.parse(text)) == marked
 
 
 def test_text_that_no_encoding_holds_parses():

@@ -92,7 +92,12 @@ class SpacyReportParser:
         """Return the words of a sentence, their number, the names of its entities, and its graph."""
         words = [token.text for token in self._tokenizer(" ".join(sentence.split()))]
         graph = read_sentence([word.lower() for word in words], self._lexicon)
-        return " ".join(words), len(words), [" ".join(words[start : end + 1]) for start, end, *_ in graph.entities], graph
+        return (
+            " ".join(words),
+            len(words),
+            [" ".join(words[start : end + 1]) for start, end, *_ in graph.entities],
+            graph,
+        )
 
 
 def _sentences(text: str) -> Iterator[str]:

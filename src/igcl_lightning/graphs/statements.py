@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from igcl_lightning.graphs.lexicon import Term, load_lexicon
+from igcl_lightning.graphs.phrases import ADJECTIVES
 from igcl_lightning.graphs.schema import ReportGraph
 
 Meanings = frozenset[str]
@@ -107,7 +108,7 @@ class _Edges:
 
     def _is_adjective(self, index: int) -> bool:
         term = term_of(self.graph.entities[index].name)
-        return term is not None and term.kind == "adjective"
+        return term is not None and term.kind in ADJECTIVES
 
     def _meanings(self, entities: Iterable[int]) -> Meanings:
         return frozenset().union(*(meaning(self.graph.entities[index].name) for index in entities))

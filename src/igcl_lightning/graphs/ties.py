@@ -30,7 +30,7 @@ class SentenceRelations(PhraseRelations):
             phrase.follows = f"{'possibly' if phrase.doubt == 'possible' else 'probably'} suggests"
         if phrase.follows in {"list", "beside"}:
             self._tie_list(phrase, previous, after)
-        elif phrase.follows == "with" and self._denies_state(phrase):
+        elif phrase.follows in {"with", "place"} and self._tells_state(phrase):
             phrase.follows, phrase.speaks_of = "predicate", previous.root
         elif phrase.follows in SAYINGS:
             phrase.speaks_of = self._spoken_of(phrase, previous)
@@ -85,8 +85,8 @@ class SentenceRelations(PhraseRelations):
         if device is not None:
             self._add(phrase.observations[:1], "modify", [device])
 
-    def _denies_state(self, phrase: Phrase) -> bool:
-        """Say whether a phrase tells no more than how its subject is not ("heart not enlarged")."""
+    def _tells_state(self, phrase: Phrase) -> bool:
+        """Say whether a phrase tells no more than a state ("not enlarged", "at the upper limits of normal")."""
         return bool(phrase.states) and not phrase.places and all(map(self._is_state, phrase.items[-1:]))
 
     def _is_part(self, phrase: Phrase) -> bool:

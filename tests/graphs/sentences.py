@@ -1,0 +1,558 @@
+"""Invented sentences with their graphs, each for one phenomenon: what the parser promises.
+
+A sentence stands with its graph: [words:label relations]. Labels: A anatomy, + present, ? uncertain, - absent.
+Relations, sorted: >x modify, @x located_at, ~x suggestive_of. What stands outside the brackets is no entity.
+"""
+
+SENTENCES = {
+    # Inside a phrase
+    "a finding alone": "[Cardiomegaly:+] .",
+    "modifiers": "[Small:+ >nodule] [calcified:+ >nodule] [nodule:+] .",
+    "a side without anatomy": "There is a [left:A] [pneumothorax:+ @left] .",
+    "anatomy before": "[Small:+ >effusion] [right:A >pleural] [pleural:A] [effusion:+ @pleural] .",
+    "side and zone of an anatomy": "[Right:A >lobe] [upper:A >lobe] [lobe:A] [consolidation:+ @lobe] .",
+    "adjective after the noun": "[Lower:A >lobe] [lobe:A] [airspace:A] [opacity:+ @airspace @lobe] .",
+    "abbreviated lobe": "[RLL:A] [atelectasis:+ @RLL] .",
+    "modifiers around anatomy": "[Large:+ >mass] [left:A >hilar] [hilar:A] [spiculated:+ >mass] [mass:+ @hilar] .",
+    "modifiers in a list": "[Patchy:+ >opacities] and [linear:+ >opacities] [opacities:+] .",
+    "side, then modifier": "[Bilateral:A] , [hazy:+ >opacities] [opacities:+ @Bilateral] .",
+    "adjectives in a list": "[Hilar:A] and [mediastinal:A] [adenopathy:+ @Hilar @mediastinal] .",
+    "volume as modifier": "[Volume:+ >loss] [loss:+ @lung] in the [left:A >lung] [lung:A] .",
+    "amount of": "A [moderate:+ >fluid] amount of [left:A >pleural] [pleural:A] [fluid:+ @pleural] .",
+    "hyphens": "[Left:A] - sided [effusion:+ @Left] with [ground - glass:+ >opacity] [opacity:+] .",
+    "British spelling": "[Mild:+ >oedema] [interstitial:A] [oedema:+ @interstitial] and [haemothorax:+] .",
+    "upper case": "[LARGE:+ >EFFUSION] [RIGHT:A] [EFFUSION:+ @RIGHT] .",
+    "generic after a finding": "[Emphysema:+ >changes] [changes:+] .",
+    "part with its device": "[PICC:+] with its [tip:+ >PICC @SVC] in the [SVC:A] .",
+    "worsening as modifier": "[Worsening:+ >edema] [pulmonary:A] [edema:+ @pulmonary] .",
+    "part of a device": "[PICC line:+] [tip:+ >PICC line @SVC] in the [SVC:A] .",
+    "missing words": "[Opacity:+ @base] [left:A >base] [base:A] .",
+    # Places
+    "place after": "[Opacity:+ @zone] in the [left:A >zone] [mid:A >zone] [zone:A] .",
+    "seen in a place": "A [nodule:+ @lobe] is seen within the [right:A >lobe] [middle:A >lobe] [lobe:A] .",
+    "both sides of a finding": "[Pleural:A] [effusion:+ @Pleural @right] on the [right:A] .",
+    "places in a list": "[Opacities:+ @apex @base] at the [left:A >base] [base:A] and the [right:A >apex] [apex:A] .",
+    "coordinated zones": "[Opacity:+ @lobes] in the [upper:A >lobes] and [lower:A >lobes] [lobes:A] .",
+    "place of a place": "[Consolidation:+ @apex] in the [apex:A >lung] of the [left:A >lung] [lung:A] .",
+    "place first": "In the [left:A >lung] [lung:A] there is a [mass:+ @lung] .",
+    "tube and its place": "[Endotracheal tube:+ @carina] above the [carina:A] .",
+    "silhouetting": "[Opacity:+ @border] obscuring the [right:A >border] [heart:A >border] [border:A] .",
+    # States of an anatomy
+    "predicate": "The [heart:A] is [mildly:+ >enlarged] [enlarged:+ @heart] .",
+    "state before": "[Clear:+ @lungs] [lungs:A] .",
+    "state after": "[Lungs:A] [clear:+ @Lungs] .",
+    "colon": "[Lungs:A] : [hyperinflated:+ @Lungs] .",
+    "property": "[Heart:A] [size:A >Heart] is [normal:+ @Heart] .",
+    "normal in size": "The [heart:A] is [normal:+ @heart] in size .",
+    "of normal size": "The [heart:A] is of [normal:+ @heart] [size:A >heart] .",
+    "silhouette": "[Enlarged:+ @silhouette] [cardiac:A >silhouette] [silhouette:A] .",
+    "sign of an anatomy": "[Elevation:+ @hemidiaphragm] of the [left:A >hemidiaphragm] [hemidiaphragm:A] .",
+    "state of several": "[Heart:A] and [mediastinum:A] are [within normal limits:+ @Heart @mediastinum] .",
+    "state before several": "[Normal:+ @heart @mediastinum] [heart:A] and [mediastinum:A] .",
+    "states in a list": "The [aorta:A] is [tortuous:+ @aorta] and [calcified:+ @aorta] .",
+    "two statements": "[Heart:A] [normal:+ @Heart] and the [lungs:A] are [clear:+ @lungs] .",
+    "state across but": "The [lungs:A] are [hyperinflated:+ @lungs] but [clear:+ @lungs] .",
+    "change of a finding": "The [effusion:+] is [unchanged:+ >effusion] .",
+    "change of several": "[Effusion:+] and [edema:+] have [improved:+ >Effusion >edema] .",
+    "afterthought": "[Nodule:+ @lobe] in the [left:A >lobe] [lobe:A] , [stable:+ >Nodule] .",
+    # Denial
+    "no": "No [pneumothorax:-] .",
+    "modifiers are denied too": "No [focal:- >consolidation] [consolidation:-] .",
+    "list under one denial": "No [pleural:A] [effusion:- @pleural] , [pneumothorax:-] or [edema:-] .",
+    "no evidence of": "No evidence of [acute:- >disease] [cardiopulmonary:A] [disease:- @cardiopulmonary] .",
+    "unknown word in between": "No worrisome [nodule:-] .",
+    "not": "The [heart:A] is not [enlarged:- @heart] .",
+    "free of": "The [lungs:A] are free of [consolidation:- @lungs] .",
+    "without": "[Cardiomegaly:+] without [edema:-] .",
+    "denial after": "[Effusion:-] or [pneumothorax:-] is not seen .",
+    "resolved": "The [pneumothorax:-] has resolved .",
+    "but ends a denial": "No [effusion:-] but [small:+ >pneumothorax] [pneumothorax:+] .",
+    "with ends a denial": "No [pneumothorax:-] with [stable:+ >edema] [edema:+] .",
+    "a new subject ends a denial": "No [effusion:-] and the [heart:A] is [enlarged:+ @heart] .",
+    "a normal state ends a denial": "No [effusion:-] , [clear:+ @lungs] [lungs:A] .",
+    "unchanged ends a denial": "No [effusion:-] , [unchanged:+ >cardiomegaly] [cardiomegaly:+] .",
+    "a full statement ends a denial": "No [effusion:-] is seen , [heart:A] [enlarged:+ @heart] .",
+    "pseudo-denial": "No change in the [large:+ >effusion] [effusion:+] .",
+    "denied conclusion": "No [opacity:- ~pneumonia] to suggest [pneumonia:-] .",
+    # Doubt
+    "possible": "Possible [small:? >effusion] [effusion:?] .",
+    "doubt goes on at or": "Probable [atelectasis:?] or [scarring:?] .",
+    "doubt ends at and": "Possible [edema:?] and [cardiomegaly:+] .",
+    "doubt after": "A [nodule:?] cannot be excluded .",
+    "not excluded": "[Pneumonia:?] is not excluded .",
+    "versus": "[Atelectasis:?] versus [pneumonia:?] .",
+    # Conclusions
+    "consistent with": "[Opacity:+ ~pneumonia] consistent with [pneumonia:+] .",
+    "may represent": "[Opacity:+ ~atelectasis ~edema] which may represent [atelectasis:?] or [edema:?] .",
+    "concerning for": "[Nodule:+ @lobe ~malignancy] in the [left:A >lobe] [lobe:A] is concerning for [malignancy:?] .",
+    "conclusion from a state": "[Blunted:+ @angle ~effusion] [left:A >angle] [angle:A] due to [effusion:+] .",
+    # No entities
+    "de-identification marks": "XXXX [opacity:+ @lung] in the ___ [lung:A] .",
+    "looks like anatomy": "Chest pain and heart rate of 90 .",
+    "generic alone": "Findings were discussed .",
+    "anatomy alone": "Views of the chest .",
+    # Lists under one negation
+    "list: textbook triple": (
+        "There is no [focal:- >consolidation] [airspace:A] [consolidation:- @airspace] , [pleural:A] "
+        "[effusion:- @pleural] or [pneumothorax:-] ."
+    ),
+    "list: four members, nor": (
+        "No [infiltrate:-] , [edema:-] , [pleural:A] [effusion:- @pleural] , nor [pneumothorax:-] ."
+    ),
+    "list: and": "No [pneumothorax:-] and no [pleural:A] [effusion:- @pleural] .",
+    "list: neither nor": "Neither [effusion:-] nor [pneumothorax:-] is identified .",
+    "list: evidence of": (
+        "There is no radiographic evidence of [pneumonia:-] , [congestive heart failure:-] , or [effusion:-] ."
+    ),
+    "list: slash": "No [effusion:-] / [pneumothorax:-] .",
+    "list: modifiers on each": (
+        "No [large:- >effusion] [effusion:-] or [suspicious:- >nodule] [pulmonary:A] [nodule:- @pulmonary] is seen ."
+    ),
+    "list: side inside": (
+        "No [right:A] [pneumothorax:- @right] or [left:A >pleural] [pleural:A] [effusion:- @pleural] ."
+    ),
+    "list: without, three": (
+        "[Stable:+ >cardiomegaly] [cardiomegaly:+] without [edema:-] , [effusion:-] , or [consolidation:-] ."
+    ),
+    "list: free of": "The [lungs:A] are free of [edema:- @lungs] , [masses:- @lungs] , and [infiltrates:- @lungs] .",
+    "list: no masses or adenopathy": "No [masses:-] or [mediastinal:A] [adenopathy:- @mediastinal] .",
+    "list: shared modifier": "No [focal:- >consolidation] [consolidation:-] or [mass:-] .",
+    "list: shared anatomy adjective": "No [pleural:A] [effusion:- @pleural] or [thickening:- @pleural] .",
+    "list: definite": "No definite [effusion:-] or [pneumothorax:-] .",
+    "list: lack of": "There is absence of [consolidation:-] or [edema:-] .",
+    # Pseudo-negation
+    "pseudo: no significant change": "No significant change in the [bibasilar:A] [opacities:+ @bibasilar] .",
+    "pseudo: no interval change": "There has been no interval change in [mild:+ >cardiomegaly] [cardiomegaly:+] .",
+    "pseudo: no interval increase": "No interval increase in the [left:A >pleural] [pleural:A] [effusion:+ @pleural] .",
+    "pseudo: without significant change": (
+        "[Moderate:+ >edema] [pulmonary:A] [edema:+ @pulmonary] without significant change ."
+    ),
+    "pseudo: not significantly changed": "The [right:A] [pneumothorax:+ @right] has not significantly changed .",
+    "pseudo: no change bare": "No significant interval change .",
+    "pseudo: not excluded": "[Early:? >pneumonia] [pneumonia:?] is not excluded .",
+    "pseudo: cannot be ruled out": (
+        "A [small:? >effusion] [left:A >pleural] [pleural:A] [effusion:? @pleural] cannot be ruled out ."
+    ),
+    "pseudo: cannot exclude": "Cannot exclude [superimposed:? >infection] [infection:?] .",
+    "pseudo: difficult to exclude": "[Underlying:? >consolidation] [consolidation:?] would be difficult to exclude .",
+    "pseudo: no longer seen": "The [left:A] [pneumothorax:- @left] is no longer visualized .",
+    "pseudo: no longer enlarged": "The [heart:A] is no longer [enlarged:- @heart] .",
+    "pseudo: no new": "No [new:- >opacities] [opacities:-] .",
+    "pseudo: no new, old stays": (
+        "No [new:- >consolidation] [consolidation:-] , with [stable:+ >scarring] [apical:A] [scarring:+ @apical] ."
+    ),
+    "pseudo: not only": "There is not only [edema:+] but also a [right:A >pleural] [pleural:A] [effusion:+ @pleural] .",
+    "pseudo: no improvement": (
+        "There is no improvement in the [right:A >lobe] [lower:A >lobe] [lobe:A] [pneumonia:+ @lobe] ."
+    ),
+    # Hedges before and after
+    "hedge: question of": "Question of a [tiny:? >pneumothorax] [left:A >apical] [apical:A] [pneumothorax:? @apical] .",
+    "hedge: may be": "There may be a [trace:? >effusion] [right:A] [effusion:? @right] .",
+    "hedge: possibly": "There is possibly [mild:? >edema] [interstitial:A] [edema:? @interstitial] .",
+    "hedge: questionable": "Questionable [nodular:? >opacity] [opacity:? @apex] at the [right:A >apex] [apex:A] .",
+    "hedge: suspected after": "A [small:? >effusion] [left:A] [effusion:? @left] is suspected .",
+    "hedge: likely after": "[Mild:? >atelectasis] [bibasilar:A] [atelectasis:? @bibasilar] is likely .",
+    "hedge: unlikely after": "[Pneumonia:?] is felt to be unlikely .",
+    "hedge: unlikely to represent": "The [opacity:+ ~pneumonia] is unlikely to represent [pneumonia:?] .",
+    "hedge: less likely": (
+        "[Linear:+ >opacity] [lingular:A] [opacity:+ @lingular ~pneumonia ~scarring] likely represents "
+        "[scarring:?] , less likely [pneumonia:?] ."
+    ),
+    "hedge: state": "The [heart:A] is probably [mildly:? >enlarged] [enlarged:? @heart] .",
+    "hedge: state, may be": "The [cardiac:A >silhouette] [silhouette:A] may be [enlarged:? @silhouette] .",
+    "hedge: ends at comma clause": (
+        "Possible [small:? >effusion] [left:A] [effusion:? @left] , but no [pneumothorax:-] ."
+    ),
+    "hedge: should be considered": "[Atypical:? >infection] [infection:?] should be considered .",
+    "hedge: presumed": "Presumed [atelectasis:? @base] at the [left:A >base] [base:A] .",
+    "hedge: can not, split": "[Pneumonia:?] can not be excluded in the right clinical setting .",
+    "hedge: possible after, two": "[Atelectasis:?] or [infiltrate:?] is possible .",
+    "hedge: definite follows": "Possible [pneumonia:?] in addition to [known:+ >emphysema] [emphysema:+] .",
+    # Where negation ends
+    "end: but": (
+        "No [focal:- >consolidation] [consolidation:-] but there is [mild:+ >congestion] [pulmonary:A "
+        ">vascular] [vascular:A] [congestion:+ @vascular] ."
+    ),
+    "end: however": (
+        "There is no [pneumothorax:-] ; however , a [moderate:+ >effusion] [right:A] [effusion:+ @right] "
+        "[persists:+ >effusion] ."
+    ),
+    "end: however without semicolon": "No [pneumonia:-] is seen , however the [heart:A] is [enlarged:+ @heart] .",
+    "end: although": (
+        "No [overt:- >edema] [edema:-] , although the [pulmonary:A >vasculature] [vasculature:A] is "
+        "[engorged:+ @vasculature] ."
+    ),
+    "end: although first": (
+        "Although no [effusion:-] is seen , there is [blunting:+ @angle] of the [left:A >angle] "
+        "[costophrenic:A >angle] [angle:A] ."
+    ),
+    "end: with": "No [pneumothorax:-] with [stable:+ >scarring] [biapical:A] [scarring:+ @biapical] .",
+    "end: new clause": (
+        "No [pleural:A] [effusion:- @pleural] and there is [minimal:+ >atelectasis] [left:A >basilar] "
+        "[basilar:A] [atelectasis:+ @basilar] ."
+    ),
+    "end: other than": (
+        "No [acute:- >abnormality] [abnormality:-] other than [mild:+ >atelectasis] [basilar:A] "
+        "[atelectasis:+ @basilar] ."
+    ),
+    "end: except for": (
+        "The [lungs:A] are [clear:+ @lungs] except for a [calcified:+ >granuloma] [granuloma:+ @lobe] in "
+        "the [left:A >lobe] [upper:A >lobe] [lobe:A] ."
+    ),
+    "end: aside from": (
+        "Aside from [minimal:+ >scarring] [scarring:+] , no [focal:- >abnormality] [abnormality:-] is seen ."
+    ),
+    "end: semicolon": "No [effusion:-] ; [mild:+ >hyperinflation] [hyperinflation:+] .",
+    "end: while": (
+        "The [right:A >lung] [lung:A] is [clear:+ @lung] while the [left:A >base] [base:A] shows "
+        "[atelectasis:+ @base] ."
+    ),
+    "end: subject swap": (
+        "No [pneumothorax:-] is present and [small:+ >effusions] [bilateral:A >pleural] [pleural:A] "
+        "[effusions:+ @pleural] are [unchanged:+ >effusions] ."
+    ),
+    # Negation behind
+    "behind: absent": "[Pleural:A] [effusion:- @Pleural] is absent .",
+    "behind: is not seen": "A [pneumothorax:-] is not seen .",
+    "behind: not demonstrated, list": "[Consolidation:-] , [effusion:-] and [pneumothorax:-] are not demonstrated .",
+    "behind: has resolved": "The [right:A >pleural] [pleural:A] [effusion:- @pleural] has resolved .",
+    "behind: has completely resolved": "Previously seen [edema:-] has completely resolved .",
+    "behind: nearly resolved": (
+        "The [right:A >pleural] [pleural:A] [effusion:+ @pleural] has [nearly resolved:+ >effusion] ."
+    ),
+    "behind: has cleared": "The [opacity:- @base] at the [left:A >base] [base:A] has cleared .",
+    "behind: not identified after place": (
+        "[Nodule:- @lobe] in the [right:A >lobe] [middle:A >lobe] [lobe:A] is not identified ."
+    ),
+    "behind: not evident": "[Acute:- >fracture] [rib:A] [fracture:- @rib] is not evident .",
+    "front: negative for": (
+        "Negative for [pneumothorax:-] , [effusion:-] , or [acute:- >consolidation] [consolidation:-] ."
+    ),
+    "front: interval resolution": "Interval resolution of [pulmonary:A] [edema:- @pulmonary] .",
+    "front: resolved as adjective": "Resolved [left:A] [pneumothorax:- @left] .",
+    # Coordination of places
+    "places: one side, two zones": (
+        "[Patchy:+ >opacities] [opacities:+ @lobes] in the [right:A >lobes] [upper:A >lobes] and "
+        "[lower:A >lobes] [lobes:A] ."
+    ),
+    "places: two sides, two zones": (
+        "[Consolidation:+ @lobes] in the [right:A >lobes] [lower:A >lobes] and [left:A >lobes] [upper:A "
+        ">lobes] [lobes:A] ."
+    ),
+    "places: both bases": "[Streaky:+ >opacities] [opacities:+ @bases] at [both:A >bases] [lung:A >bases] [bases:A] .",
+    "places: lobe and lingula": (
+        "[Consolidation:+ @lingula @lobe] involving the [left:A >lobe] [lower:A >lobe] [lobe:A] and [lingula:A] ."
+    ),
+    "places: abbreviations": "[Infiltrates:+ @LLL @RLL] in the [RLL:A] and [LLL:A] .",
+    "places: left greater than right": (
+        "[Bilateral:A >pleural] [pleural:A] [effusions:+ @left @pleural @right] , [left:A] greater than [right:A] ."
+    ),
+    "places: right more than left": (
+        "[Bibasilar:A] [opacities:+ @Bibasilar @left @right] , [right:A] more than [left:A] ."
+    ),
+    "places: right and left": "[Right:A >pleural] and [left:A >pleural] [pleural:A] [effusions:+ @pleural] .",
+    "places: bilateral": "[Bilateral:A >interstitial] [interstitial:A] [opacities:+ @interstitial] .",
+    "places: bibasilar": "[Mild:+ >atelectasis] [bibasilar:A] [atelectasis:+ @bibasilar] .",
+    "places: bilaterally": "[Small:+ >effusions] [pleural:A] [effusions:+ @bilaterally @pleural] [bilaterally:A] .",
+    "places: two findings each their own": (
+        "[Left:A >lobe] [upper:A >lobe] [lobe:A] [nodule:+ @lobe] and [right:A >basilar] [basilar:A] "
+        "[atelectasis:+ @basilar] ."
+    ),
+    "places: one place for two findings": "[Effusion:+] and [atelectasis:+ @base] at the [left:A >base] [base:A] .",
+    "places: throughout": (
+        "[Diffuse:+ >opacities] [reticular:+ >opacities] [opacities:+ @lungs] throughout [both:A >lungs] [lungs:A] ."
+    ),
+    "places: overlying": (
+        "A [rounded:+ >density] [density:+ @rib] overlying the [right:A >rib] [fifth:A >rib] [rib:A] ."
+    ),
+    "places: between anatomies": "[Nodular:+ >density] [density:+ @hilum] adjacent to the [left:A >hilum] [hilum:A] .",
+    # Conclusions
+    "conclude: may represent": (
+        "[Retrocardiac:A] [opacity:+ @Retrocardiac ~atelectasis] may represent [atelectasis:?] ."
+    ),
+    "conclude: could reflect or": (
+        "[Hazy:+ >opacity] [opacity:+ @base ~aspiration ~pneumonia] at the [right:A >base] [base:A] "
+        "could reflect [aspiration:?] or [pneumonia:?] ."
+    ),
+    "conclude: concerning for": (
+        "[Right:A >lobe] [upper:A >lobe] [lobe:A] [consolidation:+ @lobe ~pneumonia] concerning for [pneumonia:?] ."
+    ),
+    "conclude: suspicious for": (
+        "[Spiculated:+ >mass] [mass:+ @LUL ~malignancy] in the [LUL:A] , suspicious for [malignancy:?] ."
+    ),
+    "conclude: versus": (
+        "[Left:A >basilar] [basilar:A] [opacity:+ @basilar ~atelectasis ~infiltrate] , [atelectasis:?] "
+        "versus [infiltrate:?] ."
+    ),
+    "conclude: differential includes": (
+        "[Opacity:+ @lobe ~atelectasis ~pneumonia] in the [left:A >lobe] [lower:A >lobe] [lobe:A] , "
+        "differential includes [atelectasis:?] and [pneumonia:?] ."
+    ),
+    "conclude: likely representing": (
+        "[Linear:+ >opacities] [bibasilar:A] [opacities:+ @bibasilar ~atelectasis] likely representing "
+        "[subsegmental:? >atelectasis] [atelectasis:?] ."
+    ),
+    "conclude: likely after comma": (
+        "[Opacity:+ @base ~atelectasis] at the [left:A >base] [base:A] , likely [atelectasis:?] ."
+    ),
+    "conclude: compatible with": (
+        "[Interstitial:A] [prominence:+ @Interstitial ~edema] compatible with [mild:+ >edema] [edema:+] ."
+    ),
+    "conclude: secondary to": (
+        "[Blunting:+ @angle ~scarring] of the [right:A >angle] [costophrenic:A >angle] [angle:A] "
+        "secondary to [pleural:A] [scarring:+ @pleural] ."
+    ),
+    "conclude: likely secondary to": (
+        "[Left:A >lung] [lung:A] [opacification:+ @lung ~effusion] is likely secondary to a [large:? "
+        ">effusion] [effusion:?] ."
+    ),
+    "conclude: suggestive of": "[Perihilar:A] [haziness:+ @Perihilar ~edema] suggestive of [edema:?] .",
+    "conclude: favored": "The [opacity:+ @RLL ~atelectasis] in the [RLL:A] is favored to represent [atelectasis:?] .",
+    "conclude: raises possibility": (
+        "[Cavitary:+ >lesion] [lesion:+ @lobe ~TB] in the [right:A >lobe] [upper:A >lobe] [lobe:A] "
+        "raises the possibility of [TB:?] ."
+    ),
+    "conclude: generic subject": "These findings may represent [early:? >pneumonia] [pneumonia:?] .",
+    "conclude: findings consistent with": "Findings consistent with [CHF:+] .",
+    "conclude: from a state": "The [lungs:A] are [hyperinflated:+ @lungs ~COPD] , consistent with [COPD:+] .",
+    "conclude: two findings, one conclusion": "[Cardiomegaly:+] and [edema:+ ~CHF] consistent with [CHF:+] .",
+    "conclude: denied": "No findings to suggest [congestive heart failure:-] .",
+    "conclude: related to": (
+        "[Left:A >lung] [lung:A] [volume:+ >loss] [loss:+ @lung ~atelectasis] related to [atelectasis:+] ."
+    ),
+    # Modifiers behind
+    "post: opacities, left basilar": "[Opacities:+ @basilar] , [left:A >basilar] [basilar:A] .",
+    "post: which is small": "[Right:A >pleural] [pleural:A] [effusion:+ @pleural] which is [small:+ >effusion] .",
+    "post: small after comma": "[Pneumothorax:+ @right] , [small:+ >Pneumothorax] , on the [right:A] .",
+    "post: predicate size": "The [pleural:A] [effusions:+ @pleural] are [small:+ >effusions] .",
+    "post: index style": "[Effusion:+] , pleural , small .",
+    "post: that is calcified": (
+        "A [nodule:+ @lung] in the [left:A >lung] [lung:A] that is [densely:+ >calcified] [calcified:+ >nodule] ."
+    ),
+    "post: moderate in size": "The [left:A] [effusion:+ @left] is [moderate:+ >effusion] in size .",
+    "post: range": "[Mild to moderate:+ >cardiomegaly] [cardiomegaly:+] .",
+    # Measurements
+    "measure: before": "A [2 cm:+ >nodule] [nodule:+ @lung] in the [left:A >lung] [lung:A] .",
+    "measure: measuring": (
+        "[Nodule:+ @lobe] measuring [5 mm:+ >Nodule] in the [right:A >lobe] [upper:A >lobe] [lobe:A] ."
+    ),
+    "measure: two axes": "There is a [1.3 x 2.0 cm:+ >mass] [mass:+ @hilum] at the [right:A >hilum] [hilum:A] .",
+    "measure: hyphen": "A [7 - mm:+ >granuloma] [calcified:+ >granuloma] [granuloma:+ @lingula] in the [lingula:A] .",
+    "measure: is approximately": "The [mass:+] is approximately [3.5 cm:+ >mass] in diameter .",
+    "measure: uncertain": "Possible [6 mm:? >nodule] [nodule:? @apex] at the [left:A >apex] [apex:A] .",
+    "measure: tip above carina": "[ETT:+] [tip:+ >ETT @carina] is [4 cm:+ >tip] above the [carina:A] .",
+    "measure: tube terminates": (
+        "The [endotracheal tube:+ @carina] terminates [2.5 cm:+ >endotracheal tube] above the [carina:A] ."
+    ),
+    "measure: up to": "[Pulmonary:A] [nodules:+ @Pulmonary] measuring up to [8 mm:+ >nodules] .",
+    "measure: no unit is none": "Radiograph obtained at 0630 hours on day 3 .",
+    "measure: pneumothorax": (
+        "[Right:A >apical] [apical:A] [pneumothorax:+ @apical] , [12 mm:+ >pneumothorax] in thickness ."
+    ),
+    # Comparison
+    "compare: increased": (
+        "Compared to the prior study , the [left:A >pleural] [pleural:A] [effusion:+ @pleural] has "
+        "[increased:+ >effusion] ."
+    ),
+    "compare: slightly decreased": (
+        "In comparison with the study of XXXX , the [right:A] [pneumothorax:+ @right] has [slightly:+ "
+        ">decreased] [decreased:+ >pneumothorax] ."
+    ),
+    "compare: interval improvement": "Interval [improvement:+ >edema] of [pulmonary:A] [edema:+ @pulmonary] .",
+    "compare: interval increase in": (
+        "Interval [increase:+ >effusions] in [bilateral:A >pleural] [pleural:A] [effusions:+ @pleural] ."
+    ),
+    "compare: stable appearance of": (
+        "[Stable:+ >opacity] appearance of the [right:A >lobe] [upper:A >lobe] [lobe:A] [opacity:+ @lobe] ."
+    ),
+    "compare: unchanged from": "[Cardiomegaly:+] is [unchanged:+ >Cardiomegaly] from prior .",
+    "compare: has worsened": "[Bibasilar:A] [atelectasis:+ @Bibasilar] has [worsened:+ >atelectasis] since yesterday .",
+    "compare: new since": (
+        "[Patchy:+ >opacity] [opacity:+ @RLL] in the [RLL:A] is [new:+ >opacity] since the prior exam ."
+    ),
+    "compare: markedly improved": "The [edema:+] has [markedly:+ >improved] [improved:+ >edema] .",
+    "compare: increased in size": (
+        "The [nodule:+ @lung] in the [left:A >lung] [lung:A] has [increased:+ >nodule] in size ."
+    ),
+    "compare: again seen": "Again seen is [extensive:+ >emphysema] [subcutaneous:A] [emphysema:+ @subcutaneous] .",
+    "compare: as before": (
+        "As compared to the previous radiograph , there is [unchanged:+ >enlargement] [cardiac:A] "
+        "[enlargement:+ @cardiac] ."
+    ),
+    "compare: grossly unchanged state": (
+        "The [cardiomediastinal:A >silhouette] [silhouette:A] is grossly [unchanged:+ @silhouette] ."
+    ),
+    "compare: interval development": (
+        "Interval [development:+ >effusion] of a [small:+ >effusion] [left:A] [effusion:+ @left] ."
+    ),
+    "compare: stable chest": "[Stable:+ @chest] [chest:A] radiograph .",
+    "compare: both change words": (
+        "The [right:A] [effusion:+ @right] has [decreased:+ >effusion] while the [pneumothorax:+] is "
+        "[stable:+ >pneumothorax] ."
+    ),
+    # Section headers
+    "header: findings": "FINDINGS : The [lungs:A] are [clear:+ @lungs] .",
+    "header: numbered impression": (
+        "IMPRESSION : 1 . [Stable:+ >cardiomegaly] [cardiomegaly:+] . 2 . No [acute:- >disease] "
+        "[cardiopulmonary:A] [disease:- @cardiopulmonary] ."
+    ),
+    "header: both": "FINDINGS : [Heart:A] [size:A >Heart] is [normal:+ @Heart] . IMPRESSION : No [pneumonia:-] .",
+    "header: organ as label": (
+        "[HEART:A] : [Mild:+ >cardiomegaly] [cardiomegaly:+ @HEART] . [BONES:A] : No [acute:- >fracture] "
+        "[fracture:- @BONES] ."
+    ),
+    "header: numbered without header": (
+        "1 . [Small:+ >effusion] [left:A] [effusion:+ @left] . 2 . [Pneumothorax:-] is no longer seen ."
+    ),
+    "header: comparison": "COMPARISON : Chest radiograph from XXXX . FINDINGS : No [effusion:-] .",
+    # De-identification
+    "deid: XXXX for an adjective": "There is XXXX [opacity:+ @base] at the [left:A >base] [base:A] .",
+    "deid: XXXX inside a denial": "No XXXX [effusion:-] or [pneumothorax:-] .",
+    "deid: blanks for a date": "Since ___ , the [effusion:+] has [increased:+ >effusion] .",
+    "deid: XXXX for a cue": "XXXX are clear .",
+    "deid: XXXX behind": "[Degenerative:+ >changes] [changes:+ @spine] of the [spine:A] , XXXX .",
+    # Abbreviations
+    "abbr: RLL PNA": "[RLL:A] [PNA:+ @RLL] .",
+    "abbr: CHF uncertain": "[Mild:? >CHF] [CHF:?] cannot be excluded .",
+    "abbr: no PTX": "No [PTX:-] or [effusion:-] .",
+    "abbr: ETT and NGT": "[ETT:+] and [NGT:+] are in standard position .",
+    "abbr: PICC SVC": "[Right:A] [PICC:+ @Right] [tip:+ >PICC @SVC] in the [mid:A >SVC] [SVC:A] .",
+    "abbr: COPD": "[Hyperinflation:+ ~COPD] consistent with [COPD:+] .",
+    "abbr: TB": "No evidence of [active:- >TB] [TB:-] .",
+    "abbr: CABG": "Status post [CABG:+] .",
+    "abbr: AICD": "[Left:A] - sided [AICD:+ @Left] is in place .",
+    "abbr: LUL": "[Calcified:+ >nodule] [LUL:A] [nodule:+ @LUL] .",
+    # Misspellings
+    "typo: pnuemothorax": "No [pnuemothorax:-] is seen .",
+    "typo: atelectisis": "[Bibasilar:A] [atelectisis:+ @Bibasilar] .",
+    "typo: consolidaton": "No [focal:- >consolidaton] [consolidaton:-] or [effussion:-] .",
+    "typo: cardiomegally": "[Stable:+ >cardiomegally] [cardiomegally:+] .",
+    "typo: effussion": "[Small:+ >effussion] [left:A >pleural] [pleural:A] [effussion:+ @pleural] .",
+    "typo: infiltate": "[Right:A >lobe] [lower:A >lobe] [lobe:A] [infiltate:+ @lobe] .",
+    "typo: anatomy": "[Opacity:+ @hemithroax] in the [left:A >hemithroax] [hemithroax:A] .",
+    # Upper case and one-liners
+    "case: no acute": "NO [ACUTE:- >DISEASE] [CARDIOPULMONARY:A] [DISEASE:- @CARDIOPULMONARY] .",
+    "case: place": "[PATCHY:+ >INFILTRATE] [INFILTRATE:+ @LOBE] IN THE [LEFT:A >LOBE] [LOWER:A >LOBE] [LOBE:A] .",
+    "case: state": "[HEART:A] [SIZE:A >HEART] IS [WITHIN NORMAL LIMITS:+ @HEART] .",
+    "case: hedge": "POSSIBLE [SMALL:? >EFFUSION] [RIGHT:A >PLEURAL] [PLEURAL:A] [EFFUSION:? @PLEURAL] .",
+    "line: normal chest": "[Normal:+ @chest] [chest:A] .",
+    "line: no acute process": "No [acute:- >process] [cardiopulmonary:A] [process:- @cardiopulmonary] .",
+    "line: no active disease": "No [active:- >disease] [disease:-] .",
+    "line: CHF": "[Congestive heart failure:+] .",
+    "line: acute abnormality": (
+        "No evidence of [acute:- >abnormality] [intrathoracic:A] [abnormality:- @intrathoracic] ."
+    ),
+    "line: without full stop": "[Left:A >basilar] [basilar:A] [atelectasis:+ @basilar]",
+    # Fragments
+    "fragment: run-on": "[Heart:A] [normal:+ @Heart] , [lungs:A] [clear:+ @lungs] , no [effusion:-] or [PTX:-] .",
+    "fragment: comma list of findings": "[Cardiomegaly:+] , [edema:+] , [small:+ >effusions] [effusions:+] .",
+    "fragment: missing preposition": "[Nodule:+ @lung] [right:A >lung] [lung:A] , [stable:+ >Nodule] .",
+    "fragment: state list": "[Lungs:A] [clear:+ @Lungs] , no [infiltrates:-] .",
+    # Devices
+    "device: standard position": "The [endotracheal tube:+] and [nasogastric tube:+] are in standard position .",
+    "device: tip of": (
+        "[Tip:+ >endotracheal tube @carina] of the [endotracheal tube:+] is [3 cm:+ >Tip] above the [carina:A] ."
+    ),
+    "device: jugular": (
+        "[Right:A >internal jugular] [internal jugular:A] [central venous catheter:+ @internal jugular] "
+        "with [tip:+ >central venous catheter @cavoatrial junction] at the [cavoatrial junction:A] ."
+    ),
+    "device: subclavian": (
+        "[Left:A >subclavian] [subclavian:A] [catheter:+ @subclavian @superior vena cava] terminates in "
+        "the [superior vena cava:A] ."
+    ),
+    "device: coiled": "The [NGT:+ @esophagus] is [coiled:+ >NGT] in the [esophagus:A] .",
+    "device: side port": "[Enteric tube:+] [side port:+ >Enteric tube @diaphragm] is below the [diaphragm:A] .",
+    "device: mainstem": (
+        "The [ETT:+ @bronchus] terminates in the [right:A >bronchus] [mainstem:A >bronchus] [bronchus:A] ."
+    ),
+    "device: removed": "The [left:A] [chest tube:- @left] has been removed .",
+    "device: removal without": "Interval removal of the [right:A] [chest tube:- @right] without [pneumothorax:-] .",
+    "device: placement": "Interval placement of a [right:A] [chest tube:+ @right] .",
+    "device: pacemaker leads": (
+        "[Left:A >wall] [chest:A >wall] [wall:A] [pacemaker:+ @wall] with [leads:+ @atrium @ventricle] "
+        "in the [right:A >atrium] [atrium:A] and [right:A >ventricle] [ventricle:A] ."
+    ),
+    "device: Swan-Ganz": (
+        "[Swan - Ganz catheter:+ @artery] ends in the [right:A >artery] [pulmonary:A >artery] [artery:A] ."
+    ),
+    "device: port": (
+        "[Right:A >wall] [chest:A >wall] [wall:A] [port:+ @wall] with [tip:+ >port @SVC] in the [lower:A "
+        ">SVC] [SVC:A] ."
+    ),
+    "device: denied": "No [central line:-] is seen .",
+    "device: unchanged": "The [left:A] [PICC line:+ @left] is [unchanged:+ >PICC line] in position .",
+    "device: two tips": (
+        "[ETT:+] [tip:+ >ETT @carina] above the [carina:A] and [NGT:+] [tip:+ >NGT @stomach] in the [stomach:A] ."
+    ),
+    # States of an anatomy
+    "state: heart size and contours": (
+        "[Heart:A] [size:A >Heart] and [mediastinal:A >contours] [contours:A] are [normal:+ @Heart @contours] ."
+    ),
+    "state: two adjectives one noun": (
+        "The [cardiac:A >silhouettes] and [mediastinal:A >silhouettes] [silhouettes:A] are [stable:+ @silhouettes] ."
+    ),
+    "state: hila": "The [hila:A] are [unremarkable:+ @hila] .",
+    "state: borderline": "[Heart:A] [size:A >Heart] is [borderline:+ @Heart] .",
+    "state: upper limits": "[Heart:A] [size:A >Heart] is at the [upper limits of normal:+ @Heart] .",
+    "state: not widened": "The [mediastinum:A] is not [widened:- @mediastinum] .",
+    "state: diaphragm": (
+        "The [left:A >hemidiaphragm] [hemidiaphragm:A] is [mildly:+ >elevated] [elevated:+ @hemidiaphragm] ."
+    ),
+    "state: flattened": "[Flattened:+ @diaphragms] [diaphragms:A] and [hyperexpanded:+ @lungs] [lungs:A] .",
+    "state: bones": "The [osseous:A >structures] [structures:A] are [intact:+ @structures] .",
+    "state: visualized bones": "Visualized [bony:A >structures] [structures:A] are [unremarkable:+ @structures] .",
+    "state: osteopenic": "[Bones:A] are [diffusely:+ >osteopenic] [osteopenic:+ @Bones] .",
+    "state: vasculature": "[Pulmonary:A >vasculature] [vasculature:A] is [within normal limits:+ @vasculature] .",
+    "state: aorta": "[Tortuous:+ @aorta] [thoracic:A >aorta] [aorta:A] with [calcification:+ @arch] of the [arch:A] .",
+    "state: aortic knob": "[Calcification:+ @knob] of the [aortic:A >knob] [knob:A] .",
+    "state: low volumes": "[Lung:A] [volumes:A >Lung] are [low:+ @Lung] .",
+    "state: low volumes before": (
+        "[Low:+ @lung] [lung:A] [volumes:A >lung] with [crowding:+ @vasculature] of the [vasculature:A] ."
+    ),
+    "state: trachea": "The [trachea:A] is [midline:+ @trachea] .",
+    "state: angles": "[Costophrenic:A >angles] [angles:A] are [sharp:+ @angles] .",
+    "state: normal in size and contour": "The [heart:A] is [normal:+ @heart] in size and contour .",
+    "state: otherwise clear": "The [lungs:A] are otherwise [clear:+ @lungs] .",
+    "state: clear bilaterally": "[Lungs:A] are [clear:+ @Lungs @bilaterally] [bilaterally:A] .",
+    "state: soft tissues": "The [soft tissues:A] are [unremarkable:+ @soft tissues] .",
+    "state: several anatomies": "[Heart:A] , [hila:A] , and [mediastinum:A] are [normal:+ @Heart @hila @mediastinum] .",
+    "state: hilar fullness": "[Right:A >hilar] [hilar:A] [fullness:+ @hilar] .",
+    "state: lungs demonstrate no": "The [lungs:A] demonstrate no [consolidation:- @lungs] .",
+    "state: denied shift": "No [mediastinal:A] [shift:- @mediastinal] .",
+    # Surgery, spine, granulomas and the rest
+    "surgery: wires": "Median [sternotomy wires:+] are [intact:+ >sternotomy wires] .",
+    "surgery: pneumonectomy": "Status post [right:A] [pneumonectomy:+ @right] .",
+    "surgery: clips": "[Surgical clips:+ @quadrant] in the [right:A >quadrant] [upper:A >quadrant] [quadrant:A] .",
+    "surgery: changes": "[Postsurgical:+ >changes] [changes:+ @lung] in the [left:A >lung] [lung:A] .",
+    "surgery: thoracentesis": "No [pneumothorax:-] status post [right:A] [thoracentesis:+ @right] .",
+    "spine: degenerative changes": (
+        "[Mild:+ >changes] [degenerative:+ >changes] [changes:+ @spine] of the [thoracic:A >spine] [spine:A] ."
+    ),
+    "spine: osteophytes": (
+        "[Multilevel:+ >osteophytes] [osteophytes:+ @spine] along the [thoracic:A >spine] [spine:A] ."
+    ),
+    "spine: scoliosis": "[Mild:+ >scoliosis] [thoracic:A] [scoliosis:+ @thoracic] .",
+    "spine: compression deformity": (
+        "[Old:+ >deformity] [compression:+ >deformity] [deformity:+ @spine] in the [lower:A >spine] "
+        "[thoracic:A >spine] [spine:A] ."
+    ),
+    "bone: healed fractures": "[Old:+ >fractures] [healed:+ >fractures] [left:A >rib] [rib:A] [fractures:+ @rib] .",
+    "bone: no acute": "No [acute:- >abnormality] [osseous:A] [abnormality:- @osseous] .",
+    "granuloma": "[Calcified:+ >granuloma] [granuloma:+ @base] at the [right:A >base] [lung:A >base] [base:A] .",
+    "calcified nodes": "[Calcified:+ @lymph nodes] [hilar:A >lymph nodes] [lymph nodes:A] .",
+    "prior disease": "Evidence of [prior:+ >disease] [granulomatous:+ >disease] [disease:+] .",
+    "chronic changes": "[Chronic:+ >changes] [interstitial:A] [changes:+ @interstitial] .",
+    "pleural thickening": "[Biapical:A >pleural] [pleural:A] [thickening:+ @pleural] .",
+    "hiatal hernia": "[Moderate:+ >hernia] [hiatal:A] [hernia:+ @hiatal] .",
+    "free air": "No [free air:- @diaphragm] under the [diaphragm:A] .",
+    # No entities
+    "none: comparison": "Comparison is made to the prior study .",
+    "none: correlation": "Clinical correlation is recommended .",
+    "none: discussed": "Findings were discussed with Dr. X .",
+    "none: views": "Frontal and lateral views of the chest were obtained .",
+    "none: limited": "The exam is limited by patient rotation .",
+    "none: follow-up": "Recommend chest CT for further evaluation .",
+    "none: cut off": "The left costophrenic angle is excluded from the field of view .",
+    "none: history": "INDICATION : Shortness of breath .",
+}
