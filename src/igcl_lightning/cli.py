@@ -155,6 +155,7 @@ def _add_prepare(parser: argparse.ArgumentParser) -> None:
         source.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder to write")
         source.add_argument("--jobs", type=int, default=1, metavar="N", help="processes to use (default 1)")
         source.add_argument("--lossless", action="store_true", help="store PNG instead of JPEG")
+        source.add_argument("--sections", choices=SECTIONS, default="both", help="what of a report is parsed")
         source.add_argument("--reparse", action="store_true", help="parse reports whose graphs the source has")
         source.add_argument("--node-text", metavar="MODEL", help="store a language model's features of graph nodes")
         source.add_argument(
@@ -272,6 +273,7 @@ def _write_store(
     how = Options(
         size=options.size,
         lossless=options.lossless,
+        sections=options.sections,
         reparse=options.reparse,
         seed=options.seed,
         node_text=options.node_text,

@@ -174,13 +174,6 @@ def test_rows_are_found_by_their_hash(phantom_store):
     assert isinstance(store.report_text(row), str)
 
 
-def test_sections_are_chosen_and_a_plain_report_is_parsed_whole():
-    report = {"indication": "Cough.", "findings": "Edema.", "impression": " "}
-    assert report_text(report, ("findings", "impression")) == "Edema."
-    assert report_text(report, ("impression",)) == ""
-    assert report_text({"report": "All of it."}, ("findings",)) == "All of it."
-
-
 def test_a_folder_that_is_no_store_is_named(tmp_path, phantom_store):
     with pytest.raises(IgclError, match="not a store.*igcl prepare"):
         Store(tmp_path)
@@ -239,3 +232,33 @@ def test_a_pickle_is_never_loaded(tmp_path):
 def test_arrays_of_one_column_have_one_shape(tmp_path):
     with pytest.raises(IgclError, match=r"row 'image-2': ecg has shape \[4\], rows before it \[3\]"):
         prepare([with_signal(1, np.ones(3)), with_signal(2, np.ones(4))], tmp_path / "store", arrays=["ecg"])
+
+
+WHOLE = "INDICATION: Edema? FINDINGS: Small effusion. IMPRESSION: No edema."
+
+
+@pytest.mark.parametrize(
+    ("report", "sections", "expected"),
+    [
+        ({"findings": "Small effusion.", "impression": "No edema."}, "both", "Small effusion.\n\nNo edema."),
+        ({"findings": "Small effusion.", "impression": "No edema."}, "impression", "No edema."),
+        ({"findings": None, "impression": "No edema."}, "findings", ""),
+        ({"report": WHOLE}, "both", "Small effusion.\n\nNo edema."),
+        ({"report": WHOLE}, "findings", "Small effusion."),
+        ({"indication": "Cough.", "findings": "Edema.", "impression": " "}, "both", "Edema."),
+        ({"report": "Small effusion."}, "impression", "Small effusion."),
+        ({}, "both", ""),
+    ],
+)
+def test_the_chosen_sections_of_a_report_are_parsed(report, sections, expected):
+    assert report_text(report, sections) == expected
+
+
+def test_the_manifest_names_the_sections(tmp_path):
+    pixels = np.zeros((32, 32), np.uint8)
+    studies = [Study("s", "p", (StudyImage("i", pixels),), report={"report": WHOLE}, split="train")]
+
+    manifest = prepare(studies, tmp_path / "store", options=Options(size=32, sections="impression"))
+
+    assert manifest["sections"] == ["impression"]
+    assert Store(tmp_path / "store").table("train")[0]["graph"]["tokens"] == ["edema"]

@@ -34,11 +34,11 @@ from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS, Study, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.parser import SpacyReportParser
 from igcl_lightning.graphs.schema import ReportGraph
+from igcl_lightning.graphs.sections import SECTION_CHOICES, choose_sections, choose_text
 
 if TYPE_CHECKING:
     from igcl_lightning.graphs.node_text import NodeText
 
-DEFAULT_SECTIONS = ("findings", "impression")
 MAX_NAMED_DROPS = 1000
 
 Item = Study | Callable[[], Study]
@@ -52,7 +52,8 @@ class Options:
     Attributes:
         size: side of the stored square images, in pixels.
         lossless: store PNG instead of JPEG.
-        sections: report sections that are parsed, in this order; a report without any of them is parsed whole.
+        sections: what of a report is parsed, one of `SECTION_CHOICES`; a report without findings and impression is parsed
+            whole. A text whose sections the source does not tell apart is split at its headers.
         reparse: parse the report even where the source ships its graph.
         seed: of the split of patients whose source names none.
         node_text: folder or hub name of a language model whose frozen features of the graphs' nodes are stored too.
@@ -61,7 +62,7 @@ class Options:
 
     size: int = 256
     lossless: bool = False
-    sections: Sequence[str] = DEFAULT_SECTIONS
+    sections: str = "both"
     reparse: bool = False
     seed: int = 0
     node_text: str | None = None
@@ -142,7 +143,7 @@ def prepare(
             "size": options.size,
             "image_format": "png" if options.lossless else "jpeg",
             "parser": _parser().version,
-            "sections": list(options.sections),
+            "sections": list(SECTION_CHOICES[options.sections]),
             "reparsed": options.reparse,
             "split_seed": options.seed,
             "labels": list(labels),
@@ -198,10 +199,10 @@ def study_rows(
     return converted
 
 
-def report_text(report: Mapping[str, str], sections: Sequence[str]) -> str:
-    """Return the text that is parsed: the wanted sections, or the whole report when it has none of them."""
-    wanted = [report[section].strip() for section in sections if (report.get(section) or "").strip()]
-    return "\n".join(wanted) if wanted else (report.get("report") or "").strip()
+def report_text(report: Mapping[str, str], sections: str) -> str:
+    """Return the text that is parsed: the chosen sections, or the whole report where it has no findings and impression."""
+    chosen = choose_sections({name: text or "" for name, text in report.items()}, sections)
+    return choose_text((report.get("report") or "").strip(), sections) if chosen is None else chosen
 
 
 def file_hash(path: Path) -> str:
