@@ -34,8 +34,11 @@ def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Seque
     Denial outweighs doubt, and the stronger of two doubts the weaker.
     """
     said = [PRESENT] * len(items)
+    doubt = ""
     for phrase in phrases:
-        if doubt := CONCLUSIONS.get(phrase.follows):
+        goes_on = phrase.follows in PLACES or phrase.either
+        doubt = CONCLUSIONS.get(phrase.follows, doubt if goes_on else "")
+        if doubt:
             _doubt(said, phrase.items, doubt)
     for cue in matches:
         if cue.role == "hedges":
