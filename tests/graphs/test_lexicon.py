@@ -99,7 +99,7 @@ def test_one_slip_is_one_letter_wrong_missing_doubled_or_two_swapped():
 def test_terms_of_one_line_and_synonyms_mean_the_same():
     meaning = load_lexicon().meaning
     assert meaning(["cardiac", "silhouette"]) == meaning(["heart", "silhouette"]) == {"heart", "silhouette"}
-    assert meaning(["lll"]) == meaning("left lower lobe".split()) == {"left", "lower", "lobe"}
+    assert meaning(["lll"]) == meaning(["left", "lower", "lobe"]) == {"left", "lower", "lobe"}
     assert meaning(["oedema"]) == meaning(["edema"])
     assert meaning(["xylophone"]) == {"xylophone"}
     assert meaning(["-"]) == {"-"}
@@ -107,7 +107,7 @@ def test_terms_of_one_line_and_synonyms_mean_the_same():
 
 def test_a_term_is_found_by_the_last_of_its_words():
     lexicon = load_lexicon()
-    assert lexicon.term("right pleural effusions".split()).name == "effusion"
+    assert lexicon.term(["right", "pleural", "effusions"]).name == "effusion"
     assert lexicon.term(["xylophone"]) is None
 
 

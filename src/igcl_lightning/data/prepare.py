@@ -52,8 +52,8 @@ class Options:
     Attributes:
         size: side of the stored square images, in pixels.
         lossless: store PNG instead of JPEG.
-        sections: what of a report is parsed, one of `SECTION_CHOICES`; a report without findings and impression is parsed
-            whole. A text whose sections the source does not tell apart is split at its headers.
+        sections: what of a report is parsed, one of `SECTION_CHOICES`; a report without findings and impression is
+            parsed whole. A text whose sections the source does not tell apart is split at its headers.
         reparse: parse the report even where the source ships its graph.
         seed: of the split of patients whose source names none.
         node_text: folder or hub name of a language model whose frozen features of the graphs' nodes are stored too.
@@ -200,7 +200,7 @@ def study_rows(
 
 
 def report_text(report: Mapping[str, str], sections: str) -> str:
-    """Return the text that is parsed: the chosen sections, or the whole report where it has no findings and impression."""
+    """Return the text that is parsed: the chosen sections, or the whole report where it has neither of the two."""
     chosen = choose_sections({name: text or "" for name, text in report.items()}, sections)
     return choose_text((report.get("report") or "").strip(), sections) if chosen is None else chosen
 

@@ -81,7 +81,7 @@ def _scope(
 
 
 def _closes_clause(cue: Match, matches: Sequence[Match]) -> bool:
-    """Say whether nothing but a verb stands between a cue and the end of its clause ("is probably present", "in ...")."""
+    """Say whether nothing but a verb stands between a cue and the end of its clause ("is probably present")."""
     end, ends = cue.end, {"break", "list"}
     for match in matches:
         if match.start > end:

@@ -59,7 +59,7 @@ class Label(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a report says of a label: 1.0 present, -1.0 uncertain, 0.0 absent, and the strongest belief where uncertain."""
+    """What a report says of a label: 1.0 present, -1.0 uncertain, 0.0 absent, and how strong a doubt is."""
 
     value: float
     hedge: str = ""

@@ -99,7 +99,7 @@ class _Edges:
         return [place for each in observations for place in self.places.get(each, ()) if self.anatomy[place]]
 
     def _place(self, targets: list[int]) -> Iterator[int]:
-        """Yield places with what modifies them; of what they are part of, only sides and zones ("lobe of left lung")."""
+        """Yield places with what modifies them; of what they are part of, only sides and zones."""
         yield from (each for each in _reach(targets, self.modifiers) if self.anatomy[each])
         for whole in _reach(targets, self.modified) - set(targets):
             if self.anatomy[whole]:

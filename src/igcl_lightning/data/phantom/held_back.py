@@ -60,8 +60,27 @@ HELD_BACK_WORDS: tuple[str, ...] = (
 """Words of this file that the standard phrasing does not use, some the names of observations, some cues."""
 
 LEARNT_WORDS: frozenset[str] = frozenset(
-    "breathing cerclage cleared devoid gas globular growth identical implies imply lacks nasoenteric nothing nowhere permcath "
-    "presumptive progressed pulse thoracostomy".split()
+    [
+        "breathing",
+        "cerclage",
+        "cleared",
+        "devoid",
+        "gas",
+        "globular",
+        "growth",
+        "identical",
+        "implies",
+        "imply",
+        "lacks",
+        "nasoenteric",
+        "nothing",
+        "nowhere",
+        "permcath",
+        "presumptive",
+        "progressed",
+        "pulse",
+        "thoracostomy",
+    ]
 )
 """Those that the lexicon holds by now, since radiologists use them: part of what is held back can be read."""
 

@@ -2,8 +2,8 @@
 
 A template is a sentence whose entities stand in brackets: `[small:+>effusion]` is the word "small", an observation that
 is present, which modifies the word "effusion" of the same sentence. Labels: `A` anatomy, `+` observation present, `%`
-probable, `?` possible, `-` absent. Relations: `>` modify, `@` located_at, `~` suggestive_of. A relation names an entity by its last
-word: `[tip:+>tube@carina]` of an `[endotracheal tube:+]`.
+probable, `?` possible, `-` absent. Relations: `>` modify, `@` located_at, `~` suggestive_of. A relation names an entity
+by its last word: `[tip:+>tube@carina]` of an `[endotracheal tube:+]`.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ class Lexicon:
         return frozenset(meanings.union(words[at:]) - HYPHENS) or frozenset(words)
 
     def _longest(self, words: list[str], at: int, node: Node | None) -> tuple[int, Term | None]:
-        """Return length and entry of the longest term that starts at word `at`, None without any; `node` is its word's."""
+        """Return length and entry of the longest term from word `at` on, None without any; `node` is its word's."""
         found: tuple[int, Term | None] = (1, None)
         end = at + 1
         while node is not None:
