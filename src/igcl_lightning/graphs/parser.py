@@ -125,6 +125,8 @@ def _report_tokenizer() -> Any:
     nlp = spacy.blank("en")
     tokenizer: Any = nlp.tokenizer
     tokenizer.rules = {}
+    vocab: Any = nlp.vocab
+    vocab.lex_attr_getters = {}  # shape, norm and the like of each new word take long, and nobody asks for them
     for word in _ABBREVIATIONS:
         tokenizer.add_special_case(word, [{"ORTH": word}])
     prefixes = [rule for rule in nlp.Defaults.prefixes or () if rule != "_"]

@@ -52,7 +52,7 @@ class Phrase:
         places: anatomies that locate none of its observations.
         states: qualifiers of none of its observations.
         speaks_of: what a place locates, the subject of a predicate, the premise of a conclusion.
-        root: the phrase that a later predicate or conclusion speaks about.
+        about: the phrase that a later predicate or conclusion speaks about in its place (see `root`).
     """
 
     follows: str
@@ -70,7 +70,12 @@ class Phrase:
     places: list[int] = field(default_factory=list)
     states: list[int] = field(default_factory=list)
     speaks_of: Phrase | None = None
-    root: Phrase | None = None
+    about: Phrase | None = None
+
+    @property
+    def root(self) -> Phrase:
+        """The phrase that a later predicate or conclusion speaks about: itself, where it speaks about no other."""
+        return self.about or self
 
 
 @dataclass(slots=True)

@@ -20,7 +20,6 @@ class SentenceRelations(PhraseRelations):
     def __init__(self, items: Sequence[Match], phrases: Sequence[Phrase], joined: set[int]) -> None:
         super().__init__(items, phrases, joined)
         for previous, phrase, after in zip([None, *phrases], phrases, [*phrases[1:], None], strict=False):
-            phrase.root = phrase
             if previous is not None:
                 self._tie(phrase, previous, after)
 
@@ -50,7 +49,7 @@ class SentenceRelations(PhraseRelations):
             self._add(phrase.observations[-1:], "suggestive_of", subject.observations)
             return
         if phrase.follows in PLACES or phrase.states or subject.observations:
-            phrase.root = subject.root
+            phrase.about = subject.root
         if self._measures(phrase) and subject.places:
             self._tie_measure(phrase, subject)
         elif phrase.follows in PLACES:
@@ -60,7 +59,7 @@ class SentenceRelations(PhraseRelations):
 
     def _is_conclusion(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> bool:
         """Say whether a doubtful phrase explains an appearance before it ("opacity, likely atelectasis")."""
-        looks = previous.root.observations if previous.root else []
+        looks = previous.root.observations
         lists = phrase.follows == "beside" or (phrase.follows == "list" and phrase.choice and not phrase.either)
         doubt = phrase.doubt or (after is not None and after.versus)
         explains = bool(doubt and phrase.observations) and not self._looks(phrase.observations)
@@ -96,14 +95,14 @@ class SentenceRelations(PhraseRelations):
         """Return what a place locates, the subject of a predicate or the premise of a conclusion."""
         if phrase.follows in PLACES:
             said_of = previous.speaks_of is not None and not previous.observations and not previous.places
-            of_part = previous.follows == "of" and previous.root is not None and self._is_part(previous.root)
-            if _seen(previous.root) and (said_of or of_part or (phrase.said and not previous.states)):
+            of_part = previous.follows == "of" and self._is_part(previous.root)
+            if previous.root.observations and (said_of or of_part or (phrase.said and not previous.states)):
                 return previous.root
             place_again = previous.follows in PLACES and not previous.observations and not previous.states
             return previous.speaks_of if place_again and phrase.follows != "of" else previous
         if phrase.follows == "predicate":
             return previous.root
-        return previous if previous.states and not _seen(previous.root) else previous.root
+        return previous if previous.states and not previous.root.observations else previous.root
 
     def _tie_list(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
         """Tie a listed phrase, or one beside the last, to what it goes on with or tells more about."""
@@ -164,12 +163,12 @@ class SentenceRelations(PhraseRelations):
 
     def _is_place_afterthought(self, phrase: Phrase, previous: Phrase) -> bool:
         """Say whether a phrase only tells where what went before is ("effusions, left greater than right")."""
-        root = previous.root
-        if phrase.opens or phrase.observations or phrase.states or not phrase.places or root is None:
+        subject = previous.root.observations
+        if phrase.opens or phrase.observations or phrase.states or not phrase.places:
             return False
         placed = {head for head, relation, _ in self.pairs if relation == "located_at"}
         sides = all(self.items[index].kind in ADJECTIVES for index in phrase.items)
-        return phrase.choice and _seen(root) and (sides or placed.isdisjoint(root.observations[-1:]))
+        return phrase.choice and bool(subject) and (sides or subject[-1] not in placed)
 
     def _measures(self, phrase: Phrase) -> bool:
         """Say whether a phrase holds nothing but a measure and its state ("of normal size")."""
@@ -248,7 +247,3 @@ class SentenceRelations(PhraseRelations):
         places = {end: [t for h, r, t in self.pairs if h == end and r == "located_at"] for end in (giver, taker)}
         if not places[taker]:
             self._add([taker], "located_at", places[giver])
-
-
-def _seen(phrase: Phrase | None) -> bool:
-    return phrase is not None and bool(phrase.observations)
