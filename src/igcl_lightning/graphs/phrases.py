@@ -161,7 +161,7 @@ def _same_phrase(items: Sequence[Match], match: Match, gap: _Gap, phrase: Phrase
     qualifies = before.role == "modifiers" or before.kind in STATES
     open_side = before.kind in ADJECTIVES and phrase.follows not in PLACES
     qualified = match.role == "modifiers" or match.kind in STATES
-    return (qualifies or open_side) and qualified and phrase.follows != "predicate"
+    return (qualifies or open_side) and qualified and phrase.follows not in {"predicate", *PLACES}
 
 
 def _new_phrase(gap: _Gap, phrases: Sequence[Phrase]) -> Phrase:

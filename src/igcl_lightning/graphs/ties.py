@@ -35,6 +35,8 @@ class SentenceRelations(PhraseRelations):
             phrase.speaks_of = self._spoken_of(phrase, previous)
         elif phrase.follows == "break" and self._is_afterthought(phrase, STATES):
             phrase.speaks_of = previous.root
+        elif phrase.follows == "break" and phrase.said and self._tells_only_qualifiers(previous):
+            phrase.follows, phrase.speaks_of = "predicate", previous
         if self._is_part(phrase):
             self._tie_part(phrase)
         if phrase.speaks_of is not None:
@@ -84,6 +86,10 @@ class SentenceRelations(PhraseRelations):
         if device is not None:
             self._add(phrase.observations[:1], "modify", [device])
 
+    def _tells_only_qualifiers(self, phrase: Phrase) -> bool:
+        """Say whether a sentence begins with no more than qualifiers ("new since the prior study is ...")."""
+        return phrase is self.phrases[0] and bool(phrase.states) and not phrase.places
+
     def _tells_state(self, phrase: Phrase) -> bool:
         """Say whether a phrase tells no more than a state ("not enlarged", "at the upper limits of normal")."""
         return bool(phrase.states) and not phrase.places and all(map(self._is_state, phrase.items[-1:]))
@@ -126,6 +132,8 @@ class SentenceRelations(PhraseRelations):
         """
         if self._goes_on(phrase, previous, after):
             phrase.follows, phrase.speaks_of = previous.follows, previous.speaks_of
+        elif phrase.said and self._tells_state(phrase):
+            phrase.follows, phrase.speaks_of = "predicate", previous.root
         elif phrase.places and not phrase.states and previous.places and previous.states:
             if previous.states[0] < previous.places[0]:
                 phrase.states = previous.states
