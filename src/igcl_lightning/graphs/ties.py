@@ -27,7 +27,9 @@ class SentenceRelations(PhraseRelations):
         """Tie a phrase to the one that it speaks about."""
         if self._is_conclusion(phrase, previous, after):
             phrase.follows = f"{'possibly' if phrase.doubt == 'possible' else 'probably'} suggests"
-        if phrase.follows in {"list", "beside"}:
+        if self._only_mentions(phrase) and phrase.follows in {"list", "beside"}:
+            phrase.about = previous.root
+        elif phrase.follows in {"list", "beside"}:
             self._tie_list(phrase, previous, after)
         elif phrase.follows in {"with", "place"} and self._tells_state(phrase):
             phrase.follows, phrase.speaks_of = "predicate", previous.root
@@ -70,13 +72,19 @@ class SentenceRelations(PhraseRelations):
     def _looks(self, observations: Sequence[int]) -> bool:
         return any(self.items[index].kind == "appearance" for index in observations)
 
+    def _only_mentions(self, phrase: Phrase) -> bool:
+        """Say whether a phrase only takes up what was said ("opacity, a finding that represents ...")."""
+        return all(self.items[index].kind == "mention" for index in phrase.items)
+
     def _conclude(self, phrase: Phrase, source: Phrase) -> None:
-        """Tie a conclusion to its premise; a bare "findings" is none."""
+        """Tie a conclusion to its premise; unqualified "findings" are none, but tell where the conclusion is."""
+        modified = {tail for _, relation, tail in self.pairs if relation == "modify"}
         premise = source.observations[-1:] or source.states[-1:]
-        if not premise:
-            self._add(phrase.observations, "located_at", source.places)
-        tied = {end for head, relation, tail in self.pairs if relation != "suggestive_of" for end in (head, tail)}
-        bare = [index for index in premise if self.items[index].kind == "mention" and index not in tied]
+        bare = [index for index in premise if self.items[index].kind == "mention" and index not in modified]
+        where = {pair for pair in self.pairs if pair[0] in bare and pair[1] == "located_at"}
+        self.pairs -= where
+        places = [place for _, _, place in where] if premise else source.places
+        self._add(phrase.observations, "located_at", places)
         self._add([index for index in premise if index not in bare], "suggestive_of", phrase.observations)
 
     def _tie_part(self, phrase: Phrase) -> None:
