@@ -130,6 +130,17 @@ def test_parse_many_equals_parse():
     assert list(PARSER.parse_many(iter(texts))) == [PARSER.parse(text) for text in texts]
 
 
+def test_the_tokenizer_is_made_anew_before_it_remembers_too_many_words(monkeypatch):
+    monkeypatch.setattr("igcl_lightning.graphs.parser.KNOWN_WORDS", 1000)
+    parser = SpacyReportParser()
+    first = parser._tokenizer
+    graphs = [parser.parse(f"Small effusion at site{number}x.") for number in range(500)]
+
+    assert parser._tokenizer is not first
+    assert len(parser._tokenizer.vocab) <= 1010
+    assert {tuple(entity.tokens for entity in graph.entities) for graph in graphs} == {("Small", "effusion")}
+
+
 def test_parser_travels_to_worker_processes():
     parser: ReportGraphParser = pickle.loads(pickle.dumps(PARSER))
 

@@ -11,6 +11,9 @@ from igcl_lightning.graphs.lexicon import load_lexicon
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
 from igcl_lightning.graphs.sentence import RULES_VERSION, SentenceGraph, read_sentence
 
+KNOWN_WORDS = 100_000
+"""Words that the tokenizer may remember before it is made anew, so that memory does not grow with the input."""
+
 CACHED_SENTENCES = 65_536
 """Sentences that a parser remembers: reports repeat theirs (two of three in Open-i)."""
 
@@ -90,6 +93,8 @@ class SpacyReportParser:
 
     def _read_sentence(self, sentence: str) -> tuple[str, int, list[str], SentenceGraph]:
         """Return the words of a sentence, their number, the names of its entities, and its graph."""
+        if len(self._tokenizer.vocab) > KNOWN_WORDS:
+            self._tokenizer = _report_tokenizer()
         words = [token.text for token in self._tokenizer(" ".join(sentence.split()))]
         graph = read_sentence([word.lower() for word in words], self._lexicon)
         return (

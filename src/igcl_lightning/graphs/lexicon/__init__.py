@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, NamedTuple
 
@@ -64,6 +64,8 @@ HYPHENS = frozenset("-\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{EN DASH}")
 
 
 _SILENT = re.compile(r"\d|x{3,}$|_+$")
+CACHED_WORDS = 65_536
+
 MARK_STARTS = frozenset("0123456789x_")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?$")
 _NUMBER_LINKS = frozenset({"x", "by", "to"})
@@ -139,7 +141,8 @@ class Lexicon:
         for word in sorted(word for word in said if len(word) >= MISSPELT_LENGTH and word.isalpha()):
             for form in _shortened(word):
                 self._by_slip.setdefault(form, []).append(word)
-        self._respellings = {word: word for _, (word,) in rows(files.get(RIGHTLY_SPELT, ""), 1)}
+        self._rightly_spelt = {word for _, (word,) in rows(files.get(RIGHTLY_SPELT, ""), 1)}
+        self._respelt = lru_cache(CACHED_WORDS)(self._find_term)
         self.version = hashlib.sha256("\0".join(text for _, text in sorted(files.items())).encode()).hexdigest()[:12]
 
     def match(self, words: Sequence[str]) -> list[Match]:
@@ -206,12 +209,12 @@ class Lexicon:
         unit = self.terms.get((words[end],)) if at < end < len(words) else None
         return (end + 1 - at, _MEASURE) if unit is not None and unit.kind == "unit" else (1, _MARK)
 
-    def _respelt(self, word: str) -> str:
+    def _find_term(self, word: str) -> str:
         """Return the word of the lexicon that `word` misspells, or `word`."""
-        if word not in self._respellings:
-            slips = {near for form in _shortened(word) for near in self._by_slip.get(form, ()) if one_slip(word, near)}
-            self._respellings[word] = slips.pop() if len(slips) == 1 else word
-        return self._respellings[word]
+        if word in self._rightly_spelt:
+            return word
+        slips = {near for form in _shortened(word) for near in self._by_slip.get(form, ()) if one_slip(word, near)}
+        return slips.pop() if len(slips) == 1 else word
 
 
 def _shortened(word: str) -> set[str]:
