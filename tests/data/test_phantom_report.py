@@ -37,7 +37,7 @@ WORDS = {
         "loss",
         "underexpansion",
     },
-    "Cardiomegaly": {"cardiomegaly", "enlarged", "enlargement", "broadening", "oversized", "globular"},
+    "Cardiomegaly": {"cardiomegaly", "enlarged", "enlargement", "broadening", "oversized", "globular", "prominence"},
     "Consolidation": {
         "consolidation",
         "opacity",
@@ -64,6 +64,7 @@ WORDS = {
         "density",
         "shadow",
         "malignancy",
+        "neoplasm",
     },
     "Pleural Effusion": {"effusion", "effusions", "fluid", "liquid", "meniscus", "collection"},
     "Pneumothorax": {"pneumothorax", "gas", "air"},
@@ -72,7 +73,7 @@ WORDS = {
 
 DEVICE_WORDS = {
     "endotracheal tube": "tube ett",
-    "nasogastric tube": "tube",
+    "nasogastric tube": "tube ngt",
     "central venous catheter": "catheter line permcath picc",
     "pacemaker": "pacemaker generator pacer device leads",
     "sternotomy wires": "wires sternotomy",
@@ -81,7 +82,7 @@ DEVICE_WORDS = {
 
 CHANGES = {
     "new": {"new", "fresh", "development", "developed", "appeared"},
-    "unchanged": {"unchanged", "stable", "persistent", "constant", "identical", "similar", "persisting"},
+    "unchanged": {"unchanged", "stable", "persistent", "constant", "identical", "similar", "persisting", "persisted"},
     "increased": {
         "increased",
         "worsened",
@@ -103,6 +104,7 @@ CHANGES = {
         "regression",
         "diminished",
         "lessened",
+        "reduction",
     },
 }
 

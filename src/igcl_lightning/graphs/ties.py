@@ -28,7 +28,7 @@ class SentenceRelations(PhraseRelations):
         if self._is_conclusion(phrase, previous, after):
             phrase.follows = f"{'possibly' if phrase.doubt == 'possible' else 'probably'} suggests"
         if self._only_mentions(phrase) and phrase.follows in {"list", "beside"}:
-            phrase.about = previous.root
+            phrase.about = previous if previous.states else previous.root
         elif phrase.follows in {"list", "beside"}:
             self._tie_list(phrase, previous, after)
         elif phrase.follows in {"with", "place"} and self._tells_state(phrase):
