@@ -546,6 +546,24 @@ SENTENCES = {
     "pleural thickening": "[Biapical:A >pleural] [pleural:A] [thickening:+ @pleural] .",
     "hiatal hernia": "[Moderate:+ >hernia] [hiatal:A] [hernia:+ @hiatal] .",
     "free air": "No [free air:- @diaphragm] under the [diaphragm:A] .",
+    # Short ways to write, and where a denial ends
+    "versus with a full stop": "[Effusion:?] vs. [atelectasis:?] .",
+    "slashes: rule out": "r / o [pneumonia:?]",
+    "slashes: without": "[Lungs:A] [clear:+ @Lungs] w / o [effusion:-] .",
+    "resolved after what persists": (
+        "[Right:A] [effusion:+ @Right] [persists:+ >effusion] , [left:A] [effusion:- @left] has resolved ."
+    ),
+    "not resolved": "[Pneumonia:+] has not resolved .",
+    "partly resolved": "[Partial resolution of:+ >effusion] [effusion:+] .",
+    "none": "[Effusion:-] : none .",
+    "isn't": "There isn't a [pneumothorax:-] .",
+    "a described finding after a denial": ("No [pneumothorax:-] , [small:+ >effusion] [right:A] [effusion:+ @right] ."),
+    "a list of denials with a size": "No [consolidation:-] , [large:- >effusion] [effusion:-] or [pneumothorax:-] .",
+    "no more than": "No more than a [trace:+ >effusion] [effusion:+] .",
+    "after a device": "No [pneumothorax:-] following [chest tube:+] placement .",
+    "worse than": "[Opacity:+ @left @lobes @right] in the [lower:A >lobes] [lobes:A] , [left:A] worse than [right:A] .",
+    "vertebra": "[Fracture:+ @T8] of [T8:A] .",
+    "a finding after a state": "[Heart:A] is [enlarged:+ @Heart ~effusion] , a finding suggestive of [effusion:?] .",
     # No entities
     "none: comparison": "Comparison is made to the prior study .",
     "none: correlation": "Clinical correlation is recommended .",

@@ -1,9 +1,11 @@
+import re
 from importlib import resources
 
 import pytest
 
 from igcl_lightning.graphs.labels import finding_rules
 from igcl_lightning.graphs.lexicon import KINDS, Lexicon, load_lexicon, one_slip, rows
+from igcl_lightning.graphs.parser import SpacyReportParser
 
 
 def match(text, lexicon=None):
@@ -43,6 +45,26 @@ def test_packaged_files_hold_every_role_and_kind():
     assert {role for role, _ in found} == set(KINDS)
 
 
+@pytest.mark.parametrize("role", KINDS)
+def test_the_header_of_a_file_explains_its_kinds(role):
+    text = resources.files("igcl_lightning.graphs.lexicon").joinpath(f"{role}.tsv").read_text("utf-8")
+    explained = " ".join(line for line in text.splitlines() if line.startswith("#"))
+
+    words = {word for kind in KINDS[role] for word in (kind.split() if role == "hedges" else [kind])}
+    assert [word for word in sorted(words) if not re.search(rf"\b{word}\b", explained)] == []
+
+
+def test_every_term_is_found_in_the_words_of_the_tokenizer():
+    lexicon, tokenizer = load_lexicon(), SpacyReportParser()._tokenizer
+    lost = []
+    for words, term in lexicon.terms.items():
+        text = "patient's" if words == ("'s",) else " ".join(words)
+        found = lexicon.match([token.text for token in tokenizer(text)])
+        if term.kind != "unit" and [match[2:] for match in found] != [tuple(term)]:
+            lost.append(" ".join(words))
+    assert lost == []
+
+
 def test_version_changes_with_a_word():
     first = Lexicon({"anatomy": "lung\tnoun\n"})
 
@@ -57,6 +79,7 @@ def test_version_changes_with_a_word():
         ("lung\tfinding", "anatomy.tsv line 3: kind 'finding', expected one of"),
         ("heart\tnoun", "anatomy.tsv line 3: 'heart' stands twice, keep one"),
         ("\tnoun", "anatomy.tsv line 3: an empty term"),
+        ("lung\tnoun\tlungs\t", "anatomy.tsv line 3: 4 cells, expected at most 3"),
     ],
 )
 def test_bad_line_is_named(line, message):
@@ -114,7 +137,7 @@ def test_a_term_is_found_by_the_last_of_its_words():
 def test_every_synonym_names_a_term():
     names = {term.name for term in load_lexicon().terms.values()}
     text = resources.files("igcl_lightning.graphs.lexicon").joinpath("synonyms.tsv").read_text("utf-8")
-    unknown = [name for _, (_, terms) in rows(text, 2) for name in terms.split("|") if name not in names]
+    unknown = [name for _, (_, terms) in rows("synonyms", text, 2) for name in terms.split("|") if name not in names]
     assert unknown == []
 
 

@@ -4,6 +4,7 @@ import pickle
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -237,3 +238,10 @@ def test_phantom_reports_give_their_exact_graphs():
     graphs = [PARSER.parse(" ".join(filter(None, (s.report["findings"], s.report["impression"])))) for s in studies]
 
     assert sum(graph == study.graph for graph, study in zip(graphs, studies, strict=True)) >= 57
+
+
+def test_a_text_without_full_stops_is_read_in_pieces():
+    text = "small effusion , no edema and " * 500
+    graph = SpacyReportParser().parse(text)
+    assert graph.text == text.strip()
+    assert Counter(entity.tokens for entity in graph.entities) == {"small": 500, "effusion": 500, "edema": 500}

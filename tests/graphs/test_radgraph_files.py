@@ -149,6 +149,8 @@ def test_broken_report_is_named(tmp_path, bad, message):
     ("content", "message"),
     [
         ("{", "graphs.json: not JSON"),
+        ("[" * 100_000, "graphs.json: not JSON"),
+        ("{}\n" + "[" * 100_000, "graphs.json"),
         ('{"a": {"text": "", "entities": {}},}', "graphs.json: not JSON"),
         ('{"a": {"text": "", "entities": {}}} {', "graphs.json: not JSON: Extra data"),
         ('{"a": {"text": "", "entities": {}} "b"}', "graphs.json: not JSON: Expecting ',' delimiter"),

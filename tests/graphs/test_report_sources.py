@@ -107,6 +107,7 @@ def test_csv_with_id_and_text(tmp_path):
         ("id,text\n", {"text_column": "body"}, "r.csv: no column 'body'; it has 'id', 'text'"),
         ("", {}, "r.csv: no column 'id'"),
         ("id,text\na,b\nc\n", {}, "r.csv row 3: 1 cells, the first row has 2"),
+        ("id,text\na,Clear, no effusion\n", {}, "r.csv row 2: 3 cells, the first row has 2"),
         (f"id,text\na,{'x' * 200_000}\n", {}, "r.csv row 2: not CSV: field larger"),
     ],
 )

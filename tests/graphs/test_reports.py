@@ -163,6 +163,8 @@ def test_what_would_fail_after_the_work_is_found_before_it(tmp_path):
         parse_reports(source, tmp_path / "graphs.jsonl", page=tmp_path / "p.html", page_limit=-1)
     with pytest.raises(IgclError, match="reports.jsonl: holds the reports"):
         parse_reports(source, source)
+    with pytest.raises(IgclError, match="both.jsonl: named by --out and --html"):
+        parse_reports(source, tmp_path / "both.jsonl", page=tmp_path / "." / "both.jsonl")
     with pytest.raises(IgclError, match=f"{tmp_path.name}: is a folder"):
         parse_reports(source, tmp_path)
     assert names(tmp_path) == ["reports.jsonl"]

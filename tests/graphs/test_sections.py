@@ -99,6 +99,15 @@ def test_chosen_sections(choice, text):
     assert choose_text(HOSPITAL, choice) == text
 
 
+@pytest.mark.parametrize("choice", ["both", "findings", "impression"])
+def test_findings_and_impression_under_one_header_are_both(choice):
+    assert choose_text("INDICATION: Cough. FINDINGS AND IMPRESSION: Clear.", choice) == "Clear."
+
+
+def test_lines_may_end_as_on_windows():
+    assert list(split_sections("WET READ: Edema.\r\nFINAL REPORT\r\nFINDINGS: Clear.\r\n")) == ["wet read", "findings"]
+
+
 def test_findings_come_first_and_a_missing_section_leaves_no_gap():
     assert choose_sections({"impression": " b ", "findings": "a"}) == "a\n\nb"
     assert choose_sections({"impression": "b", "findings": " "}) == "b"

@@ -119,7 +119,14 @@ def _new_statement(phrase: Phrase, after: Phrase | None, items: Sequence[Match])
     """Say whether a listed phrase starts a statement of its own: "the ...", a normal or stable thing, a new subject."""
     subject = not phrase.observations and after is not None and after.follows == "predicate"
     kinds = [items[index].kind for index in phrase.items]
-    return phrase.opens or subject or kinds[0] == "stability" or "normal" in kinds
+    described = kinds[0] in {"size", "severity"} and "side" in kinds and not phrase.either
+    return phrase.opens or subject or described or kinds[0] == "stability" or "normal" in kinds
+
+
+def _complete(phrase: Phrase, items: Sequence[Match]) -> bool:
+    """Say whether a phrase is a whole statement: a predicate, or one that ends in a change ("effusion persists")."""
+    last = items[phrase.items[-1]]
+    return phrase.follows == "predicate" or (bool(phrase.observations) and last.kind in {"temporal", "stability"})
 
 
 def _scope_before(cue: Match, position: str, items: Sequence[Match], phrases: Sequence[Phrase]) -> Iterator[int]:
@@ -129,7 +136,7 @@ def _scope_before(cue: Match, position: str, items: Sequence[Match], phrases: Se
         phrase = phrases[at]
         yield from (index for index in phrase.items if items[index].end < cue.start and items[index].kind != "normal")
         before = phrases[at - 1] if at else None
-        listed = phrase.follows == "list" and position != "between" and before and before.follows != "predicate"
+        listed = phrase.follows == "list" and position != "between" and before and not _complete(before, items)
         if phrase.follows not in PLACES and not listed:
             return
         at -= 1

@@ -106,7 +106,8 @@ def _verdicts(graph: ReportGraph, scheme: str) -> dict[str, Verdict | None]:
     found: dict[str, list[Verdict]] = {}
     for statement in said:
         for finding, present in _findings(statement):
-            found.setdefault(finding, []).append(_verdict(statement) if present else Verdict(0.0))
+            if present or statement.label != "OBS-DA":
+                found.setdefault(finding, []).append(_verdict(statement) if present else Verdict(0.0))
     verdicts: dict[str, Verdict | None] = {}
     for label in label_table()[scheme]:
         mentions = [verdict for finding in label.findings for verdict in found.get(finding, ())]
@@ -114,9 +115,17 @@ def _verdicts(graph: ReportGraph, scheme: str) -> dict[str, Verdict | None]:
             mentions, key=lambda each: (abs(each.value), each.value, HEDGE_ID[each.hedge]), default=None
         )
     if NO_FINDING in verdicts:
-        normal = bool(said) and not any(is_abnormal(each) and _verdict(each).value for each in said)
+        normal = bool(said) and not any(_is_unhealthy(each) for each in said)
         verdicts[NO_FINDING] = Verdict(1.0) if normal else None
     return verdicts
+
+
+def _is_unhealthy(statement: Statement) -> bool:
+    """Say whether a statement tells of something abnormal, sure or not, or denies a normal state ("not clear")."""
+    if is_abnormal(statement):
+        return _verdict(statement).value != 0
+    term = term_of(" ".join(statement.name))
+    return statement.label == "OBS-DA" and term is not None and term.kind == "normal"
 
 
 def is_abnormal(statement: Statement) -> bool:
@@ -165,7 +174,7 @@ def finding_rules() -> Sequence[Rule]:
     """Return the lines of `findings.tsv`."""
     return [
         Rule(finding, sign == "+", _set(words), _set(places), _set(without))
-        for _, (finding, sign, words, places, without) in rows(_text("findings"), 5)
+        for _, (finding, sign, words, places, without) in rows("findings", _text("findings"), 5)
     ]
 
 
@@ -173,7 +182,7 @@ def finding_rules() -> Sequence[Rule]:
 def label_table() -> dict[str, list[Label]]:
     """Return the labels of each scheme."""
     table: dict[str, list[Label]] = {scheme: [] for scheme in SCHEMES}
-    for _, (scheme, name, findings, believed) in rows(_text("labels"), 4):
+    for _, (scheme, name, findings, believed) in rows("labels", _text("labels"), 4):
         table[scheme].append(Label(name, _set(findings), _set(believed)))
     return table
 

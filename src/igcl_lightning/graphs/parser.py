@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Protocol
@@ -14,8 +15,14 @@ from igcl_lightning.graphs.sentence import RULES_VERSION, SentenceGraph, read_se
 KNOWN_WORDS = 100_000
 """Words that the tokenizer may remember before it is made anew, so that memory does not grow with the input."""
 
-CACHED_SENTENCES = 65_536
+CACHED_SENTENCES = 16_384
 """Sentences that a parser remembers: reports repeat theirs (two of three in Open-i)."""
+
+LONGEST_SENTENCE = 4_000
+"""Characters; a longer one is cut at blanks: time must not grow with the square of a text without full stops."""
+
+LONGEST_CACHED = 400
+"""Characters; a longer sentence is not remembered: it hardly comes again."""
 
 _ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
 _SENTENCE_END = re.compile(
@@ -75,7 +82,8 @@ class SpacyReportParser:
         relations: list[Relation] = []
         offset = 0
         for sentence in _sentences(text if text.isascii() else _without_surrogates(text)):
-            words, length, names, graph = self._read(sentence)
+            read = self._read if len(sentence) <= LONGEST_CACHED else self._read_sentence
+            words, length, names, graph = read(sentence)
             if not length:
                 continue
             first = len(entities)
@@ -106,6 +114,15 @@ class SpacyReportParser:
 
 
 def _sentences(text: str) -> Iterator[str]:
+    """Yield the sentences of a text, and long ones in pieces."""
+    for sentence in _full_stops(text):
+        if len(sentence) <= LONGEST_SENTENCE:
+            yield sentence
+        else:
+            yield from textwrap.wrap(sentence, LONGEST_SENTENCE, break_long_words=False, break_on_hyphens=False)
+
+
+def _full_stops(text: str) -> Iterator[str]:
     """Yield the sentences of a text; a full stop of an abbreviation or of "A.Smith" ends none."""
     start = 0
     for match in _SENTENCE_END.finditer(text):

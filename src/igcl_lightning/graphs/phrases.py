@@ -10,7 +10,7 @@ from igcl_lightning.graphs.lexicon import HYPHENS, Match
 FAR = 4
 """Nothing is tied across more unknown words than this."""
 
-HEADS = frozenset({"finding", "appearance", "sign", "device", "part", "generic", "mention"})
+HEADS = frozenset({"finding", "appearance", "sign", "device", "procedure", "part", "generic", "mention"})
 STATES = frozenset({"state", "borderline", "normal"})
 ADJECTIVES = frozenset({"adjective", "side"})
 CONCLUSIONS = {

@@ -141,7 +141,7 @@ def _values(path: Path) -> Iterator[tuple[str, str | None, Any]]:
                     yield "JSON lines", None, _line(line, f"{path.name} line {number}")
             elif head:
                 yield from _members("".join([*head, *file]).strip(), path.name)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path.name}: not JSON: {error}") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path.name}: not JSON: no text in UTF-8") from error
@@ -150,7 +150,7 @@ def _values(path: Path) -> Iterator[tuple[str, str | None, Any]]:
 def _is_json(line: str) -> bool:
     try:
         json.loads(line)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return False
     return True
 
@@ -158,7 +158,7 @@ def _is_json(line: str) -> bool:
 def _line(line: str, where: str) -> Any:
     try:
         return json.loads(line, object_pairs_hook=first_of_each)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{where}: not JSON: {error}") from error
 
 

@@ -24,7 +24,7 @@ from igcl_lightning.graphs.openi_xml import openi_report
 from igcl_lightning.graphs.sections import SECTION_CHOICES, choose_sections, choose_text
 
 ID_NAMES = ("id", "uid")
-TEXT_NAMES = ("text", *SECTION_CHOICES["both"])
+TEXT_NAMES = ("text", "findings", "impression")
 NOT_REPORTS = frozenset({"LICENSE.txt", "README.txt", "SHA256SUMS.txt"})
 """Files that data sets put beside their reports."""
 
@@ -167,7 +167,7 @@ class CsvTable(ReportSource):
             kept = self._kept(header)
             for row in rows:
                 count[0] += 1
-                if len(row) > max(kept.values()):
+                if len(row) > max(kept.values()) and not any(row[len(header) :]):
                     yield Item(count[0], {name: row[index] for name, index in kept.items()})
                 elif row:
                     raise ValueError(f"{self.place(count[0])}: {len(row)} cells, the first row has {len(header)}")

@@ -116,6 +116,8 @@ def _check(source: Path, out: Path, page: Path | None, numbers: dict[str, tuple[
             raise IgclError(f"{path}: is a folder, name a file")
         if path.exists() and path.samefile(source):
             raise IgclError(f"{path}: holds the reports; name another file to write")
+    if page is not None and page.resolve() == out.resolve():
+        raise IgclError(f"{page}: named by --out and --html; name two files")
 
 
 def _workers(jobs: int, source: ReportSource, parser: ReportGraphParser | None, total: int | None) -> Workers:

@@ -12,8 +12,12 @@ SECTION_CHOICES: dict[str, tuple[str, ...]] = {
 }
 """What may be parsed: the sections of each choice, in their order."""
 
+COMBINED = "findings and impression"
+"""The section that belongs to every choice."""
+
 HEADERS: dict[str, tuple[str, ...]] = {
-    "findings": ("findings", "finding", "findings and impression", "findings/impression"),
+    "findings": ("findings", "finding"),
+    COMBINED: ("findings and impression", "findings/impression"),
     "impression": ("impression", "impressions", "conclusion", "conclusions"),
     "indication": (
         "indication",
@@ -39,7 +43,7 @@ _NAME = {header: name for name, headers in HEADERS.items() for header in headers
 _WORDS = "|".join(re.escape(header).replace(r"\ ", r"[ \t]+") for header in sorted(_NAME, key=len, reverse=True))
 # "FINAL REPORT" closes a wet read and has no colon in the hospitals' files.
 _HEADER = re.compile(
-    rf"(?:^[ \t]*|(?<=[.?!])[ \t]*)(?=[A-Z])(?:(?P<header>(?i:{_WORDS}))[ \t]*:|(?P<title>FINAL REPORT)[ \t]*$)",
+    rf"(?:^[ \t]*|(?<=[.?!])[ \t]*)(?=[A-Z])(?:(?P<header>(?i:{_WORDS}))[ \t]*:|(?P<title>FINAL REPORT)[ \t\r]*$)",
     re.MULTILINE,
 )
 
@@ -80,10 +84,11 @@ def choose_sections(sections: Mapping[str, str], choice: str = "both") -> str | 
     Returns:
         The text, "" where only the other section has any; None where there are neither findings nor impression.
     """
-    if not any(sections.get(name, "").strip() for name in SECTION_CHOICES["both"]):
+    parts = {name: sections.get(name, "").strip() for name in ("findings", COMBINED, "impression")}
+    if not any(parts.values()):
         return None
-    wanted = (sections.get(name, "").strip() for name in SECTION_CHOICES[choice])
-    return "\n\n".join(filter(None, wanted))
+    wanted = (COMBINED, *SECTION_CHOICES[choice])
+    return "\n\n".join(part for name, part in parts.items() if part and name in wanted)
 
 
 def choose_text(text: str, choice: str = "both") -> str:

@@ -27,7 +27,7 @@ Pair = tuple[int, str, int]
 """Head, type, tail."""
 
 
-_ALONE = frozenset({"finding", "appearance", "device"})
+_ALONE = frozenset({"finding", "appearance", "device", "procedure"})
 """Observations that state something without another word."""
 
 _TOGETHER = frozenset({"generic", "mention"})

@@ -67,6 +67,7 @@ LEARNT_WORDS: frozenset[str] = frozenset(
         "devoid",
         "gas",
         "globular",
+        "hypoaeration",
         "growth",
         "identical",
         "implies",

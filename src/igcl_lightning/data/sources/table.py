@@ -201,6 +201,8 @@ def _read_graphs(path: Path) -> RadGraphFile:
         file = read_radgraph(path)
     except FileNotFoundError:
         raise IgclError(f"{path}: no such file") from None
+    except OSError as error:
+        raise IgclError(f"--graphs {path}: {error.strerror}") from error
     except ValueError as error:
         raise IgclError(f"--graphs: {error}") from error
     if not file.graphs:

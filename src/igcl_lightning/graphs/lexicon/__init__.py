@@ -12,19 +12,29 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, NamedTuple
 
-HEDGE_STRENGTHS = ("probable", "possible", "unlikely")
+from igcl_lightning.graphs.schema import HEDGES
 
 KINDS: dict[str, frozenset[str]] = {
     "anatomy": frozenset({"noun", "adjective", "side", "outline", "property"}),
     "observations": frozenset(
-        {"finding", "appearance", "sign", "device", "part", "generic", "mention", "state", "borderline", "normal"}
+        {
+            "finding",
+            "appearance",
+            "sign",
+            "device",
+            "procedure",
+            "part",
+            "generic",
+            "mention",
+            "state",
+            "borderline",
+            "normal",
+        }
     ),
     "modifiers": frozenset({"severity", "size", "texture", "extent", "temporal", "stability", "cause", "unit"}),
     "negation": frozenset({"before", "after", "none"}),
     "hedges": frozenset(
-        f"{strength} {position}"
-        for strength in HEDGE_STRENGTHS
-        for position in ("before", "after", "between", "context")
+        f"{strength} {position}" for strength in HEDGES[1:] for position in ("before", "after", "between", "context")
     ),
     "connectors": frozenset(
         {
@@ -141,7 +151,7 @@ class Lexicon:
         for word in sorted(word for word in said if len(word) >= MISSPELT_LENGTH and word.isalpha()):
             for form in _shortened(word):
                 self._by_slip.setdefault(form, []).append(word)
-        self._rightly_spelt = {word for _, (word,) in rows(files.get(RIGHTLY_SPELT, ""), 1)}
+        self._rightly_spelt = {word for _, (word,) in rows(RIGHTLY_SPELT, files.get(RIGHTLY_SPELT, ""), 1)}
         self._respelt = lru_cache(CACHED_WORDS)(self._find_term)
         self.version = hashlib.sha256("\0".join(text for _, text in sorted(files.items())).encode()).hexdigest()[:12]
 
@@ -246,21 +256,27 @@ def load_lexicon() -> Lexicon:
     )
 
 
-def rows(text: str, columns: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield number and cells of each line of a file that is neither blank nor a comment; missing cells are empty."""
+def rows(name: str, text: str, columns: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and cells of each line of a file that is neither blank nor a comment; missing cells are empty.
+
+    Raises:
+        ValueError: a line with more cells; the message names file and line.
+    """
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.startswith("#"):
             cells = [cell.strip() for cell in line.split("\t")]
+            if len(cells) > columns:
+                raise ValueError(f"{name}.tsv line {number}: {len(cells)} cells, expected at most {columns}")
             yield number, [*cells, *[""] * (columns - len(cells))]
 
 
 def _read_synonyms(text: str) -> dict[str, list[str]]:
     """Return the meanings of each term that does not stand for itself."""
-    return {name: meaning.split(" + ") for _, (meaning, names) in rows(text, 2) for name in names.split("|")}
+    return {name: meaning.split(" + ") for _, (meaning, names) in rows(SYNONYMS, text, 2) for name in names.split("|")}
 
 
 def _add_terms(terms: dict[tuple[str, ...], Term], role: str, text: str) -> None:
-    for number, (term, kind, variants) in rows(text, 3):
+    for number, (term, kind, variants) in rows(role, text, 3):
         if kind not in KINDS[role]:
             raise ValueError(f"{role}.tsv line {number}: kind {kind!r}, expected one of {sorted(KINDS[role])}")
         for form in (term, *filter(None, variants.split("|"))):
