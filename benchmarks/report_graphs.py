@@ -190,7 +190,7 @@ class Coding:
     def read(cls) -> Coding:
         coding = cls()
         text = Path(__file__).with_name("mesh_terms.tsv").read_text("utf-8")
-        for _, (kind, term, words, further) in rows(text, 4):
+        for _, (kind, term, words, further) in rows("mesh_terms", text, 4):
             if kind == "head":
                 coding.heads[term] = set(words.split("|"))
                 coding.implied[term] = set(filter(None, further.split("|")))
