@@ -548,7 +548,7 @@ SENTENCES = {
     "free air": "No [free air:- @diaphragm] under the [diaphragm:A] .",
     # Short ways to write, and where a denial ends
     "versus with a full stop": "[Effusion:?] vs. [atelectasis:?] .",
-    "slashes: rule out": "r / o [pneumonia:?]",
+    "slashes: rule out": "r / o [pneumonia:?] .",
     "slashes: without": "[Lungs:A] [clear:+ @Lungs] w / o [effusion:-] .",
     "resolved after what persists": (
         "[Right:A] [effusion:+ @Right] [persists:+ >effusion] , [left:A] [effusion:- @left] has resolved ."

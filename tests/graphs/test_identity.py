@@ -64,6 +64,7 @@ def test_the_same_words_at_other_places_have_another_key_and_other_facts(parser,
     [
         ("Edema.", "No edema."),
         ("Edema.", "Possible edema."),
+        ("Probable edema.", "Edema is unlikely."),
         ("Small effusion.", "Effusion."),
         ("Opacity likely represents edema.", "Opacity likely represents pneumonia."),
         ("The opacity is improved.", "The opacity is worsened."),

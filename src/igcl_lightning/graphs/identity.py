@@ -29,7 +29,7 @@ def stated_facts(graph: ReportGraph) -> Iterator[str]:
 
 
 def _facts(statement: Statement) -> Iterator[str]:
-    subject = f"{statement.label}|{' '.join(sorted(statement.name))}"
+    subject = f"{statement.assertion}|{' '.join(sorted(statement.name))}"
     yield subject
     for modifier in statement.modifiers:
         yield f"{subject}|modify|{modifier}"

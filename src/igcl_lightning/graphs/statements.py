@@ -41,9 +41,14 @@ class Statement:
     places: Meanings
     conclusions: Meanings
 
+    @property
+    def assertion(self) -> str:
+        """How sure it is: the label, and whether the doubt amounts to a denial."""
+        return f"{self.label} unlikely" if self.hedge == "unlikely" else self.label
+
     def __str__(self) -> str:
         parts = (self.name, self.modifiers, self.places, self.conclusions)
-        return "|".join((self.label, *(" ".join(sorted(part)) for part in parts)))
+        return "|".join((self.assertion, *(" ".join(sorted(part)) for part in parts)))
 
 
 def statements(graph: ReportGraph) -> list[Statement]:
