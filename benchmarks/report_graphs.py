@@ -396,7 +396,7 @@ def measure_speed(table: Table, folder: Path, reports: Sequence[Report], repeats
     )
     with tempfile.TemporaryDirectory() as place:
         source = Path(place) / "reports.jsonl"
-        source.write_bytes((folder / "reports.jsonl").read_bytes() * repeats)
+        source.write_text("".join(copies(folder / "reports.jsonl", repeats)), encoding="utf-8")
         rates = {}
         for jobs in (1, 2):
             rates[jobs] = (
@@ -405,11 +405,20 @@ def measure_speed(table: Table, folder: Path, reports: Sequence[Report], repeats
                 / timed(lambda jobs=jobs: parse_reports(source, Path(place) / f"{jobs}.jsonl", jobs=jobs))
             )
             table.row(
-                f"igcl graphs, {jobs} process{'es' * (jobs > 1)}, JSON to JSON, {repeats} times the collection",
+                f"igcl graphs, {jobs} process{'es' * (jobs > 1)}, {repeats} copies without common sentences",
                 f"{rates[jobs]:,.0f}",
                 "",
             )
         table.row("two processes against one", f"{rates[2] / rates[1]:.2f} times", "")
+
+
+def copies(path: Path, count: int) -> Iterator[str]:
+    """Yield the lines of a file of reports, again and again, with a number in each sentence that tells copies apart."""
+    for copy in range(count):
+        for record in _lines(path):
+            for section in ("findings", "impression"):
+                record[section] = re.sub(r"(?<=\w)\.(?=\s|$)", f" {copy}.", record[section] or "")
+            yield json.dumps(record) + "\n"
 
 
 def ratio(number: int, sums: np.ndarray) -> float:
