@@ -562,6 +562,8 @@ SENTENCES = {
     "no more than": "No more than a [trace:+ >effusion] [effusion:+] .",
     "after a device": "No [pneumothorax:-] following [chest tube:+] placement .",
     "worse than": "[Opacity:+ @left @lobes @right] in the [lower:A >lobes] [lobes:A] , [left:A] worse than [right:A] .",
+    "considering is no doubt here": "Considering technical factors the [heart:A] is [enlarged:+ @heart] .",
+    "considering is a doubt here": "Consider [pneumonia:?] .",
     "vertebra": "[Fracture:+ @T8] of [T8:A] .",
     "a finding after a state": "[Heart:A] is [enlarged:+ @Heart ~effusion] , a finding suggestive of [effusion:?] .",
     # No entities

@@ -195,7 +195,11 @@ def checked(graph):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from(sorted(SENTENCES.values())), min_size=1, max_size=4).map(" ".join))
+@given(
+    st.lists(
+        st.sampled_from(sorted(each for each in SENTENCES.values() if each[-1] in ".!?")), min_size=1, max_size=4
+    ).map(" ".join)
+)
 def test_sentences_mean_the_same_side_by_side(marked):
     text = re.sub(r"\[([^:\]]+):[^\]]+\]", r"\1", marked)
 
