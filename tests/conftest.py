@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from igcl_lightning.data.options import Options
 from igcl_lightning.data.phantom import FINDINGS, phantom_study
-from igcl_lightning.data.prepare import Options, prepare
+from stores import prepare_studies
 
 
 @pytest.fixture(scope="session")
@@ -22,5 +23,5 @@ def phantom_store(tmp_path_factory) -> Path:
     """A small store of phantoms, an empty report among them."""
     path = tmp_path_factory.mktemp("stores") / "phantom"
     studies = [partial(phantom_study, index, size=64, views="frontal") for index in range(72)]
-    prepare(studies, path, labels=FINDINGS, options=Options(size=64, lossless=True), source={"name": "phantom"})
+    prepare_studies(studies, path, labels=FINDINGS, options=Options(size=64, lossless=True))
     return path

@@ -8,13 +8,14 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.nn import RGCNConv
 
 from igcl_lightning._usage import shipped_configs
-from igcl_lightning.data.prepare import Options, prepare
+from igcl_lightning.data.options import Options
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.graphs.schema import NUM_EDGE_TYPES
 from igcl_lightning.modules import IGCL
 from igcl_lightning.nn.image_encoder import ImageEncoder
+from stores import prepare_studies
 
 CONFIGS = ("igcl_paper", "igcl_authors")
 
@@ -189,7 +190,7 @@ def test_each_image_of_a_study_is_a_pair_with_its_graph(tmp_path):
         Study("study", "patient", views, {"findings": "Small right pleural effusion."}, split="train"),
         Study("other", "person", (StudyImage("image-9", np.zeros((20, 20), np.uint8)),), {}, split="train"),
     ]
-    prepare(studies, tmp_path / "store", options=Options(size=16))
+    prepare_studies(studies, tmp_path / "store", options=Options(size=16))
     first, second, other = PairDataset(Store(tmp_path / "store"), "train")
     assert first.row != second.row
     assert (first.study, first.graph_key) == (second.study, second.graph_key)

@@ -32,7 +32,13 @@ class UsageError(SystemExit):
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An `argparse` parser that answers a mistake with a `UsageError` in place of a page, and never abbreviates."""
+    """An `argparse` parser that answers a mistake with a `UsageError` in place of a page, and never abbreviates.
+
+    Attributes:
+        passed_on: beginnings of options that another parser reads; they and their values become `options.passed_on`.
+    """
+
+    passed_on: tuple[str, ...] = ()
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, **kwargs)
@@ -42,9 +48,12 @@ class OneLineParser(argparse.ArgumentParser):
         words = list(sys.argv[1:] if args is None else args)
         own = itertools.takewhile(lambda word: word.startswith("-"), words) if self._subparsers else words
         for option in (word.partition("=")[0] for word in own if word.startswith("--")):
-            if option not in self._option_string_actions:
+            if option not in self._option_string_actions and not option.startswith(self.passed_on):
                 self.error(f"{option}: unknown option{suggestion(option, self._option_string_actions)}")
-        return super().parse_known_args(words, namespace)
+        options, rest = super().parse_known_args(words, namespace)
+        if self.passed_on:
+            options.passed_on, rest = rest, []
+        return options, rest
 
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError` with the command's name in front."""

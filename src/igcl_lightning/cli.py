@@ -8,39 +8,27 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from igcl_lightning import __version__
+from igcl_lightning._prepare import SECTIONS, add_prepare, available_cores, names
 from igcl_lightning._quiet import quieten
 from igcl_lightning._usage import OneLineParser, UsageError, one_line, report
 from igcl_lightning.errors import IgclError
 
 if TYPE_CHECKING:
-    from igcl_lightning.data.prepare import Item
     from igcl_lightning.graphs.parser import ReportGraphParser
 
-PHRASINGS = ("mixed", "known", "held_back", "reworded")
-SECTIONS = ("both", "findings", "impression")
 PARSERS = ("rules", "radgraph", "radgraph-xl", "modern-radgraph-xl")
-VARIANTS = ("standard", "hard_negatives")
 LARGE_PAGE = 10_000_000
 TRAINING_COMMANDS = {
     "fit": "train a model: igcl fit --config pretrain/igcl.yaml",
     "validate": "run the validation of a model",
     "test": "run the test of a model",
     "predict": "write the scores or embeddings of the test split",
-}
-TABLE_COLUMNS = {
-    "report": "text of the report",
-    "patient": "the patient, so that none crosses splits",
-    "study": "the study, where it has several images",
-    "split": "train, valid or test; drawn by patient where there is none",
-    "view": "PA, AP or lateral",
-    "age": "age in years",
-    "sex": "F or M",
 }
 EPILOG = """\
 a config is looked for in the current folder first, then among the shipped ones; several --config merge left to right.
@@ -118,50 +106,12 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for name, text in TRAINING_COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
-    _add_prepare(commands.add_parser("prepare", help="read a data set into a store that training reads fast"))
+    add_prepare(commands.add_parser("prepare", help="read a data set into a store that training reads fast"))
     _add_graphs(commands.add_parser("graphs", help="parse reports into knowledge graphs"))
+    _add_doctor(commands.add_parser("doctor", help="check a store or a config before a long run"))
     _add_compare(commands.add_parser("compare", help="compare methods and encoders at equal budget, in one table"))
     _add_demo(commands.add_parser("demo", help="see it all work on synthetic radiographs, in minutes"))
     return parser
-
-
-def _add_prepare(parser: argparse.ArgumentParser) -> None:
-    sources = parser.add_subparsers(title="sources", metavar="SOURCE", dest="source", required=True)
-    phantom = sources.add_parser("phantom", help="synthetic radiographs with reports, graphs and labels")
-    phantom.add_argument("--count", type=int, default=3000, metavar="N", help="number of studies (default 3000)")
-    phantom.add_argument("--views", choices=("all", "frontal"), default="all", help="frontal leaves lateral views out")
-    phantom.add_argument("--phrasing", choices=PHRASINGS, default="mixed", help="reports in words the parser knows?")
-    phantom.add_argument("--variant", choices=VARIANTS, default="standard", help="hard_negatives: twins, all in test")
-    phantom.add_argument("--shortcut", metavar="LABEL", help="plant a mark that gives LABEL away, but not in test")
-    table = sources.add_parser("table", help="a CSV file that names images, with reports, labels or both")
-    table.add_argument("--csv", type=Path, required=True, metavar="FILE", help="one row per image")
-    table.add_argument("--root", type=Path, metavar="DIR", help="folder of the images (default: the CSV file's)")
-    table.add_argument("--image-column", required=True, metavar="NAME", help="file name of the image")
-    for column, text in TABLE_COLUMNS.items():
-        table.add_argument(f"--{column}-column", metavar="NAME", help=text)
-    table.add_argument(
-        "--graphs", type=Path, metavar="FILE", help="RadGraph file of the reports, in any of its layouts"
-    )
-    table.add_argument("--graph-column", metavar="NAME", help="key in --graphs (default: the study, then the image)")
-    table.add_argument("--label-columns", type=_names, default=[], metavar="A,B", help="1, 0, -1 (uncertain) or blank")
-    table.add_argument("--uncertain", choices=("ignore", "positive", "negative"), default="ignore", help="label -1")
-    table.add_argument("--split-values", type=_pairs, default={}, metavar="A=B,..", help="fold0=test,fold1=valid")
-    table.add_argument("--extra-columns", type=_names, default=[], metavar="A,B", help="further columns to keep")
-    table.add_argument("--array-columns", type=_names, default=[], metavar="A,B", help="columns that name .npy files")
-    for source, size, run in ((phantom, 128, _prepare_phantom), (table, 256, _prepare_table)):
-        source.set_defaults(run=run)
-        source.add_argument("--size", type=int, default=size, metavar="N", help=f"side in pixels (default {size})")
-        source.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default 0)")
-        source.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder to write")
-        source.add_argument("--jobs", type=int, default=1, metavar="N", help="processes to use (default 1)")
-        source.add_argument("--lossless", action="store_true", help="store PNG instead of JPEG")
-        source.add_argument("--sections", choices=SECTIONS, default="both", help="what of a report is parsed")
-        source.add_argument("--reparse", action="store_true", help="parse reports whose graphs the source has")
-        source.add_argument("--node-text", metavar="MODEL", help="store a language model's features of graph nodes")
-        source.add_argument(
-            "--node-text-word", choices=("mean", "sum"), default="mean", help="of a word's pieces; the authors: sum"
-        )
-        source.add_argument("--overwrite", action="store_true", help="replace a store that exists")
 
 
 def _add_graphs(parser: argparse.ArgumentParser) -> None:
@@ -187,6 +137,23 @@ def _add_graphs(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_graphs)
 
 
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    fitting = ("--data.", "--model.", "--trainer.", "--config", "--ckpt_path", "--import")
+    parser.passed_on = fitting  # type: ignore[attr-defined]  # it is a OneLineParser
+    parser.description = (
+        "Say, worst first, what is wrong with a store, or with a config and its store. Nothing is changed; the exit "
+        "status is 1 where training would be wrong or fail. Options of `igcl fit` override those of a config."
+    )
+    parser.add_argument("target", metavar="STORE_OR_CONFIG", help="a folder, or a config as for igcl fit --config")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page of findings, suspects and pairs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the findings as data")
+    parser.add_argument("--samples", type=int, default=24, metavar="N", help="pairs on the page (default 24)")
+    parser.add_argument("--rows", type=int, default=4000, metavar="N", help="images to decode; 0: all (default 4000)")
+    parser.add_argument("--all", action="store_const", const=0, dest="rows", help="decode all images")
+    parser.add_argument("--no-speed", action="store_true", help="do not measure the loader and the model")
+    parser.set_defaults(run=_doctor)
+
+
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="default runs/demo")
     parser.add_argument("--fast", action="store_true", help="smaller and quicker: shows the way, not the numbers")
@@ -196,9 +163,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/compare"), metavar="DIR", help="default runs/compare")
     parser.add_argument("--store", type=Path, metavar="STORE", help="a store of yours (default: phantoms, made here)")
-    parser.add_argument(
-        "--train", type=_names, metavar="A,B", help="of igcl,convirt,simclr, on phantoms (default: all)"
-    )
+    parser.add_argument("--train", type=names, metavar="A,B", help="of igcl,convirt,simclr, on phantoms (default: all)")
     parser.add_argument(
         "--checkpoint", action="append", default=[], metavar="[NAME=]CKPT", help="a pretrained model; may be repeated"
     )
@@ -210,81 +175,11 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         help="timm:NAME or xrv:NAME with published weights, NAME@FILE with those of a file, or a FILE.parquet of "
         "features; may be repeated",
     )
-    parser.add_argument("--labels", type=_names, metavar="A,B", help="reported labels (default: all but No Finding)")
+    parser.add_argument("--labels", type=names, metavar="A,B", help="reported labels (default: all but No Finding)")
     parser.add_argument("--no-supervised", action="store_true", help="leave supervised training from scratch out")
     parser.add_argument("--fast", action="store_true", help="smaller and quicker: shows the way, not the numbers")
     parser.add_argument("--import", action="append", default=[], dest="modules", metavar="MODULE", help="of your own")
     parser.set_defaults(run=_compare)
-
-
-def _names(text: str) -> list[str]:
-    """Read a comma-separated list of column names."""
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _pairs(text: str) -> dict[str, str]:
-    """Read comma-separated pairs A=B."""
-    pairs = [pair.partition("=") for pair in text.split(",")]
-    if not all(key and value for key, _, value in pairs):
-        raise argparse.ArgumentTypeError(f"expected A=B,C=D, got {text!r}")
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _prepare_phantom(options: argparse.Namespace) -> None:
-    from igcl_lightning.data.phantom import LABELS, phantom_study
-
-    drawing = {name: getattr(options, name) for name in ("seed", "variant", "views", "phrasing", "shortcut")}
-    extra = ["shortcut"] if options.shortcut else []
-    studies = [partial(phantom_study, index, size=options.size, **drawing) for index in range(options.count)]
-    source = {"name": "phantom", "count": options.count, **drawing}
-    _write_store(options, studies, source, labels=LABELS, extra=extra, total=options.count)
-
-
-def _prepare_table(options: argparse.Namespace) -> None:
-    from igcl_lightning.data.prepare import file_hash
-    from igcl_lightning.data.sources.table import TableColumns, TableGraphs, read_table
-
-    if options.graph_column and not options.graphs:
-        raise IgclError("--graph-column names keys of a file of graphs; give the file with --graphs")
-    graphs = TableGraphs(options.graphs) if options.graphs else None
-    named = {name: getattr(options, f"{name}_column") for name in ("image", "graph", *TABLE_COLUMNS)}
-    kept = {"labels": options.label_columns, "extra": options.extra_columns, "arrays": options.array_columns}
-    columns = TableColumns(**named, **kept)
-    reading = {"root": options.root, "split_values": options.split_values, "uncertain": options.uncertain}
-    studies = read_table(options.csv, columns, seed=options.seed, graphs=graphs, **reading)
-    source = {
-        "name": "table",
-        "csv": options.csv.name,
-        "sha256": file_hash(options.csv),
-        "uncertain": options.uncertain,
-    }
-    if graphs is not None:
-        file = {"file": options.graphs.name, "sha256": file_hash(options.graphs)}
-        source["graphs"] = {**file, **graphs.described()}
-    _write_store(options, studies, source, **kept)
-
-
-def _write_store(
-    options: argparse.Namespace, studies: Iterable[Item], source: Mapping[str, object], **contents: Any
-) -> None:
-    """Prepare a store with the options every source has, and say what went into it."""
-    from igcl_lightning.data.prepare import Options, prepare
-
-    how = Options(
-        size=options.size,
-        lossless=options.lossless,
-        sections=options.sections,
-        reparse=options.reparse,
-        seed=options.seed,
-        node_text=options.node_text,
-        node_text_word=options.node_text_word,
-    )
-    manifest = prepare(
-        studies, options.out, options=how, source=source, jobs=options.jobs, overwrite=options.overwrite, **contents
-    )
-    rows = ", ".join(f"{count} {split}" for split, count in manifest["rows"].items())
-    dropped = "".join(f"; {count} dropped: {why}, see manifest.json" for why, count in manifest["dropped"].items())
-    sys.stdout.write(f"{options.out}: rows {rows}{dropped}\n")
 
 
 def _graphs(options: argparse.Namespace) -> None:
@@ -339,7 +234,7 @@ def _jobs(options: argparse.Namespace) -> int:
         return int(options.jobs)
     if options.parser != "rules":
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return available_cores()
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -358,6 +253,21 @@ def _compare(options: argparse.Namespace) -> None:
         supervised=not options.no_supervised,
         fast=options.fast,
     )
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from igcl_lightning.doctor.examination import examine, write_record
+    from igcl_lightning.doctor.findings import counted
+    from igcl_lightning.doctor.page import write_page
+
+    done = examine(options.target, options.passed_on, options.rows, speed=not options.no_speed)
+    sys.stdout.writelines(f"{finding.line()}\n" for finding in done.findings)
+    sys.stdout.write(f"{done.target}: {counted(done.findings)}\n")
+    if options.json:
+        write_record(done, options.json)
+    if options.html:
+        write_page(options.html, done, options.samples)
+    return 1 if done.failed else 0
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +20,9 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from igcl_lightning._training import run as run_training
 from igcl_lightning.callbacks.write_predictions import WritePredictions
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
-from igcl_lightning.data.phantom import LABELS, phantom_study
-from igcl_lightning.data.prepare import Options, prepare
+from igcl_lightning.data.options import Options
+from igcl_lightning.data.prepare import prepare
+from igcl_lightning.data.sources.phantom import phantom_source
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.label_savings import label_savings, savings_line, savings_record
@@ -123,15 +123,8 @@ class Comparison:
             self._prepare(self.hard_negatives, self.scale.hard_negatives, variant="hard_negatives")
 
     def _prepare(self, store: Path, count: int, **options: Any) -> None:
-        options |= {"size": IMAGE_SIZE, "views": "frontal"}
-        prepare(
-            [partial(phantom_study, index, **options) for index in range(count)],
-            store,
-            labels=LABELS,
-            options=Options(size=IMAGE_SIZE, lossless=True, reparse=True),
-            source={"name": "phantom", "count": count, "seed": 0, **options},
-            total=count,
-        )
+        source = phantom_source(count, size=IMAGE_SIZE, views="frontal", **options)
+        prepare(source, store, options=Options(size=IMAGE_SIZE, lossless=True, reparse=True))
 
     @property
     def hard_negatives(self) -> Path:

@@ -8,8 +8,8 @@ from torch_geometric.loader import DataLoader as GraphLoader
 
 from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
+from igcl_lightning.data.options import Options
 from igcl_lightning.data.phantom import FINDINGS
-from igcl_lightning.data.prepare import Options, prepare
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
@@ -19,6 +19,7 @@ from igcl_lightning.graphs.identity import graph_key
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, stable_hash
 from igcl_lightning.graphs.tokens import ReportTokenizer
 from igcl_lightning.modules import SimCLR
+from stores import prepare_studies
 
 GRAPH = ReportGraph(
     "small effusion",
@@ -36,7 +37,7 @@ def study(number, graph, split="train"):
 def pairs(tmp_path):
     graphs = [GRAPH, GRAPH, ReportGraph("")]
     studies = [study(number, graph) for number, graph in enumerate(graphs)]
-    prepare(studies, tmp_path / "store", options=Options(size=64))
+    prepare_studies(studies, tmp_path / "store", options=Options(size=64))
     return PairDataset(Store(tmp_path / "store"), "train")
 
 
@@ -79,13 +80,13 @@ def test_training_images_are_augmented_and_others_are_not(phantom_store):
 
 
 def test_a_store_without_any_entity_cannot_be_contrasted(tmp_path):
-    prepare([study(0, ReportGraph(""))], tmp_path / "store")
+    prepare_studies([study(0, ReportGraph(""))], tmp_path / "store")
     with pytest.raises(IgclError, match="no training row has a report with entities"):
         PairedDataModule(str(tmp_path / "store")).setup("fit")
 
 
 def test_images_alone_need_no_reports(tmp_path):
-    prepare([study(0, ReportGraph("")), study(1, ReportGraph(""), "valid")], tmp_path / "store")
+    prepare_studies([study(0, ReportGraph("")), study(1, ReportGraph(""), "valid")], tmp_path / "store")
     data = PairedDataModule(str(tmp_path / "store"))
     data.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
     data.trainer.strategy.connect(SimCLR("test_resnet", 32))
@@ -141,13 +142,13 @@ def test_images_have_one_draw(phantom_store):
 
 
 def test_a_store_without_labels_is_named(tmp_path):
-    prepare([study(0, GRAPH), study(1, GRAPH, "valid")], tmp_path / "store")
+    prepare_studies([study(0, GRAPH), study(1, GRAPH, "valid")], tmp_path / "store")
     with pytest.raises(IgclError, match="the store has no labels"):
         LabeledDataModule(str(tmp_path / "store")).setup("fit")
 
 
 def test_choosing_needs_validation_rows(tmp_path):
-    prepare([study(0, GRAPH)], tmp_path / "store", labels=["Edema"])
+    prepare_studies([study(0, GRAPH)], tmp_path / "store", labels=["Edema"])
     with pytest.raises(IgclError, match="no split 'valid'"):
         LabeledDataModule(str(tmp_path / "store")).setup("fit")
 
@@ -171,7 +172,7 @@ def signals(tmp_path):
     """Three studies with a signal, one of them unknown."""
     arrays = [np.arange(6.0).reshape(2, 3), None, np.ones((2, 3))]
     studies = [replace(study(number, GRAPH), arrays={"ecg": array}) for number, array in enumerate(arrays)]
-    prepare(studies, tmp_path / "store", arrays=["ecg"])
+    prepare_studies(studies, tmp_path / "store", arrays=["ecg"])
     return tmp_path / "store"
 
 
@@ -202,7 +203,7 @@ def test_views_choose_rows_everywhere(tmp_path):
         )
         for number, view in enumerate(views)
     ]
-    prepare(studies, tmp_path / "store", labels=["Edema"])
+    prepare_studies(studies, tmp_path / "store", labels=["Edema"])
     store = Store(tmp_path / "store", views=["PA", "AP"])
     assert store.column("train", "row") == ["i0", "i2", "i3"]
     assert len(store.targets("train")) == 3

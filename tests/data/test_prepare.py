@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from igcl_lightning.data.images import decode_grey
+from igcl_lightning.data.options import Options
 from igcl_lightning.data.phantom import FINDINGS, phantom_study
-from igcl_lightning.data.prepare import Options, prepare, report_text
+from igcl_lightning.data.report_text import report_text
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.identity import graph_key
 from igcl_lightning.graphs.schema import LABEL_ID, RELATION_ID, stable_hash
+from stores import prepare_studies
 
 
 def study(number, **fields):
@@ -22,7 +24,7 @@ def study(number, **fields):
 
 
 def prepared(tmp_path, studies, **options):
-    prepare(studies, tmp_path / "store", **options)
+    prepare_studies(studies, tmp_path / "store", **options)
     return Store(tmp_path / "store")
 
 
@@ -92,7 +94,7 @@ def test_an_image_that_cannot_be_decoded_costs_its_row_and_is_named(tmp_path):
     ]
     store = prepared(tmp_path, studies)
     assert store.column("train", "row") == ["image-1", "good"]
-    assert store.manifest["dropped"] == {"image not readable": 2, "no image": 1}
+    assert store.manifest["dropped"] == {"image missing": 1, "image not readable": 1, "no image": 1}
     bad, gone, none = store.manifest["dropped_rows"]
     assert bad["row"] == "bad"
     assert str(broken) in bad["detail"]
@@ -105,7 +107,7 @@ def test_splits_are_drawn_by_patient_and_do_not_depend_on_the_others(tmp_path):
     store = prepared(tmp_path, studies)
     assert store.splits == ("train", "valid", "test")
     split_of = {p: s for s in store.splits for p in store.column(s, "patient")}
-    prepare(studies[60:], tmp_path / "half")
+    prepare_studies(studies[60:], tmp_path / "half")
     half = Store(tmp_path / "half")
     assert all(split_of[p] == s for s in half.splits for p in half.column(s, "patient"))
 
@@ -113,15 +115,15 @@ def test_splits_are_drawn_by_patient_and_do_not_depend_on_the_others(tmp_path):
 def test_a_patient_in_two_splits_is_refused(tmp_path):
     studies = [study(1, patient_id="p"), study(2, patient_id="p", split="test")]
     with pytest.raises(IgclError, match="patient 'p' stands in train and in test"):
-        prepare(studies, tmp_path / "store")
+        prepare_studies(studies, tmp_path / "store")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_patient_in_two_splits_is_found_on_opening(tmp_path):
     import shutil
 
-    prepare([study(1)], tmp_path / "one")
-    prepare([study(1, split="test")], tmp_path / "two")
+    prepare_studies([study(1)], tmp_path / "one")
+    prepare_studies([study(1, split="test")], tmp_path / "two")
     shutil.copytree(tmp_path / "two" / "test", tmp_path / "one" / "test")
     with pytest.raises(IgclError, match="patient 'patient-1' stands in train and in test"):
         Store(tmp_path / "one")
@@ -129,29 +131,29 @@ def test_a_patient_in_two_splits_is_found_on_opening(tmp_path):
 
 def test_a_repeated_row_id_is_refused(tmp_path):
     with pytest.raises(IgclError, match="row 'image-1' occurs twice"):
-        prepare([study(1), study(1)], tmp_path / "store")
+        prepare_studies([study(1), study(1)], tmp_path / "store")
 
 
 def test_an_existing_store_is_kept_unless_told_otherwise(tmp_path):
-    prepare([study(1)], tmp_path / "store")
+    prepare_studies([study(1)], tmp_path / "store")
     with pytest.raises(IgclError, match="exists already.*--overwrite"):
-        prepare([study(2)], tmp_path / "store")
+        prepare_studies([study(2)], tmp_path / "store")
     with pytest.raises(IgclError, match="no usable row"):
-        prepare([], tmp_path / "store", overwrite=True)
+        prepare_studies([], tmp_path / "store", overwrite=True)
     assert Store(tmp_path / "store").column("train", "row") == ["image-1"]
-    prepare([study(2)], tmp_path / "store", overwrite=True)
+    prepare_studies([study(2)], tmp_path / "store", overwrite=True)
     assert Store(tmp_path / "store").column("train", "row") == ["image-2"]
 
 
 def test_extra_columns_may_not_hide_the_stores_own(tmp_path):
     with pytest.raises(IgclError, match="extra column 'row'"):
-        prepare([study(1)], tmp_path / "store", extra=["row"])
+        prepare_studies([study(1)], tmp_path / "store", extra=["row"])
 
 
 def test_processes_do_not_change_the_store(tmp_path):
     studies = [partial(phantom_study, index, size=64) for index in range(20)]
-    one = prepare(studies, tmp_path / "one", labels=FINDINGS)
-    two = prepare(studies, tmp_path / "two", labels=FINDINGS, jobs=2)
+    one = prepare_studies(studies, tmp_path / "one", labels=FINDINGS)
+    two = prepare_studies(studies, tmp_path / "two", labels=FINDINGS, jobs=2)
     assert one == two
 
 
@@ -161,7 +163,7 @@ def test_the_shipped_graph_is_used_unless_reparsed(tmp_path):
     changed = Study(source.study_id, source.patient_id, source.images, other, source.graph, split="train")
     shipped = prepared(tmp_path, [changed])
     assert shipped.table("train")[0]["graph"]["key"] == graph_key(source.graph)
-    prepare([changed], tmp_path / "parsed", options=Options(reparse=True))
+    prepare_studies([changed], tmp_path / "parsed", options=Options(reparse=True))
     assert "hernia" in Store(tmp_path / "parsed").table("train")[0]["graph"]["tokens"]
 
 
@@ -196,7 +198,7 @@ def with_signal(number, signal):
 def test_arrays_are_stored_with_their_shape(tmp_path):
     np.save(tmp_path / "signal.npy", np.arange(6, dtype=np.int16).reshape(2, 3))
     studies = [with_signal(1, tmp_path / "signal.npy"), with_signal(2, np.ones((2, 3)))]
-    manifest = prepare(studies, tmp_path / "store", arrays=["ecg"])
+    manifest = prepare_studies(studies, tmp_path / "store", arrays=["ecg"])
     assert manifest["arrays"] == {"ecg": [2, 3]}
     assert Store(tmp_path / "store").column("train", "ecg") == [[0, 1, 2, 3, 4, 5], [1] * 6]
 
@@ -205,8 +207,8 @@ def test_the_fingerprint_covers_arrays(tmp_path):
     long = np.zeros(10_000)  # numpy leaves the middle out where it prints one
     changed = long.copy()
     changed[5000] = 1
-    one = prepare([with_signal(1, long)], tmp_path / "one", arrays=["ecg"])
-    other = prepare([with_signal(1, changed)], tmp_path / "other", arrays=["ecg"])
+    one = prepare_studies([with_signal(1, long)], tmp_path / "one", arrays=["ecg"])
+    other = prepare_studies([with_signal(1, changed)], tmp_path / "other", arrays=["ecg"])
     assert one["fingerprint"] != other["fingerprint"]
 
 
@@ -216,7 +218,7 @@ def test_the_fingerprint_covers_arrays(tmp_path):
 def test_a_row_whose_array_cannot_be_read_is_dropped_and_named(tmp_path, content, message):
     if content is not None:
         (tmp_path / "signal.npy").write_bytes(content)
-    manifest = prepare(
+    manifest = prepare_studies(
         [with_signal(1, np.ones(3)), with_signal(2, tmp_path / "signal.npy")], tmp_path / "store", arrays=["ecg"]
     )
     assert manifest["dropped"] == {"array not readable": 1}
@@ -226,12 +228,12 @@ def test_a_row_whose_array_cannot_be_read_is_dropped_and_named(tmp_path, content
 def test_a_pickle_is_never_loaded(tmp_path):
     np.save(tmp_path / "signal.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     studies = [with_signal(1, np.ones(3)), with_signal(2, tmp_path / "signal.npy")]
-    assert prepare(studies, tmp_path / "store", arrays=["ecg"])["dropped"] == {"array not readable": 1}
+    assert prepare_studies(studies, tmp_path / "store", arrays=["ecg"])["dropped"] == {"array not readable": 1}
 
 
 def test_arrays_of_one_column_have_one_shape(tmp_path):
     with pytest.raises(IgclError, match=r"row 'image-2': ecg has shape \[4\], rows before it \[3\]"):
-        prepare([with_signal(1, np.ones(3)), with_signal(2, np.ones(4))], tmp_path / "store", arrays=["ecg"])
+        prepare_studies([with_signal(1, np.ones(3)), with_signal(2, np.ones(4))], tmp_path / "store", arrays=["ecg"])
 
 
 WHOLE = "INDICATION: Edema? FINDINGS: Small effusion. IMPRESSION: No edema."
@@ -258,7 +260,7 @@ def test_the_manifest_names_the_sections(tmp_path):
     pixels = np.zeros((32, 32), np.uint8)
     studies = [Study("s", "p", (StudyImage("i", pixels),), report={"report": WHOLE}, split="train")]
 
-    manifest = prepare(studies, tmp_path / "store", options=Options(size=32, sections="impression"))
+    manifest = prepare_studies(studies, tmp_path / "store", options=Options(size=32, sections="impression"))
 
     assert manifest["sections"] == ["impression"]
     assert Store(tmp_path / "store").table("train")[0]["graph"]["tokens"] == ["edema"]

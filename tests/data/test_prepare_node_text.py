@@ -8,11 +8,12 @@ import torch
 
 from igcl_lightning.cli import main
 from igcl_lightning.data.modules import PairedDataModule
+from igcl_lightning.data.options import Options
 from igcl_lightning.data.phantom import phantom_study
-from igcl_lightning.data.prepare import Options, prepare
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.modules import IGCL
+from stores import prepare_studies
 
 pytest.importorskip("transformers", reason="the extra `text` is not installed")
 
@@ -28,7 +29,7 @@ def bert(tmp_path_factory):
 def store(bert, tmp_path_factory):
     path = tmp_path_factory.mktemp("stores") / "phantom"
     studies = [partial(phantom_study, index, size=64) for index in range(24)]
-    prepare(studies, path, options=Options(size=64, node_text=str(bert)))
+    prepare_studies(studies, path, options=Options(size=64, node_text=str(bert)))
     return path
 
 

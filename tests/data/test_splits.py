@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from igcl_lightning.data.splits import draw_fraction, draw_shots, split_name, split_of_patient
+from igcl_lightning.data.splits import draw_fraction, draw_shots, lend_validation, split_name, split_of_patient
 from igcl_lightning.errors import IgclError
 
 
@@ -35,6 +35,29 @@ def test_patient_splits_have_their_shares_and_are_pinned():
     }
     # Written into manifests everywhere: a change of the hash would move patients between splits.
     assert [split_of_patient(f"patient-{number}") for number in range(4)] == ["valid", "test", "train", "train"]
+
+
+def test_a_tenth_of_the_training_patients_is_lent_to_validation():
+    patients = [f"patient-{number // 2}" for number in range(4000)]
+    splits = ["train"] * 3000 + ["test"] * 1000
+    lent = lend_validation(splits, patients)
+    of_patient = dict(zip(patients, lent, strict=True))
+    assert [of_patient[patient] for patient in patients] == lent  # a patient's rows go together
+    assert lent[3000:] == splits[3000:]
+    assert round(Counter(lent)["valid"] / 3000, 1) == 0.1
+    assert lend_validation(splits, patients) == lent != lend_validation(splits, patients, seed=1)
+
+
+def test_who_is_lent_depends_on_no_other_patient():
+    patients = [f"patient-{number}" for number in range(300)]
+    lent = lend_validation(["train"] * 300, patients)
+    assert "valid" in lent[:150]
+    assert lend_validation(["train"] * 150, patients[:150]) == lent[:150]
+
+
+def test_nothing_is_lent_where_there_is_a_validation_split():
+    splits = ["train"] * 50 + ["valid", "test"]
+    assert lend_validation(splits, [f"patient-{number}" for number in range(52)]) == splits
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5])

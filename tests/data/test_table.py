@@ -1,12 +1,17 @@
 import json
 
+import pandas as pd
 import pytest
 
-from igcl_lightning.data.sources.table import TableColumns, TableGraphs, read_table, view_name
+from igcl_lightning.data.options import Options
+from igcl_lightning.data.prepare import prepare
+from igcl_lightning.data.sources.table import TableColumns, read_table
+from igcl_lightning.data.views import view_name
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.radgraph import to_radgraph
 from igcl_lightning.graphs.radgraph_files import write_radgraph
 from igcl_lightning.graphs.schema import Entity, ReportGraph
+from source_trees import write_image
 
 CSV = """\
 file, person ,note,Edema,Mass,fold,projection,years
@@ -34,7 +39,7 @@ def table(tmp_path):
 
 def read(path, **options):
     wanted = options.pop("columns", TableColumns(**FIELDS))
-    return list(read_table(path, wanted, **options))
+    return list(read_table(path, wanted, **options).items())
 
 
 def test_rows_become_studies(table, tmp_path):
@@ -80,8 +85,12 @@ def test_without_patients_each_study_is_a_person(table):
     ("change", "message"),
     [
         ({"report": "text"}, "table.csv: no column 'text'; it has 'file'"),
-        ({"labels": ["projection"]}, "table.csv row 2, column 'projection': 'PA' is not a number"),
-        ({"labels": ["years"]}, "table.csv row 2, column 'years': label '61' is not 1, 0, -1 or blank"),
+        ({"labels": ["projection"]}, "table.csv row 2, column 'projection': 'PA' is not 1, 0, -1 or blank"),
+        ({"labels": ["years"]}, "table.csv row 2, column 'years': '61' is not 1, 0, -1 or blank"),
+        ({"age": "projection"}, "table.csv row 2, column 'projection': 'PA' is not a number"),
+        ({"image": "person", "patient": None}, "table.csv row 3: column 'person': '7' stands in row 2 already"),
+        ({"patient": "note"}, "table.csv row 3: column 'note' is empty"),
+        ({"split": "Edema"}, "table.csv row 4: column 'Edema' is empty"),
         ({"split": "projection"}, "table.csv row 2: split 'PA' is not one of train, valid, test"),
         ({"image": "years"}, "table.csv row 3: column 'years' is empty"),
     ],
@@ -126,10 +135,10 @@ def read_graphs(tmp_path, graphs, columns=None):
         write_radgraph(graphs, tmp_path / "graphs.json")
     else:
         (tmp_path / "graphs.json").write_text(json.dumps(graphs))
-    found = TableGraphs(tmp_path / "graphs.json")
     columns = columns or TableColumns(image="file", study="study", report="note")
-    studies = read_table(tmp_path / "table.csv", columns, graphs=found)
-    return [study.graph for study in studies], found.described()
+    source = read_table(tmp_path / "table.csv", columns, graphs=tmp_path / "graphs.json")
+    assert source.inputs == (tmp_path / "table.csv", tmp_path / "graphs.json")
+    return [study.graph for study in source.items()], source.settings["graphs"]
 
 
 def test_graphs_are_found_by_study_then_image_then_text(tmp_path):
@@ -137,6 +146,7 @@ def test_graphs_are_found_by_study_then_image_then_text(tmp_path):
     found, described = read_graphs(tmp_path, graphs)
     assert found == [EDEMA, MASS, MASS, None]
     assert described == {
+        "file": "graphs.json",
         "layout": "JSON by report",
         "graphs": 3,
         "ambiguous_studies": 0,
@@ -178,9 +188,143 @@ def test_graphs_that_no_row_finds_are_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"), [("[", "--graphs: graphs.json: not JSON"), ("{}", "graphs.json: holds no graphs")]
 )
-def test_a_broken_file_of_graphs_is_named(tmp_path, content, message):
+def test_a_broken_file_of_graphs_is_named(table, tmp_path, content, message):
     with pytest.raises(IgclError, match=r"graphs.json: no such file"):
-        TableGraphs(tmp_path / "graphs.json")
+        read(table, graphs=tmp_path / "graphs.json")
     (tmp_path / "graphs.json").write_text(content)
     with pytest.raises(IgclError, match=message):
-        TableGraphs(tmp_path / "graphs.json")
+        read(table, graphs=tmp_path / "graphs.json")
+
+
+def test_a_patient_in_two_splits_is_named(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("fold,file,person\ntrain,a.png,1\ntest,b.png,2\ntest,c.png,1\n")
+    with pytest.raises(IgclError, match="row 4: patient '1' has split 'test', but 'train' in row 2"):
+        read(path, columns=TableColumns(image="file", patient="person", split="fold"))
+
+
+def test_columns_may_stand_in_any_order(table):
+    expected = read(table)
+    frame = pd.read_csv(table, dtype=str, skipinitialspace=True)
+    frame[frame.columns[::-1]].to_csv(table, index=False)
+    for study, same in zip(read(table), expected, strict=True):
+        assert (study.study_id, study.report, study.labels, study.split) == (
+            same.study_id,
+            same.report,
+            same.labels,
+            same.split,
+        )
+
+
+@pytest.mark.parametrize(
+    ("blank", "values"),
+    [("missing", [None, None]), ("negative", [0.0, 0.0]), ("no-finding", [0.0, None])],
+)
+def test_blank_labels_follow_the_policy(tmp_path, blank, values):
+    path = tmp_path / "table.csv"
+    path.write_text("file,No Finding,Mass\na.png,1,\nb.png,0,\n")
+    source = read_table(path, TableColumns(image="file", labels=["No Finding", "Mass"]), blank=blank)
+    assert [study.labels["Mass"] for study in source.items()] == values
+    assert source.settings["blank"] == blank
+
+
+def test_labels_may_have_policies_of_their_own(table):
+    assert read(table, uncertain="Mass=positive")[1].labels["Mass"] == 1.0
+    with pytest.raises(IgclError, match="--uncertain: no label 'Fracture'; there are Edema, Mass"):
+        read(table, uncertain="Fracture=positive")
+
+
+def test_a_source_says_what_it_was_read_from(table):
+    source = read_table(table, TableColumns(**FIELDS, extra=("note",)), seed=3)
+    assert (source.name, source.labels, source.extra, source.total) == ("table", ("Edema", "Mass"), ("note",), 3)
+    assert source.inputs == (table,)
+    assert source.settings["columns"]["patient"] == "person"
+    assert source.settings["validation_seed"] == 3
+    assert [study.study_id for study in source.items()] == [study.study_id for study in source.items()]
+
+
+def test_masks_are_files_of_named_columns(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("file,lungs\na.png,masks/a.png\nb.png,\n")
+    source = read_table(path, TableColumns(image="file", masks=["lungs"]), root=tmp_path / "images")
+    first, second = source.items()
+    assert source.masks
+    assert first.images[0].masks == {"lungs": tmp_path / "images" / "masks" / "a.png"}
+    assert second.images[0].masks == {}
+
+
+LINES = """\
+{"file": "a.png", "person": 7, "note": "Small effusion,\\nleft", "Edema": 1, "years": 61.5}
+
+{"person": "7", "file": "b.png", "note": null, "Edema": false, "Mass": -1, "boxes": [1, 2]}
+{"person": 8, "file": "c.png", "Mass": 1.0, "note": ""}
+"""
+JSON_FIELDS = {"image": "file", "patient": "person", "report": "note", "labels": ["Edema", "Mass"], "age": "years"}
+
+
+@pytest.fixture
+def lines(tmp_path):
+    path = tmp_path / "table.jsonl"
+    path.write_text(LINES)
+    return path
+
+
+def test_json_lines_are_read_as_a_table(lines):
+    first, second, third = read(lines, columns=TableColumns(**JSON_FIELDS))
+    assert [study.patient_id for study in (first, second, third)] == ["7", "7", "8"]
+    assert (first.report, second.report, third.report) == ({"report": "Small effusion,\nleft"}, {}, {})
+    assert first.labels == {"Edema": 1.0, "Mass": None}
+    assert second.labels == {"Edema": 0.0, "Mass": None}
+    assert third.labels == {"Edema": None, "Mass": 1.0}
+    assert (first.age, third.age) == (61.5, None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('null, "Edema"', 'null "Edema"', "table.jsonl line 3: not JSON (Expecting"),
+        ('{"person": 8, "file": "c.png", "Mass": 1.0, "note": ""}', "[8]", "table.jsonl line 4: not a JSON object"),
+        ("null", "[1]", "table.jsonl line 3, key 'note': a list or an object, where a text or a number belongs"),
+        ('"Mass"', '"Nodule"', "table.jsonl: no line has the key 'Mass'; there are 'Edema', 'Nodule', 'boxes'"),
+        ("1.0", "2", "table.jsonl row 4, column 'Mass': '2' is not 1, 0, -1 or blank"),
+        ("61.5", '"old"', "table.jsonl row 1, column 'years': 'old' is not a number"),
+        ("c.png", "b.png", "table.jsonl row 4: column 'file': 'b.png' stands in row 3 already"),
+        ('"person": 8, ', "", "table.jsonl row 4: column 'person' is empty"),
+    ],
+)
+def test_a_wrong_line_is_named(lines, old, new, message):
+    lines.write_text(LINES.replace(old, new))
+    with pytest.raises(IgclError) as error:
+        read(lines, columns=TableColumns(**JSON_FIELDS))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_json_lines_are_named(tmp_path):
+    with pytest.raises(IgclError, match=r"gone.jsonl: no such file"):
+        read(tmp_path / "gone.jsonl", columns=TableColumns(**JSON_FIELDS))
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.jsonl"])
+def test_a_store_is_prepared(tmp_path, name):
+    (tmp_path / "table.csv").write_text("file,person,note\na.png,1,Clear.\nb.png,2,\nc.png,3,Mass.\n")
+    rows = (("a.png", 1, "Clear."), ("b.png", 2, None), ("c.png", 3, "Mass."))
+    (tmp_path / "table.jsonl").write_text(
+        "\n".join(json.dumps(dict(zip(("file", "person", "note"), row, strict=True))) for row in rows)
+    )
+    for image in ("a", "b"):
+        write_image(tmp_path / f"{image}.png")
+    source = read_table(tmp_path / name, TableColumns(image="file", patient="person", report="note"))
+    manifest = prepare(source, tmp_path / "store", options=Options(size=32))
+    assert sum(manifest["rows"].values()) == 2
+    assert manifest["dropped"] == {"image missing": 1}
+
+
+def test_a_pointer_in_place_of_a_report_is_left_to_prepare(tmp_path):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7"
+    (tmp_path / "table.jsonl").write_text(json.dumps({"file": "a.png", "note": pointer}))
+    write_image(tmp_path / "a.png")
+    source = read_table(tmp_path / "table.jsonl", TableColumns(image="file", report="note"))
+    assert next(iter(source.items())).report == {"report": pointer}
+    manifest = prepare(source, tmp_path / "store", options=Options(size=32))
+    assert manifest["rows_by_report"] == {"Git-LFS pointer": 1}

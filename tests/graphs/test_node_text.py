@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch_geometric.data import Batch
 
-from igcl_lightning.data.prepare import Options, prepare
+from igcl_lightning.data.options import Options
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
@@ -13,6 +13,7 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.node_text import NodeText
 from igcl_lightning.graphs.schema import Entity, ReportGraph
 from igcl_lightning.nn.graph_encoder import GraphEncoder
+from stores import prepare_studies
 
 transformers = pytest.importorskip("transformers", reason="the extra `text` is not installed")
 
@@ -152,7 +153,7 @@ def test_features_travel_through_the_store_to_the_model(folder, tmp_path):
         )
         for n, report in enumerate((LONG, ReportGraph(""), SHORT))
     ]
-    prepare(studies, tmp_path / "store", options=Options(size=16, node_text=str(folder)))
+    prepare_studies(studies, tmp_path / "store", options=Options(size=16, node_text=str(folder)))
     store = Store(tmp_path / "store")
     node_text = NodeText(str(folder))
     assert store.manifest["node_text"] == {"model": node_text.name, "channels": 16}

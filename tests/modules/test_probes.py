@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 from igcl_lightning.callbacks import WritePredictions
 from igcl_lightning.cli import main
 from igcl_lightning.data.modules import LabeledDataModule
+from igcl_lightning.data.options import Options
 from igcl_lightning.data.phantom import FINDINGS
-from igcl_lightning.data.prepare import Options, prepare
 from igcl_lightning.data.row_datasets import LabeledDataset
 from igcl_lightning.data.samples import FeatureBatch, LabeledBatch, ProbeDraw
 from igcl_lightning.data.store import Store
@@ -23,6 +23,7 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.modules import IGCL, BaseModule, FewShotProbe, FineTune, LinearProbe
 from igcl_lightning.modules.few_shot import median_probability
 from igcl_lightning.modules.fine_tune import masked_cross_entropy
+from stores import prepare_studies
 
 RANDOM = {"backbone": "test_resnet", "image_size": 32}
 
@@ -151,7 +152,7 @@ def store_without_hernia(tmp_path):
         labels = {"Edema": float(number % 2), "Hernia": float(number in (30, 39))}
         images = (StudyImage(f"i{number}", pixels),)
         studies.append(Study(f"s{number}", f"p{number}", images, labels=labels, split=split))
-    prepare(studies, tmp_path / "store", labels=["Edema", "Hernia"], options=Options(size=64, lossless=True))
+    prepare_studies(studies, tmp_path / "store", labels=["Edema", "Hernia"], options=Options(size=64, lossless=True))
     return tmp_path / "store"
 
 

@@ -3,29 +3,57 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 
+from igcl_lightning.data.fit import Fit, letterbox
+from igcl_lightning.data.picture import Picture, one_line
+from igcl_lightning.data.raster import FORMATS, read_raster
 from igcl_lightning.errors import IgclError
 
+__all__ = ["Fit", "Picture", "decode_grey", "encode_grey", "letterbox", "read_grey", "read_picture"]
+
 JPEG_QUALITY = 95
+MAX_BYTES = 2**29  # `picture.MAX_PIXELS` in colour of 16 bits, uncompressed
+SUFFIXES = {
+    ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".gif": "GIF",
+    ".webp": "WEBP", ".jp2": "JPEG2000", ".pgm": "PPM", ".ppm": "PPM", ".dcm": "DICOM", ".dicom": "DICOM",
+}  # fmt: skip
+
+
+def read_picture(path: Path, at_least: int | None = None) -> Picture:
+    """Decode one image file: DICOM (`dicom.read_dicom`), or what Pillow reads (`raster.read_raster`).
+
+    Args:
+        path: The file. Its suffix decides nothing; one that says something else than the bytes is flagged.
+        at_least: A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size while its long side keeps this many pixels.
+
+    Raises:
+        IgclError: the file is missing, or is not one complete image of at most `picture.MAX_PIXELS` pixels.
+    """
+    data = _read_bytes(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what the libraries warn of is an error or a flag here
+            content, picture = _decode(data, at_least)
+    except IgclError as error:
+        raise IgclError(f"{path}: {one_line(str(error))}") from error
+    except Exception as error:  # whatever a parser of a library trips over in bytes from anywhere
+        said = one_line(str(error)) or type(error).__name__
+        raise IgclError(f"{path}: cannot be decoded as an image ({said})") from error
+    return picture._replace(flags=(*picture.flags, *_observed(path, content, picture.pixels)))
 
 
 def read_grey(path: Path) -> np.ndarray:
-    """Decode an image file to grey pixels, uint8 [H, W]; orientation tags are applied, transparency becomes black.
+    """Decode an image file at full size to grey pixels, uint8 [H, W]; see `read_picture`.
 
     Raises:
-        IgclError: the file is missing, or is not a complete image.
+        IgclError: the file is missing, or is not one complete image.
     """
-    try:
-        with Image.open(path) as image:
-            return _to_grey(ImageOps.exif_transpose(image))
-    except FileNotFoundError as error:
-        raise IgclError(f"{path}: no such image file") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise IgclError(f"{path}: cannot be decoded as an image ({error})") from error
+    return read_picture(path).pixels
 
 
 def decode_grey(data: bytes) -> np.ndarray:
@@ -34,40 +62,58 @@ def decode_grey(data: bytes) -> np.ndarray:
         return np.asarray(image.convert("L"))
 
 
-def encode_grey(pixels: np.ndarray, lossless: bool) -> bytes:
-    """Encode grey pixels uint8 [H, W] as PNG, or as JPEG of quality `JPEG_QUALITY`."""
+def encode_grey(pixels: np.ndarray, lossless: bool, quality: int = JPEG_QUALITY) -> bytes:
+    """Encode grey pixels uint8 [H, W] as PNG, or as JPEG of a quality of 1 to 100."""
     buffer = io.BytesIO()
     image = Image.fromarray(pixels)
     if lossless:
         image.save(buffer, "PNG")
     else:
-        image.save(buffer, "JPEG", quality=JPEG_QUALITY)
+        image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
-def letterbox(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Resize uint8 [H, W] so that its long side is `size` and centre it on black, uint8 [size, size]."""
-    height, width = pixels.shape
-    if (height, width) == (size, size):
-        return pixels
-    scale = size / max(height, width)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    resized = Image.fromarray(pixels).resize(inner, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    canvas = Image.new("L", (size, size))
-    canvas.paste(resized, ((size - inner[0]) // 2, (size - inner[1]) // 2))
-    return np.asarray(canvas)
+def _read_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise IgclError(f"{path}: no such image file") from error
+    except OSError as error:
+        raise IgclError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(data) > MAX_BYTES:
+        raise IgclError(f"{path}: larger than the {MAX_BYTES:,} bytes that an image file may have")
+    return data
 
 
-def _to_grey(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I") or image.mode == "F":
-        return _window(np.asarray(image, dtype=np.float64))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        opaque = Image.new("RGBA", image.size, "black")
-        image = Image.alpha_composite(opaque, image.convert("RGBA"))
-    return np.asarray(image.convert("L"))
+def _decode(data: bytes, at_least: int | None) -> tuple[str, Picture]:
+    if _is_dicom(data):
+        from igcl_lightning.data.dicom import read_dicom  # pydicom takes its time to import
+
+        return "DICOM", read_dicom(data)
+    if not data:
+        raise IgclError("cannot be decoded as an image (the file is empty)")
+    if data.startswith(b"version https://git-lfs"):
+        raise IgclError("cannot be decoded as an image (a Git LFS pointer: fetch the file with `git lfs pull`)")
+    try:
+        return read_raster(data, at_least)
+    except UnidentifiedImageError as error:
+        known = ", ".join(("DICOM", *FORMATS))
+        raise IgclError(f"cannot be decoded as an image (its content is none of {known})") from error
 
 
-def _window(values: np.ndarray) -> np.ndarray:
-    """Map the value range of a deep image to 0-255; a constant image becomes black."""
-    low, high = float(values.min()), float(values.max())
-    return np.round((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+def _is_dicom(data: bytes) -> bool:
+    """Whether bytes are a DICOM file, or the data set of one without its preamble."""
+    if data[128:132] == b"DICM":
+        return True
+    if data[:2] not in (b"\x02\x00", b"\x08\x00") or len(data) < 16:  # the groups that a data set begins with
+        return False
+    length = int.from_bytes(data[4:8], "little")
+    return (data[4:6].isalpha() and data[4:6].isupper()) or length <= min(len(data), 1024)
+
+
+def _observed(path: Path, content: str, pixels: np.ndarray) -> tuple[str, ...]:
+    flags: tuple[str, ...] = ()
+    if SUFFIXES.get(path.suffix.lower(), content) != content:
+        flags = (f"suffix says {path.suffix}, content is {content}",)
+    return (*flags, "constant") if pixels.min() == pixels.max() else flags

@@ -11,15 +11,17 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
-from torch_geometric.loader import DataLoader as GraphLoader
+from torch.utils.data import DataLoader, Dataset
 
 from igcl_lightning.data.augment import Augment
+from igcl_lightning.data.collation import PairCollator
 from igcl_lightning.data.features import FeatureModel, frozen_features, read_features
-from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset
-from igcl_lightning.data.samples import FeatureBatch, LabeledBatch, PairBatch, ProbeDraw
+from igcl_lightning.data.order import EpochOrder
+from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
+from igcl_lightning.data.samples import FeatureBatch, PairBatch, ProbeDraw
 from igcl_lightning.data.splits import draw_fraction, draw_shots
-from igcl_lightning.data.store import Store
+from igcl_lightning.data.store import Store, StoreDescription, is_address
+from igcl_lightning.data.streaming import PairStream, StreamedStore
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.tokens import ReportTokenizer
 
@@ -33,6 +35,7 @@ class StoreDataModule(LightningDataModule):
         num_workers: processes that decode.
         augment: whether training images are augmented.
         views: projections of the images to keep, such as [PA, AP]; all by default.
+        order_seed: of the order of training rows, which nothing else has a say in (see `EpochOrder`).
     """
 
     def __init__(
@@ -42,16 +45,18 @@ class StoreDataModule(LightningDataModule):
         num_workers: int = 0,
         augment: bool = True,
         views: list[str] | None = None,
+        order_seed: int = 0,
     ) -> None:
         super().__init__()
         self.store_path = store
         self.views = views
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.order_seed = order_seed
         self.augmentation = Augment() if augment else None
 
     @cached_property
-    def store(self) -> Store:
+    def store(self) -> StoreDescription:
         """The opened store."""
         return Store(self.store_path, self.views)
 
@@ -69,7 +74,7 @@ class StoreDataModule(LightningDataModule):
 
     def row_split(self, row: int) -> str:
         """Return the split of a hashed row id."""
-        return self.store.rows[row][0]
+        return self.store.split_of(row)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment training images on the device."""
@@ -84,10 +89,28 @@ class StoreDataModule(LightningDataModule):
         Raises:
             IgclError: there are more processes than rows.
         """
-        world_size = self.trainer.world_size if self.trainer is not None else 1
+        world_size, _ = self._processes()
         if num_rows < world_size:
             raise IgclError(f"{self.store.path}: {num_rows} training rows for {world_size} processes")
         return min(self.batch_size, num_rows // world_size)
+
+    def _processes(self) -> tuple[int, int]:
+        """Return the number of processes that train, and which of them this one is."""
+        return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
+
+    def _training_loader(
+        self, rows: PairDataset | LabeledDataset, lengths: np.ndarray | None = None
+    ) -> DataLoader[Any]:
+        """Return shuffled whole batches of rows."""
+        # A batch norm over one row has no variance, hence never a shorter batch; a tiny store is one batch.
+        batch_size = self._whole_batch(len(rows))
+        order = EpochOrder(rows, batch_size, self.order_seed, *self._processes(), lengths)
+        options = self._loader_options() | {"batch_size": batch_size}
+        return DataLoader(WholeBatches(rows), sampler=order, drop_last=True, collate_fn=ready, **options)
+
+    def _ordered_loader(self, rows: PairDataset | LabeledDataset, **options: Any) -> DataLoader[Any]:
+        """Return batches of rows in their order."""
+        return DataLoader(WholeBatches(rows), collate_fn=ready, **self._loader_options() | options)
 
     def _loader_options(self) -> dict[str, Any]:
         return {
@@ -102,7 +125,8 @@ class PairedDataModule(StoreDataModule):
     """Images with their reports, as graphs and as text, for pretraining.
 
     Args:
-        store: folder that `igcl prepare` wrote.
+        store: folder that `igcl prepare` wrote, or the address of one, such as s3://bucket/store or
+            hf://datasets/NAME, whose rows then come in a stream (see `PairStream`).
         batch_size: pairs per step and device.
         num_workers: processes that decode.
         augment: whether training images are augmented.
@@ -112,6 +136,9 @@ class PairedDataModule(StoreDataModule):
         tokenizer: folder or hub name of the tokenizer of a text model; hashed subwords of each word by default.
         max_tokens: tokens kept of a report.
         predict_splits: splits that `predict` embeds; the test split by default.
+        order_seed: of the order of training pairs, which nothing else has a say in (see `EpochOrder`).
+        length_aware: whether the graphs (or the reports, if the model contrasts with these) of a training batch are of
+            similar length, so that less is padded. A pair is then told from pairs of similar length only.
     """
 
     def __init__(
@@ -126,12 +153,20 @@ class PairedDataModule(StoreDataModule):
         tokenizer: str | None = None,
         max_tokens: int = 256,
         predict_splits: list[str] | None = None,
+        order_seed: int = 0,
+        length_aware: bool = False,
     ) -> None:
-        super().__init__(store, batch_size, num_workers, augment, views)
+        super().__init__(store, batch_size, num_workers, augment, views, order_seed)
         self.arrays = arrays or []
         self.node_text = node_text
         self.tokenizer = ReportTokenizer(tokenizer, max_tokens)
         self.predict_splits = ["test"] if predict_splits is None else predict_splits
+        self.length_aware = length_aware
+
+    @cached_property
+    def store(self) -> Store | StreamedStore:
+        """The opened store; one whose rows come in a stream, if an address names it."""
+        return (StreamedStore if is_address(self.store_path) else Store)(self.store_path, self.views)
 
     def setup(self, stage: str) -> None:
         """Check that there is something to contrast.
@@ -139,22 +174,28 @@ class PairedDataModule(StoreDataModule):
         Raises:
             IgclError: no report of the training split has an entity, or the store lacks a column that is asked for.
         """
+        store = self.store
         for name in self.arrays:
-            if name not in self.store.array_shapes:
-                known = ", ".join(self.store.array_shapes) or "none"
-                raise IgclError(f"{self.store.path}: no array column {name!r}, only {known}")
-        if self.node_text and not self.store.node_text_channels:
-            raise IgclError(f"{self.store.path}: no language-model features; prepare it with --node-text MODEL")
-        if stage == "fit" and self._reads_reports() and not self.store.has_graphs("train"):
-            raise IgclError(f"{self.store.path}: no training row has a report with entities; nothing to contrast with")
+            if name not in store.array_shapes:
+                known = ", ".join(store.array_shapes) or "none"
+                raise IgclError(f"{store.path}: no array column {name!r}, only {known}")
+        if self.node_text and not store.node_text_channels:
+            raise IgclError(f"{store.path}: no language-model features; prepare it with --node-text MODEL")
+        if stage == "fit" and self._sides_with_units() and not store.has_graphs("train"):
+            raise IgclError(f"{store.path}: no training row has a report with entities; nothing to contrast with")
+        if self.length_aware and isinstance(store, StreamedStore):
+            raise IgclError(
+                f"{store.path}: data.length_aware needs all lengths, which a stream does not tell; copy the store"
+            )
+        if self.length_aware and not self._sides_with_units():
+            raise IgclError("data.length_aware: this model reads neither graphs nor reports, so nothing is padded")
 
     def train_dataloader(self) -> DataLoader[PairBatch]:
         """Return shuffled training pairs; an incomplete last batch is left out."""
-        pairs = self._pairs("train")
-        # A batch norm over one row has no variance, hence never a shorter batch; a tiny store is one batch.
-        options = self._loader_options() | {"batch_size": self._whole_batch(len(pairs))}
-        loader: DataLoader[PairBatch] = GraphLoader(pairs, shuffle=True, drop_last=True, **options)
-        return loader
+        if isinstance(self.store, StreamedStore):
+            return self._stream(self.store, ["train"], shuffled=True)
+        pairs = self._pairs(self.store, ["train"])
+        return self._training_loader(pairs, pairs.lengths(self._sides_with_units()[0]) if self.length_aware else None)
 
     def val_dataloader(self) -> DataLoader[PairBatch]:
         """Return the validation pairs."""
@@ -169,17 +210,28 @@ class PairedDataModule(StoreDataModule):
         return self._evaluation_loader(*self.predict_splits)
 
     def _evaluation_loader(self, *splits: str) -> DataLoader[PairBatch]:
-        pairs: ConcatDataset[PairBatch] = ConcatDataset([self._pairs(split) for split in splits])
-        loader: DataLoader[PairBatch] = GraphLoader(pairs, **self._loader_options())
-        return loader
+        if isinstance(self.store, StreamedStore):
+            return self._stream(self.store, splits, shuffled=False)
+        return self._ordered_loader(self._pairs(self.store, splits))
 
-    def _reads_reports(self) -> bool:
-        """Return whether the model that is trained contrasts with reports; one that is not known does."""
+    def _sides_with_units(self) -> list[str]:
+        """Return the sides, graphs or reports, that the model contrasts; one that is not known contrasts graphs."""
         module = self.trainer.lightning_module if self.trainer is not None else None
-        return bool({"graph", "report"} & set(getattr(module, "sides", ("graph",))))
+        return [side for side in getattr(module, "sides", ("graph",)) if side in ("graph", "report")]
 
-    def _pairs(self, split: str) -> PairDataset:
-        return PairDataset(self.store, split, self.tokenizer, self.arrays, self.node_text)
+    def _pairs(self, store: Store, splits: Sequence[str]) -> PairDataset:
+        return PairDataset(store, splits, self.tokenizer, self.arrays, self.node_text)
+
+    def _stream(self, store: StreamedStore, splits: Sequence[str], shuffled: bool) -> DataLoader[PairBatch]:
+        """Return the loader of a stream, which makes its batches itself."""
+        shapes = {name: store.array_shapes[name] for name in self.arrays}
+        collate = PairCollator(shapes, store.node_text_channels if self.node_text else 0, self.tokenizer)
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        processes = self._processes()
+        stream = PairStream(store, splits, collate, self.batch_size, shuffled, self.order_seed, *processes, epoch)
+        workers = min(self.num_workers, stream.most_workers)
+        options = {"batch_size": None, "num_workers": workers, "persistent_workers": workers > 0}
+        return DataLoader(stream, **self._loader_options() | options)
 
 
 class LabeledDataModule(StoreDataModule):
@@ -201,6 +253,7 @@ class LabeledDataModule(StoreDataModule):
         feature_cache: folder of cached features; inside the store by default.
         features: Parquet file of features made elsewhere, in place of an encoder's (see `read_features`).
         views: projections of the images to keep, such as [PA, AP]; all by default.
+        order_seed: of the order of training images, which nothing else has a say in (see `EpochOrder`).
 
     Raises:
         IgclError: an argument is out of its range.
@@ -220,8 +273,9 @@ class LabeledDataModule(StoreDataModule):
         feature_cache: str | None = None,
         features: str | None = None,
         views: list[str] | None = None,
+        order_seed: int = 0,
     ) -> None:
-        super().__init__(store, batch_size, num_workers, augment, views)
+        super().__init__(store, batch_size, num_workers, augment, views, order_seed)
         if not 0 < fraction <= 1:
             raise IgclError(f"data.fraction is {fraction}, not in (0, 1]")
         if shots is not None and (shots < 1 or fraction != 1):
@@ -236,6 +290,11 @@ class LabeledDataModule(StoreDataModule):
         self.feature_cache = feature_cache
         self.feature_file = features
         self._features: dict[str, FeatureBatch] = {}
+
+    @cached_property
+    def store(self) -> Store:
+        """The opened store."""
+        return Store(self.store_path, self.views)
 
     @property
     def label_names(self) -> list[str]:
@@ -292,9 +351,7 @@ class LabeledDataModule(StoreDataModule):
         if self._serves_features():
             return DataLoader(self._draws(), batch_size=None)
         rows = self.drawn_rows(self.draw_seed)
-        images = LabeledDataset(self.store, "train", self.label_names, rows)
-        options = self._loader_options() | {"batch_size": self._whole_batch(len(rows))}
-        return DataLoader(images, shuffle=True, drop_last=True, **options)
+        return self._training_loader(LabeledDataset(self.store, "train", self.label_names, rows))
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation rows."""
@@ -336,7 +393,7 @@ class LabeledDataModule(StoreDataModule):
     def _computed_features(self, images: LabeledDataset, split: str) -> Tensor:
         assert self.trainer is not None
         module: Any = self.trainer.lightning_module
-        loader: DataLoader[LabeledBatch] = DataLoader(images, **self._loader_options() | {"persistent_workers": False})
+        loader = self._ordered_loader(images, persistent_workers=False)
         cache = Path(self.feature_cache) if self.feature_cache else self.store.path / "features"
         device = self.trainer.strategy.root_device
         return frozen_features(module.feature_encoder(), loader, cache, f"{self.store.fingerprint} {split}", device)
@@ -355,7 +412,7 @@ class LabeledDataModule(StoreDataModule):
         if self._serves_features():
             parts = zip(*(torch.split(field, self.batch_size) for field in self._served(split)), strict=True)
             return DataLoader(_ItemDataset([FeatureBatch(*part) for part in parts]), batch_size=None)
-        return DataLoader(LabeledDataset(self.store, split, self.label_names), **self._loader_options())
+        return self._ordered_loader(LabeledDataset(self.store, split, self.label_names))
 
 
 class _ItemDataset(Dataset[Any]):

@@ -1,208 +1,111 @@
-"""From a source's studies to a store: read, check, shrink, parse each report once, write, and say what was dropped."""
+"""From a source to a store: read, check, shrink, parse each report once, write, and say what was dropped.
+
+The studies go in chunks, each of which is complete or absent (`unfinished`), so that a run which was interrupted, even
+killed, is gone on with, and ends in the same bytes.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from functools import cache, partial
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import datasets
-import numpy as np
-from datasets.arrow_writer import ArrowWriter
 from tqdm import tqdm
 
 from igcl_lightning import __version__
-from igcl_lightning.data.images import encode_grey, letterbox, read_grey
-from igcl_lightning.data.splits import split_name, split_of_patient
-from igcl_lightning.data.store import (
-    FIXED_COLUMNS,
-    FORMAT_VERSION,
-    MANIFEST,
-    NODE_TEXT,
-    graph_columns,
-    store_features,
-)
-from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS, Study, StudyImage
+from igcl_lightning.data.earlier import EarlierRows
+from igcl_lightning.data.options import Columns, Options
+from igcl_lightning.data.sources.source import Source
+from igcl_lightning.data.splits import split_name
+from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, MANIFEST, NODE_TEXT, store_features
+from igcl_lightning.data.study import SPLITS, Study
+from igcl_lightning.data.study_rows import Rows, node_text, parser, study_identity, study_rows
+from igcl_lightning.data.unfinished import Chunk, UnfinishedStore, chunk_identity, read_record, tidy
+from igcl_lightning.data.workers import Map, in_order
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.parser import SpacyReportParser
-from igcl_lightning.graphs.schema import ReportGraph
-from igcl_lightning.graphs.sections import SECTION_CHOICES, choose_sections, choose_text
+from igcl_lightning.graphs.sections import SECTION_CHOICES
 
 if TYPE_CHECKING:
     from igcl_lightning.graphs.node_text import NodeText
 
-MAX_NAMED_DROPS = 1000
+CHUNK = 1024
+"""Studies that are complete or absent together: what a kill costs at most."""
 
-Item = Study | Callable[[], Study]
-"""A study, or a picklable call that makes one where making it is the expensive part."""
+BATCH = 8
+"""Studies that travel to a process together."""
 
+MAX_NAMED = 1000
+"""Rows that the manifest names, of those dropped and of those flagged."""
 
-@dataclass(frozen=True)
-class Options:
-    """How studies become rows.
+DEFAULTS = Options()
 
-    Attributes:
-        size: side of the stored square images, in pixels.
-        lossless: store PNG instead of JPEG.
-        sections: what of a report is parsed, one of `SECTION_CHOICES`; a report without findings and impression is
-            parsed whole. A text whose sections the source does not tell apart is split at its headers.
-        reparse: parse the report even where the source ships its graph.
-        seed: of the split of patients whose source names none.
-        node_text: folder or hub name of a language model whose frozen features of the graphs' nodes are stored too.
-        node_text_word: what a word is of its wordpieces, "mean" or "sum" (see `NodeText`).
-    """
-
-    size: int = 256
-    lossless: bool = False
-    sections: str = "both"
-    reparse: bool = False
-    seed: int = 0
-    node_text: str | None = None
-    node_text_word: str = "mean"
-
-
-@dataclass
-class Drop:
-    """A row that did not enter the store, and why."""
-
-    row: str
-    reason: str
-    detail: str
-
-
-@dataclass
-class Rows:
-    """What one study became."""
-
-    split: str
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    drops: list[Drop] = field(default_factory=list)
+T = TypeVar("T")
 
 
 def prepare(
-    items: Iterable[Item],
+    source: Source,
     out: Path,
     *,
-    labels: Sequence[str] = (),
-    extra: Sequence[str] = (),
-    arrays: Sequence[str] = (),
-    options: Options = Options(),
-    source: Mapping[str, Any] | None = None,
-    total: int | None = None,
+    options: Options = DEFAULTS,
     jobs: int = 1,
     overwrite: bool = False,
+    resume: bool = False,
+    update: bool = False,
+    chunk: int = CHUNK,
 ) -> dict[str, Any]:
     """Write a store and return its manifest.
 
-    The store appears under its name only when complete; an interrupted run leaves the old one untouched.
+    The store appears under its name only when complete. Until then what is done stands in `OUT.partial`.
 
     Args:
-        items: the source's studies, or calls that make them.
+        source: the data set.
         out: folder of the store.
-        labels: names of the label columns.
-        extra: names of further columns.
-        arrays: names of further columns of numbers; each must have one shape.
         options: how studies become rows.
-        source: what the manifest should say of the source, such as its name, arguments and file hashes.
-        total: number of items, for the progress bar.
-        jobs: processes that decode, shrink and parse.
-        overwrite: replace an existing store.
+        jobs: processes that decode, shrink and parse; the store does not depend on it.
+        overwrite: replace an existing store, finished or not.
+        resume: go on with an interrupted run; a finished store of the same work is left as it is. A chunk whose files
+            have changed since is done again.
+        update: make the store anew, but take from the existing one the images and graphs that would come out the same.
+        chunk: studies in a chunk.
 
     Raises:
-        IgclError: the store exists, no row is left, two rows share an id, or a patient stands in two splits.
+        IgclError: the store exists, no row is left, two rows share an id, a patient stands in two splits, a process
+            died, the disk is full, or the interrupted run had other inputs or options.
     """
-    if out.exists() and not overwrite:
-        raise IgclError(f"{out}: exists already; choose another --out or give --overwrite")
-    if out.exists() and not (out / MANIFEST).is_file():
-        raise IgclError(f"{out}: is not a store, so --overwrite does not remove it; choose another --out")
-    if options.size < 1:
-        raise IgclError(f"--size is {options.size}, not at least 1")
-    reserved = sorted({*extra, *arrays} & set(FIXED_COLUMNS))
-    if reserved:
-        raise IgclError(f"extra column {reserved[0]!r} has the name of a store column; rename it in the source")
-    convert = partial(study_rows, labels=tuple(labels), extra=tuple(extra), arrays=tuple(arrays), options=options)
-    node_text = _node_text(options.node_text, options.node_text_word) if options.node_text else None
-    unfinished = out.with_name(out.name + ".partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
+    columns = _columns(source, options)
+    model = node_text(options.node_text, options.node_text_word) if options.node_text else None
+    unfinished = UnfinishedStore(out.with_name(f"{out.name}.partial"), store_features(columns, model is not None))
+    work = _work(source, columns, options, chunk)
+    if resume and not unfinished.path.exists() and (done := _finished(out, work)) is not None:
+        tidy(out)
+        return done
+    _refuse(out, unfinished.path, overwrite=overwrite, resume=resume, update=update)
+    total = _survey(source)
+    if resume:
+        unfinished.go_on(work)
+    else:
+        unfinished.begin(work)
+    earlier = EarlierRows(out, ("graph", *([NODE_TEXT] if model else []))) if update and out.exists() else None
+    convert = partial(study_rows, columns=columns, options=options, earlier=earlier)
     try:
-        studies = tqdm(_converted(convert, items, jobs), total=total, desc=f"prepare {out}", unit="study")
-        counts = _write(studies, unfinished, store_features(labels, extra, arrays, node_text is not None))
-        manifest = {
-            "format_version": FORMAT_VERSION,
-            "igcl_lightning": __version__,
-            "source": dict(source or {}),
-            "size": options.size,
-            "image_format": "png" if options.lossless else "jpeg",
-            "parser": _parser().version,
-            "sections": list(SECTION_CHOICES[options.sections]),
-            "reparsed": options.reparse,
-            "split_seed": options.seed,
-            "labels": list(labels),
-            "extra": list(extra),
-            "node_text": {"model": node_text.name, "channels": node_text.channels} if node_text else None,
-            **counts,
-        }
-        (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        if out.exists():
-            shutil.rmtree(out)
-        unfinished.rename(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        with in_order(jobs, with_torch=model is not None) as run:
+            tally = _Tally()
+            with tqdm(total=total, desc=f"prepare {out}", unit=" studies") as progress:
+                for notes in _chunks(source, unfinished, run, convert, chunk, total, progress):
+                    tally.add(notes)
+        manifest = _manifest(source, work, options, model, tally)
+    except IgclError:
+        unfinished.discard_if_empty()
+        raise
+    unfinished.finish(manifest, out)
     return manifest
-
-
-def study_rows(
-    item: Item, *, labels: Sequence[str], extra: Sequence[str] = (), arrays: Sequence[str] = (), options: Options
-) -> Rows:
-    """Return the store rows of one study, one per image."""
-    study = item if isinstance(item, Study) else item()
-    split = split_name(study.split) if study.split else split_of_patient(study.patient_id, seed=options.seed)
-    converted = Rows(split)
-    if not study.images:
-        converted.drops.append(Drop(study.study_id, "no image", ""))
-        return converted
-    graph = _graph_of(study, options)
-    try:
-        numbers = {name: _array(study.arrays.get(name)) for name in arrays}
-    except IgclError as error:
-        converted.drops += [Drop(image.image_id, "array not readable", str(error)) for image in study.images]
-        return converted
-    common = {
-        "study": study.study_id,
-        "patient": study.patient_id,
-        "age": study.age,
-        "sex": study.sex,
-        "report": {section: study.report.get(section) for section in REPORT_SECTIONS},
-        "graph": graph_columns(graph),
-        **({"labels": {label: study.labels.get(label) for label in labels}} if labels else {}),
-        **{column: None if (value := study.extra.get(column)) is None else str(value) for column in extra},
-        **numbers,
-        **({NODE_TEXT: _node_text(options.node_text, options.node_text_word)(graph)} if options.node_text else {}),
-    }
-    for image in study.images:
-        try:
-            pixels = letterbox(_pixels(image), options.size)
-        except IgclError as error:
-            converted.drops.append(Drop(image.image_id, "image not readable", str(error)))
-            continue
-        stored = {"bytes": encode_grey(pixels, options.lossless), "path": None}
-        converted.rows.append({"row": image.image_id, "view": image.view, "image": stored, **common})
-    return converted
-
-
-def report_text(report: Mapping[str, str], sections: str) -> str:
-    """Return the text that is parsed: the chosen sections, or the whole report where it has neither of the two."""
-    chosen = choose_sections({name: text or "" for name, text in report.items()}, sections)
-    return choose_text((report.get("report") or "").strip(), sections) if chosen is None else chosen
 
 
 def file_hash(path: Path) -> str:
@@ -211,140 +114,234 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _graph_of(study: Study, options: Options) -> ReportGraph:
-    if study.graph is not None and not options.reparse:
-        return study.graph
-    return _parser().parse(report_text(study.report, options.sections))
-
-
-@cache
-def _parser() -> SpacyReportParser:
-    """Return this process's parser; building one takes longer than parsing many reports."""
-    return SpacyReportParser()
-
-
-@cache
-def _node_text(model: str, word: str) -> NodeText:
-    """Return this process's language model."""
-    from igcl_lightning.graphs.node_text import NodeText
-
-    return NodeText(model, word)
-
-
-def _array(source: np.ndarray | Path | None) -> np.ndarray | None:
-    """Return a column of numbers, float32 of any shape; files are read as data and never as pickles.
+def _columns(source: Source, options: Options) -> Columns:
+    """Return what rows hold besides the fixed columns.
 
     Raises:
-        IgclError: the file cannot be read, or holds no numbers.
+        IgclError: a name is taken, or a label that is to be renamed does not exist.
     """
-    if source is None:
-        return None
-    try:
-        array = np.load(source, allow_pickle=False) if isinstance(source, Path) else source
-        return np.asarray(array, dtype=np.float32)
-    except FileNotFoundError:
-        raise IgclError(f"{source}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise IgclError(f"{source}: not a .npy file of numbers ({error})") from error
+    reserved = sorted({*source.extra, *source.arrays} & set(FIXED_COLUMNS))
+    if reserved:
+        raise IgclError(f"extra column {reserved[0]!r} has the name of a store column; rename it in the source")
+    unknown = [name for name in options.rename_labels if name not in source.labels]
+    if unknown:
+        raise IgclError(f"--rename-labels: no label {unknown[0]!r}; there are {', '.join(source.labels) or 'none'}")
+    labels = {options.rename_labels.get(name, name): name for name in source.labels}
+    if len(labels) < len(source.labels):
+        raise IgclError(f"--rename-labels: two labels get one name among {', '.join(labels)}")
+    return Columns(labels, source.extra, source.arrays, source.boxes, source.masks)
 
 
-def _pixels(image: StudyImage) -> Any:
-    return read_grey(image.source) if isinstance(image.source, Path) else image.source
+def _work(source: Source, columns: Columns, options: Options, chunk: int) -> dict[str, Any]:
+    """Return all that the rows depend on besides the studies' files."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "igcl_lightning": __version__,
+        "parser": parser().version,
+        "source": {"name": source.name, **source.settings},
+        "inputs": {path.name: file_hash(path) for path in source.inputs},
+        "options": asdict(options),
+        "columns": asdict(columns),
+        "chunk": chunk,
+    }
 
 
-def _converted(convert: Callable[[Item], Rows], items: Iterable[Item], jobs: int) -> Iterator[Rows]:
-    """Convert items in order, in `jobs` processes."""
-    if jobs <= 1:
-        yield from map(convert, items)
-        return
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap(convert, items, chunksize=8)
+def _finished(out: Path, work: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the manifest of a finished store of the same work, None where there is no store.
+
+    Raises:
+        IgclError: the store is of other work.
+    """
+    manifest = read_record(out / MANIFEST)
+    if manifest is not None and any(manifest.get(name) != value for name, value in _plain(work).items()):
+        raise IgclError(
+            f"{out}: is complete, and of other inputs or options; give --overwrite or --update to replace it"
+        )
+    return manifest
+
+
+def _refuse(out: Path, unfinished: Path, *, overwrite: bool, resume: bool, update: bool) -> None:
+    """Refuse what would lose something.
+
+    Raises:
+        IgclError: it would.
+    """
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise IgclError(f"{out}: is not a store, so nothing replaces it; choose another --out")
+    if update and not out.exists() and not (resume and unfinished.exists()):
+        raise IgclError(f"{out}: no such store to --update")
+    if out.exists() and not (overwrite or update):
+        raise IgclError(f"{out}: exists already; choose another --out, or give --overwrite, or --update to renew it")
+    if unfinished.exists() and not (overwrite or resume):
+        raise IgclError(
+            f"{unfinished}: is left of an interrupted run; --resume goes on with it, --overwrite starts over"
+        )
+
+
+def _survey(source: Source) -> int:
+    """Go through the studies once, cheaply, to find what would stop the work late; return their number.
+
+    Raises:
+        IgclError: a row id occurs twice, or a patient stands in two splits.
+    """
+    rows: set[str] = set()
+    split_of: dict[str, str] = {}
+    number = 0
+    for item in source.items():
+        number += 1
+        if isinstance(item, Study):
+            for image in item.images:
+                _add_row(rows, image.image_id)
+            if item.patient_id is not None and item.split is not None:
+                _add_patient(split_of, item.patient_id, split_name(item.split))
+    return number
+
+
+def _chunks(
+    source: Source,
+    unfinished: UnfinishedStore,
+    run: Map[Any, Any],
+    convert: partial[Rows],
+    size: int,
+    total: int,
+    progress: tqdm[Any],
+) -> Iterator[dict[str, Any]]:
+    """Yield the notes of each chunk, in order; those that are not complete are made."""
+    complete = set(_complete(source, unfinished, run, size))
+    shapes: dict[str, list[int]] = {}
+    batches = (
+        batch
+        for number, items in enumerate(_cut(source.items(), size))
+        if number not in complete
+        for batch in _cut(items, BATCH)
+    )
+    made = (rows for batch in run(partial(_each, convert), batches) for rows in batch)
+    starts = range(0, total, size)
+    for number, start in enumerate(starts):
+        studies = min(size, total - start)
+        notes = unfinished.notes(number) if number in complete else None
+        if notes is None:
+            with closing(Chunk(unfinished, number, shapes)) as chunk:
+                for rows in islice(made, studies):
+                    chunk.add(rows)
+                    progress.update()
+                notes = chunk.commit()
+        else:
+            progress.update(studies)
+        shapes |= notes["shapes"]
+        yield notes
+    unfinished.cut(len(starts))
+
+
+def _complete(source: Source, unfinished: UnfinishedStore, run: Map[Any, Any], size: int) -> Iterator[int]:
+    """Yield the chunks that are complete and whose files have not changed since."""
+    for number, items in enumerate(_cut(source.items(), size)):
+        notes = unfinished.notes(number)
+        if notes is None:
+            continue
+        batches = run(partial(_each, study_identity), _cut(items, BATCH * 16))
+        if chunk_identity([identity for batch in batches for identity in batch]) == notes["identity"]:
+            yield number
+
+
+def _each(work: Any, items: list[Any]) -> list[Any]:
+    """Work on the items of a batch."""
+    return [work(item) for item in items]
+
+
+def _cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while part := list(islice(iterator, size)):
+        yield part
+
+
+def _add_row(rows: set[str], row: str) -> None:
+    if row in rows:
+        raise IgclError(f"row {row!r} occurs twice in the source; row ids must be unique")
+    rows.add(row)
+
+
+def _add_patient(split_of: dict[str, str], patient: str, split: str) -> None:
+    first = split_of.setdefault(patient, split)
+    if first != split:
+        raise IgclError(f"patient {patient!r} stands in {first} and in {split}; splits must be by patient")
 
 
 class _Tally:
-    """What went into the store, for the manifest."""
+    """What all chunks hold, for the manifest."""
 
     def __init__(self) -> None:
-        self.rows: Counter[str] = Counter()
+        self.rows: set[str] = set()
         self.split_of: dict[str, str] = {}
         self.studies: set[str] = set()
-        self.seen: set[str] = set()
+        self.counts: dict[str, Counter[str]] = {name: Counter() for name in ("splits", "reports", "flags")}
         self.empty_graphs = 0
-        self.drops: list[Drop] = []
+        self.drops: Counter[str] = Counter()
+        self.named: list[dict[str, str]] = []
+        self.flagged: list[dict[str, Any]] = []
         self.shapes: dict[str, list[int]] = {}
         self.content = hashlib.sha256()
 
-    def add(self, split: str, row: Mapping[str, Any]) -> None:
-        """Count a row.
+    def add(self, notes: dict[str, Any]) -> None:
+        """Count a chunk.
 
         Raises:
-            IgclError: its id was used before, or its patient stands in another split.
+            IgclError: a row id was used before, or a patient stands in another split.
         """
-        if row["row"] in self.seen:
-            raise IgclError(f"row {row['row']!r} occurs twice in the source; row ids must be unique")
-        first = self.split_of.setdefault(row["patient"], split)
-        if first != split:
-            raise IgclError(f"patient {row['patient']!r} stands in {first} and in {split}; splits must be by patient")
-        self.seen.add(row["row"])
-        self.studies.add(row["study"])
-        self.rows[split] += 1
-        self.empty_graphs += row["graph"]["key"] == -1
-        self.content.update(repr((split, {name: _hashable(value) for name, value in row.items()})).encode())
-
-    def flat(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the row with its arrays flat, as a store keeps them.
-
-        Raises:
-            IgclError: an array has another shape than those before it.
-        """
-        arrays = {name: value for name, value in row.items() if isinstance(value, np.ndarray)}
-        for name, array in arrays.items():
-            shape = self.shapes.setdefault(name, list(array.shape)) if name != NODE_TEXT else None
-            if shape not in (None, list(array.shape)):
-                raise IgclError(f"row {row['row']!r}: {name} has shape {list(array.shape)}, rows before it {shape}")
-        return {**row, **{name: array.ravel() for name, array in arrays.items()}}
-
-    def summary(self) -> dict[str, Any]:
-        """Return the counts and the content hash."""
-        return {
-            "rows": {split: self.rows[split] for split in SPLITS if self.rows[split]},
-            "studies": len(self.studies),
-            "patients": dict(Counter(self.split_of.values())),
-            "rows_with_empty_graph": self.empty_graphs,
-            "arrays": self.shapes,
-            "dropped": dict(Counter(drop.reason for drop in self.drops)),
-            "dropped_rows": [vars(drop) for drop in self.drops[:MAX_NAMED_DROPS]],
-            "fingerprint": self.content.hexdigest(),
-        }
+        for row, *_ in notes["rows"]:
+            _add_row(self.rows, row)
+        for patient, split in notes["patients"].items():
+            _add_patient(self.split_of, patient, split)
+        self.studies.update(notes["studies"])
+        for name, counts in self.counts.items():
+            counts.update(notes[name])
+        self.empty_graphs += notes["empty_graphs"]
+        self.drops.update(reason for _, reason, _ in notes["drops"])
+        named = notes["drops"][: MAX_NAMED - len(self.named)]
+        self.named += [{"row": row, "reason": reason, "detail": detail} for row, reason, detail in named]
+        flagged = notes["flagged"][: MAX_NAMED - len(self.flagged)]
+        self.flagged += [{"row": row, "flags": flags} for row, flags in flagged]
+        self.shapes |= notes["shapes"]
+        self.content.update(notes["content"].encode())
 
 
-def _hashable(value: Any) -> Any:
-    """Return what stands for a cell in the content hash; the text of a long array leaves numbers out."""
-    return (value.shape, hashlib.sha256(value.tobytes()).hexdigest()) if isinstance(value, np.ndarray) else value
+def _manifest(
+    source: Source, work: dict[str, Any], options: Options, model: NodeText | None, tally: _Tally
+) -> dict[str, Any]:
+    """Return what the store says of itself.
 
-
-def _write(studies: Iterable[Rows], out: Path, features: datasets.Features) -> dict[str, Any]:
-    """Write each split's rows as they come, lay the files out as `datasets` expects them, and return the counts."""
-    tally = _Tally()
-    with ExitStack() as stack:
-        writers: dict[str, ArrowWriter] = {}
-        for study in studies:
-            tally.drops += study.drops
-            if study.rows and study.split not in writers:
-                path = out / f"{study.split}.arrow"
-                writers[study.split] = stack.enter_context(ArrowWriter(features=features, path=str(path)))
-            for row in study.rows:
-                tally.add(study.split, row)
-                writers[study.split].write(tally.flat(row))
-        for writer in writers.values():
-            writer.finalize()
-    if not tally.seen:
-        detail = f": {tally.drops[0].reason} ({tally.drops[0].detail})" if tally.drops else ""
+    Raises:
+        IgclError: there are no rows.
+    """
+    if not tally.rows:
+        first = tally.named[0] if tally.named else None
+        detail = f": {first['reason']} ({first['row']}) {first['detail']}" if first else ""
         raise IgclError(f"the source gave no usable row{detail}")
-    datasets.disable_progress_bars()  # the studies had one; laying the files out takes a moment
-    for split in tally.rows:
-        rows = datasets.Dataset.from_file(str(out / f"{split}.arrow"))
-        rows.save_to_disk(str(out / split))
-        del rows
-        (out / f"{split}.arrow").unlink()
-    return tally.summary()
+    splits = tally.counts["splits"]
+    return {
+        **_plain(work),
+        "size": options.size,
+        "image_format": "png" if options.lossless else "jpeg",
+        "sections": list(SECTION_CHOICES[options.sections]),
+        "labels": list(work["columns"]["labels"]),
+        "extra": list(source.extra),
+        "node_text": {"model": model.name, "channels": model.channels} if model else None,
+        "rows": {split: splits[split] for split in SPLITS if splits[split]},
+        "studies": len(tally.studies),
+        "patients": dict(Counter(tally.split_of.values())),
+        "rows_by_report": dict(sorted(tally.counts["reports"].items())),
+        "rows_with_empty_graph": tally.empty_graphs,
+        "arrays": tally.shapes,
+        "source_counts": dict(sorted(source.counts.items())),
+        "dropped": dict(sorted(tally.drops.items())),
+        "dropped_rows": tally.named,
+        "flags": dict(sorted(tally.counts["flags"].items())),
+        "flagged_rows": tally.flagged,
+        "fingerprint": tally.content.hexdigest(),
+    }
+
+
+def _plain(work: dict[str, Any]) -> dict[str, Any]:
+    """Return a record as it is read back from JSON."""
+    plain: dict[str, Any] = json.loads(json.dumps(work))
+    return plain

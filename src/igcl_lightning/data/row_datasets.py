@@ -1,30 +1,35 @@
-"""Rows of a store as samples: PyTorch datasets that read Arrow one row at a time."""
+"""Rows of a store as PyTorch datasets: ready batches by `dataset.batch(indices)`.
+
+A single row, `dataset[index]`, is that of a batch of one, so that there is one way of reading.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow as pa
-import torch
-from torch import Tensor
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
-from torch_geometric.data import Data
 
-from igcl_lightning.data.images import decode_grey
+from igcl_lightning.data.collation import PairCollator, collate_labelled, row_hashes
 from igcl_lightning.data.samples import LabeledBatch, PairBatch
-from igcl_lightning.data.store import NODE_TEXT, Store
-from igcl_lightning.graphs.featurizer import NUM_FACTS, GraphFeaturizer
-from igcl_lightning.graphs.schema import stable_hash
+from igcl_lightning.data.store import Store
 from igcl_lightning.graphs.tokens import ReportTokenizer
+
+Ids = NDArray[np.int64]
 
 
 class PairDataset(Dataset[PairBatch]):
-    """Pairs of one split, read from Arrow one at a time.
+    """Pairs of one or several splits, read from Arrow.
 
     Args:
         store: the opened store.
-        split: which split.
+        split: which split; or several, whose rows then follow each other.
         tokenizer: makes tokens of a report.
         arrays: array columns to read; rows without one of them are left out.
         node_text: whether to read the language-model features of graph nodes.
@@ -33,59 +38,59 @@ class PairDataset(Dataset[PairBatch]):
     def __init__(
         self,
         store: Store,
-        split: str,
+        split: str | Sequence[str],
         tokenizer: ReportTokenizer | None = None,
         arrays: Sequence[str] = (),
         node_text: bool = False,
     ) -> None:
-        columns = ["row", "study", "patient", "image", "graph", *arrays, *([NODE_TEXT] if node_text else [])]
-        table = store.table(split).select_columns(columns).with_format("arrow")
-        self.indices = known_rows(store, split, arrays)
-        self.table = table
-        self.target = store.targets(split)
-        self.shapes = {name: store.array_shapes[name] for name in arrays}
-        self.node_text_channels = store.node_text_channels if node_text else 0
-        self.featurizer = GraphFeaturizer()
-        self.tokenizer = tokenizer or ReportTokenizer()
+        splits = [split] if isinstance(split, str) else list(split)
+        shapes = {name: store.array_shapes[name] for name in arrays}
+        self.collate = PairCollator(shapes, store.node_text_channels if node_text else 0, tokenizer)
+        kept = [known_rows(store, name, arrays) for name in splits]
+        files = [store.files(name) for name in splits]
+        first = np.cumsum([0, *map(len, files)])
+        self.places: Ids = np.concatenate(
+            [start + store.places(name)[rows] for start, name, rows in zip(first, splits, kept, strict=False)]
+        )
+        self.target = np.concatenate([store.targets(name)[rows] for name, rows in zip(splits, kept, strict=True)])
+        columns = ["image", *self.collate.columns]
+        self.table = _joined(files).flatten().select_columns(columns).with_format("arrow")
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.places)
 
     def __getitem__(self, index: int) -> PairBatch:
-        place = int(self.indices[index])
-        record = self.table[place]
-        graph = record["graph"][0]
-        facts = torch.zeros(NUM_FACTS, dtype=torch.uint8)
-        facts[torch.from_numpy(_numbers(graph["facts"]) % NUM_FACTS)] = 1
-        return PairBatch(
-            image=_image(record),
-            graph=self._graph(record),
-            report=self.tokenizer(graph["text"].as_py()),
-            target=torch.from_numpy(self.target[place]),
-            extra={name: _array(record, name).view(shape) for name, shape in self.shapes.items()},
-            row=_hash(record, "row"),
-            study=_hash(record, "study"),
-            patient=_hash(record, "patient"),
-            graph_key=torch.tensor(graph["key"].as_py()),
-            graph_facts=facts,
-        )
+        """Return one pair: the fields of a batch without its first dimension."""
+        batch = self.batch([index])
+        fields: dict[str, Any] = {name: field[0] for name, field in batch._asdict().items() if name != "extra"}
+        return PairBatch(extra={name: value[0] for name, value in batch.extra.items()}, **fields)
 
-    def _graph(self, record: pa.Table) -> Data:
-        graph = record["graph"][0]
-        data = self.featurizer.featurize_arrays(
-            graph["tokens"].values.to_pylist(),
-            _numbers(graph["label"]),
-            np.stack([_numbers(graph["head"]), _numbers(graph["tail"])]),
-            _numbers(graph["type"]),
-        )
-        if self.node_text_channels:
-            data.text = _array(record, NODE_TEXT).view(-1, self.node_text_channels)
-        return data
+    def batch(self, indices: Sequence[int]) -> PairBatch:
+        """Return a batch of some rows.
+
+        Raises:
+            IgclError: a stored image cannot be decoded, or differs in size.
+        """
+        return self.collate(self.table[self.places[indices]], self.target[indices])
+
+    def lengths(self, side: str) -> Ids:
+        """Return how many units each row has, int64 [N].
+
+        Args:
+            side: "graph" counts entities, "report" words, as far as the tokenizer keeps them.
+        """
+        if side == "graph":
+            lengths = pc.list_value_length(self.table.data.column("graph.tokens"))
+        else:
+            # An empty report counts as one word; nothing is padded to it.
+            lengths = pc.add(pc.count_substring(self.table.data.column("graph.text"), " "), 1)
+        counted: Ids = lengths.to_numpy()[self.places].astype(np.int64)
+        return counted if side == "graph" else np.minimum(counted, self.collate.tokenizer.max_tokens)
 
 
-def known_rows(store: Store, split: str, arrays: Sequence[str]) -> np.ndarray:
+def known_rows(store: Store, split: str, arrays: Sequence[str]) -> Ids:
     """Return the indices of the rows of a split that have all of these array columns."""
-    known = np.ones(len(store.table(split)), dtype=bool)
+    known = np.ones(len(store.places(split)), dtype=bool)
     for name in arrays:
         known &= store.known(split, name)
     return np.flatnonzero(known)
@@ -102,38 +107,60 @@ class LabeledDataset(Dataset[LabeledBatch]):
     """
 
     def __init__(self, store: Store, split: str, labels: Sequence[str], rows: np.ndarray | None = None) -> None:
-        indices = np.arange(len(store.table(split))) if rows is None else rows
-        self.table = store.table(split).select_columns(["image"]).with_format("arrow")
-        self.indices = indices
+        indices = slice(None) if rows is None else rows
+        self.places: Ids = store.places(split)[indices]
         self.target = store.targets(split, labels)[indices]
-        ids = store.column(split, "row")
-        self.row = np.array([stable_hash(ids[index]) for index in indices], dtype=np.int64)
+        self.table = store.files(split).select_columns(["image", "row"]).with_format("arrow")
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.places)
 
     def __getitem__(self, index: int) -> LabeledBatch:
-        image = _image(self.table[int(self.indices[index])])
-        return LabeledBatch(image, torch.from_numpy(self.target[index]), torch.tensor(self.row[index]))
+        """Return one labelled image: the fields of a batch without its first dimension."""
+        return LabeledBatch(*(field[0] for field in self.batch([index])))
+
+    def batch(self, indices: Sequence[int]) -> LabeledBatch:
+        """Return a batch of some rows.
+
+        Raises:
+            IgclError: a stored image cannot be decoded, or differs in size.
+        """
+        return collate_labelled(self.table[self.places[indices]], self.target[indices])
+
+    @cached_property
+    def row(self) -> Ids:
+        """Hashes of the rows' ids, int64 [N]."""
+        return row_hashes(self.table.data.column("row").take(pa.array(self.places)))
 
 
-def _image(record: pa.Table) -> Tensor:
-    """Decode the image of a one-row table to uint8 [1, H, W]."""
-    pixels = decode_grey(record["image"][0]["bytes"].as_py())
-    return torch.from_numpy(pixels.copy())[None]
+class WholeBatches(Dataset[Any]):
+    """Rows as a `DataLoader` reads them: it asks for all rows of a batch at once and gets the batch ready.
+
+    Its `collate_fn` is `ready`.
+
+    Args:
+        rows: what is read.
+    """
+
+    def __init__(self, rows: PairDataset | LabeledDataset) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> PairBatch | LabeledBatch:
+        """Return one row."""
+        return self.rows[index]
+
+    def __getitems__(self, indices: Sequence[int]) -> PairBatch | LabeledBatch:
+        """Return a batch of some rows."""
+        return self.rows.batch(indices)
 
 
-def _numbers(values: pa.ListScalar) -> np.ndarray:
-    """Return a list of numbers as int64 array."""
-    numbers: np.ndarray = values.values.to_numpy(zero_copy_only=False).astype(np.int64)
-    return numbers
+def ready(batch: Any) -> Any:
+    """Return a batch as it is: nothing is left to collate."""
+    return batch
 
 
-def _array(record: pa.Table, column: str) -> Tensor:
-    """Return an array column of a one-row table, float32 and flat."""
-    values = record[column][0].values.to_numpy(zero_copy_only=False)
-    return torch.from_numpy(values.astype(np.float32))
-
-
-def _hash(record: pa.Table, column: str) -> Tensor:
-    return torch.tensor(stable_hash(record[column][0].as_py()))
+def _joined(files: Sequence[datasets.Dataset]) -> datasets.Dataset:
+    return files[0] if len(files) == 1 else datasets.concatenate_datasets(list(files))

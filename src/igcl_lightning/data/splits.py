@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import stable_hash
 
 DEFAULT_FRACTIONS: Mapping[str, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
+
+VALID_SHARE: Mapping[str, float] = {"train": 0.9, "valid": 0.1}
 
 _SPLIT_NAMES = {
     "train": "train",
@@ -39,6 +41,19 @@ def split_of_patient(patient: str, fractions: Mapping[str, float] = DEFAULT_FRAC
         if position < 0:
             return name
     return name
+
+
+def lend_validation(splits: Sequence[str], patients: Sequence[str], seed: int = 0) -> list[str]:
+    """Return the splits, with a tenth of the training patients as "valid" where no row is valid.
+
+    So the test rows of a data set stay untouched where it names train and test only.
+    """
+    if "valid" in splits:
+        return list(splits)
+    return [
+        split_of_patient(patient, VALID_SHARE, seed) if split == "train" else split
+        for split, patient in zip(splits, patients, strict=True)
+    ]
 
 
 def draw_fraction(target: np.ndarray, fraction: float, seed: int) -> np.ndarray:

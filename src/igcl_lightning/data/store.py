@@ -1,4 +1,4 @@
-"""The prepared store: one Arrow table per split, memory-mapped by `datasets`, and a manifest that says how it was made.
+"""The prepared store: Arrow files for each split, memory-mapped by `datasets`, and a manifest of how it was made.
 
     STORE/manifest.json
     STORE/{train,valid,test}/     `datasets.load_from_disk` opens each
@@ -10,7 +10,7 @@ filtering, concatenating and pushing are theirs.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -21,13 +21,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from igcl_lightning.data.options import Columns
 from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS, VIEWS
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.identity import graph_key, stated_facts
 from igcl_lightning.graphs.schema import HEDGE_ID, LABEL_ID, RELATION_ID, ReportGraph, stable_hash
 
 MANIFEST = "manifest.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 GRAPH_FEATURES = {
     "text": datasets.Value("string"),
@@ -48,16 +49,26 @@ GRAPH_FEATURES = {
 states nothing; `facts` are stable hashes.
 """
 
-FIXED_COLUMNS = ("row", "study", "patient", "view", "age", "sex", "image", "report", "graph", "labels", "node_text")
+FIXED_COLUMNS = (
+    *("row", "study", "patient", "view", "source_view", "age", "sex", "height", "width", "flags", "image"),
+    *("report", "graph", "labels", "boxes", "masks", "node_text"),
+)
 
 
 NODE_TEXT = "node_text"
 """Column of the frozen language-model features of a graph's nodes, float16 [N * D], where a store has them."""
 
+BOX_FEATURES = {
+    "label": datasets.List(datasets.Value("string")),
+    **{edge: datasets.List(datasets.Value("float32")) for edge in ("x_min", "y_min", "x_max", "y_max")},
+}
+"""The boxes of an image, in stored pixels counted from the outer edge of the first."""
 
-def store_features(
-    labels: Sequence[str], extra: Sequence[str] = (), arrays: Sequence[str] = (), node_text: bool = False
-) -> datasets.Features:
+MASK_FEATURES = {"label": datasets.List(datasets.Value("string")), "png": datasets.List(datasets.Value("binary"))}
+"""The masks of an image, each a PNG of one bit and of the stored size."""
+
+
+def store_features(columns: Columns, node_text: bool = False) -> datasets.Features:
     """Return the columns of a store row; arrays are flat, their shape is in the manifest."""
     return datasets.Features(
         {
@@ -65,15 +76,21 @@ def store_features(
             "study": datasets.Value("string"),
             "patient": datasets.Value("string"),
             "view": datasets.Value("string"),
+            "source_view": datasets.Value("string"),
             "age": datasets.Value("float32"),
             "sex": datasets.Value("string"),
+            "height": datasets.Value("int32"),
+            "width": datasets.Value("int32"),
+            "flags": datasets.List(datasets.Value("string")),
             "image": datasets.Image(),
             "report": {section: datasets.Value("string") for section in REPORT_SECTIONS},
             "graph": GRAPH_FEATURES,
             # Arrow cannot store a struct without fields.
-            **({"labels": {label: datasets.Value("float32") for label in labels}} if labels else {}),
-            **{column: datasets.Value("string") for column in extra},
-            **{column: datasets.List(datasets.Value("float32")) for column in arrays},
+            **({"labels": {label: datasets.Value("float32") for label in columns.labels}} if columns.labels else {}),
+            **({"boxes": BOX_FEATURES} if columns.boxes else {}),
+            **({"masks": MASK_FEATURES} if columns.masks else {}),
+            **{column: datasets.Value("string") for column in columns.extra},
+            **{column: datasets.List(datasets.Value("float32")) for column in columns.arrays},
             **({NODE_TEXT: datasets.List(datasets.Value("float16"))} if node_text else {}),
         }
     )
@@ -97,29 +114,25 @@ def graph_columns(graph: ReportGraph) -> dict[str, Any]:
     }
 
 
-class Store:
-    """An opened store.
+class StoreDescription:
+    """What the manifest tells of a store, wherever the rows are.
 
     Args:
-        path: the folder that `igcl prepare` wrote.
+        path: folder or address of the store.
+        manifest: its manifest.
         views: projections (`VIEWS`) of the images to keep; all by default.
 
     Raises:
-        IgclError: there is no readable store, it was written by a newer version, a patient stands in two splits, or a
-            view is unknown.
+        IgclError: the store was written by a newer version, or a view is unknown.
     """
 
-    def __init__(self, path: str | Path, views: Sequence[str] | None = None) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, manifest: bytes, views: Sequence[str] | None = None) -> None:
+        self.path = path
         self.views = views
         for view in views or ():
             if view not in VIEWS:
                 raise IgclError(f"data.views: {view!r} is not one of {', '.join(VIEWS)}")
-        self.manifest = _read_manifest(self.path)
-        self.splits = tuple(split for split in SPLITS if (self.path / split).is_dir())
-        self._tables: dict[str, datasets.Dataset] = {}
-        self._columns: dict[tuple[str, str], pa.ChunkedArray] = {}
-        self._assert_patients_apart()
+        self.manifest = _checked_manifest(path, manifest)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -142,32 +155,100 @@ class Store:
         """Width of the language-model features of graph nodes; 0 where the store has none."""
         return int((self.manifest.get("node_text") or {}).get("channels", 0))
 
+    def record(self, row: int) -> tuple[str, Mapping[str, Any]]:
+        """Return the split of a hashed row id, and what the store knows of it, by column."""
+        raise NotImplementedError
+
+    def split_of(self, row: int) -> str:
+        """Return the split of a hashed row id."""
+        return self.record(row)[0]
+
+    def ids(self, row: int) -> tuple[str, str, str]:
+        """Return row, study and patient id of a hashed row id."""
+        _, record = self.record(row)
+        return record["row"], record["study"], record["patient"]
+
+    def report_text(self, row: int) -> str:
+        """Return the report of a hashed row id: the sections that were parsed, or all of it, joined by line breaks."""
+        report = self.record(row)[1]["report"]
+        parsed = [report[section] for section in self.manifest["sections"] if report.get(section)]
+        return "\n".join(parsed or [text for text in report.values() if text])
+
+    def row_labels(self, row: int) -> dict[str, float | None]:
+        """Return the labels of a hashed row id."""
+        labels: dict[str, float | None] = self.record(row)[1]["labels"] if self.labels else {}
+        return labels
+
+
+class Store(StoreDescription):
+    """An opened store.
+
+    Args:
+        path: the folder that `igcl prepare` wrote.
+        views: projections (`VIEWS`) of the images to keep; all by default.
+
+    Raises:
+        IgclError: there is no readable store, it was written by a newer version, a patient stands in two splits, or a
+            view is unknown.
+    """
+
+    path: Path
+
+    def __init__(self, path: str | Path, views: Sequence[str] | None = None) -> None:
+        if is_address(path):
+            raise IgclError(f"{path}: rows of a remote store come in a stream only; copy it to a local folder for this")
+        path = Path(path)
+        super().__init__(path, _local_manifest(path), views)
+        self.splits = tuple(split for split in SPLITS if (path / split).is_dir())
+        self._files: dict[str, datasets.Dataset] = {}
+        self._places: dict[str, np.ndarray] = {}
+        self._assert_patients_apart()
+
     def table(self, split: str) -> datasets.Dataset:
-        """Return the rows of a split.
+        """Return the rows of a split that are kept.
 
         Raises:
             IgclError: the store has no such split, or none of its rows has a wanted view.
         """
+        files = self.files(split)
+        return files if self.views is None else files.select(self.places(split))
+
+    def files(self, split: str) -> datasets.Dataset:
+        """Return all rows of a split as they lie in its files, memory-mapped.
+
+        Raises:
+            IgclError: the store has no such split.
+        """
         if split not in self.splits:
             raise IgclError(f"{self.path}: no split {split!r}, only {', '.join(self.splits)}")
-        if split not in self._tables:
-            self._tables[split] = self._of_wanted_views(datasets.load_from_disk(str(self.path / split)), split)
-        return self._tables[split]
+        if split not in self._files:
+            self._files[split] = datasets.load_from_disk(str(self.path / split))
+        return self._files[split]
 
-    def _of_wanted_views(self, table: datasets.Dataset, split: str) -> datasets.Dataset:
+    def places(self, split: str) -> np.ndarray:
+        """Return where the rows that are kept lie in the files of a split, int64 [N].
+
+        Raises:
+            IgclError: the store has no such split, or none of its rows has a wanted view.
+        """
+        if split not in self._places:
+            self._places[split] = self._find_places(split)
+        return self._places[split]
+
+    def _find_places(self, split: str) -> np.ndarray:
+        files = self.files(split)
         if self.views is None:
-            return table
-        kept = np.flatnonzero(np.isin(table.data.column("view").to_pylist(), list(self.views)))
-        if not len(kept):
+            return np.arange(len(files))
+        wanted = pa.compute.is_in(files.data.column("view"), pa.array(self.views, pa.string()))
+        places = np.flatnonzero(wanted.to_numpy())
+        if not len(places):
             raise IgclError(f"{self.path}: no {split} row has a view of {', '.join(self.views)}")
-        return table.select(kept)
+        return places
 
     def _arrow(self, split: str, name: str) -> pa.ChunkedArray:
-        """Return one column of the rows that are kept; mapped from the file where that is all of them."""
-        if (split, name) not in self._columns:
-            table = self.table(split).select_columns([name]).with_format("arrow")
-            self._columns[split, name] = table[:].column(name)
-        return self._columns[split, name]
+        """Return one narrow column of the rows that are kept; mapped from the file where that is all of them."""
+        column = self.files(split).data.column(name)
+        return column if self.views is None else column.take(self.places(split))
 
     def column(self, split: str, name: str) -> list[Any]:
         """Return one column of a split."""
@@ -189,17 +270,16 @@ class Store:
         unknown = [name for name in names if name not in self.labels]
         if unknown:
             raise IgclError(f"{self.path}: no label {unknown[0]!r}; it has {', '.join(self.labels) or 'none'}")
-        table = self.table(split)
         if not names:
-            return np.zeros((len(table), 0), np.float32)
+            return np.zeros((len(self.places(split)), 0), np.float32)
         struct = self._arrow(split, "labels").combine_chunks()
         columns = [pa.compute.struct_field(struct, name).to_numpy(zero_copy_only=False) for name in names]
         return np.stack(columns, axis=1).astype(np.float32)
 
     def has_graphs(self, split: str) -> bool:
         """Return whether any row of a split has a graph with entities."""
-        keys = (pa.compute.struct_field(chunk, "key") for chunk in self._arrow(split, "graph").chunks)
-        return any(pa.compute.any(pa.compute.not_equal(chunk, -1)).as_py() for chunk in keys)
+        key = pa.compute.struct_field(self.files(split).data.column("graph"), "key").to_numpy()
+        return bool((key[self.places(split)] != -1).any())
 
     @cached_property
     def rows(self) -> dict[int, tuple[str, int]]:
@@ -210,40 +290,40 @@ class Store:
             for index, row in enumerate(self.column(split, "row"))
         }
 
-    def ids(self, row: int) -> tuple[str, str, str]:
-        """Return row, study and patient id of a hashed row id."""
-        return self._cell(row, "row"), self._cell(row, "study"), self._cell(row, "patient")
-
-    def report_text(self, row: int) -> str:
-        """Return the report of a hashed row id: the sections that were parsed, or all of it, joined by line breaks."""
-        report = self._cell(row, "report")
-        parsed = [report[section] for section in self.manifest["sections"] if report.get(section)]
-        return "\n".join(parsed or [text for text in report.values() if text])
-
-    def row_labels(self, row: int) -> dict[str, float | None]:
-        """Return the labels of a hashed row id."""
-        labels: dict[str, float | None] = self._cell(row, "labels") if self.labels else {}
-        return labels
-
-    def _cell(self, row: int, column: str) -> Any:
+    def record(self, row: int) -> tuple[str, Mapping[str, Any]]:
+        """Return the split of a hashed row id, and its columns other than image and graph."""
         split, index = self.rows[row]
-        return self._arrow(split, column)[index].as_py()
+        columns = [name for name in ("row", "study", "patient", "report", "labels") if name != "labels" or self.labels]
+        files = self.files(split).data
+        place = int(self.places(split)[index])
+        return split, {name: files.column(name)[place].as_py() for name in columns}
 
     def _assert_patients_apart(self) -> None:
-        patients = {split: set(self.column(split, "patient")) for split in self.splits}
+        patients = {split: self._arrow(split, "patient").unique() for split in self.splits}
         for first, second in combinations(self.splits, 2):
-            shared = patients[first] & patients[second]
-            if shared:
-                raise IgclError(f"{self.path}: patient {min(shared)!r} stands in {first} and in {second}")
+            shared = patients[first].filter(pa.compute.is_in(patients[first], patients[second]))
+            if len(shared):
+                patient = pa.compute.min(shared).as_py()
+                raise IgclError(f"{self.path}: patient {patient!r} stands in {first} and in {second}")
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def is_address(path: str | Path) -> bool:
+    """Return whether a store is named by an address, such as s3://bucket/store, and not by a folder."""
+    return "://" in str(path)
+
+
+def _local_manifest(path: Path) -> bytes:
     try:
-        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
+        return (path / MANIFEST).read_bytes()
     except FileNotFoundError:
         raise IgclError(f"{path}: not a store (no {MANIFEST}); make one with `igcl prepare`") from None
-    except json.JSONDecodeError as error:
-        raise IgclError(f"{path / MANIFEST}: not valid JSON ({error})") from None
+
+
+def _checked_manifest(path: str | Path, text: bytes) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads(text)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise IgclError(f"{path}/{MANIFEST}: not valid JSON ({error})") from None
     if manifest.get("format_version") != FORMAT_VERSION:
         raise IgclError(
             f"{path}: store format {manifest.get('format_version')}, expected {FORMAT_VERSION}; prepare it again"

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 
+class OpeniRecord(NamedTuple):
+    """A report, its codes and its images.
+
+    Attributes:
+        id: such as "CXR12".
+        sections: text of each section by its name in lower case, such as "findings".
+        mesh: the codes that people gave, such as "Opacity/lung/base/left": head and qualifiers.
+        images: ids of the images, such as "CXR12_IM-0123-1001".
+        caption: what the examination is called; the same for all images.
+    """
+
+    id: str
+    sections: dict[str, str]
+    mesh: tuple[str, ...]
+    images: tuple[str, ...]
+    caption: str
+
+
 def openi_report(content: bytes) -> tuple[str, dict[str, str]]:
-    """Return id and sections of a report.
+    """Return id and sections of a report, as `openi_record` does."""
+    record = openi_record(content)
+    return record.id, record.sections
+
+
+def openi_record(content: bytes) -> OpeniRecord:
+    """Return what a file says of its report.
 
     Args:
         content: of one of the files of `NLMCXR_reports.tgz`.
-
-    Returns:
-        The id, such as "CXR12", and the text of each section by its name in lower case, such as "findings".
 
     Raises:
         ValueError: no XML, XML with a document type, or no report of Open-i.
@@ -30,7 +52,14 @@ def openi_report(content: bytes) -> tuple[str, dict[str, str]]:
     sections: dict[str, list[str]] = {}
     for part in root.iter("AbstractText"):
         sections.setdefault(part.get("Label", "").strip().lower(), []).append("".join(part.itertext()).strip())
-    return report_id, {name: "\n\n".join(filter(None, parts)) for name, parts in sections.items()}
+    images = list(root.iter("parentImage"))
+    return OpeniRecord(
+        report_id,
+        {name: "\n\n".join(filter(None, parts)) for name, parts in sections.items()},
+        tuple(text for code in root.iterfind(".//MeSH/major") if (text := (code.text or "").strip())),
+        tuple(name for image in images if (name := image.get("id"))),
+        next((text for image in images if (text := (image.findtext("caption") or "").strip())), ""),
+    )
 
 
 class _NoDoctype(ElementTree.TreeBuilder):

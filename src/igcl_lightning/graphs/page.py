@@ -113,13 +113,14 @@ def _head(source: str, parser: str, shown: int, total: int, counts: Counter[str]
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(source)}: graphs</title>\n<style>\n{STYLE}{_label_rules(LABEL_ID)}</style>\n</head>\n"
+        f"<title>{escape(source)}: graphs</title>\n<style>\n{STYLE}{label_rules(LABEL_ID)}</style>\n</head>\n"
         f"<body>\n<header>\n<h1>{escape(source)}</h1>\n"
         f"<p>{which}, read by {escape(parser)}; entities by label:</p>\n<ul>\n{legend}\n</ul>\n</header>\n"
     )
 
 
-def _label_rules(labels: Iterable[str]) -> str:
+def label_rules(labels: Iterable[str]) -> str:
+    """Return the style of marked entities as CSS, a rule a label."""
     styles = {label: label_style(label) for label in labels}
     return "".join(
         f".{label} {{ background: {style.fill}; border-color: {style.edge}; border-style: {LINES[style.line]}; }}\n"

@@ -183,7 +183,7 @@ def _start(source: ReportSource, parser: ReportGraphParser | None) -> None:
     """Make a process ready for its chunks."""
     global _here
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process is interrupted as well, and says so once
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     if parser is None:
         # spaCy imports torch where it finds it: three seconds and 700 MB a process for what the rules never use.
         sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # None is how an import is refused
@@ -191,7 +191,7 @@ def _start(source: ReportSource, parser: ReportGraphParser | None) -> None:
     _here = source, parser
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process when the main one was killed: the pool would wait for chunks for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:

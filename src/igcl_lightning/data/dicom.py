@@ -1,0 +1,209 @@
+"""DICOM files: from stored values to grey levels in the order of the standard, and what the header says of the image.
+
+The order is that of PS3.3: modality LUT or rescale (C.11.1), VOI LUT or window (C.11.2), then the inversion of
+MONOCHROME1 (C.7.6.3.1.2). Stored values have at most 16 bits, so each step is done on the table of those that occur and
+not on every pixel.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+
+import numpy as np
+import pydicom
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+)
+
+from igcl_lightning.data.compressed import decode_apart
+from igcl_lightning.data.picture import Picture, one_line, refuse_size, stretch_range, to_bytes
+from igcl_lightning.errors import IgclError
+
+HEADER = (
+    "PatientID", "PatientSex", "PatientAge", "PatientOrientation", "StudyInstanceUID", "SeriesInstanceUID",
+    "SOPInstanceUID", "AccessionNumber", "StudyDate", "Modality", "BodyPartExamined", "ViewPosition", "Laterality",
+    "ImageLaterality", "PhotometricInterpretation", "Manufacturer", "BurnedInAnnotation",
+)  # fmt: skip
+BY_PILLOW = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEG2000Lossless, JPEG2000)
+BY_GDCM = (JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless)  # the extra `dicom`
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+MAY_BE_EMPTY = (
+    "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "VOILUTFunction", "WindowCenter",
+    "WindowWidth", "PixelPaddingValue", "PixelPaddingRangeLimit",
+)  # fmt: skip
+FRONTAL, LATERAL = ("PA", "AP"), ("LL", "RL", "LATERAL")
+
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # what it warns of is an error or a flag here
+
+
+def read_dicom(data: bytes) -> Picture:
+    """Decode the bytes of a DICOM file that holds one frame.
+
+    The first VOI LUT counts, its largest entry becoming 255; else the first window; else `stretch_range`. Padding takes
+    no part in that range and becomes black. Colour becomes grey as in Pillow. `pixels` are never reduced.
+
+    Raises:
+        IgclError: it holds no image, several frames, too many pixels or more than 16 bits, or no decoder is installed.
+        Exception: pydicom's own, of many kinds, for what is not a complete image.
+    """
+    if DEFLATED in data[:4096]:  # pydicom would inflate it whatever its size
+        raise IgclError("a deflated DICOM file: inflate it first, for example with `dcmconv`")
+    dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+    _refuse_shape(dataset)
+    _refuse_syntax(dataset)
+    compressed_apart = dataset.file_meta.TransferSyntaxUID in BY_GDCM
+    stored = decode_apart(data) if compressed_apart else _stored(dataset)
+    pixels, flags = _render(stored, dataset)
+    header = _header(dataset)
+    height, width = pixels.shape
+    return Picture(pixels, (height, width), flags + _orientation(header), header)
+
+
+def _refuse_shape(dataset: Dataset) -> None:
+    if "PixelData" not in dataset:
+        kind = UID(dataset.get("SOPClassUID") or "unknown").name
+        raise IgclError(f"a DICOM file without pixels, of the class {kind}")
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if frames != 1:
+        raise IgclError(f"a DICOM file of {frames} frames: save the one that is meant as a file of its own")
+    refuse_size(dataset.Columns, dataset.Rows)
+    if dataset.BitsAllocated > 16:
+        raise IgclError(f"a DICOM file of {dataset.BitsAllocated} bits per pixel; a radiograph has at most 16")
+
+
+def _refuse_syntax(dataset: Dataset) -> None:
+    """Refuse a transfer syntax that cannot be decoded, after naming the one that a file without preamble must have."""
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        if bytes(dataset.PixelData[:4]) == b"\xfe\xff\x00\xe0":
+            raise IgclError("a DICOM file with compressed pixels that names no transfer syntax")
+        implicit = dataset.original_encoding[0]
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    syntax = dataset.file_meta.TransferSyntaxUID
+    try:
+        available = get_decoder(syntax).is_available
+    except NotImplementedError:
+        available = False
+    if not available:
+        remedy = "pip install igcl-lightning[dicom]" if syntax in BY_GDCM else "convert the file to an uncompressed one"
+        raise IgclError(f"no decoder for the transfer syntax {syntax.name} ({syntax}): {remedy}")
+
+
+def _stored(dataset: Dataset) -> np.ndarray:
+    """The stored values, [H, W] or [H, W, 3]."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax not in BY_PILLOW:
+        return pixel_array(dataset)
+    frame = io.BytesIO(get_frame(dataset.PixelData, 0, number_of_frames=1))
+    with Image.open(frame, formats=("JPEG", "JPEG2000")) as image:  # a frame of its own size would be allocated first
+        if image.size != (dataset.Columns, dataset.Rows):
+            width, height = image.size
+            raise IgclError(f"says {dataset.Columns} x {dataset.Rows} pixels, its compressed frame {width} x {height}")
+    return pixel_array(dataset, decoding_plugin="pillow")
+
+
+def _colour_to_grey(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
+    bits = dataset.BitsStored
+    if stored.ndim == 2:
+        stored = apply_color_lut(stored, dataset)[..., :3]
+        bits = 8 * stored.itemsize
+    if bits > 8:
+        stored = stored >> (bits - 8)
+    return np.asarray(Image.fromarray(np.ascontiguousarray(stored, np.uint8)).convert("L"))
+
+
+def _render(stored: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, tuple[str, ...]]:
+    if stored.ndim == 3 or "PALETTE" in dataset.PhotometricInterpretation:
+        return _colour_to_grey(stored, dataset), ()
+    for name in MAY_BE_EMPTY:
+        if name in dataset and dataset[name].is_empty:
+            del dataset[name]
+    first = int(stored.min())
+    levels = np.arange(first, int(stored.max()) + 1)
+    index = stored.astype(np.int32) - first
+    padding = _padding(levels, dataset)
+    values = apply_modality_lut(levels, dataset)
+    counts = np.bincount(index.ravel(), minlength=len(levels))
+    grey, flags = _windowed(values, np.where(padding, 0, counts), dataset)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        grey, flags = 255 - grey, (*flags, "inverted (MONOCHROME1)")
+    if counts[padding].any():
+        grey, flags = np.where(padding, np.uint8(0), grey), (*flags, "padding made black")
+    return grey[index], flags
+
+
+def _padding(levels: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Which stored values are padding and not image (C.7.5.1.1.2), bool [V]."""
+    value = dataset.get("PixelPaddingValue")
+    if value is None:
+        return np.zeros(levels.shape, bool)
+    low, high = sorted((value, dataset.get("PixelPaddingRangeLimit", value)))
+    return np.asarray((low <= levels) & (levels <= high))
+
+
+def _windowed(values: np.ndarray, counts: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Apply the VOI LUT or the window, or what stands for them, to modality values of which there are `counts`."""
+    stretched, flag = to_bytes(values, *stretch_range(values, counts)), "range stretched to 8 bits"
+    if "VOILUTSequence" in dataset:
+        return _looked_up(values, dataset), ()
+    if "WindowCenter" not in dataset or "WindowWidth" not in dataset:
+        return stretched, (flag,)
+    try:
+        shown = apply_windowing(values, dataset)
+    except ValueError:  # a width below 1, or a function that the standard does not know
+        return stretched, ("window is not valid", flag)
+    low, high = apply_windowing(np.array([-np.inf, np.inf]), dataset)  # the ends of what the function can give
+    return to_bytes(shown, low, high), ()
+
+
+def _looked_up(values: np.ndarray, dataset: Dataset) -> np.ndarray:
+    item = dataset.VOILUTSequence[0]
+    entries, first, _ = item.LUTDescriptor
+    item.LUTDescriptor = [entries, first, 16]  # for 8, pydicom keeps the index of an entry in 8 bits too
+    ends = np.array([first, first + (entries or 2**16) - 1])
+    inside = np.clip(np.rint(values).astype(np.int64), *ends)
+    largest = int(apply_voi(np.arange(ends[0], ends[1] + 1), dataset).max())
+    return to_bytes(apply_voi(inside, dataset), 0, max(1, largest))
+
+
+def _header(dataset: Dataset) -> dict[str, str]:
+    values = {name: _text(dataset, name) for name in HEADER}
+    return {name: value for name, value in values.items() if value}
+
+
+def _text(dataset: Dataset, name: str) -> str:
+    """One value of the header as the file writes it, its parts joined by a backslash; empty where it is broken."""
+    try:
+        value = dataset.get(name)
+    except Exception:  # a value that its own type does not allow
+        return ""
+    parts = value if isinstance(value, pydicom.multival.MultiValue) else [value]
+    return one_line("\\".join(str(part) for part in parts if part is not None))
+
+
+def _orientation(header: dict[str, str]) -> tuple[str, ...]:
+    """Flag rows that do not run to the patient's left (lateral views: to front or back), columns not to the feet."""
+    orientation, view = header.get("PatientOrientation"), header.get("ViewPosition", "").upper()
+    flags = ("lateral view",) if view in LATERAL else ()
+    if orientation:
+        rows = "L" if view in FRONTAL else "AP" if view in LATERAL else "LAP"
+        row, _, column = orientation.partition("\\")
+        if row[:1] not in tuple(rows) or column[:1] != "F":
+            flags = (*flags, f"patient orientation {orientation} is not upright")
+    return flags

@@ -1,0 +1,154 @@
+"""The geometry from a source image to the square that is stored: the same for its pixels, its masks and its boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from igcl_lightning.errors import IgclError
+
+Box = tuple[float, float, float, float]  # x_min, y_min, x_max, y_max
+WAYS = ("letterbox", "crop", "authors")
+GAP = 3.0  # how far a cheap reduction may come near the size before LANCZOS takes over
+ROUNDING = 1e-4  # an area of exactly one half may come out of the sums a little smaller
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One image's way to the square; made by `Fit.of`.
+
+    Args:
+        shape: Height and width of the image at full size.
+        size: Side of the stored square.
+        region: The part of the source that is kept, in its pixels.
+        inner: Width and height of that part on the square; it is centred, and what it leaves is black.
+        gap: `reducing_gap` of Pillow's resize; None filters all pixels at once.
+    """
+
+    shape: tuple[int, int]
+    size: int
+    region: Box
+    inner: tuple[int, int]
+    gap: float | None = GAP
+
+    @classmethod
+    def of(cls, shape: tuple[int, int], size: int, how: str = "letterbox") -> Fit:
+        """Fit an image of `shape` (height, width) into a square of `size` pixels.
+
+        Args:
+            shape: Height and width at full size.
+            size: Side of the square.
+            how: "letterbox": the long side becomes `size`, the short one is rounded; centred on black. "crop": the
+                short side becomes `size`, what the long side has more is cut off evenly. "authors": as in the
+                preprocessing of IGCL's authors and of CheXzero, a letterbox with both sides truncated, and LANCZOS
+                over all source pixels; give it a full decode.
+
+        Raises:
+            IgclError: `how` is none of these.
+        """
+        height, width = shape
+        whole = (0.0, 0.0, float(width), float(height))
+        scale = size / max(shape)
+        if how == "letterbox":
+            return cls(shape, size, whole, (max(1, round(width * scale)), max(1, round(height * scale))))
+        if how == "authors":
+            return cls(shape, size, whole, (max(1, int(width * scale)), max(1, int(height * scale))), gap=None)
+        if how != "crop":
+            raise IgclError(f"an image can be fitted by {', '.join(WAYS)}, not by {how!r}")
+        side = min(shape)
+        left, top = (width - side) / 2, (height - side) / 2
+        return cls(shape, size, (left, top, left + side, top + side), (size, size))
+
+    def image(self, pixels: np.ndarray) -> np.ndarray:
+        """Resize grey pixels to the square, uint8 [size, size].
+
+        Args:
+            pixels: uint8 [H, W] of `shape`, or of `shape` reduced by a whole number, as a JPEG decoder does it.
+
+        Raises:
+            IgclError: the pixels have another shape.
+        """
+        factor = max(1, round(max(self.shape) / max(pixels.shape)))
+        if pixels.shape != tuple(-(-side // factor) for side in self.shape):
+            raise IgclError(_mismatch("pixels", pixels.shape, self.shape))
+        left, top, right, bottom = (edge / factor for edge in self.region)
+        image = Image.fromarray(pixels)
+        image = image.resize(self.inner, Image.Resampling.LANCZOS, (left, top, right, bottom), self.gap)
+        return self._centred(image)
+
+    def mask(self, mask: np.ndarray) -> np.ndarray:
+        """Resize a mask to the square, bool [size, size].
+
+        A stored pixel belongs to the mask where the mask covers at least half of its area; what is thinner than half a
+        stored pixel vanishes. The black border never belongs to it.
+
+        Args:
+            mask: [H, W] of `shape`; what is not zero belongs to it.
+
+        Raises:
+            IgclError: the mask has another shape than its image.
+        """
+        if mask.shape != self.shape:
+            raise IgclError(_mismatch("mask", mask.shape, self.shape))
+        left, top, right, bottom = self.region
+        columns = _overlaps(left, right, self.inner[0], self.shape[1])
+        rows = _overlaps(top, bottom, self.inner[1], self.shape[0])
+        covered = rows @ (mask != 0).astype(np.float32) @ columns.T
+        return self._centred(Image.fromarray(covered)) >= 0.5 - ROUNDING
+
+    def box(self, box: Box) -> Box | None:
+        """Move a box from the source to the square, clipped to the picture; None where nothing of it is left.
+
+        Args:
+            box: x_min, y_min, x_max, y_max in pixels of `shape`, counted from the outer edge of the first pixel.
+        """
+        left, top, right, bottom = self.region
+        x_min, x_max = _moved(box[0], box[2], left, right, self.inner[0], self.size)
+        y_min, y_max = _moved(box[1], box[3], top, bottom, self.inner[1], self.size)
+        return (x_min, y_min, x_max, y_max) if x_min < x_max and y_min < y_max else None
+
+    def _centred(self, image: Image.Image) -> np.ndarray:
+        canvas = Image.new(image.mode, (self.size, self.size))
+        canvas.paste(image, (_margin(self.size, self.inner[0]), _margin(self.size, self.inner[1])))
+        return np.asarray(canvas)
+
+
+def decode_size(size: int, how: str) -> int | None:
+    """The long side that a decoder must keep for this fit (`at_least` of `read_picture`); None: decode in full.
+
+    Twice what is stored, so that the last resize still filters. A crop needs more of the long side: three times leaves
+    twice on the short one up to an aspect of 3 : 2.
+    """
+    return {"letterbox": 2 * size, "crop": 3 * size}.get(how)
+
+
+def letterbox(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Resize uint8 [H, W] so that its long side is `size` and centre it on black, uint8 [size, size]."""
+    height, width = pixels.shape
+    return Fit.of((height, width), size).image(pixels)
+
+
+def _margin(size: int, inner: int) -> int:
+    return (size - inner) // 2
+
+
+def _moved(low: float, high: float, start: float, end: float, inner: int, size: int) -> tuple[float, float]:
+    """Move an interval of the source to the square and clip it to the `inner` pixels of the picture."""
+    moved = (np.array([low, high]) - start) * (inner / (end - start))
+    low, high = _margin(size, inner) + moved.clip(0, inner)
+    return float(low), float(high)
+
+
+def _overlaps(start: float, end: float, inner: int, count: int) -> np.ndarray:
+    """Which share of each of `inner` stored pixels lies on each of `count` source pixels, float32 [inner, count]."""
+    edges = np.linspace(start, end, inner + 1)[:, None]
+    source = np.arange(count)
+    shared = np.minimum(edges[1:], source + 1) - np.maximum(edges[:-1], source)
+    return (shared.clip(0) * (inner / (end - start))).astype(np.float32)
+
+
+def _mismatch(what: str, got: tuple[int, ...], expected: tuple[int, int]) -> str:
+    height, width = expected
+    return f"a {what} array of shape {list(got)} does not belong to an image of {height} x {width} (height x width)"

@@ -1,0 +1,91 @@
+"""The order of training rows: a function of seed, epoch, world size and rank, and of nothing else.
+
+Neither the number of workers nor the random state of any library has a say, so that the order of an interrupted epoch
+can be had again, from any of its batches on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import DistributedSampler
+
+Ids = NDArray[np.int64]
+
+POOL_BATCHES = 32
+"""Batches of all processes whose rows are sorted by length together: enough for batches of near equal lengths, few
+enough that what a batch holds stays a matter of chance."""
+
+
+class EpochOrder(DistributedSampler[int]):
+    """Shuffled rows of one process, whole batches only; the processes share out each epoch.
+
+    It is a `DistributedSampler`, so that Lightning keeps it and tells it the epoch.
+
+    Args:
+        rows: what is sampled; only its length counts.
+        batch_size: rows per step and process.
+        seed: of the order.
+        num_replicas: number of processes.
+        rank: which of them this one is.
+        lengths: of the rows, [N]. If they are given, the rows of a step, over all processes, are of similar length.
+    """
+
+    def __init__(
+        self,
+        rows: Sized,
+        batch_size: int,
+        seed: int = 0,
+        num_replicas: int = 1,
+        rank: int = 0,
+        lengths: Ids | None = None,
+    ) -> None:
+        # torch types what it samples as a dataset, and asks for no more than its length.
+        super().__init__(rows, num_replicas, rank, seed=seed, drop_last=True)  # type: ignore[arg-type]
+        self.batch_size = batch_size
+        self.lengths = lengths
+        self._start = (-1, 0)
+
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Let one epoch start at one of its batches; all others are whole.
+
+        Args:
+            epoch: the epoch that is gone on with.
+            batch: its first batch, the number of batches that were taken before.
+        """
+        self._start = (epoch, batch)
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the row numbers of this process."""
+        epoch, batch = self._start
+        taken = batch * self.batch_size if epoch == self.epoch else 0
+        own = self.order()[self.rank : self.total_size : self.num_replicas]
+        return iter(own[taken:].tolist())
+
+    def order(self) -> Ids:
+        """Return the order of the present epoch over all processes, which take its rows in turn."""
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order = rng.permutation(len(self.dataset))  # type: ignore[arg-type]  # as above
+        step = self.batch_size * self.num_replicas
+        return order if self.lengths is None else by_length(order, self.lengths, step, rng)
+
+
+def by_length(order: Ids, lengths: Ids, step: int, rng: np.random.Generator) -> Ids:
+    """Return an order whose steps hold rows of similar length.
+
+    The rows of each `POOL_BATCHES` steps are sorted by length and cut into steps, which then follow in random order.
+    Rows that fill no step stay at the end, so that those left out are no longer or shorter than others.
+
+    Args:
+        order: a random order, [N].
+        lengths: of the rows, [N].
+        step: rows per step.
+        rng: draws the order of the steps.
+    """
+    whole = len(order) // step * step
+    pools = np.split(order[:whole], range(POOL_BATCHES * step, whole, POOL_BATCHES * step))
+    steps = [pool[np.argsort(lengths[pool], kind="stable")].reshape(-1, step) for pool in pools]
+    shuffled = rng.permutation(np.concatenate(steps))
+    return np.concatenate([shuffled.ravel(), order[whole:]])

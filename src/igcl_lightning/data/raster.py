@@ -1,0 +1,104 @@
+"""Images that Pillow decodes: JPEG, PNG, TIFF and the like, in every mode and depth, upright and grey."""
+
+from __future__ import annotations
+
+import io
+import logging
+from contextlib import nullcontext
+
+import numpy as np
+from PIL import ExifTags, Image, ImageChops
+
+from igcl_lightning.data.picture import Picture, muted, refuse_size, stretch_range, to_bytes
+from igcl_lightning.errors import IgclError
+
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")  # none that starts another program
+DEEP = ("I", "F")  # first letters of the modes with more than 8 bits
+UPRIGHT = {  # what brings an image upright, by its EXIF tag Orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what it complains of is an error or a flag here
+
+
+def read_raster(data: bytes, at_least: int | None = None) -> tuple[str, Picture]:
+    """Decode the bytes of an image file: its format as Pillow names it, and the picture.
+
+    Transparency becomes black, an orientation tag is applied; deep pixels keep their range until
+    `stretch_range` maps it.
+
+    Args:
+        data: The whole file.
+        at_least: A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size while its long side keeps this many pixels,
+            unless it has to be turned. Its luminance is then taken as it stands, without the way through RGB.
+
+    Raises:
+        IgclError: it is too large, or is several images.
+        Exception: Pillow's own, of many kinds, for what is not a complete image.
+    """
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        refuse_size(*image.size)
+        if image.format != "MPO" and getattr(image, "is_animated", False):  # an MPO's further frames are by-products
+            raise IgclError("holds several frames: save the one that is meant as a file of its own")
+        height, width = image.height, image.width
+        orientation = _orientation(image)
+        reduced = bool(at_least) and orientation not in UPRIGHT and _reduce(image, at_least or 0)
+        with muted() if image.format == "TIFF" else nullcontext():
+            pixels, flags = _to_grey(image)
+        name = "JPEG" if image.format == "MPO" else str(image.format)
+    if name == "PNG" and data[24] == 16 and "range stretched to 8 bits" not in flags:
+        flags = (*flags, "colour of 16 bits cut to 8")  # Pillow keeps 16 only of a grey channel alone
+    if orientation in UPRIGHT:
+        flags = ("turned by its EXIF tag", *flags)
+        if name != "TIFF":  # which Pillow has turned itself
+            pixels = np.asarray(Image.fromarray(pixels).transpose(UPRIGHT[orientation]))
+    return name, Picture(pixels, (height, width) if reduced else pixels.shape, flags, {})
+
+
+def _reduce(image: Image.Image, at_least: int) -> bool:
+    """Ask the decoder for the smallest image whose long side is `at_least`; whether it can do so."""
+    full = image.size
+    for factor in (8, 4, 2):
+        if max(image.size) >= factor * at_least:
+            break
+    else:
+        factor = 1
+    image.draft("L", (max(1, image.width // factor), max(1, image.height // factor)))
+    return image.size != full
+
+
+def _orientation(image: Image.Image) -> int:
+    """The orientation tag; 1, upright, where there is none or none that can be read."""
+    if image.format == "PNG":
+        image.load()  # its tags may follow the pixels, and what is wrong with those must show
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # tags broken in any way: the pixels are complete
+        return 1
+
+
+def _to_grey(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
+    if image.mode.startswith(DEEP):
+        return _deep_to_grey(np.asarray(image)), ("range stretched to 8 bits",)
+    if "transparency" in image.info:
+        image = image.convert("RGBA")
+    if "A" not in image.getbands():
+        return np.asarray(image.convert("L")), ()
+    alpha, grey = image.getchannel("A"), image.convert("RGB").convert("L")
+    opaque = alpha.getextrema() == (255, 255)
+    return np.asarray(ImageChops.multiply(grey, alpha)), () if opaque else ("transparency made black",)
+
+
+def _deep_to_grey(values: np.ndarray) -> np.ndarray:
+    levels, counts = np.unique(values, return_counts=True)
+    low, high = stretch_range(levels, np.where(np.isfinite(levels), counts, 0))
+    if values.dtype.itemsize == 2:  # a table is quicker, and smaller than the pixels as float64
+        table = to_bytes(np.arange(2**16), low, high)
+        return np.asarray(table[values])
+    return to_bytes(values, low, high)

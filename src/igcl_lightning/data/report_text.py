@@ -1,0 +1,46 @@
+"""The report of a study: read from wherever the source has it, its state named, and the text that is parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from igcl_lightning.graphs.sections import choose_sections, choose_text
+
+PRESENT, ABSENT, EMPTY, POINTER, UNREADABLE = "present", "none", "empty", "Git-LFS pointer", "not readable"
+"""What a report can be. None: the source has no report, or its file is missing. Empty: nothing in it is parsed."""
+
+LFS_POINTER = "version https://git-lfs.github.com/spec/"
+BLANK = ("", "nan", "none", "null")
+"""What stands for no text where a table was saved with the missing values of a library."""
+
+
+def read_report(report: Mapping[str, str] | Path, sections: str) -> tuple[dict[str, str], str, str]:
+    """Return the text by section, the state of the report, and what a message says of it.
+
+    Args:
+        report: as a `Study` has it.
+        sections: what is parsed, one of `SECTION_CHOICES`.
+    """
+    if isinstance(report, Path):
+        try:
+            texts = {"report": report.read_text("utf-8-sig")}
+        except FileNotFoundError:
+            return {}, ABSENT, f"{report}: no such file"
+        except (OSError, UnicodeDecodeError) as error:
+            return {}, UNREADABLE, f"{report}: {error}"
+        where = f"{report}: "
+    else:
+        texts, where = dict(report), ""
+    if any((text or "").lstrip().startswith(LFS_POINTER) for text in texts.values()):
+        return {}, POINTER, f"{where}a Git-LFS pointer in place of a report; fetch it with git lfs pull"
+    kept = {name: text for name, text in texts.items() if (text or "").strip().lower() not in BLANK}
+    if not kept:
+        return {}, EMPTY if texts else ABSENT, f"{where}the report is empty" if texts else "the source has no report"
+    return kept, PRESENT if report_text(kept, sections) else EMPTY, f"{where}nothing stands under {sections}"
+
+
+def report_text(report: Mapping[str, str], sections: str) -> str:
+    """Return the text that is parsed: the chosen sections, or the whole report where it has neither of the two."""
+    chosen = choose_sections({name: text or "" for name, text in report.items()}, sections)
+    return choose_text((report.get("report") or "").strip(), sections) if chosen is None else chosen

@@ -1,0 +1,98 @@
+"""Tables that `datasets` has filtered, concatenated or fetched, as a store again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from igcl_lightning.data.store import MANIFEST
+from igcl_lightning.data.study import SPLITS
+from igcl_lightning.errors import IgclError
+
+HASHED = ("row", "study", "patient", "view", "image", "report", "labels")
+ROWS_AT_ONCE = 256
+
+
+def save_store(tables: Mapping[str, datasets.Dataset], out: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Write tables as a store and return its manifest.
+
+    Args:
+        tables: rows by split, with the columns of a store: `Store.table(split)`, or what `datasets` makes of it.
+        out: folder of the store; must not exist.
+        manifest: of the store that the rows come from (`Store.manifest`); of one of them where there are several, which
+            were prepared alike.
+
+    Raises:
+        IgclError: the folder exists, a split or a column is unknown, a row id occurs twice, or a patient stands in two
+            splits.
+    """
+    if out.exists():
+        raise IgclError(f"{out}: exists already")
+    unknown = sorted(set(tables) - set(SPLITS))
+    if unknown:
+        raise IgclError(f"{out}: split {unknown[0]!r} is not one of {', '.join(SPLITS)}")
+    counted = _Count()
+    for split in SPLITS:
+        if split in tables:
+            counted.add(split, tables[split], manifest)
+    if not counted.rows:
+        raise IgclError(f"{out}: the tables have no rows")
+    unfinished = out.with_name(f"{out.name}.partial")
+    for split, table in tables.items():
+        if len(table):
+            table.save_to_disk(str(unfinished / split))
+    described = {**manifest, **counted.described(), "source": {"name": "tables", "of": manifest["source"]}}
+    (unfinished / MANIFEST).write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.rename(out)
+    return described
+
+
+class _Count:
+    """What the tables hold, for the manifest."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, str] = {}
+        self.studies: set[str] = set()
+        self.split_of: dict[str, str] = {}
+        self.empty_graphs = 0
+        self.content = hashlib.sha256()
+
+    def add(self, split: str, table: datasets.Dataset, manifest: Mapping[str, Any]) -> None:
+        names = {*HASHED, "graph"} - (set() if manifest["labels"] else {"labels"})
+        lacking = sorted(names - set(table.column_names))
+        if lacking:
+            raise IgclError(f"split {split!r}: no column {lacking[0]!r}; these are not the rows of a store")
+        labels = list(table.features["labels"]) if manifest["labels"] else []
+        if labels != list(manifest["labels"]):
+            raise IgclError(f"split {split!r}: its labels are {', '.join(labels)}, not those of the manifest")
+        chosen = table.select_columns(sorted(names)).cast_column("image", datasets.Image(decode=False))
+        for batch in chosen.iter(ROWS_AT_ONCE):
+            for place, row in enumerate(batch["row"]):
+                self._add_row(split, row, batch["patient"][place])
+            self.studies.update(batch["study"])
+            self.empty_graphs += sum(graph["key"] == -1 for graph in batch["graph"])
+            self.content.update(repr((split, batch)).encode())
+
+    def _add_row(self, split: str, row: str, patient: str) -> None:
+        if row in self.rows:
+            raise IgclError(f"row {row!r} occurs twice in the tables; row ids must be unique")
+        first = self.split_of.setdefault(patient, split)
+        if first != split:
+            raise IgclError(f"patient {patient!r} stands in {first} and in {split}; splits must be by patient")
+        self.rows[row] = split
+
+    def described(self) -> dict[str, Any]:
+        splits = Counter(self.rows.values())
+        return {
+            "rows": {split: splits[split] for split in SPLITS if splits[split]},
+            "studies": len(self.studies),
+            "patients": dict(Counter(self.split_of.values())),
+            "rows_with_empty_graph": self.empty_graphs,
+            "fingerprint": self.content.hexdigest(),
+        }

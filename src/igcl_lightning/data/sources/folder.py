@@ -1,0 +1,131 @@
+"""A folder of images without any table: there are but file names, and texts beside the images."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from igcl_lightning.data.sources.source import Source
+from igcl_lightning.data.sources.walk import walk_folders
+from igcl_lightning.data.study import Study, StudyImage
+from igcl_lightning.errors import IgclError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
+SMALL_COPIES = ("thumbs", "thumbnails")
+"""Names, without suffix, of folders of small copies and of the copies."""
+
+DICOM = (".dcm", ".dicom")
+PREAMBLE, MAGIC = 128, b"DICM"
+
+
+def read_folder(root: Path, *, patient_pattern: str | None = None) -> Source:
+    """Read every image below a folder, as a study of its own.
+
+    A text of the same name, such as `a.txt` beside `a.png`, is the image's report. The patient is what the pattern
+    finds in the path below the folder. Without a pattern it is the PatientID of a DICOM file, which `prepare` reads
+    with the image, and each other image counts as a patient of its own. Files without suffix are images where they
+    begin like DICOM. Hidden files and small copies ("thumbs") are left out.
+
+    Args:
+        root: the folder.
+        patient_pattern: regular expression whose first group is the patient, such as "^(p[0-9]+)/".
+
+    Raises:
+        IgclError: there is no such folder or no image in it, or the pattern is wrong or does not fit a path.
+    """
+    if not root.is_dir():
+        raise IgclError(f"--root {root}: no such folder")
+    pattern = None if patient_pattern is None else _compiled(patient_pattern)
+    names, texts = _find(root)
+    if not names:
+        raise IgclError(f"{root}: holds no images ({', '.join(SUFFIXES)}, or DICOM files without suffix)")
+    reports = {_text_of(name, texts) for name in names}
+    counts = Counter(
+        {
+            "texts without image": len(texts - reports),
+            "images taken for a patient each": 0 if pattern else sum(not _may_be_dicom(name) for name in names),
+        }
+    )
+    patients = None if pattern is None else [_patient(root, name, pattern) for name in names]
+    return Source(
+        name="folder",
+        items=partial(_studies, root, names, texts, patients),
+        settings={"patient_pattern": patient_pattern},
+        counts=+counts,
+        total=len(names),
+    )
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise IgclError(f"--patient-pattern {pattern!r}: not a regular expression ({error})") from error
+    if compiled.groups < 1:
+        raise IgclError(f"--patient-pattern {pattern!r}: put what names the patient in brackets: (...)")
+    return compiled
+
+
+def _find(root: Path) -> tuple[list[str], set[str]]:
+    """Return the paths below the folder of all images, sorted, and of all texts."""
+    images, texts = [], set()
+    for folder, names in walk_folders(root):
+        within = folder.relative_to(root)
+        if any(part.lower() in SMALL_COPIES for part in within.parts):
+            continue
+        images += [(within / name).as_posix() for name in names if _is_image(folder, name)]
+        texts |= {(within / name).as_posix() for name in names if name.lower().endswith(".txt")}
+    return sorted(images), texts
+
+
+def _is_image(folder: Path, name: str) -> bool:
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in SUFFIXES:
+        return PurePosixPath(name).stem.lower() not in SMALL_COPIES
+    return _has_no_suffix(name) and name != "DICOMDIR" and _begins_like_dicom(folder / name)
+
+
+def _has_no_suffix(name: str) -> bool:
+    """Whether a name has no suffix; the last number of a UID, "1.2.840.7", is none."""
+    return PurePosixPath(name).suffix.lstrip(".").isdigit() or not PurePosixPath(name).suffix
+
+
+def _begins_like_dicom(path: Path) -> bool:
+    if not path.is_file():  # to open a pipe would wait for ever
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(PREAMBLE + len(MAGIC))[PREAMBLE:] == MAGIC
+    except OSError:
+        return False
+
+
+def _may_be_dicom(name: str) -> bool:
+    return _has_no_suffix(name) or name.lower().endswith(DICOM)
+
+
+def _text_of(name: str, texts: set[str]) -> str | None:
+    """Return the text beside an image."""
+    text = f"{name}.txt" if _has_no_suffix(name) else str(PurePosixPath(name).with_suffix(".txt"))
+    return text if text in texts else None
+
+
+def _patient(root: Path, name: str, pattern: re.Pattern[str]) -> str:
+    match = pattern.search(name)
+    if match is None or not match[1]:
+        raise IgclError(f"{root}: --patient-pattern {pattern.pattern!r} finds no patient in {name!r}")
+    return match[1]
+
+
+def _studies(root: Path, names: list[str], texts: set[str], patients: list[str] | None) -> Iterator[Study]:
+    for place, name in enumerate(names):
+        text = _text_of(name, texts)
+        yield Study(
+            study_id=name,
+            patient_id=None if patients is None else patients[place],
+            images=(StudyImage(name, root / name),),
+            report={} if text is None else root / text,
+        )

@@ -1,0 +1,113 @@
+"""The graphs of a file of RadGraph for the studies of a data set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.graph_index import GraphIndex
+from igcl_lightning.graphs.radgraph_files import RadGraphFile, read_radgraph
+from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
+
+BY_KEY, BY_TEXT, NOT_FOUND = "found_by_key", "found_by_text", "not_found"
+
+
+class ReportGraphs:
+    """Finds the graph of a study by its names, then by the text of its report, and counts how.
+
+    Args:
+        path: a file in any layout that `read_radgraph` knows.
+        by_place: names may be the places of the reports in the file, where its keys are no more than that.
+
+    Attributes:
+        counts: how many graphs were found by key, by text, and not.
+
+    Raises:
+        IgclError: there is no such file, or it holds no graphs.
+    """
+
+    def __init__(self, path: Path, *, by_place: bool = False) -> None:
+        self.path = path
+        self.file = _read(path)
+        self.index = GraphIndex(self.file.graphs)
+        self.counts = Counter({BY_KEY: 0, BY_TEXT: 0, NOT_FOUND: 0})
+        self._named = by_place or not self.file.positional
+        self._first: str | None = None
+
+    def find(self, names: Iterable[str | None], text: str | None = None) -> ReportGraph | None:
+        """Return the graph of a study, None where the file has none for it or it is ambiguous.
+
+        Args:
+            names: what the study may be called in the file, best first: ids, paths of images or of reports.
+            text: of the report, or of its section that the file was made from.
+        """
+        for name in filter(None, names) if self._named else ():
+            self._first = self._first or name
+            if (graph := self.index.find(name)) is not None:
+                self.counts[BY_KEY] += 1
+                return graph
+        graph = self.index.find_text(text or "")
+        self.counts[NOT_FOUND if graph is None else BY_TEXT] += 1
+        return graph
+
+    def refuse_stranger(self, table: Path, advice: str = "") -> None:
+        """Refuse a file in which no study found its graph, once all have looked.
+
+        Args:
+            table: where the studies come from.
+            advice: what to do, if there is more to say than that this is another data set's file.
+
+        Raises:
+            IgclError: studies looked for their graph, and not one found it.
+        """
+        if not self.counts[NOT_FOUND] or self.counts[BY_KEY] + self.counts[BY_TEXT]:
+            return
+        looked = "by the text of the report" if self._first is None else f"by names like {self._first!r}"
+        advice = advice or "--graphs must name the file of graphs that belongs to this data set"
+        raise IgclError(
+            f"{table}: no row finds its graph in {self.file.name}: looked for {looked}, keys there are like "
+            f"{next(iter(self.file.graphs))!r}; {advice}"
+        )
+
+    def described(self) -> dict[str, Any]:
+        """Return what the manifest says of the file, once all studies have looked for their graph."""
+        return {
+            "layout": self.file.layout,
+            "graphs": len(self.file.graphs),
+            "ambiguous_studies": self.index.ambiguous,
+            "faults": dict(sorted(self.file.counts.items())),
+            "rows": dict(self.counts),
+        }
+
+
+def _read(path: Path) -> RadGraphFile:
+    try:
+        file = read_radgraph(path)
+    except FileNotFoundError:
+        raise IgclError(f"--graphs {path}: no such file") from None
+    except OSError as error:
+        raise IgclError(f"--graphs {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise IgclError(f"--graphs: {error}") from error
+    if not file.graphs:
+        raise IgclError(f"{path}: holds no graphs")
+    return file
+
+
+def joined(graphs: Sequence[ReportGraph]) -> ReportGraph:
+    """Return one graph of several, of the sections of a report in their order."""
+    words: list[str] = []
+    entities: list[Entity] = []
+    relations: list[Relation] = []
+    for graph in graphs:
+        word, place = len(words), len(entities)
+        words += graph.words
+        entities += [replace(entity, start=entity.start + word, end=entity.end + word) for entity in graph.entities]
+        relations += [
+            Relation(relation.head + place, relation.type, relation.tail + place) for relation in graph.relations
+        ]
+    return ReportGraph(" ".join(words), tuple(entities), tuple(relations))

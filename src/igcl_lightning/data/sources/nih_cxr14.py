@@ -1,0 +1,207 @@
+"""NIH ChestX-ray14: frontal radiographs with labels that were mined from their reports, which are not published."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from igcl_lightning.data.ages import age_in_years
+from igcl_lightning.data.regions import Box
+from igcl_lightning.data.sources.layout import ImageFolder, places
+from igcl_lightning.data.sources.rows import (
+    records,
+    refuse,
+    refuse_conflict,
+    refuse_repeats,
+    require,
+    split_names,
+    with_numbers,
+)
+from igcl_lightning.data.sources.source import Source
+from igcl_lightning.data.sources.tables import find_file, find_optional, read_columns, sex_name
+from igcl_lightning.data.splits import lend_validation
+from igcl_lightning.data.study import Study, StudyImage
+from igcl_lightning.data.views import view_name
+from igcl_lightning.errors import IgclError
+
+LABELS: tuple[str, ...] = (
+    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
+    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia", "No Finding",
+)  # fmt: skip
+
+TABLES = places("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "labels.csv")
+LISTS: Mapping[str, str] = {"train_val_list.txt": "train", "test_list.txt": "test"}
+"""Split that each list holds; both are by patient."""
+
+NAMES: Mapping[str, str] = {
+    "Image Index": "image",
+    "Finding Labels": "findings",
+    "Patient ID": "patient",
+    "Patient Age": "age",
+    "Patient Gender": "sex",
+    "Patient Sex": "sex",
+    "View Position": "view",
+    "Follow-up #": "follow_up",
+    "file": "file",
+    "split": "split",
+    "orientation_in_source": "orientation",
+}
+"""What the columns are called here, some of which a table need not have."""
+
+EXPERT = "expert_"
+"""Columns that begin so hold a panel's reading."""
+
+BOX = ("Bbox [x", "y", "w", "h]")
+"""What the commas inside the brackets of "Bbox [x,y,w,h]" make of it."""
+
+UPSIDE_DOWN = ("00003490_011.png",)
+"""Images that are upside down as published."""
+
+FLAGS: Mapping[str, str] = {"rotated": "lay on its side in the source", "upside_down": "upside down"}
+"""What the orientation of an image is called, by the beginning of the table's words."""
+
+
+def read_nih_cxr14(root: Path, *, images: Path | None = None, seed: int = 0) -> Source:
+    """Read one study per image: `Data_Entry_2017_v2020.csv`, or a table with its columns and also `file` and `split`.
+
+    A label is 1 where "Finding Labels" names it and 0 elsewhere. The lists `train_val_list.txt` and `test_list.txt`
+    give the split of a table that has none, and a tenth of the training patients is then lent to "valid". Boxes come
+    from `BBox_List_2017.csv`, in pixels of the published images of 1024 x 1024: leave it out for smaller copies.
+
+    Args:
+        root: folder of the tables.
+        images: folder of the images, however deep; `root` by default.
+        seed: of the patients that become "valid".
+
+    Raises:
+        IgclError: a file or a column is missing, a cell cannot be read, or the lists do not fit the table; the message
+            names file and row.
+    """
+    table = find_file(root, *TABLES, what="table of NIH ChestX-ray14")
+    counts: Counter[str] = Counter()
+    frame = _read_entries(table, counts)
+    lists = [] if "split" in frame else _find_lists(root)
+    if lists:
+        frame = frame.assign(split=_listed_splits(table, frame, lists, counts))
+    if "split" in frame:
+        refuse_conflict(table, frame, "patient", "split")
+        frame["split"] = lend_validation(frame["split"].tolist(), frame["patient"].tolist(), seed)
+    box_table = find_optional(root, *places("BBox_List_2017.csv"))
+    boxes = {} if box_table is None else _read_boxes(box_table, frame, counts)
+    paths = pd.Series(_paths(table, frame, root, images, counts), dtype=object)
+    experts = [column for column in frame.columns if column.startswith(EXPERT)]
+    return Source(
+        name="nih-cxr14",
+        items=partial(_studies, frame.assign(path=paths), boxes, experts),
+        labels=LABELS,
+        extra=("follow_up", *experts),
+        boxes=box_table is not None,
+        inputs=tuple(filter(None, (table, *lists, box_table))),
+        settings={"validation_seed": seed} if lists else {},
+        counts=+counts,
+        total=len(frame),
+    )
+
+
+def _read_entries(path: Path, counts: Counter[str]) -> pd.DataFrame:
+    """Return the rows under the names of `NAMES`: findings as lists, ages in years, splits by their names.
+
+    The comma in "OriginalImage[Width,Height]" makes two columns of it, which does no harm to those read by name.
+    """
+    required = ("Image Index", "Finding Labels", "Patient ID")
+    frame = read_columns(path, required, ("Patient Age", "View Position", "Follow-up #"))
+    require(path, frame, required)
+    refuse_repeats(path, frame, "Image Index")
+    if "split" in frame:
+        frame["split"] = split_names(path, frame, "split")
+    if "file" in frame:
+        require(path, frame, ("file",))
+    kept = [name for name in frame.columns if name in NAMES or name.startswith(EXPERT)]
+    frame = frame[kept].rename(columns=dict(NAMES))
+    frame = frame.loc[:, ~frame.columns.duplicated()]
+    frame["findings"] = _findings(path, frame["findings"])
+    age = pd.Series(list(map(age_in_years, frame["age"])), dtype=object)
+    counts["implausible ages"] = int((frame["age"].notna() & age.isna()).sum())
+    return frame.assign(age=age.where(age.notna(), None))
+
+
+def _findings(path: Path, cells: pd.Series) -> pd.Series:
+    """Return the labels that each cell names."""
+    findings = cells.str.split("|").map(lambda names: [name.strip() for name in names])
+    wrong = findings.map(lambda names: next((name for name in names if name not in LABELS), None))
+    if wrong.notna().any():
+        refuse(path, wrong.notna(), f"column 'Finding Labels': {wrong.dropna().iloc[0]!r} is not one of the 14 labels")
+    return findings
+
+
+def _find_lists(root: Path) -> list[Path]:
+    """Return both lists or none."""
+    found = {name: find_optional(root, name, f"*/{name}") for name in LISTS}
+    present = [path for path in found.values() if path is not None]
+    if len(present) == 1:
+        missing = next(name for name, path in found.items() if path is None)
+        raise IgclError(f"{root}: {present[0].name} without {missing}; put both there, or none to draw a split")
+    return present
+
+
+def _listed_splits(table: Path, frame: pd.DataFrame, lists: Sequence[Path], counts: Counter[str]) -> pd.Series:
+    """Return the split of each row by the lists."""
+    split_of = {name: LISTS[path.name] for path in lists for name in path.read_text("utf-8").split()}
+    splits = frame["image"].map(split_of)
+    refuse(table, splits.isna(), f"this image is neither in {lists[0].name} nor in {lists[1].name}")
+    counts["listed images without row"] = len(split_of.keys() - set(frame["image"]))
+    return splits
+
+
+def _read_boxes(path: Path, frame: pd.DataFrame, counts: Counter[str]) -> dict[str, list[Box]]:
+    """Return the boxes of each image, of findings that its row has; "Infiltrate" is Infiltration."""
+    columns = ("Image Index", "Finding Label", *BOX)
+    boxes = read_columns(path, columns)[list(columns)]
+    require(path, boxes, columns)
+    boxes = with_numbers(path, boxes, BOX).replace({"Finding Label": {"Infiltrate": "Infiltration"}})
+    refuse(path, ~boxes["Finding Label"].isin(LABELS), "column 'Finding Label' is not one of the 14 labels")
+    refuse(path, (boxes[["w", "h]"]] <= 0).any(axis=1), "the box has no area")
+    findings = dict(zip(frame["image"], frame["findings"], strict=True))
+    of_image: dict[str, list[Box]] = {}
+    for image, label, x, y, width, height in boxes.itertuples(index=False):
+        if label in findings.get(image, ()):
+            of_image.setdefault(image, []).append(Box(label, x, y, x + width, y + height))
+        else:
+            counts["boxes of images without row" if image not in findings else "boxes of labels the row lacks"] += 1
+    return of_image
+
+
+def _paths(table: Path, frame: pd.DataFrame, root: Path, images: Path | None, counts: Counter[str]) -> list[Path]:
+    """Return where the image of each row is: as the column `file` says, or by its name below the folder of images."""
+    if "file" in frame and images is None:
+        return [table.parent / file for file in frame["file"]]
+    folder = ImageFolder.scan(root if images is None else images)
+    counts["images without row"] = folder.without(frame["image"])
+    return [folder.path(image) for image in frame["image"]]
+
+
+def _studies(frame: pd.DataFrame, boxes: Mapping[str, list[Box]], experts: Sequence[str]) -> Iterator[Study]:
+    for row in records(frame):
+        image, view = row["image"], row["view"]
+        picture = StudyImage(
+            image, row["path"], view_name(view), view, boxes=tuple(boxes.get(image, ())), flags=_flags(row)
+        )
+        yield Study(
+            study_id=image,
+            patient_id=row["patient"],
+            images=(picture,),
+            labels={label: float(label in row["findings"]) for label in LABELS},
+            split=row.get("split"),
+            age=row["age"],
+            sex=sex_name(row.get("sex")),
+            extra={name: row[name] for name in ("follow_up", *experts)},
+        )
+
+
+def _flags(row: Mapping[str, str | None]) -> tuple[str, ...]:
+    said = {flag for words, flag in FLAGS.items() if (row.get("orientation") or "").startswith(words)}
+    return tuple(sorted(said | ({"upside down"} if row["image"] in UPSIDE_DOWN else set())))

@@ -1,0 +1,206 @@
+"""Open-i, the Indiana University collection of reports with their chest radiographs."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from igcl_lightning.data.sources.graphs import ReportGraphs
+from igcl_lightning.data.sources.layout import ImageFolder, places
+from igcl_lightning.data.sources.openi_reports import OpeniReports, read_reports
+from igcl_lightning.data.sources.rows import refuse, refuse_repeats, require, with_numbers
+from igcl_lightning.data.sources.source import Source
+from igcl_lightning.data.sources.tables import find_optional, read_columns
+from igcl_lightning.data.study import REPORT_SECTIONS, Study, StudyImage
+from igcl_lightning.data.views import view_name
+from igcl_lightning.graphs.openi_xml import OpeniRecord
+from igcl_lightning.graphs.sections import choose_sections
+
+LABELS: tuple[str, ...] = (
+    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
+    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia", "normal",
+)  # fmt: skip
+"""Columns of the gold table."""
+
+TEXT = ("findings", "impression", "report")
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What lies beside the reports.
+
+    Attributes:
+        files: images by name without suffix.
+        folder: where an image belongs that is not among them.
+        projections: Frontal or Lateral, by image.
+        gold: labels by report.
+        graphs: of the reports.
+    """
+
+    files: Mapping[str, Path]
+    folder: Path
+    projections: Mapping[str, str | None]
+    gold: Mapping[str, Mapping[str, float | None]]
+    graphs: ReportGraphs | None
+
+
+def read_openi(root: Path, *, graphs: Path | None = None, images: Path | None = None) -> Source:
+    """Read one study per report, in the order of their numbers; ids are those of the XML files, whatever was read.
+
+    No patient ids are known, so each report counts as a patient of its own. Labels are those of
+    `openi_gld_std14.csv`, where it lies beside the reports, as they stand. They follow the codes, so that Effusion is
+    also given to a pericardial effusion; these reports are counted. Projections are those of
+    `indiana_projections.csv`; a frontal image is PA or AP where the name of the examination says so. The views of the
+    DICOM headers are often wrong and not read.
+
+    Args:
+        root: folder with the reports as `ecgen-radiology/*.xml` or `NLMCXR_reports.tgz`, as `indiana_reports.csv` and
+            `indiana_projections.csv`, or as R2Gen's `annotation.json`, the only form that names splits.
+        graphs: RadGraph file of the reports; a report that finds none is parsed.
+        images: folder of the images, anywhere below `root` by default: `CXR1000_IM-0003-1001.png`, or
+            `1000_IM-0003-1001.dcm.png` as on Kaggle.
+
+    Raises:
+        IgclError: a file or a column is missing, a cell cannot be read, or no report finds its graph; the message
+            names file and row.
+    """
+    projection_table = find_optional(root, *places("indiana_projections.csv"))
+    gold_table = find_optional(root, *places("openi_gld_std14.csv"))
+    projections = {} if projection_table is None else _read_projections(projection_table)
+    reports = read_reports(root, _by_report(projections))
+    beside = _Beside(
+        files=ImageFolder.scan(images or root).files,
+        folder=images or root / "images",
+        projections=projections,
+        gold={} if gold_table is None else _read_gold(gold_table),
+        graphs=None if graphs is None else ReportGraphs(graphs),
+    )
+    studies = [_study(reports.records[name], reports, beside) for name in sorted(reports.records, key=_by_number)]
+    settings = dict(reports.settings)
+    if beside.graphs is not None:
+        beside.graphs.refuse_stranger(reports.path)
+        settings["graphs"] = {"file": beside.graphs.path.name, **beside.graphs.described()}
+    inputs = (None if reports.path.is_dir() else reports.path, projection_table, gold_table, graphs)
+    return Source(
+        name="openi",
+        items=lambda: iter(studies),
+        labels=LABELS if beside.gold else (),
+        extra=("mesh",),
+        inputs=tuple(filter(None, inputs)),
+        settings=settings,
+        counts=_counts(reports, studies, beside),
+        total=len(studies),
+    )
+
+
+def _study(record: OpeniRecord, reports: OpeniReports, beside: _Beside) -> Study:
+    report = {name: text for name, text in record.sections.items() if name in REPORT_SECTIONS and text}
+    graphs = beside.graphs
+    names = (record.id, record.id.removeprefix("CXR"))
+    return Study(
+        study_id=record.id,
+        patient_id=record.id,
+        images=tuple(_image(image_id, record.caption, beside) for image_id in record.images),
+        report=report,
+        graph=None if graphs is None else graphs.find(names, choose_sections(report) or report.get("report")),
+        labels=beside.gold.get(_uid(record), {}),
+        split=reports.splits.get(record.id),
+        extra={"mesh": ";".join(record.mesh) or None},
+    )
+
+
+def _image(image_id: str, caption: str, beside: _Beside) -> StudyImage:
+    uid, _, rest = image_id.removeprefix("CXR").partition("_")
+    on_kaggle = f"{uid}_{rest.removeprefix('1_') if uid == '1' else rest}.dcm"
+    file = beside.files.get(image_id) or beside.files.get(on_kaggle) or beside.folder / f"{image_id}.png"
+    projection = beside.projections.get(image_id)
+    return StudyImage(image_id, file, _view(projection, caption), projection)
+
+
+def _view(projection: str | None, caption: str) -> str:
+    """Return the view of an image; an examination that names both PA and AP, or neither, leaves a frontal one open."""
+    if projection != "Frontal":
+        return view_name(projection)
+    named = set(re.findall(r"\b(?:PA|AP)\b", caption.upper()))
+    return named.pop() if len(named) == 1 else "frontal"
+
+
+def _uid(record: OpeniRecord) -> str:
+    """Return the report's id in the XML files; those of R2Gen have a part more."""
+    return record.id.partition("_")[0]
+
+
+def _by_number(name: str) -> tuple[int, str]:
+    digits = re.search(r"\d+", name)
+    return (int(digits[0]) if digits else -1, name)
+
+
+def _read_projections(path: Path) -> dict[str, str | None]:
+    """Return the projection of each image, in the order of the table."""
+    frame = read_columns(path, ("uid", "filename", "projection"))
+    require(path, frame, ("uid", "filename"))
+    refuse_repeats(path, frame, "filename")
+    names = map(_image_id, frame["uid"], frame["filename"])
+    return dict(zip(names, frame["projection"], strict=True))
+
+
+def _image_id(uid: str, file: str) -> str:
+    """Return the library's id of an image on Kaggle; those of the first report have one number more."""
+    rest = file.removesuffix(".png").removesuffix(".dcm").removeprefix(f"{uid}_")
+    return f"CXR{uid}_{'1_' if uid == '1' else ''}{rest}"
+
+
+def _by_report(image_ids: Iterable[str]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for image_id in image_ids:
+        grouped.setdefault(image_id.partition("_")[0], []).append(image_id)
+    return grouped
+
+
+def _read_gold(path: Path) -> dict[str, dict[str, float | None]]:
+    """Return the labels of each report."""
+    frame = read_columns(path, ("filename", *LABELS))
+    require(path, frame, ("filename", *LABELS))
+    refuse_repeats(path, frame, "filename")
+    frame = with_numbers(path, frame, LABELS)
+    for label in LABELS:
+        refuse(path, ~frame[label].isin((0, 1)), f"column {label!r} is not 0 or 1")
+    records = frame[list(LABELS)].to_dict("records")
+    return {
+        str(name): {str(label): float(value) for label, value in record.items()}
+        for name, record in zip(frame["filename"], records, strict=True)
+    }
+
+
+def _counts(reports: OpeniReports, studies: list[Study], beside: _Beside) -> Counter[str]:
+    """Return what the files lack, and what is to be known of them."""
+    records = list(reports.records.values())
+    images = [image for study in studies for image in study.images]
+    uids = {_uid(record) for record in records}
+    pericardial = [
+        record
+        for record in records
+        if beside.gold.get(_uid(record), {}).get("Effusion") == 1 and _only_pericardial(record.mesh)
+    ]
+    counts = {
+        "reports without findings": sum(not record.sections.get("findings") for record in records),
+        "reports without impression": sum(not record.sections.get("impression") for record in records),
+        "reports without text": sum(not any(record.sections.get(name) for name in TEXT) for record in records),
+        "reports without labels": sum(_uid(record) not in beside.gold for record in records) if beside.gold else 0,
+        "labels without report": len(beside.gold.keys() - uids),
+        "images without report": len(beside.projections.keys() - {image.image_id for image in images}),
+        "images without row": len(set(beside.files.values()) - {image.source for image in images}),
+        "frontal images, PA or AP not known": sum(
+            image.view == "frontal" for image in images
+        ),
+        "Effusion that is pericardial": len(pericardial),
+    }
+    return Counter({reason: count for reason, count in counts.items() if count})
+
+
+def _only_pericardial(mesh: Iterable[str]) -> bool:
+    heads = {code.partition("/")[0] for code in mesh}
+    return "Pericardial Effusion" in heads and "Pleural Effusion" not in heads

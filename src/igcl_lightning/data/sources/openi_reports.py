@@ -1,0 +1,123 @@
+"""The reports of Open-i in their three forms: the library's XML, tables on Kaggle, R2Gen's annotation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from igcl_lightning.data.sources.layout import places
+from igcl_lightning.data.sources.rows import refuse_repeats, require
+from igcl_lightning.data.sources.tables import find_file, read_columns
+from igcl_lightning.data.splits import split_name
+from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.openi_xml import OpeniRecord, openi_record
+from igcl_lightning.graphs.report_sources import XmlArchive, XmlFolder
+
+PLACES = (
+    *("ecgen-radiology/*.xml", "*/ecgen-radiology/*.xml", "*.xml", "NLMCXR_reports.tgz", "*/NLMCXR_reports.tgz"),
+    *places("indiana_reports.csv"),
+    *("annotation.json", "*/annotation.json"),
+)
+"""Where reports may be, best first: the XML files hold all of them, the tables only those with images."""
+
+SECTIONS = ("indication", "comparison", "findings", "impression")
+
+
+@dataclass(frozen=True)
+class OpeniReports:
+    """The reports of one form.
+
+    Attributes:
+        path: table, archive or folder.
+        records: reports by their id in the XML files; those of R2Gen have ids of their own.
+        splits: by report, where the form has splits.
+        settings: what the manifest says of them.
+    """
+
+    path: Path
+    records: Mapping[str, OpeniRecord]
+    splits: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_reports(root: Path, image_ids: Mapping[str, list[str]]) -> OpeniReports:
+    """Read the reports below a folder, of the first form that is found there.
+
+    Args:
+        root: folder of the data set.
+        image_ids: of each report, from the table of projections; the other forms name them themselves.
+
+    Raises:
+        IgclError: there are no reports, or one cannot be read; the message names file and row.
+    """
+    path = find_file(root, *PLACES, what="reports of Open-i")
+    if path.suffix == ".xml":
+        return _read_xml(path.parent)
+    if path.suffix == ".tgz":
+        return _read_xml(path)
+    return _read_annotation(path) if path.suffix == ".json" else _read_table(path, image_ids)
+
+
+def _read_xml(path: Path) -> OpeniReports:
+    """Read an archive or a folder; a folder's contents go into one hash, as its files are too many to list."""
+    records: dict[str, OpeniRecord] = {}
+    digest = hashlib.sha256()
+    for place, content in _xml_files(path):
+        digest.update(content)
+        try:
+            record = openi_record(content)
+        except ValueError as error:
+            raise IgclError(f"{place}: {error}") from error
+        if record.id in records:
+            raise IgclError(f"{place}: report {record.id} has stood in a file before; remove one of the two")
+        records[record.id] = record
+    return OpeniReports(path, records, settings={"reports_sha256": digest.hexdigest()} if path.is_dir() else {})
+
+
+def _xml_files(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield place and content of each file."""
+    source = XmlFolder(path) if path.is_dir() else XmlArchive(path)
+    try:
+        for item in source.items():
+            content = item.content if isinstance(source, XmlArchive) else (path / str(item.where)).read_bytes()
+            yield f"{path}/{item.where}", content
+    except ValueError as error:
+        raise IgclError(f"{path.parent}/{error}") from error
+
+
+def _read_table(path: Path, image_ids: Mapping[str, list[str]]) -> OpeniReports:
+    frame = read_columns(path, ("uid", "findings", "impression"), ("indication", "comparison", "MeSH", "image"))
+    require(path, frame, ("uid",))
+    refuse_repeats(path, frame, "uid")
+    records = {
+        name: OpeniRecord(
+            id=name,
+            sections={section: row[section] or "" for section in SECTIONS},
+            mesh=tuple(filter(None, (row["MeSH"] or "").split(";"))),
+            images=tuple(image_ids.get(name, ())),
+            caption=row["image"] or "",
+        )
+        for row in frame.to_dict("records")
+        for name in [f"CXR{row['uid']}"]
+    }
+    return OpeniReports(path, records)
+
+
+def _read_annotation(path: Path) -> OpeniReports:
+    """Read R2Gen's file: lists of examinations by split, each with a text and the paths of its images."""
+    records: dict[str, OpeniRecord] = {}
+    splits: dict[str, str] = {}
+    try:
+        for split, examinations in json.loads(path.read_bytes()).items():
+            for examination in examinations:
+                name, text = str(examination["id"]), str(examination["report"])
+                images = tuple(str(Path(image).with_suffix("")) for image in examination["image_path"])
+                records[name] = OpeniRecord(name, {"report": text}, (), images, "")
+                splits[name] = split_name(split)
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
+        raise IgclError(f"{path}: not R2Gen's annotation of IU X-ray ({type(error).__name__}: {error})") from error
+    return OpeniReports(path, records, splits)

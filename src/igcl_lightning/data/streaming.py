@@ -1,0 +1,221 @@
+"""Stores that are read where they are: rows come over the network in a stream, for data larger than the disk.
+
+`fsspec` opens what an address names (s3://, hf://, https://, ...; credentials are its business), `datasets` streams the
+Arrow files: shuffles them and a buffer of rows, and deals them out to processes and workers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import datasets
+import fsspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets.distributed import split_dataset_by_node
+from torch.utils.data import IterableDataset, get_worker_info
+
+from igcl_lightning.data.collation import PairCollator, targets_of, with_graph_fields
+from igcl_lightning.data.samples import PairBatch
+from igcl_lightning.data.store import MANIFEST, StoreDescription
+from igcl_lightning.data.study import SPLITS
+from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.schema import stable_hash
+
+BUFFER_ROWS = 2048
+"""Rows of a worker from which the next one is drawn: some 50 MB of images of 256 pixels."""
+
+
+class StreamedStore(StoreDescription):
+    """A store at an address, whose rows come in a stream.
+
+    A look-up of single rows (`ids`, `report_text`, `row_labels`, `split_of`) reads the splits from the smallest on
+    until it finds the row, each split once, and keeps what was asked for of all its rows.
+
+    Args:
+        path: address of the folder that `igcl prepare` wrote, anything that fsspec opens.
+        views: projections of the images to keep; all by default.
+
+    Raises:
+        IgclError: there is no readable store, it was written by a newer version, or a view is unknown.
+    """
+
+    path: str
+
+    def __init__(self, path: str, views: Sequence[str] | None = None) -> None:
+        path = path.rstrip("/")
+        super().__init__(path, _read(f"{path}/{MANIFEST}"), views)
+        self.splits = tuple(split for split in SPLITS if self.manifest["rows"].get(split))
+        self._unread = sorted(self.splits, key=lambda split: self.manifest["rows"][split], reverse=True)
+        self._records: dict[int, tuple[str, dict[str, Any]]] = {}
+
+    def shards(self, split: str) -> list[str]:
+        """Return the addresses of the Arrow files of a split.
+
+        Raises:
+            IgclError: the store has no such split, or it cannot be read.
+        """
+        if split not in self.splits:
+            raise IgclError(f"{self.path}: no split {split!r}, only {', '.join(self.splits)}")
+        state = json.loads(_read(f"{self.path}/{split}/state.json"))
+        return [f"{self.path}/{split}/{file['filename']}" for file in state["_data_files"]]
+
+    def stream(self, splits: Sequence[str], columns: Sequence[str]) -> datasets.IterableDataset:
+        """Return the rows of some splits as a stream of Arrow tables with these columns."""
+        files = [shard for split in splits for shard in self.shards(split)]
+        stream = datasets.load_dataset("arrow", data_files=files, split="train", streaming=True)
+        return stream.select_columns(list(columns)).with_format("arrow")
+
+    def has_graphs(self, split: str) -> bool:
+        """Return whether any row of the store has a graph with entities; the manifest does not tell of which split."""
+        empty: int = self.manifest["rows_with_empty_graph"]
+        return empty < sum(map(int, self.manifest["rows"].values()))
+
+    def record(self, row: int) -> tuple[str, dict[str, Any]]:
+        """Return the split of a hashed row id, and its ids, report and labels."""
+        while row not in self._records:
+            self._read_split(self._unread.pop())
+        return self._records[row]
+
+    def _read_split(self, split: str) -> None:
+        columns = ["row", "study", "patient", "report", *(["labels"] if self.labels else [])]
+        for table in self.stream([split], columns).iter(BUFFER_ROWS):
+            self._records |= {stable_hash(record["row"]): (split, record) for record in table.to_pylist()}
+
+
+class PairStream(IterableDataset[PairBatch]):
+    """Batches of pairs of a streamed store.
+
+    Each pass is the next epoch, in an order of its own. In training each worker leaves out the rows that fill no batch;
+    with several processes each is dealt whole Arrow files and takes equally many batches: one that was dealt fewer rows
+    begins them again, one that was dealt more stops. In evaluation each process reads all rows and takes its part of
+    each batch, so that every row is embedded.
+
+    Args:
+        store: the streamed store.
+        splits: which splits.
+        collate: makes batches.
+        batch_size: pairs per step and process.
+        shuffled: whether this is for training.
+        seed: of the order.
+        num_replicas: number of processes.
+        rank: which of them this one is.
+        epoch: of the first pass.
+
+    Raises:
+        IgclError: there are fewer Arrow files than processes, or not a batch for each; or several processes are to
+            share out rows of which some are left out, so that nobody knows how many there are.
+    """
+
+    def __init__(
+        self,
+        store: StreamedStore,
+        splits: Sequence[str],
+        collate: PairCollator,
+        batch_size: int,
+        shuffled: bool,
+        seed: int = 0,
+        num_replicas: int = 1,
+        rank: int = 0,
+        epoch: int = 0,
+    ) -> None:
+        super().__init__()
+        self.store = store
+        self.splits = splits
+        self.collate = collate
+        self.batch_size = batch_size
+        self.shuffled = shuffled
+        self.seed = seed
+        self.num_replicas = num_replicas
+        self.rank = rank
+        self.epoch = epoch
+        self.num_shards = sum(len(store.shards(split)) for split in splits)
+        self.steps = self._equal_steps() if shuffled and num_replicas > 1 else None
+
+    @property
+    def most_workers(self) -> int:
+        """Workers of one process that find an Arrow file to read."""
+        return self.num_shards // self.num_replicas if self.shuffled else self.num_shards
+
+    def __iter__(self) -> Iterator[PairBatch]:
+        """Yield the batches of the next epoch, or a worker's part of them."""
+        worker = get_worker_info()
+        workers, number = (worker.num_workers, worker.id) if worker else (1, 0)
+        tables = self._training(workers, number) if self.shuffled else self._evaluation(workers, number)
+        self.epoch += 1
+        for table in tables:
+            yield self.collate(with_graph_fields(table), targets_of(table, self.store.labels))
+
+    def _training(self, workers: int, number: int) -> Iterator[pa.Table]:
+        """Return the whole batches of one worker of this process."""
+        rows = self._rows().shuffle(seed=self.seed, buffer_size=BUFFER_ROWS)
+        part, parts = self.rank * workers + number, self.num_replicas * workers
+        rows = rows if self.steps is None else rows.repeat(None)
+        batches = _dealt(rows, part, parts, self.epoch).iter(self.batch_size, drop_last_batch=True)
+        return islice(batches, None if self.steps is None else len(range(number, self.steps, workers)))
+
+    def _evaluation(self, workers: int, number: int) -> Iterator[pa.Table]:
+        """Yield this process's part of the batches of one worker, which are the same in all processes."""
+        for table in _dealt(self._rows(), number, workers).iter(self.batch_size * self.num_replicas):
+            # Processes wait for each other, so each takes a row of each round, and of a short last round any.
+            rounds = range(0, len(table), self.num_replicas)
+            yield table.take([(start + self.rank) % len(table) for start in rounds])
+
+    def _rows(self) -> datasets.IterableDataset:
+        needed = {column.split(".")[0] for column in self.collate.columns}
+        columns = [*needed, "image", "view", *(["labels"] if self.store.labels else [])]
+        rows = self.store.stream(self.splits, columns)
+        return rows.filter(self._wanted, batched=True) if self._leaves_out else rows
+
+    @property
+    def _leaves_out(self) -> bool:
+        return self.store.views is not None or bool(self.collate.shapes)
+
+    def _wanted(self, table: pa.Table) -> pa.Array:
+        """Return which rows have a wanted view and all array columns."""
+        views = self.store.views
+        wanted = pc.is_valid(table["row"]) if views is None else pc.is_in(table["view"], pa.array(views, pa.string()))
+        for name in self.collate.shapes:
+            wanted = pc.and_(wanted, pc.is_valid(table[name]))
+        return wanted
+
+    def _equal_steps(self) -> int:
+        path, world = self.store.path, self.num_replicas
+        if self.num_shards < world:
+            raise IgclError(
+                f"{path}: {self.num_shards} Arrow files cannot be dealt to {world} processes; copy the store"
+            )
+        if self._leaves_out:
+            raise IgclError(
+                f"{path}: data.views and data.arrays leave out rows of a stream; use one process, or copy it"
+            )
+        steps = sum(self.store.manifest["rows"][split] for split in self.splits) // (world * self.batch_size)
+        if not steps:
+            raise IgclError(f"{path}: fewer than {self.batch_size} training rows for each of {world} processes")
+        return int(steps)
+
+
+def _dealt(rows: datasets.IterableDataset, part: int, parts: int, epoch: int = 0) -> datasets.IterableDataset:
+    """Return the rows of one of several parts of a stream, each some Arrow files; which ones depends on the epoch."""
+    dealt = rows if parts == 1 else split_dataset_by_node(rows, part, parts, strategy="shards")
+    dealt.set_epoch(epoch)  # a stream that is made from another forgets the epoch
+    return dealt
+
+
+def _read(address: str) -> bytes:
+    """Read a small file.
+
+    Raises:
+        IgclError: it is not there, or nothing opens such an address.
+    """
+    try:
+        with fsspec.open(address) as file:
+            content: bytes = file.read()
+            return content
+    except FileNotFoundError:
+        raise IgclError(f"{address}: no such file; is this the address of a store that `igcl prepare` wrote?") from None
+    except (OSError, ValueError, ImportError) as error:
+        raise IgclError(f"{address}: cannot be opened ({' '.join(str(error).split())})") from error

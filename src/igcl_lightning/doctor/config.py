@@ -1,0 +1,122 @@
+"""A config of `igcl fit`, parsed by the training command's parser and built part by part; each mistake is a finding."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+from igcl_lightning._training import TrainingCLI, import_modules, refuse_clash, search_current_folder
+from igcl_lightning._usage import UsageError, one_line, resolve_configs
+from igcl_lightning.doctor.findings import Finding
+from igcl_lightning.errors import IgclError
+
+
+class _ParsedConfig(TrainingCLI):
+    """The training command's parser: everything is read and checked, nothing built or run."""
+
+    def instantiate_classes(self) -> None:
+        """Leave building to `Config`, one part after the other, so that each mistake is found."""
+
+    def after_instantiate_classes(self) -> None:
+        """Nothing was built."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Nothing is run."""
+
+
+class Config:
+    """A config of `igcl fit` with the parts of it that can be built.
+
+    Args:
+        words: what follows `igcl fit`, such as ["--config", "pretrain/igcl.yaml", "--data.store", "stores/mimic"].
+
+    Attributes:
+        findings: what is wrong with it, one finding per mistake.
+        data: the data module, or None.
+        model: the module, or None.
+        trainer: the trainer, or None.
+    """
+
+    def __init__(self, words: list[str]) -> None:
+        self.findings: list[Finding] = []
+        self.data: LightningDataModule | None = None
+        self.model: LightningModule | None = None
+        self.trainer: Trainer | None = None
+        self.options: Any = {}
+        with self._noting():
+            search_current_folder()
+            cli = _ParsedConfig(resolve_configs(import_modules(["fit", *words])))
+            self.options = cli.config["fit"]
+            self._parser = cli._subcommand_parsers["fit"]
+        if self.parsed:
+            self.data, self.model, self.trainer = (self._build(part) for part in ("data", "model", "trainer"))
+
+    @property
+    def store_path(self) -> Path | None:
+        """The folder of the store that the data module reads, None where it reads none, or a stream from an address."""
+        path = self.option("data.store")
+        return Path(path) if isinstance(path, str) and "://" not in path else None
+
+    def option(self, name: str, default: Any = None) -> Any:
+        """Return an option by its dotted name, the constructor arguments of model and data included."""
+        part, _, argument = name.partition(".")
+        options = self.options.get(part) or {}
+        return (options.get("init_args") or options).get(argument, default)
+
+    @property
+    def parsed(self) -> bool:
+        """Whether the options could be read."""
+        return "trainer" in self.options
+
+    def connect(self) -> list[Finding]:
+        """Let data module, model and trainer know each other as they do in `fit`, check the data, say what is wrong."""
+        if self.trainer is None or self.model is None or self.data is None:
+            return []
+        before = len(self.findings)
+        self.trainer.strategy.connect(self.model)
+        self.trainer.state.fn = TrainerFn.FITTING
+        self.trainer.datamodule = self.data  # type: ignore[attr-defined]  # where Lightning puts it
+        self.data.trainer = self.model.trainer = self.trainer
+        with self._noting():
+            refuse_clash(self.model, self.data)
+            self.data.setup("fit")
+            self.model.setup("fit")
+        self.model.trainer = None  # a step outside of a run must not log
+        return self.findings[before:]
+
+    def _build(self, part: str) -> Any:
+        built = None
+        with self._noting(), warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            asked: Any = Namespace(**{part: self.options[part]})  # type: ignore[no-untyped-call]  # jsonargparse's
+            built = self._parser.instantiate_classes(asked)[part]
+            built = Trainer(**built) if part == "trainer" else built
+        texts = dict.fromkeys(one_line(note.message) for note in said if _is_for_a_person(note))
+        self.findings += [Finding("warning", part, text[:300]) for text in texts]
+        return built
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Turn what a mistake raises into a finding."""
+        try:
+            yield
+        except UsageError as error:
+            self.findings.append(Finding("error", "config", error.message))
+        except (IgclError, MisconfigurationException, ValueError, OSError, RuntimeError, ImportError) as error:
+            origin: BaseException = error
+            while origin.__cause__ and str(origin).startswith("Does not validate against any of the Union"):
+                origin = origin.__cause__
+            self.findings.append(Finding("error", "config", one_line(origin)[:400]))
+
+
+def _is_for_a_person(note: warnings.WarningMessage) -> bool:
+    """Return whether a warning is about the config: what libraries tell each other's authors is not."""
+    return issubclass(note.category, UserWarning) and "eprecat" not in note.category.__name__

@@ -1,0 +1,126 @@
+"""Comparison of thumbnails: pictures that stand twice in other bytes, and images that look turned.
+
+Both rest on the correlation of two thumbnails. On 817 radiographs of NIH ChestX-ray14, another JPEG quality, another
+size or other brightness left it above 0.9998, while two different images reached 0.974.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from igcl_lightning.doctor.findings import Finding, number, share
+from igcl_lightning.doctor.looks import Looks
+from igcl_lightning.doctor.opened import OpenedStore
+
+SAME = 0.995
+BANDS = 8
+NEIGHBOURS = 8
+TURNED = 0.1
+"""How much better an image must fit the turned mean: 98 to 99 % of images turned on purpose, 0.5 % of upright ones."""
+
+MIN_IMAGES = 20
+FRONTAL = ("PA", "AP", "frontal")
+TURNS = {1: "a quarter to the left", 2: "upside down", 3: "a quarter to the right"}
+
+
+def check_near_duplicates(store: OpenedStore, looks: Looks, group: np.ndarray) -> Iterator[Finding]:
+    """Look for pictures that look the same though their bytes differ.
+
+    Args:
+        store: the opened store.
+        looks: of the images that were decoded; blank ones are left out.
+        group: of all rows, which of them have equal bytes (see `duplicate_groups`).
+    """
+    kept = np.flatnonzero(~looks.blank)
+    pairs = looks.number[kept][similar_pairs(looks.thumbnail[kept])]
+    equal = (group[pairs[:, 0]] == group[pairs[:, 1]]) & (group[pairs[:, 0]] >= 0)
+    pairs = pairs[~equal]
+    if not len(pairs):
+        message = f"none of {len(kept):,} images looks the same as another with other bytes"
+        yield Finding("ok", "duplicates", message)
+        return
+    split = store.ids["split"].to_numpy()
+    crossing = split[pairs[:, 0]] != split[pairs[:, 1]]
+    pairs = pairs[np.argsort(~crossing, kind="stable")]
+    places = store.places(pairs.ravel())
+    message = (
+        f"{number(len(pairs), 'pair')} among {len(kept):,} images, by their looks one picture in different bytes, "
+        f"{int(crossing.sum()):,} across splits, such as {places[0].row!r} ({places[0].split}) and "
+        f"{places[1].row!r} ({places[1].split})"
+    )
+    yield Finding("warning", "duplicates", message, places, {"pairs": len(pairs), "crossing": int(crossing.sum())})
+
+
+def similar_pairs(thumbnail: np.ndarray) -> np.ndarray:
+    """Return the pairs of thumbnails uint8 [N, S, S] that show the same picture, int64 [P, 2], first before second.
+
+    Whether grey rises from pixel to pixel makes the bits of a hash. Pairs that agree in all bits of one of several
+    bands, found by sorting, are compared by correlation; so the effort grows little faster than N.
+    """
+    if len(thumbnail) < 2:
+        return np.zeros((0, 2), np.int64)
+    bits = thumbnail[:, :, 1:] > thumbnail[:, :, :-1]
+    found: list[np.ndarray] = [np.zeros((0, 2), np.int64)]
+    for band in range(BANDS):
+        rows = np.packbits(bits[:, band::BANDS].reshape(len(bits), -1), axis=1)
+        _, key = np.unique(rows, axis=0, return_inverse=True)
+        order = np.argsort(key.ravel(), kind="stable")
+        for shift in range(1, NEIGHBOURS + 1):
+            first, second = order[:-shift], order[shift:]
+            agree = key.ravel()[first] == key.ravel()[second]
+            found.append(np.sort(np.stack([first[agree], second[agree]], axis=1), axis=1))
+    pairs = np.unique(np.concatenate(found), axis=0)
+    unit = _unit(thumbnail)
+    alike = np.einsum("pd,pd->p", unit[pairs[:, 0]], unit[pairs[:, 1]]) > SAME
+    similar: np.ndarray = pairs[alike]
+    return similar
+
+
+def check_orientation(store: OpenedStore, looks: Looks) -> Iterator[Finding]:
+    """Look for frontal images that fit the mean image much better when it is turned; nothing is changed."""
+    view = store.ids["view"].to_numpy()[looks.number]
+    kept = np.flatnonzero(np.isin(view, FRONTAL) & ~looks.blank)
+    if len(kept) < MIN_IMAGES:
+        yield Finding("ok", "orientation", f"not looked at: only {len(kept)} images known to be frontal")
+        return
+    turn, _ = turns(looks.thumbnail[kept])
+    suspects = looks.number[kept[turn > 0]]
+    if not len(suspects):
+        yield Finding("ok", "orientation", f"none of {len(kept):,} frontal images looks turned")
+        return
+    places = store.places(suspects)
+    named = list(zip(places, turn[turn > 0], strict=False))
+    shown = ", ".join(f"{place.row!r} ({TURNS[int(kind)]})" for place, kind in named[:3])
+    message = f"{share(len(suspects), len(kept))} frontal images look turned: {shown}; look at them, none was changed"
+    yield Finding("warning", "orientation", message, places, {"turned": len(suspects), "frontal": len(kept)})
+
+
+def turns(thumbnail: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for thumbnails uint8 [N, S, S], how each seems turned and how much better that fits.
+
+    The mean is taken twice, the second time of what fitted the first one upright, so that it is not a mean of turned
+    images too.
+
+    Returns:
+        Quarter turns counter-clockwise from upright, 0 for an image that does not look turned, int64 [N]; the
+        correlation with the mean image turned so, less that with the mean image upright, float32 [N].
+    """
+    unit = _unit(thumbnail)
+    upright = np.ones(len(unit), bool)
+    for _ in range(2):
+        mean = unit[upright].mean(axis=0).reshape(thumbnail.shape[1:])
+        fit = np.stack([unit @ np.rot90(mean, quarter).ravel() for quarter in range(4)], axis=1) / np.linalg.norm(mean)
+        gain = fit[:, 1:].max(axis=1) - fit[:, 0]
+        upright = gain <= 0
+    return np.where(gain > TURNED, fit[:, 1:].argmax(axis=1) + 1, 0), gain
+
+
+def _unit(thumbnail: np.ndarray) -> np.ndarray:
+    """Return thumbnails as vectors of mean 0 and length 1, float32 [N, S * S]."""
+    values = thumbnail.reshape(len(thumbnail), -1).astype(np.float32)
+    values -= values.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(values, axis=1, keepdims=True)
+    unit: np.ndarray = values / np.maximum(length, 1e-6)
+    return unit

@@ -1,0 +1,49 @@
+import pytest
+
+from igcl_lightning.data.sources.layout import ImageFolder, places
+from igcl_lightning.errors import IgclError
+
+
+def write(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+def test_a_table_may_be_gzipped_or_one_folder_deeper():
+    assert places("a.csv") == ["a.csv", "a.csv.gz", "*/a.csv", "*/a.csv.gz"]
+
+
+def test_images_are_found_by_name_without_suffix_however_deep(tmp_path):
+    write(tmp_path, "one.PNG", "notes.txt", "1.2.840.113.dcm")
+    write(tmp_path / "b" / "c", "two.dicom", "one.jpg")
+    folder = ImageFolder.scan(tmp_path)
+    assert folder.path("one.dcm") == tmp_path / "one.PNG"
+    assert folder.path("two.dicom") == tmp_path / "b" / "c" / "two.dicom"
+    assert folder.path("1.2.840.113.dcm") == tmp_path / "1.2.840.113.dcm"
+    assert folder.without(["one.dcm"]) == 2
+
+
+def test_an_image_that_is_not_there_gets_the_path_where_it_should_be(tmp_path):
+    assert ImageFolder.scan(write(tmp_path, "one.png")).path("two.dcm") == tmp_path / "two.dcm"
+
+
+def test_linked_folders_are_searched(tmp_path):
+    disk = write(tmp_path / "disk", "one.png")
+    root = write(tmp_path / "root")
+    (root / "images").symlink_to(disk)
+    assert ImageFolder.scan(root).path("one.png") == root / "images" / "one.png"
+
+
+def test_of_two_files_of_a_name_the_first_folder_counts(tmp_path):
+    for name in ("b", "a"):
+        write(tmp_path / name, "one.png")
+    assert ImageFolder.scan(tmp_path).path("one.png") == tmp_path / "a" / "one.png"
+
+
+@pytest.mark.parametrize(("name", "state"), [("none", "no such folder"), ("empty", "holds no images")])
+def test_a_folder_without_images_is_one_line(tmp_path, name, state):
+    write(tmp_path / "empty", "notes.txt")
+    with pytest.raises(IgclError, match=f"{name}: {state} .*; name the folder of images with --images"):
+        ImageFolder.scan(tmp_path / name)

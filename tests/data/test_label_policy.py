@@ -1,0 +1,89 @@
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from igcl_lightning.data.label_policy import CHEXPERT_LABELS, LabelPolicy, LabelTable
+from igcl_lightning.errors import IgclError
+
+LABELS = ("No Finding", "Edema", "Cardiomegaly", "Support Devices")
+ROWS = [dict(zip(LABELS, values, strict=True)) for values in product((1.0, 0.0, -1.0, None), repeat=len(LABELS))]
+
+
+@pytest.fixture
+def frame():
+    return pd.DataFrame(ROWS, dtype=object).map(lambda value: None if value is None else str(value))
+
+
+def by_hand(row, uncertain, blank):
+    """Return the labels of a row, case by case."""
+    of_uncertain = {"ignore": {}, "positive": dict.fromkeys(LABELS, 1.0), "negative": dict.fromkeys(LABELS, 0.0)}
+    of_uncertain["per-label"] = {"Edema": 1.0, "Cardiomegaly": 0.0}
+    absent = {"missing": (), "negative": LABELS, "no-finding": LABELS[:3] if row["No Finding"] == 1 else ()}[blank]
+    labels = {}
+    for label, value in row.items():
+        if value == -1:
+            labels[label] = of_uncertain[uncertain].get(label)
+        elif value is None:
+            labels[label] = 0.0 if label in absent else None
+        else:
+            labels[label] = value
+    return labels
+
+
+@pytest.mark.parametrize("uncertain", ["ignore", "positive", "negative", "per-label"])
+@pytest.mark.parametrize("blank", ["missing", "negative", "no-finding"])
+def test_every_value_beside_every_other_becomes_what_the_policy_says(frame, tmp_path, uncertain, blank):
+    policy = LabelPolicy.parse(uncertain, blank)
+    expected = [by_hand(row, uncertain, blank) for row in ROWS]
+    assert [policy(row) for row in ROWS] == expected
+    table = LabelTable(LABELS, policy.of_table(tmp_path, frame, LABELS), {str(row): row for row in range(len(ROWS))})
+    assert [table.of(str(row)) for row in range(len(ROWS))] == expected
+
+
+def test_pairs_leave_other_labels_unknown():
+    policy = LabelPolicy.parse("Edema=positive, Cardiomegaly=negative")
+    assert policy(dict.fromkeys(LABELS, -1.0)) == dict(zip(LABELS, (None, 1.0, 0.0, None), strict=True))
+    policy.check(LABELS)
+    assert policy.described() == {
+        "uncertain": "ignore",
+        "uncertain_by_label": {"Edema": "positive", "Cardiomegaly": "negative"},
+        "blank": "missing",
+    }
+
+
+def test_a_table_lacks_some_studies_and_nothing_finds_nothing():
+    assert LabelTable(LABELS, np.zeros((1, 4), dtype=np.float32), {"a": 0}).of("b") == {}
+    assert LabelTable().of("a") == {}
+
+
+@pytest.mark.parametrize(
+    ("uncertain", "blank", "message"),
+    [
+        ("maybe", "missing", "--uncertain: 'maybe' is not one of ignore, positive, negative, per-label, nor pairs"),
+        ("Edema=maybe", "missing", "--uncertain: 'maybe' is not one of ignore, positive, negative"),
+        ("Edema=positive,Mass", "missing", "--uncertain: 'Mass' is no pair LABEL=POLICY"),
+        ("ignore", "zero", "--blank: 'zero' is not one of missing, negative, no-finding"),
+    ],
+)
+def test_wrong_words_are_one_line(uncertain, blank, message):
+    with pytest.raises(IgclError, match=message):
+        LabelPolicy.parse(uncertain, blank)
+
+
+def test_labels_that_do_not_exist_are_named():
+    with pytest.raises(IgclError, match="--uncertain: no label 'Oedema'; there are No Finding, Edema"):
+        LabelPolicy.parse("Oedema=positive").check(LABELS)
+    with pytest.raises(IgclError, match="--blank no-finding: there is no label 'No Finding'"):
+        LabelPolicy.parse("ignore", "no-finding").check(("Edema",))
+    LabelPolicy.parse("per-label", "no-finding").check(CHEXPERT_LABELS)
+
+
+@pytest.mark.parametrize("word", ["2", "yes", "inf", "0.5"])
+def test_a_wrong_cell_names_file_row_and_column(tmp_path, word):
+    frame = pd.DataFrame({"Edema": ["1", None, "0"], "Mass": ["", None, word]}, dtype=object).replace("", None)
+    with pytest.raises(IgclError, match=f"labels.csv row 4, column 'Mass': '{word}' is not 1, 0, -1 or blank"):
+        LabelPolicy().of_table(tmp_path / "labels.csv", frame, ("Edema", "Mass"))
+    with pytest.raises(ValueError, match="label 'Mass' is 2, not 1, 0, -1 or blank"):
+        LabelPolicy()({"Mass": 2.0})

@@ -1,0 +1,166 @@
+"""The order of training rows depends on seed, epoch and rank, and on nothing else."""
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel
+
+from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
+from igcl_lightning.data.order import EpochOrder
+from igcl_lightning.data.row_datasets import PairDataset
+from igcl_lightning.data.store import Store
+from igcl_lightning.errors import IgclError
+from igcl_lightning.modules import SimCLR
+
+
+def of_epoch(order, epoch):
+    order.set_epoch(epoch)
+    return list(order)
+
+
+def batches(loader, epoch=0):
+    loader.sampler.set_epoch(epoch)
+    return [batch.row.tolist() for batch in loader]
+
+
+def test_an_epoch_holds_each_row_once_and_epochs_and_seeds_differ():
+    order = EpochOrder(range(100), 10)
+    assert sorted(order) == list(range(100))
+    assert of_epoch(order, 0) == of_epoch(order, 0) != of_epoch(order, 1)
+    # A seed and the epoch do not add up: epoch 1 of seed 0 is not epoch 0 of seed 1.
+    assert of_epoch(order, 1) != of_epoch(EpochOrder(range(100), 10, seed=1), 0) != of_epoch(order, 0)
+
+
+@pytest.mark.parametrize("lengths", [None, np.arange(103) % 17])
+def test_processes_share_out_each_epoch(lengths):
+    ranks = [list(EpochOrder(range(103), 8, 5, 4, rank, lengths)) for rank in range(4)]
+    assert [len(rank) for rank in ranks] == [25] * 4
+    rows = [row for rank in ranks for row in rank]
+    assert len(set(rows)) == 100
+    # What one process takes in a step, four take together.
+    whole = list(EpochOrder(range(103), 32, 5, lengths=lengths))
+    for step in range(3):
+        together = {row for rank in ranks for row in rank[8 * step : 8 * step + 8]}
+        assert together == set(whole[32 * step : 32 * step + 32])
+
+
+@pytest.mark.parametrize("lengths", [None, np.arange(100) % 17])
+def test_an_epoch_can_start_at_any_batch(lengths):
+    whole, late = (EpochOrder(range(100), 10, 3, 2, 1, lengths) for _ in range(2))
+    late.start_at(epoch=4, batch=3)
+    assert of_epoch(late, 4) == of_epoch(whole, 4)[30:]
+    assert of_epoch(late, 5) == of_epoch(whole, 5)
+
+
+def test_steps_hold_rows_of_similar_length_and_rows_of_no_step_stay_random():
+    lengths = np.random.default_rng(0).integers(1, 200, 1000)
+    order = EpochOrder(range(1000), 16, lengths=lengths)
+    rows = np.array(list(order))
+    assert sorted(rows) == list(range(1000))
+
+    def padded(rows):
+        steps = lengths[rows[: 1000 // 16 * 16]].reshape(-1, 16)
+        return 1 - steps.sum() / (16 * steps.max(axis=1)).sum()
+
+    assert padded(rows) < 0.1 < 0.4 < padded(np.array(list(EpochOrder(range(1000), 16))))
+    means = lengths[rows[:992]].reshape(-1, 16).mean(axis=1)
+    assert abs(np.corrcoef(means, np.arange(62))[0, 1]) < 0.4  # steps of all lengths at any time
+    assert rows[992:].tolist() == list(EpochOrder(range(1000), 16))[992:]
+
+
+def test_neither_workers_nor_random_states_have_a_say(phantom_store):
+    def epochs(workers, seed, **options):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002  # the global state is what must not matter
+        loader = PairedDataModule(str(phantom_store), batch_size=8, num_workers=workers, **options).train_dataloader()
+        return [batches(loader, epoch) for epoch in range(2)]
+
+    expected = epochs(0, 0)
+    assert expected[0] != expected[1]
+    assert epochs(2, 1) == expected
+    assert epochs(0, 0, order_seed=1) != expected
+    assert epochs(2, 0, length_aware=True) == epochs(0, 1, length_aware=True) != expected
+
+
+def test_the_order_starts_at_a_later_batch_in_the_loader(phantom_store):
+    data = PairedDataModule(str(phantom_store), batch_size=8)
+    whole, late = data.train_dataloader(), data.train_dataloader()
+    late.sampler.start_at(epoch=1, batch=2)
+    assert batches(late, 1) == batches(whole, 1)[2:]
+
+
+def test_labelled_images_have_the_same_kind_of_order(phantom_store):
+    loaders = [
+        LabeledDataModule(str(phantom_store), batch_size=8, order_seed=seed).train_dataloader() for seed in (0, 0, 1)
+    ]
+    first, again, other = map(batches, loaders)
+    assert first == again != other
+
+
+class Recorder(Callback):
+    """Writes the rows of each training step beside those of the other processes."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        with (self.folder / f"{trainer.current_epoch}-{trainer.global_rank}.txt").open("a") as file:
+            file.write(" ".join(map(str, batch.row.tolist())) + "\n")
+
+
+class Idle(BoringModel):
+    """A model that steps without looking."""
+
+    def training_step(self, batch, batch_idx):
+        return self(torch.ones(1, 32)).sum()
+
+
+def fit(folder, store, **options):
+    folder.mkdir()
+    trainer = Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[Recorder(folder)],
+        limit_val_batches=0,
+        **options,
+    )
+    data = PairedDataModule(str(store), batch_size=8, augment=False)
+    trainer.fit(Idle(), data)
+    return {path.stem: [line.split() for line in path.read_text().splitlines()] for path in sorted(folder.iterdir())}
+
+
+def test_two_fits_see_the_same_batches_and_epochs_differ(phantom_store, tmp_path):
+    first, second = (fit(tmp_path / name, phantom_store) for name in "ab")
+    assert first == second
+    assert first["0-0"] != first["1-0"]
+
+
+def test_lightning_keeps_the_order_of_distributed_training(phantom_store, tmp_path):
+    one = fit(tmp_path / "one", phantom_store)
+    two = fit(tmp_path / "two", phantom_store, strategy="ddp_spawn", devices=2)
+    for epoch in range(2):
+        ranks = [[row for step in two[f"{epoch}-{rank}"] for row in step] for rank in range(2)]
+        assert not set(ranks[0]) & set(ranks[1])
+        order = [row for step in one[f"{epoch}-0"] for row in step]
+        # The ranks take turns along one and the same order.
+        assert [row for pair in zip(*ranks, strict=True) for row in pair] == order[: 2 * len(ranks[0])]
+
+
+def test_lengths_are_entities_of_graphs_or_words_of_reports(phantom_store):
+    pairs = PairDataset(Store(phantom_store), "train")
+    samples = [pairs[index] for index in range(len(pairs))]
+    assert pairs.lengths("graph").tolist() == [sample.graph.num_nodes for sample in samples]
+    assert pairs.lengths("report").tolist() == [max(1, sample.report.num_nodes) for sample in samples]
+
+
+def test_length_is_nothing_to_a_model_of_images_alone(phantom_store):
+    data = PairedDataModule(str(phantom_store), length_aware=True)
+    data.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    data.trainer.strategy.connect(SimCLR("test_resnet", 32))
+    with pytest.raises(IgclError, match="data.length_aware: this model reads neither graphs nor reports"):
+        data.setup("fit")

@@ -1,0 +1,102 @@
+import json
+import os
+from importlib.metadata import EntryPoint
+
+import pytest
+from broken_stores import change_row, said, study, write_store
+
+from igcl_lightning.cli import main
+from igcl_lightning.doctor import command_owner
+from igcl_lightning.doctor.command_owner import check_command
+
+
+def test_a_good_store_ends_with_status_0_and_a_count(store, capsys):
+    assert main(["doctor", str(store), "--no-speed"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith(f"{store}: 0 errors, ")
+    assert not any(line.startswith("error") for line in lines)
+
+
+def test_errors_come_first_and_end_with_status_1(store, tmp_path, capsys):
+    change_row(store, "test", 0, patient="patient-0")
+    change_row(store, "train", 2, age=150.0)
+    assert main(["doctor", str(store), "--no-speed", "--json", str(tmp_path / "found.json")]) == 1
+    levels = [line.split()[0] for line in capsys.readouterr().out.splitlines()[:-1]]
+    assert levels == sorted(levels, key=["error", "warning", "ok"].index)
+    assert levels[0] == "error"
+    record = json.loads((tmp_path / "found.json").read_text())
+    assert record["counts"] == {level: levels.count(level) for level in ("error", "warning", "ok")}
+    assert record["rows"] == {"train": 8, "valid": 2, "test": 2}
+    assert record["images_decoded"] == 12
+    patients = next(finding for finding in record["findings"] if finding["check"] == "patients")
+    assert ["test", "row-5"] in patients["rows"]
+
+
+def test_nothing_in_the_store_is_changed(store):
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    main(["doctor", str(store)])
+    assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(("words", "decoded"), [([], 12), (["--rows", "5"], 5), (["--all"], 12), (["--rows", "0"], 12)])
+def test_rows_limits_the_images_that_are_decoded(store, capsys, words, decoded):
+    main(["doctor", str(store), "--no-speed", *words])
+    assert f"{decoded} of 12 (" in capsys.readouterr().out
+
+
+def test_the_rate_of_the_loader_is_told_for_a_store(store, capsys):
+    main(["doctor", str(store)])
+    assert "the loader gives" in capsys.readouterr().out
+
+
+def test_a_store_whose_patients_cross_splits_cannot_feed_a_training(store, capsys):
+    change_row(store, "test", 0, patient="patient-0")
+    assert main(["doctor", str(store)]) == 1
+    assert "the first batches of training fail" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["none"], 1, "none: no such store; a config ends in .yaml or .yml"),
+        (["."], 1, ".: not a store (no manifest.json), and no config"),
+        (["STORE", "--data.store", "x"], 2, "doctor: --data.store: overrides a config's option"),
+        (["STORE", "--jsn", "x"], 2, "doctor: --jsn: unknown option, did you mean --json?"),
+        ([], 2, "doctor: the following arguments are required: STORE_OR_CONFIG"),
+    ],
+)
+def test_wrong_use_is_one_line(store, tmp_path, monkeypatch, capsys, words, status, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["doctor", *(str(store) if word == "STORE" else word for word in words)]) == status
+    error = capsys.readouterr().err
+    assert error.startswith(f"igcl: error: {message}")
+    assert error.count("\n") == 1
+
+
+def test_a_config_that_does_not_exist_is_an_error_with_what_is_near(capsys):
+    assert main(["doctor", "pretrain/igcll.yaml"]) == 1
+    assert "near: pretrain/igcl.yaml" in capsys.readouterr().out
+
+
+def test_options_override_those_of_a_shipped_config(tmp_path, capsys):
+    path = write_store(tmp_path / "store", [study(number) for number in range(12)])
+    words = ["--data.store", str(path), "--data.batch_size=4", "--trainer.accelerator", "cpu", "--no-speed"]
+    assert main(["doctor", "pretrain/phantom.yaml", *words]) == 0
+    assert "2 batches of 4 an epoch" in capsys.readouterr().out
+
+
+def test_the_owner_of_the_command_lightning_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(command_owner, "entry_points", lambda **_: [])
+    assert said(check_command(), "ok") == [
+        "no `lightning` on the path; igcl and python -m igcl_lightning are the program"
+    ]
+    script = tmp_path / "lightning"
+    script.write_text("#!/bin/sh\nfrom igcl_lightning.cli import main\n")
+    os.chmod(script, 0o755)
+    assert said(check_command(), "ok") == [f"`lightning` is this program, {script}"]
+    script.write_text("#!/bin/sh\nfrom other_program.cli import main\n")
+    other = EntryPoint("lightning", "other_program.cli:main", "console_scripts")
+    monkeypatch.setattr(command_owner, "entry_points", lambda **_: [other])
+    message = f"`lightning` is another program, {script}: use igcl in its place; "
+    assert said(check_command(), "warning") == [f"{message}other_program brings a command of that name too"]
