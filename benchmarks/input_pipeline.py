@@ -26,13 +26,13 @@ import torch
 from datasets.arrow_writer import ArrowWriter
 from PIL import Image
 
-from igcl_lightning.data.fit import letterbox
 from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.modules import PairedDataModule
-from igcl_lightning.data.options import Options
 from igcl_lightning.data.order import EpochOrder
 from igcl_lightning.data.phantom import FINDINGS, phantom_study
+from igcl_lightning.data.pictures.fit import letterbox
 from igcl_lightning.data.prepare import prepare
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.store import Store
@@ -245,7 +245,7 @@ def report_memory(store, batches=500):
         numbers = (
             f"{uss:.0f} MB after {batches} batches, of which {of_files / 1e6:.0f} MB are pages of the store's files"
         )
-        say(f"a worker on {MANY_ROWS:,} rows adds less than 200 MB (USS)", numbers, uss < 200)
+        say(f"a worker on {len(loader.dataset):,} rows adds less than 200 MB (USS)", numbers, uss < 200)
 
 
 if __name__ == "__main__":

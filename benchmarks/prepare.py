@@ -2,8 +2,8 @@
 
     python benchmarks/prepare.py --images 400
 
-Originals are phantoms enlarged to 2544 x 3056 pixels with noise, as grey JPEG of quality 90, each image with a report of
-its own. Reading is from the page cache: a slow disk or network adds to it.
+Originals are phantoms enlarged to 2544 x 3056 pixels with noise, as grey JPEG of quality 90, each image with a report
+of its own. Reading is from the page cache: a slow disk or network adds to it.
 """
 
 import os
@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from igcl_lightning.data.options import Options
 from igcl_lightning.data.phantom import phantom_study
 from igcl_lightning.data.prepare import prepare
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.study import Study, StudyImage
 

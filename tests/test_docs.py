@@ -16,7 +16,12 @@ from igcl_lightning.data import modules as data_modules
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES += sorted((ROOT / "notebooks").glob("*.ipynb"))
-GUIDES = [ROOT / "README.md", ROOT / "docs" / "configuration.md", ROOT / "docs" / "new_modality.md", ROOT / "docs" / "data.md"]
+GUIDES = [
+    ROOT / "README.md",
+    ROOT / "docs" / "configuration.md",
+    ROOT / "docs" / "new_modality.md",
+    ROOT / "docs" / "data.md",
+]
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 CONFIGS = {path.relative_to(shipped_configs()).as_posix() for path in shipped_configs().rglob("*.yaml")}
 DATA = (data_modules.PairedDataModule, data_modules.LabeledDataModule)

@@ -8,7 +8,7 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.nn import RGCNConv
 
 from igcl_lightning._usage import shipped_configs
-from igcl_lightning.data.options import Options
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage

@@ -7,7 +7,9 @@ import pytest
 
 from igcl_lightning import _prepare
 from igcl_lightning.cli import build_parser, main
-from igcl_lightning.data import fit, label_policy, options
+from igcl_lightning.data import label_policy
+from igcl_lightning.data.pictures import fit
+from igcl_lightning.data.preparing import options
 from igcl_lightning.data.sources import chexpert_plus, mimic_cxr, padchest, vindr
 from igcl_lightning.graphs.sections import SECTION_CHOICES
 

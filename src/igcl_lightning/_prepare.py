@@ -15,7 +15,7 @@ from igcl_lightning._usage import report
 from igcl_lightning.errors import IgclError
 
 if TYPE_CHECKING:
-    from igcl_lightning.data.options import Options
+    from igcl_lightning.data.preparing.options import Options
     from igcl_lightning.data.sources.source import Source
 
 SECTIONS = ("both", "findings", "impression")
@@ -278,7 +278,7 @@ def _write_store(options: argparse.Namespace, source: Source) -> None:
 
 def _row_options(options: argparse.Namespace) -> Options:
     """Return how studies become rows; what is said overrides what a preset says."""
-    from igcl_lightning.data.options import Options
+    from igcl_lightning.data.preparing.options import Options
 
     same = ("quality", "lossless", "rename_labels", "on_missing_report", "sections", "reparse", "node_text")
     how = {name: getattr(options, name) for name in (*same, "node_text_word", "seed")}

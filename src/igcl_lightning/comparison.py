@@ -20,8 +20,8 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from igcl_lightning._training import run as run_training
 from igcl_lightning.callbacks.write_predictions import WritePredictions
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
-from igcl_lightning.data.options import Options
 from igcl_lightning.data.prepare import prepare
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.phantom import phantom_source
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError

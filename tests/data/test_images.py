@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from igcl_lightning.data.fit import Fit
 from igcl_lightning.data.images import decode_grey, encode_grey, letterbox, read_grey, read_picture
-from igcl_lightning.data.picture import stretch_range, to_bytes
+from igcl_lightning.data.pictures.fit import Fit
+from igcl_lightning.data.pictures.picture import stretch_range, to_bytes
 from igcl_lightning.errors import IgclError
 from image_files import assert_refused_or_equal, raster, turned
 

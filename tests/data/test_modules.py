@@ -8,8 +8,8 @@ from torch_geometric.loader import DataLoader as GraphLoader
 
 from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
-from igcl_lightning.data.options import Options
 from igcl_lightning.data.phantom import FINDINGS
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from igcl_lightning.data.images import decode_grey
-from igcl_lightning.data.options import Options
 from igcl_lightning.data.phantom import FINDINGS, phantom_study
-from igcl_lightning.data.report_text import report_text
+from igcl_lightning.data.preparing.options import Options
+from igcl_lightning.data.preparing.report_text import report_text
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError

@@ -2,7 +2,7 @@ import datasets
 import numpy as np
 import pytest
 
-from igcl_lightning.data.options import Options
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.save_store import save_store
 from igcl_lightning.data.store import Store

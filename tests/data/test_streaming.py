@@ -12,8 +12,8 @@ from lightning.pytorch import Trainer
 
 from igcl_lightning.data.collation import PairCollator
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
-from igcl_lightning.data.options import Options
 from igcl_lightning.data.phantom import FINDINGS, phantom_study
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.streaming import PairStream, StreamedStore

@@ -3,8 +3,8 @@ import json
 import pandas as pd
 import pytest
 
-from igcl_lightning.data.options import Options
 from igcl_lightning.data.prepare import prepare
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.table import TableColumns, read_table
 from igcl_lightning.data.views import view_name
 from igcl_lightning.errors import IgclError

@@ -8,7 +8,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from igcl_lightning.data.options import Options
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.doctor.findings import Finding
 from stores import prepare_studies

@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 from igcl_lightning.callbacks import WritePredictions
 from igcl_lightning.cli import main
 from igcl_lightning.data.modules import LabeledDataModule
-from igcl_lightning.data.options import Options
 from igcl_lightning.data.phantom import FINDINGS
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.row_datasets import LabeledDataset
 from igcl_lightning.data.samples import FeatureBatch, LabeledBatch, ProbeDraw
 from igcl_lightning.data.store import Store

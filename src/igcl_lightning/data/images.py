@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from igcl_lightning.data.fit import Fit, letterbox
-from igcl_lightning.data.picture import Picture, one_line
-from igcl_lightning.data.raster import FORMATS, read_raster
+from igcl_lightning.data.pictures.fit import Fit, letterbox
+from igcl_lightning.data.pictures.picture import Picture, one_line
+from igcl_lightning.data.pictures.raster import FORMATS, read_raster
 from igcl_lightning.errors import IgclError
 
 __all__ = ["Fit", "Picture", "decode_grey", "encode_grey", "letterbox", "read_grey", "read_picture"]
@@ -88,7 +88,7 @@ def _read_bytes(path: Path) -> bytes:
 
 def _decode(data: bytes, at_least: int | None) -> tuple[str, Picture]:
     if _is_dicom(data):
-        from igcl_lightning.data.dicom import read_dicom  # pydicom takes its time to import
+        from igcl_lightning.data.pictures.dicom import read_dicom  # pydicom takes its time to import
 
         return "DICOM", read_dicom(data)
     if not data:

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tqdm import tqdm
 
 from igcl_lightning import __version__
-from igcl_lightning.data.earlier import EarlierRows
-from igcl_lightning.data.options import Columns, Options
+from igcl_lightning.data.preparing.earlier import EarlierRows
+from igcl_lightning.data.preparing.options import Columns, Options
+from igcl_lightning.data.preparing.study_rows import Rows, node_text, parser, study_identity, study_rows
+from igcl_lightning.data.preparing.unfinished import Chunk, UnfinishedStore, chunk_identity, read_record, tidy
+from igcl_lightning.data.preparing.workers import Map, in_order
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.splits import split_name
 from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, MANIFEST, NODE_TEXT, store_features
 from igcl_lightning.data.study import SPLITS, Study
-from igcl_lightning.data.study_rows import Rows, node_text, parser, study_identity, study_rows
-from igcl_lightning.data.unfinished import Chunk, UnfinishedStore, chunk_identity, read_record, tidy
-from igcl_lightning.data.workers import Map, in_order
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.sections import SECTION_CHOICES
 
@@ -200,7 +200,7 @@ def _survey(source: Source) -> int:
 def _chunks(
     source: Source,
     unfinished: UnfinishedStore,
-    run: Map[Any, Any],
+    run: Map,
     convert: partial[Rows],
     size: int,
     total: int,
@@ -233,7 +233,7 @@ def _chunks(
     unfinished.cut(len(starts))
 
 
-def _complete(source: Source, unfinished: UnfinishedStore, run: Map[Any, Any], size: int) -> Iterator[int]:
+def _complete(source: Source, unfinished: UnfinishedStore, run: Map, size: int) -> Iterator[int]:
     """Yield the chunks that are complete and whose files have not changed since."""
     for number, items in enumerate(_cut(source.items(), size)):
         notes = unfinished.notes(number)

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from igcl_lightning.data.options import Columns
+from igcl_lightning.data.preparing.options import Columns
 from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS, VIEWS
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.identity import graph_key, stated_facts

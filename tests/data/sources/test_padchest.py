@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from igcl_lightning.cli import main
-from igcl_lightning.data.options import Options
 from igcl_lightning.data.prepare import prepare
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.padchest import read_padchest
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from igcl_lightning.cli import main
-from igcl_lightning.data.options import Options
 from igcl_lightning.data.prepare import prepare
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.regions import Box
 from igcl_lightning.data.sources.rsna import read_rsna
 from igcl_lightning.data.store import Store

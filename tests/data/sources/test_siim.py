@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from igcl_lightning.cli import main
-from igcl_lightning.data.options import Options
 from igcl_lightning.data.prepare import prepare
-from igcl_lightning.data.row_images import decode_mask
+from igcl_lightning.data.preparing.options import Options
+from igcl_lightning.data.preparing.row_images import decode_mask
 from igcl_lightning.data.sources.siim import read_siim
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from igcl_lightning.cli import main
-from igcl_lightning.data.options import Options
 from igcl_lightning.data.prepare import prepare
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.regions import Box
 from igcl_lightning.data.sources.vindr import KAGGLE_LABELS, read_vindr
 from igcl_lightning.data.store import Store

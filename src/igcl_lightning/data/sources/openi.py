@@ -193,9 +193,7 @@ def _counts(reports: OpeniReports, studies: list[Study], beside: _Beside) -> Cou
         "labels without report": len(beside.gold.keys() - uids),
         "images without report": len(beside.projections.keys() - {image.image_id for image in images}),
         "images without row": len(set(beside.files.values()) - {image.source for image in images}),
-        "frontal images, PA or AP not known": sum(
-            image.view == "frontal" for image in images
-        ),
+        "frontal images, PA or AP not known": sum(image.view == "frontal" for image in images),
         "Effusion that is pericardial": len(pericardial),
     }
     return Counter({reason: count for reason, count in counts.items() if count})

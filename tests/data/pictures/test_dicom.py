@@ -24,8 +24,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from igcl_lightning.data import compressed
 from igcl_lightning.data.images import read_picture
+from igcl_lightning.data.pictures import compressed
 from igcl_lightning.errors import IgclError
 from image_files import assert_refused_or_equal, bare_dicom, dataset_of, dicom, file_of, gdcm_dicom, raster
 

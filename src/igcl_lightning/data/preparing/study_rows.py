@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from igcl_lightning.data.earlier import EarlierRows, RowNote
-from igcl_lightning.data.item_identity import identity
-from igcl_lightning.data.options import Columns, Options
-from igcl_lightning.data.report_text import PRESENT, read_report, report_text
-from igcl_lightning.data.row_images import StoredImage, image_identity, store_image, why_unreadable
+from igcl_lightning.data.preparing.earlier import EarlierRows, RowNote
+from igcl_lightning.data.preparing.item_identity import identity
+from igcl_lightning.data.preparing.options import Columns, Options
+from igcl_lightning.data.preparing.report_text import PRESENT, read_report, report_text
+from igcl_lightning.data.preparing.row_images import StoredImage, image_identity, store_image, why_unreadable
 from igcl_lightning.data.sources.source import Item
 from igcl_lightning.data.splits import split_name, split_of_patient
 from igcl_lightning.data.store import NODE_TEXT, graph_columns

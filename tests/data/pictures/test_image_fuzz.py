@@ -26,10 +26,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from igcl_lightning.data.fit import Fit
 from igcl_lightning.data.images import encode_grey, read_picture
 from igcl_lightning.data.phantom import phantom_study
-from igcl_lightning.data.picture import MAX_PIXELS
+from igcl_lightning.data.pictures.fit import Fit
+from igcl_lightning.data.pictures.picture import MAX_PIXELS
 from igcl_lightning.errors import IgclError
 from image_files import bare_dicom, dataset_of, dicom, file_of, gdcm_dicom, raster, turned
 
@@ -224,7 +224,7 @@ def read_all(first: int, count: int, folder: Path) -> None:
 
 def fuzz(first: int, count: int, folder: Path) -> dict[str, int]:
     """Read the files of the seeds in another process and count the two outcomes that are allowed."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, str(first), str(count), str(folder)]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=count * SECONDS, check=False

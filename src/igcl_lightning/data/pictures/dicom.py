@@ -32,8 +32,8 @@ from pydicom.uid import (
     JPEGLSNearLossless,
 )
 
-from igcl_lightning.data.compressed import decode_apart
-from igcl_lightning.data.picture import Picture, one_line, refuse_size, stretch_range, to_bytes
+from igcl_lightning.data.pictures.compressed import decode_apart
+from igcl_lightning.data.pictures.picture import Picture, one_line, refuse_size, stretch_range, to_bytes
 from igcl_lightning.errors import IgclError
 
 HEADER = (

@@ -52,7 +52,7 @@ def decode_apart(data: bytes) -> np.ndarray:
 @cache
 def _decoder(owner: int) -> subprocess.Popen[bytes]:
     """The process that decodes for the process `owner`: a fork must not share its parent's."""
-    command = [sys.executable, "-m", "igcl_lightning.data.compressed"]
+    command = [sys.executable, "-m", "igcl_lightning.data.pictures.compressed"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 

@@ -7,9 +7,9 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
-from igcl_lightning.data.options import Options
+from igcl_lightning.data.preparing.options import Options
+from igcl_lightning.data.preparing.row_images import decode_mask
 from igcl_lightning.data.regions import Box, run_lengths
-from igcl_lightning.data.row_images import decode_mask
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError

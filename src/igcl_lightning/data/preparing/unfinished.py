@@ -24,10 +24,10 @@ import datasets
 import numpy as np
 from datasets.arrow_writer import ArrowWriter
 
-from igcl_lightning.data.earlier import NOTES
+from igcl_lightning.data.preparing.earlier import NOTES
+from igcl_lightning.data.preparing.study_rows import Drop, Rows
 from igcl_lightning.data.store import MANIFEST, NODE_TEXT
 from igcl_lightning.data.study import SPLITS
-from igcl_lightning.data.study_rows import Drop, Rows
 from igcl_lightning.errors import IgclError
 
 WORK = "work.json"

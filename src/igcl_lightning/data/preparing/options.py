@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from igcl_lightning.data.fit import WAYS
 from igcl_lightning.data.images import JPEG_QUALITY
+from igcl_lightning.data.pictures.fit import WAYS
 from igcl_lightning.data.study import VIEWS
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.sections import SECTION_CHOICES

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from igcl_lightning.data import unfinished
-from igcl_lightning.data.options import Options
 from igcl_lightning.data.prepare import prepare
+from igcl_lightning.data.preparing import unfinished
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.store import Store, graph_columns
 from igcl_lightning.data.study import Study, StudyImage
@@ -180,7 +180,7 @@ def test_what_is_complete_is_not_done_again(tree, tmp_path, monkeypatch):
     out = tmp_path / "store"
     interrupt_after(3 * CHUNK, tree, out, monkeypatch)
     opened = []
-    monkeypatch.setattr("igcl_lightning.data.row_images.read_picture", watching(opened))
+    monkeypatch.setattr("igcl_lightning.data.preparing.row_images.read_picture", watching(opened))
     run(tree, out, resume=True)
     assert {path.stem for path in opened} == {str(index) for index in range(3 * CHUNK, NUMBER)}
 
@@ -207,7 +207,7 @@ def interrupt_after(number, tree, out, monkeypatch):
         return read_picture(path, at_least)
 
     with monkeypatch.context() as patch:
-        patch.setattr("igcl_lightning.data.row_images.read_picture", read)
+        patch.setattr("igcl_lightning.data.preparing.row_images.read_picture", read)
         with pytest.raises(KeyboardInterrupt):
             run(tree, out)
 
@@ -349,9 +349,10 @@ def test_an_update_takes_over_what_has_not_changed(tmp_path, monkeypatch):
     Image.fromarray(np.full((90, 70), 200, np.uint8)).save(tree / "2.jpg")
     (tree / "8.txt").write_text("FINDINGS: Pneumothorax.")
     opened, parsed = [], []
-    monkeypatch.setattr("igcl_lightning.data.row_images.read_picture", watching(opened))
+    monkeypatch.setattr("igcl_lightning.data.preparing.row_images.read_picture", watching(opened))
     monkeypatch.setattr(
-        "igcl_lightning.data.study_rows.graph_columns", lambda graph: parsed.append(graph) or graph_columns(graph)
+        "igcl_lightning.data.preparing.study_rows.graph_columns",
+        lambda graph: parsed.append(graph) or graph_columns(graph),
     )
     run(tree, out, NUMBER + 5, update=True)
     new = {str(index) for index in range(NUMBER, NUMBER + 5)}

@@ -11,13 +11,13 @@ import numpy as np
 from PIL import Image
 
 from igcl_lightning.data.ages import age_in_years
-from igcl_lightning.data.fit import Fit, decode_size
 from igcl_lightning.data.images import encode_grey, read_grey, read_picture
-from igcl_lightning.data.item_identity import identity
-from igcl_lightning.data.options import Options
-from igcl_lightning.data.picture import Picture
+from igcl_lightning.data.pictures.fit import Fit, decode_size
+from igcl_lightning.data.pictures.picture import Picture
+from igcl_lightning.data.preparing.item_identity import identity
+from igcl_lightning.data.preparing.options import Options
+from igcl_lightning.data.preparing.report_text import LFS_POINTER
 from igcl_lightning.data.regions import RunLengths
-from igcl_lightning.data.report_text import LFS_POINTER
 from igcl_lightning.data.sources.tables import sex_name
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.data.views import view_name

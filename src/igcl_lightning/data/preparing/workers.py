@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.report_workers import end_with_parent
@@ -21,11 +21,11 @@ IN_FLIGHT = 4
 
 T = TypeVar("T")
 R = TypeVar("R")
-Map = Callable[[Callable[[T], R], Iterable[T]], Iterator[R]]
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
 
 @contextmanager
-def in_order(jobs: int, with_torch: bool = False) -> Iterator[Map[T, R]]:
+def in_order(jobs: int, with_torch: bool = False) -> Iterator[Map]:
     """Give a `map` that works in `jobs` processes, lazily and in order.
 
     Args:
@@ -36,7 +36,7 @@ def in_order(jobs: int, with_torch: bool = False) -> Iterator[Map[T, R]]:
         IgclError: a process died, in the iterator that `map` returns.
     """
     if jobs == 1:
-        yield map  # type: ignore[misc]  # the built-in class is called like a function
+        yield map
         return
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=_start, initargs=(with_torch,))

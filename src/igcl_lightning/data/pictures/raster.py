@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import numpy as np
 from PIL import ExifTags, Image, ImageChops
 
-from igcl_lightning.data.picture import Picture, muted, refuse_size, stretch_range, to_bytes
+from igcl_lightning.data.pictures.picture import Picture, muted, refuse_size, stretch_range, to_bytes
 from igcl_lightning.errors import IgclError
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")  # none that starts another program

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from igcl_lightning.data.fit import Fit, decode_size, letterbox
+from igcl_lightning.data.pictures.fit import Fit, decode_size, letterbox
 from igcl_lightning.errors import IgclError
 
 SHAPES = [(40, 20), (20, 40), (7, 100), (16, 16), (32, 32), (61, 50), (1, 300), (12, 10)]

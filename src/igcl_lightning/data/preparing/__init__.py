@@ -1,0 +1,1 @@
+"""The steps from studies to a store that may be interrupted."""
