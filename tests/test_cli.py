@@ -19,7 +19,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from igcl_lightning import _usage
 from igcl_lightning._quiet import quieten
 from igcl_lightning.cli import main
-from igcl_lightning.data import phantom
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.base import BaseModule
 
@@ -37,7 +36,7 @@ model:
 data:
   class_path: TinyCliData
 """
-COMMANDS = ("fit", "validate", "test", "predict", "prepare", "graphs", "demo")
+COMMANDS = ("fit", "validate", "test", "predict", "prepare", "doctor", "graphs", "compare", "demo")
 CHECKPOINT = "runs/tiny_cli_model/version_0/checkpoints/epoch=0-step=2.ckpt"
 
 
@@ -450,12 +449,6 @@ def test_prepare_phantom(capsys):
     assert (sum(manifest["rows"].values()), manifest["size"], manifest["source"]["name"]) == (6, 64, "phantom")
     assert (manifest["source"]["shortcut"], manifest["extra"]) == ("Edema", ["shortcut"])
     assert capsys.readouterr().out.startswith("store: rows ")
-
-
-def test_choices_of_the_phantom_are_its_own():
-    from igcl_lightning import cli
-
-    assert (cli.PHRASINGS, cli.VARIANTS) == (phantom.PHRASINGS, phantom.VARIANTS)
 
 
 def test_prepare_table_names_what_it_dropped(capsys, one_line):

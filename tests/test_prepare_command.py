@@ -7,7 +7,7 @@ import pytest
 
 from igcl_lightning import _prepare
 from igcl_lightning.cli import build_parser, main
-from igcl_lightning.data import label_policy
+from igcl_lightning.data import label_policy, phantom
 from igcl_lightning.data.pictures import fit
 from igcl_lightning.data.preparing import options
 from igcl_lightning.data.sources import chexpert_plus, mimic_cxr, padchest, vindr
@@ -37,6 +37,7 @@ def test_choices_are_those_of_the_code():
     assert set(_prepare.FITS) == set(fit.WAYS) - {"authors"}  # which is a preset
     assert tuple(SECTION_CHOICES) == _prepare.SECTIONS
     assert _prepare.MISSING_REPORT == options.MISSING_REPORT
+    assert (_prepare.PHRASINGS, _prepare.VARIANTS) == (phantom.PHRASINGS, phantom.VARIANTS)
     assert _prepare.BLANK == label_policy.BLANK
     assert set(_prepare.MIMIC_LABELS) == set(mimic_cxr.LABEL_TABLES)
     assert set(_prepare.PLUS_LABELS) == set(chexpert_plus.LABEL_FILES)

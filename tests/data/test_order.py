@@ -11,6 +11,7 @@ from igcl_lightning.data.order import EpochOrder
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.schema import stable_hash
 from igcl_lightning.modules import SimCLR
 
 
@@ -105,7 +106,13 @@ class Recorder(Callback):
         self.folder = folder
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        with (self.folder / f"{trainer.current_epoch}-{trainer.global_rank}.txt").open("a") as file:
+        self.write(f"{trainer.current_epoch}-{trainer.global_rank}", batch)
+
+    def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.write(f"valid{trainer.current_epoch}-{trainer.global_rank}", batch)
+
+    def write(self, name, batch):
+        with (self.folder / f"{name}.txt").open("a") as file:
             file.write(" ".join(map(str, batch.row.tolist())) + "\n")
 
 
@@ -114,6 +121,9 @@ class Idle(BoringModel):
 
     def training_step(self, batch, batch_idx):
         return self(torch.ones(1, 32)).sum()
+
+    def validation_step(self, batch, batch_idx):
+        pass
 
 
 def fit(folder, store, **options):
@@ -126,7 +136,7 @@ def fit(folder, store, **options):
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[Recorder(folder)],
-        limit_val_batches=0,
+        num_sanity_val_steps=0,
         **options,
     )
     data = PairedDataModule(str(store), batch_size=8, augment=False)
@@ -149,6 +159,13 @@ def test_lightning_keeps_the_order_of_distributed_training(phantom_store, tmp_pa
         order = [row for step in one[f"{epoch}-0"] for row in step]
         # The ranks take turns along one and the same order.
         assert [row for pair in zip(*ranks, strict=True) for row in pair] == order[: 2 * len(ranks[0])]
+    # Evaluation keeps the order of the store, of which each rank gets every other row.
+    valid = [int(row) for step in one["valid0-0"] for row in step]
+    assert valid == [stable_hash(row) for row in Store(phantom_store).column("valid", "row")]
+    for rank in range(2):
+        assert [int(row) for step in two[f"valid0-{rank}"] for row in step][: len(valid) // 2] == valid[rank::2][
+            : len(valid) // 2
+        ]
 
 
 def test_lengths_are_entities_of_graphs_or_words_of_reports(phantom_store):

@@ -131,14 +131,14 @@ def decode_images(rows: pa.Table) -> Tensor:
     """
     data = [value.as_buffer() for chunk in rows.column("image").chunks for value in chunk.field("bytes")]
     first = _decode(rows, 0, data[0])
-    pixels = np.empty((len(data), *first.shape), np.uint8)
+    images = _Handover((len(data), 1, *first.shape), first.dtype)
     for place, image in enumerate(data):
         decoded = _decode(rows, place, image) if place else first
         if decoded.shape != first.shape:
             row, size, usual = rows.column("row")[place], decoded.shape, first.shape
             raise IgclError(f"row {row}: its stored image is {size}, others are {usual}; prepare the store again")
-        pixels[place] = decoded
-    return _handed_over(pixels[:, None])
+        images.write(decoded, place * decoded.nbytes)
+    return images.tensor
 
 
 def _decode(rows: pa.Table, place: int, data: pa.Buffer) -> np.ndarray:
@@ -267,24 +267,46 @@ def _floats(lists: pa.ListArray) -> NDArray[np.float32]:
     return np.array(lists.flatten().to_numpy(zero_copy_only=False), np.float32)
 
 
-def _handed_over(values: np.ndarray) -> Tensor:
-    """Return an array as a tensor; one that a worker makes lies where the main process reads it without a copy.
+class _Handover:
+    """A tensor to be written part by part; that of a worker lies where the main process reads it without a copy.
 
-    Raises:
-        OSError: shared memory is full.
+    A worker writes to the file of the shared memory, which is twice as fast as to touch new pages of it.
+
+    Args:
+        shape: of the tensor.
+        dtype: of the tensor.
     """
-    if get_worker_info() is None or not values.size:
-        return torch.from_numpy(values)
-    storage = torch.UntypedStorage._new_shared(values.nbytes, device="cpu")
-    # torch has no types for a tensor on a plain storage.
-    tensor: Tensor = torch.from_numpy(values[:0].ravel()).set_(storage, 0, values.shape)  # type: ignore[call-overload]
-    if get_sharing_strategy() != "file_descriptor":
-        return tensor.copy_(torch.from_numpy(values))
-    # To write to the file of the memory is twice as fast as to touch new pages of it.
-    descriptor, size = storage._share_fd_cpu_()
-    if os.pwrite(descriptor, np.ascontiguousarray(values).data, 0) != size:
-        raise OSError(f"no room for a batch of {size} bytes in shared memory; make /dev/shm larger")
-    return tensor
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.descriptor: int | None = None
+        size = int(np.prod(shape)) * dtype.itemsize
+        if get_worker_info() is None or not size or get_sharing_strategy() != "file_descriptor":
+            array = np.empty(shape, dtype)
+            self.tensor, self.bytes = torch.from_numpy(array), array.reshape(-1).view(np.uint8)
+            return
+        storage = torch.UntypedStorage._new_shared(size, device="cpu")
+        self.descriptor, _ = storage._share_fd_cpu_()
+        # torch has no types for a tensor on a plain storage.
+        self.tensor = torch.from_numpy(np.empty(0, dtype)).set_(storage, 0, shape)  # type: ignore[call-overload]
+
+    def write(self, part: np.ndarray, begin: int = 0) -> None:
+        """Write a part of the tensor, from this byte on.
+
+        Raises:
+            OSError: shared memory is full.
+        """
+        part = np.ascontiguousarray(part)
+        if self.descriptor is None:
+            self.bytes[begin : begin + part.nbytes] = part.reshape(-1).view(np.uint8)
+        elif os.pwrite(self.descriptor, part.data, begin) != part.nbytes:
+            raise OSError("shared memory is full; make /dev/shm larger, or data.batch_size smaller")
+
+
+def _handed_over(values: np.ndarray) -> Tensor:
+    """Return an array as a tensor, for the main process where this is a worker."""
+    handover = _Handover(values.shape, values.dtype)
+    handover.write(values)
+    return handover.tensor
 
 
 def _in_one_storage(*groups: Mapping[str, Ids]) -> list[dict[str, Tensor]]:

@@ -1,7 +1,7 @@
 """The named types a sample passes through on its way to a loss. Shapes are given for one batch of B rows.
 
-PyTorch Geometric's loader collates a list of named tuples into the same named tuple, graphs into a `Batch`, and
-Lightning moves it to the device. A sample has the same fields without the leading B.
+`data.collation` makes them whole from rows of Arrow, and Lightning moves them to the device. A sample has the same
+fields without the leading B; PyTorch Geometric's loader collates a list of samples into the same batch.
 """
 
 from __future__ import annotations
