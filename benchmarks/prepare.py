@@ -13,7 +13,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import argparse
 import shutil
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from igcl_lightning.data.study import Study, StudyImage
 MIMIC_IMAGES = 377_110
 WIDTH, HEIGHT = 2544, 3056
 DRAWN = 20
+CHUNK = 40
 
 
 def draw_originals(folder):
@@ -52,15 +52,12 @@ def studies(drawn, count):
 
 
 def rate(drawn, count, folder, jobs, **how):
-    """Return images a second: the slope between two sizes, so that starting processes does not count."""
-    seconds = []
-    for size in (count // 4, count):
-        source = Source("originals", partial(studies, drawn, size), total=size)
-        begin = time.perf_counter()
-        prepare(source, folder / "store", options=Options(**how), jobs=jobs, overwrite=True)
-        seconds.append(time.perf_counter() - begin)
+    """Return images a second from the first chunk to the last, so that starting processes does not count."""
+    source = Source("originals", partial(studies, drawn, count), total=count)
+    prepare(source, folder / "store", options=Options(**how), jobs=jobs, chunk=CHUNK)
+    done = sorted(path.stat().st_mtime for path in (folder / "store" / "notes").iterdir())
     shutil.rmtree(folder / "store")
-    return (count - count // 4) / (seconds[1] - seconds[0])
+    return (count - CHUNK) / (done[-1] - done[0])
 
 
 def hours(images_per_second):
@@ -76,7 +73,6 @@ def main():
         drawn = draw_originals(folder)
         megabytes = np.mean([path.stat().st_size for path, _ in drawn]) / 1e6
         print(f"originals: {WIDTH} x {HEIGHT}, {megabytes:.1f} MB each")
-        rate(drawn, 8, folder, 1)  # imports and word lists
         rates = {}
         for label, jobs, how in (
             ("256 px, 1 process", 1, {}),

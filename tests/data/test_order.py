@@ -84,6 +84,16 @@ def test_neither_workers_nor_random_states_have_a_say(phantom_store):
     assert epochs(2, 0, length_aware=True) == epochs(0, 1, length_aware=True) != expected
 
 
+def test_the_order_follows_the_seed_of_everything(phantom_store, monkeypatch):
+    def order(seed):
+        monkeypatch.setenv("PL_GLOBAL_SEED", str(seed))  # where seed_everything leaves it
+        return batches(PairedDataModule(str(phantom_store), batch_size=8).train_dataloader())
+
+    assert order(3) == order(3) != order(4)
+    monkeypatch.delenv("PL_GLOBAL_SEED")
+    assert PairedDataModule(str(phantom_store)).order_seed == 0
+
+
 def test_the_order_starts_at_a_later_batch_in_the_loader(phantom_store):
     data = PairedDataModule(str(phantom_store), batch_size=8)
     whole, late = data.train_dataloader(), data.train_dataloader()

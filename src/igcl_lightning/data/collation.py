@@ -1,12 +1,7 @@
-"""Rows of Arrow into ready batches, a whole batch at a time: no Python per edge, per word or per tensor of a row.
-
-What a worker hands to the main process lies in a few pieces of shared memory, since handing over one more piece costs
-as much as tokenizing several reports.
-"""
+"""Rows of Arrow into ready batches, a whole batch at a time: no Python per edge, per word or per tensor of a row."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
@@ -17,10 +12,9 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.multiprocessing import get_sharing_strategy
-from torch.utils.data import get_worker_info
 from torch_geometric.data import Batch, Data
 
+from igcl_lightning.data.handover import Handover, handed_over, in_one_storage
 from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.samples import LabeledBatch, PairBatch
 from igcl_lightning.data.store import NODE_TEXT
@@ -75,18 +69,18 @@ class PairCollator:
         image = decode_images(rows)
         rows = rows.select(self.columns).combine_chunks()
         columns = {name: rows.column(name).chunk(0) for name in self.columns}
-        graph, report = _in_one_storage(_graph_arrays(columns), self._report_arrays(columns["graph.text"]))
+        graph, report = in_one_storage(_graph_arrays(columns), self._report_arrays(columns["graph.text"]))
         if self.node_text_channels:
-            graph["text"] = _handed_over(_floats(columns[NODE_TEXT]).reshape(-1, self.node_text_channels))
+            graph["text"] = handed_over(_floats(columns[NODE_TEXT]).reshape(-1, self.node_text_channels))
         hashes = [row_hashes(columns[name]) for name in ("row", "study", "patient")]
-        row, study, patient, key = _handed_over(np.stack([*hashes, columns["graph.key"].to_numpy()]))
+        row, study, patient, key = handed_over(np.stack([*hashes, columns["graph.key"].to_numpy()]))
         return PairBatch(
             image=image,
             graph=batch_of_graphs(graph),
             report=batch_of_graphs(report),
-            target=_handed_over(target),
+            target=handed_over(target),
             extra={
-                name: _handed_over(_floats(columns[name]).reshape(-1, *shape)) for name, shape in self.shapes.items()
+                name: handed_over(_floats(columns[name]).reshape(-1, *shape)) for name, shape in self.shapes.items()
             },
             row=row,
             study=study,
@@ -120,7 +114,7 @@ def collate_labelled(rows: pa.Table, target: NDArray[np.float32]) -> LabeledBatc
     Raises:
         IgclError: an image cannot be decoded, or has another size than the first.
     """
-    return LabeledBatch(decode_images(rows), _handed_over(target), _handed_over(row_hashes(rows.column("row"))))
+    return LabeledBatch(decode_images(rows), handed_over(target), handed_over(row_hashes(rows.column("row"))))
 
 
 def decode_images(rows: pa.Table) -> Tensor:
@@ -131,7 +125,7 @@ def decode_images(rows: pa.Table) -> Tensor:
     """
     data = [value.as_buffer() for chunk in rows.column("image").chunks for value in chunk.field("bytes")]
     first = _decode(rows, 0, data[0])
-    images = _Handover((len(data), 1, *first.shape), first.dtype)
+    images = Handover((len(data), 1, *first.shape), first.dtype)
     for place, image in enumerate(data):
         decoded = _decode(rows, place, image) if place else first
         if decoded.shape != first.shape:
@@ -243,7 +237,7 @@ def _facts(facts: pa.ListArray) -> Tensor:
     """Return which hashed facts each of B graphs states, uint8 [B, F]."""
     stated = np.zeros((len(facts), NUM_FACTS), np.uint8)
     stated[np.repeat(np.arange(len(facts)), _lengths(facts)), _numbers(facts) % NUM_FACTS] = 1
-    return _handed_over(stated)
+    return handed_over(stated)
 
 
 def _starts(count: Ids) -> Ids:
@@ -265,53 +259,3 @@ def _numbers(lists: pa.ListArray) -> Ids:
 def _floats(lists: pa.ListArray) -> NDArray[np.float32]:
     """Return the numbers of all lists end to end, writeable as torch wants them."""
     return np.array(lists.flatten().to_numpy(zero_copy_only=False), np.float32)
-
-
-class _Handover:
-    """A tensor to be written part by part; that of a worker lies where the main process reads it without a copy.
-
-    A worker writes to the file of the shared memory, which is twice as fast as to touch new pages of it.
-
-    Args:
-        shape: of the tensor.
-        dtype: of the tensor.
-    """
-
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.descriptor: int | None = None
-        size = int(np.prod(shape)) * dtype.itemsize
-        if get_worker_info() is None or not size or get_sharing_strategy() != "file_descriptor":
-            array = np.empty(shape, dtype)
-            self.tensor, self.bytes = torch.from_numpy(array), array.reshape(-1).view(np.uint8)
-            return
-        storage = torch.UntypedStorage._new_shared(size, device="cpu")
-        self.descriptor, _ = storage._share_fd_cpu_()
-        # torch has no types for a tensor on a plain storage.
-        self.tensor = torch.from_numpy(np.empty(0, dtype)).set_(storage, 0, shape)  # type: ignore[call-overload]
-
-    def write(self, part: np.ndarray, begin: int = 0) -> None:
-        """Write a part of the tensor, from this byte on.
-
-        Raises:
-            OSError: shared memory is full.
-        """
-        part = np.ascontiguousarray(part)
-        if self.descriptor is None:
-            self.bytes[begin : begin + part.nbytes] = part.reshape(-1).view(np.uint8)
-        elif os.pwrite(self.descriptor, part.data, begin) != part.nbytes:
-            raise OSError("shared memory is full; make /dev/shm larger, or data.batch_size smaller")
-
-
-def _handed_over(values: np.ndarray) -> Tensor:
-    """Return an array as a tensor, for the main process where this is a worker."""
-    handover = _Handover(values.shape, values.dtype)
-    handover.write(values)
-    return handover.tensor
-
-
-def _in_one_storage(*groups: Mapping[str, Ids]) -> list[dict[str, Tensor]]:
-    """Return groups of named arrays as tensors that lie end to end."""
-    arrays = [array for group in groups for array in group.values()]
-    whole = _handed_over(np.concatenate([array.ravel() for array in arrays]))
-    parts = iter(whole.split([array.size for array in arrays]))
-    return [{name: next(parts).view(array.shape) for name, array in group.items()} for group in groups]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +36,8 @@ class StoreDataModule(LightningDataModule):
         num_workers: processes that decode.
         augment: whether training images are augmented.
         views: projections of the images to keep, such as [PA, AP]; all by default.
-        order_seed: of the order of training rows, which nothing else has a say in (see `EpochOrder`).
+        order_seed: of the order of training rows, which nothing else has a say in (see `EpochOrder`); that of
+            `seed_everything` by default, 0 where there is none.
     """
 
     def __init__(
@@ -45,14 +47,15 @@ class StoreDataModule(LightningDataModule):
         num_workers: int = 0,
         augment: bool = True,
         views: list[str] | None = None,
-        order_seed: int = 0,
+        order_seed: int | None = None,
     ) -> None:
         super().__init__()
         self.store_path = store
         self.views = views
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.order_seed = order_seed
+        # Lightning keeps the seed of `seed_everything` there, for this process and those it starts.
+        self.order_seed = int(os.environ.get("PL_GLOBAL_SEED") or 0) if order_seed is None else order_seed
         self.augmentation = Augment() if augment else None
 
     @cached_property
@@ -136,7 +139,7 @@ class PairedDataModule(StoreDataModule):
         tokenizer: folder or hub name of the tokenizer of a text model; hashed subwords of each word by default.
         max_tokens: tokens kept of a report.
         predict_splits: splits that `predict` embeds; the test split by default.
-        order_seed: of the order of training pairs, which nothing else has a say in (see `EpochOrder`).
+        order_seed: of the order of training pairs; that of `seed_everything` by default.
         length_aware: whether the graphs (or the reports, if the model contrasts with these) of a training batch are of
             similar length, so that less is padded. A pair is then told from pairs of similar length only.
     """
@@ -153,7 +156,7 @@ class PairedDataModule(StoreDataModule):
         tokenizer: str | None = None,
         max_tokens: int = 256,
         predict_splits: list[str] | None = None,
-        order_seed: int = 0,
+        order_seed: int | None = None,
         length_aware: bool = False,
     ) -> None:
         super().__init__(store, batch_size, num_workers, augment, views, order_seed)
@@ -253,7 +256,7 @@ class LabeledDataModule(StoreDataModule):
         feature_cache: folder of cached features; inside the store by default.
         features: Parquet file of features made elsewhere, in place of an encoder's (see `read_features`).
         views: projections of the images to keep, such as [PA, AP]; all by default.
-        order_seed: of the order of training images, which nothing else has a say in (see `EpochOrder`).
+        order_seed: of the order of training images; that of `seed_everything` by default.
 
     Raises:
         IgclError: an argument is out of its range.
@@ -273,7 +276,7 @@ class LabeledDataModule(StoreDataModule):
         feature_cache: str | None = None,
         features: str | None = None,
         views: list[str] | None = None,
-        order_seed: int = 0,
+        order_seed: int | None = None,
     ) -> None:
         super().__init__(store, batch_size, num_workers, augment, views, order_seed)
         if not 0 < fraction <= 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -97,7 +98,9 @@ def prepare(
     try:
         with in_order(jobs, with_torch=model is not None) as run:
             tally = _Tally()
-            with tqdm(total=total, desc=f"prepare {out}", unit=" studies") as progress:
+            # A file that keeps the output gets a line now and then, not ten a second.
+            wait = 0.1 if sys.stderr.isatty() else 10
+            with tqdm(total=total, desc=f"prepare {out}", unit=" studies", mininterval=wait) as progress:
                 for notes in _chunks(source, unfinished, run, convert, chunk, total, progress):
                     tally.add(notes)
         manifest = _manifest(source, work, options, model, tally)
