@@ -291,10 +291,12 @@ def _row_options(options: argparse.Namespace) -> Options:
 def _summary(out: Path, manifest: Mapping[str, Any]) -> list[str]:
     """Return what a person should know of a store that was prepared: its rows, and everything left out or noticed."""
     lines = [f"{out}: rows {', '.join(f'{count} {split}' for split, count in manifest['rows'].items())}"]
-    reports = {f"report {state}": count for state, count in manifest["rows_by_report"].items() if state != "present"}
+    reports = {
+        f"rows with report {state}": count for state, count in manifest["rows_by_report"].items() if state != "present"
+    }
     for title, counts in (
         ("dropped", manifest["dropped"]),
-        ("kept without", reports if "present" in manifest["rows_by_report"] else {}),
+        ("kept", reports if "present" in manifest["rows_by_report"] else {}),
         ("noticed", {**manifest["flags"], **manifest["source_counts"]}),
     ):
         lines += [f"  {title}: {count} {what}" for what, count in counts.items() if count]

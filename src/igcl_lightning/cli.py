@@ -149,7 +149,6 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the findings as data")
     parser.add_argument("--samples", type=int, default=24, metavar="N", help="pairs on the page (default 24)")
     parser.add_argument("--rows", type=int, default=4000, metavar="N", help="images to decode; 0: all (default 4000)")
-    parser.add_argument("--all", action="store_const", const=0, dest="rows", help="decode all images")
     parser.add_argument("--no-speed", action="store_true", help="do not measure the loader and the model")
     parser.set_defaults(run=_doctor)
 

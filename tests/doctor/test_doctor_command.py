@@ -38,7 +38,7 @@ def test_nothing_in_the_store_is_changed(store):
     assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize(("words", "decoded"), [([], 12), (["--rows", "5"], 5), (["--all"], 12), (["--rows", "0"], 12)])
+@pytest.mark.parametrize(("words", "decoded"), [([], 12), (["--rows", "5"], 5), (["--rows", "0"], 12)])
 def test_rows_limits_the_images_that_are_decoded(store, capsys, words, decoded):
     main(["doctor", str(store), "--no-speed", *words])
     assert f"{decoded} of 12 (" in capsys.readouterr().out
