@@ -43,7 +43,7 @@ BATCH = 8
 """Studies that travel to a process together."""
 
 MAX_NAMED = 1000
-"""Rows that the manifest names, of those dropped and of those flagged."""
+"""Rows that the manifest names for each reason of being dropped, and for each flag."""
 
 DEFAULTS = Options()
 
@@ -280,7 +280,9 @@ class _Tally:
         self.counts: dict[str, Counter[str]] = {name: Counter() for name in ("splits", "reports", "flags")}
         self.empty_graphs = 0
         self.drops: Counter[str] = Counter()
-        self.named: list[dict[str, str]] = []
+        self.read = 0
+        self.named: Counter[str] = Counter()
+        self.dropped: list[dict[str, str]] = []
         self.flagged: list[dict[str, Any]] = []
         self.shapes: dict[str, list[int]] = {}
         self.content = hashlib.sha256()
@@ -300,12 +302,20 @@ class _Tally:
             counts.update(notes[name])
         self.empty_graphs += notes["empty_graphs"]
         self.drops.update(reason for _, reason, _ in notes["drops"])
-        named = notes["drops"][: MAX_NAMED - len(self.named)]
-        self.named += [{"row": row, "reason": reason, "detail": detail} for row, reason, detail in named]
-        flagged = notes["flagged"][: MAX_NAMED - len(self.flagged)]
-        self.flagged += [{"row": row, "flags": flags} for row, flags in flagged]
+        for row, reason, detail in notes["drops"]:
+            if self._may_name(reason):
+                self.dropped.append({"row": row, "reason": reason, "detail": detail})
+        for row, flags in notes["flagged"]:
+            if any([self._may_name(flag) for flag in flags]):
+                self.flagged.append({"row": row, "flags": flags})
         self.shapes |= notes["shapes"]
+        self.read += notes["read"]
         self.content.update(notes["content"].encode())
+
+    def _may_name(self, reason: str) -> bool:
+        """Return whether the manifest still names a row for this reason."""
+        self.named[reason] += 1
+        return self.named[reason] <= MAX_NAMED
 
 
 def _manifest(
@@ -317,7 +327,7 @@ def _manifest(
         IgclError: there are no rows.
     """
     if not tally.rows:
-        first = tally.named[0] if tally.named else None
+        first = tally.dropped[0] if tally.dropped else None
         detail = f": {first['reason']} ({first['row']}) {first['detail']}" if first else ""
         raise IgclError(f"the source gave no usable row{detail}")
     splits = tally.counts["splits"]
@@ -330,6 +340,7 @@ def _manifest(
         "extra": list(source.extra),
         "node_text": {"model": model.name, "channels": model.channels} if model else None,
         "rows": {split: splits[split] for split in SPLITS if splits[split]},
+        "records_read": tally.read,
         "studies": len(tally.studies),
         "patients": dict(Counter(tally.split_of.values())),
         "rows_by_report": dict(sorted(tally.counts["reports"].items())),
@@ -337,7 +348,7 @@ def _manifest(
         "arrays": tally.shapes,
         "source_counts": dict(sorted(source.counts.items())),
         "dropped": dict(sorted(tally.drops.items())),
-        "dropped_rows": tally.named,
+        "dropped_rows": tally.dropped,
         "flags": dict(sorted(tally.counts["flags"].items())),
         "flagged_rows": tally.flagged,
         "fingerprint": tally.content.hexdigest(),

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from igcl_lightning.data.preparing.options import Columns
-from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS, VIEWS
+from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS, VIEWS, wanted_views
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.identity import graph_key, stated_facts
 from igcl_lightning.graphs.schema import HEDGE_ID, LABEL_ID, RELATION_ID, ReportGraph, stable_hash
@@ -128,7 +128,7 @@ class StoreDescription:
 
     def __init__(self, path: str | Path, manifest: bytes, views: Sequence[str] | None = None) -> None:
         self.path = path
-        self.views = views
+        self.views = None if views is None else wanted_views(views)
         for view in views or ():
             if view not in VIEWS:
                 raise IgclError(f"data.views: {view!r} is not one of {', '.join(VIEWS)}")

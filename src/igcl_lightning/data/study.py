@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -20,6 +20,12 @@ SPLITS: tuple[str, ...] = ("train", "valid", "test")
 
 VIEWS: tuple[str, ...] = ("PA", "AP", "frontal", "lateral", "unknown")
 """Projections; "frontal" is PA or AP, and it is not known which."""
+
+
+def wanted_views(views: Sequence[str]) -> tuple[str, ...]:
+    """Return the views to keep where these are asked for; PA and AP together include what is one of the two."""
+    return (*views, "frontal") if {"PA", "AP"} <= set(views) and "frontal" not in views else tuple(views)
+
 
 Scalar: TypeAlias = str | int | float | bool | None
 

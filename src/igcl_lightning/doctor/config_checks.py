@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from igcl_lightning.data.study import VIEWS
+from igcl_lightning.data.study import VIEWS, wanted_views
 from igcl_lightning.doctor.config import Config
 from igcl_lightning.doctor.findings import Finding
 from igcl_lightning.doctor.looks import Looks
@@ -47,7 +47,7 @@ def check_selection(config: Config, store: OpenedStore) -> Iterator[Finding]:
     for view in views:
         if view not in VIEWS:
             yield Finding("error", "data.views", f"{view!r} is not one of {', '.join(VIEWS)}")
-    kept = store.ids["view"].isin(views)
+    kept = store.ids["view"].isin(wanted_views(views))
     if views and not (kept & (store.ids["split"] == "train")).any():
         yield Finding("error", "data.views", f"no training row has a view of {', '.join(views)}")
     elif views:
@@ -59,7 +59,7 @@ def training_rows(config: Config, store: OpenedStore) -> pd.DataFrame:
     rows = store.ids[store.ids["split"] == "train"]
     rows = rows.assign(key=graph_keys(store, "train") if len(rows) else [])
     views = config.option("data.views")
-    return rows[rows["view"].isin(views)] if views else rows
+    return rows[rows["view"].isin(wanted_views(views))] if views else rows
 
 
 def check_batches(config: Config, store: OpenedStore) -> Iterator[Finding]:

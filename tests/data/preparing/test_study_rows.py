@@ -1,5 +1,7 @@
 """One study into rows: reports in every state, regions, headers, flags, views, names of labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pydicom
 import pytest
@@ -115,6 +117,19 @@ def test_flags_of_source_and_decoder_are_kept_and_counted(tmp_path):
     assert Store(tmp_path / "store").table("train")["flags"][:] == [[], ["constant", "upside down"]]
 
 
+def test_rows_are_named_for_each_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr("igcl_lightning.data.prepare.MAX_NAMED", 2)
+    gone = [replace(study(n), images=(StudyImage(f"g{n}", tmp_path / "gone.png"),)) for n in range(4)]
+    flags = [["often"], ["often"], ["often"], ["often", "rare"]]
+    odd = [study(10 + n, image={"flags": tuple(words)}) for n, words in enumerate(flags)]
+    none = replace(study(20), images=())
+    manifest = prepare_studies([*gone, *odd, none], tmp_path / "store", options=Options(size=16))
+    assert manifest["dropped"] == {"image missing": 4, "no image": 1}
+    assert [drop["row"] for drop in manifest["dropped_rows"]] == ["g0", "g1", "s20"]
+    assert manifest["flags"] == {"often": 4, "rare": 1}
+    assert [row["row"] for row in manifest["flagged_rows"]] == ["i10", "i11", "i13"]
+
+
 def dicom(path, **header):
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
@@ -151,10 +166,15 @@ def test_a_study_without_patient_stands_for_one(tmp_path):
 
 
 def test_only_wanted_views_are_kept(tmp_path):
-    studies = [study(number, image={"view": view}) for number, view in enumerate(("PA", "lateral", "unknown"))]
+    studies = [
+        study(number, image={"view": view}) for number, view in enumerate(("PA", "frontal", "lateral", "unknown"))
+    ]
     manifest = prepare_studies(studies, tmp_path / "store", options=Options(size=16, views=("PA", "AP")))
-    assert manifest["rows"] == {"train": 1}
+    assert manifest["rows"] == {"train": 2}  # "frontal" is PA or AP
     assert manifest["dropped"] == {"view lateral is not wanted": 1, "view unknown is not wanted": 1}
+    assert manifest["records_read"] == 4
+    assert len(Store(tmp_path / "store", ["PA", "AP"]).table("train")) == 2
+    assert len(Store(tmp_path / "store", ["PA"]).table("train")) == 1
 
 
 def test_labels_get_other_names_on_demand(tmp_path):

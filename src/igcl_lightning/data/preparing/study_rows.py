@@ -18,7 +18,7 @@ from igcl_lightning.data.preparing.row_images import StoredImage, image_identity
 from igcl_lightning.data.sources.source import Item
 from igcl_lightning.data.splits import split_name, split_of_patient
 from igcl_lightning.data.store import NODE_TEXT, graph_columns
-from igcl_lightning.data.study import REPORT_SECTIONS, Study, StudyImage
+from igcl_lightning.data.study import REPORT_SECTIONS, Study, StudyImage, wanted_views
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.parser import SpacyReportParser
 from igcl_lightning.graphs.schema import ReportGraph
@@ -118,7 +118,7 @@ def _images(study: Study, options: Options, earlier: EarlierRows | None, drops: 
         except IgclError as error:
             drops.append(Drop(image.image_id, why_unreadable(image), str(error)))
             continue
-        if options.views and stored.view not in options.views:
+        if options.views and stored.view not in wanted_views(options.views):
             drops.append(Drop(image.image_id, f"view {stored.view} is not wanted"))
             continue
         yield stored

@@ -198,6 +198,7 @@ class Chunk:
             "identity": chunk_identity(self.identities),
             "content": self.content.hexdigest(),
             **{name: dict(sorted(counts.items())) for name, counts in self.counts.items()},
+            "read": len(self.identities),
             "empty_graphs": self.empty_graphs,
             "shapes": self.shapes,
             "flagged": self.flagged,
