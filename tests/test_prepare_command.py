@@ -2,14 +2,17 @@
 
 import importlib
 import inspect
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from igcl_lightning import _prepare
 from igcl_lightning.cli import build_parser, main
 from igcl_lightning.data import label_policy, phantom
 from igcl_lightning.data.pictures import fit
-from igcl_lightning.data.preparing import options
+from igcl_lightning.data.preparing import options, report_text
 from igcl_lightning.data.sources import chexpert_plus, mimic_cxr, padchest, vindr
 from igcl_lightning.graphs.sections import SECTION_CHOICES
 
@@ -38,6 +41,7 @@ def test_choices_are_those_of_the_code():
     assert tuple(SECTION_CHOICES) == _prepare.SECTIONS
     assert _prepare.MISSING_REPORT == options.MISSING_REPORT
     assert (_prepare.PHRASINGS, _prepare.VARIANTS) == (phantom.PHRASINGS, phantom.VARIANTS)
+    assert set(_prepare.NO_REPORT) == set(report_text.STATES) - {"present"}
     assert _prepare.BLANK == label_policy.BLANK
     assert set(_prepare.MIMIC_LABELS) == set(mimic_cxr.LABEL_TABLES)
     assert set(_prepare.PLUS_LABELS) == set(chexpert_plus.LABEL_FILES)
@@ -80,3 +84,21 @@ def test_jobs_must_be_positive(tmp_path, capsys):
     words = ["prepare", "phantom", "--count", "2", "--size", "64", "--jobs", "0", "--out", str(tmp_path / "store")]
     assert main(words) == 1
     assert capsys.readouterr().err == "igcl: error: --jobs is 0, not at least 1\n"
+
+
+def test_the_summary_tells_what_was_left_out_and_noticed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "c"):
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 9), dtype=np.uint8)).save(f"{name}.png")
+    Path("a.txt").write_text("Small effusion.")
+    Path("b.txt").write_text("version https://git-lfs.github.com/spec/v1\n")
+    Path("d.png").write_bytes(b"no picture")
+    assert main(["prepare", "folder", "--root", ".", "--patient-pattern", "(.)", "--size", "16", "--out", "s"]) is None
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("s: rows ")
+    assert lines[1:] == [
+        "  dropped: 1 image not readable",
+        "  kept: 1 rows without a report",
+        "  kept: 1 rows with a Git-LFS pointer in place of a report",
+        "  s/manifest.json names the rows",
+    ]

@@ -42,6 +42,15 @@ TABLE_COLUMNS = {
 }
 
 
+NO_REPORT = {
+    "none": "rows without a report",
+    "empty": "rows with an empty report",
+    "Git-LFS pointer": "rows with a Git-LFS pointer in place of a report",
+    "not readable": "rows with a report that cannot be read",
+}
+"""What a summary calls the states of a report, `report_text.STATES`, that it mentions."""
+
+
 def names(text: str) -> list[str]:
     """Read a comma-separated list of names."""
     return [name.strip() for name in text.split(",") if name.strip()]
@@ -291,9 +300,7 @@ def _row_options(options: argparse.Namespace) -> Options:
 def _summary(out: Path, manifest: Mapping[str, Any]) -> list[str]:
     """Return what a person should know of a store that was prepared: its rows, and everything left out or noticed."""
     lines = [f"{out}: rows {', '.join(f'{count} {split}' for split, count in manifest['rows'].items())}"]
-    reports = {
-        f"rows with report {state}": count for state, count in manifest["rows_by_report"].items() if state != "present"
-    }
+    reports = {text: manifest["rows_by_report"].get(state, 0) for state, text in NO_REPORT.items()}
     for title, counts in (
         ("dropped", manifest["dropped"]),
         ("kept", reports if "present" in manifest["rows_by_report"] else {}),

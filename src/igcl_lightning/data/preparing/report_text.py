@@ -7,7 +7,8 @@ from pathlib import Path
 
 from igcl_lightning.graphs.sections import choose_sections, choose_text
 
-PRESENT, ABSENT, EMPTY, POINTER, UNREADABLE = "present", "none", "empty", "Git-LFS pointer", "not readable"
+STATES = ("present", "none", "empty", "Git-LFS pointer", "not readable")
+PRESENT, ABSENT, EMPTY, POINTER, UNREADABLE = STATES
 """What a report can be. None: the source has no report, or its file is missing. Empty: nothing in it is parsed."""
 
 LFS_POINTER = "version https://git-lfs.github.com/spec/"
