@@ -300,10 +300,13 @@ def _row_options(options: argparse.Namespace) -> Options:
 def _summary(out: Path, manifest: Mapping[str, Any]) -> list[str]:
     """Return what a person should know of a store that was prepared: its rows, and everything left out or noticed."""
     lines = [f"{out}: rows {', '.join(f'{count} {split}' for split, count in manifest['rows'].items())}"]
-    reports = {text: manifest["rows_by_report"].get(state, 0) for state, text in NO_REPORT.items()}
+    states = manifest["rows_by_report"]
+    reports = {text: states.get(state, 0) for state, text in NO_REPORT.items()}
+    if set(states) == {"none"}:  # a data set without reports
+        reports = {}
     for title, counts in (
         ("dropped", manifest["dropped"]),
-        ("kept", reports if "present" in manifest["rows_by_report"] else {}),
+        ("kept", reports),
         ("noticed", {**manifest["flags"], **manifest["source_counts"]}),
     ):
         lines += [f"  {title}: {count} {what}" for what, count in counts.items() if count]

@@ -1,13 +1,10 @@
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from PIL import Image, ImageDraw
 
-from igcl_lightning.data.regions import Box, RunLengths, coco_run_lengths, run_lengths, union
+from igcl_lightning.data.regions import Box, RunLengths, run_lengths, union
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12))
 ORDERS = [(relative, by_columns) for relative in (True, False) for by_columns in (True, False)]
@@ -24,20 +21,6 @@ def slow_mask(runs, height, width, relative, by_columns):
             mask[row, column] = True
         position += length
     return mask
-
-
-def packed(numbers):
-    """COCO's text of some counts, written here independently of the reader."""
-    text = ""
-    for index, number in enumerate(numbers):
-        rest = number - numbers[index - 2] if index > 2 else number
-        while True:
-            bits, rest = rest % 32, rest // 32
-            done = rest == (-1 if bits & 16 else 0)
-            text += chr(48 + bits + (0 if done else 32))
-            if done:
-                break
-    return text
 
 
 @pytest.mark.parametrize(
@@ -145,63 +128,9 @@ def test_a_union_is_of_one_image():
         union([RunLengths((), 2, 3), RunLengths((), 3, 2)])
 
 
-@given(mask=MASKS)
-def test_coco_counts_and_their_packed_text_are_read(mask):
-    flat = mask.T.reshape(-1)
-    numbers, inside = [0], False
-    for pixel in flat:
-        if pixel != inside:
-            numbers.append(0)
-            inside = not inside
-        numbers[-1] += 1
-    assert np.array_equal(coco_run_lengths(numbers, *mask.shape).mask(), mask)
-    assert np.array_equal(coco_run_lengths(packed(numbers), *mask.shape).mask(), mask)
-
-
-@given(numbers=st.lists(st.integers(0, 5_000_000), max_size=9))
-def test_packed_counts_of_large_images_are_read(numbers):
-    runs = coco_run_lengths(packed(numbers), sum(numbers), 1)
-    assert [number for run in runs.runs for number in run] == numbers[: len(numbers) // 2 * 2]
-
-
-@pytest.mark.parametrize(
-    ("counts", "message"),
-    [
-        ([2, 3], "do not add up to the 6 pixels of 2x3"),
-        ([2, -1, 5], "do not add up to the 6 pixels of 2x3"),
-        (packed([2, 3]), "do not add up to the 6 pixels of 2x3"),
-        ("2 4", "' ' is no letter of packed counts"),
-        ("2q", "'q' is no letter of packed counts"),
-        (packed([2, 400])[:-1], "the packed counts end within a number"),
-    ],
-)
-def test_wrong_coco_counts_are_refused(counts, message):
-    with pytest.raises(ValueError, match=message):
-        coco_run_lengths(counts, 2, 3)
-
-
 def test_a_box_has_a_name_and_four_edges():
     assert Box("Mass", 1, 2, 3, 4)._asdict() == {"label": "Mass", "x_min": 1, "y_min": 2, "x_max": 3, "y_max": 4}
 
 
-@pytest.mark.data
-def test_masks_of_chexlocalize_are_the_polygons_they_were_made_of(data_folder):
-    folder = data_folder / "format_fixtures" / "chexlocalize_sample"
-    polygons = json.loads((folder / "gt_annotations_val.json").read_text())
-    masks = json.loads((folder / "gt_segmentations_val.json").read_text())
-    compared = 0
-    for image, tasks in masks.items():
-        for task, coco in tasks.items():
-            height, width = coco["size"]
-            mask = coco_run_lengths(coco["counts"], height, width).mask()
-            drawn = Image.new("1", (width, height))
-            for polygon in polygons[image].get(task, ()):
-                ImageDraw.Draw(drawn).polygon([tuple(point) for point in polygon], fill=1, outline=1)
-            expected = np.asarray(drawn)
-            assert [height, width] == polygons[image]["img_size"]
-            if task not in polygons[image]:
-                assert not mask.any()
-                continue
-            compared += 1
-            assert (mask & expected).sum() / (mask | expected).sum() > 0.99
-    assert compared == 4
+def test_a_box_may_be_given_by_corner_and_size():
+    assert Box.of_size("Mass", 1, 2, 3, 4) == Box("Mass", 1, 2, 4, 6)

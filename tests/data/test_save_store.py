@@ -27,6 +27,13 @@ def store_of(path, numbers):
     return Store(path)
 
 
+def prepare_studies_of_size(path, size):
+    image = StudyImage("i1", np.zeros((8, 8), np.uint8))
+    study = Study("s1", "p1", (image,), labels={"Edema": 1.0}, split="train")
+    prepare_studies([study], path, labels=["Edema"], options=Options(size=size, lossless=True))
+    return Store(path)
+
+
 @pytest.fixture
 def stores(tmp_path):
     return store_of(tmp_path / "a", range(10)), store_of(tmp_path / "b", range(10, 16))
@@ -43,6 +50,7 @@ def test_stores_are_concatenated_and_filtered_by_datasets(stores, tmp_path):
     both = Store(tmp_path / "both")
     assert both.column("train", "row") == [f"i{number}" for number in range(16) if number % 3 and number % 2]
     assert manifest["rows"] == {"train": 5, "valid": 3}
+    assert not {"dropped", "flags", "rows_by_report", "inputs"} & set(manifest)  # which were counted over other rows
     assert (both.targets("train") == 1).all()
     assert PairDataset(both, "train")[1].image.unique().tolist() == [5]
 
@@ -83,7 +91,15 @@ def test_what_is_no_store_is_refused(stores, tmp_path):
     renamed = valid.map(lambda row: {"row": f"v{row['row']}", "patient": "p1"})
     with pytest.raises(IgclError, match="patient 'p1' stands in train and in valid"):
         save_store({"train": train, "valid": renamed}, out, manifest)
+    small = prepare_studies_of_size(tmp_path / "small", 4)
+    with pytest.raises(IgclError, match="row 'i1': its image is 4 x 4, that of others 8 x 8"):
+        save_store({"train": small.table("train")}, out, manifest)
     assert not out.exists()
+    assert not out.with_name("out.partial").exists()
+    out.with_name("out.partial").mkdir()
+    with pytest.raises(IgclError, match="out.partial: exists already"):
+        save_store({"train": train}, out, manifest)
+    out.with_name("out.partial").rmdir()
     save_store({"train": train}, out, manifest)
     with pytest.raises(IgclError, match="exists already"):
         save_store({"train": train}, out, manifest)

@@ -76,6 +76,22 @@ def test_a_table_without_validation_rows_lends_some_training_patients(tmp_path):
     assert not splits["train"] & splits["valid"]
 
 
+def test_ages_have_one_rule_and_those_of_nobody_are_counted(tmp_path):
+    (tmp_path / "t.csv").write_text("file,years\na,058Y\nb,300\nc,-5\nd,\ne,old\nf,0\n")
+    source = read_table(tmp_path / "t.csv", TableColumns(image="file", age="years"))
+    assert [study.age for study in source.items()] == [58.0, None, None, None, None, 0.0]
+    assert source.counts == {"implausible ages": 3}
+
+
+def test_a_study_of_two_patients_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("file,study,person\na.png,s1,p1\nb.png,s2,p2\nc.png,s1,p2\n")
+    with pytest.raises(IgclError, match="t.csv row 4: study 's1' has patient 'p2', but 'p1' in row 2"):
+        read_table(path, TableColumns(image="file", study="study", patient="person"))
+    path.write_text("file,study,person\na.png,s1,p1\nb.png,s1,p1\n")
+    assert [study.study_id for study in read(path, columns=TableColumns("file", "person", "study"))] == ["s1", "s1"]
+
+
 def test_without_patients_each_study_is_a_person(table):
     study = read(table, columns=TableColumns(image="file"))[0]
     assert (study.study_id, study.patient_id, study.split) == ("a.png", "a.png", None)
@@ -87,11 +103,14 @@ def test_without_patients_each_study_is_a_person(table):
         ({"report": "text"}, "table.csv: no column 'text'; it has 'file'"),
         ({"labels": ["projection"]}, "table.csv row 2, column 'projection': 'PA' is not 1, 0, -1 or blank"),
         ({"labels": ["years"]}, "table.csv row 2, column 'years': '61' is not 1, 0, -1 or blank"),
-        ({"age": "projection"}, "table.csv row 2, column 'projection': 'PA' is not a number"),
+        ({"age": "projection"}, "table.csv row 2: column 'projection': 'PA' is no age such as 58 or 058Y"),
         ({"image": "person", "patient": None}, "table.csv row 3: column 'person': '7' stands in row 2 already"),
         ({"patient": "note"}, "table.csv row 3: column 'note' is empty"),
         ({"split": "Edema"}, "table.csv row 4: column 'Edema' is empty"),
-        ({"split": "projection"}, "table.csv row 2: split 'PA' is not one of train, valid, test"),
+        (
+            {"split": "projection"},
+            "table.csv row 2: split 'PA' is not one of train, valid, test; rename it with --split-values",
+        ),
         ({"image": "years"}, "table.csv row 3: column 'years' is empty"),
     ],
 )
@@ -287,7 +306,7 @@ def test_json_lines_are_read_as_a_table(lines):
         ("null", "[1]", "table.jsonl line 3, key 'note': a list or an object, where a text or a number belongs"),
         ('"Mass"', '"Nodule"', "table.jsonl: no line has the key 'Mass'; there are 'Edema', 'Nodule', 'boxes'"),
         ("1.0", "2", "table.jsonl row 4, column 'Mass': '2' is not 1, 0, -1 or blank"),
-        ("61.5", '"old"', "table.jsonl row 1, column 'years': 'old' is not a number"),
+        ("61.5", '"old"', "table.jsonl row 1: column 'years': 'old' is no age such as 58 or 058Y"),
         ("c.png", "b.png", "table.jsonl row 4: column 'file': 'b.png' stands in row 3 already"),
         ('"person": 8, ', "", "table.jsonl row 4: column 'person' is empty"),
     ],

@@ -8,8 +8,14 @@ from igcl_lightning.data.views import VIEW_OF, view_name
     ("words", "view"),
     [
         (("PA", " pa ", "postero-anterior"), "PA"),
-        (("AP", "AP Supine", "AP_horizontal", "antero-posterior"), "AP"),
+        (("AP", "AP Supine", "AP_horizontal", "antero-posterior", "anteroposterior"), "AP"),
+        (
+            ("AP semi erect", "AP semi-erect", "ap semierect", "AP Portable", "AP Erect", "AP upright", "AP  Sitting"),
+            "AP",
+        ),
+        (("PA erect", "PA_ERECT", "pa upright"), "PA"),
         (("LATERAL", "LL", "RL", "L", "left lateral", "XTABLE LATERAL"), "lateral"),
+        (("AP axial", "AP lateral", "erect", "portable"), "unknown"),
         (("COSTAL", "?", "", None, "left lateral decubitus", "nan"), "unknown"),
     ],
 )

@@ -29,6 +29,24 @@ CHEXPERT_LABELS: tuple[str, ...] = (
 )
 """The labels of CheXpert, MIMIC-CXR and CheXpert Plus, in CheXpert's order; their tables have several orders."""
 
+NIH_LABELS: tuple[str, ...] = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Effusion",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pneumonia",
+    "Pneumothorax",
+    "Consolidation",
+    "Edema",
+    "Emphysema",
+    "Fibrosis",
+    "Pleural_Thickening",
+    "Hernia",
+)
+"""The 14 findings of NIH ChestX-ray14, which Open-i's gold table has too."""
+
 UNCERTAIN: Mapping[str, float | None] = {"ignore": None, "positive": 1.0, "negative": 0.0}
 """What the value -1 becomes: not known (U-Ignore), 1 (U-Ones), 0 (U-Zeros)."""
 

@@ -24,7 +24,7 @@ from igcl_lightning import __version__
 from igcl_lightning.data.preparing.earlier import EarlierRows
 from igcl_lightning.data.preparing.options import Columns, Options
 from igcl_lightning.data.preparing.study_rows import Rows, node_text, parser, study_identity, study_rows
-from igcl_lightning.data.preparing.unfinished import Chunk, UnfinishedStore, chunk_identity, read_record, tidy
+from igcl_lightning.data.preparing.unfinished import Chunk, UnfinishedStore, chunk_identity, is_store, read_record, tidy
 from igcl_lightning.data.preparing.workers import Map, in_order
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.splits import split_name
@@ -41,6 +41,9 @@ CHUNK = 1024
 
 BATCH = 8
 """Studies that travel to a process together."""
+
+NOTES_VERSION = 1
+"""Of what a chunk's notes hold."""
 
 MAX_NAMED = 1000
 """Rows that the manifest names for each reason of being dropped, and for each flag."""
@@ -80,34 +83,38 @@ def prepare(
         IgclError: the store exists, no row is left, two rows share an id, a patient stands in two splits, a process
             died, the disk is full, or the interrupted run had other inputs or options.
     """
+    out = _named(out)
     columns = _columns(source, options)
     model = node_text(options.node_text, options.node_text_word) if options.node_text else None
     unfinished = UnfinishedStore(out.with_name(f"{out.name}.partial"), store_features(columns, model is not None))
-    work = _work(source, columns, options, chunk)
-    if resume and not unfinished.path.exists() and (done := _finished(out, work)) is not None:
-        tidy(out)
-        return done
+    work = _work(source, columns, options, chunk, model)
     _refuse(out, unfinished.path, overwrite=overwrite, resume=resume, update=update)
+    if out.exists() and not (overwrite or update or unfinished.path.exists()):  # and so to be resumed
+        return _finished(out, work)
     total = _survey(source)
-    if resume:
-        unfinished.go_on(work)
-    else:
-        unfinished.begin(work)
     earlier = EarlierRows(out, ("graph", *([NODE_TEXT] if model else []))) if update and out.exists() else None
     convert = partial(study_rows, columns=columns, options=options, earlier=earlier)
+    tally = _Tally()
     try:
-        with in_order(jobs, with_torch=model is not None) as run:
-            tally = _Tally()
-            # A file that keeps the output gets a line now and then, not ten a second.
-            wait = 0.1 if sys.stderr.isatty() else 10
-            with tqdm(total=total, desc=f"prepare {out}", unit=" studies", mininterval=wait) as progress:
-                for notes in _chunks(source, unfinished, run, convert, chunk, total, progress):
-                    tally.add(notes)
-        manifest = _manifest(source, work, options, model, tally)
-    except IgclError:
+        if resume and unfinished.path.exists():
+            unfinished.go_on(work)
+        else:
+            unfinished.begin(work)
+        # A file that keeps the output gets a line now and then, not ten a second.
+        wait = 0.1 if sys.stderr.isatty() else 10
+        with (
+            in_order(jobs, with_torch=model is not None) as run,
+            tqdm(total=total, desc=f"prepare {out}", unit=" studies", mininterval=wait) as progress,
+        ):
+            for notes in _chunks(source, unfinished, run, convert, chunk, total, progress):
+                tally.add(notes)
+        manifest = _manifest(source, work, options, tally)
+        unfinished.finish(manifest, out)
+    except BaseException:
         unfinished.discard_if_empty()
         raise
-    unfinished.finish(manifest, out)
+    finally:
+        unfinished.close()
     return manifest
 
 
@@ -135,7 +142,19 @@ def _columns(source: Source, options: Options) -> Columns:
     return Columns(labels, source.extra, source.arrays, source.boxes, source.masks)
 
 
-def _work(source: Source, columns: Columns, options: Options, chunk: int) -> dict[str, Any]:
+def _named(out: Path) -> Path:
+    """Return the folder by its own name, which "." and a link do not tell.
+
+    Raises:
+        IgclError: it has none.
+    """
+    named = out.resolve() if out.is_symlink() or not out.name else out
+    if not named.name:
+        raise IgclError(f"--out {out}: name a folder")
+    return named
+
+
+def _work(source: Source, columns: Columns, options: Options, chunk: int, model: NodeText | None) -> dict[str, Any]:
     """Return all that the rows depend on besides the studies' files."""
     return {
         "format_version": FORMAT_VERSION,
@@ -145,21 +164,22 @@ def _work(source: Source, columns: Columns, options: Options, chunk: int) -> dic
         "inputs": {path.name: file_hash(path) for path in source.inputs},
         "options": asdict(options),
         "columns": asdict(columns),
+        "node_text": {"model": model.name, "channels": model.channels} if model else None,
         "chunk": chunk,
+        "notes_version": NOTES_VERSION,
     }
 
 
-def _finished(out: Path, work: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the manifest of a finished store of the same work, None where there is no store.
+def _finished(out: Path, work: dict[str, Any]) -> dict[str, Any]:
+    """Return the manifest of a finished store of the same work.
 
     Raises:
         IgclError: the store is of other work.
     """
     manifest = read_record(out / MANIFEST)
-    if manifest is not None and any(manifest.get(name) != value for name, value in _plain(work).items()):
-        raise IgclError(
-            f"{out}: is complete, and of other inputs or options; give --overwrite or --update to replace it"
-        )
+    if manifest is None or any(manifest.get(name) != value for name, value in _plain(work).items()):
+        raise IgclError(f"{out}: is complete, and of other inputs or options; --overwrite or --update replaces it")
+    tidy(out)
     return manifest
 
 
@@ -169,11 +189,11 @@ def _refuse(out: Path, unfinished: Path, *, overwrite: bool, resume: bool, updat
     Raises:
         IgclError: it would.
     """
-    if out.exists() and not (out / MANIFEST).is_file():
+    if out.exists() and not is_store(out):
         raise IgclError(f"{out}: is not a store, so nothing replaces it; choose another --out")
     if update and not out.exists() and not (resume and unfinished.exists()):
         raise IgclError(f"{out}: no such store to --update")
-    if out.exists() and not (overwrite or update):
+    if out.exists() and not (overwrite or update or resume):
         raise IgclError(f"{out}: exists already; choose another --out, or give --overwrite, or --update to renew it")
     if unfinished.exists() and not (overwrite or resume):
         raise IgclError(
@@ -231,9 +251,22 @@ def _chunks(
                 notes = chunk.commit()
         else:
             progress.update(studies)
-        shapes |= notes["shapes"]
+        _join_shapes(shapes, notes["shapes"])
         yield notes
     unfinished.cut(len(starts))
+
+
+def _join_shapes(shapes: dict[str, list[int]], others: dict[str, list[int]]) -> None:
+    """Add the shapes of a chunk's arrays.
+
+    Raises:
+        IgclError: they differ from those of the chunks before.
+    """
+    for name, shape in others.items():
+        if shapes.setdefault(name, shape) != shape:
+            raise IgclError(
+                f"{name} has shape {shapes[name]} in rows before, and {shape} in others; --overwrite starts over"
+            )
 
 
 def _complete(source: Source, unfinished: UnfinishedStore, run: Map, size: int) -> Iterator[int]:
@@ -318,9 +351,7 @@ class _Tally:
         return self.named[reason] <= MAX_NAMED
 
 
-def _manifest(
-    source: Source, work: dict[str, Any], options: Options, model: NodeText | None, tally: _Tally
-) -> dict[str, Any]:
+def _manifest(source: Source, work: dict[str, Any], options: Options, tally: _Tally) -> dict[str, Any]:
     """Return what the store says of itself.
 
     Raises:
@@ -338,7 +369,6 @@ def _manifest(
         "sections": list(SECTION_CHOICES[options.sections]),
         "labels": list(work["columns"]["labels"]),
         "extra": list(source.extra),
-        "node_text": {"model": model.name, "channels": model.channels} if model else None,
         "rows": {split: splits[split] for split in SPLITS if splits[split]},
         "records_read": tally.read,
         "studies": len(tally.studies),

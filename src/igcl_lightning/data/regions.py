@@ -25,6 +25,11 @@ class Box(NamedTuple):
     x_max: float
     y_max: float
 
+    @classmethod
+    def of_size(cls, label: str, x: float, y: float, width: float, height: float) -> Box:
+        """Return the box of an upper left corner and a size."""
+        return cls(label, x, y, x + width, y + height)
+
 
 class RunLengths(NamedTuple):
     """A mask as run lengths.
@@ -121,46 +126,3 @@ def union(parts: Sequence[RunLengths]) -> RunLengths:
         (int(start), int(end - start)) for starts, ends in spans for start, end in zip(starts, ends, strict=True)
     )
     return RunLengths(runs, first.height, first.width, relative=False, by_columns=first.by_columns)
-
-
-def coco_run_lengths(counts: str | Sequence[int], height: int, width: int) -> RunLengths:
-    """Return a mask in COCO's form, such as CheXlocalize's, as run lengths.
-
-    COCO counts pixels down the columns: so many outside, so many inside, and so on, to the last pixel.
-
-    Args:
-        counts: the numbers, or the text they are packed into.
-        height: the first number of COCO's `size`, in pixels.
-        width: the second.
-
-    Raises:
-        ValueError: the text is not of this form, or the numbers are not those of an image of this size.
-    """
-    numbers = _unpack_coco(counts) if isinstance(counts, str) else list(counts)
-    if min(numbers, default=0) < 0 or sum(numbers) != height * width:
-        raise ValueError(f"the counts do not add up to the {height * width} pixels of {height}x{width}")
-    return RunLengths(tuple(zip(numbers[::2], numbers[1::2], strict=False)), height, width)
-
-
-def _unpack_coco(text: str) -> list[int]:
-    """Read numbers of five bits a letter, low bits first; bit 6 says that more follow, bit 5 of the last is the sign.
-
-    From the fourth number on it is the difference to the one before the last.
-    """
-    numbers: list[int] = []
-    value = shift = 0
-    for letter in text:
-        bits = ord(letter) - ord("0")
-        if not 0 <= bits < 64:
-            raise ValueError(f"{letter!r} is no letter of packed counts")
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        numbers.append(value + (numbers[-2] if len(numbers) > 2 else 0))
-        value = shift = 0
-    if shift:
-        raise ValueError("the packed counts end within a number")
-    return numbers

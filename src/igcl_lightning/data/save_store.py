@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import datasets
+from PIL import Image
 
 from igcl_lightning.data.store import MANIFEST
 from igcl_lightning.data.study import SPLITS
 from igcl_lightning.errors import IgclError
 
 HASHED = ("row", "study", "patient", "view", "image", "report", "labels")
+KEPT = (
+    *("format_version", "igcl_lightning", "parser", "options", "columns", "node_text"),
+    *("size", "image_format", "sections", "labels", "extra", "arrays"),
+)
+"""What the manifest of the rows' store says of these rows too; what it counted is counted anew or not known."""
+
 ROWS_AT_ONCE = 256
 
 
@@ -29,11 +39,13 @@ def save_store(tables: Mapping[str, datasets.Dataset], out: Path, manifest: Mapp
             were prepared alike.
 
     Raises:
-        IgclError: the folder exists, a split or a column is unknown, a row id occurs twice, or a patient stands in two
-            splits.
+        IgclError: the folder exists, a split or a column is unknown, labels, image sizes or shapes of arrays are not
+            those of the manifest, a row id occurs twice, or a patient stands in two splits.
     """
-    if out.exists():
-        raise IgclError(f"{out}: exists already")
+    unfinished = out.with_name(f"{out.name}.partial")
+    for path in (out, unfinished):
+        if path.exists():
+            raise IgclError(f"{path}: exists already")
     unknown = sorted(set(tables) - set(SPLITS))
     if unknown:
         raise IgclError(f"{out}: split {unknown[0]!r} is not one of {', '.join(SPLITS)}")
@@ -43,13 +55,17 @@ def save_store(tables: Mapping[str, datasets.Dataset], out: Path, manifest: Mapp
             counted.add(split, tables[split], manifest)
     if not counted.rows:
         raise IgclError(f"{out}: the tables have no rows")
-    unfinished = out.with_name(f"{out.name}.partial")
-    for split, table in tables.items():
-        if len(table):
-            table.save_to_disk(str(unfinished / split))
-    described = {**manifest, **counted.described(), "source": {"name": "tables", "of": manifest["source"]}}
-    (unfinished / MANIFEST).write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    unfinished.rename(out)
+    described = {name: manifest[name] for name in KEPT if name in manifest} | counted.described()
+    described["source"] = {"name": "tables", "of": manifest["source"]}
+    try:
+        for split, table in tables.items():
+            if len(table):
+                table.save_to_disk(str(unfinished / split))
+        text = json.dumps(described, indent=1, ensure_ascii=False)
+        (unfinished / MANIFEST).write_text(f"{text}\n", encoding="utf-8")
+        unfinished.rename(out)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     return described
 
 
@@ -71,13 +87,20 @@ class _Count:
         labels = list(table.features["labels"]) if manifest["labels"] else []
         if labels != list(manifest["labels"]):
             raise IgclError(f"split {split!r}: its labels are {', '.join(labels)}, not those of the manifest")
-        chosen = table.select_columns(sorted(names)).cast_column("image", datasets.Image(decode=False))
-        for batch in chosen.iter(ROWS_AT_ONCE):
+        lengths = {name: math.prod(shape) for name, shape in manifest["arrays"].items()}
+        chosen = table.select_columns(sorted({*names, *lengths}))
+        for batch in chosen.cast_column("image", datasets.Image(decode=False)).iter(ROWS_AT_ONCE):
             for place, row in enumerate(batch["row"]):
                 self._add_row(split, row, batch["patient"][place])
+                _check_image(row, batch["image"][place]["bytes"], manifest["size"])
+                for name, length in lengths.items():
+                    numbers = batch[name][place]
+                    if numbers is not None and len(numbers) != length:
+                        raise IgclError(f"row {row!r}: {name} has {len(numbers)} numbers, not {length}")
             self.studies.update(batch["study"])
             self.empty_graphs += sum(graph["key"] == -1 for graph in batch["graph"])
-            self.content.update(repr((split, batch)).encode())
+            images = [hashlib.sha256(image["bytes"]).hexdigest() for image in batch["image"]]
+            self.content.update(repr((split, {**batch, "image": images})).encode())
 
     def _add_row(self, split: str, row: str, patient: str) -> None:
         if row in self.rows:
@@ -96,3 +119,11 @@ class _Count:
             "rows_with_empty_graph": self.empty_graphs,
             "fingerprint": self.content.hexdigest(),
         }
+
+
+def _check_image(row: str, data: bytes, size: int) -> None:
+    with Image.open(io.BytesIO(data)) as image:
+        if image.size != (size, size):
+            raise IgclError(
+                f"row {row!r}: its image is {image.size[0]} x {image.size[1]}, that of others {size} x {size}"
+            )

@@ -30,7 +30,7 @@ def split_name(value: str) -> str:
     try:
         return _SPLIT_NAMES[value.strip().lower()]
     except KeyError:
-        raise IgclError(f"split {value!r} is not one of {', '.join(SPLITS)}; rename it with --split-values") from None
+        raise IgclError(f"split {value!r} is not one of {', '.join(SPLITS)}") from None
 
 
 def split_of_patient(patient: str, fractions: Mapping[str, float] = DEFAULT_FRACTIONS, seed: int = 0) -> str:

@@ -59,7 +59,7 @@ class Study:
     """One imaging study, or one image of it, as a source describes it, before checks.
 
     Attributes:
-        study_id: unique in the source.
+        study_id: of the study; records of one study, such as one for each of its images, are of one patient.
         patient_id: the person; splits never cut through a patient. None where only the header of the DICOM file knows;
             without one the study stands for the person.
         images: at least one, or the study is counted as dropped.

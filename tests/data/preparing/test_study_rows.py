@@ -191,7 +191,7 @@ def test_labels_get_other_names_on_demand(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 0}, "--size is 0, not at least 1"),
+        ({"size": 0}, "--size is 0, not 1 to 8192"),
         ({"quality": 101}, "--quality is 101, not 1 to 100"),
         ({"fit": "stretch"}, "--fit: 'stretch' is not one of letterbox, crop, authors"),
         ({"views": ("XY",)}, "--views: 'XY' is not one of PA, AP"),

@@ -95,6 +95,26 @@ def test_age_zero_and_unknown_sex_are_not_known(root):
     study = {study.study_id: study for study in source.items()}["patient00003/study1"]
     assert (study.age, study.sex) == (None, None)
     assert source.counts["rows of age 0, taken as not known"] == 1
+    assert source.counts["implausible ages"] == 0
+
+
+def test_ages_of_nobody_are_not_known_and_counted(root):
+    edit(root / "train.csv", lambda frame: frame.assign(Age=["150", "-5", "87", "87", "0"]))
+    source = read_chexpert(root)
+    ages = {study.study_id: study.age for study in source.items()}
+    assert (ages["patient00001/study1"], ages["patient00002/study2"], ages["patient00002/study1"]) == (None, None, 87)
+    assert source.counts["implausible ages"] == 2
+
+
+def test_without_the_column_of_sides_the_names_tell(root):
+    edit(
+        root / "train.csv",
+        lambda frame: frame.drop(columns="Frontal/Lateral").replace("view1_frontal", "x", regex=True),
+    )
+    source = read_chexpert(root)
+    views = {image.image_id: image.view for study in source.items() for image in study.images}
+    assert views["train/patient00002/study1/view2_lateral.jpg"] == "lateral"
+    assert source.counts["images of which neither row nor name says the side"] == 4
 
 
 def test_blank_and_uncertain_labels_are_not_known_by_default(root):
@@ -164,6 +184,24 @@ def test_chexlocalize_names_the_images_and_calls_the_folder_val(tmp_path):
     assert positives(found[-2]) == {"Lung Lesion"}
 
 
+def test_tables_may_lie_two_folders_deep_and_missing_ones_are_counted(root, tmp_path):
+    chexpert_test_tree(tmp_path / "CheXlocalize" / "CheXpert", table="test_labels.csv")
+    source = read_chexpert(tmp_path)
+    assert {path.name for path in source.inputs} == {"train.csv", "valid.csv", "test_labels.csv"}
+    assert not any("not found" in reason for reason in source.counts)
+    assert all(image.source.is_file() for study in source.items() for image in study.images)
+    shutil.rmtree(tmp_path / "CheXlocalize")
+    (root / "valid.csv").unlink()
+    counts = read_chexpert(tmp_path).counts
+    assert (counts["table of valid images not found"], counts["table of test images not found"]) == (1, 1)
+    assert "table of train images not found" not in counts
+
+
+def test_hidden_files_in_the_folder_of_a_study_are_no_images(test_root):
+    (test_root / "test/patient91011/study1/._view1_frontal.jpg").touch()
+    assert len(studies(test_root)["patient91011/study1"].images) == 1
+
+
 def test_a_test_study_without_folder_is_counted(test_root):
     shutil.rmtree(test_root / "test/patient91013")
     source = read_chexpert(test_root)
@@ -231,13 +269,15 @@ def test_a_source_travels_and_repeats(root):
     [
         (lambda f: f.drop(columns="Edema"), "train.csv: no column 'Edema'"),
         (lambda f: f.replace("-1.0", "3"), "train.csv row 3, column 'Cardiomegaly': '3' is not 1, 0, -1 or blank"),
-        (lambda f: f.replace("68", "old"), "train.csv row 2, column 'Age': 'old' is not a number"),
+        (lambda f: f.assign(Age="old"), "train.csv row 2: column 'Age': 'old' is no age such as 58 or 058Y"),
         (
             lambda f: f.assign(Path=["x.jpg", *f["Path"][1:]]),
             "row 2: column 'Path' is no path such as train/patient00001/",
         ),
         (lambda f: f.assign(Path=["", *f["Path"][1:]]), "train.csv row 2: column 'Path' is empty"),
         (lambda f: f.drop(columns="Path"), "train.csv: no column 'Path' or 'Study'; it has 'Sex'"),
+        (lambda f: f.rename(columns={"Lung Lesion": " Edema"}), "train.csv: no column 'Lung Lesion'"),
+        (lambda f: f.assign(**{"Edema ": f["Edema"]}), "train.csv: column 'Edema' stands there 2 times"),
         (lambda f: pd.concat([f, f.head(1)]), "train.csv row 7: column 'Path': .* stands in row 2 already"),
         (
             lambda f: f.replace("patient00001", "patient90001", regex=True),
@@ -252,10 +292,26 @@ def test_what_is_wrong_with_a_table_is_one_line(root, change, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace("Edema,", "Edema,Swelling,", 1), "train.csv row 2: 19 cells, the header has 20"),
+        (lambda text: text.rsplit(",", 18)[0], "train.csv row 6: 1 cells, the header has 19; is the file cut off"),
+    ],
+)
+def test_rows_that_do_not_fit_the_header_are_refused(root, change, message):
+    table = root / "train.csv"
+    table.write_text(change(table.read_text()))
+    with pytest.raises(IgclError, match=message):
+        read_chexpert(root)
+
+
 def test_a_folder_without_tables_is_named(tmp_path):
     with pytest.raises(IgclError, match="gone: no such folder"):
         read_chexpert(tmp_path / "gone")
-    with pytest.raises(IgclError, match=r"no table of CheXpert; looked for train.csv, valid.csv, .* one folder deeper"):
+    with pytest.raises(
+        IgclError, match=r"no table of CheXpert; looked for train.csv, valid.csv, .* one or two folders deeper"
+    ):
         read_chexpert(tmp_path)
 
 

@@ -93,6 +93,11 @@ def test_views_and_those_in_doubt(root):
 def test_age_zero_and_unknown_sex_are_not_known(root):
     study = studies(root)["patient00001/study2"]
     assert (study.age, study.sex) == (None, None)
+    assert read_chexpert_plus(root).counts["rows of age 0, taken as not known"] == 1
+    edit(root / TABLE, lambda frame: frame.replace("73", "150"))
+    source = read_chexpert_plus(root)
+    assert {study.study_id: study.age for study in source.items()}["patient90001/study1"] is None
+    assert source.counts["implausible ages"] == 1
     assert study.extra == {"patient_report_date_order": "2", "race": "Unknown", "ethnicity": None}
 
 
@@ -210,7 +215,7 @@ def test_neither_the_order_of_columns_nor_that_of_rows_counts(root):
             "row 3: study 'patient00002/study1' has deid_patient_id 'b'",
         ),
         (lambda f: f.assign(split="fold"), "row 2: split 'fold' is not one of"),
-        (lambda f: f.replace("73", "old"), "row 6, column 'age': 'old' is not a number"),
+        (lambda f: f.assign(age="old"), "row 2: column 'age': 'old' is no age such as 58 or 058Y"),
         (lambda f: f.assign(path_to_image="x.jpg").head(1), "row 2: column 'path_to_image' is no path such as train/"),
         (lambda f: pd.concat([f, f]), "row 7: column 'path_to_image': .* stands in row 2 already"),
     ],
@@ -225,8 +230,14 @@ def test_what_is_wrong_with_the_table_is_one_line(root, change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda lines: ["[", *lines], "impression_fixed.json: not JSON lines"),
-        (lambda lines: [line.replace("Edema", "edema") for line in lines], "impression_fixed.json: no key 'Edema'"),
+        (lambda lines: ["[", *lines], "impression_fixed.json line 1: not JSON"),
+        (lambda lines: [*lines, "[1,2]"], "impression_fixed.json line 6: not a JSON object"),
+        (lambda lines: [*lines[:2], lines[2][:40], *lines[3:]], "impression_fixed.json line 3: not JSON"),
+        (lambda lines: [line.replace("Edema", "edema") for line in lines], "fixed.json: no line has the key 'Edema'"),
+        (
+            lambda lines: [line.replace("train/", "a/").replace("valid/", "a/") for line in lines],
+            "impression_fixed.json: none of its ids, such as 'a/patient90001/study1/view1_frontal.jpg', is one of this",
+        ),
         (lambda lines: [*lines, lines[1]], "impression_fixed.json row 6: column 'path_to_image': .* row 2 already"),
         (
             lambda lines: [*lines[:2], lines[2].replace("-1.0", "7.0"), *lines[3:]],

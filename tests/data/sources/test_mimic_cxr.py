@@ -133,6 +133,18 @@ def test_reports_may_be_a_table_of_sections(root, tmp_path):
     assert reports["50000004"] == {}
     assert source.counts["reports without images"] == 1
     assert table in source.inputs
+    edit(table, lambda frame: frame.assign(study="p" + frame["study"]))
+    with pytest.raises(
+        IgclError, match="sectioned.csv: none of its ids, such as 'ps50000001', is one of this data set"
+    ):
+        read_mimic_cxr(root, reports=table)
+
+
+def test_a_table_that_was_cut_off_is_refused(root):
+    table = root / METADATA
+    table.write_text(table.read_text().rsplit(",", 11)[0])
+    with pytest.raises(IgclError, match="metadata.csv row 7: 1 cells, the header has 12; is the file cut off"):
+        read_mimic_cxr(root)
 
 
 def test_graphs_are_found_by_study(root, tmp_path):
@@ -223,6 +235,16 @@ def test_a_source_travels_and_repeats(root):
         (METADATA, lambda f: pd.concat([f, f.tail(1)]), "metadata.csv row 8: column 'dicom_id': .* in row 7 already"),
         (CHEXPERT, lambda f: f.drop(columns="Edema"), "chexpert.csv: no column 'Edema'"),
         (CHEXPERT, lambda f: f.replace("-1.0", "2"), "chexpert.csv row 3, column 'Cardiomegaly': '2' is not 1, 0, -1"),
+        (
+            METADATA,
+            lambda f: f.assign(dicom_id="x" + f["dicom_id"]),
+            "metadata.csv: none of its ids, such as 'xffffffff-.*', is one of this data set, such as 'cccccccc-",
+        ),
+        (
+            CHEXPERT,
+            lambda f: f.assign(study_id="s" + f["study_id"]),
+            "chexpert.csv: none of its ids, such as 's50000001', is one of this data set, such as '50000001'",
+        ),
         (CHEXPERT, lambda f: pd.concat([f, f]), "chexpert.csv row 6: column 'study_id': '50000001' stands in row 2"),
     ],
 )

@@ -104,6 +104,28 @@ def test_boxes_are_those_of_findings_that_the_row_has(root):
     assert source.counts["boxes of images without row"] == 1
 
 
+def test_a_box_that_begins_outside_the_image_is_cut_and_counted(root):
+    table = root / "BBox_List_2017.csv"
+    table.write_text(table.read_text().replace("100.5,200", "-10.5,-2"))
+    source = read_nih_cxr14(root)
+    assert by_id(source)["00000001_001.png"].images[0].boxes[0] == Box("Infiltration", 0, 0, 39.5, 23)
+    assert source.counts["boxes cut at the edge of the image"] == 1
+
+
+def test_no_finding_beside_a_finding_is_counted(root):
+    assert "rows of No Finding and a finding" not in read_nih_cxr14(root).counts
+    table = root / "Data_Entry_2017_v2020.csv"
+    table.write_text(table.read_text().replace("Effusion|Infiltration", "No Finding|Infiltration"))
+    assert read_nih_cxr14(root).counts["rows of No Finding and a finding"] == 1
+
+
+def test_smaller_copies_of_the_images_are_counted(root):
+    write_image(root / "copies_224" / "00000001_000.png")
+    source = read_nih_cxr14(root)
+    assert source.counts["image files with a name found twice"] == 1
+    assert by_id(source)["00000001_000.png"].images[0].source.parent.name == "copies_224"
+
+
 def test_columns_are_read_by_name(root):
     table = root / "Data_Entry_2017_v2020.csv"
     before = [(study.labels, study.patient_id, study.images[0].view) for study in read_nih_cxr14(root).items()]
@@ -180,6 +202,7 @@ def test_the_image_that_is_known_to_be_upside_down_is_flagged(root):
         ("Data_Entry_2017_v2020.csv", "0001_001", "0001_000", "row 3: column 'Image Index': .* row 2 already"),
         ("BBox_List_2017.csv", "200,50", "200,wide", r"BBox_List_2017.csv row 2, column 'w': 'wide' is not a number"),
         ("BBox_List_2017.csv", "200,50", "200,-50", "BBox_List_2017.csv row 2: the box has no area"),
+        ("Data_Entry_2017_v2020.csv", ",0.143\n", "\n", "row 2: 10 cells, the header has 11; is the file cut off"),
         ("BBox_List_2017.csv", "Nodule", "Cough", "row 4: column 'Finding Label' is not one of the 14 labels"),
     ],
 )
@@ -198,6 +221,11 @@ def test_lists_that_do_not_fit_are_named(root):
         read_nih_cxr14(root)
     write_lists(root, ["00000001_000.png"], ["00000001_001.png", "00000002_000.png", "00000003_000.png"])
     with pytest.raises(IgclError, match="row 3: patient '1' has split 'test', but 'train' in row 2"):
+        read_nih_cxr14(root)
+    write_lists(root, ["00000001_000.png", "00000001_001.png", "00000003_000.png"], ["00000002_000.png"] * 2)
+    read_nih_cxr14(root)
+    write_lists(root, ["00000001_000.png", "00000001_001.png"], ["00000001_001.png", "00000002_000.png"])
+    with pytest.raises(IgclError, match="test_list.txt: image '00000001_001.png' stands in .*train_val_list.txt too"):
         read_nih_cxr14(root)
     (root / "test_list.txt").unlink()
     with pytest.raises(IgclError, match="nih: train_val_list.txt without test_list.txt"):

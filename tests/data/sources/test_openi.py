@@ -213,6 +213,46 @@ def test_graphs_are_found_by_id_and_by_text(library, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("codes", "count"),
+    [("Pericardial Effusion/mild", 1), ("Pericardial Effusion;Pleural Effusion/left", 0), ("Pleural Effusion", 0)],
+)
+def test_an_effusion_is_pericardial_alone_where_no_pleural_one_is_coded(kaggle, codes, count):
+    write_gold(kaggle)
+    table = kaggle / "indiana_reports.csv"
+    table.write_text(table.read_text().replace("Pericardial Effusion/mild", codes))
+    assert read_openi(kaggle).counts["Effusion that is pericardial"] == count
+
+
+def test_tables_that_do_not_belong_together_are_refused(kaggle):
+    write_gold(kaggle)
+    gold = kaggle / "openi_gld_std14.csv"
+    content = gold.read_text()
+    gold.write_text(content.replace("CXR", "IM"))
+    with pytest.raises(
+        IgclError, match="std14.csv: none of its ids, such as 'IM1', is one of this data set, such as 'C"
+    ):
+        read_openi(kaggle)
+    gold.write_text(content)
+    table = kaggle / "indiana_reports.csv"
+    header, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([header, *(row.replace(",", ".0,", 1) for row in rows)]))
+    with pytest.raises(IgclError, match="indiana_projections.csv: none of its ids, such as 'CXR1', is one of this"):
+        read_openi(kaggle)
+
+
+def test_the_images_of_r2gen_lie_beside_its_annotation(tmp_path):
+    folder = tmp_path / "iu_xray"
+    image = write_image(folder / "images" / "CXR5_IM-1" / "0.png")
+    examination = {"id": "CXR5_IM-1", "report": "Clear.", "image_path": ["CXR5_IM-1/0.png"]}
+    (folder / "annotation.json").write_text(json.dumps({"train": [examination]}))
+    (study,) = read_openi(tmp_path).items()
+    assert study.images[0].source == image
+    (folder / "annotation.json").write_text(json.dumps({"fold": [examination]}))
+    with pytest.raises(IgclError, match="annotation.json: split 'fold' is not one of train, valid, test$"):
+        read_openi(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
         ("ecgen-radiology/2.xml", '"CXR2"', '"CXR1"', r"2.xml: report CXR1 has stood in a file before"),

@@ -142,7 +142,7 @@ def test_items_start_afresh_and_travel_to_other_processes(root):
         (("aaaa-1,1,2,,4,1",), "row 2: a box needs all of x, y, width, height, or none"),
         (("aaaa-1,1,2,3,4,0",), "row 2: a box, and column 'Target' is 0"),
         (("aaaa-1,,,,,1",), "row 2: no box, and column 'Target' is 1"),
-        (("aaaa-1,1,2,3,4,1", "aaaa-1,,,,,0"), "row 2: column 'Target' is 1 in one row of this patientId"),
+        (("aaaa-1,1,2,3,4,1", "aaaa-1,,,,,0"), "row 3: patientId 'aaaa-1' has Target 0.0, but 1.0 in row 2"),
     ],
 )
 def test_a_mistake_in_the_table_is_one_line(tmp_path, rows, message):
@@ -169,8 +169,22 @@ def test_missing_tables_columns_and_images_are_named(tmp_path):
 
 def test_different_classes_of_an_image_are_refused(tmp_path):
     root = write_tree(tmp_path, classes=(*CLASSES, "cccc-3,Normal"))
-    with pytest.raises(IgclError, match="class_info.csv row 5: the rows of this patientId have different classes"):
+    with pytest.raises(
+        IgclError, match="class_info.csv row 6: patientId 'cccc-3' has class 'Normal', but 'Lung Opacity' in row 5"
+    ):
         read_rsna(root)
+
+
+def test_classes_of_other_images_are_refused(tmp_path):
+    root = write_tree(tmp_path, classes=("patientId,class", "zzzz-9,Normal"))
+    with pytest.raises(IgclError, match="class_info.csv: none of its ids, such as 'zzzz-9', is one of this data set"):
+        read_rsna(root)
+
+
+def test_a_box_that_begins_outside_the_image_is_cut_and_counted(tmp_path):
+    source = read_rsna(write_tree(tmp_path, (*ROWS, "eeee-5,-4,6,10,20,1", "eeee-5,-40,6,10,20,1")))
+    assert by_id(source)["eeee-5"].images[0].boxes == (Box("Pneumonia", 0, 6, 6, 26),)
+    assert (source.counts["boxes cut at the edge of the image"], source.counts["boxes without area"]) == (1, 1)
 
 
 def test_labels_and_boxes_are_those_of_torchxrayvision(root):

@@ -22,7 +22,7 @@ def test_images_are_found_by_name_without_suffix_however_deep(tmp_path):
     assert folder.path("one.dcm") == tmp_path / "one.PNG"
     assert folder.path("two.dicom") == tmp_path / "b" / "c" / "two.dicom"
     assert folder.path("1.2.840.113.dcm") == tmp_path / "1.2.840.113.dcm"
-    assert folder.without(["one.dcm"]) == 2
+    assert folder.noticed(["one.dcm"])["images without row"] == 2
 
 
 def test_an_image_that_is_not_there_gets_the_path_where_it_should_be(tmp_path):
@@ -39,7 +39,9 @@ def test_linked_folders_are_searched(tmp_path):
 def test_of_two_files_of_a_name_the_first_folder_counts(tmp_path):
     for name in ("b", "a"):
         write(tmp_path / name, "one.png")
-    assert ImageFolder.scan(tmp_path).path("one.png") == tmp_path / "a" / "one.png"
+    folder = ImageFolder.scan(tmp_path)
+    assert folder.path("one.png") == tmp_path / "a" / "one.png"
+    assert folder.noticed(["one.png"]) == {"image files with a name found twice": 1}
 
 
 @pytest.mark.parametrize(("name", "state"), [("none", "no such folder"), ("empty", "holds no images")])

@@ -170,6 +170,24 @@ def test_the_votes_and_the_number_of_readers_are_kept(kaggle):
     assert json.loads(study.extra["votes"]) == {"Aortic enlargement": 1, "Cardiomegaly": 2, "No finding": 1}
 
 
+def test_several_boxes_of_a_reader_are_one_vote(tmp_path):
+    rows = (
+        "a1,Nodule/Mass,8,R1,1,2,3,4",
+        "a1,Nodule/Mass,8,R1,5,6,7,8",
+        "a1,No finding,14,R2,,,,",
+        "a1,ILD,5,R3,1,2,3,4",
+    )
+    study = by_id(read_vindr(write_kaggle(tmp_path, rows)))["a1"]
+    assert json.loads(study.extra["votes"])["Nodule/Mass"] == 1
+    assert positive(study) == []
+
+
+def test_a_consensus_has_no_number_of_readers(physionet):
+    studies = by_id(read_vindr(physionet))
+    assert studies["y8"].extra == {"readers": None, "votes": None}
+    assert studies["a1"].extra["readers"] == 3
+
+
 def test_what_is_left_out_is_counted(tmp_path):
     source = read_vindr(write_kaggle(tmp_path, (*KAGGLE_ROWS, "c3,Nodule/Mass,8,R8,50,50,50,60")))
     assert source.counts == {
@@ -277,6 +295,10 @@ def test_a_mistake_in_kaggles_table_is_one_line(tmp_path, row, message):
     ("table", "old", "new", "message"),
     [
         ("image_labels_train.csv", "b2,R4,0,1", "b2,R4,0,2", "train.csv row 6: column 'Cardiomegaly' is not 0 or 1"),
+        ("image_labels_train.csv", "b2,R4,0,1", "b2,,0,1", "train.csv row 6: column 'rad_id' is empty"),
+        ("image_labels_train.csv", "rad_id", "reader", "train.csv: no column 'rad_id'"),
+        ("image_labels_train.csv", "b2,R4,0,1", "b2,R4,0,", "train.csv row 6: column 'Cardiomegaly' is empty"),
+        ("image_labels_test.csv", "z9,0", "z9,", "test.csv row 3: column 'Aortic enlargement' is empty"),
         ("image_labels_train.csv", "b2,R4,0,1", "b2,R4,0,x", "train.csv row 6, column 'Cardiomegaly': 'x' is not"),
         ("image_labels_train.csv", "No finding", "Nofinding", "train.csv: no column 'No finding'"),
         ("image_labels_test.csv", "COPD", "Copd", "label 'COPD' is in one of image_labels_train.csv and image_label"),
@@ -297,6 +319,13 @@ def test_a_mistake_in_physionets_tables_is_one_line(physionet, table, old, new, 
     with pytest.raises(IgclError, match=message) as error:
         read_vindr(physionet)
     assert "\n" not in str(error.value)
+
+
+def test_marks_of_other_images_are_refused(physionet):
+    path = physionet / "annotations" / "annotations_test.csv"
+    path.write_text(path.read_text().replace("y8", "v8").replace("z9", "v9"))
+    with pytest.raises(IgclError, match="annotations_test.csv: none of its ids, such as 'v8', is one of this data set"):
+        read_vindr(physionet)
 
 
 def test_missing_tables_options_and_images_are_named(tmp_path, kaggle, physionet):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,14 +79,23 @@ class EarlierRows:
     def _notes(self) -> dict[str, RowNote]:
         notes: dict[str, RowNote] = {}
         for file in sorted((self.path / NOTES).glob("*.json")):
-            for row, image, shape, flags, header, text in json.loads(file.read_text("utf-8"))["rows"]:
-                notes[row] = RowNote(row, image, tuple(shape), tuple(flags), header, text)
+            try:
+                rows = json.loads(file.read_text("utf-8"))["rows"]
+                notes |= {
+                    row: RowNote(row, i, (h, w), tuple(flags), head, t) for row, i, (h, w), flags, head, t in rows
+                }
+            except (ValueError, KeyError, TypeError):  # damaged, or of another version: its rows are made anew
+                continue
         return notes
 
     @cached_property
     def _tables(self) -> dict[str, datasets.Dataset]:
-        found = [split for split in SPLITS if (self.path / split).is_dir()]
-        return {split: datasets.load_from_disk(str(self.path / split)) for split in found}
+        tables = {}
+        for split in SPLITS:
+            # A split that is missing or damaged is made anew.
+            with suppress(OSError, ValueError):
+                tables[split] = datasets.load_from_disk(str(self.path / split))
+        return tables
 
     @cached_property
     def _places(self) -> dict[str, tuple[str, int]]:

@@ -11,6 +11,7 @@ from igcl_lightning.data.study import VIEWS
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.sections import SECTION_CHOICES
 
+MAX_SIZE = 8192
 MISSING_REPORT = ("keep-image", "drop", "error")
 
 
@@ -55,8 +56,8 @@ class Options:
     node_text_word: str = "mean"
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise IgclError(f"--size is {self.size}, not at least 1")
+        if not 1 <= self.size <= MAX_SIZE:
+            raise IgclError(f"--size is {self.size}, not 1 to {MAX_SIZE}")
         if not 1 <= self.quality <= 100:
             raise IgclError(f"--quality is {self.quality}, not 1 to 100")
         words = {"--fit": ((self.fit,), WAYS), "--views": (self.views, VIEWS)}

@@ -24,6 +24,8 @@ def read_report(report: Mapping[str, str] | Path, sections: str) -> tuple[dict[s
         sections: what is parsed, one of `SECTION_CHOICES`.
     """
     if isinstance(report, Path):
+        if report.exists() and not report.is_file():
+            return {}, UNREADABLE, f"{report}: is no regular file"
         try:
             texts = {"report": report.read_text("utf-8-sig")}
         except FileNotFoundError:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from igcl_lightning import __version__
 from igcl_lightning.data.ages import age_in_years
 from igcl_lightning.data.images import encode_grey, read_grey, read_picture
 from igcl_lightning.data.pictures.fit import Fit, decode_size
@@ -19,6 +20,7 @@ from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.preparing.report_text import LFS_POINTER
 from igcl_lightning.data.regions import RunLengths
 from igcl_lightning.data.sources.tables import sex_name
+from igcl_lightning.data.store import FORMAT_VERSION
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.data.views import view_name
 
@@ -92,7 +94,7 @@ class StoredImage(NamedTuple):
 def image_identity(image: StudyImage, options: Options) -> str:
     """Return a hash of what an image is made from."""
     how = (options.size, options.fit, options.quality, options.lossless, options.full_decode)
-    return identity(image.source, how)
+    return identity(image.source, how, __version__, FORMAT_VERSION)
 
 
 def store_image(image: StudyImage, options: Options) -> StoredImage:
@@ -112,11 +114,13 @@ def why_unreadable(image: StudyImage) -> str:
     """Return the reason under which an image that cannot be read is counted."""
     if not isinstance(image.source, Path):
         return BROKEN
+    if not image.source.exists():
+        return MISSING
+    if not image.source.is_file():
+        return BROKEN
     try:
         with image.source.open("rb") as file:
             start = file.read(len(LFS_POINTER))
-    except FileNotFoundError:
-        return MISSING
     except OSError:
         return BROKEN
     return POINTER if start == LFS_POINTER.encode() else BROKEN

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from igcl_lightning import __version__
 from igcl_lightning.data.preparing.earlier import EarlierRows, RowNote
 from igcl_lightning.data.preparing.item_identity import identity
 from igcl_lightning.data.preparing.options import Columns, Options
@@ -17,7 +18,7 @@ from igcl_lightning.data.preparing.report_text import PRESENT, read_report, repo
 from igcl_lightning.data.preparing.row_images import StoredImage, image_identity, store_image, why_unreadable
 from igcl_lightning.data.sources.source import Item
 from igcl_lightning.data.splits import split_name, split_of_patient
-from igcl_lightning.data.store import NODE_TEXT, graph_columns
+from igcl_lightning.data.store import FORMAT_VERSION, NODE_TEXT, graph_columns
 from igcl_lightning.data.study import REPORT_SECTIONS, Study, StudyImage, wanted_views
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.parser import SpacyReportParser
@@ -34,6 +35,10 @@ class Drop:
     row: str
     reason: str
     detail: str = ""
+
+    def __post_init__(self) -> None:
+        # A path may hold bytes that are no text; a manifest may not.
+        self.row, self.detail = (text.encode("utf-8", "backslashreplace").decode() for text in (self.row, self.detail))
 
 
 @dataclass
@@ -113,6 +118,9 @@ def study_identity(item: Item) -> str:
 def _images(study: Study, options: Options, earlier: EarlierRows | None, drops: list[Drop]) -> Iterator[StoredImage]:
     """Yield the images of a study that can be read and are wanted, and note the others."""
     for image in study.images:
+        if not _is_utf8(image.image_id):
+            drops.append(Drop(image.image_id, "name is not UTF-8", str(image.source)))
+            continue
         try:
             stored = _stored(image, options, earlier)
         except IgclError as error:
@@ -122,6 +130,14 @@ def _images(study: Study, options: Options, earlier: EarlierRows | None, drops: 
             drops.append(Drop(image.image_id, f"view {stored.view} is not wanted"))
             continue
         yield stored
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _stored(image: StudyImage, options: Options, earlier: EarlierRows | None) -> StoredImage:
@@ -151,10 +167,11 @@ class _ReportColumns:
         self.report = {section: sections.get(section) for section in REPORT_SECTIONS}
         self.options = options
         self.earlier = earlier
-        self.shipped = None if options.reparse else study.graph
-        self.text = "" if self.shipped else report_text(sections, options.sections)
-        how = (parser().version, options.node_text, options.node_text_word)
-        self.identity = identity(self.shipped, self.text, how)
+        text = report_text(sections, options.sections)
+        self.shipped = None if options.reparse and text else study.graph
+        self.text = "" if self.shipped else text
+        model = node_text(options.node_text, options.node_text_word).name if options.node_text else None
+        self.identity = identity(self.shipped, self.text, parser().version, model, __version__, FORMAT_VERSION)
         self._made: dict[str, Any] | None = None
 
     def columns(self, row: str) -> dict[str, Any]:

@@ -30,6 +30,11 @@ from igcl_lightning.data.store import MANIFEST, NODE_TEXT
 from igcl_lightning.data.study import SPLITS
 from igcl_lightning.errors import IgclError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 WORK = "work.json"
 ROWS_PER_BATCH = 256
 """Rows of an Arrow record batch: few, so that a reader touches little; not too few, so that opening is quick."""
@@ -46,35 +51,69 @@ class UnfinishedStore:
     def __init__(self, path: Path, features: datasets.Features) -> None:
         self.path = path
         self.features = features
+        self._locked: int | None = None
+        self._ours = False
 
     def begin(self, work: Mapping[str, Any]) -> None:
-        """Make the folder, empty.
+        """Make the folder, empty of what an earlier run left.
 
         Raises:
-            IgclError: the disk is full, or the folder cannot be written to.
+            IgclError: it holds what no such run left, another run works there, the disk is full, or the folder cannot
+                be written to.
         """
         with self.complaints():
-            shutil.rmtree(self.path, ignore_errors=True)
-            (self.path / NOTES).mkdir(parents=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock()
+            if any(self.path.iterdir()) and not (self.path / NOTES).is_dir():
+                raise IgclError(f"{self.path}: is not left of an interrupted run; move it away")
+            # The notes go last: without them the folder would not be known again.
+            for path in sorted(self.path.iterdir(), key=lambda path: path.name == NOTES):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            (self.path / NOTES).mkdir()
             write_text(self.path / WORK, json.dumps(work, indent=1))
+        self._ours = True
 
     def go_on(self, work: Mapping[str, Any]) -> None:
-        """Check that the folder was begun for the same work.
+        """Check that the folder was begun for the same work, or begin it where nothing was done.
 
         Raises:
-            IgclError: it was not; the message names what differs.
+            IgclError: it was begun for other work, and the message names what differs; or as for `begin`.
         """
         begun = read_record(self.path / WORK)
-        if begun is None:
+        if begun is None and not any((self.path / NOTES).glob("*.json")):
             self.begin(work)
             return
-        for left in [*self.path.rglob("*.tmp")]:
-            left.unlink()
+        with self.complaints():
+            self._lock()
+            for left in [*self.path.rglob("*.tmp")]:
+                left.unlink()
+        if begun is None:
+            raise IgclError(f"{self.path}: its {WORK} is missing or damaged; --overwrite starts over")
         if (difference := _difference(begun, json.loads(json.dumps(work)))) is not None:
             raise IgclError(
                 f"{self.path}: was begun with other {difference}; give the command it was begun with, "
                 "or --overwrite to start over"
             )
+        self._ours = True
+
+    def _lock(self) -> None:
+        """Refuse to work where another process does; the lock goes with the process."""
+        if fcntl is None or self._locked is not None:
+            return
+        self._locked = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise IgclError(f"{self.path}: another run is at work there") from None
+        except OSError:  # a file system without locks
+            self.close()
+
+    def close(self) -> None:
+        """Let others work there."""
+        if self._locked is not None:
+            os.close(self._locked)
+            self._locked = None
 
     def notes(self, number: int) -> dict[str, Any] | None:
         """Return the notes of a chunk, None where it is not complete."""
@@ -87,8 +126,8 @@ class UnfinishedStore:
                 path.unlink()
 
     def discard_if_empty(self) -> None:
-        """Remove the folder if no chunk of it is complete."""
-        if not any((self.path / NOTES).glob("*.json")):
+        """Remove the folder if this run works there and no chunk is complete."""
+        if self._ours and not any((self.path / NOTES).glob("*.json")):
             shutil.rmtree(self.path, ignore_errors=True)
 
     def finish(self, manifest: Mapping[str, Any], out: Path) -> None:
@@ -102,7 +141,8 @@ class UnfinishedStore:
                 if files := sorted((self.path / split).glob("data-*.arrow")):
                     self._describe(split, [file.name for file in files], manifest["fingerprint"])
             write_text(self.path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
-            shutil.rmtree(_old(out), ignore_errors=True)
+            if is_store(_old(out)):
+                shutil.rmtree(_old(out))
             if out.exists():
                 out.rename(_old(out))
             self.path.rename(out)
@@ -135,7 +175,16 @@ class UnfinishedStore:
 def tidy(out: Path) -> None:
     """Remove what a run leaves that is killed just after the store got its name."""
     (out / WORK).unlink(missing_ok=True)
-    shutil.rmtree(_old(out), ignore_errors=True)
+    if is_store(_old(out)):
+        shutil.rmtree(_old(out), ignore_errors=True)
+
+
+def is_store(path: Path) -> bool:
+    """Return whether a folder is a store, of whatever version, damaged or not; nothing else is ever removed."""
+    manifest = read_record(path / MANIFEST)
+    described = manifest is not None and {"format_version", "fingerprint"} <= manifest.keys()
+    opened = any((path / split / "state.json").is_file() for split in SPLITS)
+    return described or ((path / MANIFEST).is_file() and opened)
 
 
 def _old(out: Path) -> Path:
@@ -252,8 +301,16 @@ def chunk_identity(identities: list[str]) -> str:
 
 
 def _hashable(value: Any) -> Any:
-    """Return what stands for a cell in the content hash; the text of a long array leaves numbers out."""
-    return (value.shape, hashlib.sha256(value.tobytes()).hexdigest()) if isinstance(value, np.ndarray) else value
+    """Return what stands for a cell in the content hash; the text of an array leaves numbers out, of bytes is slow."""
+    if isinstance(value, np.ndarray):
+        return value.shape, hashlib.sha256(value.tobytes()).hexdigest()
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
+    if isinstance(value, dict):
+        return {name: _hashable(part) for name, part in value.items()}
+    if isinstance(value, list) and value and isinstance(value[0], bytes):
+        return [_hashable(part) for part in value]
+    return value
 
 
 def write_text(path: Path, text: str) -> None:
@@ -269,10 +326,10 @@ def write_text(path: Path, text: str) -> None:
 def read_record(path: Path) -> dict[str, Any] | None:
     """Return the JSON object of a file, None where there is no such file or it is damaged."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
         return None
-    return content
+    return content if isinstance(content, dict) else None
 
 
 def _difference(begun: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:

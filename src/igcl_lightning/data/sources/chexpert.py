@@ -6,8 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from itertools import chain, groupby
-from operator import itemgetter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ import pyarrow as pa
 
 from igcl_lightning.data.label_policy import CHEXPERT_LABELS, LabelPolicy, LabelTable
 from igcl_lightning.data.sources.layout import IMAGE_SUFFIXES, places
-from igcl_lightning.data.sources.rows import refuse, refuse_repeats, require
+from igcl_lightning.data.sources.rows import ages, groups, refuse, refuse_repeats, require
 from igcl_lightning.data.sources.source import Source
-from igcl_lightning.data.sources.tables import find_optional, numbers, read_columns, sex_name
+from igcl_lightning.data.sources.tables import find_optional, read_columns, sex_name
 from igcl_lightning.data.splits import lend_validation
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.data.views import view_name
@@ -40,7 +39,6 @@ IN_DOUBT = "view in doubt"
 
 SIDE, PROJECTION = "Frontal/Lateral", "AP/PA"
 ABOUT = (SIDE, PROJECTION, "Age", "Sex")
-BATCH = 10_000
 _STUDY = r"(?P<word>train|valid|val|test)/(?P<patient>patient\d+)/(?P<study>study\d+)"
 
 
@@ -59,7 +57,7 @@ def read_chexpert(
     whatever folder a `Path` begins with.
 
     Args:
-        root: folder of `train.csv`, or a folder above one or more folders with tables.
+        root: folder of `train.csv`, or a folder one or two above several with tables.
         uncertain: what the label value -1 becomes (`LabelPolicy.parse`).
         blank: what a label that a report does not mention becomes, one of `label_policy.BLANK`.
         images: folder of `train`, `valid` and `test`; that of each table by default, or the unpacked batches beside it.
@@ -72,7 +70,7 @@ def read_chexpert(
     policy = LabelPolicy.parse(uncertain, blank)
     policy.check(CHEXPERT_LABELS)
     tables = _tables(root)
-    counts: Counter[str] = Counter()
+    counts = Counter(f"table of {split} images not found" for split in TABLES if split not in tables)
     read = [_read_split(split, path, policy, images, counts) for split, path in tables.items()]
     rows = pd.concat([frame for frame, _ in read], ignore_index=True)
     values = np.concatenate([values for _, values in read])
@@ -114,11 +112,14 @@ def _tables(root: Path) -> dict[str, Path]:
     """Return the table of each split that has one."""
     if not root.is_dir():
         raise IgclError(f"--root {root}: no such folder")
-    found = {split: find_optional(root, *places(*names)) for split, names in TABLES.items()}
-    tables = {split: path for split, path in found.items() if path is not None}
+    tables = {}
+    for split, names in TABLES.items():
+        path = find_optional(root, *places(*names), *(f"*/*/{name}" for name in names))
+        if path is not None:
+            tables[split] = path
     if not tables:
         looked = ", ".join(chain.from_iterable(TABLES.values()))
-        raise IgclError(f"{root}: no table of CheXpert; looked for {looked} there and one folder deeper")
+        raise IgclError(f"{root}: no table of CheXpert; looked for {looked} there and one or two folders deeper")
     return tables
 
 
@@ -136,11 +137,9 @@ def _read_split(
     example = f"{split}/patient00001/study1" + ("/view1_frontal.jpg" if key == "Path" else "")
     refuse(path, parts["patient"].isna(), f"column {key!r} is no path such as {example}")
     values = policy.of_table(path, frame, CHEXPERT_LABELS)
-    ages = pd.Series(numbers(path, frame, "Age"), dtype=float)
-    counts["rows of age 0, taken as not known"] += int((ages == 0).sum())
     rows = parts.assign(
         split=split,
-        age=ages.where(ages > 0),
+        age=ages(path, frame, "Age", counts, zero_is_blank=True),
         sex=frame["Sex"].map(sex_name),
         side=frame[SIDE],
         projection=frame[PROJECTION],
@@ -150,6 +149,8 @@ def _read_split(
         at, names = _listed(rows)
         counts["studies without images"] += len(rows) - len(set(at))
         rows, values = rows.iloc[at].assign(name=names), values[at]
+    silent = rows["side"].isna() & ~rows["name"].str.contains("frontal|lateral", case=False)
+    counts["images of which neither row nor name says the side"] += int(silent.sum())
     study = rows["patient"] + "/" + rows["study"]
     return rows.assign(study=study, image=rows["word"] + "/" + study + "/" + rows["name"]), values
 
@@ -181,10 +182,14 @@ def _listed(rows: pd.DataFrame) -> tuple[list[int], list[str]]:
     for place, parts in enumerate(zip(rows["folder"], rows["patient"], rows["study"], strict=True)):
         folder = Path(*parts)
         listed = os.listdir(folder) if folder.is_dir() else []
-        for name in sorted(name for name in listed if name.lower().endswith(IMAGE_SUFFIXES)):
+        for name in sorted(name for name in listed if _is_image(name)):
             at.append(place)
             names.append(name)
     return at, names
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")  # macOS leaves "._view1_frontal.jpg"
 
 
 def _refuse_shared_patients(tables: Mapping[str, Path], rows: pd.DataFrame) -> None:
@@ -209,9 +214,7 @@ def _labels_of_studies(studies: pd.Series, values: np.ndarray, counts: Counter[s
 
 def _studies(rows: pa.Table, labels: LabelTable) -> Iterator[Study]:
     """Yield the studies; the rows of one follow one another."""
-    records = chain.from_iterable(batch.to_pylist() for batch in rows.to_batches(max_chunksize=BATCH))
-    for study, images in groupby(records, key=itemgetter("study")):
-        own = list(images)
+    for study, own in groups(rows, "study"):
         yield Study(
             study_id=study,
             patient_id=own[0]["patient"],

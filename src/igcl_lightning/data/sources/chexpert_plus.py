@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain, groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,21 @@ import pyarrow as pa
 from igcl_lightning.data.label_policy import CHEXPERT_LABELS, LabelPolicy, LabelTable
 from igcl_lightning.data.sources.chexpert import IN_DOUBT, frontal_view
 from igcl_lightning.data.sources.graphs import ReportGraphs, joined
+from igcl_lightning.data.sources.json_lines import read_json_lines
 from igcl_lightning.data.sources.layout import IMAGE_SUFFIXES
-from igcl_lightning.data.sources.rows import records, refuse, refuse_conflict, refuse_repeats, require, split_names
+from igcl_lightning.data.sources.rows import (
+    ages,
+    groups,
+    records,
+    refuse,
+    refuse_conflict,
+    refuse_repeats,
+    refuse_strangers,
+    require,
+    split_names,
+)
 from igcl_lightning.data.sources.source import Source
-from igcl_lightning.data.sources.tables import find_file, numbers, read_columns, sex_name
+from igcl_lightning.data.sources.tables import find_file, read_columns, sex_name
 from igcl_lightning.data.splits import lend_validation
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
@@ -60,7 +69,6 @@ REQUIRED = (
     "split",
 )
 OPTIONAL = ("section_clinical_history", "section_history", "section_comparison", "section_technique", "age", "sex")
-BATCH = 1_000
 _PATH = r"(?P<word>[^/]+)/(?P<study>patient\d+/study\d+)/(?P<name>[^/]+)\.[^./]+$"
 
 
@@ -135,11 +143,9 @@ def _read_rows(path: Path, images: Path, seed: int, counts: Counter[str]) -> pd.
     frame = frame.assign(**parts, split=split_names(path, frame, "split"), sex=frame["sex"].map(sex_name))
     refuse_conflict(path, frame, "study", "deid_patient_id")
     refuse_conflict(path, frame, "deid_patient_id", "split")
-    ages = pd.Series(numbers(path, frame, "age"), dtype=float)
-    counts["rows of age 0, taken as not known"] = int((ages == 0).sum())
     folder, suffix = _image_folder(images, parts["word"].iloc[0])
     frame = frame.assign(
-        age=ages.where(ages > 0),
+        age=ages(path, frame, "age", counts, zero_is_blank=True),
         file=f"{folder}/" + frame["word"] + "/" + frame["study"] + "/" + frame["name"] + suffix,
     )
     frame = frame.assign(split=lend_validation(frame["split"].tolist(), frame["deid_patient_id"].tolist(), seed))
@@ -173,7 +179,10 @@ def _read_labels(
         return None, LabelTable()
     policy.check(CHEXPERT_LABELS)
     path = find_file(folder, named[0], f"*/{named[0]}", what=f"file of the labels {labels!r}")
-    frame = _read_json_lines(path)
+    frame = read_json_lines(path, ("path_to_image", *CHEXPERT_LABELS))
+    require(path, frame, ("path_to_image",))
+    refuse_repeats(path, frame, "path_to_image")
+    refuse_strangers(path, frame["path_to_image"].tolist(), rows["path_to_image"].tolist())
     values = policy.of_table(path, frame, CHEXPERT_LABELS)
     place = {image: place for place, image in enumerate(frame["path_to_image"])}
     counts["images without labels"] = int((~rows["path_to_image"].isin(place)).sum())
@@ -183,21 +192,6 @@ def _read_labels(
     labelled = firsts[firsts[named[1]].notna() & firsts["path_to_image"].isin(place)]
     row = {study: place[image] for study, image in zip(labelled["study"], labelled["path_to_image"], strict=True)}
     return path, LabelTable(CHEXPERT_LABELS, values, row)
-
-
-def _read_json_lines(path: Path) -> pd.DataFrame:
-    """Return the labels of a file of JSON lines; row i is line i + 1."""
-    try:
-        frame = pd.read_json(path, lines=True, dtype=False)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise IgclError(f"{path}: not JSON lines ({str(error).strip()})") from None
-    for name in ("path_to_image", *CHEXPERT_LABELS):
-        if name not in frame:
-            raise IgclError(f"{path}: no key {name!r}; it has {', '.join(map(repr, frame.columns))}")
-    frame.index -= 1  # messages say row i + 2, as a table has a header
-    require(path, frame, ("path_to_image",))
-    refuse_repeats(path, frame, "path_to_image")
-    return frame
 
 
 def _graph_files(graphs: Path | None) -> dict[str, Path]:
@@ -226,9 +220,7 @@ def _graph(record: Mapping[str, Any], files: Mapping[str, ReportGraphs]) -> Repo
 
 def _studies(rows: pa.Table, labels: LabelTable, graphs: Sequence[ReportGraph | None] | None) -> Iterator[Study]:
     """Yield the studies; the rows of one follow one another."""
-    all_images = chain.from_iterable(batch.to_pylist() for batch in rows.to_batches(max_chunksize=BATCH))
-    for place, (study, images) in enumerate(groupby(all_images, key=itemgetter("study"))):
-        own = list(images)
+    for place, (study, own) in enumerate(groups(rows, "study")):
         first = own[0]
         yield Study(
             study_id=study,

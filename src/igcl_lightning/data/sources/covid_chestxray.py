@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from igcl_lightning.data.ages import age_in_years
 from igcl_lightning.data.label_policy import NO_FINDING
 from igcl_lightning.data.regions import Box
 from igcl_lightning.data.sources.layout import places
-from igcl_lightning.data.sources.rows import records, refuse, refuse_conflict, require, split_names
+from igcl_lightning.data.sources.rows import ages, records, refuse, refuse_conflict, require, split_names
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.sources.tables import find_file, read_columns, sex_name
 from igcl_lightning.data.splits import lend_validation
@@ -110,9 +109,7 @@ def _read_rows(path: Path, counts: Counter[str]) -> pd.DataFrame:
         refuse_conflict(path, frame, "patient", "split")
     for column in BOXES.keys() & set(frame.columns):
         frame[column] = _boxes(path, frame, column)
-    ages = pd.Series(list(map(age_in_years, frame["age"])), index=frame.index, dtype=object)
-    counts["implausible ages"] = int((frame["age"].notna() & ages.isna()).sum())
-    return frame.assign(years=ages.where(ages.notna(), None))
+    return frame.assign(years=ages(path, frame, "age", counts))
 
 
 def _name_images(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
@@ -155,9 +152,9 @@ def _boxes(path: Path, frame: pd.DataFrame, column: str) -> pd.Series:
 
 def _box(label: str, text: str) -> Box:
     x, y, width, height = map(float, text.split())
-    if not (width > 0 and height > 0):
+    if not (width > 0 and height > 0 and x >= 0 and y >= 0):
         raise ValueError
-    return Box(label, x, y, x + width, y + height)
+    return Box.of_size(label, x, y, width, height)
 
 
 def _studies(frame: pd.DataFrame, folder: Path, images: Path | None) -> Iterator[Study]:
@@ -177,7 +174,7 @@ def _studies(frame: pd.DataFrame, folder: Path, images: Path | None) -> Iterator
             report={} if row["clinical_notes"] is None else {"report": row["clinical_notes"]},
             labels={label: _value(label, row["diagnoses"]) for label in LABELS},
             split=row.get("split"),
-            age=row["years"],
+            age=None if pd.isna(row["years"]) else row["years"],
             sex=sex_name(row["sex"]),
             extra={name: row[name] for name in EXTRA},
         )
@@ -193,7 +190,6 @@ def _value(label: str, diagnoses: frozenset[str]) -> float | None:
         return 1.0
     if NO_FINDING in diagnoses or (label == NO_FINDING and diagnoses):
         return 0.0
-    above = PARENT[label]
-    while above is not None and above not in diagnoses:
-        above = PARENT[above]
-    return 0.0 if above is not None and any(PARENT[other] == above for other in diagnoses) else None
+    nearest = next((kind for kind in _upwards(PARENT[label]) if kind in diagnoses), None)
+    siblings = {name for name in diagnoses if PARENT[name] == nearest}
+    return 0.0 if nearest is not None and siblings else None

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain, groupby
-from operator import itemgetter
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +13,14 @@ import pyarrow as pa
 from igcl_lightning.data.label_policy import CHEXPERT_LABELS, LabelPolicy, LabelTable
 from igcl_lightning.data.sources.graphs import ReportGraphs
 from igcl_lightning.data.sources.layout import places
-from igcl_lightning.data.sources.rows import refuse_conflict, refuse_repeats, require, split_names
+from igcl_lightning.data.sources.rows import (
+    groups,
+    refuse_conflict,
+    refuse_repeats,
+    refuse_strangers,
+    require,
+    split_names,
+)
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.sources.tables import find_file, find_optional, read_columns
 from igcl_lightning.data.splits import lend_validation
@@ -39,7 +44,6 @@ RADIOLOGIST_COLUMNS = (AIRSPACE, *(label for label in LABELS if label not in ("L
 
 EXTRA = ("StudyDate", "StudyTime", "PerformedProcedureStepDescription")
 VIEW, VIEW_MEANING = "ViewPosition", "ViewCodeSequence_CodeMeaning"
-BATCH = 10_000
 SECTIONS = ("findings", "impression", "comparison")
 
 
@@ -131,6 +135,7 @@ def _add_metadata(rows: pd.DataFrame, path: Path | None, counts: Counter[str]) -
     frame = read_columns(path, ("dicom_id", VIEW), (VIEW_MEANING, *EXTRA), others=False)
     require(path, frame, ("dicom_id",))
     refuse_repeats(path, frame, "dicom_id")
+    refuse_strangers(path, frame["dicom_id"].tolist(), rows["dicom_id"].tolist())
     frame[VIEW] = frame[VIEW].where(frame[VIEW].notna(), frame[VIEW_MEANING])
     counts["images without metadata"] = int((~rows["dicom_id"].isin(frame["dicom_id"])).sum())
     counts["metadata without split"] = int((~frame["dicom_id"].isin(rows["dicom_id"])).sum())
@@ -153,6 +158,7 @@ def _read_labels(
     require(path, frame, ("study_id",))
     refuse_repeats(path, frame, "study_id")
     row = {study: place for place, study in enumerate(frame["study_id"])}
+    refuse_strangers(path, row, studies)
     counts["studies without labels"] = sum(study not in row for study in studies)
     counts["labels without images"] = len(row.keys() - set(studies))
     return LabelTable(names, policy.of_table(path, frame, names), row)
@@ -172,6 +178,7 @@ def _reports(
     """Return the sections of each report by study where a table has them, and the folder of texts otherwise."""
     if reports is not None and not reports.is_dir():
         texts = _read_sections(reports)
+        refuse_strangers(reports, texts, studies)
         counts["reports without images"] = len(texts.keys() - set(studies))
         return texts
     usual = folder / "mimic-cxr-reports"
@@ -204,9 +211,7 @@ def _studies(
     images: Path,
 ) -> Iterator[Study]:
     """Yield the studies; the rows of one follow one another."""
-    records = chain.from_iterable(batch.to_pylist() for batch in rows.to_batches(max_chunksize=BATCH))
-    for place, (study, images_of_study) in enumerate(groupby(records, key=itemgetter("study_id"))):
-        own = list(images_of_study)
+    for place, (study, own) in enumerate(groups(rows, "study_id")):
         subject = own[0]["subject_id"]
         folder = f"p{subject[:2]}/p{subject}/s{study}"
         yield Study(

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from igcl_lightning.data.ages import age_in_years
+from igcl_lightning.data.label_policy import NIH_LABELS, NO_FINDING
 from igcl_lightning.data.regions import Box
+from igcl_lightning.data.sources.boxes import boxes_by_image
 from igcl_lightning.data.sources.layout import ImageFolder, places
 from igcl_lightning.data.sources.rows import (
+    ages,
     records,
     refuse,
     refuse_conflict,
@@ -28,10 +30,7 @@ from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.data.views import view_name
 from igcl_lightning.errors import IgclError
 
-LABELS: tuple[str, ...] = (
-    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
-    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia", "No Finding",
-)  # fmt: skip
+LABELS = (*NIH_LABELS, NO_FINDING)
 
 TABLES = places("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "labels.csv")
 LISTS: Mapping[str, str] = {"train_val_list.txt": "train", "test_list.txt": "test"}
@@ -92,11 +91,11 @@ def read_nih_cxr14(root: Path, *, images: Path | None = None, seed: int = 0) -> 
         frame["split"] = lend_validation(frame["split"].tolist(), frame["patient"].tolist(), seed)
     box_table = find_optional(root, *places("BBox_List_2017.csv"))
     boxes = {} if box_table is None else _read_boxes(box_table, frame, counts)
-    paths = pd.Series(_paths(table, frame, root, images, counts), dtype=object)
+    frame["path"] = pd.Series(_paths(table, frame, root, images, counts), index=frame.index, dtype=object)
     experts = [column for column in frame.columns if column.startswith(EXPERT)]
     return Source(
         name="nih-cxr14",
-        items=partial(_studies, frame.assign(path=paths), boxes, experts),
+        items=partial(_studies, frame, boxes, experts),
         labels=LABELS,
         extra=("follow_up", *experts),
         boxes=box_table is not None,
@@ -120,21 +119,23 @@ def _read_entries(path: Path, counts: Counter[str]) -> pd.DataFrame:
         frame["split"] = split_names(path, frame, "split")
     if "file" in frame:
         require(path, frame, ("file",))
+    years = ages(path, frame, "Patient Age", counts)
     kept = [name for name in frame.columns if name in NAMES or name.startswith(EXPERT)]
     frame = frame[kept].rename(columns=dict(NAMES))
     frame = frame.loc[:, ~frame.columns.duplicated()]
-    frame["findings"] = _findings(path, frame["findings"])
-    age = pd.Series(list(map(age_in_years, frame["age"])), dtype=object)
-    counts["implausible ages"] = int((frame["age"].notna() & age.isna()).sum())
-    return frame.assign(age=age.where(age.notna(), None))
+    frame["findings"] = _findings(path, frame["findings"], counts)
+    return frame.assign(age=years)
 
 
-def _findings(path: Path, cells: pd.Series) -> pd.Series:
+def _findings(path: Path, cells: pd.Series, counts: Counter[str]) -> pd.Series:
     """Return the labels that each cell names."""
     findings = cells.str.split("|").map(lambda names: [name.strip() for name in names])
     wrong = findings.map(lambda names: next((name for name in names if name not in LABELS), None))
     if wrong.notna().any():
         refuse(path, wrong.notna(), f"column 'Finding Labels': {wrong.dropna().iloc[0]!r} is not one of the 14 labels")
+    counts["rows of No Finding and a finding"] = int(
+        findings.map(lambda names: NO_FINDING in names[1:] + names[:-1]).sum()
+    )
     return findings
 
 
@@ -150,14 +151,17 @@ def _find_lists(root: Path) -> list[Path]:
 
 def _listed_splits(table: Path, frame: pd.DataFrame, lists: Sequence[Path], counts: Counter[str]) -> pd.Series:
     """Return the split of each row by the lists."""
-    split_of = {name: LISTS[path.name] for path in lists for name in path.read_text("utf-8").split()}
+    names = [path.read_text("utf-8").split() for path in lists]
+    for image in sorted(set(names[0]) & set(names[1])):
+        raise IgclError(f"{lists[1]}: image {image!r} stands in {lists[0].name} too; it can be in one split only")
+    split_of = {image: LISTS[path.name] for path, listed in zip(lists, names, strict=True) for image in listed}
     splits = frame["image"].map(split_of)
     refuse(table, splits.isna(), f"this image is neither in {lists[0].name} nor in {lists[1].name}")
     counts["listed images without row"] = len(split_of.keys() - set(frame["image"]))
     return splits
 
 
-def _read_boxes(path: Path, frame: pd.DataFrame, counts: Counter[str]) -> dict[str, list[Box]]:
+def _read_boxes(path: Path, frame: pd.DataFrame, counts: Counter[str]) -> dict[str, tuple[Box, ...]]:
     """Return the boxes of each image, of findings that its row has; "Infiltrate" is Infiltration."""
     columns = ("Image Index", "Finding Label", *BOX)
     boxes = read_columns(path, columns)[list(columns)]
@@ -166,13 +170,12 @@ def _read_boxes(path: Path, frame: pd.DataFrame, counts: Counter[str]) -> dict[s
     refuse(path, ~boxes["Finding Label"].isin(LABELS), "column 'Finding Label' is not one of the 14 labels")
     refuse(path, (boxes[["w", "h]"]] <= 0).any(axis=1), "the box has no area")
     findings = dict(zip(frame["image"], frame["findings"], strict=True))
-    of_image: dict[str, list[Box]] = {}
-    for image, label, x, y, width, height in boxes.itertuples(index=False):
-        if label in findings.get(image, ()):
-            of_image.setdefault(image, []).append(Box(label, x, y, x + width, y + height))
-        else:
-            counts["boxes of images without row" if image not in findings else "boxes of labels the row lacks"] += 1
-    return of_image
+    marks = [(image, Box.of_size(*box)) for image, *box in boxes.itertuples(index=False)]
+    kept = [(image, box) for image, box in marks if box.label in findings.get(image, ())]
+    strange = sum(image not in findings for image, _ in marks)
+    counts["boxes of images without row"] = strange
+    counts["boxes of labels the row lacks"] = len(marks) - len(kept) - strange
+    return boxes_by_image(kept, counts)
 
 
 def _paths(table: Path, frame: pd.DataFrame, root: Path, images: Path | None, counts: Counter[str]) -> list[Path]:
@@ -180,23 +183,21 @@ def _paths(table: Path, frame: pd.DataFrame, root: Path, images: Path | None, co
     if "file" in frame and images is None:
         return [table.parent / file for file in frame["file"]]
     folder = ImageFolder.scan(root if images is None else images)
-    counts["images without row"] = folder.without(frame["image"])
+    counts.update(folder.noticed(frame["image"]))
     return [folder.path(image) for image in frame["image"]]
 
 
-def _studies(frame: pd.DataFrame, boxes: Mapping[str, list[Box]], experts: Sequence[str]) -> Iterator[Study]:
+def _studies(frame: pd.DataFrame, boxes: Mapping[str, tuple[Box, ...]], experts: Sequence[str]) -> Iterator[Study]:
     for row in records(frame):
         image, view = row["image"], row["view"]
-        picture = StudyImage(
-            image, row["path"], view_name(view), view, boxes=tuple(boxes.get(image, ())), flags=_flags(row)
-        )
+        picture = StudyImage(image, row["path"], view_name(view), view, boxes=boxes.get(image, ()), flags=_flags(row))
         yield Study(
             study_id=image,
             patient_id=row["patient"],
             images=(picture,),
             labels={label: float(label in row["findings"]) for label in LABELS},
             split=row.get("split"),
-            age=row["age"],
+            age=None if pd.isna(row["age"]) else row["age"],
             sex=sex_name(row.get("sex")),
             extra={name: row[name] for name in ("follow_up", *experts)},
         )

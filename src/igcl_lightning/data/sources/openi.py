@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from igcl_lightning.data.label_policy import NIH_LABELS
 from igcl_lightning.data.sources.graphs import ReportGraphs
-from igcl_lightning.data.sources.layout import ImageFolder, places
+from igcl_lightning.data.sources.layout import NAMED_TWICE, ImageFolder, places
 from igcl_lightning.data.sources.openi_reports import OpeniReports, read_reports
-from igcl_lightning.data.sources.rows import refuse, refuse_repeats, require, with_numbers
+from igcl_lightning.data.sources.rows import refuse, refuse_repeats, refuse_strangers, require, with_numbers
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.sources.tables import find_optional, read_columns
 from igcl_lightning.data.study import REPORT_SECTIONS, Study, StudyImage
@@ -19,10 +20,7 @@ from igcl_lightning.data.views import view_name
 from igcl_lightning.graphs.openi_xml import OpeniRecord
 from igcl_lightning.graphs.sections import choose_sections
 
-LABELS: tuple[str, ...] = (
-    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
-    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia", "normal",
-)  # fmt: skip
+LABELS = (*NIH_LABELS, "normal")
 """Columns of the gold table."""
 
 TEXT = ("findings", "impression", "report")
@@ -33,14 +31,14 @@ class _Beside:
     """What lies beside the reports.
 
     Attributes:
-        files: images by name without suffix.
+        images: all that were found.
         folder: where an image belongs that is not among them.
         projections: Frontal or Lateral, by image.
         gold: labels by report.
         graphs: of the reports.
     """
 
-    files: Mapping[str, Path]
+    images: ImageFolder
     folder: Path
     projections: Mapping[str, str | None]
     gold: Mapping[str, Mapping[str, float | None]]
@@ -70,12 +68,18 @@ def read_openi(root: Path, *, graphs: Path | None = None, images: Path | None = 
     projection_table = find_optional(root, *places("indiana_projections.csv"))
     gold_table = find_optional(root, *places("openi_gld_std14.csv"))
     projections = {} if projection_table is None else _read_projections(projection_table)
-    reports = read_reports(root, _by_report(projections))
+    by_report = _by_report(projections)
+    reports = read_reports(root, by_report)
+    gold = {} if gold_table is None else _read_gold(gold_table)
+    uids = {_uid(record) for record in reports.records.values()}
+    for table, keys in ((projection_table, by_report), (gold_table, gold)):
+        if table is not None:
+            refuse_strangers(table, keys, uids)
     beside = _Beside(
-        files=ImageFolder.scan(images or root).files,
-        folder=images or root / "images",
+        images=ImageFolder.scan(images or root),
+        folder=images or (reports.path.parent if reports.splits else root) / "images",
         projections=projections,
-        gold={} if gold_table is None else _read_gold(gold_table),
+        gold=gold,
         graphs=None if graphs is None else ReportGraphs(graphs),
     )
     studies = [_study(reports.records[name], reports, beside) for name in sorted(reports.records, key=_by_number)]
@@ -115,7 +119,7 @@ def _study(record: OpeniRecord, reports: OpeniReports, beside: _Beside) -> Study
 def _image(image_id: str, caption: str, beside: _Beside) -> StudyImage:
     uid, _, rest = image_id.removeprefix("CXR").partition("_")
     on_kaggle = f"{uid}_{rest.removeprefix('1_') if uid == '1' else rest}.dcm"
-    file = beside.files.get(image_id) or beside.files.get(on_kaggle) or beside.folder / f"{image_id}.png"
+    file = beside.images.files.get(image_id) or beside.images.files.get(on_kaggle) or beside.folder / f"{image_id}.png"
     projection = beside.projections.get(image_id)
     return StudyImage(image_id, file, _view(projection, caption), projection)
 
@@ -192,7 +196,9 @@ def _counts(reports: OpeniReports, studies: list[Study], beside: _Beside) -> Cou
         "reports without labels": sum(_uid(record) not in beside.gold for record in records) if beside.gold else 0,
         "labels without report": len(beside.gold.keys() - uids),
         "images without report": len(beside.projections.keys() - {image.image_id for image in images}),
-        "images without row": len(set(beside.files.values()) - {image.source for image in images}),
+        "images without row": len(set(beside.images.files.values()) - {image.source for image in images}),
+        # R2Gen calls the images of each examination 0.png, 1.png.
+        NAMED_TWICE: 0 if reports.splits else beside.images.repeated,
         "frontal images, PA or AP not known": sum(image.view == "frontal" for image in images),
         "Effusion that is pericardial": len(pericardial),
     }

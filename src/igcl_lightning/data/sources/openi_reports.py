@@ -118,6 +118,8 @@ def _read_annotation(path: Path) -> OpeniReports:
                 images = tuple(str(Path(image).with_suffix("")) for image in examination["image_path"])
                 records[name] = OpeniRecord(name, {"report": text}, (), images, "")
                 splits[name] = split_name(split)
+    except IgclError as error:
+        raise IgclError(f"{path}: {error}") from None
     except (ValueError, AttributeError, TypeError, KeyError) as error:
         raise IgclError(f"{path}: not R2Gen's annotation of IU X-ray ({type(error).__name__}: {error})") from error
     return OpeniReports(path, records, splits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,9 @@ import pandas as pd
 
 from igcl_lightning.data.ages import OLDEST
 from igcl_lightning.data.sources.layout import ImageFolder, places
-from igcl_lightning.data.sources.rows import records, refuse, require
+from igcl_lightning.data.sources.rows import records, refuse, refuse_conflict, require, with_numbers
 from igcl_lightning.data.sources.source import Source
-from igcl_lightning.data.sources.tables import find_file, numbers, read_columns, sex_name
+from igcl_lightning.data.sources.tables import find_file, read_columns, sex_name
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.data.views import view_name
 from igcl_lightning.errors import IgclError
@@ -51,6 +51,10 @@ The report is stemmed Spanish without stop words. It is not the study's report: 
 """
 
 
+SAYS_NOTHING = frozenset({"unchanged", "exclude", "suboptimal study"})
+"""Labels that speak of the image or of the report before it, not of findings."""
+
+
 def read_padchest(
     root: Path,
     *,
@@ -62,8 +66,12 @@ def read_padchest(
     """Read the images of PadChest's table.
 
     Labels are compared in small letters without spaces around them. A label that a labelled row does not name is
-    absent from it; a row without labels has none known. There is no report: the data set's is stemmed Spanish, kept as
-    the column `report_spanish`. The age is the year of the study less that of birth.
+    absent from it, but for two cases, where it is not known: the row names a narrower label, one with all words of
+    this one and others, as "loculated pleural effusion" is a "pleural effusion"; or it has no label but those that say
+    nothing of findings (`SAYS_NOTHING`). A row without labels has none known.
+
+    There is no report: the data set's is stemmed Spanish, kept as the column `report_spanish`. The age is the year of
+    the study less that of birth.
 
     Args:
         root: folder of the table.
@@ -81,7 +89,7 @@ def read_padchest(
     frame, counts = _read_rows(table, method)
     kept = _chosen(table, frame["names"], labels, min_positives)
     folder = ImageFolder.scan(root if images is None else images)
-    counts["images without row"] = folder.without(frame["ImageID"])
+    counts |= folder.noticed(frame["ImageID"])
     return Source(
         name="padchest",
         items=partial(_studies, frame, kept, folder),
@@ -98,8 +106,10 @@ def _read_rows(path: Path, method: str) -> tuple[pd.DataFrame, Counter[str]]:
     """Return the rows of a method with columns `names` (of labels, None where not known) and `age`."""
     frame = read_columns(path, REQUIRED, tuple(EXTRA), others=False)
     require(path, frame, ("ImageID", "StudyID", "PatientID"))
+    refuse_conflict(path, frame, "StudyID", "PatientID")
     frame["names"] = _label_names(path, frame["Labels"])
     frame["age"], odd = _ages(path, frame)
+    silent = frame["names"].map(lambda names: names is not None and SAYS_NOTHING.issuperset(names))
     repeated = frame["ImageID"].duplicated()
     other = ~repeated & (frame["MethodLabel"] != METHODS[method]) if METHODS[method] else repeated & False
     counts = Counter(
@@ -107,7 +117,8 @@ def _read_rows(path: Path, method: str) -> tuple[pd.DataFrame, Counter[str]]:
             "rows that repeat an image": int(repeated.sum()),
             "rows of another method": int(other.sum()),
             "rows without labels": int(frame.loc[~repeated & ~other, "names"].isna().sum()),
-            "ages that cannot be": odd,
+            "rows whose labels say nothing of findings": int(silent[~repeated & ~other].sum()),
+            "implausible ages": odd,
         }
     )
     return frame[~repeated & ~other].reset_index(drop=True), counts
@@ -133,9 +144,10 @@ def _parse_list(text: str) -> tuple[str, ...] | None:
 
 def _ages(path: Path, frame: pd.DataFrame) -> tuple[pd.Series, int]:
     """Return the years from birth to the study, nan where not known; and how many could not be."""
-    date = pd.Series(numbers(path, frame, "StudyDate_DICOM"), dtype=float)
+    given = with_numbers(path, frame, ("StudyDate_DICOM", "PatientBirth"))
+    date = given["StudyDate_DICOM"]
     refuse(path, ~(date.isna() | date.between(19000101, 21001231)), "column 'StudyDate_DICOM' is no date as YYYYMMDD")
-    age = date // 10_000 - pd.Series(numbers(path, frame, "PatientBirth"), dtype=float)
+    age = date // 10_000 - given["PatientBirth"]
     odd = (age < 0) | (age > OLDEST)
     return age.mask(odd), int(odd.sum())
 
@@ -164,10 +176,31 @@ def _chosen(path: Path, names: pd.Series, labels: Sequence[str] | None, min_posi
     return asked
 
 
+def _wider(names: Iterable[str], labels: Sequence[str]) -> dict[str, list[str]]:
+    """Return, by name, the labels that the name is a narrower one of: it has all their words, and more."""
+    words = {label: _words(label) for label in labels}
+    return {name: [label for label in labels if words[label] < _words(name)] for name in names}
+
+
+def _words(label: str) -> frozenset[str]:
+    """Return the words of a label; "nodules" and "nodule" are one."""
+    return frozenset(word.removesuffix("s") for word in label.split())
+
+
+def _values(
+    names: tuple[str, ...] | None, labels: tuple[str, ...], wider: Mapping[str, Sequence[str]]
+) -> dict[str, float | None]:
+    """Return the labels of a row that has these names."""
+    silent = names is None or SAYS_NOTHING.issuperset(names)
+    values: dict[str, float | None] = dict.fromkeys(labels, None if silent else 0.0)
+    for name in names or ():
+        values |= dict.fromkeys(wider[name])
+    return values | {name: 1.0 for name in names or () if name in values}
+
+
 def _studies(frame: pd.DataFrame, labels: tuple[str, ...], folder: ImageFolder) -> Iterator[Study]:
-    absent, unknown = dict.fromkeys(labels, 0.0), dict.fromkeys(labels)
+    wider = _wider({name for names in frame["names"].dropna() for name in names}, labels)
     for row in records(frame):
-        given = {name: 1.0 for name in row["names"] or () if name in absent}
         image = StudyImage(
             image_id=row["ImageID"],
             source=folder.path(row["ImageID"]),
@@ -178,7 +211,7 @@ def _studies(frame: pd.DataFrame, labels: tuple[str, ...], folder: ImageFolder) 
             study_id=row["StudyID"],
             patient_id=row["PatientID"],
             images=(image,),
-            labels=unknown if row["names"] is None else absent | given,
+            labels=_values(row["names"], labels, wider),
             age=None if pd.isna(row["age"]) else row["age"],
             sex=sex_name(row["PatientSex_DICOM"]),
             extra={name: row[column] for column, name in EXTRA.items()},

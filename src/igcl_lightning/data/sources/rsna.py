@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from igcl_lightning.data.regions import Box
+from igcl_lightning.data.sources.boxes import boxes_by_image, has_box
 from igcl_lightning.data.sources.layout import ImageFolder, places
-from igcl_lightning.data.sources.rows import corners, refuse, require, with_numbers
+from igcl_lightning.data.sources.rows import refuse, refuse_conflict, refuse_strangers, require, with_numbers
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.sources.tables import find_file, read_columns
 from igcl_lightning.data.study import Study, StudyImage
@@ -41,11 +42,14 @@ def read_rsna(root: Path, *, images: Path | None = None) -> Source:
     targets = dict(zip(frame["patientId"], frame["Target"], strict=True))
     class_table = table.with_name("stage_2_detailed_class_info.csv")
     classes = _read_classes(class_table) if class_table.exists() else {}
-    counts["images without row"] = folder.without(map("{}.dcm".format, targets))
+    if classes:
+        refuse_strangers(class_table, classes, targets)
+    boxes = _boxes(frame, counts)
+    counts.update(folder.noticed(map("{}.dcm".format, targets)))
     counts["classes without row"] = len(classes.keys() - targets.keys())
     return Source(
         name="rsna",
-        items=partial(_studies, targets, _boxes(frame), classes, folder),
+        items=partial(_studies, targets, boxes, classes, folder),
         labels=(LABEL,),
         extra=("class",),
         boxes=True,
@@ -59,41 +63,34 @@ def _read_boxes(path: Path) -> tuple[pd.DataFrame, Counter[str]]:
     """Return one row per box and per image without boxes, its numbers as numbers; and what was left out."""
     frame = read_columns(path, ("patientId", *BOX, "Target"))
     require(path, frame, ("patientId", "Target"))
-    boxed = corners(path, frame, BOX)
+    boxed = has_box(path, frame, BOX)
     frame = with_numbers(path, frame, (*BOX, "Target"))
     refuse(path, ~frame["Target"].isin((0, 1)), "column 'Target' is not 0 or 1")
     refuse(path, boxed & (frame["Target"] == 0), "a box, and column 'Target' is 0")
     refuse(path, ~boxed & (frame["Target"] == 1), "no box, and column 'Target' is 1")
-    differs = frame.groupby("patientId")["Target"].transform("nunique") > 1
-    refuse(path, differs, "column 'Target' is 1 in one row of this patientId and 0 in another")
+    refuse_conflict(path, frame, "patientId", "Target")
     repeated = frame[["patientId", *BOX]].duplicated()
-    frame = frame[~repeated].copy()
-    flat = (frame["width"] <= 0) | (frame["height"] <= 0)
-    frame.loc[flat, list(BOX)] = None
-    return frame, Counter({"duplicate rows": int(repeated.sum()), "boxes without area": int(flat.sum())})
+    return frame[~repeated], Counter({"duplicate rows": int(repeated.sum())})
 
 
 def _read_classes(path: Path) -> dict[str, str]:
     """Return the class of each image; the table repeats it for each box."""
     frame = read_columns(path, ("patientId", "class"))
     require(path, frame, ("patientId", "class"))
-    differs = frame.groupby("patientId")["class"].transform("nunique") > 1
-    refuse(path, differs, "the rows of this patientId have different classes")
+    refuse_conflict(path, frame, "patientId", "class")
     return dict(zip(frame["patientId"], frame["class"], strict=True))
 
 
-def _boxes(frame: pd.DataFrame) -> dict[str, list[Box]]:
-    boxes: dict[str, list[Box]] = {}
-    for patient, x, y, width, height in frame.loc[frame["x"].notna(), ["patientId", *BOX]].itertuples(index=False):
-        boxes.setdefault(patient, []).append(Box(LABEL, x, y, x + width, y + height))
-    return boxes
+def _boxes(frame: pd.DataFrame, counts: Counter[str]) -> dict[str, tuple[Box, ...]]:
+    marks = frame.loc[frame["x"].notna(), ["patientId", *BOX]].itertuples(index=False)
+    return boxes_by_image(((patient, Box.of_size(LABEL, *box)) for patient, *box in marks), counts)
 
 
 def _studies(
-    targets: dict[str, float], boxes: dict[str, list[Box]], classes: dict[str, str], folder: ImageFolder
+    targets: dict[str, float], boxes: dict[str, tuple[Box, ...]], classes: dict[str, str], folder: ImageFolder
 ) -> Iterator[Study]:
     for patient, target in targets.items():
-        image = StudyImage(patient, folder.path(f"{patient}.dcm"), boxes=tuple(boxes.get(patient, ())))
+        image = StudyImage(patient, folder.path(f"{patient}.dcm"), boxes=boxes.get(patient, ()))
         yield Study(
             study_id=patient,
             patient_id=patient,

@@ -43,7 +43,7 @@ def read_siim(root: Path, *, images: Path | None = None) -> Source:
     marks = {
         str(name): [text for text in rows if text != NONE] for name, rows in frame.groupby("ImageId")["EncodedPixels"]
     }
-    counts["images without row"] = folder.without(map("{}.dcm".format, marks))
+    counts.update(folder.noticed(map("{}.dcm".format, marks)))
     return Source(
         name="siim",
         items=partial(_studies, marks, folder),
@@ -63,8 +63,8 @@ def _read_rows(path: Path) -> tuple[pd.DataFrame, Counter[str]]:
     frame = read_columns(path, ("ImageId", "EncodedPixels"), others=False)
     require(path, frame, ("ImageId", "EncodedPixels"))
     marked = frame["EncodedPixels"] != NONE
-    for number, text in enumerate(frame["EncodedPixels"]):
-        _check_runs(f"{path} row {number + 2}, column 'EncodedPixels'", text)
+    for place, text in frame["EncodedPixels"].items():
+        _check_runs(f"{path} row {int(str(place)) + 2}, column 'EncodedPixels'", text)
     repeated = frame.duplicated()
     both = set(frame.loc[marked, "ImageId"]) & set(frame.loc[~marked, "ImageId"])
     return frame[~repeated], Counter({"duplicate rows": int(repeated.sum()), "images both marked and -1": len(both)})

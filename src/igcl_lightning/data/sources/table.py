@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -13,15 +14,23 @@ import pandas as pd
 from igcl_lightning.data.label_policy import LabelPolicy, LabelTable
 from igcl_lightning.data.sources.graphs import ReportGraphs
 from igcl_lightning.data.sources.json_lines import SUFFIXES, read_json_lines
-from igcl_lightning.data.sources.rows import records, refuse_conflict, refuse_repeats, require, split_names
+from igcl_lightning.data.sources.rows import (
+    ages,
+    records,
+    refuse_conflict,
+    refuse_repeats,
+    require,
+    split_names,
+)
 from igcl_lightning.data.sources.source import Source
-from igcl_lightning.data.sources.tables import numbers, read_columns, sex_name
+from igcl_lightning.data.sources.tables import read_columns, sex_name
 from igcl_lightning.data.splits import lend_validation
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.data.views import view_name
 from igcl_lightning.graphs.schema import ReportGraph
 
 ADVICE = "name the column that holds them with --graph-column"
+SPLIT_ADVICE = "; rename it with --split-values"
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,8 @@ def read_table(
     policy.check(tuple(columns.labels))
     frame = _read(csv, columns)
     people = _people(csv, frame, columns, split_values or {}, seed)
-    ages = numbers(csv, frame, columns.age) if columns.age else [None] * len(frame)
+    counts: Counter[str] = Counter()
+    years = ages(csv, frame, columns.age, counts) if columns.age else pd.Series(index=frame.index, dtype=float)
     found = None if graphs is None else ReportGraphs(graphs, by_place=columns.graph is not None)
     graph_of = _graphs(csv, frame, columns, found)
     place = dict(zip(frame[columns.image], range(len(frame)), strict=True))
@@ -125,13 +135,14 @@ def read_table(
     folder = csv.parent if root is None else root
     return Source(
         name="table",
-        items=partial(_studies, frame, people, ages, graph_of, labels, columns, folder),
+        items=partial(_studies, frame, people, years, graph_of, labels, columns, folder),
         labels=tuple(columns.labels),
         extra=tuple(columns.extra),
         arrays=tuple(columns.arrays),
         masks=bool(columns.masks),
         inputs=(csv,) if graphs is None else (csv, graphs),
         settings=settings,
+        counts=+counts,
         total=len(frame),
     )
 
@@ -152,9 +163,10 @@ def _people(
     images = frame[columns.image]
     study = frame[columns.study].where(frame[columns.study].notna(), images) if columns.study else images
     people = pd.DataFrame({"study": study, "patient": frame[columns.patient] if columns.patient else study})
+    refuse_conflict(csv, people, "study", "patient")
     if columns.split is None:
         return people.assign(split=None)
-    people = people.assign(split=split_names(csv, frame, columns.split, split_values))
+    people = people.assign(split=split_names(csv, frame, columns.split, split_values, SPLIT_ADVICE))
     refuse_conflict(csv, people, "patient", "split")
     return people.assign(split=lend_validation(people["split"].tolist(), people["patient"].tolist(), seed))
 
@@ -177,13 +189,13 @@ def _graphs(
 def _studies(
     frame: pd.DataFrame,
     people: pd.DataFrame,
-    ages: Sequence[float | None],
+    years: pd.Series,
     graphs: Sequence[ReportGraph | None],
     labels: LabelTable,
     columns: TableColumns,
     folder: Path,
 ) -> Iterator[Study]:
-    for row, person, age, graph in zip(records(frame), records(people), ages, graphs, strict=True):
+    for row, person, age, graph in zip(records(frame), records(people), years, graphs, strict=True):
         image = row[columns.image]
         view = row[columns.view] if columns.view else None
         report = row[columns.report] if columns.report else None
@@ -196,7 +208,7 @@ def _studies(
             graph=graph,
             labels=labels.of(image),
             split=person["split"],
-            age=age,
+            age=None if pd.isna(age) else age,
             sex=sex_name(row[columns.sex]) if columns.sex else None,
             extra={name: row[name] for name in columns.extra},
             arrays={name: None if row[name] is None else folder / row[name] for name in columns.arrays},

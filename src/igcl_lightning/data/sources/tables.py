@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import gzip
-import warnings
+from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from igcl_lightning.errors import IgclError
@@ -17,7 +17,7 @@ BLANK_WORDS = ("", "nan")
 
 
 def find_file(root: Path, *patterns: str, what: str) -> Path:
-    """Return the first file that matches a pattern, patterns in order; `root` may be the file itself.
+    """Return the first file that matches a pattern, patterns in order.
 
     Args:
         root: folder of the data set.
@@ -46,7 +46,8 @@ def read_columns(
 ) -> pd.DataFrame:
     """Read a CSV file as text, `.gz` included; cells are stripped, blank ones and "nan" are None.
 
-    Names of columns are stripped too. Row i of the frame is row i + 2 of the file.
+    Names of columns are stripped too, and columns without a name left out, as are blank lines. Row i of the frame's
+    index is row i + 2 of the file, the header being row 1 and a blank line a row.
 
     Args:
         path: the file.
@@ -55,44 +56,68 @@ def read_columns(
         others: return all further columns too; without them a large table takes less time and memory.
 
     Raises:
-        IgclError: there is no such file, it is no CSV file, or lacks a column; a repeated column counts as lacking.
+        IgclError: there is no such file, it is no CSV file, a column is lacking or stands there twice, or a row has
+            more cells than the header, or fewer: by such a row the cells of a column may be those of another.
     """
     try:
-        with warnings.catch_warnings():
-            # Without index_col=False, rows with more cells than the header would shift their columns unseen; with it
-            # they are cut, with a warning; with usecols there would be none.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                path, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig", index_col=False
-            )
+        names, widths = _header_and_widths(path)
+        _check_names(path, names, required)
+        rows = _rows(path, widths, len(names))
+        places = [place for place, name in enumerate(names) if name and (others or name in (*required, *optional))]
+        frame = pd.read_csv(
+            path,
+            usecols=places,
+            dtype=str,
+            keep_default_na=False,
+            skipinitialspace=True,
+            skip_blank_lines=False,
+            encoding="utf-8-sig",
+            index_col=False,
+        )
     except FileNotFoundError:
         raise IgclError(f"{path}: no such file") from None
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        raise IgclError(f"{path}{_longer_row(path) or f': not a CSV file ({str(error).strip()})'}") from None
-    except (pd.errors.EmptyDataError, UnicodeDecodeError, EOFError, OSError) as error:
+    except (pd.errors.ParserError, csv.Error, UnicodeDecodeError, EOFError, OSError) as error:
         raise IgclError(f"{path}: not a CSV file ({str(error).strip()})") from None
-    frame.columns = frame.columns.str.strip()
-    for name in required:
-        if name not in frame.columns:
-            # A table without a header has text of its first row there, which no message should spell out.
-            present = ", ".join(repr(column if len(column) < 50 else f"{column[:20]}...") for column in frame.columns)
-            raise IgclError(f"{path}: no column {name!r}; it has {present}")
-    if not others:
-        frame = frame[[name for name in frame.columns if name in (*required, *optional)]]
-    text = text_or_none(frame)
+    frame.columns = pd.Index([names[place] for place in places])
+    text = text_or_none(frame[rows])
     return text.assign(**{name: None for name in optional if name not in text.columns})
 
 
-def _longer_row(path: Path) -> str:
-    """Return what to say of the first row that has more cells than the header, "" where none has."""
+def _header_and_widths(path: Path) -> tuple[list[str], np.ndarray]:
+    """Return the names of the columns, stripped, and how many cells each further row has, int [N]."""
     opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8-sig", newline="") as file, suppress(csv.Error):
+    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, skipinitialspace=True)
-        width = len(next(rows))
-        for number, row in enumerate(rows, start=2):
-            if len(row) > width:
-                return f" row {number}: {len(row)} cells, the header has {width}; put cells that hold a comma in quotes"
-    return ""
+        header = next(rows, [])
+        widths = np.fromiter((0 if row == [""] else len(row) for row in rows), dtype=np.int64)
+    if not header:
+        raise IgclError(f"{path}: not a CSV file (its first line is blank, where the names of the columns belong)")
+    return [name.strip() for name in header], widths
+
+
+def _check_names(path: Path, names: list[str], required: Sequence[str]) -> None:
+    for name in required:
+        if name not in names:
+            # A table without a header has text of its first row there, which no message should spell out.
+            present = ", ".join(repr(column if len(column) < 50 else f"{column[:20]}...") for column in names if column)
+            raise IgclError(f"{path}: no column {name!r}; it has {present}")
+    for name, count in Counter(filter(None, names)).items():
+        if count > 1:
+            raise IgclError(f"{path}: column {name!r} stands there {count} times; keep one of them")
+
+
+def _rows(path: Path, widths: np.ndarray, width: int) -> np.ndarray:
+    """Return which lines are rows rather than blank, bool [N].
+
+    Raises:
+        IgclError: a row has more or fewer cells than the header.
+    """
+    wrong = np.flatnonzero((widths != width) & (widths > 0))
+    if len(wrong):
+        cells = f"{widths[wrong[0]]} cells, the header has {width}"
+        advice = "put cells that hold a comma in quotes" if widths[wrong[0]] > width else "is the file cut off?"
+        raise IgclError(f"{path} row {wrong[0] + 2}: {cells}; {advice}")
+    return widths > 0
 
 
 def text_or_none(frame: pd.DataFrame) -> pd.DataFrame:
@@ -100,7 +125,7 @@ def text_or_none(frame: pd.DataFrame) -> pd.DataFrame:
     stripped = frame.apply(lambda column: column.str.strip())
     blank = stripped.apply(lambda column: column.str.lower().isin(BLANK_WORDS))
     text: pd.DataFrame = stripped.astype(object).mask(blank, None)
-    return text.reset_index(drop=True)
+    return text
 
 
 def numbers(path: Path, frame: pd.DataFrame, column: str) -> list[float | None]:

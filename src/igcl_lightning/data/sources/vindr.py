@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from igcl_lightning.data.regions import Box
+from igcl_lightning.data.sources.boxes import boxes_by_image, has_box
 from igcl_lightning.data.sources.layout import ImageFolder, places
-from igcl_lightning.data.sources.rows import corners, refuse, require, with_numbers
+from igcl_lightning.data.sources.rows import refuse, refuse_strangers, require, with_numbers
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.sources.tables import find_file, read_columns
 from igcl_lightning.data.splits import lend_validation
@@ -59,7 +60,7 @@ class _Readings:
         split: of the images; None where the data set has none.
         votes: how many readers gave a label, int by image and label.
         readers: how many read the image, int by image.
-        boxes: one row per box: `image_id`, `class_name` and the four of `BOX`.
+        boxes: of all readers, by image.
         inputs: the tables.
         counts: what was left out.
     """
@@ -67,7 +68,7 @@ class _Readings:
     split: str | None
     votes: pd.DataFrame
     readers: pd.Series
-    boxes: pd.DataFrame
+    boxes: Mapping[str, tuple[Box, ...]]
     inputs: tuple[Path, ...]
     counts: Counter[str]
 
@@ -99,8 +100,9 @@ def read_vindr(root: Path, *, aggregate: str = "majority", images: Path | None =
     counts: Counter[str] = Counter()
     for part, folder in zip(parts, folders, strict=True):
         counts.update(part.counts)
-        counts["boxes of labels that do not hold"] += int((~_kept(part.boxes, _holds(part, aggregate))).sum())
-        counts["images without row"] += folder.without(map("{}.dicom".format, part.votes.index))
+        kept = sum(map(len, _kept_boxes(part, _holds(part, aggregate)).values()))
+        counts["boxes of labels that do not hold"] += sum(map(len, part.boxes.values())) - kept
+        counts.update(folder.noticed(map("{}.dicom".format, part.votes.index)))
     return Source(
         name="vindr",
         items=partial(_studies, parts, folders, aggregate, seed),
@@ -140,22 +142,24 @@ def _read_physionet(folder: Path) -> list[_Readings]:
 def _read_split(folder: Path, split: str) -> _Readings:
     """Read one row per image and reader, 1 under each label given; a test image has one row, of all its readers."""
     path, marks = folder / f"image_labels_{split}.csv", folder / f"annotations_{split}.csv"
-    frame = read_columns(path, ("image_id", NO_FINDING), ("rad_id",)).rename(columns=TEST_NAMES)
-    require(path, frame, ("image_id",))
+    keys = KEYS if split == "train" else ("image_id",)
+    frame = read_columns(path, (*keys, NO_FINDING), ("rad_id",)).rename(columns=TEST_NAMES)
     labels = [*sorted(set(frame.columns) - {*KEYS, NO_FINDING}), NO_FINDING]
-    values = with_numbers(path, frame, labels)[labels].fillna(0)
+    require(path, frame, (*keys, *labels))
+    values = with_numbers(path, frame, labels)[labels]
     for label in labels:
         refuse(path, ~values[label].isin((0, 1)), f"column {label!r} is not 0 or 1")
     repeated = frame[list(KEYS)].duplicated()
     by_image = values[~repeated].astype(int).groupby(frame.loc[~repeated, "image_id"])
-    boxes, counts = _read_marks(marks, labels)
+    boxes, counts = _read_marks(marks, labels, frame["image_id"].tolist())
     counts["rows that repeat a reader"] = int(repeated.sum())
     return _Readings(split, by_image.sum(), by_image.size(), boxes, (path, marks), counts)
 
 
-def _read_marks(path: Path, labels: list[str]) -> tuple[pd.DataFrame, Counter[str]]:
+def _read_marks(path: Path, labels: list[str], images: list[str]) -> tuple[dict[str, tuple[Box, ...]], Counter[str]]:
     frame = read_columns(path, ("image_id", "class_name", *BOX))
     require(path, frame, ("image_id", "class_name"))
+    refuse_strangers(path, frame["image_id"].tolist(), images)
     frame["class_name"] = frame["class_name"].replace(TEST_NAMES)
     _refuse_unknown(path, frame["class_name"], labels)
     return _boxes(path, frame)
@@ -167,12 +171,12 @@ def _refuse_unknown(path: Path, names: pd.Series, labels: Sequence[str]) -> None
     refuse(path, unknown, f"column 'class_name' is {value!r}, none of {', '.join(labels)}")
 
 
-def _boxes(path: Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, Counter[str]]:
-    """Return the boxes of a table of marks, their numbers as numbers; and how many were no boxes."""
-    boxed = corners(path, frame, BOX) & (frame["class_name"] != NO_FINDING)
-    boxes = with_numbers(path, frame, BOX)[boxed]
-    flat = (boxes["x_max"] <= boxes["x_min"]) | (boxes["y_max"] <= boxes["y_min"])
-    return boxes.loc[~flat, ["image_id", "class_name", *BOX]], Counter({"boxes without area": int(flat.sum())})
+def _boxes(path: Path, frame: pd.DataFrame) -> tuple[dict[str, tuple[Box, ...]], Counter[str]]:
+    """Return the boxes of a table of marks by image; and how many were none, or were cut."""
+    boxed = has_box(path, frame, BOX) & (frame["class_name"] != NO_FINDING)
+    marks = with_numbers(path, frame, BOX).loc[boxed, ["image_id", "class_name", *BOX]]
+    counts: Counter[str] = Counter()
+    return boxes_by_image(((image, Box(*box)) for image, *box in marks.itertuples(index=False)), counts), counts
 
 
 def _folder(images: Path, name: str) -> ImageFolder:
@@ -188,30 +192,39 @@ def _holds(readings: _Readings, aggregate: str) -> pd.DataFrame:
     return holds
 
 
-def _kept(boxes: pd.DataFrame, holds: pd.DataFrame) -> pd.Series:
-    """Return which boxes are of an image that was read and of a label that holds for it, bool by row."""
-    held = {(image, label) for label in holds.columns for image in holds.index[holds[label]]}
-    pairs = zip(boxes["image_id"], boxes["class_name"], strict=True)
-    return pd.Series([pair in held for pair in pairs], index=boxes.index, dtype=bool)
+def _kept_boxes(readings: _Readings, holds: pd.DataFrame) -> dict[str, tuple[Box, ...]]:
+    """Return, by image that was read, its boxes of labels that hold for it."""
+    labels_of = holds.to_dict("index")
+    return {
+        str(image): tuple(box for box in readings.boxes.get(str(image), ()) if labels[box.label])
+        for image, labels in labels_of.items()
+    }
 
 
 def _studies(parts: Sequence[_Readings], folders: Sequence[ImageFolder], aggregate: str, seed: int) -> Iterator[Study]:
     for part, folder in zip(parts, folders, strict=True):
-        holds = _holds(part, aggregate)
-        names = list(holds.index)
-        splits = [None] * len(names) if part.split is None else lend_validation([part.split] * len(names), names, seed)
-        boxes: dict[str, list[Box]] = {}
-        for name, *box in part.boxes.loc[_kept(part.boxes, holds)].itertuples(index=False):
-            boxes.setdefault(name, []).append(Box(*box))
-        rows = zip(names, splits, holds.to_dict("records"), part.votes.to_dict("records"), strict=True)
-        for name, split, labels, votes in rows:
-            image = StudyImage(name, folder.path(f"{name}.dicom"), "PA", boxes=tuple(boxes.get(name, ())))
-            given = {label: count for label, count in votes.items() if count}
-            yield Study(
-                study_id=name,
-                patient_id=name,
-                images=(image,),
-                labels={str(label): float(value) for label, value in labels.items()},
-                split=split,
-                extra={"readers": int(part.readers[name]), "votes": json.dumps(given)},
-            )
+        yield from _studies_of_part(part, folder, _holds(part, aggregate), seed)
+
+
+def _studies_of_part(part: _Readings, folder: ImageFolder, holds: pd.DataFrame, seed: int) -> Iterator[Study]:
+    names = holds.index.tolist()
+    splits = [None] * len(names) if part.split is None else lend_validation([part.split] * len(names), names, seed)
+    boxes = _kept_boxes(part, holds)
+    rows = zip(names, splits, holds.to_dict("records"), part.votes.to_dict("records"), strict=True)
+    for name, split, labels, votes in rows:
+        yield Study(
+            study_id=name,
+            patient_id=name,
+            images=(StudyImage(name, folder.path(f"{name}.dicom"), "PA", boxes=boxes[name]),),
+            labels={str(label): float(value) for label, value in labels.items()},
+            split=split,
+            extra=_opinions(part, name, votes),
+        )
+
+
+def _opinions(part: _Readings, name: str, votes: Mapping[Hashable, int]) -> dict[str, int | str | None]:
+    """Return how many readers an image had, and how many gave each label; a consensus does not say."""
+    if part.split == "test":
+        return {"readers": None, "votes": None}
+    given = {label: count for label, count in votes.items() if count}
+    return {"readers": int(part.readers[name]), "votes": json.dumps(given)}

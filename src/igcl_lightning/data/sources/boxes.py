@@ -1,0 +1,46 @@
+"""Boxes of tables: checked, and put together by image."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from igcl_lightning.data.regions import Box
+from igcl_lightning.data.sources.rows import refuse
+
+FLAT, CUT = "boxes without area", "boxes cut at the edge of the image"
+
+
+def has_box(path: Path, frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """Return which rows have a box, bool by row: all four of its numbers rather than none.
+
+    Raises:
+        IgclError: a row has some of the four; the message names file and row.
+    """
+    given = frame[list(columns)].notna()
+    refuse(path, given.any(axis=1) & ~given.all(axis=1), f"a box needs all of {', '.join(columns)}, or none")
+    return given.all(axis=1)
+
+
+def boxes_by_image(marks: Iterable[tuple[str, Box]], counts: Counter[str]) -> dict[str, tuple[Box, ...]]:
+    """Return the boxes of each image.
+
+    What of a box lies left of the image or above it is cut off, and a box without area is left out; both are counted.
+
+    Args:
+        marks: an image and a box of it.
+        counts: where that is counted.
+    """
+    boxes: dict[str, tuple[Box, ...]] = {}
+    for image, whole in marks:
+        box = whole._replace(x_min=max(whole.x_min, 0.0), y_min=max(whole.y_min, 0.0))
+        if box.x_max <= box.x_min or box.y_max <= box.y_min:
+            counts[FLAT] += 1
+            continue
+        if box != whole:
+            counts[CUT] += 1
+        boxes[image] = (*boxes.get(image, ()), box)
+    return boxes
