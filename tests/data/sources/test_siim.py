@@ -124,6 +124,7 @@ def test_what_is_left_out_or_noticed_is_counted(tmp_path):
         ("x,", "row 7: column 'EncodedPixels' is empty"),
         ("x, 1 2 3", "row 7, column 'EncodedPixels': 3 run lengths, not pairs; expected gaps and lengths, or -1"),
         ("x, 1 two", "row 7, column 'EncodedPixels': invalid literal for int"),
+        ("\n\nx, 5 -2", "row 9, column 'EncodedPixels': a run length is negative"),
         ("x, 5 -2", "row 7, column 'EncodedPixels': a run length is negative"),
         ("x, 1048575 2", "row 7, column 'EncodedPixels': a run ends after pixel 1048576, the last of 1024x1024"),
     ],

@@ -97,6 +97,18 @@ def test_what_is_no_such_table_is_named(tmp_path, content, message):
         read_columns(path, ["id"])
 
 
+@pytest.mark.parametrize("keep", [40, -20])
+def test_a_damaged_gzip_file_is_named(tmp_path, keep):
+    content = bytearray(gzip.compress(b"id,text\n" + b"".join(b"%d,%d\n" % (n, n * n) for n in range(500))))
+    if keep < 0:
+        content = content[:keep]
+    else:
+        content[keep : keep + 60] = bytes(60)
+    (tmp_path / "t.csv.gz").write_bytes(content)
+    with pytest.raises(IgclError, match="t.csv.gz: not a CSV file"):
+        read_columns(tmp_path / "t.csv.gz", ["id"])
+
+
 def test_numbers_are_finite_or_blank(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("id,n\n1,2.5\n2,\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,7 +77,7 @@ def read_columns(
         )
     except FileNotFoundError:
         raise IgclError(f"{path}: no such file") from None
-    except (pd.errors.ParserError, csv.Error, UnicodeDecodeError, EOFError, OSError) as error:
+    except (pd.errors.ParserError, csv.Error, UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
         raise IgclError(f"{path}: not a CSV file ({str(error).strip()})") from None
     frame.columns = pd.Index([names[place] for place in places])
     text = text_or_none(frame[rows])
