@@ -3,11 +3,10 @@
 import re
 from pathlib import Path
 
-from stores import prepare_studies
-
 from igcl_lightning.data.phantom import FINDINGS, phantom_study
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.store import Store
+from stores import prepare_studies
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 
