@@ -94,11 +94,14 @@ def test_age_zero_and_unknown_sex_are_not_known(root):
     study = studies(root)["patient00001/study2"]
     assert (study.age, study.sex) == (None, None)
     assert read_chexpert_plus(root).counts["rows of age 0, taken as not known"] == 1
+    assert study.extra == {"patient_report_date_order": "2", "race": "Unknown", "ethnicity": None}
+
+
+def test_ages_of_nobody_are_not_known_and_counted(root):
     edit(root / TABLE, lambda frame: frame.replace("73", "150"))
     source = read_chexpert_plus(root)
     assert {study.study_id: study.age for study in source.items()}["patient90001/study1"] is None
     assert source.counts["implausible ages"] == 1
-    assert study.extra == {"patient_report_date_order": "2", "race": "Unknown", "ethnicity": None}
 
 
 def test_labels_are_joined_by_image_and_follow_the_policy(root):

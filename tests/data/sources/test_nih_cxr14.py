@@ -14,30 +14,30 @@ HEADER = (
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
 )
 ROWS = """\
-00000001_000.png,Cardiomegaly,0,1,58,M,PA,2682,2749,0.143,0.143
-00000001_001.png,Effusion|Infiltration|Mass,1,1,058Y,M,AP,2894,2729,0.143,0.143
-00000002_000.png,No Finding,0,2,414,F,PA,2500,2048,0.168,0.168
-00000003_000.png,Hernia,0,3,,F,PA,2582,2991,0.143,0.143
+90000001_000.png,Cardiomegaly,0,1,58,M,PA,2000,1800,0.15,0.15
+90000001_001.png,Effusion|Infiltration|Mass,1,1,058Y,M,AP,2100,1900,0.15,0.15
+90000002_000.png,No Finding,0,2,414,F,PA,2200,1700,0.16,0.16
+90000003_000.png,Hernia,0,3,,F,PA,2300,1600,0.15,0.15
 """
 BOXES = """\
 Image Index,Finding Label,Bbox [x,y,w,h],,,
-00000001_001.png,Infiltrate,100.5,200,50,25,,,
-00000001_001.png,Mass,1,2,3,4,,,
-00000001_001.png,Nodule,1,2,3,4,,,
+90000001_001.png,Infiltrate,100.5,200,50,25,,,
+90000001_001.png,Mass,1,2,3,4,,,
+90000001_001.png,Nodule,1,2,3,4,,,
 00000099_000.png,Mass,1,2,3,4,,,
 """
 OWN = """\
 split,file,Image Index,Patient ID,Finding Labels,orientation_in_source,expert_Nodule or mass,Patient Sex
-train,images/a.jpg,00000001_000.png,1,Edema,upright,,M
-train,images/b.jpg,00000001_001.png,1,Mass,rotated_ccw90 (turned),YES,M
-valid,images/c.jpg,00000002_000.png,2,No Finding,upside_down_180 (left as is),NO,F
+train,images/a.jpg,90000001_000.png,1,Edema,upright,,M
+train,images/b.jpg,90000001_001.png,1,Mass,rotated_ccw90 (turned),YES,M
+valid,images/c.jpg,90000002_000.png,2,No Finding,upside_down_180 (left as is),NO,F
 """
 
 
 @pytest.fixture
 def root(tmp_path):
     root = tmp_path / "nih"
-    for name, folder in (("00000001_000", 1), ("00000001_001", 1), ("00000002_000", 2), ("00000098_000", 12)):
+    for name, folder in (("90000001_000", 1), ("90000001_001", 1), ("90000002_000", 2), ("00000098_000", 12)):
         write_image(root / f"images_{folder:03}" / "images" / f"{name}.png")
     (root / "Data_Entry_2017_v2020.csv").write_text(f"{HEADER}\n{ROWS}")
     (root / "BBox_List_2017.csv").write_text(BOXES)
@@ -66,15 +66,15 @@ def by_id(source):
 def test_one_study_an_image(root):
     source = read_nih_cxr14(root)
     studies = by_id(source)
-    assert list(studies) == ["00000001_000.png", "00000001_001.png", "00000002_000.png", "00000003_000.png"]
-    study = studies["00000001_001.png"]
+    assert list(studies) == ["90000001_000.png", "90000001_001.png", "90000002_000.png", "90000003_000.png"]
+    study = studies["90000001_001.png"]
     assert (study.patient_id, study.sex, study.extra) == ("1", "M", {"follow_up": "1"})
     assert (study.images[0].view, study.images[0].source_view) == ("AP", "AP")
     assert (source.total, study.report, study.split) == (4, {}, None)
 
 
 def test_findings_are_parted_and_all_others_absent(root):
-    labels = by_id(read_nih_cxr14(root))["00000001_001.png"].labels
+    labels = by_id(read_nih_cxr14(root))["90000001_001.png"].labels
     assert tuple(labels) == LABELS
     assert {label for label, value in labels.items() if value == 1} == {"Effusion", "Infiltration", "Mass"}
     assert {label for label, value in labels.items() if value == 0} == {*LABELS} - {"Effusion", "Infiltration", "Mass"}
@@ -82,11 +82,11 @@ def test_findings_are_parted_and_all_others_absent(root):
 
 def test_images_are_found_in_any_of_the_folders(root):
     studies = by_id(read_nih_cxr14(root))
-    assert studies["00000002_000.png"].images[0].source == root / "images_002" / "images" / "00000002_000.png"
-    assert not studies["00000003_000.png"].images[0].source.exists()
+    assert studies["90000002_000.png"].images[0].source == root / "images_002" / "images" / "90000002_000.png"
+    assert not studies["90000003_000.png"].images[0].source.exists()
     elsewhere = read_nih_cxr14(root, images=root / "images_001")
     assert elsewhere.counts["images without row"] == 0
-    assert not by_id(elsewhere)["00000002_000.png"].images[0].source.exists()
+    assert not by_id(elsewhere)["90000002_000.png"].images[0].source.exists()
 
 
 def test_ages_are_years_and_impossible_ones_are_counted(root):
@@ -97,7 +97,7 @@ def test_ages_are_years_and_impossible_ones_are_counted(root):
 
 def test_boxes_are_those_of_findings_that_the_row_has(root):
     source = read_nih_cxr14(root)
-    image = by_id(source)["00000001_001.png"].images[0]
+    image = by_id(source)["90000001_001.png"].images[0]
     assert source.boxes
     assert image.boxes == (Box("Infiltration", 100.5, 200, 150.5, 225), Box("Mass", 1, 2, 4, 6))
     assert source.counts["boxes of labels the row lacks"] == 1
@@ -108,7 +108,7 @@ def test_a_box_that_begins_outside_the_image_is_cut_and_counted(root):
     table = root / "BBox_List_2017.csv"
     table.write_text(table.read_text().replace("100.5,200", "-10.5,-2"))
     source = read_nih_cxr14(root)
-    assert by_id(source)["00000001_001.png"].images[0].boxes[0] == Box("Infiltration", 0, 0, 39.5, 23)
+    assert by_id(source)["90000001_001.png"].images[0].boxes[0] == Box("Infiltration", 0, 0, 39.5, 23)
     assert source.counts["boxes cut at the edge of the image"] == 1
 
 
@@ -120,10 +120,10 @@ def test_no_finding_beside_a_finding_is_counted(root):
 
 
 def test_smaller_copies_of_the_images_are_counted(root):
-    write_image(root / "copies_224" / "00000001_000.png")
+    write_image(root / "copies_224" / "90000001_000.png")
     source = read_nih_cxr14(root)
     assert source.counts["image files with a name found twice"] == 1
-    assert by_id(source)["00000001_000.png"].images[0].source.parent.name == "copies_224"
+    assert by_id(source)["90000001_000.png"].images[0].source.parent.name == "copies_224"
 
 
 def test_columns_are_read_by_name(root):
@@ -137,7 +137,7 @@ def test_columns_are_read_by_name(root):
 
 def test_the_official_lists_give_the_split_and_some_training_patients_are_lent(tmp_path):
     rows = [f"{n:08}_{k:03}.png,Edema,{k},{n},50,M,PA,1,1,1,1" for n in range(200) for k in range(2)]
-    write_image(tmp_path / "images" / "00000000_000.png")
+    write_image(tmp_path / "images" / "90000000_000.png")
     (tmp_path / "Data_Entry_2017_v2020.csv").write_text("\n".join([HEADER, *rows]))
     names = [row.partition(",")[0] for row in rows]
     write_lists(tmp_path, names[:300], [*names[300:], "99999999_000.png"])
@@ -189,7 +189,7 @@ def test_images_that_lay_or_stand_wrong_are_flagged(own):
 
 def test_the_image_that_is_known_to_be_upside_down_is_flagged(root):
     table = root / "Data_Entry_2017_v2020.csv"
-    table.write_text(table.read_text().replace("00000003_000.png", "00003490_011.png"))
+    table.write_text(table.read_text().replace("90000003_000.png", "00003490_011.png"))
     assert by_id(read_nih_cxr14(root))["00003490_011.png"].images[0].flags == ("upside down",)
 
 
@@ -216,16 +216,16 @@ def test_what_is_wrong_in_a_table_is_named(root, file, old, new, message):
 
 
 def test_lists_that_do_not_fit_are_named(root):
-    write_lists(root, ["00000001_000.png", "00000001_001.png"], ["00000002_000.png"])
+    write_lists(root, ["90000001_000.png", "90000001_001.png"], ["90000002_000.png"])
     with pytest.raises(IgclError, match="row 5: this image is neither in train_val_list.txt nor in test_list.txt"):
         read_nih_cxr14(root)
-    write_lists(root, ["00000001_000.png"], ["00000001_001.png", "00000002_000.png", "00000003_000.png"])
+    write_lists(root, ["90000001_000.png"], ["90000001_001.png", "90000002_000.png", "90000003_000.png"])
     with pytest.raises(IgclError, match="row 3: patient '1' has split 'test', but 'train' in row 2"):
         read_nih_cxr14(root)
-    write_lists(root, ["00000001_000.png", "00000001_001.png", "00000003_000.png"], ["00000002_000.png"] * 2)
+    write_lists(root, ["90000001_000.png", "90000001_001.png", "90000003_000.png"], ["90000002_000.png"] * 2)
     read_nih_cxr14(root)
-    write_lists(root, ["00000001_000.png", "00000001_001.png"], ["00000001_001.png", "00000002_000.png"])
-    with pytest.raises(IgclError, match="test_list.txt: image '00000001_001.png' stands in .*train_val_list.txt too"):
+    write_lists(root, ["90000001_000.png", "90000001_001.png"], ["90000001_001.png", "90000002_000.png"])
+    with pytest.raises(IgclError, match="test_list.txt: image '90000001_001.png' stands in .*train_val_list.txt too"):
         read_nih_cxr14(root)
     (root / "test_list.txt").unlink()
     with pytest.raises(IgclError, match="nih: train_val_list.txt without test_list.txt"):

@@ -27,17 +27,17 @@ XML = """\
 """
 REPORTS = {
     # findings, impression, codes, caption, images
-    "CXR1": ("Clear lungs.", "Normal.", ("normal",), "PA and Lateral", ("1_IM-0001-3001", "1_IM-0001-4001")),
-    "CXR2": ("Effusion.", "", ("Pericardial Effusion/mild",), "Chest AP", ("IM-0652-1001",)),
-    "CXR10": ("", "", ("No Indexing",), "Two views", ("IM-0002-1001", "IM-0002-2001")),
+    "CXR1": ("Clear lungs.", "Normal.", ("normal",), "PA and Lateral", ("1_IM-9001-3001", "1_IM-9001-4001")),
+    "CXR2": ("Effusion.", "", ("Pericardial Effusion/mild",), "Chest AP", ("IM-9652-1001",)),
+    "CXR10": ("", "", ("No Indexing",), "Two views", ("IM-9002-1001", "IM-9002-2001")),
     "CXR11": ("", "Stable.", (), "", ()),
 }
 PROJECTIONS = """\
 projection,filename,uid
-Lateral,1_IM-0001-3001.dcm.png,1
-Frontal,1_IM-0001-4001.dcm.png,1
-Frontal,2_IM-0652-1001.dcm.png,2
-Frontal,10_IM-0002-1001.dcm.png,10
+Lateral,1_IM-9001-3001.dcm.png,1
+Frontal,1_IM-9001-4001.dcm.png,1
+Frontal,2_IM-9652-1001.dcm.png,2
+Frontal,10_IM-9002-1001.dcm.png,10
 """
 MASS = ReportGraph("Mass .", (Entity("Mass", "OBS-DP", 0, 0),))
 
@@ -64,7 +64,7 @@ def library(tmp_path):
     write_xml(root / "ecgen-radiology")
     (root / "indiana_projections.csv").write_text(PROJECTIONS)
     write_gold(root)
-    for name in ("CXR1_1_IM-0001-3001", "CXR2_IM-0652-1001", "CXR77_IM-0001-1001"):
+    for name in ("CXR1_1_IM-9001-3001", "CXR2_IM-9652-1001", "CXR77_IM-9001-1001"):
         write_image(root / "NLMCXR_png" / f"{name}.png")
     return root
 
@@ -72,7 +72,7 @@ def library(tmp_path):
 @pytest.fixture
 def kaggle(tmp_path):
     root = tmp_path / "kaggle"
-    write_image(root / "images" / "images_normalized" / "1_IM-0001-4001.dcm.png")
+    write_image(root / "images" / "images_normalized" / "1_IM-9001-4001.dcm.png")
     (root / "indiana_projections.csv").write_text(PROJECTIONS)
     lines = ["uid,MeSH,Problems,image,indication,comparison,findings,impression"]
     for name, (findings, impression, mesh, caption, images) in reversed(REPORTS.items()):
@@ -106,21 +106,21 @@ def test_one_study_a_report_in_the_order_of_their_numbers(library):
 def test_images_are_found_by_their_id_and_missing_ones_keep_their_place(library):
     study = by_id(read_openi(library))["CXR1"]
     assert [image.source for image in study.images] == [
-        library / "NLMCXR_png" / "CXR1_1_IM-0001-3001.png",
-        library / "images" / "CXR1_1_IM-0001-4001.png",
+        library / "NLMCXR_png" / "CXR1_1_IM-9001-3001.png",
+        library / "images" / "CXR1_1_IM-9001-4001.png",
     ]
 
 
 def test_views_follow_the_projections_and_the_name_of_the_examination(library):
     studies = by_id(read_openi(library))
     assert views(studies["CXR1"]) == {
-        "CXR1_1_IM-0001-3001": ("lateral", "Lateral"),
-        "CXR1_1_IM-0001-4001": ("PA", "Frontal"),
+        "CXR1_1_IM-9001-3001": ("lateral", "Lateral"),
+        "CXR1_1_IM-9001-4001": ("PA", "Frontal"),
     }
-    assert views(studies["CXR2"]) == {"CXR2_IM-0652-1001": ("AP", "Frontal")}
+    assert views(studies["CXR2"]) == {"CXR2_IM-9652-1001": ("AP", "Frontal")}
     assert views(studies["CXR10"]) == {
-        "CXR10_IM-0002-1001": ("frontal", "Frontal"),
-        "CXR10_IM-0002-2001": ("unknown", None),
+        "CXR10_IM-9002-1001": ("frontal", "Frontal"),
+        "CXR10_IM-9002-2001": ("unknown", None),
     }
 
 
@@ -188,7 +188,7 @@ def test_the_tables_on_kaggle_give_the_same_ids(library, kaggle):
         assert (study.report, study.extra) == (studies[name].report, studies[name].extra)
         assert views(study).items() <= views(studies[name]).items()
     images = {image.image_id: image.source for image in found["CXR1"].images}
-    assert images["CXR1_1_IM-0001-4001"] == kaggle / "images" / "images_normalized" / "1_IM-0001-4001.dcm.png"
+    assert images["CXR1_1_IM-9001-4001"] == kaggle / "images" / "images_normalized" / "1_IM-9001-4001.dcm.png"
 
 
 def test_r2gen_names_splits(tmp_path):
@@ -259,7 +259,7 @@ def test_the_images_of_r2gen_lie_beside_its_annotation(tmp_path):
         ("ecgen-radiology/2.xml", "</eCitation>", "", r"2.xml: not XML"),
         ("ecgen-radiology/2.xml", "uId", "uid", r"2.xml: no <uId id=...>"),
         ("indiana_projections.csv", "projection,", "view,", r"projections.csv: no column 'projection'"),
-        ("indiana_projections.csv", "1_IM-0001-3001", "1_IM-0001-4001", r"row 3: column 'filename': .* row 2 already"),
+        ("indiana_projections.csv", "1_IM-9001-3001", "1_IM-9001-4001", r"row 3: column 'filename': .* row 2 already"),
         ("openi_gld_std14.csv", "CXR2,", ",", r"std14.csv row 3: column 'filename' is empty"),
         ("openi_gld_std14.csv", "CXR1,0", "CXR1,2", r"std14.csv row 2: column 'Atelectasis' is not 0 or 1"),
         ("openi_gld_std14.csv", "CXR1,0", "CXR1,x", r"std14.csv row 2, column 'Atelectasis': 'x' is not a number"),
