@@ -24,7 +24,7 @@ Image Index,Finding Label,Bbox [x,y,w,h],,,
 90000001_001.png,Infiltrate,100.5,200,50,25,,,
 90000001_001.png,Mass,1,2,3,4,,,
 90000001_001.png,Nodule,1,2,3,4,,,
-00000099_000.png,Mass,1,2,3,4,,,
+90000099_000.png,Mass,1,2,3,4,,,
 """
 OWN = """\
 split,file,Image Index,Patient ID,Finding Labels,orientation_in_source,expert_Nodule or mass,Patient Sex
@@ -202,7 +202,7 @@ def test_the_image_that_is_known_to_be_upside_down_is_flagged(root):
         ("Data_Entry_2017_v2020.csv", "0001_001", "0001_000", "row 3: column 'Image Index': .* row 2 already"),
         ("BBox_List_2017.csv", "200,50", "200,wide", r"BBox_List_2017.csv row 2, column 'w': 'wide' is not a number"),
         ("BBox_List_2017.csv", "200,50", "200,-50", "BBox_List_2017.csv row 2: the box has no area"),
-        ("Data_Entry_2017_v2020.csv", ",0.143\n", "\n", "row 2: 10 cells, the header has 11; is the file cut off"),
+        ("Data_Entry_2017_v2020.csv", ",0.15\n", "\n", "row 2: 10 cells, the header has 11; is the file cut off"),
         ("BBox_List_2017.csv", "Nodule", "Cough", "row 4: column 'Finding Label' is not one of the 14 labels"),
     ],
 )
