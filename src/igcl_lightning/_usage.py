@@ -83,6 +83,14 @@ def one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
+def message_of(error: BaseException) -> str:
+    """Return the message of an error as one line; of one that a loader's worker raised, without the trace there."""
+    text = str(error)
+    if text.startswith("Caught ") and "Original Traceback" in text:
+        text = text[text.rindex(f"{type(error).__name__}: ") :].partition(": ")[2]
+    return one_line(text)
+
+
 def report(kind: str, message: str) -> None:
     """Write one line to standard error: kind is "error" or "warning"."""
     sys.stderr.write(f"igcl: {kind}: {message}\n")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from igcl_lightning import __version__
 from igcl_lightning._prepare import SECTIONS, add_prepare, available_cores, names
 from igcl_lightning._quiet import quieten
-from igcl_lightning._usage import OneLineParser, UsageError, one_line, report
+from igcl_lightning._usage import OneLineParser, UsageError, message_of, report
 from igcl_lightning.errors import IgclError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _in_one_line(error: Exception) -> str:
     """Return the message of an error; one that is not ours says how to learn where it comes from."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {(error.strerror or str(error)).lower()}"
-    message = one_line(error) or type(error).__name__
+    message = message_of(error) or type(error).__name__
     return f"{message} (--debug shows where)" if isinstance(error, ValueError) else message
 
 
@@ -259,6 +259,12 @@ def _doctor(options: argparse.Namespace) -> int:
     from igcl_lightning.doctor.findings import counted
     from igcl_lightning.doctor.page import write_page
 
+    for name in ("rows", "samples"):
+        if getattr(options, name) < 0:
+            raise UsageError(f"doctor: --{name}: {getattr(options, name)} is negative")
+    for path in filter(None, (options.html, options.json)):
+        if not path.parent.is_dir():
+            raise IgclError(f"{path.parent}: no such folder, make it first")
     done = examine(options.target, options.passed_on, options.rows, speed=not options.no_speed)
     sys.stdout.writelines(f"{finding.line()}\n" for finding in done.findings)
     sys.stdout.write(f"{done.target}: {counted(done.findings)}\n")

@@ -1,3 +1,5 @@
+import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -6,6 +8,8 @@ import torch
 from lightning.pytorch import Trainer
 from torch_geometric.loader import DataLoader as GraphLoader
 
+from igcl_lightning._usage import message_of
+from igcl_lightning.data import handover
 from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
 from igcl_lightning.data.phantom import FINDINGS
@@ -231,3 +235,47 @@ def test_prediction_covers_the_splits_that_are_wanted(phantom_store):
     expected = {"None": ["test"], "['train', 'valid']": ["train", "valid"]}
     for splits, names in expected.items():
         assert rows[splits] == [stable_hash(row) for name in names for row in store.column(name, "row")]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"batch_size": 0}, "data.batch_size is 0, not at least 1"), ({"order_seed": -1}, "data.order_seed is -1")],
+)
+def test_numbers_out_of_range_are_named(phantom_store, options, message):
+    with pytest.raises(IgclError, match=message):
+        PairedDataModule(str(phantom_store), **options)
+
+
+def test_an_error_in_a_worker_is_one_line(phantom_store, tmp_path):
+    store = tmp_path / "store"
+    shutil.copytree(phantom_store, store)
+    for file in (store / "train").glob("*.arrow"):
+        file.write_bytes(file.read_bytes().replace(b"\x89PNG", b"\x00PNG"))
+    loader = PairedDataModule(str(store), batch_size=8, num_workers=1).train_dataloader()
+    with pytest.raises(IgclError) as caught:
+        next(iter(loader))
+    message = message_of(caught.value)
+    assert re.fullmatch(r"row phantom-\S+: its stored image cannot be decoded \(.*\); prepare the store again", message)
+    assert "0x" not in message
+
+
+def test_damaged_files_of_a_store_are_named(phantom_store, tmp_path):
+    store = tmp_path / "store"
+    shutil.copytree(phantom_store, store)
+    (file, *_) = (store / "train").glob("*.arrow")
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(IgclError, match=r"train: damaged \(.*\); prepare it again with --update"):
+        Store(store).table("train")
+    (store / "manifest.json").write_text("[]")
+    with pytest.raises(IgclError, match="manifest.json: is not that of a store"):
+        Store(store)
+
+
+def test_full_shared_memory_is_named(monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError("No space left on device")
+
+    monkeypatch.setattr(handover, "_shares_files", lambda: True)
+    monkeypatch.setattr(torch.UntypedStorage, "_new_shared", full)
+    with pytest.raises(IgclError, match="shared memory is full: make /dev/shm larger"):
+        handover.handed_over(np.zeros(4))

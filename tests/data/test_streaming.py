@@ -120,7 +120,7 @@ def test_every_process_evaluates_its_part_of_each_batch(address, folder):
 
 def test_a_fit_over_the_network_reads_reports_and_labels_by_row(address, tmp_path):
     data = PairedDataModule(address, batch_size=8, augment=False, num_workers=1)
-    trainer = Trainer(max_epochs=1, accelerator="cpu", logger=False, default_root_dir=tmp_path, num_sanity_val_steps=0)
+    trainer = Trainer(max_steps=6, accelerator="cpu", logger=False, default_root_dir=tmp_path, num_sanity_val_steps=0)
     trainer.fit(SimCLR("test_resnet", 32), data)
     assert "val/loss" in trainer.callback_metrics
 
@@ -160,7 +160,7 @@ def test_array_columns_come_in_a_stream_too(tmp_path):
 
 
 def test_workers_without_a_file_are_not_started(address):
-    loader = PairedDataModule(address, num_workers=50).train_dataloader()
+    loader = PairedDataModule(address, batch_size=2, num_workers=50).train_dataloader()
     assert loader.num_workers == len(loader.dataset.store.shards("train"))
 
 
@@ -168,7 +168,7 @@ def test_workers_without_a_file_are_not_started(address):
     ("options", "message"),
     [
         ({"num_replicas": 50}, "Arrow files cannot be dealt to 50 processes; copy the store"),
-        ({"num_replicas": 2, "batch_size": 500}, "fewer than 500 training rows for each of 2 processes"),
+        ({"num_replicas": 2, "batch_size": 500}, "rows give 2 processes no batch of 500; make data.batch_size smaller"),
     ],
 )
 def test_what_cannot_be_dealt_is_named(address, options, message):
@@ -191,7 +191,10 @@ def test_what_needs_all_rows_asks_for_a_copy(address):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("file:///nowhere/store", "file:///nowhere/store/manifest.json: no such file; is this the address of a store"),
+        (
+            "file:///nowhere/store",
+            "file:///nowhere/store/manifest.json: no such file, or one that may not be read; is this",
+        ),
         ("nonsense://store", "nonsense://store/manifest.json: cannot be opened"),
     ],
 )
@@ -203,3 +206,15 @@ def test_an_address_of_no_store_is_named(path, message):
 def test_a_split_that_is_not_there_is_named(address):
     with pytest.raises(IgclError, match="no split 'fold1', only train, valid, test"):
         StreamedStore(address).shards("fold1")
+
+
+def test_a_stream_without_a_planned_end_is_refused(address, tmp_path):
+    trainer = Trainer(max_epochs=2, logger=False, enable_checkpointing=False, default_root_dir=tmp_path)
+    model = SimCLR(backbone="test_byobnet", image_size=64)
+    with pytest.raises(IgclError, match=r"a stream does not tell: set trainer.max_steps"):
+        trainer.fit(model, datamodule=PairedDataModule(address, batch_size=8))
+
+
+def test_a_batch_larger_than_the_stream_is_refused(address):
+    with pytest.raises(IgclError, match=r"rows give 1 processes no batch of 3000; make data.batch_size smaller"):
+        PairedDataModule(address, batch_size=3000).train_dataloader()

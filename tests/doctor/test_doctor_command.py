@@ -100,3 +100,16 @@ def test_the_owner_of_the_command_lightning_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(command_owner, "entry_points", lambda **_: [other])
     message = f"`lightning` is another program, {script}: use igcl in its place; "
     assert said(check_command(), "warning") == [f"{message}other_program brings a command of that name too"]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["--rows", "-5"], 2, "doctor: --rows: -5 is negative"),
+        (["--samples", "-3"], 2, "doctor: --samples: -3 is negative"),
+        (["--html", "gone/page.html"], 1, "gone: no such folder, make it first"),
+    ],
+)
+def test_odd_arguments_are_named_before_the_work(phantom_store, capsys, words, status, message):
+    assert main(["doctor", str(phantom_store), *words]) == status
+    assert capsys.readouterr().err == f"igcl: error: {message}\n"

@@ -8,6 +8,7 @@ from torch import nn
 from igcl_lightning.data.samples import LabeledBatch
 from igcl_lightning.doctor import speed
 from igcl_lightning.doctor.speed import limit_finding, loader_finding, loader_rate, model_rate
+from igcl_lightning.errors import IgclError
 
 
 def batch(size):
@@ -87,3 +88,8 @@ def test_a_slow_loader_needs_workers_but_never_more_than_cores(workers, cores, e
 
 def test_a_loader_alone_is_told_with_its_workers():
     assert loader_finding(9.6, 1).message == "the loader gives 10 images/s with 1 worker"
+
+
+def test_an_epoch_without_a_batch_is_no_endless_wait():
+    with pytest.raises(IgclError, match="an epoch has no batch"):
+        loader_rate([])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
@@ -140,7 +141,8 @@ def _decode(rows: pa.Table, place: int, data: pa.Buffer) -> np.ndarray:
         return decode_grey(data)
     except (OSError, ValueError, SyntaxError) as error:
         row = rows.column("row")[place]
-        raise IgclError(f"row {row}: its stored image cannot be decoded ({error}); prepare the store again") from error
+        reason = re.sub(r" <_io.*>", "", str(error))  # an address in memory
+        raise IgclError(f"row {row}: its stored image cannot be decoded ({reason}); prepare the store again") from error
 
 
 def batch_of_graphs(arrays: Mapping[str, Tensor]) -> Batch:

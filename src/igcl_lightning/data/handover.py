@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.multiprocessing import get_sharing_strategy
 from torch.utils.data import get_worker_info
 
+from igcl_lightning.errors import IgclError
+
 
 class Handover:
     """A tensor to be written part by part; that of a worker lies where the main process reads it without a copy.
@@ -35,8 +37,11 @@ class Handover:
             array = np.empty(shape, dtype)
             self.tensor, self.bytes = torch.from_numpy(array), array.reshape(-1).view(np.uint8)
             return
-        storage = torch.UntypedStorage._new_shared(size, device="cpu")
-        self.descriptor, _ = storage._share_fd_cpu_()
+        try:
+            storage = torch.UntypedStorage._new_shared(size, device="cpu")
+            self.descriptor, _ = storage._share_fd_cpu_()
+        except (RuntimeError, OSError) as error:
+            raise _full() from error
         # torch has no types for a tensor on a plain storage.
         self.tensor = torch.from_numpy(np.empty(0, dtype)).set_(storage, 0, shape)  # type: ignore[call-overload]
 
@@ -44,13 +49,22 @@ class Handover:
         """Write a part of the tensor, from this byte on.
 
         Raises:
-            OSError: shared memory is full.
+            IgclError: shared memory is full.
         """
         part = np.ascontiguousarray(part)
         if self.descriptor is None:
             self.bytes[begin : begin + part.nbytes] = part.reshape(-1).view(np.uint8)
-        elif os.pwrite(self.descriptor, part.data, begin) != part.nbytes:
-            raise OSError("shared memory is full; make /dev/shm larger, or data.batch_size smaller")
+            return
+        try:
+            written = os.pwrite(self.descriptor, part.data, begin)
+        except OSError as error:
+            raise _full() from error
+        if written != part.nbytes:
+            raise _full()
+
+
+def _full() -> IgclError:
+    return IgclError("shared memory is full: make /dev/shm larger, or data.batch_size or data.num_workers smaller")
 
 
 def _shares_files() -> bool:

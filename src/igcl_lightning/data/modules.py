@@ -54,6 +54,10 @@ class StoreDataModule(LightningDataModule):
         self.views = views
         self.batch_size = batch_size
         self.num_workers = num_workers
+        if batch_size < 1:
+            raise IgclError(f"data.batch_size is {batch_size}, not at least 1")
+        if order_seed is not None and order_seed < 0:
+            raise IgclError(f"data.order_seed is {order_seed}, not at least 0")
         # Lightning keeps the seed of `seed_everything` there, for this process and those it starts.
         self.order_seed = int(os.environ.get("PL_GLOBAL_SEED") or 0) if order_seed is None else order_seed
         self.augmentation = Augment() if augment else None

@@ -217,12 +217,16 @@ class Store(StoreDescription):
         """Return all rows of a split as they lie in its files, memory-mapped.
 
         Raises:
-            IgclError: the store has no such split.
+            IgclError: the store has no such split, or its files are damaged.
         """
         if split not in self.splits:
             raise IgclError(f"{self.path}: no split {split!r}, only {', '.join(self.splits)}")
         if split not in self._files:
-            self._files[split] = datasets.load_from_disk(str(self.path / split))
+            try:
+                self._files[split] = datasets.load_from_disk(str(self.path / split))
+            except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+                reason = " ".join(str(error).split())
+                raise IgclError(f"{self.path / split}: damaged ({reason}); prepare it again with --update") from error
         return self._files[split]
 
     def places(self, split: str) -> np.ndarray:
@@ -321,11 +325,14 @@ def _local_manifest(path: Path) -> bytes:
 
 def _checked_manifest(path: str | Path, text: bytes) -> dict[str, Any]:
     try:
-        manifest: dict[str, Any] = json.loads(text)
+        manifest: Any = json.loads(text)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise IgclError(f"{path}/{MANIFEST}: not valid JSON ({error})") from None
+    if not isinstance(manifest, dict):
+        raise IgclError(f"{path}/{MANIFEST}: is not that of a store; make one with `igcl prepare`")
     if manifest.get("format_version") != FORMAT_VERSION:
         raise IgclError(
             f"{path}: store format {manifest.get('format_version')}, expected {FORMAT_VERSION}; prepare it again"
         )
-    return manifest
+    checked: dict[str, Any] = manifest
+    return checked

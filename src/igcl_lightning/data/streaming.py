@@ -133,12 +133,19 @@ class PairStream(IterableDataset[PairBatch]):
         self.rank = rank
         self.epoch = epoch
         self.num_shards = sum(len(store.shards(split)) for split in splits)
+        rows = sum(int(store.manifest["rows"][split]) for split in splits)
+        self.most_batches = rows // (num_replicas * batch_size)
         self.steps = self._equal_steps() if shuffled and num_replicas > 1 else None
+        if shuffled and not self.most_batches:
+            raise IgclError(
+                f"{store.path}: {rows} rows give {num_replicas} processes no batch of {batch_size}; "
+                "make data.batch_size smaller"
+            )
 
     @property
     def most_workers(self) -> int:
-        """Workers of one process that find an Arrow file to read."""
-        return self.num_shards // self.num_replicas if self.shuffled else self.num_shards
+        """Workers of one process that find an Arrow file to read and, in training, rows for a batch."""
+        return min(self.num_shards // self.num_replicas, self.most_batches) if self.shuffled else self.num_shards
 
     def __iter__(self) -> Iterator[PairBatch]:
         """Yield the batches of the next epoch, or a worker's part of them."""
@@ -192,10 +199,7 @@ class PairStream(IterableDataset[PairBatch]):
             raise IgclError(
                 f"{path}: data.views and data.arrays leave out rows of a stream; use one process, or copy it"
             )
-        steps = sum(self.store.manifest["rows"][split] for split in self.splits) // (world * self.batch_size)
-        if not steps:
-            raise IgclError(f"{path}: fewer than {self.batch_size} training rows for each of {world} processes")
-        return int(steps)
+        return self.most_batches
 
 
 def _dealt(rows: datasets.IterableDataset, part: int, parts: int, epoch: int = 0) -> datasets.IterableDataset:
@@ -215,7 +219,9 @@ def _read(address: str) -> bytes:
         with fsspec.open(address) as file:
             content: bytes = file.read()
             return content
-    except FileNotFoundError:
-        raise IgclError(f"{address}: no such file; is this the address of a store that `igcl prepare` wrote?") from None
+    except FileNotFoundError:  # which is also what a server is taken to say that refuses
+        raise IgclError(
+            f"{address}: no such file, or one that may not be read; is this the address of a store?"
+        ) from None
     except (OSError, ValueError, ImportError) as error:
         raise IgclError(f"{address}: cannot be opened ({' '.join(str(error).split())})") from error

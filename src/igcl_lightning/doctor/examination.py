@@ -11,7 +11,7 @@ from typing import Any
 import datasets
 
 from igcl_lightning import __version__
-from igcl_lightning._usage import UsageError
+from igcl_lightning._usage import UsageError, message_of
 from igcl_lightning.data.features import FeatureModel
 from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.store import MANIFEST
@@ -203,5 +203,5 @@ def _speed_of_config(config: Config) -> Iterator[Finding]:
 
 
 def _unmeasured(error: Exception) -> Finding:
-    text = " ".join(str(error).split())[:300] or type(error).__name__
+    text = message_of(error)[:300] or type(error).__name__
     return Finding("error", "speed", f"the first batches of training fail: {text}")

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from igcl_lightning.doctor.findings import Finding
+from igcl_lightning.errors import IgclError
 
 ENOUGH_IMAGES = 1500
 ENOUGH_SECONDS = 10.0
@@ -47,7 +48,11 @@ def loader_rate(loader: DataLoader[Any]) -> tuple[float, Any]:
 
 def _endless(loader: DataLoader[Any]) -> Iterator[Any]:
     while True:
-        yield from loader
+        batch = None
+        for batch in loader:
+            yield batch
+        if batch is None:
+            raise IgclError("an epoch has no batch; make data.batch_size smaller")
 
 
 def model_rate(module: LightningModule, trainer: Trainer, batch: Any) -> float:

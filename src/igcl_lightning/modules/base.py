@@ -108,11 +108,15 @@ class BaseModule(LightningModule):
         """AdamW with warm-up and decay over all planned steps.
 
         Raises:
-            IgclError: the run has no planned end.
+            IgclError: the run has no planned end, or one that is not known in steps.
         """
         steps = self.trainer.estimated_stepping_batches
         if steps == float("inf"):
             raise IgclError("the learning rate is planned to the end: set trainer.max_epochs or trainer.max_steps")
+        if steps < 1:  # Lightning's -1 for epochs whose length nobody knows
+            raise IgclError(
+                "the learning rate is planned to the end, which a stream does not tell: set trainer.max_steps"
+            )
         groups = [group for group in self.parameter_groups() if group.parameters]
         optimizer = torch.optim.AdamW(
             [{"params": group.parameters, "weight_decay": group.weight_decay} for group in groups],
