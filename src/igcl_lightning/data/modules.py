@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,122 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from igcl_lightning.data.augment import Augment
 from igcl_lightning.data.collation import PairCollator
 from igcl_lightning.data.features import FeatureModel, frozen_features, read_features
-from igcl_lightning.data.order import EpochOrder
-from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
+from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset
 from igcl_lightning.data.samples import FeatureBatch, PairBatch, ProbeDraw
 from igcl_lightning.data.splits import draw_fraction, draw_shots
-from igcl_lightning.data.store import Store, StoreDescription, is_address
+from igcl_lightning.data.store import Store, is_address
+from igcl_lightning.data.store_module import StoreDataModule
 from igcl_lightning.data.streaming import PairStream, StreamedStore
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.tokens import ReportTokenizer
-
-
-class StoreDataModule(LightningDataModule):
-    """What the data modules share: the opened store, loaders, augmentation, and look-up of rows for callbacks.
-
-    Args:
-        store: folder that `igcl prepare` wrote.
-        batch_size: rows per step and device.
-        num_workers: processes that decode.
-        augment: whether training images are augmented.
-        views: projections of the images to keep, such as [PA, AP]; all by default.
-        order_seed: of the order of training rows, which nothing else has a say in (see `EpochOrder`); that of
-            `seed_everything` by default, 0 where there is none.
-    """
-
-    def __init__(
-        self,
-        store: str,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        augment: bool = True,
-        views: list[str] | None = None,
-        order_seed: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.store_path = store
-        self.views = views
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        if batch_size < 1:
-            raise IgclError(f"data.batch_size is {batch_size}, not at least 1")
-        if order_seed is not None and order_seed < 0:
-            raise IgclError(f"data.order_seed is {order_seed}, not at least 0")
-        # Lightning keeps the seed of `seed_everything` there, for this process and those it starts.
-        self.order_seed = int(os.environ.get("PL_GLOBAL_SEED") or 0) if order_seed is None else order_seed
-        self.augmentation = Augment() if augment else None
-
-    @cached_property
-    def store(self) -> StoreDescription:
-        """The opened store."""
-        return Store(self.store_path, self.views)
-
-    def report_text(self, row: int) -> str:
-        """Return the report of a hashed row id."""
-        return self.store.report_text(row)
-
-    def row_labels(self, row: int) -> dict[str, float | None]:
-        """Return the labels of a hashed row id."""
-        return self.store.row_labels(row)
-
-    def row_ids(self, row: int) -> tuple[str, str, str]:
-        """Return row, study and patient id of a hashed row id."""
-        return self.store.ids(row)
-
-    def row_split(self, row: int) -> str:
-        """Return the split of a hashed row id."""
-        return self.store.split_of(row)
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Augment training images on the device."""
-        trainer = self.trainer
-        if self.augmentation is None or trainer is None or not trainer.training or not hasattr(batch, "image"):
-            return batch
-        return batch._replace(image=self.augmentation(batch.image))
-
-    def _whole_batch(self, num_rows: int) -> int:
-        """Return a batch size that gives each process at least one whole batch of so many training rows.
-
-        Raises:
-            IgclError: there are more processes than rows.
-        """
-        world_size, _ = self._processes()
-        if num_rows < world_size:
-            raise IgclError(f"{self.store.path}: {num_rows} training rows for {world_size} processes")
-        return min(self.batch_size, num_rows // world_size)
-
-    def _processes(self) -> tuple[int, int]:
-        """Return the number of processes that train, and which of them this one is."""
-        return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
-
-    def _training_loader(
-        self, rows: PairDataset | LabeledDataset, lengths: np.ndarray | None = None
-    ) -> DataLoader[Any]:
-        """Return shuffled whole batches of rows."""
-        # A batch norm over one row has no variance, hence never a shorter batch; a tiny store is one batch.
-        batch_size = self._whole_batch(len(rows))
-        order = EpochOrder(rows, batch_size, self.order_seed, *self._processes(), lengths)
-        options = self._loader_options() | {"batch_size": batch_size}
-        return DataLoader(WholeBatches(rows), sampler=order, drop_last=True, collate_fn=ready, **options)
-
-    def _ordered_loader(self, rows: PairDataset | LabeledDataset, **options: Any) -> DataLoader[Any]:
-        """Return batches of rows in their order."""
-        return DataLoader(WholeBatches(rows), collate_fn=ready, **self._loader_options() | options)
-
-    def _loader_options(self) -> dict[str, Any]:
-        return {
-            "batch_size": self.batch_size,
-            "num_workers": self.num_workers,
-            "persistent_workers": self.num_workers > 0,
-            "pin_memory": torch.cuda.is_available(),
-        }
 
 
 class PairedDataModule(StoreDataModule):
