@@ -14,6 +14,7 @@ from igcl_lightning.data.pictures.fit import Fit, letterbox
 from igcl_lightning.data.pictures.picture import Picture, one_line
 from igcl_lightning.data.pictures.raster import FORMATS, read_raster
 from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.lfs import LFS_POINTER
 
 __all__ = ["Fit", "Picture", "decode_grey", "encode_grey", "letterbox", "read_grey", "read_picture"]
 
@@ -96,7 +97,7 @@ def _decode(data: bytes, at_least: int | None) -> tuple[str, Picture]:
         return "DICOM", read_dicom(data)
     if not data:
         raise IgclError("cannot be decoded as an image (the file is empty)")
-    if data.startswith(b"version https://git-lfs"):
+    if data.startswith(LFS_POINTER):
         raise IgclError("cannot be decoded as an image (a Git LFS pointer: fetch the file with `git lfs pull`)")
     try:
         return read_raster(data, at_least)

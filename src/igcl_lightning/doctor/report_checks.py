@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from igcl_lightning.data.study import REPORT_SECTIONS
 from igcl_lightning.doctor.findings import Finding, number, percent, share, such_as
 from igcl_lightning.doctor.opened import OpenedStore
-from igcl_lightning.graphs.report_sources import LFS_POINTER
+from igcl_lightning.graphs.lfs import LFS_POINTER
 
 NO_TEXT = ("nan", "none", "null", "n/a", "na")
 """What tables and programs write where there is no report; compared in lower case."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.lfs import LFS_POINTER
 from igcl_lightning.graphs.openi_xml import openi_report
 from igcl_lightning.graphs.sections import SECTION_CHOICES, choose_sections, choose_text
 
@@ -28,7 +29,6 @@ TEXT_NAMES = ("text", "findings", "impression")
 NOT_REPORTS = frozenset({"LICENSE.txt", "README.txt", "SHA256SUMS.txt"})
 """Files that data sets put beside their reports."""
 
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 MAX_POINTER_BYTES = 1024
 """Git LFS allows its pointers less."""
 

@@ -185,10 +185,14 @@ def _start(source: ReportSource, parser: ReportGraphParser | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process is interrupted as well, and says so once
     threading.Thread(target=end_with_parent, daemon=True).start()
     if parser is None:
-        # spaCy imports torch where it finds it: three seconds and 700 MB a process for what the rules never use.
-        sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # None is how an import is refused
+        leave_torch_out()
         parser = SpacyReportParser()
     _here = source, parser
+
+
+def leave_torch_out() -> None:
+    """Keep torch out of this process: spaCy imports it where it finds it, in three seconds and 700 MB for nothing."""
+    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # None is how an import is refused
 
 
 def end_with_parent() -> None:

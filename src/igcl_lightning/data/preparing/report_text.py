@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from igcl_lightning.graphs.lfs import LFS_POINTER
 from igcl_lightning.graphs.sections import choose_sections, choose_text
 
 STATES = ("present", "none", "empty", "Git-LFS pointer", "not readable")
 PRESENT, ABSENT, EMPTY, POINTER, UNREADABLE = STATES
 """What a report can be. None: the source has no report, or its file is missing. Empty: nothing in it is parsed."""
 
-LFS_POINTER = "version https://git-lfs.github.com/spec/"
 BLANK = ("", "nan", "none", "null")
 """What stands for no text where a table was saved with the missing values of a library."""
 
@@ -35,7 +35,7 @@ def read_report(report: Mapping[str, str] | Path, sections: str) -> tuple[dict[s
         where = f"{report}: "
     else:
         texts, where = dict(report), ""
-    if any((text or "").lstrip().startswith(LFS_POINTER) for text in texts.values()):
+    if any((text or "").lstrip().startswith(LFS_POINTER.decode()) for text in texts.values()):
         return {}, POINTER, f"{where}a Git-LFS pointer in place of a report; fetch it with git lfs pull"
     kept = {name: text for name, text in texts.items() if (text or "").strip().lower() not in BLANK}
     if not kept:

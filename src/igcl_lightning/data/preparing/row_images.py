@@ -17,12 +17,12 @@ from igcl_lightning.data.pictures.fit import Fit, decode_size
 from igcl_lightning.data.pictures.picture import Picture
 from igcl_lightning.data.preparing.item_identity import identity
 from igcl_lightning.data.preparing.options import Options
-from igcl_lightning.data.preparing.report_text import LFS_POINTER
 from igcl_lightning.data.regions import RunLengths
 from igcl_lightning.data.sources.tables import sex_name
 from igcl_lightning.data.store import FORMAT_VERSION
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.data.views import view_name
+from igcl_lightning.graphs.lfs import LFS_POINTER
 
 MISSING, POINTER, BROKEN = "image missing", "image is a Git-LFS pointer", "image not readable"
 
@@ -123,7 +123,7 @@ def why_unreadable(image: StudyImage) -> str:
             start = file.read(len(LFS_POINTER))
     except OSError:
         return BROKEN
-    return POINTER if start == LFS_POINTER.encode() else BROKEN
+    return POINTER if start == LFS_POINTER else BROKEN
 
 
 def encode_mask(mask: np.ndarray) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.report_workers import end_with_parent
+from igcl_lightning.graphs.report_workers import end_with_parent, leave_torch_out
 
 IN_FLIGHT = 4
 """Batches that wait or run for each process: enough to keep it busy, few enough to keep memory flat."""
@@ -67,5 +66,4 @@ def _start(with_torch: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process is interrupted as well, and says so once
     threading.Thread(target=end_with_parent, daemon=True).start()
     if not with_torch:
-        # spaCy and datasets import torch where they find it.
-        sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # None is how an import is refused
+        leave_torch_out()
