@@ -162,9 +162,11 @@ def test_a_join_lets_components_meet_without_attention(join):
 
 @pytest.mark.parametrize("join", JOINS)
 def test_unit_u_is_entity_u_and_added_nodes_are_no_units(join):
-    graphs = batch(EFFUSION, EMPTY, chain(4, parts=2), CLEAR)
+    graphs = batch(EFFUSION, EMPTY, chain(4, parts=2), CLEAR, chain(2, parts=2))
     joined = ComponentJoin(join)(graphs)
     encoded = encoder(join=join)(graphs)
+    assert not encoded.units[~encoded.mask].any()
+    assert not encoded.importance[~encoded.mask].any()
     entities, sizes = graphs.ptr.diff().tolist(), joined.ptr.diff().tolist()
     assert encoded.mask.sum(dim=1).tolist() == [max(size, 1) for size in entities]
     assert encoded.units.shape[1] == encoded.importance.shape[1] == max(entities)
