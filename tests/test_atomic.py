@@ -1,5 +1,6 @@
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,11 +42,8 @@ def test_writers_at_once_do_not_disturb_each_other(tmp_path):
             temporary.write_text(text)
             both.wait(timeout=10)
 
-    threads = [threading.Thread(target=write, args=(text,)) for text in ("one", "two")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, ("one", "two")))
     assert path.read_text() in ("one", "two")
     assert list(tmp_path.iterdir()) == [path]
 

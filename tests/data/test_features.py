@@ -1,6 +1,4 @@
-import multiprocessing
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -138,28 +136,3 @@ def test_two_at_once_compute_the_same_features(loader, tmp_path, monkeypatch):
     torch.testing.assert_close(first, second)
     (file,) = tmp_path.iterdir()
     assert file.suffix == ".arrow"
-
-
-def race(folder, store, number):
-    loader = DataLoader(LabeledDataset(Store(store), "train", FINDINGS), batch_size=4)
-    start = folder / "start"
-    (folder / f"ready-{number}").touch()
-    while not start.exists():
-        time.sleep(0.001)
-    for content in range(30):
-        features(Counting(), loader, folder / "cache", str(content))
-
-
-@pytest.mark.soak
-def test_processes_that_race_for_the_same_features_all_succeed(phantom_store, tmp_path):
-    context = multiprocessing.get_context("spawn")
-    racers = [context.Process(target=race, args=(tmp_path, phantom_store, number)) for number in range(2)]
-    for racer in racers:
-        racer.start()
-    while len(list(tmp_path.glob("ready-*"))) < 2:
-        time.sleep(0.01)
-    (tmp_path / "start").touch()
-    for racer in racers:
-        racer.join()
-    assert [racer.exitcode for racer in racers] == [0, 0]
-    assert {path.suffix for path in (tmp_path / "cache").iterdir()} == {".arrow"}
