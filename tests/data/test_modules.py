@@ -18,10 +18,11 @@ from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.featurizer import NUM_FACTS, GraphFeaturizer
+from igcl_lightning.graphs.featurizer import MAX_FACTS, GraphFeaturizer
 from igcl_lightning.graphs.identity import graph_key
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, stable_hash
 from igcl_lightning.graphs.tokens import ReportTokenizer
+from igcl_lightning.losses.contrastive import fact_overlap
 from igcl_lightning.modules import SimCLR
 from stores import prepare_studies
 
@@ -57,7 +58,7 @@ def test_a_batch_has_the_fields_and_shapes_it_promises(pairs):
     assert batch.study.tolist() == [stable_hash(f"s{number}") for number in range(3)]
     assert batch.patient.tolist() == [stable_hash(f"p{number}") for number in range(3)]
     assert batch.graph_key.tolist() == [graph_key(GRAPH), graph_key(GRAPH), -1]
-    assert batch.graph_facts.shape == (3, NUM_FACTS)
+    assert batch.graph_facts.shape == (3, MAX_FACTS)
 
 
 def test_tensors_from_the_store_equal_those_of_the_graph(pairs):
@@ -67,8 +68,9 @@ def test_tensors_from_the_store_equal_those_of_the_graph(pairs):
 
 
 def test_fact_overlap_counts_shared_facts(pairs):
-    facts = torch.stack([pair.graph_facts for pair in (pairs[0], pairs[1], pairs[2])]).float()
-    assert (facts @ facts.T).tolist() == [[3, 3, 0], [3, 3, 0], [0, 0, 0]]
+    facts = torch.stack([pairs[index].graph_facts for index in range(3)])
+    assert (facts >= 0).sum(dim=1).tolist() == [3, 3, 0]
+    assert fact_overlap(facts, facts).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
 
 
 def test_training_images_are_augmented_and_others_are_not(phantom_store):
