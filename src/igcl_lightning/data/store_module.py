@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from igcl_lightning.data.augment import Augment
-from igcl_lightning.data.order import EpochOrder
+from igcl_lightning.data.order import EpochOrder, SharedOrder
 from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
 from igcl_lightning.data.store import Store, StoreDescription
 from igcl_lightning.errors import IgclError
@@ -107,8 +107,13 @@ class StoreDataModule(LightningDataModule):
         return DataLoader(WholeBatches(rows), sampler=order, drop_last=True, collate_fn=ready, **options)
 
     def _ordered_loader(self, rows: PairDataset | LabeledDataset, **options: Any) -> DataLoader[Any]:
-        """Return batches of rows in their order."""
+        """Return batches of all rows in their order, the same in every process."""
         return DataLoader(WholeBatches(rows), collate_fn=ready, **self._loader_options() | options)
+
+    def _shared_loader(self, rows: PairDataset | LabeledDataset) -> DataLoader[Any]:
+        """Return batches of rows in their order, which the processes share out (see `SharedOrder`)."""
+        processes = self._processes()
+        return self._ordered_loader(rows, sampler=SharedOrder(rows, *processes) if processes[0] > 1 else None)
 
     def _loader_options(self) -> dict[str, Any]:
         return {
