@@ -85,6 +85,20 @@ def test_training_images_are_augmented_and_others_are_not(phantom_store):
     assert plain.on_after_batch_transfer(batch, 0).image.dtype == torch.uint8
 
 
+def test_the_augmentation_of_a_batch_is_drawn_in_one_place(phantom_store, monkeypatch):
+    data = PairedDataModule(str(phantom_store), batch_size=8)
+    data.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    data.trainer.training = True
+    batch = next(iter(data.val_dataloader()))
+    draw = data.augmentation.draw(len(batch.row), torch.device("cpu"), torch.Generator().manual_seed(7))
+    monkeypatch.setattr(data, "draw_augmentation", lambda image: draw)
+    before = torch.get_rng_state()
+    shown = [data.on_after_batch_transfer(batch, 0).image for _ in range(2)]
+    assert torch.equal(*shown)
+    assert torch.equal(shown[0], data.augmentation.apply(batch.image, draw))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_store_without_any_entity_cannot_be_contrasted(tmp_path):
     prepare_studies([study(0, ReportGraph(""))], tmp_path / "store")
     with pytest.raises(IgclError, match="no training row has a report with entities"):

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from igcl_lightning.data.augment import Augment
+from igcl_lightning.data.augment import Augment, AugmentDraw
 from igcl_lightning.data.order import EpochOrder, SharedOrder
 from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
 from igcl_lightning.data.store import Store, StoreDescription
@@ -79,7 +80,12 @@ class StoreDataModule(LightningDataModule):
         trainer = self.trainer
         if self.augmentation is None or trainer is None or not trainer.training or not hasattr(batch, "image"):
             return batch
-        return batch._replace(image=self.augmentation(batch.image))
+        return batch._replace(image=self.augmentation.apply(batch.image, self.draw_augmentation(batch.image)))
+
+    def draw_augmentation(self, image: Tensor) -> AugmentDraw:
+        """Draw what is random of the augmentation of a training batch: nothing else in the data modules is random."""
+        assert self.augmentation is not None
+        return self.augmentation.draw(len(image), image.device)
 
     def _whole_batch(self, num_rows: int) -> int:
         """Return a batch size that gives each process at least one whole batch of so many training rows.
