@@ -27,7 +27,11 @@ SHORT = ["--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1"]
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("pretrained") / "igcl.ckpt"
+    return save_igcl(tmp_path_factory.mktemp("pretrained") / "igcl.ckpt")
+
+
+def save_igcl(path):
+    """Save a tiny model with random weights, for heads to read."""
     trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False, enable_checkpointing=False)
     trainer.strategy.connect(IGCL("test_resnet", 32, graph_channels=16))
     trainer.save_checkpoint(path)

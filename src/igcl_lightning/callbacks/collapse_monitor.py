@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from igcl_lightning.losses.gather import gather, repeats
 from igcl_lightning.metrics.collapse import alignment, embedding_std, rankme, uniformity
 from igcl_lightning.modules.contrastive import PairEmbedding
 
@@ -17,12 +19,11 @@ class CollapseMonitor(Callback):
     """Logs, after each validation, how much of its space each side uses, and warns once of a side that collapses.
 
     For each side `val/rankme_{side}`, `val/std_{side}` and `val/uniformity_{side}`; for both together `val/alignment`
-    (see `metrics.collapse`). With several processes each looks at its own share of the split, and the mean of their
-    values is logged; the warning is the first one's. RankMe depends on how many rows it sees: compare runs with equal
-    `max_rows`, split and number of processes.
+    (see `metrics.collapse`), over the first rows of the split, whichever process has them. RankMe depends on how many
+    rows it sees: compare runs with equal `max_rows` and split.
 
     Args:
-        max_rows: rows of the validation split that each process looks at.
+        max_rows: rows of the validation split that are looked at.
         warn_below: a side whose std, 1 on the whole sphere and 0 at a point, is lower is called collapsed.
     """
 
@@ -41,20 +42,27 @@ class CollapseMonitor(Callback):
     ) -> None:
         """Keep the batch while there are fewer rows than wanted."""
         wanted = isinstance(outputs, PairEmbedding) and not trainer.sanity_checking
-        if wanted and sum(len(kept.row) for kept in self._batches) < self.max_rows:
+        if wanted and sum(len(kept.row) for kept in self._batches) < self._own_rows(trainer):
             self._batches.append(outputs)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Log, and warn where a side collapses."""
         if not self._batches:
             return
-        vectors = ([batch.first for batch in self._batches], [batch.second for batch in self._batches])
+        own = self._own_rows(trainer)
+        fields = zip(*self._batches, strict=True)
+        embedding = PairEmbedding(*(in_order(torch.cat(field)[:own]) for field in fields))
         self._batches = []
-        sides = zip(pl_module.sides, vectors, strict=True)
-        values = collapse_metrics({side: torch.cat(batches)[: self.max_rows] for side, batches in sides})
+        once = ~repeats(embedding.row)
+        vectors = (embedding.first[once][: self.max_rows], embedding.second[once][: self.max_rows])
+        values = collapse_metrics(dict(zip(pl_module.sides, vectors, strict=True)))
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=True)
         for side in pl_module.sides:
             self._warn(side, float(values[f"std_{side}"]), trainer)
+
+    def _own_rows(self, trainer: Trainer) -> int:
+        """Return how many rows each process has to keep."""
+        return math.ceil(self.max_rows / trainer.world_size)
 
     def _warn(self, side: str, std: float, trainer: Trainer) -> None:
         if std < self.warn_below and side not in self._warned:
@@ -63,6 +71,16 @@ class CollapseMonitor(Callback):
                 f"the {side} side collapses: the std of its unit vectors is {std:.3f} of what the whole sphere has, "
                 f"below {self.warn_below} (epoch {trainer.current_epoch}); its inputs are hardly told apart"
             )
+
+
+def in_order(own: Tensor) -> Tensor:
+    """Return the rows of all processes, which take the rows of a split in turn, in the order of the split.
+
+    Args:
+        own: of this process, [B, ...]; every process holds equally many.
+    """
+    gathered = gather(own)
+    return gathered.view(-1, *own.shape).transpose(0, 1).reshape(gathered.shape)
 
 
 def collapse_metrics(embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
