@@ -10,7 +10,7 @@ from igcl_lightning.data.phantom import FINDINGS
 from igcl_lightning.data.row_datasets import LabeledDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
-from igcl_lightning.modules.linear_probe import ImageFeatures
+from igcl_lightning.modules.pretrained import PretrainedEncoder
 from igcl_lightning.nn.image_encoder import ImageEncoder
 
 
@@ -57,7 +57,7 @@ def test_the_second_time_nothing_is_computed(loader, tmp_path):
 def test_the_size_an_encoder_works_at_is_part_of_the_key(loader, tmp_path):
     for size in (32, 64):
         torch.manual_seed(0)
-        features(ImageFeatures(ImageEncoder("test_byobnet", size)), loader, tmp_path)
+        features(PretrainedEncoder(ImageEncoder("test_byobnet", size)), loader, tmp_path)
     assert len(list(tmp_path.glob("*.arrow"))) == 2
 
 

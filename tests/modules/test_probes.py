@@ -290,7 +290,7 @@ def test_an_encoder_of_torchxrayvision_is_probed_like_any_other(phantom_store, t
     trainer(tmp_path, writer).test(loaded, data, verbose=False)
     assert set(writer.frame["method"]) == {name}
     image = torch.randint(0, 256, (1, 1, 32, 32), dtype=torch.uint8)
-    torch.testing.assert_close(loaded.image_features(image), probe.image_features(image))
+    torch.testing.assert_close(loaded.encoder(image), probe.encoder(image))
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +314,7 @@ def test_projected_features_are_the_projection_without_its_normalisation(pretrai
         torch.testing.assert_close(got, relu(pooled @ first.weight.T + first.bias) @ last.weight.T)
         torch.testing.assert_close(torch.nn.functional.normalize(got), module.image_projection(pooled))
         torch.testing.assert_close(LinearProbe(str(path)).feature_encoder()(image), pooled)
-    assert (probe.feature_channels, LinearProbe(str(path)).feature_channels) == (6, pooled.shape[1])
+    assert (probe.encoder.out_channels, LinearProbe(str(path)).encoder.out_channels) == (6, pooled.shape[1])
 
 
 def test_projected_features_are_probed_frozen(pretrained, phantom_store, tmp_path):
@@ -322,9 +322,9 @@ def test_projected_features_are_probed_frozen(pretrained, phantom_store, tmp_pat
     run = trainer(tmp_path)
     run.fit(probe, LabeledDataModule(str(phantom_store), feature_cache=str(tmp_path)))
     assert probe.weight.shape[-1] == 6
-    assert not any(parameter.requires_grad for parameter in probe.image_projection.parameters())
+    assert not any(parameter.requires_grad for parameter in probe.encoder.image_projection.parameters())
     for name, value in pretrained[0].image_projection.state_dict().items():
-        torch.testing.assert_close(probe.image_projection.state_dict()[name], value)
+        torch.testing.assert_close(probe.encoder.image_projection.state_dict()[name], value)
 
 
 def test_projected_features_need_a_projection(tmp_path):
@@ -336,7 +336,7 @@ def test_projected_features_need_a_projection(tmp_path):
     run = trainer(tmp_path)
     run.strategy.connect(module)
     run.save_checkpoint(tmp_path / "head.ckpt")
-    assert LinearProbe(str(tmp_path / "head.ckpt")).image_projection is None
+    assert LinearProbe(str(tmp_path / "head.ckpt")).encoder.image_projection is None
     with pytest.raises(IgclError, match="FineTune has no image_projection to take"):
         LinearProbe(str(tmp_path / "head.ckpt"), features="projected")
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
+
+from igcl_lightning.run_folder import run_folder
 
 
 class GatheringCallback(Callback):
@@ -22,11 +25,14 @@ class GatheringCallback(Callback):
         self._batches: list[Any] = []
 
     @abstractmethod
-    def write(self, outputs: Any, trainer: Trainer, pl_module: Any, job: str) -> None:
-        """Write the outputs of the whole split, each row once; on the first process only.
+    def write(self, outputs: Any, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
+        """Write the outputs of all rows, each row once.
+
+        It runs on the first process only, so it must not call anything that all processes take part in.
 
         Args:
             outputs: of the type asked for.
+            folder: the run folder; it may not exist yet.
             trainer: what ran.
             pl_module: what put them out.
             job: "test" or "predict".
@@ -61,10 +67,12 @@ class GatheringCallback(Callback):
             self._batches.append(self.output_type(*(value.detach().cpu() for value in outputs)))
 
     def _finish(self, trainer: Trainer, pl_module: LightningModule, job: str) -> None:
+        folder = run_folder(trainer)
         batches = _from_all_processes(self._batches)
+        self._batches = []
         if trainer.is_global_zero and batches:
             outputs = self.output_type(*(torch.cat(field) for field in zip(*batches, strict=True)))
-            self.write(_each_row_once(outputs), trainer, pl_module, job)
+            self.write(_each_row_once(outputs), folder, trainer, pl_module, job)
 
 
 def _from_all_processes(batches: list[Any]) -> list[Any]:

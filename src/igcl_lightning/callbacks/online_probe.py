@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from igcl_lightning.errors import IgclError
+from igcl_lightning.losses.classification import masked_cross_entropy
 from igcl_lightning.metrics.clinical import MultilabelAuroc, macro_mean
 from igcl_lightning.modules.contrastive import PairEmbedding
-from igcl_lightning.modules.fine_tune import masked_cross_entropy
 
 
 class OnlineProbe(Callback):

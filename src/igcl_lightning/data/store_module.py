@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from igcl_lightning.data.augment import Augment
 from igcl_lightning.data.order import EpochOrder
-from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
+from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, Rows, WholeBatches, ready
 from igcl_lightning.data.store import Store, StoreDescription
 from igcl_lightning.errors import IgclError
 
@@ -106,7 +106,7 @@ class StoreDataModule(LightningDataModule):
         options = self._loader_options() | {"batch_size": batch_size}
         return DataLoader(WholeBatches(rows), sampler=order, drop_last=True, collate_fn=ready, **options)
 
-    def _ordered_loader(self, rows: PairDataset | LabeledDataset, **options: Any) -> DataLoader[Any]:
+    def _ordered_loader(self, rows: Rows, **options: Any) -> DataLoader[Any]:
         """Return batches of rows in their order."""
         return DataLoader(WholeBatches(rows), collate_fn=ready, **self._loader_options() | options)
 
