@@ -14,6 +14,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from igcl_lightning._usage import one_line
+from igcl_lightning.atomic import replacing
 from igcl_lightning.data.store import is_address
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.base import read_checkpoint
@@ -36,14 +37,9 @@ class PlainCheckpointIO(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         target = Path(path)
-        partial = target.with_name(f".{target.name}.partial")
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(target) as partial:
             torch.save(checkpoint, partial)
-            os.replace(partial, target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
         """Read a checkpoint as data.

@@ -27,6 +27,7 @@ import igcl_lightning.callbacks
 import igcl_lightning.data.modules
 import igcl_lightning.modules  # noqa: F401  # with the two above: their classes are known by bare name
 from igcl_lightning._checkpoints import LastCheckpoint, use_plain_checkpoints
+from igcl_lightning._monitors import refuse_unknown_monitors
 from igcl_lightning._usage import (
     UsageError,
     Written,
@@ -179,8 +180,10 @@ class TrainingCLI(LightningCLI):
             raise origin from origin.__cause__
 
     def after_instantiate_classes(self) -> None:
-        """Refuse hyper-parameters that Lightning's loggers would stumble over later; put earlier metrics aside."""
+        """Refuse what would end the run later; put earlier metrics aside."""
         refuse_clash(self.model, self.datamodule)
+        if self.subcommand == "fit":
+            refuse_unknown_monitors(self.trainer, self.model, self.datamodule)
         use_plain_checkpoints(self.trainer)
         keep_metrics(self.trainer)
 

@@ -151,7 +151,7 @@ def test_an_old_argument_of_a_probes_encoder_is_named(tmp_path):
         LinearProbe(str(old))
     good = save(IGCL(**SMALL), tmp_path / "good.ckpt")
     head = FineTune(str(good))
-    head.encoder_hyperparameters = {**head.encoder_hyperparameters, "gone": 1}
+    head.encoder.stored = {**head.encoder.stored, "gone": 1}
     path = save(head, tmp_path / "head.ckpt")
     for cls in (FineTune, BaseModule):
         with pytest.raises(IgclError, match=r"head.ckpt: IGCL has no argument 'gone'"):

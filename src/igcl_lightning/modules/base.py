@@ -139,6 +139,16 @@ class BaseModule(LightningModule):
             said = misfit(self, state_dict) or one_line(error)[:300]
             raise IgclError(f"the weights do not fit {type(self).__name__}: {said}") from error
 
+    def logged_metrics(self, data: Any) -> set[str] | None:
+        """Return the names of all that training, validation and test log; None where that is not known.
+
+        A callback that monitors any other name is refused before a run starts.
+
+        Args:
+            data: the data module.
+        """
+        return None
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the class path the way LightningCLI does, so that the base class can load the checkpoint."""
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.portable_hyperparameters() | {
