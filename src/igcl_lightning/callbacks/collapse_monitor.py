@@ -14,6 +14,8 @@ from igcl_lightning.losses.gather import gather, repeats
 from igcl_lightning.metrics.collapse import alignment, embedding_std, rankme, uniformity
 from igcl_lightning.modules.contrastive import PairEmbedding
 
+SIDE_METRICS = {"rankme": rankme, "std": embedding_std, "uniformity": uniformity}
+
 
 class CollapseMonitor(Callback):
     """Logs, after each validation, how much of its space each side uses, and warns once of a side that collapses.
@@ -32,6 +34,11 @@ class CollapseMonitor(Callback):
         self.warn_below = warn_below
         self._batches: list[PairEmbedding] = []
         self._warned: set[str] = set()
+
+    def logged_metrics(self, module: Any, data: Any) -> set[str]:
+        """Return the names of what is logged."""
+        by_side = {f"val/{name}_{side}" for name in SIDE_METRICS for side in getattr(module, "sides", ())}
+        return {*by_side, "val/alignment"} if by_side else set()
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Forget the rows of the epoch before."""
@@ -89,8 +96,7 @@ def collapse_metrics(embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
     Args:
         embeddings: unit vectors [N, D] of the two sides, by side.
     """
-    metrics = {"rankme": rankme, "std": embedding_std, "uniformity": uniformity}
     by_side = {
-        f"{name}_{side}": metric(values) for name, metric in metrics.items() for side, values in embeddings.items()
+        f"{name}_{side}": metric(values) for name, metric in SIDE_METRICS.items() for side, values in embeddings.items()
     }
     return by_side | {"alignment": alignment(*embeddings.values())}

@@ -106,6 +106,13 @@ class PairRetrieval(Metric):
         for state in ("graph_key", "patient", "row"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
+    @property
+    def names(self) -> set[str]:
+        """Names of the results."""
+        directions = ("_to_".join(sides) for sides in (self.sides, self.sides[::-1]))
+        results = (*(f"recall@{k}" for k in self.k), "median_rank")
+        return {f"{direction}_{result}" for direction in directions for result in results} | {"within_patient_accuracy"}
+
     def update(self, first: Any, second: Any, graph_key: Tensor, patient: Tensor, row: Tensor) -> None:
         """Add a batch of pairs.
 

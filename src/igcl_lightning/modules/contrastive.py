@@ -190,6 +190,12 @@ class ContrastiveModule(BaseModule):
         rest = [parameter for parameter in self.parameters() if id(parameter) not in ids]
         return [*self.split_by_decay(frozen, self.image_freeze_steps), *self.split_by_decay(rest)]
 
+    def logged_metrics(self, data: Any) -> set[str] | None:
+        """Return the names of the losses, of retrieval in both directions, and of the temperature where it is one."""
+        evaluated = {"loss", *self.retrieval.names}
+        scale = {"train/logit_scale"} if getattr(self.loss, "logit_scale", None) is not None else set()
+        return {"train/loss", *scale, *(f"{stage}/{name}" for stage in ("val", "test") for name in evaluated)}
+
     def statement(self, batch: PairBatch) -> Tensor:
         """Return what the second side states, int64 [B]: equal where it is the same, -1 where it states nothing."""
         return batch.graph_key

@@ -73,6 +73,11 @@ class FineTune(ClassifierModule):
         """The image encoder itself."""
         return self.encoder.image_encoder
 
+    def logged_metrics(self, data: Any) -> set[str] | None:
+        """Return the names of the AUROCs and of the losses."""
+        evaluated = super().logged_metrics(data)
+        return evaluated and evaluated | {"train/loss", "val/loss", "test/loss"}
+
     def build_head(self, num_labels: int) -> None:
         """Create the linear head."""
         super().build_head(num_labels)
