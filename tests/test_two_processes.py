@@ -94,7 +94,7 @@ def assert_same_file(name, one, two):
         if one_table[column].dtype == object and isinstance(one_table[column][0], (list, np.ndarray)):
             np.testing.assert_allclose(np.stack(two_table[column]), np.stack(one_table[column]), atol=1e-5)
         elif pd.api.types.is_numeric_dtype(one_table[column]):
-            np.testing.assert_allclose(two_table[column], one_table[column], atol=1e-5, err_msg=column)
+            np.testing.assert_allclose(two_table[column], one_table[column], rtol=1e-5, atol=1e-5, err_msg=column)
         else:
             assert two_table[column].equals(one_table[column]), column
 
