@@ -58,6 +58,13 @@ class ClassifierModule(BaseModule):
     def score(self, batch: Any) -> Tensor:
         """Return logits [B, L], or [B, R, L] of R heads, in single precision at least."""
 
+    def logged_metrics(self, data: Any) -> set[str] | None:
+        """Return the names of the AUROC of each label, of their mean and of their number."""
+        labels = self.label_names or getattr(data, "label_names", None)
+        if labels is None:
+            return None
+        return {f"{stage}/auroc_{name}" for stage in ("val", "test") for name in (*labels, "mean", "labels")}
+
     @abstractmethod
     def default_name(self) -> str:
         """Return the name that results are reported under when none is given."""

@@ -69,6 +69,11 @@ class FewShotProbe(LinearProbe):
         )
         self.ensembles: Any = nn.ModuleDict({stage: MultilabelAuroc() for stage in ("val", "test")})
 
+    def logged_metrics(self, data: Any) -> set[str] | None:
+        """Return the names of what a probe logs, and of the ensemble's AUROC."""
+        single = super().logged_metrics(data)
+        return single and single | {"val/auroc_ensemble", "test/auroc_ensemble"}
+
     def setup(self, stage: str) -> None:
         """Take label names and draws from the data module.
 

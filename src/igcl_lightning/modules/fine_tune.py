@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from igcl_lightning.data.samples import LabeledBatch
 from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.classification import masked_cross_entropy
-from igcl_lightning.losses.contrastive import at_least_single
+from igcl_lightning.losses.similarity import at_least_single
 from igcl_lightning.metrics.clinical import KnownMean
 from igcl_lightning.modules.classifier import ClassifierModule, Scores
 from igcl_lightning.modules.pretrained import NO_ENCODER, PretrainedEncoder
@@ -72,6 +72,11 @@ class FineTune(ClassifierModule):
     def image_encoder(self) -> nn.Module:
         """The image encoder itself."""
         return self.encoder.image_encoder
+
+    def logged_metrics(self, data: Any) -> set[str] | None:
+        """Return the names of the AUROCs and of the losses."""
+        evaluated = super().logged_metrics(data)
+        return evaluated and evaluated | {"train/loss", "val/loss", "test/loss"}
 
     def build_head(self, num_labels: int) -> None:
         """Create the linear head."""

@@ -88,6 +88,11 @@ class LinearProbe(ClassifierModule):
             raise IgclError(f"{NO_ENCODER}, or data.features (a file of features)")
         return self.encoder
 
+    def logged_metrics(self, data: Any) -> set[str] | None:
+        """Return the names of the AUROCs and of what is chosen in training."""
+        evaluated = super().logged_metrics(data)
+        return evaluated and evaluated | {"train/inverse_penalty", "train/rows", "train/val_auroc"}
+
     def portable_hyperparameters(self) -> dict[str, Any]:
         """Return the arguments that rebuild this module without the pretraining checkpoint."""
         encoder = {} if self.encoder is None else self.encoder.portable_arguments()
