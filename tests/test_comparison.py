@@ -13,14 +13,15 @@ SMALL = {"backbone": "test_resnet", "image_size": 32}
 
 @pytest.fixture(scope="module")
 def pretrained(phantom_store, tmp_path_factory):
-    """Weights after one epoch, and the predictions of baselines run after it, by name of the run."""
+    """Weights after one epoch, the predictions of baselines run after it, and names of files, by name of the run."""
 
     def run(seed):
         one = Comparison(
             tmp_path_factory.mktemp("demo"), phantom_store, TINY, labels=["Edema", "Atelectasis"], seed=seed
         )
         weights = torch.load(one.pretrain("igcl"), weights_only=True)["state_dict"]
-        return weights, pd.concat([*one.probe_random(SMALL), *one.supervise(SMALL)])
+        frame = pd.concat([*one.probe_random(SMALL), *one.supervise(SMALL)])
+        return weights, frame, {path.name for path in out.rglob("*")}
 
     return {"default": run(None), "42": run(42), "7": run(7), "7 again": run(7)}
 
@@ -40,6 +41,12 @@ def test_the_seed_of_pretraining_changes_no_baseline(pretrained):
     assert set(frames[0]["method"]) == {"random", "supervised"}
     for frame in frames[1:]:
         pd.testing.assert_frame_equal(frame, frames[0])
+
+
+def test_a_run_within_a_comparison_writes_no_results_of_its_own(pretrained):
+    for _, _, names in pretrained.values():
+        assert "last.ckpt" in names
+        assert not names & {"results.json", "predictions.parquet"}
 
 
 @pytest.mark.parametrize(
