@@ -16,9 +16,8 @@ def pretrained(phantom_store, tmp_path_factory):
     """Weights after one epoch, the predictions of baselines run after it, and names of files, by name of the run."""
 
     def run(seed):
-        one = Comparison(
-            tmp_path_factory.mktemp("demo"), phantom_store, TINY, labels=["Edema", "Atelectasis"], seed=seed
-        )
+        out, labels = tmp_path_factory.mktemp("demo"), ["Edema", "Atelectasis"]
+        one = Comparison(out, phantom_store, TINY, labels, seed=seed)
         weights = torch.load(one.pretrain("igcl"), weights_only=True)["state_dict"]
         frame = pd.concat([*one.probe_random(SMALL), *one.supervise(SMALL)])
         return weights, frame, {path.name for path in out.rglob("*")}
