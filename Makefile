@@ -20,10 +20,10 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 demo: $(STAMP) ## pretrain, probe and compare on synthetic radiographs: results and plots in runs/demo
-	$(BIN)/igcl demo --out runs/demo
+	$(BIN)/igcl demo --out runs/demo $(if $(SEED),--seed $(SEED))
 
 compare: $(STAMP) ## IGCL, ConVIRT, SimCLR, supervised and random at equal budget on synthetic radiographs
-	$(BIN)/igcl compare --out runs/compare
+	$(BIN)/igcl compare --out runs/compare $(if $(SEED),--seed $(SEED))
 
 test: $(STAMP) lint types ## lint, types, and every test but the long proofs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(IGCL_JOBS)  # threads of processes that share cores only wait

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 PARSERS = ("rules", "radgraph", "radgraph-xl", "modern-radgraph-xl")
 LARGE_PAGE = 10_000_000
+LARGEST_SEED = 2**32 - 1
+"""That NumPy takes."""
+
 TRAINING_COMMANDS = {
     "fit": "train a model: igcl fit --config pretrain/igcl.yaml",
     "validate": "run the validation of a model",
@@ -156,6 +159,7 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="default runs/demo")
     parser.add_argument("--fast", action="store_true", help="smaller and quicker: shows the way, not the numbers")
+    _add_seed(parser)
     parser.set_defaults(run=_demo)
 
 
@@ -177,8 +181,20 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", type=names, metavar="A,B", help="reported labels (default: all but No Finding)")
     parser.add_argument("--no-supervised", action="store_true", help="leave supervised training from scratch out")
     parser.add_argument("--fast", action="store_true", help="smaller and quicker: shows the way, not the numbers")
+    _add_seed(parser)
     parser.add_argument("--import", action="append", default=[], dest="modules", metavar="MODULE", help="of your own")
     parser.set_defaults(run=_compare)
+
+
+def _add_seed(parser: argparse.ArgumentParser) -> None:
+    what = "seed of pretraining (default: that of igcl fit); images, labelled rows and baselines stay the same"
+    parser.add_argument("--seed", type=_seed, metavar="N", help=what)
+
+
+def _seed(word: str) -> int:
+    if not word.isdecimal() or int(word) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number from 0 to {LARGEST_SEED}")
+    return int(word)
 
 
 def _graphs(options: argparse.Namespace) -> None:
@@ -251,6 +267,7 @@ def _compare(options: argparse.Namespace) -> None:
         labels=options.labels,
         supervised=not options.no_supervised,
         fast=options.fast,
+        seed=options.seed,
     )
 
 
@@ -278,4 +295,4 @@ def _doctor(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> None:
     from igcl_lightning.demo import run_demo
 
-    run_demo(options.out, fast=options.fast)
+    run_demo(options.out, fast=options.fast, seed=options.seed)

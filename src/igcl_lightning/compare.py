@@ -41,6 +41,7 @@ def compare(
     labels: Sequence[str] | None = None,
     supervised: bool = True,
     fast: bool = False,
+    seed: int | None = None,
 ) -> None:
     """Compare methods and encoders, and print one table.
 
@@ -54,6 +55,7 @@ def compare(
         labels: reported labels; all of the store's but "No Finding" by default.
         supervised: whether to train from scratch too.
         fast: a smaller one, which shows the way and not the numbers.
+        seed: seed of pretraining (see `Comparison`).
 
     Raises:
         IgclError: the folder holds something else or an input, a method, encoder, file or label is not known, two
@@ -63,6 +65,8 @@ def compare(
     known = [encoder_of(Path(path), name) for name, path in map(_named, checkpoints)]
     known += [_external(name, word) for name, word in map(_named, encoders)]
     _check_methods(trained, store)
+    if seed is not None and not trained:
+        raise IgclError("--seed is the seed of pretraining, and nothing is pretrained here; leave it out")
     if not trained and not known:
         raise IgclError("nothing to compare: give --checkpoint or --encoder")
     _check_labels(labels, store)
@@ -74,7 +78,7 @@ def compare(
     scale = FAST if fast else COMPARE
     if store is not None:
         scale = scale._replace(hard_negatives=0, supervised_learning_rate=1e-3)
-    comparison = Comparison(out, store or out / "store", scale, labels, "compare")
+    comparison = Comparison(out, store or out / "store", scale, labels, "compare", seed)
     if store is None:
         comparison.prepare_phantoms()
     run_comparison(comparison, trained=trained, encoders=known, supervised=supervised)

@@ -105,16 +105,26 @@ class Comparison:
         scale: how much is done.
         labels: reported labels; all of the store's but "No Finding" by default.
         name: of the comparison, in `results.json`.
+        seed: seed of pretraining: initial weights, order of the training pairs, augmentation, dropout; that of
+            `igcl fit` by default. Phantoms, draws of labelled rows and baselines do not depend on it, so that
+            comparisons of several seeds are paired.
     """
 
     def __init__(
-        self, out: Path, store: Path, scale: Scale, labels: Sequence[str] | None = None, name: str = "compare"
+        self,
+        out: Path,
+        store: Path,
+        scale: Scale,
+        labels: Sequence[str] | None = None,
+        name: str = "compare",
+        seed: int | None = None,
     ) -> None:
         self.out = out
         self.store = store
         self.scale = scale
         self.labels = None if labels is None else list(labels)
         self.name = name
+        self.seed = seed
 
     def prepare_phantoms(self) -> None:
         """Write a store of phantoms, their reports read by the parser, and the hard negatives beside it."""
@@ -134,6 +144,7 @@ class Comparison:
     def pretrain(self, method: str) -> Path:
         """Pretrain as the command line does, and return the checkpoint."""
         words = ["fit", "--config", CONFIGS[method], "--data.store", str(self.store)]
+        words += [] if self.seed is None else ["--seed_everything", str(self.seed)]
         words += ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", str(self.out)]
         words += ["--trainer.logger.name", method, "--trainer.devices", "1"]
         if self.scale.pretrain_epochs is not None:

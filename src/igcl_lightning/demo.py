@@ -10,19 +10,20 @@ FULL = Scale(studies=3600, pretrain_epochs=None, supervised_epochs={0.01: 100, 0
 FAST = Scale(240, 1, {0.1: 1, 1.0: 1}, fractions=(0.1, 1.0), shots=(5,), draws=2, seeds=1)
 
 
-def run_demo(out: Path, fast: bool = False) -> None:
+def run_demo(out: Path, fast: bool = False, seed: int | None = None) -> None:
     """Run the demo and print its table.
 
     Args:
         out: folder of everything it writes; an earlier demo there is replaced.
         fast: a smaller one, which shows the way and not the numbers.
+        seed: seed of pretraining (see `Comparison`).
 
     Raises:
         IgclError: the folder holds something else.
     """
     scale = FAST if fast else FULL
     clear(out)
-    demo = Comparison(out, out / "store", scale, name="demo")
+    demo = Comparison(out, out / "store", scale, name="demo", seed=seed)
     say(f"{scale.studies} synthetic chest radiographs with reports -> {demo.store}")
     demo.prepare_phantoms()
     run_comparison(demo, trained=["igcl"])

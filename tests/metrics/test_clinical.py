@@ -11,7 +11,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from igcl_lightning.metrics import clinical
-from igcl_lightning.metrics.clinical import MultilabelAuroc, auroc, macro_mean, patient_bootstrap_weights
+from igcl_lightning.metrics.clinical import KnownMean, MultilabelAuroc, auroc, macro_mean, patient_bootstrap_weights
 
 
 def simulated(seed, rows=200, decimals=1):
@@ -177,3 +177,19 @@ def test_auroc_of_a_published_model_on_the_chexpert_test_set():
     }
     for label, value in known.items():
         assert auroc(model[label], truth[label]) == pytest.approx(value, abs=5e-5)
+
+
+def test_the_mean_of_known_entries_counts_each_row_once_whatever_the_batches():
+    generator = np.random.default_rng(0)
+    value = generator.normal(size=(7, 3))
+    value[generator.random((7, 3)) < 0.4] = np.nan
+    for batches in (
+        [range(7)],
+        [range(3), range(3, 7)],
+        [[0, 2, 4, 6], [1, 3, 5, 6]],
+        [[0, 1], [1, 2, 3], [4, 5, 6, 0]],
+    ):
+        metric = KnownMean()
+        for rows in batches:
+            metric.update(torch.tensor(value[list(rows)]), torch.tensor(list(rows)))
+        assert metric.compute().item() == pytest.approx(np.nanmean(value), rel=1e-6)
