@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from igcl_lightning.data.collation import PairCollator
 from igcl_lightning.data.features import FeatureModel, frozen_features, read_features
 from igcl_lightning.data.kept_rows import STATING_SIDES, needs, refuse_no_pairs, say_left_out
-from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset
+from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
 from igcl_lightning.data.samples import FeatureBatch, PairBatch, ProbeDraw
 from igcl_lightning.data.splits import draw_fraction, draw_shots
 from igcl_lightning.data.store import Store, is_address
@@ -134,7 +134,7 @@ class PairedDataModule(StoreDataModule):
         if not len(pairs):
             keep = "; --data.keep_empty true keeps its rows" if stating else ""
             raise IgclError(f"{self.store.path}: no row of {', '.join(splits)} has {needs(self.arrays, stating)}{keep}")
-        return self._shared_loader(pairs)
+        return self._ordered_loader(pairs)
 
     def _stating(self) -> Sequence[str]:
         """Return the sides on which a row must state something to be a pair."""
@@ -330,7 +330,9 @@ class LabeledDataModule(StoreDataModule):
     def _computed_features(self, images: LabeledDataset, split: str) -> Tensor:
         assert self.trainer is not None
         module: Any = self.trainer.lightning_module
-        loader = self._ordered_loader(images, persistent_workers=False)
+        # Of all rows in each process, which Lightning does not see.
+        options = self._loader_options() | {"persistent_workers": False}
+        loader: DataLoader[Any] = DataLoader(WholeBatches(images), collate_fn=ready, **options)
         cache = Path(self.feature_cache) if self.feature_cache else self.store.path / "features"
         device = self.trainer.strategy.root_device
         return frozen_features(module.feature_encoder(), loader, cache, f"{self.store.fingerprint} {split}", device)
@@ -349,7 +351,7 @@ class LabeledDataModule(StoreDataModule):
         if self._serves_features():
             parts = zip(*(torch.split(field, self.batch_size) for field in self._served(split)), strict=True)
             return DataLoader(_ItemDataset([FeatureBatch(*part) for part in parts]), batch_size=None)
-        return self._shared_loader(LabeledDataset(self.store, split, self.label_names))
+        return self._ordered_loader(LabeledDataset(self.store, split, self.label_names))
 
 
 class _ItemDataset(Dataset[Any]):

@@ -113,13 +113,10 @@ class StoreDataModule(LightningDataModule):
         return DataLoader(WholeBatches(rows), sampler=order, drop_last=True, collate_fn=ready, **options)
 
     def _ordered_loader(self, rows: PairDataset | LabeledDataset, **options: Any) -> DataLoader[Any]:
-        """Return batches of all rows in their order, the same in every process."""
-        return DataLoader(WholeBatches(rows), collate_fn=ready, **self._loader_options() | options)
-
-    def _shared_loader(self, rows: PairDataset | LabeledDataset) -> DataLoader[Any]:
         """Return batches of rows in their order, which the processes share out (see `SharedOrder`)."""
         processes = self._processes()
-        return self._ordered_loader(rows, sampler=SharedOrder(rows, *processes) if processes[0] > 1 else None)
+        order = SharedOrder(rows, *processes) if processes[0] > 1 else None
+        return DataLoader(WholeBatches(rows), sampler=order, collate_fn=ready, **self._loader_options() | options)
 
     def _loader_options(self) -> dict[str, Any]:
         return {
