@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from lightning.pytorch import Trainer
 
+from igcl_lightning import _training
+from igcl_lightning._monitors import known_metrics
 from igcl_lightning._usage import shipped_configs
 from igcl_lightning.cli import main
+from igcl_lightning.data.store import Store
 from igcl_lightning.modules import IGCL
 
 CONFIGS = sorted(path.relative_to(shipped_configs()).as_posix() for path in shipped_configs().rglob("*.yaml"))
@@ -22,12 +26,16 @@ NARROW = [
 ]
 BATCH = ["--data.batch_size", "16", "--data.num_workers", "0"]
 QUIET = ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
-SHORT = ["--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1"]
+SHORT = ["--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1", "--trainer.log_every_n_steps", "1"]
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("pretrained") / "igcl.ckpt"
+    return save_igcl(tmp_path_factory.mktemp("pretrained") / "igcl.ckpt")
+
+
+def save_igcl(path):
+    """Save a tiny model with random weights, for heads to read."""
     trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False, enable_checkpointing=False)
     trainer.strategy.connect(IGCL("test_resnet", 32, graph_channels=16))
     trainer.save_checkpoint(path)
@@ -45,12 +53,38 @@ def small_model(config, checkpoint, folder):
     return SMALL + NARROW if config in ("pretrain/igcl_paper.yaml", "pretrain/igcl_authors.yaml") else SMALL
 
 
+@pytest.fixture
+def fitted(monkeypatch):
+    """Trainer, model and data of the last fit of the command line."""
+    parts = []
+    check = _training.refuse_unknown_monitors
+    monkeypatch.setattr(_training, "refuse_unknown_monitors", lambda *given: parts.extend([given]) or check(*given))
+    return lambda: parts[-1]
+
+
+def logged(run):
+    columns = set(pd.read_csv(run / "metrics.csv").columns) - {"epoch", "step"}
+    return {name for name in columns if not name.startswith("lr-")}
+
+
+def never_defined(store):
+    """What has no value on this store: the AUROC of labels of which a split shows one class only."""
+    store = Store(store)
+    for stage, split in (("val", "valid"), ("test", "test")):
+        target = store.targets(split)
+        for name, values in zip(store.labels, target.T, strict=True):
+            if len(np.unique(values[~np.isnan(values)])) < 2:
+                yield f"{stage}/auroc_{name}"
+                yield f"{stage}/online_auroc_{name}"
+        yield f"{stage}/within_patient_accuracy"  # where no patient has two reports
+
+
 def test_there_are_configs_for_every_job():
     assert {Path(config).parent.name for config in CONFIGS} >= {"pretrain", "probe", "callbacks", "logger"}
 
 
 @pytest.mark.parametrize("config", WHOLE)
-def test_config_fits_tests_and_leaves_a_run_folder(config, phantom_store, checkpoint, tmp_path):
+def test_config_fits_tests_and_leaves_a_run_folder(config, phantom_store, checkpoint, tmp_path, fitted):
     model = small_model(config, checkpoint, tmp_path)
     words = ["--config", config, "--data.store", str(phantom_store), *csv_logger(tmp_path), *BATCH, *QUIET, *model]
     assert main(["fit", *words, *SHORT]) == 0
@@ -60,8 +94,14 @@ def test_config_fits_tests_and_leaves_a_run_folder(config, phantom_store, checkp
     stored = sorted((run / "checkpoints").glob("*.ckpt"))
     assert {path.stem for path in stored} <= {"best", "last"}
     assert "state_dict" in torch.load(stored[0], weights_only=True)
+    trainer, module, data = fitted()
+    declared = known_metrics(trainer.callbacks, module, data)
+    assert logged(run) <= declared <= logged(run) | set(never_defined(phantom_store))
 
     assert main(["test", *words, "--ckpt_path", str(stored[0])]) == 0
+    declared = {name for name in module.logged_metrics(data) if name.startswith("test/")}
+    tested = logged(tmp_path / "run" / "version_1")
+    assert tested <= declared <= tested | set(never_defined(phantom_store))
     if config.startswith("probe/"):
         assert (tmp_path / "run" / "version_1" / "predictions.parquet").exists()
         assert (tmp_path / "run" / "version_1" / "results.json").exists()
@@ -70,7 +110,7 @@ def test_config_fits_tests_and_leaves_a_run_folder(config, phantom_store, checkp
 
 
 @pytest.mark.parametrize("config", FRAGMENTS)
-def test_fragment_adds_to_a_config(config, phantom_store, tmp_path, monkeypatch):
+def test_fragment_adds_to_a_config(config, phantom_store, tmp_path, monkeypatch, fitted):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.chdir(tmp_path)
     words = ["--config", "pretrain/phantom.yaml", "--config", config, "--data.store", str(phantom_store), *SMALL]
@@ -80,5 +120,7 @@ def test_fragment_adds_to_a_config(config, phantom_store, tmp_path, monkeypatch)
     if config == "logger/wandb.yaml":
         assert list(tmp_path.rglob("offline-run-*"))
     if config == "callbacks/comfort.yaml":
-        logged = pd.read_csv(tmp_path / "run" / "version_0" / "metrics.csv").columns
-        assert {"val/rankme_image", "val/online_auroc_mean"} <= set(logged)
+        trainer, module, data = fitted()
+        names, declared = logged(tmp_path / "run" / "version_0"), known_metrics(trainer.callbacks, module, data)
+        assert {"val/rankme_image", "val/online_auroc_mean", "train/samples_per_second"} <= names
+        assert names <= declared <= names | set(never_defined(phantom_store))

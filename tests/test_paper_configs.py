@@ -171,7 +171,7 @@ def test_every_weight_of_the_image_encoder_is_trained(model):
 
 
 def test_the_temperature_starts_at_007_and_is_learned(model):
-    assert model.loss.scale().item() == pytest.approx(1 / 0.07)
+    assert model.loss.logit_scale.exp().item() == pytest.approx(1 / 0.07)
     assert model.loss.logit_scale.requires_grad
     assert model.loss.targets == "identity"
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import importlib
 import os
-import pickle
 import re
+import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,10 +21,13 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import igcl_lightning.callbacks
 import igcl_lightning.data.modules
 import igcl_lightning.modules  # noqa: F401  # with the two above: their classes are known by bare name
+from igcl_lightning._checkpoints import LastCheckpoint, use_plain_checkpoints
+from igcl_lightning._monitors import refuse_unknown_monitors
 from igcl_lightning._usage import (
     UsageError,
     Written,
@@ -36,7 +40,8 @@ from igcl_lightning._usage import (
     written_options,
 )
 from igcl_lightning.errors import IgclError
-from igcl_lightning.modules.base import BaseModule, read_checkpoint
+from igcl_lightning.modules.base import BaseModule, module_class, read_checkpoint
+from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, split_arguments
 from igcl_lightning.run_folder import RunConfig, keep_metrics
 
 DEFAULT_SEED = 42
@@ -61,14 +66,17 @@ def run(words: list[str]) -> None:
 
     Raises:
         UsageError: an option, a config key or a value is wrong; one line names it.
-        IgclError: Lightning refuses the combination, such as a GPU on a machine without one, or a checkpoint holds more
-            than plain data.
+        IgclError: Lightning refuses the combination, such as a GPU on a machine without one, or a checkpoint does not
+            fit.
+        SystemExit: the process was asked to end (SIGTERM), and did so between two steps.
     """
     search_current_folder()
     try:
         TrainingCLI(resolve_configs(import_modules(words)))
-    except (MisconfigurationException, pickle.UnpicklingError) as error:
+    except MisconfigurationException as error:
         raise IgclError(one_line(error)[:400]) from error
+    except SIGTERMException:
+        raise SystemExit(128 + signal.SIGTERM) from None
 
 
 def search_current_folder() -> None:
@@ -128,7 +136,7 @@ class TrainingCLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=RunConfig,
-            trainer_defaults={"logger": DEFAULT_LOGGER},
+            trainer_defaults={"logger": DEFAULT_LOGGER, "callbacks": [LastCheckpoint()]},
             seed_everything_default=DEFAULT_SEED,
             parser_class=_Parser,
             parser_kwargs={"prog": "igcl", **exact, **{name: dict(exact) for name in self.subcommands()}},
@@ -172,9 +180,22 @@ class TrainingCLI(LightningCLI):
             raise origin from origin.__cause__
 
     def after_instantiate_classes(self) -> None:
-        """Refuse hyper-parameters that Lightning's loggers would stumble over later; put earlier metrics aside."""
+        """Refuse what would end the run later; put earlier metrics aside."""
         refuse_clash(self.model, self.datamodule)
+        if self.subcommand == "fit":
+            refuse_unknown_monitors(self.trainer, self.model, self.datamodule)
+        use_plain_checkpoints(self.trainer)
         keep_metrics(self.trainer)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it; what keeps a checkpoint from being restored is one line that names the file."""
+        try:
+            super()._run_subcommand(subcommand)
+        except Exception as error:
+            if not _is_restoring(error) or (path := str(self.trainer.ckpt_path)) in str(error):
+                raise
+            said = error if isinstance(error, IgclError) else f"cannot be restored ({one_line(repr(error))[:300]})"
+            raise IgclError(f"{path}: {said}") from error
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         return {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
@@ -186,8 +207,7 @@ class TrainingCLI(LightningCLI):
         if not given or given.partition(":")[0] in CHECKPOINT_WORDS or "://" in given or Path(given).is_dir():
             return
         before = dict(_model_options(self.config[command].model))
-        hparams = read_hparams(Path(given))
-        model = {"class_path": hparams.pop("_class_path", before["model"]), "init_args": hparams}
+        model = stored_model(Path(given), before["model"])
         try:
             self.config = self.parser.parse_object({command: {"model": model}}, self.config)
         except _Rejected as rejected:
@@ -205,18 +225,27 @@ class TrainingCLI(LightningCLI):
         return explain(message, self.written, known, classes)
 
 
-def read_hparams(path: Path) -> dict[str, Any]:
-    """Return the hyper-parameters of a checkpoint, with `_class_path` where the model's class is known.
+def stored_model(path: Path, usual: str) -> dict[str, Any]:
+    """Return class and arguments of a checkpoint's model as a config has them.
+
+    Args:
+        path: the checkpoint.
+        usual: class path where the checkpoint names none.
 
     Raises:
-        IgclError: it is missing, no checkpoint, holds more than plain data, or names a class that nobody has imported.
+        IgclError: the file is missing, no checkpoint, holds more than plain data, names a class that nobody has
+            imported, or arguments that the class has no longer.
     """
-    hparams = dict(read_checkpoint(path).get("hyper_parameters", {}))
-    hparams.pop("_instantiator", None)
-    module = str(hparams.get("_class_path", "")).rpartition(".")[0]
-    if module and module not in sys.modules:
-        raise IgclError(f"{path}: holds a {hparams['_class_path']}; if you trust it, add --import {module}")
-    return hparams
+    stored = read_checkpoint(path)[HYPER_PARAMETERS]
+    name = stored.get(CLASS_PATH, usual)
+    module = name.rpartition(".")[0]
+    if module not in sys.modules:
+        raise IgclError(f"{path}: holds a {name}; if you trust it, add --import {module}")
+    try:
+        named, others = split_arguments(module_class(name), stored)
+    except IgclError as error:
+        raise IgclError(f"{path}: {error}") from None
+    return {"class_path": name, "init_args": named, **({"dict_kwargs": others} if others else {})}
 
 
 def refuse_clash(model: LightningModule, data: LightningDataModule | None) -> None:
@@ -248,6 +277,13 @@ def _warn_overridden(path: str, written: list[Written], before: dict[str, Any], 
     changes = [f"{key} {after.get(key)} (not {before[key]})" for key in given if before[key] != after.get(key)]
     if changes:
         report("warning", f"the model is the one in --ckpt_path {path}: {', '.join(changes)}")
+
+
+def _is_restoring(error: BaseException) -> bool:
+    """Return whether an error came up while Lightning restored a checkpoint."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [frame.name.lstrip("_") for frame in frames if Path(frame.filename).name == "checkpoint_connector.py"]
+    return any(name.startswith(("restore", "resume")) for name in places)
 
 
 def _snake_case(name: str) -> str:

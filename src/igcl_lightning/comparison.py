@@ -18,7 +18,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from igcl_lightning._training import run as run_training
-from igcl_lightning.callbacks.write_predictions import WritePredictions
+from igcl_lightning.callbacks.write_predictions import KeepPredictions
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
 from igcl_lightning.data.prepare import prepare
 from igcl_lightning.data.preparing.options import Options
@@ -146,14 +146,14 @@ class Comparison:
         """Yield the predictions of linear and few-shot probes on an encoder, for every setting."""
         for probe, setting in self._settings():
             module = probe(**encoder.options, name=encoder.method)
-            yield self._probe(encoder.method, module, setting, encoder.features)
+            yield self._probe(module, setting, encoder.features)
 
     def probe_random(self, architecture: dict[str, Any]) -> Iterator[pd.DataFrame]:
         """Yield the predictions of the same probes on encoders of random weights, one draw of each."""
         for probe, setting in self._settings():
             for seed in range(self.scale.seeds):
                 seed_everything(seed, verbose=False)
-                yield self._probe("random", probe(**architecture), setting | {"draws": 1, "draw_seed": seed})
+                yield self._probe(probe(**architecture), setting | {"draws": 1, "draw_seed": seed})
 
     def supervise(self, architecture: dict[str, Any]) -> Iterator[pd.DataFrame]:
         """Yield the predictions of supervised training from scratch, for every fraction and seed."""
@@ -167,11 +167,9 @@ class Comparison:
         for shots in self.scale.shots:
             yield FewShotProbe, {"shots": shots, "draws": self.scale.draws}
 
-    def _probe(
-        self, method: str, module: LinearProbe, setting: dict[str, Any], features: str | None = None
-    ) -> pd.DataFrame:
+    def _probe(self, module: LinearProbe, setting: dict[str, Any], features: str | None = None) -> pd.DataFrame:
         data = self._data(batch_size=256, features=features, **setting)
-        return self._fit_and_test(method, module, data, max_epochs=1)
+        return self._fit_and_test(module, data, max_epochs=1)
 
     def _supervised(self, architecture: dict[str, Any], fraction: float, epochs: int, seed: int) -> pd.DataFrame:
         """Train until the validation AUROC has stopped rising, and test the best epoch."""
@@ -179,7 +177,6 @@ class Comparison:
         best = ModelCheckpoint(self.out / "supervised" / f"{fraction:g}-{seed}", monitor="val/auroc_mean", mode="max")
         stop = EarlyStopping("val/auroc_mean", mode="max", patience=5)
         return self._fit_and_test(
-            "supervised",
             FineTune(**architecture, learning_rate=self.scale.supervised_learning_rate),
             self._data(fraction=fraction, draw_seed=seed),
             callbacks=[best, stop],
@@ -193,30 +190,24 @@ class Comparison:
         return LabeledDataModule(str(self.store), labels=labels, **options)
 
     def _fit_and_test(
-        self,
-        method: str,
-        module: ClassifierModule,
-        data: LabeledDataModule,
-        callbacks: Sequence[Callback] = (),
-        **options: Any,
+        self, module: ClassifierModule, data: LabeledDataModule, callbacks: Sequence[Callback] = (), **options: Any
     ) -> pd.DataFrame:
-        writer = WritePredictions()
+        kept = KeepPredictions()
         best = next((callback for callback in callbacks if isinstance(callback, ModelCheckpoint)), None)
-        setting = f"{data.shots}-shot" if data.shots else f"{data.fraction:g}"
         trainer = Trainer(
-            callbacks=[writer, *callbacks],
+            callbacks=[kept, *callbacks],
             logger=False,
             enable_checkpointing=best is not None,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             devices=1,
-            default_root_dir=self.out / "probes" / f"{method.replace('/', '_')}-{setting}-{data.draw_seed}",
+            default_root_dir=self.out,
             **options,
         )
         trainer.fit(module, data)
         trainer.test(module, data, ckpt_path="best" if best else None, weights_only=True, verbose=False)
-        return writer.frame
+        return kept.frame
 
     def choose(self, checkpoint: Path) -> Choices:
         """Ask a pretrained model, for each hard negative, which of the two reports belongs to the image."""
@@ -324,7 +315,7 @@ def _report(comparison: Comparison, predictions: pd.DataFrame, choices: Mapping[
     out = comparison.out
     methods = list(predictions["method"].unique())
     versus = [(methods[0], other) for other in methods[1:]]
-    about: dict[str, Any] = {"protocol": comparison.name, "store": comparison.store.name, "split": "test"}
+    about: dict[str, Any] = {"protocol": comparison.name, "store": comparison.store.name}
     write_predictions(predictions, out / "predictions.parquet")
     records = summarise(predictions, versus=versus, **about)
     say(f"\n{format_table(records)}\n")
@@ -334,7 +325,7 @@ def _report(comparison: Comparison, predictions: pd.DataFrame, choices: Mapping[
     say("\n".join([SAVINGS_CAPTION, *map(savings_line, saved), ""]))
     if choices:
         first, *others = choices
-        about |= {"store": comparison.hard_negatives.name}
+        about = {"protocol": comparison.name, "store": comparison.hard_negatives.name, "split": "test"}
         chosen = summarise_choices(choices, versus=[(first, other) for other in others], **about)
         records += chosen
         say(f"{format_choices(chosen)}\n")

@@ -35,7 +35,7 @@ class RunConfig(SaveConfigCallback):
         if trainer.logger and trainer.is_global_zero and not self.already_saved:
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / "config.yaml"
-            path = _free_path(folder, "config-resume", ".yaml") if path.exists() else path
+            path = free_path(folder, "config-resume", ".yaml") if path.exists() else path
             self.parser.save(self.config, str(path), skip_none=False)
         self.already_saved = True
 
@@ -46,10 +46,10 @@ def keep_metrics(trainer: Trainer) -> None:
     for logger in trainer.loggers:
         metrics = Path(logger.log_dir, "metrics.csv") if isinstance(logger, CSVLogger) else None
         if metrics and metrics.exists():
-            metrics.rename(_free_path(metrics.parent, "metrics-before-resume", ".csv"))
+            metrics.rename(free_path(metrics.parent, "metrics-before-resume", ".csv"))
 
 
-def _free_path(folder: Path, stem: str, suffix: str) -> Path:
+def free_path(folder: Path, stem: str, suffix: str) -> Path:
     """Return the first of stem-1, stem-2, ... that does not exist in `folder`."""
     number = 1
     while (path := folder / f"{stem}-{number}{suffix}").exists():

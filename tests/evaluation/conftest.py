@@ -32,6 +32,7 @@ def simulated(methods=None, settings=((0.01, None), (1.0, None), (None, 5)), see
                 "row": name,
                 "study": name,
                 "patient": patient,
+                "split": "test",
                 "label": label,
                 "target": target[label],
                 "score": hardness[label] + 0.4 * generator.normal(size=rows) + distance * np.nan_to_num(target[label]),

@@ -117,6 +117,7 @@ def made_savings(**fields):
     usual = {
         "method": "igcl",
         "versus": "simclr",
+        "split": "test",
         "fraction": 0.01,
         "factor": 7.31,
         "bound": None,
@@ -147,7 +148,7 @@ def test_the_line_says_who_equals_whom(fields, line):
 
 @pytest.mark.parametrize("bound", [None, "at_least", "at_most"])
 def test_a_record_follows_the_schema(bound):
-    record = savings_record(made_savings(bound=bound), protocol="compare", store="phantom", split="test")
+    record = savings_record(made_savings(bound=bound), protocol="compare", store="phantom")
     assert list(record) == list(Record.__annotations__)
     assert record["metric"] == ("label_savings" if bound is None else f"label_savings_{bound}")
     assert (record["method"], record["versus"], record["fraction"], record["label"]) == ("igcl", "simclr", 0.01, "mean")
@@ -178,7 +179,15 @@ def binormal(generator, rows):
         for run, area in {("igcl", 0.01): 0.85, ("simclr", 0.01): 0.7, ("simclr", 0.1): 0.8, ("simclr", 1): 0.9}.items()
     }
     name = [str(row) for row in range(rows)]
-    line = {"shots": None, "row": name, "study": name, "patient": name, "label": "Edema", "target": target * 1.0}
+    line = {
+        "shots": None,
+        "row": name,
+        "study": name,
+        "patient": name,
+        "split": "test",
+        "label": "Edema",
+        "target": target * 1.0,
+    }
     return pd.concat(
         [
             pd.DataFrame(line | {"method": method, "fraction": fraction, "score": values, "seed": 0})
@@ -195,6 +204,16 @@ def test_nineteen_of_twenty_intervals_hold_the_true_factor():
     assert held > 0.877
     assert np.median([savings.factor for savings in found]) == pytest.approx(10**1.5, rel=0.15)
     assert np.median([savings.ci_high / savings.ci_low for savings in found]) < 30
+
+
+def test_savings_are_those_of_one_split(simulated):
+    test, valid = growing(simulated, 1.3, (0.9, 1.1, 1.6)), growing(simulated, 1.0, (0.9, 1.1, 1.6))
+    valid = valid.assign(split="valid", row="v" + valid["row"])
+    both = pd.concat([test, valid])
+    for split, alone in {"test": test, "valid": valid}.items():
+        savings = label_savings(both, "igcl", "simclr", 0.01, resamples=20, split=split)
+        assert savings == label_savings(alone, "igcl", "simclr", 0.01, resamples=20, split=split)
+        assert savings_record(savings, protocol="compare", store="phantom")["split"] == split
 
 
 @pytest.mark.parametrize(

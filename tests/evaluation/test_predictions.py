@@ -4,7 +4,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.evaluation.predictions import SCHEMA, Run, arranged, checked, read_predictions, write_predictions
+from igcl_lightning.evaluation.predictions import (
+    SCHEMA,
+    Run,
+    arranged,
+    arranged_by_split,
+    checked,
+    read_predictions,
+    write_predictions,
+)
 
 
 def predictions(**columns):
@@ -17,6 +25,7 @@ def predictions(**columns):
             "row": ["r1", "r2", "r1", "r2"],
             "study": ["s1", "s2", "s1", "s2"],
             "patient": ["p1", "p2", "p1", "p2"],
+            "split": "test",
             "label": ["Edema", "Edema", "Hernia", "Hernia"],
             "target": [1.0, 0.0, None, 0.0],
             "score": [0.9, 0.2, 0.1, -3.0],
@@ -125,3 +134,20 @@ def test_runs_that_cannot_be_compared_are_refused(other, message):
 
 def test_a_missing_score_of_an_unknown_target_does_no_harm():
     arranged(checked(pd.concat([predictions(), predictions(method="random").drop(index=2)]), "frame"))
+
+
+def test_runs_agree_within_a_split_and_may_leave_out_a_whole_one():
+    valid = predictions(split="valid", row=["r3", "r4", "r3", "r4"])
+    tables = arranged_by_split(checked(pd.concat([predictions(), valid, predictions(method="random")]), "frame"))
+    assert {split: [run.method for run in table.scores] for split, table in tables.items()} == {
+        "test": ["igcl", "random"],
+        "valid": ["igcl"],
+    }
+    with pytest.raises(IgclError, match="lacks 1 scores that other runs have"):
+        arranged_by_split(checked(pd.concat([predictions(), valid, valid.assign(method="random")[1:]]), "frame"))
+
+
+def test_a_row_in_two_splits_is_refused():
+    both = pd.concat([predictions(), predictions(method="random", split="valid")])
+    with pytest.raises(IgclError, match="row r1 stands in more than one split"):
+        arranged_by_split(checked(both, "frame"))

@@ -3,10 +3,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.results import Record, format_table, setting_name, summarise, write_results
+from igcl_lightning.metrics.clinical import patient_bootstrap_weights
 
 
 def summary(frame, **options):
@@ -28,7 +29,7 @@ def scikit_auroc(frame, **wanted):
 
 
 def test_records_follow_the_schema_and_hold_json(simulated):
-    records = summary(simulated(), versus=[("igcl", "random")], split="test")
+    records = summary(simulated(), versus=[("igcl", "random")])
     for record in records:
         assert list(record) == list(Record.__annotations__)
         assert {"protocol": "demo", "store": "phantom", "split": "test", "metric": "auroc"}.items() <= record.items()
@@ -188,7 +189,7 @@ def test_results_are_json_without_nan(simulated, tmp_path):
 
 
 def record(method, value, low=None, high=None, **fields):
-    empty = dict.fromkeys(Record.__annotations__) | {"metric": "auroc"}
+    empty = dict.fromkeys(Record.__annotations__) | {"metric": "auroc", "split": "test"}
     return empty | {"method": method, "label": "mean", "value": value, "ci_low": low, "ci_high": high} | fields
 
 
@@ -233,3 +234,59 @@ def test_table_of_methods_without_labels():
 )
 def test_setting_names(fields, name):
     assert setting_name(record("igcl", 0.5, **fields)) == name
+
+
+def average_precision(score, target, weights):
+    """The precision among the rows that score as high as a positive or higher, mean over positives."""
+    higher = (score[None] >= score[:, None]).astype(float)
+    precision = (weights * target) @ higher.T / np.maximum(weights @ higher.T, 1)
+    with np.errstate(invalid="ignore"):
+        return (weights * target * precision).sum(axis=1) / (weights * target).sum(axis=1)
+
+
+def accuracy(score, target, weights):
+    return (weights * ((score > 0.5) == target)).sum(axis=1) / weights.sum(axis=1)
+
+
+@pytest.mark.parametrize(
+    ("statistic", "metric", "scikit"),
+    [
+        (average_precision, "average_precision", average_precision_score),
+        (accuracy, "accuracy_at_0.5", lambda target, score: accuracy_score(target, np.asarray(score) > 0.5)),
+    ],
+)
+def test_any_statistic_is_summarised_and_equals_scikit_learn_on_resampled_rows(simulated, statistic, metric, scikit):
+    frame = simulated(settings=((0.01, None),), seeds=1)
+    records = summary(frame, statistic=statistic, metric=metric, resamples=30, versus=[("igcl", "random")])
+    assert {record["metric"] for record in records} == {metric}
+    drawn = {}
+    for method in ("igcl", "random"):
+        lines = frame[(frame["method"] == method) & (frame["label"] == "Atelectasis")].reset_index(drop=True)
+        known = lines["target"].notna().to_numpy()
+        weights = np.vstack([np.ones(len(lines), int), patient_bootstrap_weights(lines["patient"], 30, 0)])
+        rows = [np.repeat(np.arange(len(lines)), weight * known) for weight in weights]
+        drawn[method] = np.array([scikit(lines["target"][row], lines["score"][row]) for row in rows])
+        record = only(records, method=method, label="Atelectasis")
+        expected = [drawn[method][0], *np.quantile(drawn[method][1:], (0.025, 0.975))]
+        assert [record[name] for name in ("value", "ci_low", "ci_high")] == pytest.approx(expected)
+    gain = only(records, method="igcl", versus="random", label="Atelectasis")
+    expected = np.quantile((drawn["igcl"] - drawn["random"])[1:], (0.025, 0.975))
+    assert [gain["ci_low"], gain["ci_high"]] == pytest.approx(list(expected))
+    assert format_table(records, metric).startswith(f"{metric}, mean over")
+    assert "igcl" not in format_table(records), "the table of another metric shows none of these"
+
+
+def test_each_split_is_summarised_by_itself(simulated):
+    test = simulated(settings=((0.01, None),))
+    valid = simulated({"igcl": 1.0}, settings=((0.01, None),), rows=60)
+    valid = valid.assign(split="valid", row="v" + valid["row"], patient="v" + valid["patient"])
+    both = summary(pd.concat([test, valid]), versus=[("igcl", "random")])
+    apart = [*summary(test, versus=[("igcl", "random")]), *summary(valid)]
+    assert both == apart
+    assert {(record["split"], record["versus"]) for record in both} == {
+        ("test", None),
+        ("test", "random"),
+        ("valid", None),
+    }
+    assert format_table(both) == format_table(apart[:-12])
+    assert "random" not in format_table(both, split="valid")

@@ -9,16 +9,22 @@ from igcl_lightning.data.phantom import phantom_study
 from igcl_lightning.graphs.featurizer import graph_facts
 from igcl_lightning.graphs.identity import stated_facts
 from igcl_lightning.losses.contrastive import TARGETS, ContrastiveLoss, PairIds, contrastive_targets, fact_overlap
+from igcl_lightning.losses.similarity import Similarity, batch_similarity, cosine_similarity
 
 STUDY = [0, 0, 1, 2, 3]
 PATIENT = [0, 0, 0, 1, 2]
 KEY = [7, 7, 8, 7, -1]
 
 
-def ids(study=STUDY, patient=PATIENT, key=KEY, facts=None):
+def ids(study=STUDY, patient=PATIENT, key=KEY, facts=None, row=None):
     size = len(study)
+    row = torch.arange(size) + 100 if row is None else torch.tensor(row)
     facts = torch.arange(size)[:, None] if facts is None else facts
-    return PairIds(torch.tensor(study), torch.tensor(patient), torch.tensor(key), facts)
+    return PairIds(row, torch.tensor(study), torch.tensor(patient), torch.tensor(key), facts)
+
+
+def cosines(first, second):
+    return batch_similarity(cosine_similarity, first, second)
 
 
 def distinct(size):
@@ -58,7 +64,7 @@ def test_loss_is_the_equation_by_loops(targets, positive, kept):
     image, graph = embeddings(5)
     loss = ContrastiveLoss(temperature=0.2, targets=targets).double()
     expected = info_nce_by_loops(image, graph, 5.0, positive, kept)
-    assert loss(image, graph, ids()).item() == pytest.approx(expected, rel=1e-6)
+    assert loss(cosines(image, graph), ids()).item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("first_weight", [0.0, 0.75, 1.0])
@@ -66,7 +72,7 @@ def test_directions_are_weighted_as_in_convirt(first_weight):
     image, report = embeddings(5)
     loss = ContrastiveLoss(temperature=0.1, targets="identity", first_weight=first_weight).double()
     expected = info_nce_by_loops(image, report, 10.0, lambda i, j: i == j, lambda i, j: True, first_weight)
-    assert loss(image, report, ids()).item() == pytest.approx(expected, rel=1e-6)
+    assert loss(cosines(image, report), ids()).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_fixed_temperature_is_no_parameter_but_travels_with_the_weights():
@@ -74,7 +80,7 @@ def test_a_fixed_temperature_is_no_parameter_but_travels_with_the_weights():
     assert not list(loss.parameters())
     other = ContrastiveLoss(temperature=0.5, learn_temperature=False)
     other.load_state_dict(loss.state_dict())
-    assert other.scale().item() == pytest.approx(10, rel=1e-5)
+    assert other.logit_scale.exp().item() == pytest.approx(10, rel=1e-5)
 
 
 @pytest.mark.parametrize("targets", TARGETS)
@@ -83,18 +89,18 @@ def test_distinct_pairs_give_plain_info_nce(targets):
     logits = image @ graph.T / 0.07
     own = torch.arange(4)
     plain = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
-    torch.testing.assert_close(ContrastiveLoss(targets=targets).double()(image, graph, distinct(4)), plain)
+    torch.testing.assert_close(ContrastiveLoss(targets=targets).double()(cosines(image, graph), distinct(4)), plain)
 
 
 def test_the_two_sides_are_treated_alike():
     image, graph = embeddings(5)
     loss = ContrastiveLoss().double()
-    torch.testing.assert_close(loss(image, graph, ids()), loss(graph, image, ids()))
+    torch.testing.assert_close(loss(cosines(image, graph), ids()), loss(cosines(graph, image), ids()))
 
 
 def test_identical_embeddings_give_log_of_the_batch_size():
     same = F.normalize(torch.ones(8, 4), dim=1)
-    assert ContrastiveLoss()(same, same, distinct(8)).item() == pytest.approx(math.log(8), rel=1e-5)
+    assert ContrastiveLoss()(cosines(same, same), distinct(8)).item() == pytest.approx(math.log(8), rel=1e-5)
 
 
 def test_pairs_of_one_graph_attract_and_never_repel():
@@ -104,14 +110,18 @@ def test_pairs_of_one_graph_attract_and_never_repel():
     before = (image @ graph.T).std().item()
     # Gradient descent on the similarities themselves must leave all pairs equally similar, not the own pair most.
     for _ in range(300):
-        gradients = torch.autograd.grad(loss(image, graph, ids([0, 1, 2, 3], [0, 1, 2, 3], same)), [image, graph])
+        gradients = torch.autograd.grad(
+            loss(cosines(image, graph), ids([0, 1, 2, 3], [0, 1, 2, 3], same)), [image, graph]
+        )
         with torch.no_grad():
             image, graph = (
                 F.normalize(side - gradient, dim=1).requires_grad_()
                 for side, gradient in zip((image, graph), gradients, strict=True)
             )
     assert (image @ graph.T).std().item() < before / 20
-    assert loss(image, graph, ids([0, 1, 2, 3], [0, 1, 2, 3], same)).item() == pytest.approx(math.log(4), abs=1e-2)
+    assert loss(cosines(image, graph), ids([0, 1, 2, 3], [0, 1, 2, 3], same)).item() == pytest.approx(
+        math.log(4), abs=1e-2
+    )
 
 
 def test_soft_targets_follow_the_overlap_of_facts():
@@ -171,25 +181,74 @@ def test_graphs_that_state_nothing_overlap_with_none():
 def test_gradient_reaches_both_sides_and_the_temperature():
     image, graph = (side.requires_grad_() for side in embeddings(4))
     loss = ContrastiveLoss().double()
-    loss(image, graph, distinct(4)).backward()
+    loss(cosines(image, graph), distinct(4)).backward()
     assert all(value.grad.abs().sum() > 0 for value in (image, graph, loss.logit_scale))
 
 
-def test_the_temperature_is_clamped_and_can_come_back():
+def test_a_temperature_beyond_its_bound_comes_back_and_keeps_its_gradient():
     loss = ContrastiveLoss(temperature=0.001)
-    image, graph = (side.float() for side in embeddings(4, seed=1))
-    loss(image, graph, distinct(4)).backward()
+    assert loss.logit_scale.shape == (1,)
     assert loss.logit_scale.item() == pytest.approx(math.log(100))
+    with torch.no_grad():
+        loss.logit_scale.add_(1)
+    image, graph = (side.float() for side in embeddings(4, seed=1))
+    loss(cosines(image, graph), distinct(4)).backward()
+    assert loss.logit_scale.item() == pytest.approx(math.log(100) + 1), "a forward pass changes no parameter"
     assert loss.logit_scale.grad.item() > 0
+    loss.clamp_logit_scale()
+    assert loss.logit_scale.item() == pytest.approx(math.log(100))
+    fixed = ContrastiveLoss(temperature=0.001, learn_temperature=False)
+    assert fixed.logit_scale.item() == pytest.approx(math.log(100))
+
+
+def test_the_loss_reads_a_matrix_of_any_scorer_and_its_directions_apart():
+    generator = torch.Generator().manual_seed(3)
+    rows, columns = torch.randn(2, 5, 5, generator=generator, dtype=torch.float64)
+    loss = ContrastiveLoss(temperature=0.5, targets="identity", first_weight=0.75).double()
+    own = torch.arange(5)
+    expected = 0.75 * F.cross_entropy(rows * 2, own) + 0.25 * F.cross_entropy(columns * 2, own)
+    torch.testing.assert_close(loss(Similarity(rows, columns), ids()), expected)
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+def test_empty_graphs_are_nobodys_positive(targets):
+    many = ids([0, 1, 2, 3], [0, 1, 2, 3], [-1, -1, 5, -1], torch.tensor([[-1], [-1], [7], [-1]]))
+    weight, keep = contrastive_targets(targets, many, many)
+    torch.testing.assert_close(weight, torch.eye(4))
+    assert keep.all()
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+def test_targets_of_a_slice_of_rows_are_rows_of_the_whole(targets):
+    facts = torch.tensor([[1, 2], [1, 2], [2, 3], [9, -1], [-1, -1]])
+    every = ids(facts=facts)
+    whole = contrastive_targets(targets, every, every)
+    for first_row, last_row in ((0, 2), (2, 3), (3, 5)):
+        tile = PairIds(*(value[first_row:last_row] for value in every))
+        for part, expected in zip(contrastive_targets(targets, tile, every, first_row), whole, strict=True):
+            torch.testing.assert_close(part, expected[first_row:last_row])
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+def test_a_row_that_is_repeated_counts_once(targets):
+    """Samplers repeat the last rows, so that all processes have equally many."""
+    facts = torch.tensor([[1, 2], [1, 2], [2, 3], [9, -1], [-1, -1]])
+    once, again = torch.arange(5), torch.tensor([0, 1, 2, 3, 4, 4, 4])
+    image, graph = embeddings(5)
+    loss = ContrastiveLoss(targets=targets).double()
+    every = ids(facts=facts)
+    repeated = PairIds(*(value[again] for value in every))
+    expected = loss(cosines(image[once], graph[once]), every)
+    torch.testing.assert_close(loss(cosines(image[again], graph[again]), repeated), expected)
 
 
 def test_half_precision_embeddings_are_compared_in_single():
     image, graph = (side.to(torch.bfloat16) for side in embeddings(4))
     loss = ContrastiveLoss()
     with torch.autocast("cpu", torch.bfloat16):
-        value = loss(image, graph, distinct(4))
+        value = loss(cosines(image, graph), distinct(4))
     assert value.dtype == torch.float32
-    torch.testing.assert_close(value, loss(image.float(), graph.float(), distinct(4)))
+    torch.testing.assert_close(value, loss(cosines(image.float(), graph.float()), distinct(4)))
 
 
 def test_unknown_targets_are_named():

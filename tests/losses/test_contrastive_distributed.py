@@ -1,27 +1,42 @@
-"""Two gloo processes give the loss and the gradients of one process on the whole batch."""
+"""Two gloo processes give the losses and the gradients of one process on the whole batch."""
 
 import os
 import socket
+from typing import NamedTuple
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Subset
 from torch_geometric.loader import DataLoader
 
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
-from igcl_lightning.losses.contrastive import TARGETS
+from igcl_lightning.losses.contrastive import TARGETS, ContrastiveLoss, PairIds
+from igcl_lightning.losses.gather import gather_units
+from igcl_lightning.losses.nt_xent import NTXentLoss
+from igcl_lightning.losses.similarity import batch_similarity
 from igcl_lightning.modules.igcl import IGCL
+from igcl_lightning.nn.ragged import concatenate
 
 WORLD = 2
 PER_RANK = 4
+LENGTHS = (3, 1, 2, 3, 5, 0, 2, 4)
+"""Units of each pair: the longest of the two processes have 3 and 5."""
 
 
-class Loss(nn.Module):
+class Units(NamedTuple):
+    embedding: Tensor
+    units: Tensor
+    mask: Tensor
+    relation: Tensor | None = None
+
+
+class WholeMethod(nn.Module):
     """The whole path from batch to loss, as one module that DDP can wrap."""
 
     def __init__(self, targets):
@@ -31,17 +46,78 @@ class Loss(nn.Module):
         self.module.eval()  # batch norm and dropout differ between one batch and its halves by design
 
     def forward(self, batch):
-        embedding = self.module(batch)
-        return self.module.contrast(embedding, batch)
+        return self.module.contrast_batch(batch)[0]
 
 
-def batches(store, size):
+class Views(nn.Module):
+    """A linear encoder of both views, and NT-Xent."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder = nn.Linear(6, 4).double()
+        self.loss = NTXentLoss()
+
+    def forward(self, batch):
+        first, second, row = batch
+        return self.loss(*(F.normalize(self.encoder(view), dim=1) for view in (first, second)), row)
+
+
+class LocalMatching(nn.Module):
+    """A scorer that reads units: the mean over them of the best match among three regions."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.regions = nn.Linear(6, 4).double(), nn.Linear(6, 12).double()
+        self.loss = ContrastiveLoss(0.5, targets="study").double()
+
+    def forward(self, batch):
+        image, units, mask, row = batch
+        first = self.regions(image).view(-1, 3, 4)
+        second = Units(image, self.words(units), mask)
+        return self.loss(batch_similarity(score, first, second), PairIds(row, row // 3, row // 5, row, row[:, None]))
+
+
+def score(regions, report):
+    match = torch.einsum("qrd,cud->qcur", regions, report.units).amax(dim=3) * report.mask
+    return match.sum(dim=2) / report.mask.sum(dim=1).clamp(min=1)
+
+
+def repeating(rank, size):
+    """The rows of a rank where an odd number of rows is shared out: the last one is repeated."""
+    rows = [*range(size), *[size - 1] * (size % WORLD)]
+    return torch.tensor(rows if rank is None else rows[rank::WORLD])
+
+
+def pair_batches(store, rank=None):
     pairs = Subset(PairDataset(Store(store), "train"), range(WORLD * PER_RANK))
-    return [double(batch) for batch in DataLoader(pairs, batch_size=size)]
+    size = WORLD * PER_RANK if rank is None else PER_RANK
+    batches = [batch._replace(image=batch.image.double()) for batch in DataLoader(pairs, batch_size=size)]
+    return batches[rank or 0]
 
 
-def double(batch):
-    return batch._replace(image=batch.image.double())
+def view_batch(rank=None):
+    rows = repeating(rank, 7)
+    first, second = torch.randn(2, 8, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)[:, rows]
+    return first, second, rows
+
+
+def unit_batch(rank=None):
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(8, 6, generator=generator, dtype=torch.float64)
+    reports = [torch.randn(1, length, 6, generator=generator, dtype=torch.float64) for length in LENGTHS]
+    rows = torch.arange(8) if rank is None else torch.arange(8)[rank * PER_RANK :][:PER_RANK]
+    mask = concatenate([torch.ones(1, LENGTHS[row], dtype=torch.bool) for row in rows])
+    return image[rows], concatenate([reports[row] for row in rows]), mask, rows
+
+
+def cases(store, rank=None):
+    """Name, module and batch of everything that is compared."""
+    for targets in TARGETS:
+        yield targets, WholeMethod(targets), pair_batches(store, rank)
+    yield "views, one repeated", Views(), view_batch(rank)
+    yield "units of different numbers", LocalMatching(), unit_batch(rank)
 
 
 def gradients(model):
@@ -52,13 +128,14 @@ def run_rank(rank, port, store, results):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=WORLD)
-    batch = batches(store, PER_RANK)[rank]
-    for targets in TARGETS:
-        model = DistributedDataParallel(Loss(targets))
+    for name, model, batch in cases(store, rank):
+        model = DistributedDataParallel(model)
         loss = model(batch)
         loss.backward()
         dist.all_reduce(loss.detach_())
-        results[targets, rank] = (loss / WORLD, gradients(model.module))
+        results[name, rank] = (loss / WORLD, gradients(model.module))
+    _, units, mask, _ = unit_batch(rank)
+    results["gathered", rank] = tuple(gather_units(Units(units[:, :1], units, mask)))
     dist.destroy_process_group()
 
 
@@ -76,16 +153,24 @@ def two_processes(phantom_store):
         return dict(results)
 
 
-@pytest.mark.parametrize("targets", TARGETS)
-def test_two_processes_equal_one(two_processes, phantom_store, targets):
-    (batch,) = batches(phantom_store, WORLD * PER_RANK)
-    whole = Loss(targets)
+@pytest.mark.parametrize("name", [*TARGETS, "views, one repeated", "units of different numbers"])
+def test_two_processes_equal_one(two_processes, phantom_store, name):
+    whole, batch = next((model, batch) for case, model, batch in cases(phantom_store) if case == name)
     loss = whole(batch)
     loss.backward()
     expected = gradients(whole)
     for rank in range(WORLD):
-        got, got_gradients = two_processes[targets, rank]
+        got, got_gradients = two_processes[name, rank]
         torch.testing.assert_close(got, loss.detach(), atol=1e-6, rtol=0)
         assert got_gradients.keys() == expected.keys()
-        for name, gradient in expected.items():
-            torch.testing.assert_close(got_gradients[name], gradient, atol=1e-6, rtol=0)
+        for parameter, gradient in expected.items():
+            torch.testing.assert_close(got_gradients[parameter], gradient, atol=1e-6, rtol=0)
+
+
+def test_units_of_all_processes_are_padded_to_the_longest(two_processes):
+    _, units, mask, _ = unit_batch()
+    for rank in range(WORLD):
+        _, gathered, gathered_mask, relation = two_processes["gathered", rank]
+        torch.testing.assert_close(gathered, units)
+        assert torch.equal(gathered_mask, mask)
+        assert relation is None

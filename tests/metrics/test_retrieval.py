@@ -1,5 +1,8 @@
+from typing import NamedTuple
+
 import pytest
 import torch
+from torch import Tensor
 
 from igcl_lightning.metrics import retrieval
 from igcl_lightning.metrics.retrieval import (
@@ -45,6 +48,45 @@ def test_pair_retrieval_equals_the_double_loop(monkeypatch):
             assert values[f"{name}_recall@{k}"] == pytest.approx((ranks <= k).float().mean().item())
         assert values[f"{name}_median_rank"] == ranks.float().quantile(0.5)
     assert values["image_to_graph_recall@100"] == 1
+
+
+class Words(NamedTuple):
+    units: Tensor
+    mask: Tensor
+    relation: Tensor | None = None
+
+
+def best_match(image, report):
+    """The mean over the words of a report of their best match among the regions of an image."""
+    match = torch.einsum("qrd,cud->qcur", image, report.units).amax(dim=3) * report.mask
+    return match.sum(dim=2) / report.mask.sum(dim=1)
+
+
+def test_any_scorer_is_searched_with_batches_of_any_number_of_units(monkeypatch):
+    monkeypatch.setattr(retrieval, "CHUNK_QUERIES", 16)
+    *_, graph_key, patient, row = pairs()
+    generator = torch.Generator().manual_seed(1)
+    image = torch.randn(40, 3, 8, generator=generator)
+    reports = [torch.randn(1, 1 + number % 5, 8, generator=generator) for number in range(40)]
+    metric = PairRetrieval(k=(1, 5), score=best_match)
+    for start in range(0, 40, 8):
+        of_batch = reports[start : start + 8]
+        units = retrieval.concatenate(of_batch)
+        mask = torch.arange(units.shape[1]) < torch.tensor([len(report[0]) for report in of_batch])[:, None]
+        at = slice(start, start + 8)
+        metric.update(image[at], Words(units, mask), graph_key[at], patient[at], row[at])
+    similarity = torch.tensor(
+        [[float((regions @ report[0].T).amax(dim=0).mean()) for report in reports] for regions in image]
+    )
+    same = (graph_key[:, None] == graph_key) & (graph_key >= 0) | torch.eye(40, dtype=torch.bool)
+    values = metric.compute()
+    for name, table in {"image_to_graph": similarity, "graph_to_image": similarity.T}.items():
+        ranks = hit_rank(table, same)
+        assert values[f"{name}_recall@5"] == pytest.approx((ranks <= 5).float().mean().item())
+        assert values[f"{name}_median_rank"] == ranks.float().quantile(0.5)
+    metric.reset()
+    metric.update(image[:8], Words(units, mask), *[torch.arange(8)] * 3)
+    assert len(metric._collected(1, torch.arange(8)).units) == 8
 
 
 def test_matching_embeddings_are_found_at_once():

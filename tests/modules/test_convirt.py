@@ -79,7 +79,7 @@ def test_it_can_learn_eight_pairs_by_heart(batch):
     module = ConVIRT(**TINY, sentence_sampling=False, text_dropout=0.0)
     optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
     for _ in range(60):
-        loss = module.contrast(module(batch), batch)
+        loss = module.contrast_batch(batch)[0]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -95,7 +95,7 @@ def test_the_loss_is_equation_2_to_4(batch):
     image_to_report, report_to_image = (
         torch.nn.functional.cross_entropy(direction, own) for direction in (logits, logits.T)
     )
-    torch.testing.assert_close(module.contrast(embedding, batch), 0.75 * image_to_report + 0.25 * report_to_image)
+    torch.testing.assert_close(module.contrast_batch(batch)[0], 0.75 * image_to_report + 0.25 * report_to_image)
     assert "loss.logit_scale" not in dict(module.named_parameters())
     assert "loss.logit_scale" in dict(ConVIRT(**TINY, learn_temperature=True).named_parameters())
 
@@ -145,7 +145,7 @@ def test_special_tokens_stay_with_the_drawn_sentence(bert):
 def test_a_batch_of_empty_reports_trains_every_parameter(batch):
     module = ConVIRT(**TINY).train()
     batch = batch._replace(report=reports(*[""] * 8))
-    module.contrast(module(batch), batch).backward()
+    module.contrast_batch(batch)[0].backward()
     without = [name for name, value in module.named_parameters() if value.grad is None]
     assert not without
 

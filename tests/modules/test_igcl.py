@@ -60,8 +60,7 @@ def test_it_can_learn_twelve_pairs_by_heart(batch):
     module = IGCL(**TINY, targets="identity")
     optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
     for _ in range(60):
-        embedding = module(batch)
-        loss = module.contrast(embedding, batch)
+        loss, embedding = module.contrast_batch(batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -90,8 +89,7 @@ def test_a_run_without_end_is_refused(phantom_store):
 
 def test_every_parameter_takes_part(batch):
     module = IGCL(**TINY, readout="attention")
-    embedding = module(batch)
-    module.contrast(embedding, batch).backward()
+    module.contrast_batch(batch)[0].backward()
     without = [name for name, value in module.named_parameters() if value.grad is None]
     assert not without
 
@@ -100,10 +98,10 @@ def test_an_empty_report_in_the_batch_is_finite(batch):
     module = IGCL(**TINY)
     graphs = batch.graph.to_data_list()
     graphs[3] = GraphFeaturizer()(ReportGraph(""))
-    embedding = module(batch._replace(graph=Batch.from_data_list(graphs)))
+    loss, embedding = module.contrast_batch(batch._replace(graph=Batch.from_data_list(graphs)))
     assert embedding.second.isfinite().all()
     assert len(embedding.second) == 12
-    module.contrast(embedding, batch).backward()
+    loss.backward()
     assert module.graph_encoder.empty.grad.abs().sum() > 0
 
 
@@ -150,7 +148,7 @@ def test_the_image_encoder_waits_while_it_is_frozen(phantom_store):
 def test_it_trains_and_reloads_with_every_option_of_the_graph_side(batch, join, tmp_path):
     options = {"graph_join": join, "graph_fc_layers": 1, "projection_layers": 1, "image_interpolation": "bicubic"}
     module = IGCL(**TINY | options, graph_first_relation_only=True, graph_attention_mask=False).eval()
-    module.contrast(module(batch), batch).backward()
+    module.contrast_batch(batch)[0].backward()
     assert all(parameter.grad is not None for parameter in module.parameters())
     run = trainer()
     run.strategy.connect(module)

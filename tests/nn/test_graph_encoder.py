@@ -8,6 +8,7 @@ from igcl_lightning.graphs.featurizer import GraphFeaturizer
 from igcl_lightning.graphs.schema import CONNECTOR, NUM_EDGE_TYPES, Entity, Relation, ReportGraph
 from igcl_lightning.graphs.transforms import JOINS, ComponentJoin
 from igcl_lightning.nn.graph_encoder import READOUTS, GraphEncoder, RelationalConv
+from igcl_lightning.nn.readout import read_out
 
 EFFUSION = ReportGraph(
     "small right pleural effusion",
@@ -160,13 +161,15 @@ def test_a_join_lets_components_meet_without_attention(join):
 
 
 @pytest.mark.parametrize("join", JOINS)
-def test_unit_u_is_entity_u_and_added_nodes_are_units_after_them(join):
-    graphs = batch(EFFUSION, EMPTY, chain(4, parts=2), CLEAR)
+def test_unit_u_is_entity_u_and_added_nodes_are_no_units(join):
+    graphs = batch(EFFUSION, EMPTY, chain(4, parts=2), CLEAR, chain(2, parts=2))
     joined = ComponentJoin(join)(graphs)
     encoded = encoder(join=join)(graphs)
-    sizes = joined.ptr.diff().tolist()
-    assert encoded.mask.sum(dim=1).tolist() == [max(size, 1) for size in sizes]
-    assert encoded.units[encoded.mask].shape[0] == sum(sizes) + 1
+    assert not encoded.units[~encoded.mask].any()
+    assert not encoded.importance[~encoded.mask].any()
+    entities, sizes = graphs.ptr.diff().tolist(), joined.ptr.diff().tolist()
+    assert encoded.mask.sum(dim=1).tolist() == [max(size, 1) for size in entities]
+    assert encoded.units.shape[1] == encoded.importance.shape[1] == max(entities)
     model = encoder(join=join).eval()
     slow = model.nodes(joined)
     for conv in model.convs:
@@ -175,12 +178,43 @@ def test_unit_u_is_entity_u_and_added_nodes_are_units_after_them(join):
     without_attention.load_state_dict(model.state_dict(), strict=False)
     flat = without_attention(graphs)
     for number, (start, size) in enumerate(zip(joined.ptr.tolist(), sizes, strict=False)):
-        torch.testing.assert_close(flat.units[number, :size], slow[start : start + size])
+        own = entities[number]
+        torch.testing.assert_close(flat.units[number, :own], slow[start : start + own])
         if size:
             torch.testing.assert_close(flat.pooled[number], slow[start : start + size].amax(dim=0))
+            of_entities = slow[start : start + size].max(dim=0).indices < own
+            torch.testing.assert_close(flat.importance[number].sum(), of_entities.float().mean())
     types = encoded.relation.edge_type
-    assert (types == CONNECTOR).sum() == {"none": 0, "dummy": 8, "meta": 10, "primary": 12}[join]
-    assert (types > CONNECTOR).sum() == (types < CONNECTOR).sum() == 6
+    assert (types < CONNECTOR).sum() == (types > CONNECTOR).sum() == 6
+    assert not (types == CONNECTOR).any()
+    without = encoder()(graphs)
+    assert encoded.relation.edge_index.tolist() == without.relation.edge_index.tolist()
+
+
+def test_places_without_a_unit_are_zero():
+    encoded = encoder()(batch(EFFUSION, CLEAR, EMPTY))
+    assert not encoded.units[~encoded.mask].any()
+    assert encoded.units[encoded.mask].abs().sum(dim=1).min() > 0
+
+
+def test_many_neighbours_are_averaged_in_half_precision_too():
+    """A bfloat16 that adds ones stops at 256: 1,000 neighbours would count as 256."""
+    torch.manual_seed(0)
+    conv = RelationalConv(8, 4, 2)
+    x = torch.rand(1001, 8) + 1
+    edge_index = torch.stack([torch.arange(1, 1001), torch.zeros(1000, dtype=torch.int64)])
+    expected = conv(x, edge_index, torch.zeros(1000, dtype=torch.int64))
+    half = conv.to(torch.bfloat16)(x.to(torch.bfloat16), edge_index, torch.zeros(1000, dtype=torch.int64))
+    error = (half.float() - expected)[0].abs() / expected[0].abs()
+    assert error.max() < 0.05
+
+
+@pytest.mark.gpu
+def test_the_share_of_a_unit_is_counted_in_half_precision_too():
+    units = torch.zeros(1, 2, 512, dtype=torch.bfloat16, device="cuda")
+    units[0, 0] = 1
+    _, importance = read_out(units, torch.ones(1, 2, dtype=torch.bool, device="cuda"), "max")
+    assert importance.tolist() == [[1, 0]]
 
 
 def test_added_nodes_carry_nothing_of_their_own():

@@ -24,6 +24,60 @@ def test_a_cnn_pools_its_patches_by_mean():
     torch.testing.assert_close(encoded.pooled, encoded.units.mean(dim=1))
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "grid"),
+    [
+        ("test_resnet", 96, (3, 3)),
+        ("test_vit", 160, (10, 10)),
+        ("test_efficientnet", 96, (3, 3)),
+        ("swin_tiny_patch4_window7_224", 224, (7, 7)),
+    ],
+)
+def test_units_lie_on_a_grid_row_by_row(name, size, grid):
+    """A bright corner moves the unit of that corner most: channels first, channels last and tokens alike."""
+    torch.manual_seed(0)
+    encoder = ImageEncoder(name, size).eval()
+    plain = torch.full((1, 1, size, size), 100.0)
+    side = size // grid[0]
+    with torch.no_grad():
+        encoded = encoder(plain)
+        assert (encoded.grid, encoded.layer) == (grid, "last")
+        assert encoded.units.shape == (1, grid[0] * grid[1], encoder.unit_channels)
+        if name.startswith("test_resnet"):
+            return  # its patches see the whole image
+        corner = plain.clone()
+        corner[..., :side, -side:] = 255
+        change = (encoder(corner).units - encoded.units).norm(dim=-1)
+    assert int(change.argmax()) == grid[1] - 1
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet"])
+def test_units_come_from_the_feature_map_that_is_asked_for(name):
+    size = 64 if name != "test_vit" else 160
+    torch.manual_seed(0)
+    whole = ImageEncoder(name, size).eval()
+    image = torch.randint(0, 256, (2, 1, size, size), dtype=torch.uint8)
+    for layer in (-2, 1):
+        torch.manual_seed(0)
+        encoder = ImageEncoder(name, size, unit_layer=layer).eval()
+        encoded = encoder(image)
+        seen = {}
+        module = encoder.backbone.get_submodule(encoded.layer)
+        handle = module.register_forward_hook(lambda part, inputs, output, seen=seen: seen.update(output=output))
+        encoder(image)
+        handle.remove()
+        patches = seen["output"]
+        patches = patches[:, encoder.backbone.num_prefix_tokens :] if patches.ndim == 3 else patches.flatten(2).mT
+        torch.testing.assert_close(encoded.units, patches)
+        assert encoded.units.shape == (2, encoded.grid[0] * encoded.grid[1], encoder.unit_channels)
+        torch.testing.assert_close(encoded.pooled, whole(image).pooled)
+
+
+def test_a_feature_map_that_there_is_not_is_named():
+    with pytest.raises(IgclError, match="test_resnet: no feature map 7; it has 0 act1, 1 layer1, 2 layer2"):
+        ImageEncoder("test_resnet", 32, unit_layer=7)
+
+
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_preprocessing_is_resize_then_normalise(interpolation):
     pixels = np.random.default_rng(0).integers(0, 256, (50, 50), dtype=np.uint8)

@@ -51,6 +51,13 @@ def test_encoding_does_not_depend_on_batch_mates_or_padding(kind, readout):
     torch.testing.assert_close(beside.importance.sum(dim=1), torch.ones(3))
 
 
+def test_places_without_a_word_are_zero(kind):
+    build, model = kind
+    encoded = build().train()(batch(LONG, SHORT, "", model=model))  # layers of transformers clear padding in evaluation
+    assert not encoded.units[~encoded.mask].any()
+    assert encoded.units[encoded.mask].abs().sum(dim=1).min() > 0
+
+
 def test_an_empty_report_is_the_learned_unit_wherever_it_stands(kind):
     build, model = kind
     encode = build()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,20 +10,22 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from igcl_lightning.losses.gather import gather, repeats
 from igcl_lightning.metrics.collapse import alignment, embedding_std, rankme, uniformity
 from igcl_lightning.modules.contrastive import PairEmbedding
+
+SIDE_METRICS = {"rankme": rankme, "std": embedding_std, "uniformity": uniformity}
 
 
 class CollapseMonitor(Callback):
     """Logs, after each validation, how much of its space each side uses, and warns once of a side that collapses.
 
     For each side `val/rankme_{side}`, `val/std_{side}` and `val/uniformity_{side}`; for both together `val/alignment`
-    (see `metrics.collapse`). With several processes each looks at its own share of the split, and the mean of their
-    values is logged; the warning is the first one's. RankMe depends on how many rows it sees: compare runs with equal
-    `max_rows`, split and number of processes.
+    (see `metrics.collapse`), over the first rows of the split, whichever process has them. RankMe depends on how many
+    rows it sees: compare runs with equal `max_rows` and split.
 
     Args:
-        max_rows: rows of the validation split that each process looks at.
+        max_rows: rows of the validation split that are looked at.
         warn_below: a side whose std, 1 on the whole sphere and 0 at a point, is lower is called collapsed.
     """
 
@@ -31,6 +34,11 @@ class CollapseMonitor(Callback):
         self.warn_below = warn_below
         self._batches: list[PairEmbedding] = []
         self._warned: set[str] = set()
+
+    def logged_metrics(self, module: Any, data: Any) -> set[str]:
+        """Return the names of what is logged."""
+        by_side = {f"val/{name}_{side}" for name in SIDE_METRICS for side in getattr(module, "sides", ())}
+        return {*by_side, "val/alignment"} if by_side else set()
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Forget the rows of the epoch before."""
@@ -41,20 +49,27 @@ class CollapseMonitor(Callback):
     ) -> None:
         """Keep the batch while there are fewer rows than wanted."""
         wanted = isinstance(outputs, PairEmbedding) and not trainer.sanity_checking
-        if wanted and sum(len(kept.row) for kept in self._batches) < self.max_rows:
+        if wanted and sum(len(kept.row) for kept in self._batches) < self._own_rows(trainer):
             self._batches.append(outputs)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Log, and warn where a side collapses."""
         if not self._batches:
             return
-        vectors = ([batch.first for batch in self._batches], [batch.second for batch in self._batches])
+        own = self._own_rows(trainer)
+        fields = zip(*self._batches, strict=True)
+        embedding = PairEmbedding(*(in_order(torch.cat(field)[:own]) for field in fields))
         self._batches = []
-        sides = zip(pl_module.sides, vectors, strict=True)
-        values = collapse_metrics({side: torch.cat(batches)[: self.max_rows] for side, batches in sides})
+        once = ~repeats(embedding.row)
+        vectors = (embedding.first[once][: self.max_rows], embedding.second[once][: self.max_rows])
+        values = collapse_metrics(dict(zip(pl_module.sides, vectors, strict=True)))
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=True)
         for side in pl_module.sides:
             self._warn(side, float(values[f"std_{side}"]), trainer)
+
+    def _own_rows(self, trainer: Trainer) -> int:
+        """Return how many rows each process has to keep."""
+        return math.ceil(self.max_rows / trainer.world_size)
 
     def _warn(self, side: str, std: float, trainer: Trainer) -> None:
         if std < self.warn_below and side not in self._warned:
@@ -65,14 +80,23 @@ class CollapseMonitor(Callback):
             )
 
 
+def in_order(own: Tensor) -> Tensor:
+    """Return the rows of all processes, which take the rows of a split in turn, in the order of the split.
+
+    Args:
+        own: of this process, [B, ...]; every process holds equally many.
+    """
+    gathered = gather(own)
+    return gathered.view(-1, *own.shape).transpose(0, 1).reshape(gathered.shape)
+
+
 def collapse_metrics(embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the metrics of two sides, by name.
 
     Args:
         embeddings: unit vectors [N, D] of the two sides, by side.
     """
-    metrics = {"rankme": rankme, "std": embedding_std, "uniformity": uniformity}
     by_side = {
-        f"{name}_{side}": metric(values) for name, metric in metrics.items() for side, values in embeddings.items()
+        f"{name}_{side}": metric(values) for name, metric in SIDE_METRICS.items() for side, values in embeddings.items()
     }
     return by_side | {"alignment": alignment(*embeddings.values())}

@@ -32,6 +32,7 @@ class EMA(WeightAveraging):
 
         super().__init__(avg_fn=average)
         self._restored = False
+        self._exchanged = False
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Wait: the module's own `setup`, which may build layers, comes after this one."""
@@ -53,8 +54,22 @@ class EMA(WeightAveraging):
         """Put the averaged weights in place during fit."""
         if trainer.state.fn == TrainerFn.FITTING:
             super().on_validation_epoch_start(trainer, pl_module)
+            self._exchanged = True
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Put the current weights back."""
         if trainer.state.fn == TrainerFn.FITTING:
             super().on_validation_epoch_end(trainer, pl_module)
+            self._exchanged = False
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Put the current weights back where a validation was interrupted, before a checkpoint is saved."""
+        if self._exchanged:
+            self.on_validation_epoch_end(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Wait: a checkpoint may still be saved, which needs the current weights too."""
+
+    def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Leave the module with the averaged weights."""
+        super().on_train_end(trainer, pl_module)

@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
+from igcl_lightning.atomic import replacing
 from igcl_lightning.run_folder import run_folder
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def save_figure(figure: Figure, path: Path, trainer: Trainer) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=110)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=110)
     except OSError as error:
         rank_zero_warn(f"{path}: picture not written: {error}")
         return

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
+
+from igcl_lightning.run_folder import run_folder
 
 
 class GatheringCallback(Callback):
@@ -22,11 +25,14 @@ class GatheringCallback(Callback):
         self._batches: list[Any] = []
 
     @abstractmethod
-    def write(self, outputs: Any, trainer: Trainer, pl_module: Any, job: str) -> None:
-        """Write the outputs of the whole split, each row once; on the first process only.
+    def write(self, outputs: Any, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
+        """Write the outputs of all rows, each row once, in the order in which one process would meet them.
+
+        It runs on the first process only, so it must not call anything that all processes take part in.
 
         Args:
             outputs: of the type asked for.
+            folder: the run folder; it may not exist yet.
             trainer: what ran.
             pl_module: what put them out.
             job: "test" or "predict".
@@ -61,18 +67,32 @@ class GatheringCallback(Callback):
             self._batches.append(self.output_type(*(value.detach().cpu() for value in outputs)))
 
     def _finish(self, trainer: Trainer, pl_module: LightningModule, job: str) -> None:
-        batches = _from_all_processes(self._batches)
-        if trainer.is_global_zero and batches:
-            outputs = self.output_type(*(torch.cat(field) for field in zip(*batches, strict=True)))
-            self.write(_each_row_once(outputs), trainer, pl_module, job)
+        folder = run_folder(trainer)
+        parts = [part for part in _from_all_processes(self._joined()) if part is not None]
+        self._batches = []
+        if trainer.is_global_zero and parts:
+            self.write(_each_row_once(_taken_in_turn(parts)), folder, trainer, pl_module, job)
+
+    def _joined(self) -> Any:
+        """Return the outputs of all batches of this process as one, None where there are none."""
+        if not self._batches:
+            return None
+        return self.output_type(*(torch.cat(field) for field in zip(*self._batches, strict=True)))
 
 
-def _from_all_processes(batches: list[Any]) -> list[Any]:
+def _from_all_processes(outputs: Any) -> list[Any]:
     if not (dist.is_available() and dist.is_initialized()):
-        return batches
-    parts: list[list[Any]] = [[] for _ in range(dist.get_world_size())]
-    dist.all_gather_object(parts, batches)
-    return [batch for part in parts for batch in part]
+        return [outputs]
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, outputs)
+    return parts
+
+
+def _taken_in_turn(parts: list[Any]) -> Any:
+    """Return the outputs of all processes in the order of one: samplers deal the rows out to the processes in turn."""
+    place = torch.cat([torch.arange(len(part.row)) * len(parts) + rank for rank, part in enumerate(parts)])
+    order = place.argsort()
+    return type(parts[0])(*(torch.cat(field)[order] for field in zip(*parts, strict=True)))
 
 
 def _each_row_once(outputs: Any) -> Any:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from igcl_lightning.errors import IgclError
+from igcl_lightning.losses.classification import masked_cross_entropy
 from igcl_lightning.metrics.clinical import MultilabelAuroc, macro_mean
 from igcl_lightning.modules.contrastive import PairEmbedding
-from igcl_lightning.modules.fine_tune import masked_cross_entropy
 
 
 class OnlineProbe(Callback):
@@ -54,6 +54,12 @@ class OnlineProbe(Callback):
         if unknown := [name for name in names if name not in known]:
             raise IgclError(f"OnlineProbe.labels: {unknown[0]!r} is no label of the store, only {', '.join(known)}")
         self._names, self._columns = names, [known.index(name) for name in names]
+
+    def logged_metrics(self, module: Any, data: Any) -> set[str]:
+        """Return the names of what is logged; nothing where the data have no labels."""
+        known = getattr(getattr(data, "store", None), "labels", ())
+        labels = known if self.labels is None or not known else self.labels
+        return {f"val/online_auroc_{name}" for name in (*labels, "mean", "labels")} if labels else set()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Train the head for one step on the features the module has just computed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,7 +50,7 @@ class RetrievalSheet(ValidationPairsCallback):
 
     The first side searches the second, where each study counts once. The most similar reports are shown with their
     cosine; the own one is marked, and so are reports of equal graphs, which are right answers too. Images are shown
-    where they are the first side. Texts come from `trainer.datamodule.report_text(row)`; without it nothing is drawn.
+    where they are the first side. Texts come from `trainer.report_text(row)`; without it nothing is drawn.
     Weights & Biases gets the same as a table, `retrieval`: images and reports then leave this machine, unless it runs
     offline.
 
@@ -70,7 +71,7 @@ class RetrievalSheet(ValidationPairsCallback):
         """Write the picture into `folder`, and the table where Weights & Biases is attached."""
         super().publish(pairs, folder, trainer)
         for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger) and _has_texts(trainer):
+            if isinstance(logger, WandbLogger) and _texts(trainer):
                 columns, data = self.table(pairs, trainer)
                 logger.log_table("retrieval", columns, data, step=trainer.global_step)
 
@@ -78,9 +79,9 @@ class RetrievalSheet(ValidationPairsCallback):
         """Return the sheet, or None where the data module has no texts."""
         from matplotlib.figure import Figure
 
-        if not _has_texts(trainer):
+        report_text = _texts(trainer)
+        if report_text is None:
             return None
-        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning does not type it
         answer = retrieve(pairs, self.top_k)
         with_image = int(_shows_images(trainer))
         num_rows, num_found = answer.found.shape
@@ -92,13 +93,13 @@ class RetrievalSheet(ValidationPairsCallback):
                 row_axes[0].imshow(pairs.pixels[number, 0].numpy(), cmap="gray", vmin=0, vmax=255)
                 row_axes[0].set_axis_off()
             own_axes, *found_axes = row_axes[with_image:]
-            own_text = datamodule.report_text(int(pairs.row[query]))
+            own_text = report_text(int(pairs.row[query]))
             rank = f"own report: rank {answer.own_rank[number]} of {answer.num_reports}"
             _draw_report(own_axes, own_text, rank, "black")
             cells = zip(found_axes, answer.found[number].tolist(), answer.cosine[number].tolist(), strict=True)
             for place, (axes, index, cosine) in enumerate(cells, start=1):
                 name, colour = _relation(pairs, query, index)
-                text = datamodule.report_text(int(pairs.row[index]))
+                text = report_text(int(pairs.row[index]))
                 _draw_report(axes, text, f"{place}. {name}, {cosine:.2f}", colour)
         return figure
 
@@ -106,7 +107,8 @@ class RetrievalSheet(ValidationPairsCallback):
         """Return columns and rows of the table: image, own report and its rank, then what was found, nearest first."""
         import wandb
 
-        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning does not type it
+        report_text = _texts(trainer)
+        assert report_text is not None
         answer = retrieve(pairs, self.top_k)
         shows_images = _shows_images(trainer)
         columns = [*(["image"] if shows_images else []), "own report", "rank of own report"]
@@ -115,9 +117,9 @@ class RetrievalSheet(ValidationPairsCallback):
         data = []
         for number, query in enumerate(answer.query.tolist()):
             image = [wandb.Image(pairs.pixels[number, 0].numpy(), mode="L")] if shows_images else []
-            row = [*image, datamodule.report_text(int(pairs.row[query])), int(answer.own_rank[number])]
+            row = [*image, report_text(int(pairs.row[query])), int(answer.own_rank[number])]
             for index, cosine in zip(answer.found[number].tolist(), answer.cosine[number].tolist(), strict=True):
-                row += [datamodule.report_text(int(pairs.row[index])), _relation(pairs, query, index)[0], cosine]
+                row += [report_text(int(pairs.row[index])), _relation(pairs, query, index)[0], cosine]
             data.append(row)
         return columns, data
 
@@ -137,8 +139,9 @@ def first_of_each(ids: Tensor) -> Tensor:
     return torch.from_numpy(np.sort(first))
 
 
-def _has_texts(trainer: Trainer) -> bool:
-    return hasattr(getattr(trainer, "datamodule", None), "report_text")
+def _texts(trainer: Trainer) -> Callable[[int], str] | None:
+    """Return what gives the report of a hashed row id, None where the data module has no reports."""
+    return getattr(getattr(trainer, "datamodule", None), "report_text", None)
 
 
 def _shows_images(trainer: Trainer) -> bool:

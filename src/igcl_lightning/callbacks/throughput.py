@@ -26,6 +26,10 @@ class Throughput(Callback):
         self._last: float | None = None
         """When the step before ended; None where something else came between."""
 
+    def logged_metrics(self, module: Any, data: Any) -> set[str]:
+        """Return the name of what is logged."""
+        return {"train/samples_per_second"}
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Start the clock."""
         self._last = time.perf_counter()

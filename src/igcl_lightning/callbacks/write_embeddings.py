@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from lightning.pytorch import Trainer
 
+from igcl_lightning.atomic import replacing
 from igcl_lightning.callbacks.gathered import GatheringCallback
+from igcl_lightning.data.protocols import row_lookup
 from igcl_lightning.modules.contrastive import PairEmbedding
-from igcl_lightning.run_folder import run_folder
 
 
 class WriteEmbeddings(GatheringCallback):
@@ -22,17 +24,17 @@ class WriteEmbeddings(GatheringCallback):
     def __init__(self) -> None:
         super().__init__(PairEmbedding)
 
-    def write(self, outputs: PairEmbedding, trainer: Trainer, pl_module: Any, job: str) -> None:
+    def write(self, outputs: PairEmbedding, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
         """Write the file."""
         if job != "predict":
             return
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning does not type it
+        data = row_lookup(trainer, type(self).__name__)
         frame = pd.DataFrame([data.row_ids(row) for row in outputs.row.tolist()], columns=["row", "study", "patient"])
         frame["split"] = [data.row_split(row) for row in outputs.row.tolist()]
         first, second = pl_module.sides
         frame[first] = outputs.first.float().tolist()
         frame[second] = outputs.second.float().tolist()
         frame["feature"] = outputs.pooled.float().tolist()
-        folder = run_folder(trainer)
         folder.mkdir(parents=True, exist_ok=True)
-        frame.to_parquet(folder / "embeddings.parquet")
+        with replacing(folder / "embeddings.parquet") as temporary:
+            frame.to_parquet(temporary)

@@ -1,49 +1,57 @@
-"""Writes what a head predicted, in the form every evaluation reads."""
+"""What a head predicted, in the form every evaluation reads: kept, or written."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from lightning.pytorch import Trainer
 
 from igcl_lightning.callbacks.gathered import GatheringCallback
+from igcl_lightning.data.protocols import RowLookup, row_lookup
 from igcl_lightning.evaluation.predictions import write_predictions
 from igcl_lightning.evaluation.results import summarise, write_results
 from igcl_lightning.modules.classifier import ClassifierModule, Scores
-from igcl_lightning.run_folder import run_folder
 
 
-class WritePredictions(GatheringCallback):
-    """After `test` or `predict`, write `predictions.parquet` into the run folder; after `test`, `results.json` too."""
+class KeepPredictions(GatheringCallback):
+    """After `test` or `predict`, keep the predictions in `frame`, on the first process; nothing is written."""
 
     def __init__(self) -> None:
         super().__init__(Scores)
         self.frame = pd.DataFrame()
 
-    def write(self, outputs: Scores, trainer: Trainer, pl_module: Any, job: str) -> None:
+    def write(self, outputs: Scores, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
+        """Keep the predictions."""
+        self.frame = predictions_frame(outputs, pl_module, row_lookup(trainer, type(self).__name__))
+
+
+class WritePredictions(KeepPredictions):
+    """After `test` or `predict`, write `predictions.parquet` into the run folder; after `test`, `results.json` too."""
+
+    def write(self, outputs: Scores, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
         """Write the files."""
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning does not type it
-        folder = run_folder(trainer)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.frame = predictions_frame(outputs, pl_module, data)
+        super().write(outputs, folder, trainer, pl_module, job)
         write_predictions(self.frame, folder / "predictions.parquet")
         if job == "test":
-            records = summarise(self.frame, protocol="probe", store=data.store_path, split="test")
+            records = summarise(self.frame, protocol="probe", store=pl_module.data.store_path)
             write_results(records, folder / "results.json")
 
 
-def predictions_frame(scores: Scores, module: ClassifierModule, data: Any) -> pd.DataFrame:
+def predictions_frame(scores: Scores, module: ClassifierModule, data: RowLookup) -> pd.DataFrame:
     """Return the rows of `predictions.parquet`, each head under the seed of its draw.
 
     Args:
-        scores: of the whole split, each row once.
+        scores: of all rows, each row once.
         module: what scored them.
-        data: the `LabeledDataModule` that served the rows.
+        data: the data module that served the rows.
     """
-    score, target = scores.score.float().numpy(), scores.target.float().numpy()
+    score, target = scores.score.double().numpy(), scores.target.float().numpy()
     heads = score if score.ndim == 3 else score[:, None]
-    ids = pd.DataFrame([data.row_ids(row) for row in scores.row.tolist()], columns=["row", "study", "patient"])
+    rows = scores.row.tolist()
+    ids = pd.DataFrame([data.row_ids(row) for row in rows], columns=["row", "study", "patient"])
+    ids["split"] = [data.row_split(row) for row in rows]
     origin = module.origin or {}
     setting = {"method": module.method_name, "fraction": origin.get("fraction"), "shots": origin.get("shots")}
     seed = origin.get("draw_seed", 0)

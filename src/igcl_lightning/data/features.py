@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from igcl_lightning.data.samples import LabeledBatch
+from igcl_lightning.atomic import replacing
+from igcl_lightning.data.samples import FeatureBatch, LabeledBatch
 from igcl_lightning.errors import IgclError
 
 LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
@@ -28,6 +29,28 @@ class FeatureModel(Protocol):
 
     def feature_encoder(self) -> nn.Module:
         """Return what maps grey values 0-255 [B, 1, H, W] to features [B, D]."""
+
+
+class FeatureRows(Dataset[FeatureBatch]):
+    """Features of rows, in memory.
+
+    Args:
+        rows: features, labels and ids of all rows.
+    """
+
+    def __init__(self, rows: FeatureBatch) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows.row)
+
+    def __getitem__(self, index: int) -> FeatureBatch:
+        """Return one row: the fields of a batch without its first dimension."""
+        return FeatureBatch(*(field[index] for field in self.rows))
+
+    def batch(self, indices: Sequence[int]) -> FeatureBatch:
+        """Return a batch of some rows."""
+        return FeatureBatch(*(field[list(indices)] for field in self.rows))
 
 
 def frozen_features(
@@ -113,10 +136,12 @@ def _write(features: np.ndarray, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     column = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), features.shape[1])
     table = pa.table({"feature": column})
-    unfinished = path.with_suffix(".partial")
-    with pa.OSFile(str(unfinished), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+    with (
+        replacing(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as file,
+        pa.ipc.new_file(file, table.schema) as writer,
+    ):
         writer.write_table(table)
-    unfinished.rename(path)
 
 
 def _read(path: Path) -> Tensor:

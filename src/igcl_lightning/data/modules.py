@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from igcl_lightning.data.collation import PairCollator
-from igcl_lightning.data.features import FeatureModel, frozen_features, read_features
+from igcl_lightning.data.features import FeatureModel, FeatureRows, frozen_features, read_features
 from igcl_lightning.data.kept_rows import STATING_SIDES, needs, refuse_no_pairs, say_left_out
 from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
 from igcl_lightning.data.samples import FeatureBatch, PairBatch, ProbeDraw
@@ -134,7 +134,7 @@ class PairedDataModule(StoreDataModule):
         if not len(pairs):
             keep = "; --data.keep_empty true keeps its rows" if stating else ""
             raise IgclError(f"{self.store.path}: no row of {', '.join(splits)} has {needs(self.arrays, stating)}{keep}")
-        return self._ordered_loader(pairs)
+        return self._shared_loader(pairs)
 
     def _stating(self) -> Sequence[str]:
         """Return the sides on which a row must state something to be a pair."""
@@ -175,7 +175,8 @@ class LabeledDataModule(StoreDataModule):
     """Labelled images, or their frozen features, for heads and supervised training.
 
     A module that is a `FeatureModel` gets features, computed once per encoder and store or read from a file, and its
-    training batches are whole draws (`ProbeDraw`); any other module gets images.
+    training batches are whole draws (`ProbeDraw`); any other module gets images. With several processes each gets every
+    draw.
 
     Args:
         store: folder that `igcl prepare` wrote.
@@ -191,6 +192,7 @@ class LabeledDataModule(StoreDataModule):
         features: Parquet file of features made elsewhere, in place of an encoder's (see `read_features`).
         views: projections of the images to keep, such as [PA, AP]; all by default.
         order_seed: of the order of training images; that of `seed_everything` by default.
+        predict_splits: splits that `predict` scores; the test split by default.
 
     Raises:
         IgclError: an argument is out of its range.
@@ -211,6 +213,7 @@ class LabeledDataModule(StoreDataModule):
         features: str | None = None,
         views: list[str] | None = None,
         order_seed: int | None = None,
+        predict_splits: list[str] | None = None,
     ) -> None:
         super().__init__(store, batch_size, num_workers, augment, views, order_seed)
         if not 0 < fraction <= 1:
@@ -226,6 +229,7 @@ class LabeledDataModule(StoreDataModule):
         self.draw_seed = draw_seed
         self.feature_cache = feature_cache
         self.feature_file = features
+        self.predict_splits = ["test"] if predict_splits is None else predict_splits
         self._features: dict[str, FeatureBatch] = {}
 
     @cached_property
@@ -252,8 +256,8 @@ class LabeledDataModule(StoreDataModule):
         if stage == "fit" and "valid" not in self.store.splits:
             raise IgclError(f"{self.store.path}: no split 'valid' to choose the penalty or the stopping point on")
         self._features = {}
-        if self._serves_features():
-            splits = self._served_splits()
+        splits = self._served_splits(stage)
+        if self._feature_model() is not None:
             if self.feature_file is not None:
                 self._features = {split: self._feature_batch(split) for split in splits}
         elif self.feature_file is not None:
@@ -262,9 +266,9 @@ class LabeledDataModule(StoreDataModule):
             raise IgclError("data.draws: only a head on frozen features can use several draws; run one fit per seed")
 
     @property
-    def feature_channels(self) -> int:
-        """Length of the features of the file."""
-        return next(iter(self._features.values())).feature.shape[1]
+    def feature_channels(self) -> int | None:
+        """Length of the features of the file, known from `setup` on; None without a file."""
+        return next((rows.feature.shape[1] for rows in self._features.values()), None) if self.feature_file else None
 
     def drawn_rows(self, seed: int) -> np.ndarray:
         """Return the indices of the training rows of one draw."""
@@ -285,8 +289,10 @@ class LabeledDataModule(StoreDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return whole draws of features, or shuffled images of the first draw."""
-        if self._serves_features():
-            return DataLoader(self._draws(), batch_size=None)
+        if self._feature_model() is not None:
+            draws = self._draws()
+            # Of one process: every process takes every draw. Lightning keeps a sampler of this kind.
+            return DataLoader(draws, batch_size=None, sampler=DistributedSampler(draws, 1, 0, shuffle=False))
         rows = self.drawn_rows(self.draw_seed)
         return self._training_loader(LabeledDataset(self.store, "train", self.label_names, rows))
 
@@ -299,20 +305,20 @@ class LabeledDataModule(StoreDataModule):
         return self._evaluation_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Return the test rows."""
-        return self._evaluation_loader("test")
+        """Return the rows of the splits that are wanted, the test rows by default."""
+        return self._evaluation_loader(*self.predict_splits)
 
-    def _served_splits(self) -> tuple[str, ...]:
-        """Return the splits that the trainer's present job reads."""
-        assert self.trainer is not None
-        job = self.trainer.state.fn
-        wanted = {"fit": ("train", "valid"), "validate": ("valid",)}.get(str(job.value) if job else "", ("test",))
+    def _served_splits(self, stage: str) -> list[str]:
+        """Return the splits that a job reads; an error names one that the store lacks."""
+        wanted = {"fit": ["train", "valid"], "validate": ["valid"], "predict": self.predict_splits}.get(stage, ["test"])
         for split in wanted:
-            self.store.table(split)  # says which split is missing
+            self.store.table(split)
         return wanted
 
-    def _serves_features(self) -> bool:
-        return self.trainer is not None and isinstance(self.trainer.lightning_module, FeatureModel)
+    def _feature_model(self) -> FeatureModel | None:
+        """Return the module where it trains on features, None where it trains on images."""
+        module = self.trainer.lightning_module if self.trainer is not None else None
+        return module if isinstance(module, FeatureModel) else None
 
     def _served(self, split: str) -> FeatureBatch:
         if split not in self._features:
@@ -324,18 +330,26 @@ class LabeledDataModule(StoreDataModule):
         if self.feature_file is not None:
             features = read_features(Path(self.feature_file), self.store.column(split, "row"))
         else:
-            features = self._computed_features(images, split)
+            features = self._computed_features(images, f"{self.store.fingerprint} {split}")
         return FeatureBatch(features, torch.from_numpy(images.target), torch.from_numpy(images.row))
 
-    def _computed_features(self, images: LabeledDataset, split: str) -> Tensor:
-        assert self.trainer is not None
-        module: Any = self.trainer.lightning_module
-        # Of all rows in each process, which Lightning does not see.
+    def _computed_features(self, images: LabeledDataset, content: str) -> Tensor:
+        """Return the features of images; the first process computes them, the others read what it wrote.
+
+        Where a process does not see the first one's files, it computes them itself.
+        """
+        model, trainer = self._feature_model(), self.trainer
+        assert model is not None
+        assert trainer is not None
         options = self._loader_options() | {"persistent_workers": False}
         loader: DataLoader[Any] = DataLoader(WholeBatches(images), collate_fn=ready, **options)
         cache = Path(self.feature_cache) if self.feature_cache else self.store.path / "features"
-        device = self.trainer.strategy.root_device
-        return frozen_features(module.feature_encoder(), loader, cache, f"{self.store.fingerprint} {split}", device)
+        compute = partial(
+            frozen_features, model.feature_encoder(), loader, cache, content, trainer.strategy.root_device
+        )
+        first = compute() if trainer.is_global_zero else None
+        trainer.strategy.barrier("features")
+        return compute() if first is None else first
 
     def _draws(self) -> _ItemDataset:
         train, valid = self._served("train"), self._served("valid")
@@ -347,11 +361,12 @@ class LabeledDataModule(StoreDataModule):
     def _seeds(self) -> range:
         return range(self.draw_seed, self.draw_seed + self.draws)
 
-    def _evaluation_loader(self, split: str) -> DataLoader[Any]:
-        if self._serves_features():
-            parts = zip(*(torch.split(field, self.batch_size) for field in self._served(split)), strict=True)
-            return DataLoader(_ItemDataset([FeatureBatch(*part) for part in parts]), batch_size=None)
-        return self._ordered_loader(LabeledDataset(self.store, split, self.label_names))
+    def _evaluation_loader(self, *splits: str) -> DataLoader[Any]:
+        if self._feature_model() is None:
+            return self._shared_loader(LabeledDataset(self.store, splits, self.label_names))
+        served = [self._served(split) for split in splits]
+        rows = FeatureBatch(*(torch.cat(field) for field in zip(*served, strict=True)))
+        return self._shared_loader(FeatureRows(rows), num_workers=0, persistent_workers=False)
 
 
 class _ItemDataset(Dataset[Any]):

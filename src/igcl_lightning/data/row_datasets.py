@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import datasets
 import numpy as np
@@ -23,6 +23,19 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.graphs.tokens import ReportTokenizer
 
 Ids = NDArray[np.int64]
+
+
+class Rows(Protocol):
+    """Rows that give whole batches."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        """Return one row: the fields of a batch without its first dimension."""
+
+    def batch(self, indices: Sequence[int]) -> Any:
+        """Return a batch of some rows."""
 
 
 class PairDataset(Dataset[PairBatch]):
@@ -92,20 +105,26 @@ class PairDataset(Dataset[PairBatch]):
 
 
 class LabeledDataset(Dataset[LabeledBatch]):
-    """Labelled images of one split, or of some of its rows, in their order.
+    """Labelled images of one or several splits, or of some of their rows, in their order.
 
     Args:
         store: the opened store.
-        split: which split.
+        split: which split; or several, whose rows then follow each other.
         labels: names of the labels.
-        rows: indices within the split; all by default.
+        rows: indices of rows; all by default.
     """
 
-    def __init__(self, store: Store, split: str, labels: Sequence[str], rows: np.ndarray | None = None) -> None:
+    def __init__(
+        self, store: Store, split: str | Sequence[str], labels: Sequence[str], rows: np.ndarray | None = None
+    ) -> None:
+        splits = [split] if isinstance(split, str) else list(split)
         indices = slice(None) if rows is None else rows
-        self.places: Ids = store.places(split)[indices]
-        self.target = store.targets(split, labels)[indices]
-        self.table = store.files(split).select_columns(["image", "row"]).with_format("arrow")
+        files = [store.files(name) for name in splits]
+        first = np.cumsum([0, *map(len, files)])
+        places = [start + store.places(name) for start, name in zip(first, splits, strict=False)]
+        self.places: Ids = np.concatenate(places)[indices]
+        self.target = np.concatenate([store.targets(name, labels) for name in splits])[indices]
+        self.table = _joined(files).select_columns(["image", "row"]).with_format("arrow")
 
     def __len__(self) -> int:
         return len(self.places)
@@ -137,17 +156,17 @@ class WholeBatches(Dataset[Any]):
         rows: what is read.
     """
 
-    def __init__(self, rows: PairDataset | LabeledDataset) -> None:
+    def __init__(self, rows: Rows) -> None:
         self.rows = rows
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> PairBatch | LabeledBatch:
+    def __getitem__(self, index: int) -> Any:
         """Return one row."""
         return self.rows[index]
 
-    def __getitems__(self, indices: Sequence[int]) -> PairBatch | LabeledBatch:
+    def __getitems__(self, indices: Sequence[int]) -> Any:
         """Return a batch of some rows."""
         return self.rows.batch(indices)
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from igcl_lightning.data.augment import Augment, AugmentDraw
 from igcl_lightning.data.order import EpochOrder, SharedOrder
-from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
+from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, Rows, WholeBatches, ready
 from igcl_lightning.data.store import Store, StoreDescription
 from igcl_lightning.errors import IgclError
 
@@ -112,11 +112,16 @@ class StoreDataModule(LightningDataModule):
         options = self._loader_options() | {"batch_size": batch_size}
         return DataLoader(WholeBatches(rows), sampler=order, drop_last=True, collate_fn=ready, **options)
 
-    def _ordered_loader(self, rows: PairDataset | LabeledDataset, **options: Any) -> DataLoader[Any]:
+    def _ordered_loader(self, rows: Rows, **options: Any) -> DataLoader[Any]:
+        """Return batches of all rows in their order, the same in every process."""
+        return DataLoader(WholeBatches(rows), collate_fn=ready, **self._loader_options() | options)
+
+    def _shared_loader(self, rows: Rows, **options: Any) -> DataLoader[Any]:
         """Return batches of rows in their order, which the processes share out (see `SharedOrder`)."""
         processes = self._processes()
-        order = SharedOrder(rows, *processes) if processes[0] > 1 else None
-        return DataLoader(WholeBatches(rows), sampler=order, collate_fn=ready, **self._loader_options() | options)
+        return self._ordered_loader(
+            rows, sampler=SharedOrder(rows, *processes) if processes[0] > 1 else None, **options
+        )
 
     def _loader_options(self) -> dict[str, Any]:
         return {

@@ -13,6 +13,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from igcl_lightning._monitors import refuse_unknown_monitors
 from igcl_lightning._training import TrainingCLI, import_modules, refuse_clash, search_current_folder
 from igcl_lightning._usage import UsageError, one_line, resolve_configs
 from igcl_lightning.doctor.findings import Finding
@@ -87,6 +88,7 @@ class Config:
         self.data.trainer = self.model.trainer = self.trainer
         with self._noting():
             refuse_clash(self.model, self.data)
+            refuse_unknown_monitors(self.trainer, self.model, self.data)
             self.data.setup("fit")
             self.model.setup("fit")
         self.model.trainer = None  # a step outside of a run must not log

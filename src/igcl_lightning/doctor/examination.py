@@ -12,6 +12,7 @@ import datasets
 
 from igcl_lightning import __version__
 from igcl_lightning._usage import UsageError, message_of
+from igcl_lightning.atomic import replacing
 from igcl_lightning.data.features import FeatureModel
 from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.store import MANIFEST
@@ -133,7 +134,9 @@ def examine(target: str, words: list[str], rows: int, speed: bool) -> Examinatio
 
 def write_record(examination: Examination, path: Path) -> None:
     """Write the findings as JSON."""
-    path.write_text(json.dumps(examination.record(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with replacing(path) as temporary:
+        text = json.dumps(examination.record(), indent=1, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _examine_store(done: Examination, path: Path, rows: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from igcl_lightning.atomic import replacing
 from igcl_lightning.data.images import decode_grey, encode_grey
 from igcl_lightning.doctor.examination import Examination
 from igcl_lightning.doctor.findings import Finding, Place, counted
@@ -83,13 +83,8 @@ def write_page(path: Path, examination: Examination, samples: int) -> None:
         examination: what was found; without a store the page shows the findings only.
         samples: number of pairs to show, evenly drawn.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8", errors="replace") as file:
-            file.writelines(_page(examination, samples))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors="replace") as file:
+        file.writelines(_page(examination, samples))
 
 
 def _page(examination: Examination, samples: int) -> Iterator[str]:

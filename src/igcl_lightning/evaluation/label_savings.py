@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import Run, arranged, checked
-from igcl_lightning.evaluation.results import MEAN_LABEL, Record, interval, mean_over_seeds, resampled_auroc
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record, interval, mean_over_seeds, resampled
+from igcl_lightning.metrics.clinical import auroc
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class LabelSavings:
     Attributes:
         method: the method whose labels are counted.
         versus: the method it is compared with.
+        split: which rows both were tested on.
         fraction: labelled share of the training rows that `method` has.
         factor: labels of `versus` by labels of `method` at equal mean AUROC.
         bound: "at_least" or "at_most" where the factor is held at a limit, None otherwise.
@@ -37,6 +39,7 @@ class LabelSavings:
 
     method: str
     versus: str
+    split: str
     fraction: float
     factor: float
     bound: str | None
@@ -49,7 +52,13 @@ class LabelSavings:
 
 
 def label_savings(
-    predictions: pd.DataFrame, method: str, versus: str, fraction: float, resamples: int = 1000, seed: int = 0
+    predictions: pd.DataFrame,
+    method: str,
+    versus: str,
+    fraction: float,
+    resamples: int = 1000,
+    seed: int = 0,
+    split: str = "test",
 ) -> LabelSavings:
     """Return by what factor `versus` needs more labels than `method` has at `fraction`, for the same mean AUROC.
 
@@ -64,14 +73,16 @@ def label_savings(
         fraction: labelled share of the training rows that `method` has.
         resamples: of the bootstrap over patients.
         seed: of the bootstrap.
+        split: which rows the two are compared on.
 
     Raises:
         IgclError: the predictions break their contract, there are none of `method` at `fraction`, `versus` has fewer
             than two fractions, or no label has both classes.
     """
-    table = arranged(_compared(checked(predictions, "predictions"), method, versus, fraction))
+    tested = checked(predictions, "predictions")
+    table = arranged(_compared(tested[tested["split"] == split], method, versus, fraction, split))
     # The last row is the mean over labels.
-    means = {run: values[-1] for run, values in mean_over_seeds(resampled_auroc(table, resamples, seed)).items()}
+    means = {run: values[-1] for run, values in mean_over_seeds(resampled(table, auroc, resamples, seed)).items()}
     target = means.pop(Run(method, fraction, None, None))
     curve = sorted((run.fraction, values) for run, values in means.items() if run.fraction is not None)
     fractions = np.array([at for at, _ in curve])
@@ -82,6 +93,7 @@ def label_savings(
     return LabelSavings(
         method,
         versus,
+        split,
         fraction,
         float(factor[0]),
         {1: "at_least", -1: "at_most", 0: None}[int(beyond[0])],
@@ -94,14 +106,14 @@ def label_savings(
     )
 
 
-def _compared(predictions: pd.DataFrame, method: str, versus: str, fraction: float) -> pd.DataFrame:
+def _compared(predictions: pd.DataFrame, method: str, versus: str, fraction: float, split: str) -> pd.DataFrame:
     """Keep `method` at `fraction` and `versus` at its fractions."""
     ours = predictions[(predictions["method"] == method) & (predictions["fraction"] == fraction)]
     theirs = predictions[(predictions["method"] == versus) & predictions["fraction"].notna()]
     if method == versus:
         raise IgclError(f"label savings: {method} cannot be compared with itself")
     if ours.empty:
-        raise IgclError(f"label savings: no predictions of {method} at fraction {fraction:g}")
+        raise IgclError(f"label savings: no predictions of {method} at fraction {fraction:g} in split {split}")
     if theirs["fraction"].nunique() < 2:
         raise IgclError(f"label savings: {versus} needs predictions at two fractions or more to interpolate between")
     return pd.concat([ours, theirs], ignore_index=True)
@@ -133,7 +145,7 @@ def _needed(
     return np.where(undefined, np.nan, reached), (target > curve[-1]).astype(np.int64) - (target < curve[0])
 
 
-def savings_record(savings: LabelSavings, *, protocol: str, store: str, split: str | None = None) -> Record:
+def savings_record(savings: LabelSavings, *, protocol: str, store: str) -> Record:
     """Return a line of `results.json`.
 
     The metric is "label_savings", or "label_savings_at_least" and "label_savings_at_most" where the factor is held at
@@ -144,7 +156,7 @@ def savings_record(savings: LabelSavings, *, protocol: str, store: str, split: s
         versus=savings.versus,
         protocol=protocol,
         store=store,
-        split=split,
+        split=savings.split,
         group=None,
         label=MEAN_LABEL,
         fraction=savings.fraction,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullLocator
 
-from igcl_lightning.evaluation.predictions import replacing
+from igcl_lightning.atomic import replacing
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record, setting_name
 
 PALETTE: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -24,14 +24,15 @@ MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P", "X", "*")
 AXIS_TITLE = {"fraction": "labelled share of the training data", "shots": "labelled positives per finding"}
 
 
-def plot_label_efficiency(records: Sequence[Record], path: Path) -> None:
+def plot_label_efficiency(records: Sequence[Record], path: Path, split: str = "test") -> None:
     """Draw the mean AUROC against the labelled fraction and against the shots, with 95 % intervals, as PNG.
 
     Args:
         records: of `summarise`; the macro means over seeds are drawn. Needs at least one with a fraction or shots.
         path: of the picture.
+        split: whose records are drawn.
     """
-    frame = _averaged(records)
+    frame = _averaged(records, split)
     frame = frame[frame["label"] == MEAN_LABEL]
     kinds = [kind for kind in AXIS_TITLE if frame[kind].notna().any()]
     figure = Figure(figsize=(1.2 + 3.8 * len(kinds), 3.6), layout=ConstrainedLayoutEngine(wspace=0.06))
@@ -51,14 +52,15 @@ def plot_label_efficiency(records: Sequence[Record], path: Path) -> None:
     _finish(figure, path)
 
 
-def plot_per_label(records: Sequence[Record], path: Path) -> None:
+def plot_per_label(records: Sequence[Record], path: Path, split: str = "test") -> None:
     """Draw the AUROC of each label by method with 95 % intervals, one panel per setting, as PNG.
 
     Args:
         records: of `summarise`; the means over seeds are drawn. Fractions are shown, or shots where there are none.
         path: of the picture.
+        split: whose records are drawn.
     """
-    frame = _averaged(records)
+    frame = _averaged(records, split)
     styles = _styles(frame)
     frame = frame[frame["fraction"].notna()] if frame["fraction"].notna().any() else frame
     labels = list(frame["label"].unique())
@@ -83,9 +85,10 @@ def plot_per_label(records: Sequence[Record], path: Path) -> None:
     _finish(figure, path)
 
 
-def _averaged(records: Sequence[Record]) -> pd.DataFrame:
-    """The means over seeds, NaN where a record has None, with the column `setting`."""
-    single = [record for record in records if record["metric"] == "auroc" and record["versus"] is None]
+def _averaged(records: Sequence[Record], split: str) -> pd.DataFrame:
+    """The AUROC of a split, means over seeds, NaN where a record has None, with the column `setting`."""
+    drawn = [record for record in records if (record["metric"], record["split"]) == ("auroc", split)]
+    single = [record for record in drawn if record["versus"] is None]
     averaged = [record for record in single if record["seed"] is None]
     frame = pd.DataFrame(averaged).assign(setting=[setting_name(record) for record in averaged])
     numbers = ["fraction", "shots", "value", "ci_low", "ci_high"]
@@ -107,5 +110,6 @@ def _finish(figure: Figure, path: Path) -> None:
     # Columns are as wide as the longest name; a legend wider than the figure would be cut off.
     columns = int(figure.get_figwidth() / (0.5 + 0.08 * max(map(len, methods), default=1)))
     figure.legend(handles, methods, loc="outside upper center", ncols=max(1, min(columns, len(methods))), frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from igcl_lightning.atomic import replacing
 from igcl_lightning.errors import IgclError
 
 SCHEMA = pa.schema(
@@ -25,6 +23,7 @@ SCHEMA = pa.schema(
         pa.field("row", pa.string(), nullable=False),
         pa.field("study", pa.string(), nullable=False),
         pa.field("patient", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
         pa.field("label", pa.string(), nullable=False),
         pa.field("target", pa.float64()),  # 1 present, 0 absent, null not known
         pa.field("score", pa.float64(), nullable=False),  # higher means more likely present
@@ -67,6 +66,7 @@ def write_predictions(frame: pd.DataFrame, path: Path) -> None:
         IgclError: the frame breaks the contract (see `checked`).
     """
     table = pa.Table.from_pandas(checked(frame, str(path)), schema=SCHEMA, preserve_index=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         pq.write_table(table, temporary)
 
@@ -134,8 +134,22 @@ def _typed(frame: pd.DataFrame, source: str) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def arranged_by_split(predictions: pd.DataFrame) -> dict[str, ScoreTable]:
+    """Lay checked predictions out as arrays (see `arranged`), those of each split apart, in the order they come in.
+
+    Raises:
+        IgclError: a row stands in two splits, or runs disagree within a split.
+    """
+    places = predictions[["row", "split"]].drop_duplicates()
+    twice = places[places.duplicated("row")]
+    if len(twice):
+        raise IgclError(f"predictions: row {twice['row'].iloc[0]} stands in more than one split")
+    parts = predictions.groupby("split", sort=False)
+    return {str(split): arranged(part.reset_index(drop=True)) for split, part in parts}
+
+
 def arranged(predictions: pd.DataFrame) -> ScoreTable:
-    """Lay checked predictions out as arrays, so that every comparison between runs is paired.
+    """Lay checked predictions of one split out as arrays, so that every comparison between runs is paired.
 
     A run may leave out a whole label, such as one without positives to learn from, but no rows of a label.
 
@@ -173,15 +187,3 @@ def arranged(predictions: pd.DataFrame) -> ScoreTable:
 def _run_of(line: pd.Series[Any]) -> Run:
     fraction, shots = (None if pd.isna(line[name]) else line[name] for name in ("fraction", "shots"))
     return Run(line["method"], fraction and float(fraction), shots and int(shots), int(line["seed"]))
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its place when the block ends well, and goes when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

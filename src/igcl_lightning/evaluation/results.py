@@ -1,9 +1,9 @@
-"""`results.json`: flat records of AUROC with intervals over patients, and the table that a person reads."""
+"""`results.json`: flat records of a statistic with intervals over patients, and the table that a person reads."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -13,9 +13,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from igcl_lightning.atomic import replacing
 from igcl_lightning.errors import IgclError
-from igcl_lightning.evaluation.predictions import Run, ScoreTable, arranged, checked, replacing
+from igcl_lightning.evaluation.predictions import Run, ScoreTable, arranged_by_split, checked
 from igcl_lightning.metrics.clinical import auroc, patient_bootstrap_weights
+
+Statistic = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.int32]], NDArray[np.float64]]
+"""Maps scores [N], targets [N] of 0 and 1, and weights [R, N], how often each row counts in each of R resamples, to
+float [R]; NaN where a resample leaves it undefined. Higher is better."""
 
 MEAN_LABEL = "mean"
 """Stands for the macro mean over the labels that every run scores and of which both classes are present."""
@@ -57,22 +62,25 @@ def summarise(
     versus: Sequence[tuple[str, str]] = (),
     protocol: str,
     store: str,
-    split: str | None = None,
+    statistic: Statistic = auroc,
+    metric: str = "auroc",
     resamples: int = 1000,
     seed: int = 0,
 ) -> list[Record]:
-    """Return AUROC by method, setting (fraction or shots), seed and label, with 95 % percentile intervals.
+    """Return a statistic by split, method, setting (fraction or shots), seed and label, with 95 % percentile intervals.
 
     Patients are resampled, never rows. Runs that differ only in their seed are averaged within each resample and never
     pooled: the scores of two runs share no scale. The interval covers which patients were tested, not which seeds were
     drawn. A difference takes the same resamples for both methods.
 
     Args:
-        predictions: columns as in `predictions.SCHEMA`; a label's rows are the same in every run that scores it.
-        versus: pairs (method, other) of which `method - other` is wanted, in each setting that both have.
-        protocol: goes into the records, as do `store` and `split`.
+        predictions: columns as in `predictions.SCHEMA`; within a split, a label's rows are the same in every run that
+            scores it.
+        versus: pairs (method, other) of which `method - other` is wanted, in each split and setting that both have.
+        protocol: goes into the records, as do `store` and `metric`.
         store: what was evaluated.
-        split: which part of it.
+        statistic: what is computed from the scores and targets of a label; the AUROC by default.
+        metric: name of the statistic.
         resamples: of the bootstrap.
         seed: of the bootstrap.
 
@@ -80,25 +88,29 @@ def summarise(
         IgclError: the predictions break their contract, runs differ in rows, targets or patients, or a pair of `versus`
             names a method without predictions or has no setting in common.
     """
-    table = arranged(checked(predictions, "predictions"))
-    by_run = resampled_auroc(table, resamples, seed)
-    by_setting = mean_over_seeds(by_run)
-    records_of = partial(_records, table=table, protocol=protocol, store=store, split=split)
-    sections = [records_of(run, None, values) for run, values in {**by_run, **by_setting}.items()]
-    for method, other in versus:
-        sections.extend(records_of(run, other, values) for run, values in _differences(by_setting, method, other))
+    tables = arranged_by_split(checked(predictions, "predictions"))
+    _check_versus(versus, [run for table in tables.values() for run in table.scores])
+    sections: list[list[Record]] = []
+    for split, table in tables.items():
+        by_run = resampled(table, statistic, resamples, seed)
+        by_setting = mean_over_seeds(by_run)
+        records_of = partial(_records, table=table, protocol=protocol, store=store, split=split, metric=metric)
+        sections.extend(records_of(run, None, values) for run, values in {**by_run, **by_setting}.items())
+        for method, other in versus:
+            sections.extend(records_of(run, other, values) for run, values in _differences(by_setting, method, other))
     return list(chain.from_iterable(sections))
 
 
-def resampled_auroc(table: ScoreTable, resamples: int, seed: int) -> dict[Run, NDArray[np.float64]]:
-    """Return by run the AUROC [L + 1, 1 + R] of each label and, last, of their mean, in R resamples of the patients.
+def resampled(table: ScoreTable, statistic: Statistic, resamples: int, seed: int) -> dict[Run, NDArray[np.float64]]:
+    """Return by run a statistic [L + 1, 1 + R] of each label and, last, of their mean, in R resamples of the patients.
 
     The first column is the sample as observed. Column r is the same resample for every run.
     """
     observed = np.ones((1, len(table.patients)), dtype=np.int32)
     weights = np.vstack([observed, patient_bootstrap_weights(table.patients, resamples, seed)])
     everywhere = ~np.any([np.isnan(score).all(axis=1) for score in table.scores.values()], axis=0)
-    return {run: _auroc_by_label(score, table.target, weights, everywhere) for run, score in table.scores.items()}
+    by_label = partial(_by_label, statistic, target=table.target, weights=weights, in_mean=everywhere)
+    return {run: by_label(score) for run, score in table.scores.items()}
 
 
 def write_results(records: Sequence[Record], path: Path) -> None:
@@ -108,16 +120,31 @@ def write_results(records: Sequence[Record], path: Path) -> None:
         ValueError: a number is NaN or infinite; what is not defined is None.
     """
     text = json.dumps(records, indent=1, allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def _auroc_by_label(
-    score: NDArray[np.float64], target: NDArray[np.float64], weights: NDArray[np.int32], in_mean: NDArray[np.bool_]
+def _by_label(
+    statistic: Statistic,
+    score: NDArray[np.float64],
+    target: NDArray[np.float64],
+    weights: NDArray[np.int32],
+    in_mean: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """AUROC [L + 1, 1 + R] of each label and, last, the mean of some; the first weighting is the sample as observed."""
-    scored_target = np.where(np.isnan(score), np.nan, target)
-    values = np.stack([auroc(*label, weights) for label in zip(score, scored_target, strict=True)])
+    """Return [L + 1, 1 + R] of each label and, last, the mean of some; the first weighting is the sample as observed.
+
+    Args:
+        statistic: applied to the rows of a label that are known and scored.
+        score: [L, N].
+        target: [L, N].
+        weights: [1 + R, N].
+        in_mean: bool [L].
+    """
+    values = np.full((len(score), len(weights)), np.nan)
+    for label, known in enumerate(~(np.isnan(score) | np.isnan(target))):
+        if known.any():
+            values[label] = statistic(score[label, known], target[label, known], weights[:, known])
     defined = ~np.isnan(values) & in_mean[:, None]
     observed = defined[:, 0]
     # A resample that lost a class of one label has no mean: the mean over the others is another quantity.
@@ -136,15 +163,21 @@ def mean_over_seeds(by_run: dict[Run, NDArray[np.float64]]) -> dict[Run, NDArray
 def _differences(
     by_setting: dict[Run, NDArray[np.float64]], method: str, other: str
 ) -> Iterator[tuple[Run, NDArray[np.float64]]]:
-    methods = sorted({setting.method for setting in by_setting})
-    for name in (method, other):
-        if name not in methods:
-            raise IgclError(f"versus: no predictions of method {name!r}, only of {methods}")
-    shared = [run for run in by_setting if run.method == method and run._replace(method=other) in by_setting]
-    if not shared:
-        raise IgclError(f"versus: {method!r} and {other!r} have no fraction and no number of shots in common")
-    for run in shared:
-        yield run, by_setting[run] - by_setting[run._replace(method=other)]
+    for run, values in by_setting.items():
+        if run.method == method and run._replace(method=other) in by_setting:
+            yield run, values - by_setting[run._replace(method=other)]
+
+
+def _check_versus(versus: Sequence[tuple[str, str]], runs: Sequence[Run]) -> None:
+    settings = {run._replace(seed=None) for run in runs}
+    methods = sorted({run.method for run in runs})
+    for pair in versus:
+        for name in pair:
+            if name not in methods:
+                raise IgclError(f"versus: no predictions of method {name!r}, only of {methods}")
+        method, other = pair
+        if not any(run.method == method and run._replace(method=other) in settings for run in settings):
+            raise IgclError(f"versus: {method!r} and {other!r} have no fraction and no number of shots in common")
 
 
 def _records(
@@ -155,9 +188,10 @@ def _records(
     table: ScoreTable,
     protocol: str,
     store: str,
-    split: str | None,
+    split: str,
+    metric: str,
 ) -> list[Record]:
-    """One record per label and one for their mean, from `values` [L + 1, 1 + R] as `_auroc_by_label` gives them."""
+    """One record per label and one for their mean, from `values` [L + 1, 1 + R] as `_by_label` gives them."""
     known = ~np.isnan(table.target)
     rows = [*known.sum(axis=1), known.any(axis=0).sum()]
     positives = [*(table.target == 1).sum(axis=1), None]
@@ -176,7 +210,7 @@ def _records(
                 fraction=run.fraction,
                 shots=run.shots,
                 seed=run.seed,
-                metric="auroc",
+                metric=metric,
                 threshold=None,
                 value=None if np.isnan(value[0]) else float(value[0]),
                 ci_low=low,
@@ -197,13 +231,13 @@ def interval(drawn: NDArray[np.float64]) -> tuple[float, float] | tuple[None, No
     return float(low), float(high)
 
 
-def format_table(records: Sequence[Record]) -> str:
+def format_table(records: Sequence[Record], metric: str = "auroc", split: str = "test") -> str:
     """Return the macro means over seeds as plain text: methods and differences down, settings across.
 
     A cell reads `value [ci_low, ci_high]`. Fractions and shots get a block each, and so do methods and differences, so
-    that a block fits a terminal. Records of other metrics are left aside.
+    that a block fits a terminal. Records of other metrics and splits are left aside.
     """
-    records = [record for record in records if record["metric"] == "auroc"]
+    records = [record for record in records if (record["metric"], record["split"]) == (metric, split)]
     means = [record for record in records if record["label"] == MEAN_LABEL and record["seed"] is None]
     kinds = (
         [record for record in means if record["fraction"] is not None],
@@ -212,7 +246,8 @@ def format_table(records: Sequence[Record]) -> str:
     )
     labels = {record["label"] for record in records} - {MEAN_LABEL}
     undefined = sorted({record["label"] for record in records if record["value"] is None} - {MEAN_LABEL})
-    caption = f"AUROC, mean over {len(labels) - len(undefined)} labels and all seeds [95 % interval over patients]"
+    title = "AUROC" if metric == "auroc" else metric
+    caption = f"{title}, mean over {len(labels) - len(undefined)} labels and all seeds [95 % interval over patients]"
     if undefined:
         caption += f"\nleft out, one class only or not scored by every run: {', '.join(undefined)}"
     blocks = (_block(part) for kind in kinds for part in _methods_and_differences(kind) if part)

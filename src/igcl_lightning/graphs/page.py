@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections import Counter
@@ -12,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
+from igcl_lightning.atomic import replacing
 from igcl_lightning.graphs.drawing import CLOSING, LABEL_STYLES, draw_graph, label_style
 from igcl_lightning.graphs.parser import ReportGraphParser
 from igcl_lightning.graphs.report_sources import Item, ReportSource
@@ -91,15 +91,10 @@ def write_page(path: Path, parts: Sequence[Part], *, source: str, parser: str, t
     counts: Counter[str] = Counter()
     for part in parts:
         counts.update(part.labels)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8", errors="replace") as file:
-            file.write(_head(source, parser, len(parts), total, counts))
-            file.writelines(part.html for part in parts)
-            file.write("</body>\n</html>\n")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors="replace") as file:
+        file.write(_head(source, parser, len(parts), total, counts))
+        file.writelines(part.html for part in parts)
+        file.write("</body>\n</html>\n")
 
 
 def _head(source: str, parser: str, shown: int, total: int, counts: Counter[str]) -> str:

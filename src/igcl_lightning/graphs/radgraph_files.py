@@ -16,7 +16,6 @@ A report without a key goes by its place in the file, "0", "1", ...
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from igcl_lightning.atomic import replacing
 from igcl_lightning.graphs.radgraph import Faults, LabelNames, first_of_each, from_radgraph, to_radgraph
 from igcl_lightning.graphs.schema import ReportGraph
 
@@ -110,18 +110,13 @@ def write_radgraph(graphs: Mapping[str, ReportGraph], path: str | Path, labels: 
         FileNotFoundError: there is no such folder.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            if path.suffix == ".jsonl":
-                for key, graph in graphs.items():
-                    file.write(json.dumps({"id": key, **to_radgraph(graph, labels)}, ensure_ascii=False) + "\n")
-            else:
-                records = {key: to_radgraph(graph, labels) for key, graph in graphs.items()}
-                json.dump(records, file, ensure_ascii=False)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        if path.suffix == ".jsonl":
+            for key, graph in graphs.items():
+                file.write(json.dumps({"id": key, **to_radgraph(graph, labels)}, ensure_ascii=False) + "\n")
+        else:
+            records = {key: to_radgraph(graph, labels) for key, graph in graphs.items()}
+            json.dump(records, file, ensure_ascii=False)
 
 
 def _read(value: Any, known: bool, labeler: str, faults: Faults) -> ReportGraph:

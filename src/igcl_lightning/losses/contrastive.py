@@ -1,7 +1,8 @@
-"""The contrastive loss of paired embeddings, both ways, over the batch of all ranks (IGCL eq. 1-3; ConVIRT; CLIP).
+"""The contrastive loss of paired samples, both ways, over the batch of all processes (IGCL eq. 1-3; ConVIRT; CLIP).
 
-The printed equations of IGCL have no temperature; the authors' code and CLIP learn one. Which pairs count as positive
-and which as negative follows from the rows' ids (`contrastive_targets`), and is the same on one rank and on many.
+It reads a matrix of similarities, wherever that comes from (`losses.similarity`). The printed equations of IGCL have no
+temperature; the authors' code and CLIP learn one. Which pairs count as positive and which as negative follows from the
+rows' ids (`contrastive_targets`), and is the same on one process and on many.
 """
 
 from __future__ import annotations
@@ -10,24 +11,27 @@ import math
 from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
+
+from igcl_lightning.losses.gather import gather, rank, repeats, world_size
+from igcl_lightning.losses.similarity import Similarity, at_least_single
 
 TARGETS = ("identity", "study", "graph", "soft")
 
 
 class PairIds(NamedTuple):
-    """What is known of each pair besides its embeddings.
+    """What is known of each pair besides how similar its sides are.
 
     Attributes:
+        row: int64 [B]; a row that is repeated counts once.
         study: int64 [B].
         patient: int64 [B].
         graph_key: int64 [B]; -1 for an empty graph.
         graph_facts: hashes of the graph's facts, each once, -1 where there are fewer, int64 [B, F].
     """
 
+    row: Tensor
     study: Tensor
     patient: Tensor
     graph_key: Tensor
@@ -35,11 +39,11 @@ class PairIds(NamedTuple):
 
 
 class ContrastiveLoss(nn.Module):
-    """InfoNCE both ways, with a clamped temperature.
+    """InfoNCE both ways, with a bounded temperature.
 
     Args:
-        temperature: initial temperature; logits are cosines divided by it.
-        max_logit_scale: upper clamp of 1 / temperature (CLIP uses 100).
+        temperature: initial temperature; logits are similarities divided by it.
+        max_logit_scale: upper bound of 1 / temperature (CLIP uses 100), kept by `clamp_logit_scale`.
         targets: which pairs are positive:
             "identity": only the row's own pair (CLIP);
             "study": pairs of one study; other studies of the same patient are neither positive nor negative;
@@ -47,6 +51,9 @@ class ContrastiveLoss(nn.Module):
             "soft": in proportion to the squared cosine overlap of the graphs' facts.
         first_weight: share of the direction from the first side to the second (lambda of ConVIRT, eq. 4).
         learn_temperature: whether the temperature is trained.
+
+    Attributes:
+        logit_scale: log of 1 / temperature, [1]; sharded training refuses parameters without a dimension.
 
     Raises:
         ValueError: unknown targets.
@@ -68,81 +75,101 @@ class ContrastiveLoss(nn.Module):
         self.targets = targets
         self.max_log_scale = math.log(max_logit_scale)
         self.first_weight = first_weight
-        log_scale = torch.tensor(-math.log(temperature))
+        log_scale = torch.tensor([-math.log(temperature)])
         if learn_temperature:
             self.logit_scale = nn.Parameter(log_scale)
         else:
             self.register_buffer("logit_scale", log_scale)
+        self.clamp_logit_scale()
 
-    def scale(self) -> Tensor:
-        """Return the factor on the cosines, 1 / temperature, after clamping the parameter in place.
+    @torch.no_grad()
+    def clamp_logit_scale(self) -> None:
+        """Bring a temperature below its bound back to it; for after each optimiser step.
 
-        Clamping the value instead of the parameter would leave a parameter beyond the bound without gradient.
+        Clamping the value in `forward` instead would leave a parameter beyond the bound without gradient, and clamping
+        the parameter there is lost where its shards are gathered for the pass only.
         """
-        with torch.no_grad():
-            self.logit_scale.clamp_(max=self.max_log_scale)
-        return self.logit_scale.exp()
+        self.logit_scale.clamp_(max=self.max_log_scale)
 
-    def forward(self, first: Tensor, second: Tensor, ids: PairIds) -> Tensor:
-        """Return this rank's share of the loss, a scalar.
+    def forward(self, similarity: Similarity, ids: PairIds) -> Tensor:
+        """Return this process's share of the loss, a scalar.
 
-        The mean of the shares over ranks is the loss of the global batch, and so is the mean of their gradients, which
-        is what distributed data parallel training takes.
+        The mean of the shares over processes is the loss of the global batch, and so is the mean of their gradients,
+        which is what distributed data parallel training takes.
 
         Args:
-            first: unit vectors of the first side, [B, D].
-            second: unit vectors of the second side, [B, D].
+            similarity: of this process's B pairs with the N pairs of all processes.
             ids: what is known of the B pairs.
         """
-        with torch.autocast(first.device.type, enabled=False):
-            first, second = at_least_single(first), at_least_single(second)
-            scale, all_first, all_second = self.scale(), gather(first), gather(second)
+        with torch.autocast(ids.row.device.type, enabled=False):
+            scale = self.logit_scale.exp()
             all_ids = PairIds(*(gather(value) for value in ids))
-            weight, keep = contrastive_targets(self.targets, ids, all_ids)
-            first_to_second = cross_entropy(scale * first @ all_second.T, weight, keep)
-            second_to_first = cross_entropy(scale * second @ all_first.T, weight, keep)
-            return self.first_weight * first_to_second + (1 - self.first_weight) * second_to_first
+            first_row = rank() * len(ids.row)
+            weight, keep = contrastive_targets(self.targets, ids, all_ids, first_row)
+            first_to_second, second_to_first = (
+                cross_entropy(scale * at_least_single(matrix), weight, keep) for matrix in similarity
+            )
+            loss = self.first_weight * first_to_second + (1 - self.first_weight) * second_to_first
+            return mean_over_counted(loss, ~repeats(all_ids.row))
 
 
 def cross_entropy(logits: Tensor, weight: Tensor, keep: Tensor) -> Tensor:
-    """Return the mean over rows of -sum_j weight_ij log softmax_j(logits_ij), the softmax over kept columns only.
+    """Return -sum_j weight_ij log softmax_j(logits_ij) of each row i, [B]; the softmax runs over kept columns only.
 
     Args:
         logits: [B, N].
-        weight: target distribution, rows sum to one, zero where not kept, [B, N].
+        weight: target distribution, zero where not kept, [B, N].
         keep: True where the column takes part in the row's softmax, bool [B, N].
     """
     log_probability = F.log_softmax(logits.masked_fill(~keep, -torch.inf), dim=1)
-    return -(weight * log_probability.masked_fill(~keep, 0)).sum(dim=1).mean()
+    return -(weight * log_probability.masked_fill(~keep, 0)).sum(dim=1)
 
 
-def contrastive_targets(kind: str, rows: PairIds, columns: PairIds) -> tuple[Tensor, Tensor]:
-    """Return target weights and the pairs that take part, for this rank's rows against all ranks' columns.
+def mean_over_counted(loss: Tensor, counted: Tensor) -> Tensor:
+    """Return this process's share of the mean over all rows that count; the mean of the shares is that mean.
+
+    Args:
+        loss: of this process's rows, [B].
+        counted: which rows of all processes count, bool [N].
+    """
+    first_row = rank() * len(loss)
+    own = counted[first_row : first_row + len(loss)]
+    return world_size() * loss.masked_fill(~own, 0).sum() / counted.sum()
+
+
+def contrastive_targets(kind: str, rows: PairIds, columns: PairIds, first_row: int = 0) -> tuple[Tensor, Tensor]:
+    """Return target weights, and the pairs that take part, for some rows against all columns.
 
     Args:
         kind: one of `TARGETS`.
-        rows: ids of the B pairs of this rank.
-        columns: ids of the N pairs of all ranks, in rank order.
+        rows: ids of B pairs that follow each other in `columns`: a process's share of a batch, or a tile of that.
+        columns: ids of the N pairs of all processes, in the order of their ranks.
+        first_row: place of the first of the B pairs among the N.
 
     Returns:
-        weight: float [B, N], rows sum to one.
+        weight: float [B, N]; rows sum to one, to zero where nothing is positive for a row that is repeated.
         keep: bool [B, N], True for positives and negatives, False for pairs left out.
     """
-    num_rows, num_columns = len(rows.study), len(columns.study)
-    own = torch.zeros(num_rows, num_columns, dtype=torch.bool, device=rows.study.device)
-    own.diagonal(rank() * num_rows).fill_(True)
-    keep = torch.ones_like(own)
+    own = torch.zeros(len(rows.row), len(columns.row), dtype=torch.bool, device=rows.row.device)
+    own.diagonal(first_row).fill_(True)
+    keep = ~repeats(columns.row).expand_as(own)
     if kind == "soft":
         weight = fact_overlap(rows.graph_facts, columns.graph_facts).square().masked_fill(own, 1)
-        return weight / weight.sum(dim=1, keepdim=True), keep
+        return _distribution(weight, keep), keep
     positive = own
     if kind == "study":
         positive = own | (rows.study[:, None] == columns.study)
-        keep = positive | (rows.patient[:, None] != columns.patient)
+        keep = keep & (positive | (rows.patient[:, None] != columns.patient))
     elif kind == "graph":
         positive = own | ((rows.graph_key[:, None] == columns.graph_key) & (rows.graph_key[:, None] >= 0))
-    weight = positive.float()
-    return weight / weight.sum(dim=1, keepdim=True), keep
+    return _distribution(positive.float(), keep), keep
+
+
+def _distribution(weight: Tensor, keep: Tensor) -> Tensor:
+    """Return weights [B, N] that sum to one over the kept columns of each row that has any."""
+    weight = weight.masked_fill(~keep, 0)
+    total = weight.sum(dim=1, keepdim=True)
+    return weight / total.masked_fill(total == 0, 1)
 
 
 def fact_overlap(rows: Tensor, columns: Tensor) -> Tensor:
@@ -167,37 +194,3 @@ def _multi_hot(lists: Tensor, facts: Tensor) -> Tensor:
     found = torch.cat([facts, facts.new_full((1,), -2)])[place] == lists
     hot = torch.zeros(len(lists), len(facts) + 1, device=lists.device)
     return hot.scatter_(1, place.where(found, len(facts)), 1)[:, :-1]
-
-
-def gather(value: Tensor) -> Tensor:
-    """Concatenate `value` [B, ...] of all ranks in rank order, with gradient; every rank must hold the same B."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return value
-    gathered: Tensor = _Gather.apply(value)
-    return gathered
-
-
-class _Gather(torch.autograd.Function):
-    """All-gather whose backward pass sums the gradients that all ranks have for this rank's rows."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, value: Tensor) -> Tensor:
-        parts = [torch.empty_like(value) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, value.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
-        gradient = gradient.contiguous()
-        dist.all_reduce(gradient)
-        return gradient.chunk(dist.get_world_size())[dist.get_rank()]
-
-
-def rank() -> int:
-    """Return this process's rank, 0 without distributed training."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
-def at_least_single(value: Tensor) -> Tensor:
-    """Return `value` in single precision, or in double when it is double."""
-    return value if value.dtype == torch.float64 else value.float()

@@ -1,4 +1,4 @@
-"""NT-Xent, the loss of two views of each image, over the batch of all ranks (SimCLR, Chen et al. 2020, eq. 1)."""
+"""NT-Xent, the loss of two views of each image, over the batch of all processes (SimCLR, Chen et al. 2020, eq. 1)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from igcl_lightning.losses.contrastive import at_least_single, gather, rank
+from igcl_lightning.losses.contrastive import mean_over_counted
+from igcl_lightning.losses.gather import gather, rank, repeats
+from igcl_lightning.losses.similarity import at_least_single
 
 
 class NTXentLoss(nn.Module):
@@ -25,18 +27,21 @@ class NTXentLoss(nn.Module):
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return this rank's share of the loss, a scalar; the mean over ranks is the loss of the global batch.
+    def forward(self, first: Tensor, second: Tensor, row: Tensor) -> Tensor:
+        """Return this process's share of the loss, a scalar; the mean over processes is the loss of the global batch.
 
         Args:
             first: unit vectors of one view of each image, [B, D].
             second: unit vectors of the other view, [B, D].
+            row: ids of the images, int64 [B]; one that is repeated counts once.
         """
         with torch.autocast(first.device.type, enabled=False):
             first, second = at_least_single(first), at_least_single(second)
-            all_first, all_second = gather(first), gather(second)
+            all_first, all_second, repeated = gather(first), gather(second), repeats(gather(row))
             batch_size, num_images = len(first), len(all_first)
             logits = torch.cat([first, second]) @ torch.cat([all_first, all_second]).T / self.temperature
             own = rank() * batch_size + torch.arange(batch_size, device=first.device)
             itself, other = torch.cat([own, own + num_images]), torch.cat([own + num_images, own])
-            return F.cross_entropy(logits.scatter(1, itself[:, None], -torch.inf), other)
+            logits = logits.masked_fill(repeated.repeat(2), -torch.inf).scatter(1, itself[:, None], -torch.inf)
+            loss = F.cross_entropy(logits, other, reduction="none").view(2, batch_size).mean(dim=0)
+            return mean_over_counted(loss, ~repeated)

@@ -139,3 +139,30 @@ class MultilabelAuroc(Metric):
         _, first = np.unique(dim_zero_cat(self.row).cpu().numpy(), return_index=True)
         columns = zip(score.cpu().numpy()[first].T, target.cpu().numpy()[first].T, strict=True)
         return torch.tensor([float(auroc(*column)) for column in columns], device=score.device)
+
+
+class KnownMean(Metric):
+    """Mean over all entries that are known, such as the losses of labels; a row counts once however often it comes."""
+
+    is_differentiable = False
+    full_state_update = False
+
+    value: list[Tensor]
+    row: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for state in ("value", "row"):
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+
+    def update(self, value: Tensor, row: Tensor) -> None:
+        """Add a batch: value float [B, L], nan where not known, and row int64 [B]."""
+        self.value.append(value.detach().float())
+        self.row.append(row.detach())
+
+    def compute(self) -> Tensor:
+        """Return a float32 scalar; NaN where nothing is known."""
+        value = dim_zero_cat(self.value).cpu()
+        _, first = np.unique(dim_zero_cat(self.row).cpu().numpy(), return_index=True)
+        # Summed in double precision and in the order of the rows' ids: the same on one process and on many.
+        return value[first].double().nanmean().float().to(self.device)

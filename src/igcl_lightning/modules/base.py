@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import inspect
-import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from igcl_lightning._usage import one_line
 from igcl_lightning.errors import IgclError
+from igcl_lightning.modules.checkpoint import (
+    CLASS_PATH,
+    HYPER_PARAMETERS,
+    build,
+    class_path,
+    imported,
+    misfit,
+    read_checkpoint,
+)
 from igcl_lightning.modules.schedule import SCHEDULES, schedule_factor
+
+__all__ = ["BaseModule", "ParameterGroup", "module_class", "read_checkpoint", "rebuild"]
 
 
 class ParameterGroup(NamedTuple):
@@ -64,26 +76,78 @@ class BaseModule(LightningModule):
         self.schedule = schedule
 
     @classmethod
-    def load_from_checkpoint(  # type: ignore[override]  # Lightning's further arguments pass through kwargs
-        cls, checkpoint_path: Any, *, weights_only: bool | None = True, **kwargs: Any
+    def load_from_checkpoint(  # type: ignore[override]  # without what a checkpoint of this package makes needless
+        cls,
+        checkpoint_path: str | Path,
+        map_location: Any = None,
+        strict: bool | None = None,
+        **kwargs: Any,
     ) -> Self:
         """Load a checkpoint of this class or of an imported subclass, as data and never as code.
 
         Args:
             checkpoint_path: file that training wrote.
-            weights_only: see `torch.load`.
-            kwargs: Lightning's further arguments, and constructor arguments to override.
+            map_location: device of the module, as in `torch.load`; by default where it was trained, if that is there.
+            strict: whether each weight must be there and known; by default as the module's `strict_loading` says.
+            kwargs: constructor arguments to override.
 
         Raises:
-            IgclError: the file is missing or no checkpoint, or holds a module of another class.
+            IgclError: the file is missing or no checkpoint, holds a module of another class, or its arguments or
+                weights do not fit the class.
         """
-        stored = read_checkpoint(checkpoint_path).get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {})
-        target = module_class(stored["_class_path"]) if "_class_path" in stored else cls
-        if target is cls:
-            return super().load_from_checkpoint(checkpoint_path, weights_only=weights_only, **kwargs)
+        if kwargs.pop("weights_only", True) is False:  # an argument of Lightning's
+            raise IgclError(f"{checkpoint_path}: is loaded as plain data only; leave out weights_only")
+        checkpoint = read_checkpoint(checkpoint_path, map_location or _where_available)
+        try:
+            module = cls._from_checkpoint(checkpoint, strict, kwargs)
+        except IgclError as error:
+            raise IgclError(f"{checkpoint_path}: {error}") from error
+        devices = (value.device for value in checkpoint["state_dict"].values() if isinstance(value, torch.Tensor))
+        return module.to(next(devices, module.device))
+
+    @classmethod
+    def _from_checkpoint(cls, checkpoint: dict[str, Any], strict: bool | None, given: dict[str, Any]) -> Self:
+        stored = checkpoint[HYPER_PARAMETERS]
+        target = cls._stored_class(stored.get(CLASS_PATH))
+        module = build(target, {**stored, **given})
+        if is_overridden("configure_model", module):
+            module.configure_model()
+        module.on_load_checkpoint(checkpoint)
+        module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading if strict is None else strict)
+        loaded: Self = module
+        return loaded
+
+    @classmethod
+    def _stored_class(cls, path: str | None) -> type[BaseModule]:
+        """Return the class of a checkpoint: this one if it has the stored name, or else the latest that has."""
+        if path is None or path == class_path(cls):
+            return cls
+        target = module_class(path)
         if not issubclass(target, cls):
-            raise IgclError(f"{checkpoint_path}: holds a {target.__name__}, not a {cls.__name__}")
-        return target.load_from_checkpoint(checkpoint_path, weights_only=weights_only, **kwargs)
+            raise IgclError(f"holds a {target.__name__}, not a {cls.__name__}")
+        return target
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights, as `torch.nn.Module` does.
+
+        Raises:
+            IgclError: some are missing, not known, or of another shape.
+        """
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            said = misfit(self, state_dict) or one_line(error)[:300]
+            raise IgclError(f"the weights do not fit {type(self).__name__}: {said}") from error
+
+    def logged_metrics(self, data: Any) -> set[str] | None:
+        """Return the names of all that training, validation and test log; None where that is not known.
+
+        A callback that monitors any other name is refused before a run starts.
+
+        Args:
+            data: the data module.
+        """
+        return None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the class path the way LightningCLI does, so that the base class can load the checkpoint."""
@@ -99,7 +163,7 @@ class BaseModule(LightningModule):
         accepted = inspect.signature(type(self)).parameters
         anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
         hyperparameters = {name: value for name, value in self.hparams.items() if anything or name in accepted}
-        hyperparameters |= {"_class_path": f"{type(self).__module__}.{type(self).__qualname__}"}
+        hyperparameters |= {CLASS_PATH: class_path(type(self))}
         if "image_weights" in hyperparameters:
             hyperparameters["image_weights"] = "none"
         return hyperparameters
@@ -140,45 +204,40 @@ class BaseModule(LightningModule):
         ]
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint as data, its tensors mapped from the file.
-
-    Raises:
-        IgclError: the file is missing or is no checkpoint.
-    """
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except FileNotFoundError:
-        raise IgclError(f"{path}: no such checkpoint") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise IgclError(f"{path}: not a checkpoint that loads as plain data") from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise IgclError(f"{path}: is not a checkpoint of a training run")
-    return checkpoint
-
-
-def module_class(class_path: str) -> type[BaseModule]:
-    """Return the module class of a stored class path.
+def module_class(path: str) -> type[BaseModule]:
+    """Return the module class of a stored class path; of several, such as a notebook cell leaves, the latest.
 
     Only classes that are imported already are considered, so that a checkpoint cannot name code to run.
 
     Raises:
         IgclError: no imported class has this path.
     """
-    for candidate in _subclasses(BaseModule):
-        if f"{candidate.__module__}.{candidate.__qualname__}" == class_path:
-            return candidate
-    raise IgclError(f"the checkpoint's class {class_path!r} is not known here; name its module with --import")
+    found = [candidate for candidate in _subclasses(BaseModule) if class_path(candidate) == path]
+    if not found:
+        raise IgclError(f"the checkpoint's class {path!r} is not known here; name its module with --import")
+    latest = imported(path)
+    return latest if latest in found else found[-1]
 
 
 def rebuild(hyperparameters: dict[str, Any]) -> BaseModule:
     """Rebuild a module, with random weights, from `portable_hyperparameters`.
 
     Raises:
-        IgclError: its class is not imported.
+        IgclError: its class is not imported, or does not take these arguments.
     """
-    wanted = module_class(hyperparameters["_class_path"])
-    return wanted(**{name: value for name, value in hyperparameters.items() if not name.startswith("_")})
+    path = hyperparameters.get(CLASS_PATH)
+    if not isinstance(path, str):
+        raise IgclError("an encoder is stored without its class")
+    module: BaseModule = build(module_class(path), hyperparameters)
+    return module
+
+
+def _where_available(storage: torch.UntypedStorage, location: str) -> torch.UntypedStorage | None:
+    """Leave a stored tensor to go to its device (None); keep it on the CPU where there is no such device."""
+    kind, _, index = location.partition(":")
+    device = torch.accelerator.current_accelerator(check_available=True)
+    there = device is not None and kind == device.type and int(index or 0) < torch.accelerator.device_count()
+    return None if there else storage
 
 
 def _subclasses(parent: type[BaseModule]) -> Iterator[type[BaseModule]]:

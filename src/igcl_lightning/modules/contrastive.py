@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from igcl_lightning.data.samples import PairBatch
 from igcl_lightning.errors import IgclError
-from igcl_lightning.losses.contrastive import PairIds
+from igcl_lightning.losses.contrastive import ContrastiveLoss, PairIds
+from igcl_lightning.losses.gather import gather
+from igcl_lightning.losses.similarity import Similarity, batch_similarity, cosine_similarity
 from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.base import BaseModule, ParameterGroup
 from igcl_lightning.nn.encoded import Encoded
@@ -38,6 +40,10 @@ class ContrastiveModule(BaseModule):
     attributes `{side}_encoder` and `{side}_projection`, and `loss`. A side reads the batch's field of its name, or the
     store's array column of that name (`data.arrays`), so that another modality is another encoder and nothing else.
 
+    A step encodes both sides, projects them, scores all pairs (`similarity`), and turns the matrix into a loss
+    (`contrast`). A method that matches units overrides `score`, and `matched` where the embeddings are not all that it
+    reads; training, validation and retrieval follow. `similarity` alone changes what is trained, not what is measured.
+
     Args:
         learning_rate: see `BaseModule`.
         weight_decay: see `BaseModule`.
@@ -59,7 +65,7 @@ class ContrastiveModule(BaseModule):
     ) -> None:
         super().__init__(learning_rate, weight_decay, warmup_fraction, schedule)
         self.image_freeze_steps = image_freeze_steps
-        self.retrieval = PairRetrieval(self.sides, k=(1, 5, 10))
+        self.retrieval = PairRetrieval(self.sides, k=(1, 5, 10), score=self.score)
 
     def side_input(self, side: str, batch: PairBatch) -> Any:
         """Return what a side's encoder reads.
@@ -73,9 +79,9 @@ class ContrastiveModule(BaseModule):
             raise IgclError(f"the batches hold no {side!r}; name the store's array column with --data.arrays [{side}]")
         return getattr(batch, side)
 
-    def encode(self, side: str, batch: PairBatch) -> Encoded:
-        """Encode one side of a batch."""
-        encoded: Encoded = getattr(self, f"{side}_encoder")(self.side_input(side, batch))
+    def encode(self, side: str, inputs: Any) -> Encoded:
+        """Encode one side: images [B, 1, H, W], graphs, reports, or whatever its encoder reads."""
+        encoded: Encoded = getattr(self, f"{side}_encoder")(inputs)
         return encoded
 
     def project(self, side: str, encoded: Encoded) -> Tensor:
@@ -85,19 +91,54 @@ class ContrastiveModule(BaseModule):
 
     def forward(self, batch: PairBatch) -> PairEmbedding:
         """Embed both sides of a batch."""
-        first, second = (self.encode(side, batch) for side in self.sides)
-        return PairEmbedding(
-            self.project(self.sides[0], first), self.project(self.sides[1], second), first.pooled, batch.row
+        return self._embed(*self._encode_sides(batch), batch)
+
+    def matched(self, side: str, encoded: Encoded, embedding: Tensor) -> Any:
+        """Return what `score` reads of one side: a tensor [B, ...], or a named tuple of tensors [B, ...] and None.
+
+        By default the embedding alone. Tensors may differ between batches and processes in all sizes but the first;
+        they are then padded with zeros (False), so that a mask goes with units.
+
+        Args:
+            side: name of the side.
+            encoded: of B samples.
+            embedding: their projection, unit vectors [B, D].
+        """
+        return embedding
+
+    def score(self, first: Any, second: Any) -> Tensor:
+        """Return the similarities [Q, C] of Q first and C second sides, as `matched` gives them; cosines by default."""
+        return cosine_similarity(first, second)
+
+    def similarity(self, first: Encoded, second: Encoded, embedding: PairEmbedding) -> Similarity:
+        """Return the similarities of a batch with the pairs of all processes, both ways."""
+        one, other = self.sides
+        return batch_similarity(
+            self.score, self.matched(one, first, embedding.first), self.matched(other, second, embedding.second)
         )
 
-    def contrast(self, embedding: PairEmbedding, batch: PairBatch) -> Tensor:
-        """Return the loss of an embedded batch."""
-        loss: Tensor = self.loss(embedding.first, embedding.second, self.ids(batch))
+    def contrast(self, first: Encoded, second: Encoded, embedding: PairEmbedding, batch: PairBatch) -> Tensor:
+        """Return the loss of a batch, a scalar.
+
+        Args:
+            first: encodings of the first side.
+            second: encodings of the second side.
+            embedding: both, projected.
+            batch: what was encoded, and its ids.
+        """
+        loss: Tensor = self.loss(self.similarity(first, second, embedding), self.ids(batch))
         return loss
+
+    def contrast_batch(self, batch: PairBatch) -> tuple[Tensor, PairEmbedding]:
+        """Return the loss of a batch, a scalar, and its embedding."""
+        first, second = self._encode_sides(batch)
+        embedding = self._embed(first, second, batch)
+        return self.contrast(first, second, embedding, batch), embedding
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> dict[str, Any]:
         """Return the loss, and the embedding for callbacks."""
-        loss, embedding = self._loss(batch, "train")
+        loss, embedding = self.contrast_batch(batch)
+        self._log_loss(loss, "train", len(batch.row))
         scale = getattr(self.loss, "logit_scale", None)
         if scale is not None:
             self.log("train/logit_scale", scale.exp(), batch_size=len(batch.row))
@@ -115,6 +156,13 @@ class ContrastiveModule(BaseModule):
         """Return the embeddings."""
         embedding: PairEmbedding = self(batch)
         return embedding
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take a step, and bring temperatures that it moved beyond their bound back to it."""
+        super().optimizer_step(*args, **kwargs)
+        for part in self.modules():
+            if isinstance(part, ContrastiveLoss):
+                part.clamp_logit_scale()
 
     def on_validation_epoch_end(self) -> None:
         """Log retrieval over the whole validation split."""
@@ -142,6 +190,12 @@ class ContrastiveModule(BaseModule):
         rest = [parameter for parameter in self.parameters() if id(parameter) not in ids]
         return [*self.split_by_decay(frozen, self.image_freeze_steps), *self.split_by_decay(rest)]
 
+    def logged_metrics(self, data: Any) -> set[str] | None:
+        """Return the names of the losses, of retrieval in both directions, and of the temperature where it is one."""
+        evaluated = {"loss", *self.retrieval.names}
+        scale = {"train/logit_scale"} if getattr(self.loss, "logit_scale", None) is not None else set()
+        return {"train/loss", *scale, *(f"{stage}/{name}" for stage in ("val", "test") for name in evaluated)}
+
     def statement(self, batch: PairBatch) -> Tensor:
         """Return what the second side states, int64 [B]: equal where it is the same, -1 where it states nothing."""
         return batch.graph_key
@@ -149,19 +203,32 @@ class ContrastiveModule(BaseModule):
     @staticmethod
     def ids(batch: PairBatch) -> PairIds:
         """Return what the loss needs to know of the pairs."""
-        return PairIds(batch.study, batch.patient, batch.graph_key, batch.graph_facts)
+        return PairIds(batch.row, batch.study, batch.patient, batch.graph_key, batch.graph_facts)
 
-    def _loss(self, batch: PairBatch, stage: str) -> tuple[Tensor, PairEmbedding]:
-        embedding: PairEmbedding = self(batch)
-        loss = self.contrast(embedding, batch)
-        size = len(batch.row)
-        self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
-        return loss, embedding
+    def _encode_sides(self, batch: PairBatch) -> tuple[Encoded, Encoded]:
+        first, second = (self.encode(side, self.side_input(side, batch)) for side in self.sides)
+        return first, second
+
+    def _embed(self, first: Encoded, second: Encoded, batch: PairBatch) -> PairEmbedding:
+        one, other = self.sides
+        return PairEmbedding(self.project(one, first), self.project(other, second), first.pooled, batch.row)
 
     def _evaluate(self, batch: PairBatch, stage: str) -> PairEmbedding:
-        _, embedding = self._loss(batch, stage)
-        self.retrieval.update(embedding.first, embedding.second, self.statement(batch), batch.patient, batch.row)
+        first, second = self._encode_sides(batch)
+        embedding = self._embed(first, second, batch)
+        self._log_loss(self.contrast(first, second, embedding, batch), stage, len(gather(batch.row).unique()))
+        one, other = self.sides
+        self.retrieval.update(
+            self.matched(one, first, embedding.first),
+            self.matched(other, second, embedding.second),
+            self.statement(batch),
+            batch.patient,
+            batch.row,
+        )
         return embedding
+
+    def _log_loss(self, loss: Tensor, stage: str, size: int) -> None:
+        self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
 
     def _log_retrieval(self, stage: str) -> None:
         self.log_dict({f"{stage}/{name}": value for name, value in self.retrieval.compute().items()}, sync_dist=True)

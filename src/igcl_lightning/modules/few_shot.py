@@ -35,7 +35,7 @@ class FewShotProbe(LinearProbe):
         origin: how the head was trained; written into checkpoints.
 
     Raises:
-        IgclError: more than one of checkpoint, backbone and encoder is given, or the features are not to be had.
+        IgclError: more than one of checkpoint, backbone and encoder is given, or the features are unavailable.
     """
 
     def __init__(
@@ -69,24 +69,30 @@ class FewShotProbe(LinearProbe):
         )
         self.ensembles: Any = nn.ModuleDict({stage: MultilabelAuroc() for stage in ("val", "test")})
 
+    def logged_metrics(self, data: Any) -> set[str] | None:
+        """Return the names of what a probe logs, and of the ensemble's AUROC."""
+        single = super().logged_metrics(data)
+        return single and single | {"val/auroc_ensemble", "test/auroc_ensemble"}
+
     def setup(self, stage: str) -> None:
         """Take label names and draws from the data module.
 
         Raises:
             IgclError: the data module draws no shots.
         """
-        if stage == "fit" and self.trainer.datamodule.shots is None:  # type: ignore[attr-defined]  # Lightning types the base
+        if stage == "fit" and self.data.shots is None:
             raise IgclError("a few-shot probe needs data.shots, the number of positive rows per label")
         super().setup(stage)
 
     def update_metrics(self, scores: Scores, stage: str) -> None:
         """Add a batch to the metrics of the heads and of the ensemble."""
         super().update_metrics(scores, stage)
-        target = scores.target.masked_fill(~self.trained, torch.nan)
-        self.ensembles[stage].update(median_probability(scores.score.masked_fill(~self.trained, 0)), target, scores.row)
+        score, target = scores.score.masked_fill(~self.trained, 0), self.trained_target(scores.target)
+        self.ensembles[stage].update(median_probability(score), target, scores.row)
 
-    def _log_auroc(self, stage: str) -> None:
-        super()._log_auroc(stage)
+    def log_metrics(self, stage: str) -> None:
+        """Log the AUROC of the heads and that of the ensemble."""
+        super().log_metrics(stage)
         mean, _ = macro_mean(self.ensembles[stage].compute())
         self.ensembles[stage].reset()
         self.log(f"{stage}/auroc_ensemble", mean)

@@ -10,13 +10,19 @@ from torch import Tensor, nn
 
 from igcl_lightning.data.samples import LabeledBatch
 from igcl_lightning.errors import IgclError
-from igcl_lightning.modules.classifier import NO_ENCODER, ClassifierModule
+from igcl_lightning.losses.classification import masked_cross_entropy
+from igcl_lightning.losses.similarity import at_least_single
+from igcl_lightning.metrics.clinical import KnownMean
+from igcl_lightning.modules.classifier import ClassifierModule, Scores
+from igcl_lightning.modules.pretrained import NO_ENCODER, PretrainedEncoder
 
 
 class FineTune(ClassifierModule):
     """Train the image encoder and a linear head on labelled images.
 
-    With `backbone` and random weights this is the supervised baseline; with `checkpoint` it is full fine-tuning.
+    With `backbone` and random weights this is the supervised baseline; with `checkpoint` it is full fine-tuning. The
+    loss is the binary cross-entropy, the mean over all known labels: of a step for `train/loss`, of the whole split for
+    `val/loss` and `test/loss`.
 
     Args:
         checkpoint: pretraining checkpoint whose image encoder is trained further.
@@ -33,7 +39,7 @@ class FineTune(ClassifierModule):
         origin: how the head was trained; written into checkpoints.
 
     Raises:
-        IgclError: not exactly one of checkpoint, backbone and encoder is given, or the features are not to be had.
+        IgclError: not exactly one of checkpoint, backbone and encoder is given, or the features are unavailable.
     """
 
     def __init__(
@@ -51,39 +57,50 @@ class FineTune(ClassifierModule):
         label_names: list[str] | None = None,
         origin: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(
-            checkpoint,
-            backbone,
-            image_size,
-            image_weights,
-            features,
-            name,
-            encoder,
-            label_names,
-            origin,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            warmup_fraction=warmup_fraction,
-        )
-        if self.image_encoder is None:
-            raise IgclError(NO_ENCODER)
+        base = {"learning_rate": learning_rate, "weight_decay": weight_decay, "warmup_fraction": warmup_fraction}
+        super().__init__(name, label_names, origin, **base)
         self.save_hyperparameters()
+        found = PretrainedEncoder.find(checkpoint, backbone, image_size, image_weights, features, encoder, frozen=False)
+        if found is None:
+            raise IgclError(NO_ENCODER)
+        self.encoder = found
+        self.losses: Any = nn.ModuleDict({stage: KnownMean() for stage in ("val", "test")})
         if label_names is not None:
             self.build_head(len(label_names))
+
+    @property
+    def image_encoder(self) -> nn.Module:
+        """The image encoder itself."""
+        return self.encoder.image_encoder
+
+    def logged_metrics(self, data: Any) -> set[str] | None:
+        """Return the names of the AUROCs and of the losses."""
+        evaluated = super().logged_metrics(data)
+        return evaluated and evaluated | {"train/loss", "val/loss", "test/loss"}
 
     def build_head(self, num_labels: int) -> None:
         """Create the linear head."""
         super().build_head(num_labels)
-        self.head = nn.Linear(self.feature_channels, num_labels)
+        self.head = nn.Linear(self.encoder.out_channels, num_labels)
 
-    def _name_method(self) -> str:
-        encoder = super()._name_method()
-        return "supervised" if encoder == "random" else f"{encoder}_fine_tuned"
+    def default_name(self) -> str:
+        """Return "supervised" for random weights, otherwise the method that trained the encoder and "_fine_tuned"."""
+        return "supervised" if self.encoder.method == "random" else f"{self.encoder.method}_fine_tuned"
+
+    def portable_hyperparameters(self) -> dict[str, Any]:
+        """Return the arguments that rebuild this module without the pretraining checkpoint."""
+        return super().portable_hyperparameters() | self.encoder.portable_arguments()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map grey values 0-255 [B, 1, H, W] to logits [B, L]."""
-        logits: Tensor = self.head(self.image_features(image))
-        return logits
+        """Map grey values 0-255 [B, 1, H, W] to logits [B, L].
+
+        The head works in single precision at least, whatever the encoder works in: in half precision many scores would
+        be equal.
+        """
+        feature = self.encoder(image)
+        with torch.autocast(feature.device.type, enabled=False):
+            parts = (at_least_single(part) for part in (feature, self.head.weight, self.head.bias))
+            return F.linear(*parts)
 
     def score(self, batch: LabeledBatch) -> Tensor:
         """Return logits [B, L]."""
@@ -92,27 +109,21 @@ class FineTune(ClassifierModule):
 
     def training_step(self, batch: LabeledBatch, batch_idx: int) -> Tensor:
         """Return the binary cross-entropy over known labels."""
-        return self._loss(self.score(batch), batch, "train")
-
-    def update_metrics(self, scores: Any, stage: str) -> None:
-        """Add a batch to the AUROC, and its loss to the stage's mean."""
-        super().update_metrics(scores, stage)
-        self._loss(scores.score.masked_fill(~self.trained, 0), scores, stage)
-
-    def _loss(self, logits: Tensor, batch: Any, stage: str) -> Tensor:
-        loss = masked_cross_entropy(logits, batch.target.masked_fill(~self.trained, torch.nan))
+        loss = masked_cross_entropy(self.score(batch), self.trained_target(batch.target))
         size = len(batch.row)
-        self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         return loss
 
+    def update_metrics(self, scores: Scores, stage: str) -> None:
+        """Add a batch to the AUROC and to the loss."""
+        super().update_metrics(scores, stage)
+        target = self.trained_target(scores.target)
+        score = scores.score.masked_fill(~self.trained, 0)
+        loss = F.binary_cross_entropy_with_logits(score, target.nan_to_num(), reduction="none")
+        self.losses[stage].update(loss.masked_fill(target.isnan(), torch.nan), scores.row)
 
-def masked_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Return the mean binary cross-entropy of logits [B, L] over the entries of target [B, L] that are not nan.
-
-    A batch without any known label gives zero.
-    """
-    known = ~target.isnan()
-    loss = F.binary_cross_entropy_with_logits(
-        logits, target.nan_to_num(), weight=known.to(logits.dtype), reduction="sum"
-    )
-    return loss / known.sum().clamp(min=1)
+    def log_metrics(self, stage: str) -> None:
+        """Log the AUROC of each label, and the loss."""
+        super().log_metrics(stage)
+        self.log(f"{stage}/loss", self.losses[stage].compute(), prog_bar=True, sync_dist=True)
+        self.losses[stage].reset()

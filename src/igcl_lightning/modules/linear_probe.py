@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,37 +11,21 @@ from torch import Tensor, nn
 from igcl_lightning.data.samples import FeatureBatch, ProbeDraw
 from igcl_lightning.errors import IgclError
 from igcl_lightning.metrics.clinical import auroc
-from igcl_lightning.modules.classifier import NO_ENCODER, ClassifierModule, image_features
+from igcl_lightning.modules.classifier import ClassifierModule
+from igcl_lightning.modules.pretrained import NO_ENCODER, PretrainedEncoder
 from igcl_lightning.nn.logistic import fit_logistic, trainable_labels
-from igcl_lightning.nn.projection import ProjectionHead
 
 PENALTIES = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]
-
-
-class ImageFeatures(nn.Module):
-    """The pooled vector of an encoder, or its projection.
-
-    Args:
-        encoder: returns `Encoded`.
-        projection: applied without its normalisation.
-    """
-
-    def __init__(self, encoder: nn.Module, projection: ProjectionHead | None = None) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.projection = projection
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Map grey values 0-255 [B, 1, H, W] to features [B, D]."""
-        return image_features(self.encoder, self.projection, image)
 
 
 class LinearProbe(ClassifierModule):
     """Logistic regression of each label on frozen features, the penalty chosen on validation rows.
 
     Each training step fits one draw of labelled rows to the optimum, by full-batch L-BFGS, for every penalty, and
-    keeps the one with the best mean AUROC on the validation rows. Features are standardised by the drawn rows. One
-    epoch trains everything. Features made elsewhere (`data.features`) need neither checkpoint nor backbone.
+    keeps the one with the best mean AUROC on the validation rows, the strongest of several that do equally well.
+    Features are standardised by the drawn rows. One epoch trains everything. Features made elsewhere (`data.features`)
+    need neither checkpoint nor backbone. With several processes each fits every draw, and rows are shared out for
+    scoring alone.
 
     Args:
         checkpoint: pretraining checkpoint whose image encoder is probed.
@@ -59,7 +43,7 @@ class LinearProbe(ClassifierModule):
         origin: how the head was trained; written into checkpoints.
 
     Raises:
-        IgclError: more than one of checkpoint, backbone and encoder is given, or the features are not to be had.
+        IgclError: more than one of checkpoint, backbone and encoder is given, or the features are unavailable.
     """
 
     def __init__(
@@ -77,16 +61,22 @@ class LinearProbe(ClassifierModule):
         in_channels: int | None = None,
         origin: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(checkpoint, backbone, image_size, image_weights, features, name, encoder, label_names, origin)
+        super().__init__(name, label_names, origin)
         self.save_hyperparameters()
+        self.encoder = PretrainedEncoder.find(
+            checkpoint, backbone, image_size, image_weights, features, encoder, frozen=True
+        )
         self.automatic_optimization = False
         self.inverse_penalties = sorted(inverse_penalties)
         self.num_heads = num_heads
-        self.in_channels = in_channels if self.image_encoder is None else self.feature_channels
-        for part in self._frozen_parts():
-            part.eval().requires_grad_(False)
+        self.in_channels = in_channels if self.encoder is None else self.encoder.out_channels
         if label_names is not None:
             self.build_head(len(label_names))
+
+    @property
+    def image_encoder(self) -> nn.Module | None:
+        """The image encoder itself; None where features of a file stand for one."""
+        return None if self.encoder is None else self.encoder.image_encoder
 
     def feature_encoder(self) -> nn.Module:
         """Return what the data module computes features with.
@@ -94,57 +84,48 @@ class LinearProbe(ClassifierModule):
         Raises:
             IgclError: there is no encoder, and no file of features was given.
         """
-        if self.image_encoder is None:
+        if self.encoder is None:
             raise IgclError(f"{NO_ENCODER}, or data.features (a file of features)")
-        return ImageFeatures(self.image_encoder, self.image_projection)
+        return self.encoder
 
-    def train(self, mode: bool = True) -> Self:
-        """Switch the mode of all but the frozen encoder, whose batch norms must not drift."""
-        super().train(mode)
-        for part in self._frozen_parts():
-            part.eval()
-        return self
-
-    def _frozen_parts(self) -> list[nn.Module]:
-        return [part for part in (self.image_encoder, self.image_projection) if part is not None]
+    def logged_metrics(self, data: Any) -> set[str] | None:
+        """Return the names of the AUROCs and of what is chosen in training."""
+        evaluated = super().logged_metrics(data)
+        return evaluated and evaluated | {"train/inverse_penalty", "train/rows", "train/val_auroc"}
 
     def portable_hyperparameters(self) -> dict[str, Any]:
         """Return the arguments that rebuild this module without the pretraining checkpoint."""
-        return super().portable_hyperparameters() | {"num_heads": self.num_heads, "in_channels": self.in_channels}
+        encoder = {} if self.encoder is None else self.encoder.portable_arguments()
+        sizes = {"num_heads": self.num_heads, "in_channels": self.in_channels}
+        return super().portable_hyperparameters() | encoder | sizes
 
     def setup(self, stage: str) -> None:
         """Take label names, the number of draws and the length of features made elsewhere from the data module.
 
         Raises:
-            IgclError: more than one process, reduced precision, or other labels or features than the checkpoint's.
+            IgclError: reduced precision, or other labels or features than the checkpoint's.
         """
         if self.trainer.precision not in ("32-true", "64-true"):
             raise IgclError("a probe solves its problem exactly: set trainer.precision to 32-true")
-        if self.trainer.world_size > 1:
-            raise IgclError("a probe fits in seconds on one device: set trainer.devices to 1")
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning types the base
-        if data.feature_file is not None:
-            self._take_channels(data)
-        elif self.image_encoder is None:
+        if self.data.feature_file is not None:
+            self._take_channels(self.data.feature_file, self.data.feature_channels)
+        elif self.encoder is None:
             raise IgclError(f"{NO_ENCODER}, or data.features (a file of features)")
         if self.num_heads is None:
-            self.num_heads = data.draws
+            self.num_heads = self.data.draws
         super().setup(stage)
 
-    def _take_channels(self, data: Any) -> None:
-        if self.image_encoder is not None:
+    def _take_channels(self, file: str, channels: int | None) -> None:
+        if self.encoder is not None:
             raise IgclError("data.features stands for an encoder: leave out model.checkpoint and model.backbone")
         if self.in_channels is None:
-            self.in_channels = data.feature_channels
-        elif self.in_channels != data.feature_channels:
-            raise IgclError(
-                f"{data.feature_file}: features of length {data.feature_channels}; the head reads {self.in_channels}"
-            )
+            self.in_channels = channels
+        elif self.in_channels != channels:
+            raise IgclError(f"{file}: features of length {channels}; the head reads {self.in_channels}")
 
-    def _name_method(self) -> str:
-        if self.image_encoder is not None:
-            return super()._name_method()
-        return Path(self.trainer.datamodule.feature_file).stem  # type: ignore[attr-defined]  # as in setup
+    def default_name(self) -> str:
+        """Return the method that trained the encoder, or the name of the file of features."""
+        return self.encoder.method if self.encoder is not None else Path(self.data.feature_file or "").stem
 
     def build_head(self, num_labels: int) -> None:
         """Create weights [R, L, D] and biases [R, L] of the R heads, zero until fitted."""

@@ -12,6 +12,7 @@ from igcl_lightning.data.samples import PairBatch
 from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.nt_xent import NTXentLoss
 from igcl_lightning.modules.contrastive import ContrastiveModule, PairEmbedding
+from igcl_lightning.nn.encoded import Encoded
 from igcl_lightning.nn.image_encoder import ImageEncoder
 from igcl_lightning.nn.projection import ProjectionHead
 
@@ -105,7 +106,7 @@ class SimCLR(ContrastiveModule):
         """Return that views state nothing: an image is found by its own view, whatever the reports say."""
         return torch.full_like(batch.graph_key, -1)
 
-    def contrast(self, embedding: PairEmbedding, batch: PairBatch) -> Tensor:
-        """Return NT-Xent of the views of an embedded batch."""
-        loss: Tensor = self.loss(embedding.first, embedding.second)
+    def contrast(self, first: Encoded, second: Encoded, embedding: PairEmbedding, batch: PairBatch) -> Tensor:
+        """Return NT-Xent of the views of a batch, which contrasts views of one side too."""
+        loss: Tensor = self.loss(embedding.first, embedding.second, batch.row)
         return loss

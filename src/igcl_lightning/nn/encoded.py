@@ -28,8 +28,13 @@ class Encoded(NamedTuple):
         pooled: one vector per sample, [B, D].
         units: one vector per unit, [B, U, D]; zero where there is no unit.
         mask: True where there is a unit, bool [B, U].
-        importance: share of each unit in `pooled`, [B, U]; sums to one over the units of a sample.
+        importance: share of each unit in `pooled`, [B, U]; sums to one over the units of a sample, or to less where
+            `pooled` also reads nodes that are no units, which a join of components added.
         relation: relations between units, or None.
+        grid: rows and columns of the units of an image, whose unit u is the patch in row u // columns and column
+            u % columns; None where units lie on no grid.
+        layer: name of the backbone's module that an image's units come from, "last" for its final feature map; None
+            where units come from no feature map.
     """
 
     pooled: Tensor
@@ -37,3 +42,5 @@ class Encoded(NamedTuple):
     mask: Tensor
     importance: Tensor
     relation: UnitRelations | None = None
+    grid: tuple[int, int] | None = None
+    layer: str | None = None

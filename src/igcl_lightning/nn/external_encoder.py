@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.nn.encoded import Encoded
-from igcl_lightning.nn.image_encoder import INTERPOLATIONS, ImageEncoder
+from igcl_lightning.nn.image_encoder import INTERPOLATIONS, LAST_LAYER, ImageEncoder
 
 TIMM_SIZE = 224
 """Side of the square that a timm backbone sees where none is asked for, in pixels."""
@@ -98,10 +98,12 @@ class XrvEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Encoded:
         """Encode grey values 0-255, uint8 or float [B, 1, H, W]."""
-        units = self.backbone(self.preprocess(image)).flatten(2).transpose(1, 2)
+        features = self.backbone(self.preprocess(image))
+        units = features.flatten(2).transpose(1, 2)
         mask = units.new_ones(units.shape[:2], dtype=torch.bool)
         importance = units.new_full(units.shape[:2], 1 / units.shape[1])
-        return Encoded(units.mean(dim=1), units, mask, importance)
+        grid = (features.shape[2], features.shape[3])
+        return Encoded(units.mean(dim=1), units, mask, importance, grid=grid, layer=LAST_LAYER)
 
 
 def _torchxrayvision_models() -> Any:

@@ -12,7 +12,7 @@ from torch_geometric.utils import to_dense_batch
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import NUM_BUCKETS
-from igcl_lightning.graphs.schema import ENTITY_LABELS, NUM_EDGE_TYPES, RELATION_TYPES
+from igcl_lightning.graphs.schema import CONNECTOR, ENTITY_LABELS, NUM_EDGE_TYPES, RELATION_TYPES
 from igcl_lightning.graphs.transforms import ComponentJoin, FirstRelation
 from igcl_lightning.nn.encoded import Encoded, UnitRelations
 from igcl_lightning.nn.readout import READOUTS, fill_empty, read_out
@@ -114,9 +114,11 @@ class RelationalConv(nn.Module):
         num_nodes, num_relations = x.shape[0], self.weight.shape[0]
         source, target = edge_index
         slot = target * num_relations + edge_type
-        total = x.new_zeros(num_nodes * num_relations, x.shape[1]).index_add(0, slot, x[source])
-        count = x.new_zeros(num_nodes * num_relations).index_add(0, slot, x.new_ones(slot.shape[0]))
-        mean = total / count.clamp(min=1)[:, None]
+        # In single precision: a bfloat16 that adds ones stops at 256.
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        total = wide.new_zeros(num_nodes * num_relations, x.shape[1]).index_add(0, slot, wide[source])
+        count = wide.new_zeros(num_nodes * num_relations).index_add(0, slot, wide.new_ones(slot.shape[0]))
+        mean = (total / count.clamp(min=1)[:, None]).to(x.dtype)
         return mean.view(num_nodes, num_relations * x.shape[1]) @ self.weight.flatten(0, 1) + x @ self.root + self.bias
 
 
@@ -126,7 +128,8 @@ class GraphEncoder(nn.Module):
     The R-GCN spreads information within a connected component. Components meet in the masked self-attention over all
     nodes of one report that follows (IGCL eq. 4-6), or through nodes that a join adds before. Padding never takes part,
     so a graph's encoding does not depend on the graphs it is batched with. A graph without entities is encoded as one
-    learned unit. Unit u of a graph is its entity u; added nodes are units after the entities.
+    learned unit. Unit u of a graph is its entity u. Nodes that a join added take part in all layers and in the readout,
+    but are no units.
 
     Args:
         channels: width of all layers.
@@ -191,20 +194,22 @@ class GraphEncoder(nn.Module):
         Raises:
             IgclError: node text is to come from the store, and the batch has none or of another width.
         """
-        batch_size = graph.num_graphs
+        batch_size, num_entities = graph.num_graphs, graph.ptr.diff()
         graph = self.transform(graph)
         edge_index, edge_type = self._edges(graph)
         x = self.nodes(graph)
         for conv in self.convs:
             x = conv(x, edge_index, edge_type).relu()
-        units, mask = to_dense_batch(x, graph.batch, batch_size=batch_size)
-        units, mask = fill_empty(units, mask, self.empty)
+        nodes, mask = to_dense_batch(x, graph.batch, batch_size=batch_size)
+        nodes, mask = fill_empty(nodes, mask, self.empty)
         for layer in self.attention:
-            units = layer(units, src_key_padding_mask=~mask if self.attention_mask else None)
-        units = units * mask[..., None]
-        pooled, importance = read_out(units, mask, self.readout, self.gate)
-        place = _dense_place(graph.batch, batch_size, units.shape[1])
-        return Encoded(self.fc(pooled), units, mask, importance, UnitRelations(place[edge_index], edge_type))
+            nodes = layer(nodes, src_key_padding_mask=~mask if self.attention_mask else None)
+        pooled, importance = read_out(nodes, mask, self.readout, self.gate)
+        unit_mask = _first_places(num_entities.clamp(min=1))
+        width = unit_mask.shape[1]
+        units = nodes[:, :width] * unit_mask[..., None]
+        relation = _entity_relations(graph, edge_index, edge_type, width)
+        return Encoded(self.fc(pooled), units, unit_mask, importance[:, :width] * unit_mask, relation)
 
     def _edges(self, graph: Data) -> tuple[Tensor, Tensor]:
         if not self.inverse_relations:
@@ -217,8 +222,15 @@ class GraphEncoder(nn.Module):
         )
 
 
-def _dense_place(batch: Tensor, batch_size: int, num_units: int) -> Tensor:
-    """Return for each node its number b * U + u in the dense layout, [N]."""
-    count = torch.bincount(batch, minlength=batch_size)
+def _first_places(count: Tensor) -> Tensor:
+    """Return True in the first `count` [B] places of each row, bool [B, U], U being the largest count."""
+    return torch.arange(int(count.max()), device=count.device) < count[:, None]
+
+
+def _entity_relations(graph: Data, edge_index: Tensor, edge_type: Tensor, num_units: int) -> UnitRelations:
+    """Return the relations between entities, each numbered b * U + u; connectors of a join are left out."""
+    count = torch.bincount(graph.batch, minlength=graph.num_graphs)
     start = count.cumsum(0) - count
-    return torch.arange(len(batch), device=batch.device) - start[batch] + batch * num_units
+    place = torch.arange(len(graph.batch), device=graph.batch.device) - start[graph.batch] + graph.batch * num_units
+    own = edge_type != CONNECTOR
+    return UnitRelations(place[edge_index[:, own]], edge_type[own])

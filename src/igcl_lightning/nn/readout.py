@@ -42,8 +42,10 @@ def read_out(units: Tensor, mask: Tensor, readout: str, gate: nn.Module | None =
     """
     if readout == "max":
         pooled, winner = units.masked_fill(~mask[..., None], -torch.inf).max(dim=1)
-        wins = torch.zeros_like(units[..., 0]).scatter_add(1, winner, torch.ones_like(pooled))
-        return pooled, wins / pooled.shape[1]
+        # In single precision: a bfloat16 that adds ones stops at 256, unless the device adds in a wider type.
+        ones = torch.ones_like(pooled, dtype=torch.promote_types(pooled.dtype, torch.float32))
+        wins = ones.new_zeros(units.shape[:2]).scatter_add(1, winner, ones)
+        return pooled, (wins / pooled.shape[1]).to(pooled.dtype)
     if gate is None:
         importance = mask / mask.sum(dim=1, keepdim=True)
     else:

@@ -1,0 +1,129 @@
+"""Checkpoints as files from anywhere: read as data, checked before anything is built, each fault in one line."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.cli import instantiate_module
+from torch import nn
+
+from igcl_lightning._usage import one_line, suggestion
+from igcl_lightning.errors import IgclError
+
+HYPER_PARAMETERS = "hyper_parameters"
+CLASS_PATH = "_class_path"
+
+
+def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool = True) -> dict[str, Any]:
+    """Read a checkpoint as data and never as code.
+
+    Args:
+        path: the file.
+        map_location: where tensors go, as in `torch.load`.
+        mmap: whether tensors are mapped from the file, which must then stay as it is while they are used.
+
+    Returns:
+        The checkpoint; `state_dict` is a dictionary by name, and so is `hyper_parameters`, empty where it has none.
+
+    Raises:
+        IgclError: the file is missing, is no checkpoint or holds more than plain data.
+    """
+    try:
+        checkpoint: Any = torch.load(path, map_location, weights_only=True, mmap=mmap)
+    except FileNotFoundError:
+        raise IgclError(f"{path}: no such checkpoint") from None
+    except Exception as error:  # whatever the reader trips over in bytes from anywhere
+        raise IgclError(f"{path}: not a checkpoint that loads as plain data") from error
+    if not isinstance(checkpoint, dict) or not _is_named(checkpoint.get("state_dict")):
+        raise IgclError(f"{path}: is not a checkpoint of a training run")
+    stored = checkpoint.setdefault(HYPER_PARAMETERS, {})
+    if not _is_named(stored) or not isinstance(stored.get(CLASS_PATH, ""), str):
+        raise IgclError(f"{path}: its hyper-parameters are damaged")
+    return checkpoint
+
+
+def split_arguments(cls: type, stored: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the stored arguments of a class that its constructor names, and those it takes by `**kwargs`.
+
+    Raises:
+        IgclError: it takes some of them no longer.
+    """
+    parameters = inspect.signature(cls).parameters
+    arguments = {name: value for name, value in stored.items() if not name.startswith("_")}
+    named = {name: value for name, value in arguments.items() if name in parameters}
+    others = {name: value for name, value in arguments.items() if name not in parameters}
+    if others and all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
+        first, *more = others
+        raise IgclError(
+            f"{cls.__name__} has no argument {first!r}{suggestion(first, parameters)}"
+            f"{f' (and lacks {len(more)} more)' if more else ''}: the checkpoint is of another version of the class"
+        )
+    return named, others
+
+
+def build(cls: type, stored: Mapping[str, Any]) -> Any:
+    """Build an object from stored arguments, those that the command line made from class paths included.
+
+    Raises:
+        IgclError: the class does not take these arguments.
+    """
+    named, others = split_arguments(cls, stored)
+    path = class_path(cls)
+    try:
+        if imported(path) is cls:
+            return instantiate_module(cls, {CLASS_PATH: path, **named, **others})
+        return cls(**named, **others)
+    except IgclError:
+        raise
+    except Exception as error:  # a constructor may raise anything when its arguments are damaged
+        origin: BaseException = error
+        while origin.__cause__ is not None and not isinstance(origin, IgclError):
+            origin = origin.__cause__
+        if isinstance(origin, IgclError):
+            raise origin from error
+        raise IgclError(f"{cls.__name__} cannot be built from its arguments ({one_line(origin)[:300]})") from error
+
+
+def class_path(cls: type) -> str:
+    """Return the name under which a checkpoint stores a class."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def imported(path: str) -> Any:
+    """Return what a dotted name means in the modules that are imported now, or None."""
+    module, _, name = path.rpartition(".")
+    return getattr(sys.modules.get(module), name, None)
+
+
+def misfit(module: nn.Module, weights: Mapping[str, Any]) -> str:
+    """Say what keeps weights from fitting a module, such as "3 weights are missing, the first is 'head.bias'"."""
+    own = module.state_dict()
+    shapes = [name for name in own if name in weights and _shape(own[name]) != _shape(weights[name])]
+    said = [
+        _counted([name for name in own if name not in weights], "missing"),
+        _counted([name for name in weights if name not in own], "not known to it"),
+        _counted(shapes, "of another shape"),
+    ]
+    return "; ".join(filter(None, said))
+
+
+def _counted(names: Iterable[str], fault: str) -> str:
+    listed = list(names)
+    if not listed:
+        return ""
+    if len(listed) == 1:
+        return f"1 weight is {fault}: {listed[0]!r}"
+    return f"{len(listed)} weights are {fault}, the first is {listed[0]!r}"
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else None
+
+
+def _is_named(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(name, str) for name in value)

@@ -1,0 +1,156 @@
+"""Every shipped YAML on two processes: fit, validate, test and predict.
+
+Validate, test and predict of one checkpoint must give the files and the metrics of one process. One pair of processes
+runs all commands. The splits hold odd numbers of rows, so that a process repeats one.
+"""
+
+import json
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from igcl_lightning._usage import shipped_configs
+from igcl_lightning.cli import main
+from igcl_lightning.data.phantom import FINDINGS, phantom_study
+from igcl_lightning.data.preparing.options import Options
+from igcl_lightning.data.store import Store
+from stores import prepare_studies
+from test_configs import FRAGMENTS, HEADS, NARROW, QUIET, SMALL, WHOLE, csv_logger, save_igcl
+from two_processes import run_on_two
+
+QUICK = ("pretrain/igcl.yaml", "probe/linear.yaml", "probe/few_shot.yaml", "probe/supervised.yaml")
+"""Each kind of training once, and every head; the other configs are in `make soak`."""
+
+BATCH = 8
+"""Rows per process; one process takes twice as many."""
+
+JOBS = ("validate", "test", "predict")
+FILES = {"pretrain": {"predict": ["embeddings.parquet"]}, "probe": {"test": ["predictions.parquet", "results.json"]}}
+
+
+@pytest.fixture(scope="module")
+def odd_store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stores") / "odd"
+    studies = [partial(phantom_study, index, size=64, views="frontal") for index in range(120)]
+    split = [study().split for study in studies]
+    even = [name for name in ("valid", "test") if split.count(name) % 2 == 0]
+    left_out = {split.index(name) for name in even}
+    kept = [study for number, study in enumerate(studies) if number not in left_out]
+    prepare_studies(kept, path, labels=FINDINGS, options=Options(size=64, lossless=True))
+    assert all(len(Store(path).table(name)) % 2 for name in ("valid", "test")), "one process must repeat a row"
+    return path
+
+
+def words_of(config, store, folder, pretrained):
+    """Options that make a config tiny."""
+    words = ["--config", config, "--data.store", str(store), "--data.num_workers", "0", *QUIET]
+    if config in HEADS:
+        words += ["--model.checkpoint", str(pretrained), "--data.feature_cache", str(folder / "features")]
+        return words
+    if config.startswith("pretrain/"):
+        words += ["--config", "callbacks/comfort.yaml"]
+    return words + SMALL + (NARROW if config in ("pretrain/igcl_paper.yaml", "pretrain/igcl_authors.yaml") else [])
+
+
+def commands_of(config, store, folder, pretrained):
+    """fit of a config, and the jobs on its checkpoint, in folders of their own."""
+    words = [*words_of(config, store, folder, pretrained), "--data.batch_size", str(BATCH)]
+    checkpoint = folder / "fit" / "run" / "version_0" / "checkpoints" / "last.ckpt"
+    short = ["--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1"]
+    yield ["fit", *words, *short, *csv_logger(folder / "fit")]
+    for job in JOBS:
+        yield [job, *words, *csv_logger(folder / job), "--ckpt_path", str(checkpoint)]
+
+
+def alone(words, folder):
+    """Run a job on one process, with batches as large as those of two together, and return its folder."""
+    place = words.index("--data.batch_size") + 1
+    logger = words.index("--trainer.logger.save_dir") + 1
+    words = [*words[:place], str(2 * BATCH), *words[place + 1 :]]
+    assert main([*words[:logger], str(folder), *words[logger + 1 :]]) == 0
+    return folder / "run" / "version_0"
+
+
+def metrics(run):
+    """The last value of everything that was logged, but for how long it took."""
+    path = run / "metrics.csv"
+    table = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    last = {name: values.dropna().iloc[-1] for name, values in table.items() if values.notna().any()}
+    return {name: value for name, value in last.items() if name not in ("epoch", "step")}
+
+
+def assert_same_file(name, one, two):
+    if name.endswith(".json"):
+        records = [json.loads((run / name).read_text()) for run in (one, two)]
+        one_table, two_table = (pd.DataFrame(each).drop(columns="store") for each in records)
+    else:
+        one_table, two_table = (pd.read_parquet(run / name) for run in (one, two))
+    assert list(one_table) == list(two_table)
+    by = [column for column in ("row", "label", "seed", "fraction", "shots") if column in one_table]
+    one_table, two_table = (table.sort_values(by, ignore_index=True, kind="stable") for table in (one_table, two_table))
+    for column in one_table:
+        if one_table[column].dtype == object and isinstance(one_table[column][0], (list, np.ndarray)):
+            np.testing.assert_allclose(np.stack(two_table[column]), np.stack(one_table[column]), atol=1e-5)
+        elif pd.api.types.is_numeric_dtype(one_table[column]):
+            np.testing.assert_allclose(two_table[column], one_table[column], rtol=1e-5, atol=1e-5, err_msg=column)
+        else:
+            assert two_table[column].equals(one_table[column]), column
+
+
+def assert_two_processes_equal_one(configs, fragments, store, folder):
+    pretrained = save_igcl(folder / "pretrained.ckpt")
+    folders = {config: folder / config.replace("/", "-") for config in configs}
+    commands = {config: list(commands_of(config, store, folders[config], pretrained)) for config in configs}
+    added = [fit_with_fragment(fragment, store, folder / fragment.replace("/", "-")) for fragment in fragments]
+    whole = [words for each in commands.values() for words in each] + added
+    ranks = run_on_two(whole, folder / "pair", timeout=1200)
+    for number, words in enumerate(whole):
+        statuses = [rank.statuses[number] for rank in ranks]
+        assert statuses == [0, 0], (words, ranks[0].stderr[-2000:], ranks[1].stderr[-2000:])
+
+    for config, folder in folders.items():
+        fitted = folder / "fit" / "run" / "version_0"
+        values = metrics(fitted)
+        assert values, config
+        assert all(np.isfinite(value) for value in values.values()), (config, values)
+        assert (fitted / "config.yaml").exists()
+        plots = "LearningCurve" in (shipped_configs() / config).read_text()
+        assert list((fitted / "plots").glob("*.png")) or not plots, config
+        for job, words in zip(JOBS, commands[config][1:], strict=True):
+            one, two = alone(words, folder / f"{job}-alone"), folder / job / "run" / "version_0"
+            expected, got = metrics(one), metrics(two)
+            assert expected.keys() == got.keys(), (config, job)
+            assert got == pytest.approx(expected, abs=1e-5), (config, job)
+            assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}, (config, job)
+            for name in FILES[config.split("/")[0]].get(job, []):
+                assert_same_file(name, one, two)
+
+
+def fit_with_fragment(fragment, store, folder):
+    words = [
+        "fit",
+        "--config",
+        "pretrain/phantom.yaml",
+        "--config",
+        fragment,
+        "--data.store",
+        str(store),
+        *SMALL,
+        *QUIET,
+    ]
+    words += ["--data.batch_size", str(BATCH), "--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1"]
+    if fragment.startswith("logger/"):
+        return [*words, "--trainer.logger.offline", "true", "--trainer.logger.save_dir", str(folder)]
+    return words + csv_logger(folder)
+
+
+def test_each_kind_of_run_gives_on_two_processes_what_it_gives_on_one(odd_store, tmp_path):
+    assert_two_processes_equal_one(QUICK, [], odd_store, tmp_path)
+
+
+@pytest.mark.soak
+def test_every_config_gives_on_two_processes_what_it_gives_on_one(odd_store, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert_two_processes_equal_one(WHOLE, FRAGMENTS, odd_store, tmp_path)
