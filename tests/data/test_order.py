@@ -8,7 +8,7 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
 from igcl_lightning.data.order import EpochOrder, SharedOrder
-from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset
+from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import stable_hash
@@ -195,15 +195,13 @@ def test_lightning_keeps_the_order_of_distributed_training(phantom_store, tmp_pa
 
 
 @pytest.mark.parametrize("module", [PairedDataModule, LabeledDataModule])
-def test_evaluation_loaders_share_out_rows_and_features_are_computed_of_all(phantom_store, monkeypatch, module):
+def test_evaluation_loaders_share_out_rows(phantom_store, monkeypatch, module):
     rows = Store(phantom_store).column("test", "row")
     data = module(str(phantom_store), batch_size=4)
     monkeypatch.setattr(data, "_processes", lambda: (3, 1))
     assert isinstance(data.test_dataloader().sampler, SharedOrder)
     own = [row for batch in data.predict_dataloader() for row in batch.row.tolist()]
     assert own == [stable_hash(row) for row in [*rows, rows[-1], rows[-1]][1 : 3 * len(own) : 3]]
-    images = LabeledDataset(data.store, "test", [])
-    assert sum(len(batch.row) for batch in data._ordered_loader(images)) == len(rows)
 
 
 def test_lengths_are_entities_of_graphs_or_words_of_reports(phantom_store):

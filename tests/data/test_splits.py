@@ -71,6 +71,14 @@ def test_a_fraction_keeps_both_classes_of_each_label(target, fraction, seed):
         assert (target[rows, label] == 0).any()
 
 
+@pytest.mark.parametrize("rare", [0, 1])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_only_row_of_a_class_is_in_each_draw(rare, seed):
+    target = np.full((300, 2), 1 - rare, np.float32)
+    target[123, 0] = target[45, 1] = rare
+    assert {45, 123} <= set(draw_fraction(target, 0.02, seed).tolist())
+
+
 def test_a_label_without_positives_does_not_hinder_a_draw(target):
     target[:, 3] = 0
     assert len(draw_fraction(target, 0.1, 0)) == 50
@@ -90,3 +98,26 @@ def test_shots_are_distinct_rows_with_enough_positives(target, shots):
     assert len(rows) <= 4 * shots
     for label in range(3):
         assert (target[rows, label] == 1).sum() >= min(shots, available[label])
+
+
+def shots_by_loops(target, shots, order):
+    """Label by label, the first rows of the order that are positive and not yet drawn."""
+    drawn = []
+    for label in range(target.shape[1]):
+        wanted = shots
+        for row in order:
+            if wanted and target[row, label] == 1 and row not in drawn:
+                drawn.append(int(row))
+                wanted -= 1
+    return sorted(drawn)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_labels_that_come_together_share_no_shot(seed):
+    rng = np.random.default_rng(100 + seed)
+    severe = rng.random(400) < 0.15
+    # Findings that stand in nearly the same rows, so that the first of one label are the first of the other.
+    target = np.stack([severe, severe | (rng.random(400) < 0.02), severe, rng.random(400) < 0.02], axis=1).astype(float)
+    rows = draw_shots(target, 12, seed).tolist()
+    assert rows == shots_by_loops(target, 12, np.random.default_rng(seed).permutation(400).tolist())
+    assert len(rows) == len(set(rows)) >= 3 * 12
