@@ -23,6 +23,10 @@ from two_processes import run_on_two
 QUICK = ("pretrain/igcl.yaml", "probe/linear.yaml", "probe/few_shot.yaml", "probe/supervised.yaml")
 """Each kind of training once, and every head; the other configs are in `make soak`."""
 
+BATCH_BOUND = "pretrain/igcl_authors.yaml"
+"""Its reports see the padding of their batch, as in the authors' code, and so depend on how batches are shared out; the
+comparison masks it."""
+
 BATCH = 8
 """Rows per process; one process takes twice as many."""
 
@@ -51,6 +55,8 @@ def words_of(config, store, folder, pretrained):
         return words
     if config.startswith("pretrain/"):
         words += ["--config", "callbacks/comfort.yaml"]
+    if config == BATCH_BOUND:
+        words += ["--model.graph_attention_mask", "true"]
     return words + SMALL + (NARROW if config in ("pretrain/igcl_paper.yaml", "pretrain/igcl_authors.yaml") else [])
 
 
@@ -94,7 +100,7 @@ def assert_same_file(name, one, two):
         if one_table[column].dtype == object and isinstance(one_table[column][0], (list, np.ndarray)):
             np.testing.assert_allclose(np.stack(two_table[column]), np.stack(one_table[column]), atol=1e-5)
         elif pd.api.types.is_numeric_dtype(one_table[column]):
-            np.testing.assert_allclose(two_table[column], one_table[column], atol=1e-5, err_msg=column)
+            np.testing.assert_allclose(two_table[column], one_table[column], rtol=1e-5, atol=1e-5, err_msg=column)
         else:
             assert two_table[column].equals(one_table[column]), column
 

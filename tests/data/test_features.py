@@ -1,5 +1,9 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from torch import nn
@@ -114,3 +118,21 @@ def test_what_is_no_file_of_features_is_named(tmp_path):
     for name in ("text", "other"):
         with pytest.raises(IgclError, match=f"{name}.parquet: not a Parquet file with columns row and feature"):
             read_features(tmp_path / f"{name}.parquet", ["a"])
+
+
+def test_two_at_once_compute_the_same_features(loader, tmp_path, monkeypatch):
+    """Both find no file, and write theirs before either has it complete."""
+    both, write = threading.Barrier(2), pa.ipc.RecordBatchFileWriter.write_table
+
+    def write_together(self, table):
+        both.wait(timeout=10)
+        write(self, table)
+        both.wait(timeout=10)
+
+    monkeypatch.setattr(pa.ipc.RecordBatchFileWriter, "write_table", write_together)
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(features, Counting(), loader, tmp_path) for _ in range(2)]
+        first, second = (job.result() for job in jobs)
+    torch.testing.assert_close(first, second)
+    (file,) = tmp_path.iterdir()
+    assert file.suffix == ".arrow"

@@ -18,10 +18,11 @@ from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.featurizer import NUM_FACTS, GraphFeaturizer
+from igcl_lightning.graphs.featurizer import MAX_FACTS, GraphFeaturizer
 from igcl_lightning.graphs.identity import graph_key
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, stable_hash
 from igcl_lightning.graphs.tokens import ReportTokenizer
+from igcl_lightning.losses.contrastive import fact_overlap
 from igcl_lightning.modules import SimCLR
 from stores import prepare_studies
 
@@ -57,7 +58,7 @@ def test_a_batch_has_the_fields_and_shapes_it_promises(pairs):
     assert batch.study.tolist() == [stable_hash(f"s{number}") for number in range(3)]
     assert batch.patient.tolist() == [stable_hash(f"p{number}") for number in range(3)]
     assert batch.graph_key.tolist() == [graph_key(GRAPH), graph_key(GRAPH), -1]
-    assert batch.graph_facts.shape == (3, NUM_FACTS)
+    assert batch.graph_facts.shape == (3, MAX_FACTS)
 
 
 def test_tensors_from_the_store_equal_those_of_the_graph(pairs):
@@ -67,8 +68,9 @@ def test_tensors_from_the_store_equal_those_of_the_graph(pairs):
 
 
 def test_fact_overlap_counts_shared_facts(pairs):
-    facts = torch.stack([pair.graph_facts for pair in (pairs[0], pairs[1], pairs[2])]).float()
-    assert (facts @ facts.T).tolist() == [[3, 3, 0], [3, 3, 0], [0, 0, 0]]
+    facts = torch.stack([pairs[index].graph_facts for index in range(3)])
+    assert (facts >= 0).sum(dim=1).tolist() == [3, 3, 0]
+    assert fact_overlap(facts, facts).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
 
 
 def test_training_images_are_augmented_and_others_are_not(phantom_store):
@@ -83,6 +85,20 @@ def test_training_images_are_augmented_and_others_are_not(phantom_store):
     assert plain.on_after_batch_transfer(batch, 0).image.dtype == torch.uint8
 
 
+def test_the_augmentation_of_a_batch_is_drawn_in_one_place(phantom_store, monkeypatch):
+    data = PairedDataModule(str(phantom_store), batch_size=8)
+    data.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    data.trainer.training = True
+    batch = next(iter(data.val_dataloader()))
+    draw = data.augmentation.draw(len(batch.row), torch.device("cpu"), torch.Generator().manual_seed(7))
+    monkeypatch.setattr(data, "draw_augmentation", lambda image: draw)
+    before = torch.get_rng_state()
+    shown = [data.on_after_batch_transfer(batch, 0).image for _ in range(2)]
+    assert torch.equal(*shown)
+    assert torch.equal(shown[0], data.augmentation.apply(batch.image, draw))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_store_without_any_entity_cannot_be_contrasted(tmp_path):
     prepare_studies([study(0, ReportGraph(""))], tmp_path / "store")
     with pytest.raises(IgclError, match="no training row has a report with entities"):
@@ -90,12 +106,13 @@ def test_a_store_without_any_entity_cannot_be_contrasted(tmp_path):
 
 
 def test_images_alone_need_no_reports(tmp_path):
-    prepare_studies([study(0, ReportGraph("")), study(1, ReportGraph(""), "valid")], tmp_path / "store")
+    studies = [study(number, ReportGraph(""), split) for number, split in enumerate(("train", "train", "valid"))]
+    prepare_studies(studies, tmp_path / "store")
     data = PairedDataModule(str(tmp_path / "store"))
     data.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
     data.trainer.strategy.connect(SimCLR("test_resnet", 32))
     data.setup("fit")
-    assert len(next(iter(data.train_dataloader())).row) == 1
+    assert len(next(iter(data.train_dataloader())).row) == 2
 
 
 def test_labelled_rows_follow_the_store(phantom_store):
@@ -200,7 +217,7 @@ def test_language_model_features_that_the_store_lacks_are_asked_for(signals):
 
 
 def test_views_choose_rows_everywhere(tmp_path):
-    views = ["PA", "lateral", "AP", "PA"]
+    views = ["PA", "lateral", "AP", "PA", "lateral"]
     studies = [
         replace(
             study(number, GRAPH), images=(replace(study(number, GRAPH).images[0], view=view),), labels={"Edema": 1.0}
@@ -215,7 +232,7 @@ def test_views_choose_rows_everywhere(tmp_path):
     assert store.row_labels(stable_hash("i3")) == {"Edema": 1.0}
     assert store.fingerprint != Store(tmp_path / "store").fingerprint
     data = PairedDataModule(str(tmp_path / "store"), views=["lateral"])
-    assert [batch.row.tolist() for batch in data.train_dataloader()] == [[stable_hash("i1")]]
+    assert [set(batch.row.tolist()) for batch in data.train_dataloader()] == [{stable_hash("i1"), stable_hash("i4")}]
     with pytest.raises(IgclError, match="no train row has a view of unknown"):
         Store(tmp_path / "store", views=["unknown"]).table("train")
     with pytest.raises(IgclError, match="data.views: 'side' is not one of PA, AP"):

@@ -7,8 +7,8 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
-from igcl_lightning.data.order import EpochOrder
-from igcl_lightning.data.row_datasets import PairDataset
+from igcl_lightning.data.order import EpochOrder, SharedOrder
+from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import stable_hash
@@ -68,6 +68,20 @@ def test_steps_hold_rows_of_similar_length_and_rows_of_no_step_stay_random():
     means = lengths[rows[:992]].reshape(-1, 16).mean(axis=1)
     assert abs(np.corrcoef(means, np.arange(62))[0, 1]) < 0.4  # steps of all lengths at any time
     assert rows[992:].tolist() == list(EpochOrder(range(1000), 16))[992:]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("rows", [0, 1, 2, 5, 12, 29, 56])
+def test_batches_of_all_processes_are_those_of_one(rows, world):
+    size = 4
+    ranks = [list(SharedOrder(range(rows), world, rank)) for rank in range(world)]
+    assert {len(rank) for rank in ranks} == {-(-rows // world)}
+    for start in range(0, -(-rows // world), size):
+        together = sorted(row for rank in ranks for row in rank[start : start + size])
+        whole = list(range(start * world, min((start + size) * world, rows)))
+        # What fills up the last batch is the last row, and nothing else.
+        assert together == whole + [rows - 1] * (len(together) - len(whole))
+        assert len(together) - len(whole) < world
 
 
 def test_neither_workers_nor_random_states_have_a_say(phantom_store):
@@ -169,13 +183,27 @@ def test_lightning_keeps_the_order_of_distributed_training(phantom_store, tmp_pa
         order = [row for step in one[f"{epoch}-0"] for row in step]
         # The ranks take turns along one and the same order.
         assert [row for pair in zip(*ranks, strict=True) for row in pair] == order[: 2 * len(ranks[0])]
-    # Evaluation keeps the order of the store, of which each rank gets every other row.
+    # Evaluation keeps the order of the store: its first, second, ... batches of both ranks are twice as large.
     valid = [int(row) for step in one["valid0-0"] for row in step]
-    assert valid == [stable_hash(row) for row in Store(phantom_store).column("valid", "row")]
-    for rank in range(2):
-        assert [int(row) for step in two[f"valid0-{rank}"] for row in step][: len(valid) // 2] == valid[rank::2][
-            : len(valid) // 2
-        ]
+    stated = Store(phantom_store).stating("valid", "graph")
+    names = np.array(Store(phantom_store).column("valid", "row"))[stated]
+    assert valid == [stable_hash(row) for row in names]
+    for step, parts in enumerate(zip(two["valid0-0"], two["valid0-1"], strict=True)):
+        together = [int(row) for pair in zip(*parts, strict=True) for row in pair]
+        whole = valid[16 * step : 16 * step + 16]
+        assert together == whole + valid[-1:] * (len(together) - len(whole))
+
+
+@pytest.mark.parametrize("module", [PairedDataModule, LabeledDataModule])
+def test_evaluation_loaders_share_out_rows_and_features_are_computed_of_all(phantom_store, monkeypatch, module):
+    rows = Store(phantom_store).column("test", "row")
+    data = module(str(phantom_store), batch_size=4)
+    monkeypatch.setattr(data, "_processes", lambda: (3, 1))
+    assert isinstance(data.test_dataloader().sampler, SharedOrder)
+    own = [row for batch in data.predict_dataloader() for row in batch.row.tolist()]
+    assert own == [stable_hash(row) for row in [*rows, rows[-1], rows[-1]][1 : 3 * len(own) : 3]]
+    images = LabeledDataset(data.store, "test", [])
+    assert sum(len(batch.row) for batch in data._ordered_loader(images)) == len(rows)
 
 
 def test_lengths_are_entities_of_graphs_or_words_of_reports(phantom_store):

@@ -20,7 +20,7 @@ from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.featurizer import GraphFeaturizer, graph_facts
+from igcl_lightning.graphs.featurizer import MAX_FACTS, GraphFeaturizer, graph_facts
 from igcl_lightning.graphs.identity import graph_key
 from igcl_lightning.graphs.schema import Entity, ReportGraph, stable_hash
 from igcl_lightning.graphs.tokens import ReportTokenizer
@@ -36,10 +36,16 @@ AWKWARD = [
 ]
 
 
+def talkative():
+    """A graph of more facts than a batch keeps."""
+    words = [f"mass{number}" for number in range(MAX_FACTS + 9)]
+    return ReportGraph(" ".join(words), tuple(Entity(word, "OBS-DP", at, at) for at, word in enumerate(words)))
+
+
 def graphs():
     """Graphs of phantoms of all phrasings, awkward ones among them and at the end."""
-    phantoms = [phantom_study(index, size=64).graph for index in range(40)]
-    return [*AWKWARD, *phantoms, ReportGraph("")]
+    phantoms = [phantom_study(index, size=64).graph for index in range(39)]
+    return [*AWKWARD, *phantoms, talkative(), ReportGraph("")]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +109,7 @@ def test_wordpieces_equal_those_of_the_tokenizer(store, tmp_path):
 
 def test_ids_keys_and_facts_are_those_of_each_row(store):
     all_graphs = graphs()
-    rows = [3, 0, 17, 17]
+    rows = [3, 0, 17, 44, 17]
     batch = PairDataset(store, "train").batch(rows)
     assert batch.row.tolist() == [stable_hash(f"i{row}") for row in rows]
     assert batch.study.tolist() == [stable_hash(f"s{row}") for row in rows]

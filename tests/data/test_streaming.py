@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader
 
 from igcl_lightning.data.collation import PairCollator
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
@@ -69,7 +70,8 @@ def stream(address, split="train", batch_size=4, shuffled=True, **processes):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_epoch_holds_each_row_once_and_epochs_differ(address, folder, workers):
-    loader = PairedDataModule(address, batch_size=1, num_workers=workers).train_dataloader()
+    whole = stream(address, batch_size=1)  # any larger batch leaves out rows that fill none
+    loader = DataLoader(whole, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
     epochs = [rows(loader) for _ in range(3)]
     for epoch in epochs:
         assert sorted(epoch) == hashes(folder, "train")
@@ -137,7 +139,7 @@ def test_rows_are_looked_up_as_in_the_folder(address, folder):
 
 
 def test_views_choose_rows_of_a_stream(address, folder):
-    loader = PairedDataModule(address, batch_size=1, views=["PA"]).train_dataloader()
+    loader = PairStream(StreamedStore(address, ["PA"]), ["train"], PairCollator(), 1, shuffled=True)
     kept = Store(folder, views=["PA"]).column("train", "row")
     assert sorted(rows(loader)) == sorted(stable_hash(row) for row in kept)
     assert 0 < len(kept) < len(hashes(folder, "train"))
@@ -150,10 +152,10 @@ def test_array_columns_come_in_a_stream_too(tmp_path):
         for number, array in enumerate(arrays)
     ]
     prepare_studies(studies, tmp_path / "store", arrays=["ecg"], options=Options(size=64))
-    data = PairedDataModule((tmp_path / "store").as_uri(), batch_size=1, arrays=["ecg"])
+    data = PairedDataModule((tmp_path / "store").as_uri(), batch_size=2, arrays=["ecg"])
     data.setup("fit")
-    signals = sorted(batch.extra["ecg"].tolist() for batch in data.train_dataloader())
-    assert signals == [[[[0, 1, 2], [3, 4, 5]]], [[[1, 1, 1], [1, 1, 1]]]]
+    (batch,) = data.train_dataloader()
+    assert sorted(batch.extra["ecg"].tolist()) == [[[0, 1, 2], [3, 4, 5]], [[1, 1, 1], [1, 1, 1]]]
     data = PairedDataModule((tmp_path / "store").as_uri(), arrays=["eeg"])
     with pytest.raises(IgclError, match="no array column 'eeg', only ecg"):
         data.setup("fit")

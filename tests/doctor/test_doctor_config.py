@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import yaml
 from broken_stores import change_row, said, study, write_store
 
 from igcl_lightning.data.study import VIEWS
+from igcl_lightning.doctor.batch_checks import check_accumulation, check_batch_norm, check_batches, check_pairs
 from igcl_lightning.doctor.config import Config
 from igcl_lightning.doctor.config_checks import (
-    check_batches,
     check_image_size,
     check_length,
     check_normalisation,
@@ -24,6 +25,7 @@ from igcl_lightning.doctor.config_checks import (
 from igcl_lightning.doctor.examination import examine
 from igcl_lightning.doctor.looks import evenly, look_at
 from igcl_lightning.doctor.opened import OpenedStore
+from igcl_lightning.doctor.report_checks import check_graphs
 
 MODEL = {"backbone": "resnet10t", "image_size": 32, "graph_channels": 16, "embedding_channels": 8}
 
@@ -60,6 +62,9 @@ def test_a_good_config_is_parsed_and_built(config, phantom_store):
     findings = [
         *check_store_path(good),
         *check_selection(good, store),
+        *check_pairs(good, store),
+        *check_accumulation(good, store),
+        *check_batch_norm(good),
         *check_batches(good, store),
         *check_length(good),
         *check_image_size(good, store),
@@ -140,6 +145,77 @@ def test_batch_and_workers_are_compared_with_rows_and_cores(config, phantom_stor
     assert "data.num_workers is 999, this machine has" in said(check_batches(large, store), "warning")[1]
     assert "not at least 1" in said(check_batches(config("--data.batch_size", "0"), store), "error")[0]
     assert f"{rows // 8} batches of 8 an epoch" in said(check_batches(config(), store), "ok")[0]
+
+
+def half_empty(tmp_path):
+    """A store of 20 training rows, 6 of them without a report, one with words and no entity."""
+    texts = ["Small effusion."] * 13 + ["Comparison: none."] + [""] * 6
+    studies = [study(number, report={"findings": text}, split="train") for number, text in enumerate(texts)]
+    return OpenedStore(write_store(tmp_path / "half", studies))
+
+
+def test_rows_that_are_no_pairs_are_counted_as_training_counts_them(config, tmp_path):
+    store = half_empty(tmp_path)
+    (finding,) = check_pairs(config(), store)
+    assert (finding.level, finding.numbers) == ("warning", {"empty": 7, "rows": 20})
+    assert "7 of 20 (35 %) training rows are no pairs, without a report with entities: left out" in finding.message
+    assert "1 batches of 8 an epoch, 5 rows left out" in said(check_batches(config(), store), "ok")[0]
+    (finding,) = check_pairs(config("--data.keep_empty", "true"), store)
+    assert "kept, each a negative of the others that it cannot be told from" in finding.message
+    assert "2 batches of 8 an epoch, 4 rows" in said(check_batches(config("--data.keep_empty", "true"), store), "ok")[0]
+    words = ["--data.store", str(store.path)]
+    (finding,) = check_pairs(Config(["--config", "pretrain/phantom_convirt.yaml", *words]), store)
+    assert finding.numbers == {"empty": 6, "rows": 20}
+    assert list(check_pairs(Config(["--config", "pretrain/phantom_simclr.yaml", *words]), store)) == []
+
+
+def test_few_rows_that_are_no_pairs_are_ok(config, tmp_path):
+    texts = ["Small effusion."] * 39 + [""]
+    studies = [study(number, report={"findings": text}, split="train") for number, text in enumerate(texts)]
+    store = OpenedStore(write_store(tmp_path / "few", studies))
+    (finding,) = check_pairs(config(), store)
+    assert (finding.level, finding.numbers) == ("ok", {"empty": 1, "rows": 40})
+    assert said(check_graphs(store), "warning") == []
+
+
+@pytest.mark.parametrize("words", [["--data.batch_size", "1"], ["--data.batch_size", "8", "--data.views", "[AP]"]])
+def test_batches_of_one_pair_are_an_error(config, tmp_path, words):
+    one = replace(study(40).images[0], view="AP")
+    rows = [study(n, split="train") for n in range(5)] + [study(40, images=(one,), split="train")]
+    store = OpenedStore(write_store(tmp_path / "one", rows))
+    given = config(*words, "--data.store", str(store.path))
+    assert said(check_batches(given, store), "error") == [
+        "batches of one pair, with no other to tell it from: the loss is always 0"
+    ]
+    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.batch_size", "1"]
+    assert said(check_batches(config(*two, "--data.store", str(store.path)), store), "error") == []
+
+
+def test_accumulated_gradients_add_no_negatives(config, phantom_store):
+    store = OpenedStore(phantom_store)
+    assert list(check_accumulation(config(), store)) == []
+    (finding,) = check_accumulation(config("--trainer.accumulate_grad_batches", "4"), store)
+    assert finding.level == "warning"
+    assert "a pair is told from the 7 others of its own batch, not of 32 pairs" in finding.message
+    two = ["--trainer.accumulate_grad_batches", "4", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    (finding,) = check_accumulation(config(*two), store)
+    assert finding.numbers == {"others": 15}
+    words = ["--config", "probe/supervised.yaml", "--data.store", str(phantom_store), *two[:2]]
+    assert list(check_accumulation(Config(words), store)) == []
+
+
+def test_batch_norm_of_one_process_is_a_warning(config):
+    assert list(check_batch_norm(config())) == []
+    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    (finding,) = check_batch_norm(config(*two))
+    assert finding.level == "warning"
+    assert finding.message.endswith("add --trainer.sync_batchnorm true")
+    (finding,) = check_batch_norm(config(*two, "--trainer.sync_batchnorm", "true"))
+    assert finding.level == "ok"
+    without = config(*two, "--model.backbone", "vit_tiny_patch16_224", "--model.image_size", "32")
+    assert without.model is not None
+    assert not [name for name, _ in without.model.named_buffers() if "running_mean" in name]
+    assert list(check_batch_norm(without)) == []
 
 
 def test_a_run_without_an_end_is_an_error(config):

@@ -66,6 +66,14 @@ def test_graphs_without_entities_are_counted_by_split(phantom_store):
         assert graph_keys(opened, split).tolist() == [row["graph"]["key"] for row in rows]
 
 
+def test_rows_with_labels_only_are_a_warning_with_their_number(tmp_path):
+    texts = ["Small effusion."] * 80 + [""] * 80
+    studies = [study(n, report={"findings": text}, split="train") for n, text in enumerate(texts)]
+    path = write_store(tmp_path / "store", studies)
+    (message,) = said(check_graphs(OpenedStore(path)), "warning")[:1]
+    assert message.startswith("without entities: train 80 of 160 (50 %); pretraining with graphs leaves these rows out")
+
+
 def test_a_store_without_reports_says_what_it_is_good_for(tmp_path):
     path = write_store(tmp_path / "store", [study(number, report={}) for number in range(6)])
     assert "only methods without reports can be trained" in said(check_graphs(OpenedStore(path)), "warning")[0]

@@ -7,9 +7,10 @@ import torch
 from torch_geometric.data import Batch
 
 from igcl_lightning.graphs.featurizer import (
+    MAX_FACTS,
     MAX_SUBWORDS,
+    NO_FACT,
     NUM_BUCKETS,
-    NUM_FACTS,
     GraphFeaturizer,
     graph_facts,
     subword_ids,
@@ -111,19 +112,23 @@ def test_bad_width_is_refused():
         GraphFeaturizer(max_subwords=0)
 
 
-def test_facts_are_the_hashed_facts():
+def test_facts_are_hashes_in_order_and_padded():
     facts = graph_facts(GRAPH)
+    expected = sorted({stable_hash(fact) for fact in stated_facts(GRAPH)})
 
-    assert facts.shape == (NUM_FACTS,)
-    assert facts.dtype == np.uint8
-    assert set(np.flatnonzero(facts)) == {stable_hash(fact) % NUM_FACTS for fact in stated_facts(GRAPH)}
+    assert facts.dtype == np.int64
+    assert facts.tolist() == expected + [NO_FACT] * (MAX_FACTS - len(expected))
+    assert graph_facts(ReportGraph("")).tolist() == [NO_FACT] * MAX_FACTS
 
 
-def test_facts_overlap_by_product():
-    other = ReportGraph("effusion", (Entity("effusion", "OBS-DP", 0, 0),))
-    facts = np.stack([graph_facts(graph) for graph in (GRAPH, other, ReportGraph(""))]).astype(int)
+def test_of_too_many_facts_the_lowest_hashes_are_kept():
+    words = [f"mass{number}" for number in range(MAX_FACTS + 50)]
+    entities = tuple(Entity(word, "OBS-DP", place, place) for place, word in enumerate(words))
+    graph = ReportGraph(" ".join(words), entities)
+    facts = graph_facts(graph)
 
-    assert (facts @ facts.T).tolist() == [[4, 1, 0], [1, 1, 0], [0, 0, 0]]
+    assert len(set(stated_facts(graph))) == MAX_FACTS + 50
+    assert facts.tolist() == sorted(stable_hash(fact) for fact in stated_facts(graph))[:MAX_FACTS]
 
 
 def test_module_does_not_import_torch():

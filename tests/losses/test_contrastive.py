@@ -1,9 +1,13 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from igcl_lightning.data.phantom import phantom_study
+from igcl_lightning.graphs.featurizer import graph_facts
+from igcl_lightning.graphs.identity import stated_facts
 from igcl_lightning.losses.contrastive import TARGETS, ContrastiveLoss, PairIds, contrastive_targets, fact_overlap
 from igcl_lightning.losses.similarity import Similarity, batch_similarity, cosine_similarity
 
@@ -121,13 +125,57 @@ def test_pairs_of_one_graph_attract_and_never_repel():
 
 
 def test_soft_targets_follow_the_overlap_of_facts():
-    facts = torch.tensor([[10, 11], [10, 11], [11, 12], [-1, -1]])
+    facts = torch.tensor([[2, 5, -1], [2, 5, -1], [5, 9, -1], [-1, -1, -1]])
     overlap = fact_overlap(facts, facts)
     torch.testing.assert_close(overlap[0], torch.tensor([1.0, 1.0, 0.5, 0.0]))
     weight, keep = contrastive_targets("soft", *[ids(list(range(4)), list(range(4)), [1, 1, 2, -1], facts)] * 2)
     torch.testing.assert_close(weight[0], torch.tensor([1.0, 1.0, 0.25, 0.0]) / 2.25)
     assert weight[3].tolist() == [0, 0, 0, 1]
     assert keep.all()
+
+
+def overlap_of_sets(one, other):
+    return len(one & other) / math.sqrt(len(one) * len(other)) if one and other else 0.0
+
+
+@pytest.fixture(scope="module")
+def reports():
+    """The facts of 300 phantom reports, as sets of texts and as the tensor that batches hold."""
+    graphs = [phantom_study(index, size=64).graph for index in range(300)]
+    return [set(stated_facts(graph)) for graph in graphs], torch.tensor(np.stack([graph_facts(g) for g in graphs]))
+
+
+def test_graphs_without_a_common_fact_never_overlap(reports):
+    sets, facts = reports
+    apart = torch.tensor([[not one & other for other in sets] for one in sets])
+    assert len(set.union(*sets)) > 1000
+    assert 0.1 < apart.float().mean() < 0.9
+    assert torch.equal(fact_overlap(facts, facts) == 0, apart)
+
+
+def test_overlap_is_that_of_the_sets(reports):
+    sets, facts = reports
+    rows = slice(40, 90)  # one process has some of the rows of all
+    expected = torch.tensor([[overlap_of_sets(one, other) for other in sets] for one in sets[rows]])
+    torch.testing.assert_close(fact_overlap(facts[rows], facts), expected)
+    own = fact_overlap(facts, facts).diagonal()
+    assert own.tolist() == [float(bool(stated)) for stated in sets]  # exactly, and some state nothing
+    assert not own.all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_overlap_of_awkward_lists_is_that_of_the_sets(seed):
+    rng = np.random.default_rng(seed)
+    # Few values that collide often, the largest hash there is, and lists that are empty or full.
+    values = np.array([0, 1, 2, 3, 1024, 2**63 - 1])
+    lists = [sorted(rng.choice(values, rng.integers(0, 5), replace=False).tolist()) for _ in range(12)]
+    facts = torch.tensor([numbers + [-1] * (4 - len(numbers)) for numbers in lists])
+    expected = torch.tensor([[overlap_of_sets(set(one), set(other)) for other in lists] for one in lists[:5]])
+    torch.testing.assert_close(fact_overlap(facts[:5], facts), expected)
+
+
+def test_graphs_that_state_nothing_overlap_with_none():
+    assert fact_overlap(torch.full((2, 3), -1), torch.tensor([[4, 5, 6], [-1, -1, -1]])).tolist() == [[0, 0], [0, 0]]
 
 
 def test_gradient_reaches_both_sides_and_the_temperature():

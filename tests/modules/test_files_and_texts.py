@@ -191,8 +191,9 @@ def test_images_and_reports_may_come_in_any_form(pretrained, table):
     for same in (str(png), [png], opened, pixels, iter([pixels])):
         torch.testing.assert_close(model.embed_images(same), one, **EXACT)
     same = [deep, Image.open(deep), np.asarray(Image.open(deep)), np.asarray(Image.open(deep)).astype(np.float32)]
+    same.append((np.asarray(same[1]).astype(np.int32) - 30_000).astype(np.int16))  # as a detector without an offset
     embedded = model.embed_images(same)
-    torch.testing.assert_close(embedded, embedded[:1].expand(4, -1), **EXACT)
+    torch.testing.assert_close(embedded, embedded[:1].expand(5, -1), **EXACT)
     assert model.embed_images([]).shape[0] == 0
 
     text = "FINDINGS: Small left pleural effusion. IMPRESSION: Edema."

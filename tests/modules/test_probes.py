@@ -1,3 +1,4 @@
+import inspect
 import json
 import warnings
 
@@ -5,14 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
+from torch.utils.data import DataLoader
 
+from igcl_lightning import modules
 from igcl_lightning.callbacks import WritePredictions
 from igcl_lightning.cli import main
-from igcl_lightning.data.modules import LabeledDataModule
+from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
 from igcl_lightning.data.phantom import FINDINGS
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.row_datasets import LabeledDataset
@@ -20,9 +23,10 @@ from igcl_lightning.data.samples import FeatureBatch, LabeledBatch, ProbeDraw
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
+from igcl_lightning.losses.classification import masked_cross_entropy
 from igcl_lightning.modules import IGCL, BaseModule, FewShotProbe, FineTune, LinearProbe
+from igcl_lightning.modules.classifier import ClassifierModule
 from igcl_lightning.modules.few_shot import median_probability
-from igcl_lightning.modules.fine_tune import masked_cross_entropy
 from stores import prepare_studies
 
 RANDOM = {"backbone": "test_resnet", "image_size": 32}
@@ -406,3 +410,138 @@ def test_a_head_tested_from_its_checkpoint_reads_the_trained_encoder(config, pre
     by_label = {label: rows["score"].to_numpy() for label, rows in first.groupby("label", sort=False)}
     got = torch.tensor(np.stack([by_label[name] for name in by_label], axis=1)).flatten()
     torch.testing.assert_close(got.float(), expected, rtol=1e-3, atol=1e-3)
+
+
+HEADS = [LinearProbe, FewShotProbe, FineTune]
+
+
+def test_every_head_is_tested_for_what_holds_of_every_head():
+    exported = (getattr(modules, name) for name in modules.__all__)
+    assert {head for head in exported if inspect.isclass(head) and issubclass(head, ClassifierModule)} == set(HEADS)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+@pytest.mark.parametrize("head", HEADS)
+def test_scores_are_in_single_precision_whatever_the_encoder_works_in(head, precision, phantom_store, tmp_path):
+    """A score in bfloat16 has eight bits: among a thousand rows many are equal, and the AUROC counts them as halves."""
+    data = LabeledDataModule(
+        str(phantom_store), labels=["Edema", "Atelectasis"], shots=2, batch_size=16, feature_cache=str(tmp_path)
+    )
+    run, writer = trainer(tmp_path, precision=precision), WritePredictions()
+    if head is not FineTune and precision != "64-true":
+        with pytest.raises(IgclError, match="set trainer.precision to 32-true"):
+            run.fit(head(**RANDOM), data)
+        return
+    module = head(**RANDOM)
+    run.fit(module, data)
+    tested = trainer(tmp_path, writer, precision=precision)
+    scores = tested.predict(module, data)
+    assert all(batch.score.dtype == (torch.float64 if precision == "64-true" else torch.float32) for batch in scores)
+    written = torch.tensor(writer.frame["score"].to_numpy())
+    assert (written != written.bfloat16().double()).all()
+
+
+def test_the_loss_of_a_split_is_the_mean_over_its_known_labels_whatever_the_batches(phantom_store, tmp_path):
+    module = FineTune(**RANDOM, label_names=["Edema", "Atelectasis", "Cardiomegaly"])
+    module.trained[2] = False
+    for batch_size in (1, 3, 16):
+        data = LabeledDataModule(str(phantom_store), labels=module.label_names, batch_size=batch_size)
+        # Labels of every third row are not known, so that batches hold different numbers of known ones.
+        store = data.store
+        target = store.targets("test", module.label_names).copy()
+        target[::3] = np.nan
+        store.targets = lambda split, labels, target=target: target
+        writer = WritePredictions()
+        run = trainer(tmp_path, writer)
+        run.test(module, data, verbose=False)
+        lines = writer.frame.dropna(subset="target")
+        expected = log_loss(lines["target"], 1 / (1 + np.exp(-lines["score"])), labels=[0, 1])
+        assert run.callback_metrics["test/loss"].item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("penalties", [[1e-3, 1e-1, 10.0], [10.0, 1e-3, 1e-1]])
+def test_of_penalties_that_do_equally_well_the_strongest_is_kept(penalties):
+    """One feature ranks the rows alike, however small its weight: all penalties have one AUROC."""
+    feature = torch.linspace(-1, 1, 20)[:, None]
+    target = (feature > 0.3).float()
+    rows = FeatureBatch(feature, target, torch.arange(20))
+    probe = LinearProbe(inverse_penalties=penalties, label_names=["a"], in_channels=1)
+    _, _, chosen, best = probe.fit_draw(ProbeDraw(rows, rows, 0))
+    assert best == 1
+    assert chosen == 1e-3
+
+
+def test_splits_to_predict_are_chosen(phantom_store, tmp_path):
+    store = Store(phantom_store)
+    for module in (FineTune(**RANDOM), LinearProbe(**RANDOM)):
+        options = {"batch_size": 16, "predict_splits": ["valid", "test"], "labels": ["Edema"]}
+        data = LabeledDataModule(str(phantom_store), **options, feature_cache=str(tmp_path))
+        run, writer = trainer(tmp_path, WritePredictions()), WritePredictions()
+        run.fit(module, data)
+        trainer(tmp_path, writer).predict(module, data)
+        expected = [(split, row) for split in ("valid", "test") for row in store.column(split, "row")]
+        assert list(zip(writer.frame["split"], writer.frame["row"], strict=True)) == expected
+        np.testing.assert_array_equal(writer.frame["target"][:8], store.targets("valid", ["Edema"])[:8, 0])
+    with pytest.raises(IgclError, match="fold1"):
+        trainer(tmp_path).predict(module, LabeledDataModule(str(phantom_store), predict_splits=["fold1"]))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_data_module_of_another_kind_is_refused_in_one_line(head, phantom_store, tmp_path):
+    message = f"{head.__name__} needs a data module such as LabeledDataModule; PairedDataModule lacks 'label_names'"
+    with pytest.raises(IgclError) as error:
+        trainer(tmp_path).fit(head(**RANDOM), PairedDataModule(str(phantom_store)))
+    assert str(error.value) == message
+    with pytest.raises(IgclError, match=f"{head.__name__} needs a data module, such as LabeledDataModule; none was"):
+        trainer(tmp_path).fit(head(**RANDOM), DataLoader([]))
+
+
+def test_any_data_module_that_serves_labelled_rows_will_do(tmp_path):
+    """What `LabeledRows` lists is all that a head asks for."""
+
+    class Labelled(LightningDataModule):
+        draws, shots, feature_file, feature_channels, store_path = 1, None, None, None, "made up"
+
+        def __init__(self):
+            super().__init__()
+            self.label_names = ["Edema"]
+            generator = torch.Generator().manual_seed(0)
+            image = torch.randint(0, 256, (12, 1, 32, 32), generator=generator, dtype=torch.uint8)
+            self.rows = LabeledBatch(image, torch.arange(12)[:, None] % 2.0, torch.arange(12))
+
+        def drawn_setting(self):
+            return {"fraction": 1.0, "shots": None, "draw_seed": 0}
+
+        def drawn_targets(self):
+            return [self.rows.target]
+
+        def row_ids(self, row):
+            return (f"r{row}", f"s{row}", f"p{row}")
+
+        def row_split(self, row):
+            return "test"
+
+        def train_dataloader(self):
+            return DataLoader([self.rows], batch_size=None)
+
+        val_dataloader = test_dataloader = train_dataloader
+
+    module, data, writer = FineTune(**RANDOM), Labelled(), WritePredictions()
+    trainer(tmp_path).fit(module, data)
+    trainer(tmp_path, writer).test(module, data, verbose=False)
+    assert writer.frame["row"].tolist() == [f"r{row}" for row in range(12)]
+    assert json.loads((tmp_path / "results.json").read_text())[0]["store"] == "made up"
+
+
+def test_a_probe_of_a_head_reads_the_encoder_that_the_head_holds(pretrained, phantom_store, tmp_path):
+    module = FineTune(str(pretrained[1]), features="projected", label_names=["Edema"])
+    run = trainer(tmp_path)
+    run.strategy.connect(module)
+    run.save_checkpoint(tmp_path / "head.ckpt")
+    image = torch.randint(0, 256, (3, 1, 32, 32), dtype=torch.uint8)
+    probe = LinearProbe(str(tmp_path / "head.ckpt"), features="projected")
+    with torch.no_grad():
+        torch.testing.assert_close(probe.encoder(image), module.eval().encoder(image))
+    assert probe.method_name == "finetune"
+    assert not any(part.training for part in probe.train().encoder.modules())
+    assert all(part.training for part in module.train().encoder.modules())

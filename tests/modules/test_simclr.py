@@ -68,6 +68,14 @@ def test_training_contrasts_two_views_and_evaluation_the_image_with_a_constant_v
     assert (view - batch.image).abs().mean() > 5
 
 
+def test_the_view_of_an_image_does_not_depend_on_its_batch(batch):
+    module = SimCLR(**TINY).eval()
+    together = module.side_input("view", batch)
+    for chosen in ([3], [5, 3, 0]):
+        part = batch._replace(image=batch.image[chosen], row=batch.row[chosen])
+        torch.testing.assert_close(module.side_input("view", part), together[chosen])
+
+
 def test_the_loss_is_nt_xent_of_the_two_views(batch):
     module = SimCLR(**TINY, temperature=0.2).eval()
     embedding = module(batch)

@@ -209,10 +209,11 @@ def test_many_neighbours_are_averaged_in_half_precision_too():
     assert error.max() < 0.05
 
 
+@pytest.mark.gpu
 def test_the_share_of_a_unit_is_counted_in_half_precision_too():
-    units = torch.zeros(1, 2, 512, dtype=torch.bfloat16)
+    units = torch.zeros(1, 2, 512, dtype=torch.bfloat16, device="cuda")
     units[0, 0] = 1
-    _, importance = read_out(units, torch.ones(1, 2, dtype=torch.bool), "max")
+    _, importance = read_out(units, torch.ones(1, 2, dtype=torch.bool, device="cuda"), "max")
     assert importance.tolist() == [[1, 0]]
 
 

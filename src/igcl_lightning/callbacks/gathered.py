@@ -26,7 +26,7 @@ class GatheringCallback(Callback):
 
     @abstractmethod
     def write(self, outputs: Any, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
-        """Write the outputs of all rows, each row once.
+        """Write the outputs of all rows, each row once, in the order in which one process would meet them.
 
         It runs on the first process only, so it must not call anything that all processes take part in.
 
@@ -68,19 +68,31 @@ class GatheringCallback(Callback):
 
     def _finish(self, trainer: Trainer, pl_module: LightningModule, job: str) -> None:
         folder = run_folder(trainer)
-        batches = _from_all_processes(self._batches)
+        parts = [part for part in _from_all_processes(self._joined()) if part is not None]
         self._batches = []
-        if trainer.is_global_zero and batches:
-            outputs = self.output_type(*(torch.cat(field) for field in zip(*batches, strict=True)))
-            self.write(_each_row_once(outputs), folder, trainer, pl_module, job)
+        if trainer.is_global_zero and parts:
+            self.write(_each_row_once(_taken_in_turn(parts)), folder, trainer, pl_module, job)
+
+    def _joined(self) -> Any:
+        """Return the outputs of all batches of this process as one, None where there are none."""
+        if not self._batches:
+            return None
+        return self.output_type(*(torch.cat(field) for field in zip(*self._batches, strict=True)))
 
 
-def _from_all_processes(batches: list[Any]) -> list[Any]:
+def _from_all_processes(outputs: Any) -> list[Any]:
     if not (dist.is_available() and dist.is_initialized()):
-        return batches
-    parts: list[list[Any]] = [[] for _ in range(dist.get_world_size())]
-    dist.all_gather_object(parts, batches)
-    return [batch for part in parts for batch in part]
+        return [outputs]
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, outputs)
+    return parts
+
+
+def _taken_in_turn(parts: list[Any]) -> Any:
+    """Return the outputs of all processes in the order of one: samplers deal the rows out to the processes in turn."""
+    place = torch.cat([torch.arange(len(part.row)) * len(parts) + rank for rank, part in enumerate(parts)])
+    order = place.argsort()
+    return type(parts[0])(*(torch.cat(field)[order] for field in zip(*parts, strict=True)))
 
 
 def _each_row_once(outputs: Any) -> Any:

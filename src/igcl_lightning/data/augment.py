@@ -1,15 +1,48 @@
-"""Batched augmentation of grey images on the device, in training only. No flips: the heart is on the left."""
+"""Batched augmentation of grey images on the device, in training only. No flips: the heart is on the left.
+
+What is random is drawn once for a batch (`Augment.draw`) and then applied alike to images, masks and boxes, so that a
+finding stays where its mask is, and so that a draw can be repeated from its generator or from the ids of the rows.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
+
+NUM_DRAWN = 11
+"""Random values of one image."""
 
 
-class Augment(nn.Module):
+class AugmentDraw(NamedTuple):
+    """What is random of the augmentation of B images, each float32 [B].
+
+    Attributes:
+        angle: of the rotation, in radians.
+        zoom: share of the image's side that is shown; above 1 the image shrinks.
+        shift_x: of the part that is shown, to the right, in half sides.
+        shift_y: the same, downwards.
+        blur: standard deviation of the Gaussian, as a share of the side.
+        gamma: exponent of the grey values on the scale 0-1.
+        contrast: factor on the distance of grey values from their mean.
+        brightness: what is added to grey values on the scale 0-1.
+    """
+
+    angle: Tensor
+    zoom: Tensor
+    shift_x: Tensor
+    shift_y: Tensor
+    blur: Tensor
+    gamma: Tensor
+    contrast: Tensor
+    brightness: Tensor
+
+
+class Augment:
     """Random rotation, scale, shift, crop, blur, brightness, contrast and gamma, drawn per image.
 
     Args:
@@ -34,7 +67,6 @@ class Augment(nn.Module):
         crop_area: float = 1.0,
         blur: float = 0.0,
     ) -> None:
-        super().__init__()
         self.degrees = degrees
         self.scale = scale
         self.shift = shift
@@ -44,65 +76,110 @@ class Augment(nn.Module):
         self.crop_area = crop_area
         self.blur = blur
 
-    @torch.no_grad()
-    def forward(self, image: Tensor, generator: Generator | None = None) -> Tensor:
-        """Map grey values 0-255 [B, 1, H, W] to float32 of the same range and shape.
+    def __call__(self, image: Tensor, generator: Generator | None = None) -> Tensor:
+        """Draw for a batch of images and apply it (see `draw`, `apply`)."""
+        return self.apply(image, self.draw(len(image), image.device, generator))
+
+    def draw(self, size: int, device: torch.device, generator: Generator | None = None) -> AugmentDraw:
+        """Draw for a batch.
 
         Args:
-            image: uint8 or float.
-            generator: of the draws, on the image's device; PyTorch's own by default.
+            size: number of images.
+            device: of the draw.
+            generator: on that device; PyTorch's own by default.
         """
-        draws = _Draws(len(image), image.device, generator)
-        moved = self._move(image.float() / 255, draws)
-        return self._tone(self._soften(moved, draws), draws).mul_(255)
+        return self._scaled(torch.rand(size, NUM_DRAWN, device=device, generator=generator))
 
-    def _move(self, image: Tensor, draws: _Draws) -> Tensor:
-        angle = draws.either_way(math.radians(self.degrees))
-        zoom = 1 + draws.either_way(self.scale)
-        # grid_sample counts in half sides, hence the factor 2.
-        shift_x, shift_y = draws.either_way(2 * self.shift), draws.either_way(2 * self.shift)
-        if self.crop_area < 1:
-            side = draws.between(self.crop_area, 1).sqrt()
-            zoom = zoom * side
-            # A crop of this side, anywhere within the image.
-            shift_x = shift_x + draws.either_way(1) * (1 - side)
-            shift_y = shift_y + draws.either_way(1) * (1 - side)
-        cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-        matrix = torch.stack([cos, -sin, shift_x, sin, cos, shift_y], dim=1).view(-1, 2, 3)
-        grid = F.affine_grid(matrix, list(image.shape), align_corners=False)
-        return F.grid_sample(image, grid, padding_mode="zeros", align_corners=False)
+    def draw_rows(self, row: Tensor, device: torch.device) -> AugmentDraw:
+        """Draw from the ids of rows, int64 [B], alone: a row's draw is the same in any batch and on any device."""
+        drawn = [np.random.default_rng(number).random(NUM_DRAWN, np.float32) for number in row.tolist()]
+        return self._scaled(torch.from_numpy(np.array(drawn, np.float32).reshape(-1, NUM_DRAWN)).to(device))
 
-    def _soften(self, image: Tensor, draws: _Draws) -> Tensor:
+    def _scaled(self, uniform: Tensor) -> AugmentDraw:
+        """Return the draw that values uniform in [0, 1), [B, NUM_DRAWN], stand for."""
+        area, blur = uniform[:, :2].unbind(dim=1)
+        angle, zoom, shift_x, shift_y, crop_x, crop_y, gamma, contrast, brightness = (
+            2 * uniform[:, 2:] - 1  # either way
+        ).unbind(dim=1)
+        # A crop of this side, anywhere within the image.
+        side = (self.crop_area + (1 - self.crop_area) * area).sqrt()
+        return AugmentDraw(
+            angle=angle * math.radians(self.degrees),
+            zoom=(1 + zoom * self.scale) * side,
+            shift_x=2 * self.shift * shift_x + (1 - side) * crop_x,
+            shift_y=2 * self.shift * shift_y + (1 - side) * crop_y,
+            blur=blur * self.blur,
+            gamma=(gamma * self.gamma).exp(),
+            contrast=1 + contrast * self.contrast,
+            brightness=brightness * self.brightness,
+        )
+
+    @torch.no_grad()
+    def apply(self, image: Tensor, draw: AugmentDraw) -> Tensor:
+        """Map grey values 0-255 [B, 1, H, W], uint8 or float, to float32 of the same range and shape."""
+        with torch.autocast(image.device.type, enabled=False):  # half precision has fewer than 256 greys
+            moved = _sampled(image.float(), draw, "bilinear").div_(255)
+            return _toned(self._softened(moved, draw), draw).mul_(255)
+
+    @torch.no_grad()
+    def apply_masks(self, mask: Tensor, draw: AugmentDraw) -> Tensor:
+        """Move masks as `apply` moves the images, from the nearest pixel; tones and blur leave them alone.
+
+        Args:
+            mask: M masks of each image, or of classes by number, any type, [B, M, H, W].
+            draw: what `apply` got.
+
+        Returns:
+            Of the same type and shape; 0 where the moved image shows nothing.
+        """
+        return _sampled(mask.float(), draw, "nearest").to(mask.dtype)
+
+    @torch.no_grad()
+    def apply_boxes(self, boxes: Tensor, draw: AugmentDraw, size: tuple[int, int]) -> Tensor:
+        """Move boxes as `apply` moves the images: the upright hull of the moved corners, cut at the image's edge.
+
+        Args:
+            boxes: x_min, y_min, x_max, y_max of K boxes of each image, in pixels counted from the outer edge of the
+                first, float [B, K, 4]; nan stays nan.
+            draw: what `apply` got.
+            size: height and width of the images, in pixels.
+
+        Returns:
+            float [B, K, 4]. A box that has moved out of the image has no area: both its ends lie on the edge.
+        """
+        side = boxes.new_tensor([size[1], size[0]])
+        corners = boxes[..., [0, 1, 2, 1, 0, 3, 2, 3]].view(*boxes.shape[:2], 4, 2) * (2 / side) - 1
+        cos, sin = torch.cos(draw.angle) / draw.zoom, torch.sin(draw.angle) / draw.zoom
+        # What an image shows at a place comes from elsewhere (`_sampled`), so boxes move by the inverse.
+        inverse = torch.stack([cos, sin, -sin, cos], dim=1).view(-1, 1, 2, 2).to(boxes)
+        shift = torch.stack([draw.shift_x, draw.shift_y], dim=1)[:, None, None].to(boxes)
+        moved = ((corners - shift) @ inverse.mT + 1) * (side / 2)
+        return torch.cat([moved.amin(dim=2), moved.amax(dim=2)], dim=-1).clamp(
+            min=side.new_zeros(4), max=side.repeat(2)
+        )
+
+    def _softened(self, image: Tensor, draw: AugmentDraw) -> Tensor:
         """Blur rows and columns by one matrix product each; at the border the weights within the image sum to one."""
         if not self.blur:
             return image
         height, width = image.shape[-2:]
-        share = draws.between(0, self.blur)
-        return _gaussian(share * height, height) @ image @ _gaussian(share * width, width).mT
-
-    def _tone(self, image: Tensor, draws: _Draws) -> Tensor:
-        def per_image(value: Tensor) -> Tensor:
-            return value[:, None, None, None]
-
-        image = image.clamp(min=1e-6) ** per_image(draws.either_way(self.gamma).exp())
-        middle = image.mean(dim=(1, 2, 3), keepdim=True)
-        image = (image - middle) * per_image(1 + draws.either_way(self.contrast)) + middle
-        return (image + per_image(draws.either_way(self.brightness))).clamp(0, 1)
+        return _gaussian(draw.blur * height, height) @ image @ _gaussian(draw.blur * width, width).mT
 
 
-class _Draws:
-    """Uniform random values, one per image."""
+def _sampled(image: Tensor, draw: AugmentDraw, mode: str) -> Tensor:
+    """Rotate, scale, shift and crop float images [B, C, H, W]; black comes in from outside."""
+    cos, sin = torch.cos(draw.angle) * draw.zoom, torch.sin(draw.angle) * draw.zoom
+    matrix = torch.stack([cos, -sin, draw.shift_x, sin, cos, draw.shift_y], dim=1).view(-1, 2, 3)
+    grid = F.affine_grid(matrix, list(image.shape), align_corners=False)
+    return F.grid_sample(image, grid, mode, padding_mode="zeros", align_corners=False)
 
-    def __init__(self, size: int, device: torch.device, generator: Generator | None) -> None:
-        self.size = size
-        self.device = device
-        self.generator = generator
 
-    def between(self, low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(self.size, device=self.device, generator=self.generator)
-
-    def either_way(self, limit: float) -> Tensor:
-        return self.between(-1, 1) * limit
+def _toned(image: Tensor, draw: AugmentDraw) -> Tensor:
+    """Change gamma, contrast (about each image's mean) and brightness of grey values 0-1 [B, 1, H, W], in place."""
+    gamma, contrast, brightness = (value[:, None, None, None] for value in (draw.gamma, draw.contrast, draw.brightness))
+    image = image.clamp_(min=0).pow_(gamma)
+    middle = image.mean(dim=(1, 2, 3), keepdim=True)
+    return image.mul_(contrast).add_(middle * (1 - contrast) + brightness).clamp_(0, 1)
 
 
 def _gaussian(deviation: Tensor, size: int) -> Tensor:

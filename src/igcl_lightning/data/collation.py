@@ -20,7 +20,7 @@ from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.samples import LabeledBatch, PairBatch
 from igcl_lightning.data.store import NODE_TEXT
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.featurizer import MAX_SUBWORDS, NUM_FACTS, subword_ids
+from igcl_lightning.graphs.featurizer import MAX_FACTS, MAX_SUBWORDS, NO_FACT, subword_ids
 from igcl_lightning.graphs.schema import NODE_TYPE, stable_hash
 from igcl_lightning.graphs.tokens import SENTENCE_ENDS, WORD_SUBWORDS, ReportTokenizer
 
@@ -99,7 +99,7 @@ class PairCollator:
         count = np.where(pc.equal(texts, "").to_numpy(zero_copy_only=False), 0, pc.list_value_length(words).to_numpy())
         kept = np.minimum(count, self.tokenizer.max_tokens)
         start = np.asarray(words.offsets)[:-1]
-        report, word = _report_and_word(kept)
+        report, word = _part_and_place(kept)
         unique = words.values.take(pa.array(start[report] + word)).dictionary_encode()
         return {
             "x": _subwords(unique, WORD_SUBWORDS),
@@ -219,10 +219,10 @@ def _sentences(words: pa.DictionaryArray, report: Ids, count: Ids) -> Ids:
     return sentences
 
 
-def _report_and_word(count: Ids) -> tuple[Ids, Ids]:
-    """Return for each word of B reports of these lengths the number of its report, and its place in it."""
-    report = np.repeat(np.arange(len(count)), count)
-    return report, np.arange(len(report)) - _starts(count)[:-1][report]
+def _part_and_place(count: Ids) -> tuple[Ids, Ids]:
+    """Return for each element of B parts of these lengths the number of its part, and its place in it."""
+    part = np.repeat(np.arange(len(count)), count)
+    return part, np.arange(len(part)) - _starts(count)[:-1][part]
 
 
 def _concatenated(reports: Sequence[Data]) -> dict[str, Ids]:
@@ -236,10 +236,12 @@ def _bounds(ptr: Ids) -> dict[str, Ids]:
 
 
 def _facts(facts: pa.ListArray) -> Tensor:
-    """Return which hashed facts each of B graphs states, uint8 [B, F]."""
-    stated = np.zeros((len(facts), NUM_FACTS), np.uint8)
-    stated[np.repeat(np.arange(len(facts)), _lengths(facts)), _numbers(facts) % NUM_FACTS] = 1
-    return handed_over(stated)
+    """Return the facts of B graphs as `graph_facts` does, int64 [B, MAX_FACTS]; a store keeps them ascending."""
+    start, kept = _starts(_lengths(facts))[:-1], np.minimum(_lengths(facts), MAX_FACTS)
+    graph, place = _part_and_place(kept)
+    padded = np.full((len(facts), MAX_FACTS), NO_FACT, np.int64)
+    padded[graph, place] = _numbers(facts)[start[graph] + place]
+    return handed_over(padded)
 
 
 def _starts(count: Ids) -> Ids:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from igcl_lightning.data.collation import PairCollator
 from igcl_lightning.data.features import FeatureModel, FeatureRows, frozen_features, read_features
+from igcl_lightning.data.kept_rows import STATING_SIDES, needs, refuse_no_pairs, say_left_out
 from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
 from igcl_lightning.data.samples import FeatureBatch, PairBatch, ProbeDraw
 from igcl_lightning.data.splits import draw_fraction, draw_shots
@@ -40,6 +41,8 @@ class PairedDataModule(StoreDataModule):
         max_tokens: tokens kept of a report.
         predict_splits: splits that `predict` embeds; the test split by default.
         order_seed: of the order of training pairs; that of `seed_everything` by default.
+        keep_empty: whether rows stay whose graph (or report, if the model contrasts it) states nothing. By default
+            they are left out of training, validation and test (see `kept_rows`); `predict` always embeds all rows.
         length_aware: whether the graphs (or the reports, if the model contrasts with these) of a training batch are of
             similar length, so that less is padded. A pair is then told from pairs of similar length only.
     """
@@ -58,6 +61,7 @@ class PairedDataModule(StoreDataModule):
         predict_splits: list[str] | None = None,
         order_seed: int | None = None,
         length_aware: bool = False,
+        keep_empty: bool = False,
     ) -> None:
         super().__init__(store, batch_size, num_workers, augment, views, order_seed)
         self.arrays = arrays or []
@@ -65,6 +69,7 @@ class PairedDataModule(StoreDataModule):
         self.tokenizer = ReportTokenizer(tokenizer, max_tokens)
         self.predict_splits = ["test"] if predict_splits is None else predict_splits
         self.length_aware = length_aware
+        self.keep_empty = keep_empty
 
     @cached_property
     def store(self) -> Store | StreamedStore:
@@ -75,7 +80,8 @@ class PairedDataModule(StoreDataModule):
         """Check that there is something to contrast.
 
         Raises:
-            IgclError: no report of the training split has an entity, or the store lacks a column that is asked for.
+            IgclError: no training row states anything on the sides that the model contrasts, or the store lacks a
+                column that is asked for.
         """
         store = self.store
         for name in self.arrays:
@@ -84,54 +90,82 @@ class PairedDataModule(StoreDataModule):
                 raise IgclError(f"{store.path}: no array column {name!r}, only {known}")
         if self.node_text and not store.node_text_channels:
             raise IgclError(f"{store.path}: no language-model features; prepare it with --node-text MODEL")
-        if stage == "fit" and self._sides_with_units() and not store.has_graphs("train"):
-            raise IgclError(f"{store.path}: no training row has a report with entities; nothing to contrast with")
+        sides = self._sides_with_units()
+        if stage == "fit":
+            refuse_no_pairs(store, self.arrays, sides)
+        say_left_out(store, stage, self.arrays, self._stating())
         if self.length_aware and isinstance(store, StreamedStore):
             raise IgclError(
                 f"{store.path}: data.length_aware needs all lengths, which a stream does not tell; copy the store"
             )
-        if self.length_aware and not self._sides_with_units():
+        if self.length_aware and not sides:
             raise IgclError("data.length_aware: this model reads neither graphs nor reports, so nothing is padded")
 
     def train_dataloader(self) -> DataLoader[PairBatch]:
-        """Return shuffled training pairs; an incomplete last batch is left out."""
+        """Return shuffled training pairs; an incomplete last batch is left out.
+
+        Raises:
+            IgclError: a batch, over all processes, would hold a single pair.
+        """
+        stating = self._stating()
         if isinstance(self.store, StreamedStore):
-            return self._stream(self.store, ["train"], shuffled=True)
-        pairs = self._pairs(self.store, ["train"])
+            self._refuse_single_pair(self.batch_size)
+            return self._stream(self.store, ["train"], shuffled=True, stating=stating)
+        pairs = self._pairs(self.store, ["train"], stating)
+        self._refuse_single_pair(self._whole_batch(len(pairs)))
         return self._training_loader(pairs, pairs.lengths(self._sides_with_units()[0]) if self.length_aware else None)
 
     def val_dataloader(self) -> DataLoader[PairBatch]:
         """Return the validation pairs."""
-        return self._evaluation_loader("valid")
+        return self._evaluation_loader(["valid"], self._stating())
 
     def test_dataloader(self) -> DataLoader[PairBatch]:
         """Return the test pairs."""
-        return self._evaluation_loader("test")
+        return self._evaluation_loader(["test"], self._stating())
 
     def predict_dataloader(self) -> DataLoader[PairBatch]:
-        """Return the pairs of the splits that are wanted, the test pairs by default."""
-        return self._evaluation_loader(*self.predict_splits)
+        """Return all rows of the splits that are wanted, by default of the test split; also what states nothing."""
+        return self._evaluation_loader(self.predict_splits, ())
 
-    def _evaluation_loader(self, *splits: str) -> DataLoader[PairBatch]:
+    def _evaluation_loader(self, splits: Sequence[str], stating: Sequence[str]) -> DataLoader[PairBatch]:
         if isinstance(self.store, StreamedStore):
-            return self._stream(self.store, splits, shuffled=False)
-        return self._ordered_loader(self._pairs(self.store, splits))
+            return self._stream(self.store, splits, shuffled=False, stating=stating)
+        pairs = self._pairs(self.store, splits, stating)
+        if not len(pairs):
+            keep = "; --data.keep_empty true keeps its rows" if stating else ""
+            raise IgclError(f"{self.store.path}: no row of {', '.join(splits)} has {needs(self.arrays, stating)}{keep}")
+        return self._shared_loader(pairs)
+
+    def _stating(self) -> Sequence[str]:
+        """Return the sides on which a row must state something to be a pair."""
+        return () if self.keep_empty else self._sides_with_units()
+
+    def _refuse_single_pair(self, batch_size: int) -> None:
+        if batch_size * self._processes()[0] == 1:
+            raise IgclError(
+                f"{self.store.path}: a training batch would hold one pair, and no other to tell it from, so that the "
+                f"loss is 0; make data.batch_size (now {self.batch_size}) or the number of training rows at least 2"
+            )
 
     def _sides_with_units(self) -> list[str]:
         """Return the sides, graphs or reports, that the model contrasts; one that is not known contrasts graphs."""
         module = self.trainer.lightning_module if self.trainer is not None else None
-        return [side for side in getattr(module, "sides", ("graph",)) if side in ("graph", "report")]
+        return [side for side in getattr(module, "sides", ("graph",)) if side in STATING_SIDES]
 
-    def _pairs(self, store: Store, splits: Sequence[str]) -> PairDataset:
-        return PairDataset(store, splits, self.tokenizer, self.arrays, self.node_text)
+    def _pairs(self, store: Store, splits: Sequence[str], stating: Sequence[str]) -> PairDataset:
+        return PairDataset(store, splits, self.tokenizer, self.arrays, self.node_text, stating)
 
-    def _stream(self, store: StreamedStore, splits: Sequence[str], shuffled: bool) -> DataLoader[PairBatch]:
+    def _stream(
+        self, store: StreamedStore, splits: Sequence[str], shuffled: bool, stating: Sequence[str]
+    ) -> DataLoader[PairBatch]:
         """Return the loader of a stream, which makes its batches itself."""
         shapes = {name: store.array_shapes[name] for name in self.arrays}
         collate = PairCollator(shapes, store.node_text_channels if self.node_text else 0, self.tokenizer)
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         processes = self._processes()
-        stream = PairStream(store, splits, collate, self.batch_size, shuffled, self.order_seed, *processes, epoch)
+        stream = PairStream(
+            store, splits, collate, self.batch_size, shuffled, self.order_seed, *processes, epoch, stating
+        )
         workers = min(self.num_workers, stream.most_workers)
         options = {"batch_size": None, "num_workers": workers, "persistent_workers": workers > 0}
         return DataLoader(stream, **self._loader_options() | options)
@@ -329,10 +363,10 @@ class LabeledDataModule(StoreDataModule):
 
     def _evaluation_loader(self, *splits: str) -> DataLoader[Any]:
         if self._feature_model() is None:
-            return self._ordered_loader(LabeledDataset(self.store, splits, self.label_names))
+            return self._shared_loader(LabeledDataset(self.store, splits, self.label_names))
         served = [self._served(split) for split in splits]
         rows = FeatureBatch(*(torch.cat(field) for field in zip(*served, strict=True)))
-        return self._ordered_loader(FeatureRows(rows), num_workers=0, persistent_workers=False)
+        return self._shared_loader(FeatureRows(rows), num_workers=0, persistent_workers=False)
 
 
 class _ItemDataset(Dataset[Any]):

@@ -1,4 +1,4 @@
-"""The order of training rows: a function of seed, epoch, world size and rank, and of nothing else.
+"""The order of rows: in training a function of seed, epoch, world size and rank, and of nothing else.
 
 Neither the number of workers nor the random state of any library has a say, so that the order of an interrupted epoch
 can be had again, from any of its batches on.
@@ -70,6 +70,30 @@ class EpochOrder(DistributedSampler[int]):
         order = rng.permutation(len(self.dataset))  # type: ignore[arg-type]  # as above
         step = self.batch_size * self.num_replicas
         return order if self.lengths is None else by_length(order, self.lengths, step, rng)
+
+
+class SharedOrder(DistributedSampler[int]):
+    """Rows in their order, of which one process takes every so-manieth, for evaluation.
+
+    The k-th batches of all processes are together the k-th batch of one process whose batches are as many times as
+    large, so that no metric of a batch depends on the number of processes. Where the rows do not come out even, the
+    last one is repeated, within the last batch; whoever collects rows counts each once.
+
+    It is a `DistributedSampler`, so that Lightning keeps it: its own repeats the first rows, in the last batch.
+
+    Args:
+        rows: what is sampled; only its length counts.
+        num_replicas: number of processes.
+        rank: which of them this one is.
+    """
+
+    def __init__(self, rows: Sized, num_replicas: int = 1, rank: int = 0) -> None:
+        super().__init__(rows, num_replicas, rank, shuffle=False)  # type: ignore[arg-type]  # as above
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the row numbers of this process."""
+        last = len(self.dataset) - 1  # type: ignore[arg-type]  # as above
+        return (min(row, last) for row in range(self.rank, self.total_size, self.num_replicas))
 
 
 def by_length(order: Ids, lengths: Ids, step: int, rng: np.random.Generator) -> Ids:

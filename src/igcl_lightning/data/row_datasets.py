@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from igcl_lightning.data.collation import PairCollator, collate_labelled, row_hashes
+from igcl_lightning.data.kept_rows import known_rows
 from igcl_lightning.data.samples import LabeledBatch, PairBatch
 from igcl_lightning.data.store import Store
 from igcl_lightning.graphs.tokens import ReportTokenizer
@@ -46,6 +47,7 @@ class PairDataset(Dataset[PairBatch]):
         tokenizer: makes tokens of a report.
         arrays: array columns to read; rows without one of them are left out.
         node_text: whether to read the language-model features of graph nodes.
+        stating: sides, "graph" or "report"; rows that state nothing on one of them are left out.
     """
 
     def __init__(
@@ -55,11 +57,12 @@ class PairDataset(Dataset[PairBatch]):
         tokenizer: ReportTokenizer | None = None,
         arrays: Sequence[str] = (),
         node_text: bool = False,
+        stating: Sequence[str] = (),
     ) -> None:
         splits = [split] if isinstance(split, str) else list(split)
         shapes = {name: store.array_shapes[name] for name in arrays}
         self.collate = PairCollator(shapes, store.node_text_channels if node_text else 0, tokenizer)
-        kept = [known_rows(store, name, arrays) for name in splits]
+        kept = [known_rows(store, name, arrays, stating) for name in splits]
         files = [store.files(name) for name in splits]
         first = np.cumsum([0, *map(len, files)])
         self.places: Ids = np.concatenate(
@@ -99,14 +102,6 @@ class PairDataset(Dataset[PairBatch]):
             lengths = pc.add(pc.count_substring(self.table.data.column("graph.text"), " "), 1)
         counted: Ids = lengths.to_numpy()[self.places].astype(np.int64)
         return counted if side == "graph" else np.minimum(counted, self.collate.tokenizer.max_tokens)
-
-
-def known_rows(store: Store, split: str, arrays: Sequence[str]) -> Ids:
-    """Return the indices of the rows of a split that have all of these array columns."""
-    known = np.ones(len(store.places(split)), dtype=bool)
-    for name in arrays:
-        known &= store.known(split, name)
-    return np.flatnonzero(known)
 
 
 class LabeledDataset(Dataset[LabeledBatch]):

@@ -27,7 +27,7 @@ class PairBatch(NamedTuple):
         study: hash of the study's id, int64 [B].
         patient: hash of the patient's id, int64 [B].
         graph_key: `graphs.identity.graph_key`, int64 [B]; -1 for an empty graph, which equals no other.
-        graph_facts: hashed facts of the graph, uint8 [B, F]; the overlap of two graphs is one inner product.
+        graph_facts: hashes of the graph's facts, ascending, then -1, int64 [B, MAX_FACTS] (see `graph_facts`).
     """
 
     image: Tensor

@@ -280,10 +280,10 @@ class Store(StoreDescription):
         columns = [pa.compute.struct_field(struct, name).to_numpy(zero_copy_only=False) for name in names]
         return np.stack(columns, axis=1).astype(np.float32)
 
-    def has_graphs(self, split: str) -> bool:
-        """Return whether any row of a split has a graph with entities."""
-        key = pa.compute.struct_field(self.files(split).data.column("graph"), "key").to_numpy()
-        return bool((key[self.places(split)] != -1).any())
+    def stating(self, split: str, side: str) -> np.ndarray:
+        """Return which rows of a split state something on a side, "graph" or "report", bool [N] (see `states`)."""
+        stated: np.ndarray = states(self.files(split).data.column("graph"), side).to_numpy()[self.places(split)]
+        return stated
 
     @cached_property
     def rows(self) -> dict[int, tuple[str, int]]:
@@ -309,6 +309,20 @@ class Store(StoreDescription):
             if len(shared):
                 patient = pa.compute.min(shared).as_py()
                 raise IgclError(f"{self.path}: patient {patient!r} stands in {first} and in {second}")
+
+
+def states(graph: pa.ChunkedArray, side: str) -> pa.ChunkedArray:
+    """Return which rows state something on a side, bool [N].
+
+    Args:
+        graph: the column `graph`, which holds the parsed text too.
+        side: "graph" asks for a key, so for an observation; "report" for a word.
+    """
+    if side == "graph":
+        stated = pa.compute.not_equal(pa.compute.struct_field(graph, "key"), -1)
+    else:
+        stated = pa.compute.match_substring_regex(pa.compute.struct_field(graph, "text"), r"[\pL\pN]")
+    return pa.compute.fill_null(stated, False)
 
 
 def is_address(path: str | Path) -> bool:

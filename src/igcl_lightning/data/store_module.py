@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from igcl_lightning.data.augment import Augment
-from igcl_lightning.data.order import EpochOrder
+from igcl_lightning.data.augment import Augment, AugmentDraw
+from igcl_lightning.data.order import EpochOrder, SharedOrder
 from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, Rows, WholeBatches, ready
 from igcl_lightning.data.store import Store, StoreDescription
 from igcl_lightning.errors import IgclError
@@ -79,7 +80,12 @@ class StoreDataModule(LightningDataModule):
         trainer = self.trainer
         if self.augmentation is None or trainer is None or not trainer.training or not hasattr(batch, "image"):
             return batch
-        return batch._replace(image=self.augmentation(batch.image))
+        return batch._replace(image=self.augmentation.apply(batch.image, self.draw_augmentation(batch.image)))
+
+    def draw_augmentation(self, image: Tensor) -> AugmentDraw:
+        """Draw what is random of the augmentation of a training batch: nothing else in the data modules is random."""
+        assert self.augmentation is not None
+        return self.augmentation.draw(len(image), image.device)
 
     def _whole_batch(self, num_rows: int) -> int:
         """Return a batch size that gives each process at least one whole batch of so many training rows.
@@ -107,8 +113,15 @@ class StoreDataModule(LightningDataModule):
         return DataLoader(WholeBatches(rows), sampler=order, drop_last=True, collate_fn=ready, **options)
 
     def _ordered_loader(self, rows: Rows, **options: Any) -> DataLoader[Any]:
-        """Return batches of rows in their order."""
+        """Return batches of all rows in their order, the same in every process."""
         return DataLoader(WholeBatches(rows), collate_fn=ready, **self._loader_options() | options)
+
+    def _shared_loader(self, rows: Rows, **options: Any) -> DataLoader[Any]:
+        """Return batches of rows in their order, which the processes share out (see `SharedOrder`)."""
+        processes = self._processes()
+        return self._ordered_loader(
+            rows, sampler=SharedOrder(rows, *processes) if processes[0] > 1 else None, **options
+        )
 
     def _loader_options(self) -> dict[str, Any]:
         return {

@@ -20,7 +20,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from igcl_lightning.data.collation import PairCollator, targets_of, with_graph_fields
 from igcl_lightning.data.samples import PairBatch
-from igcl_lightning.data.store import MANIFEST, StoreDescription
+from igcl_lightning.data.store import MANIFEST, StoreDescription, states
 from igcl_lightning.data.study import SPLITS
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import stable_hash
@@ -69,10 +69,10 @@ class StreamedStore(StoreDescription):
         stream = datasets.load_dataset("arrow", data_files=files, split="train", streaming=True)
         return stream.select_columns(list(columns)).with_format("arrow")
 
-    def has_graphs(self, split: str) -> bool:
-        """Return whether any row of the store has a graph with entities; the manifest does not tell of which split."""
-        empty: int = self.manifest["rows_with_empty_graph"]
-        return empty < sum(map(int, self.manifest["rows"].values()))
+    @property
+    def empty_rows(self) -> tuple[int, int]:
+        """How many rows have a graph that states nothing, and how many there are; the manifest does not tell where."""
+        return int(self.manifest["rows_with_empty_graph"]), sum(map(int, self.manifest["rows"].values()))
 
     def record(self, row: int) -> tuple[str, dict[str, Any]]:
         """Return the split of a hashed row id, and its ids, report and labels."""
@@ -104,10 +104,12 @@ class PairStream(IterableDataset[PairBatch]):
         num_replicas: number of processes.
         rank: which of them this one is.
         epoch: of the first pass.
+        stating: sides, "graph" or "report"; rows that state nothing on one of them are left out. Several processes
+            plan an epoch as if all rows whose graph states nothing, of any split, were left out of these.
 
     Raises:
         IgclError: there are fewer Arrow files than processes, or not a batch for each; or several processes are to
-            share out rows of which some are left out, so that nobody knows how many there are.
+            share out rows of some views, or with some arrays, so that nobody knows how many there are.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class PairStream(IterableDataset[PairBatch]):
         num_replicas: int = 1,
         rank: int = 0,
         epoch: int = 0,
+        stating: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.store = store
@@ -132,8 +135,10 @@ class PairStream(IterableDataset[PairBatch]):
         self.num_replicas = num_replicas
         self.rank = rank
         self.epoch = epoch
+        self.stating = tuple(stating) if store.empty_rows[0] else ()
         self.num_shards = sum(len(store.shards(split)) for split in splits)
         rows = sum(int(store.manifest["rows"][split]) for split in splits)
+        rows -= store.empty_rows[0] if self.stating and num_replicas > 1 else 0
         self.most_batches = rows // (num_replicas * batch_size)
         self.steps = self._equal_steps() if shuffled and num_replicas > 1 else None
         if shuffled and not self.most_batches:
@@ -157,12 +162,22 @@ class PairStream(IterableDataset[PairBatch]):
             yield self.collate(with_graph_fields(table), targets_of(table, self.store.labels))
 
     def _training(self, workers: int, number: int) -> Iterator[pa.Table]:
-        """Return the whole batches of one worker of this process."""
+        """Yield the whole batches of one worker of this process.
+
+        Raises:
+            IgclError: its Arrow files hold no row that is wanted, so that other processes would wait for ever.
+        """
         rows = self._rows().shuffle(seed=self.seed, buffer_size=BUFFER_ROWS)
         part, parts = self.rank * workers + number, self.num_replicas * workers
         rows = rows if self.steps is None else rows.repeat(None)
         batches = _dealt(rows, part, parts, self.epoch).iter(self.batch_size, drop_last_batch=True)
-        return islice(batches, None if self.steps is None else len(range(number, self.steps, workers)))
+        planned = None if self.steps is None else len(range(number, self.steps, workers))
+        taken = 0
+        for table in islice(batches, planned):
+            yield table
+            taken += 1
+        if planned is not None and taken < planned:
+            raise IgclError(f"{self.store.path}: no row of one process's Arrow files states anything; copy the store")
 
     def _evaluation(self, workers: int, number: int) -> Iterator[pa.Table]:
         """Yield this process's part of the batches of one worker, which are the same in all processes."""
@@ -179,14 +194,16 @@ class PairStream(IterableDataset[PairBatch]):
 
     @property
     def _leaves_out(self) -> bool:
-        return self.store.views is not None or bool(self.collate.shapes)
+        return self.store.views is not None or bool(self.collate.shapes) or bool(self.stating)
 
     def _wanted(self, table: pa.Table) -> pa.Array:
-        """Return which rows have a wanted view and all array columns."""
+        """Return which rows have a wanted view and all array columns, and state something where they are to."""
         views = self.store.views
         wanted = pc.is_valid(table["row"]) if views is None else pc.is_in(table["view"], pa.array(views, pa.string()))
         for name in self.collate.shapes:
             wanted = pc.and_(wanted, pc.is_valid(table[name]))
+        for side in self.stating:
+            wanted = pc.and_(wanted, states(table["graph"], side))
         return wanted
 
     def _equal_steps(self) -> int:
@@ -195,7 +212,7 @@ class PairStream(IterableDataset[PairBatch]):
             raise IgclError(
                 f"{path}: {self.num_shards} Arrow files cannot be dealt to {world} processes; copy the store"
             )
-        if self._leaves_out:
+        if self.store.views is not None or self.collate.shapes:
             raise IgclError(
                 f"{path}: data.views and data.arrays leave out rows of a stream; use one process, or copy it"
             )

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 
 from igcl_lightning.data.study import VIEWS, wanted_views
+from igcl_lightning.doctor.batch_checks import training_rows
 from igcl_lightning.doctor.config import Config
 from igcl_lightning.doctor.findings import Finding
 from igcl_lightning.doctor.looks import Looks
 from igcl_lightning.doctor.opened import OpenedStore
-from igcl_lightning.doctor.report_checks import graph_keys
-from igcl_lightning.doctor.speed import cores
 
 MEAN_APART = 0.15
 STD_APART = 1.5
@@ -52,29 +51,6 @@ def check_selection(config: Config, store: OpenedStore) -> Iterator[Finding]:
         yield Finding("error", "data.views", f"no training row has a view of {', '.join(views)}")
     elif views:
         yield Finding("ok", "data.views", f"keeps {int(kept.sum()):,} of {len(kept):,} rows")
-
-
-def training_rows(config: Config, store: OpenedStore) -> pd.DataFrame:
-    """Return the training rows of the views that the config keeps, their graph keys beside their ids."""
-    rows = store.ids[store.ids["split"] == "train"]
-    rows = rows.assign(key=graph_keys(store, "train") if len(rows) else [])
-    views = config.option("data.views")
-    return rows[rows["view"].isin(wanted_views(views))] if views else rows
-
-
-def check_batches(config: Config, store: OpenedStore) -> Iterator[Finding]:
-    """Compare the batch size with the training rows, and the workers with the cores."""
-    rows, size = len(training_rows(config, store)), config.option("data.batch_size")
-    if isinstance(size, int) and size < 1:
-        yield Finding("error", "batch size", f"data.batch_size is {size}, not at least 1")
-    elif isinstance(size, int) and size > rows:
-        yield Finding("warning", "batch size", f"data.batch_size is {size:,}, there are {rows:,} training rows")
-    elif isinstance(size, int):
-        left_out = f", {rows % size:,} rows left out of each" if rows % size else ""
-        yield Finding("ok", "batch size", f"{rows // size:,} batches of {size:,} an epoch{left_out}")
-    workers = config.option("data.num_workers")
-    if isinstance(workers, int) and workers > cores():
-        yield Finding("warning", "workers", f"data.num_workers is {workers}, this machine has {cores()} cores")
 
 
 def check_length(config: Config) -> Iterator[Finding]:

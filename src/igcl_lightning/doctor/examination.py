@@ -16,10 +16,10 @@ from igcl_lightning.atomic import replacing
 from igcl_lightning.data.features import FeatureModel
 from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.store import MANIFEST
+from igcl_lightning.doctor.batch_checks import check_accumulation, check_batch_norm, check_batches, check_pairs
 from igcl_lightning.doctor.command_owner import check_command
 from igcl_lightning.doctor.config import Config
 from igcl_lightning.doctor.config_checks import (
-    check_batches,
     check_image_size,
     check_length,
     check_normalisation,
@@ -161,12 +161,12 @@ def _examine_config(done: Examination, words: list[str], rows: int, speed: bool)
     done.findings += config.findings
     if not config.parsed:
         return
-    done.findings += [*check_store_path(config), *check_length(config), *check_wandb(config)]
+    done.findings += [*check_store_path(config), *check_length(config), *check_batch_norm(config), *check_wandb(config)]
     path = config.store_path
     if path is not None and path.is_dir():
         _examine_store(done, path, rows)
     if done.store is not None and done.store.num_rows:
-        for check in (check_selection, check_batches, check_image_size, check_targets):
+        for check in (check_selection, check_pairs, check_batches, check_accumulation, check_image_size, check_targets):
             done.findings += check(config, done.store)
         if done.looks is not None:
             done.findings += check_normalisation(config, done.looks)
@@ -180,7 +180,7 @@ def _examine_config(done: Examination, words: list[str], rows: int, speed: bool)
 def _speed_of_store(path: Path) -> Iterator[Finding]:
     workers = min(cores(), MOST_WORKERS)
     try:
-        loader = PairedDataModule(str(path), BATCH_SIZE, workers).train_dataloader()
+        loader = PairedDataModule(str(path), BATCH_SIZE, workers, keep_empty=True).train_dataloader()
         rate, _ = loader_rate(loader)
     except Exception as error:  # whatever stops a loader would stop the training
         yield _unmeasured(error)

@@ -26,8 +26,11 @@ NUM_BUCKETS = 8192
 MAX_SUBWORDS = 32
 """Subwords kept of one entity: all of a word of twelve letters."""
 
-NUM_FACTS = 1024
-"""Length of the hashed facts of a graph."""
+MAX_FACTS = 128
+"""Facts kept of one graph. Reports of Open-i state 26 on average, 1 % more than 59, none more than 106; phantoms 62."""
+
+NO_FACT = -1
+"""What fills the rest of a graph's list of facts."""
 
 GRAM_LENGTHS = (3, 4, 5)
 
@@ -105,11 +108,12 @@ def subword_ids(text: str, max_subwords: int) -> Ids:
     return ids
 
 
-def graph_facts(graph: ReportGraph) -> NDArray[np.uint8]:
-    """Return which hashed facts a graph states, uint8 [NUM_FACTS] of 0 and 1.
+def graph_facts(graph: ReportGraph) -> Ids:
+    """Return the 63-bit hashes of the facts a graph states, int64 [MAX_FACTS], ascending, then `NO_FACT`.
 
-    The facts that two graphs share are one product of such rows; an empty graph shares none.
+    Of a graph that states more, the lowest hashes are kept, so that graphs drop the same facts.
     """
-    facts = np.zeros(NUM_FACTS, dtype=np.uint8)
-    facts[[stable_hash(fact) % NUM_FACTS for fact in stated_facts(graph)]] = 1
-    return facts
+    facts = sorted({stable_hash(fact) for fact in stated_facts(graph)})[:MAX_FACTS]
+    padded = np.full(MAX_FACTS, NO_FACT, dtype=np.int64)
+    padded[: len(facts)] = facts
+    return padded

@@ -6,6 +6,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
+from igcl_lightning.losses.gather import world_size
+
 
 def masked_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Return this rank's share of the mean binary cross-entropy over the labels that are known, a scalar.
@@ -22,8 +24,7 @@ def masked_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     loss = F.binary_cross_entropy_with_logits(
         logits, target.nan_to_num(), weight=known.to(logits.dtype), reduction="sum"
     )
-    count, ranks = known.sum(), 1
-    if dist.is_available() and dist.is_initialized():
+    count = known.sum()
+    if world_size() > 1:
         dist.all_reduce(count)
-        ranks = dist.get_world_size()
-    return loss * ranks / count.clamp(min=1)
+    return loss * world_size() / count.clamp(min=1)

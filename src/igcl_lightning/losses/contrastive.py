@@ -28,7 +28,7 @@ class PairIds(NamedTuple):
         study: int64 [B].
         patient: int64 [B].
         graph_key: int64 [B]; -1 for an empty graph.
-        graph_facts: hashed facts of the graph, int64 [B, F], padded with -1.
+        graph_facts: hashes of the graph's facts, each once, -1 where there are fewer, int64 [B, F].
     """
 
     row: Tensor
@@ -173,12 +173,24 @@ def _distribution(weight: Tensor, keep: Tensor) -> Tensor:
 
 
 def fact_overlap(rows: Tensor, columns: Tensor) -> Tensor:
-    """Return the cosine [B, N] of two sets of facts, [B, F] and [N, F]; a graph without facts overlaps with none.
+    """Return the cosine overlap of sets of facts: shared facts over the geometric mean of the sizes, float32 [B, N].
+
+    A graph without facts overlaps with none. Memory grows with the distinct facts of `rows`, not with all.
 
     Args:
-        rows: hashed facts of B graphs, each once, padded with -1.
-        columns: those of N graphs.
+        rows: hashes of facts, each once in a row, negative where there are fewer, int64 [B, F].
+        columns: likewise, int64 [N, F].
     """
-    facts, place = torch.cat([rows, columns]).unique(return_inverse=True)
-    stated = torch.zeros(len(place), len(facts), device=rows.device).scatter_(1, place, 1)[:, facts >= 0]
-    return F.normalize(stated[: len(rows)], dim=1) @ F.normalize(stated[len(rows) :], dim=1).T
+    facts = rows[rows >= 0].unique()
+    shared = _multi_hot(rows, facts) @ _multi_hot(columns, facts).T
+    sizes = (rows >= 0).sum(dim=1)[:, None] * (columns >= 0).sum(dim=1)
+    return shared / sizes.clamp(min=1).sqrt()
+
+
+def _multi_hot(lists: Tensor, facts: Tensor) -> Tensor:
+    """Return which of U facts, ascending int64 [U], each of B lists holds, float32 [B, U] of 0 and 1."""
+    place = torch.searchsorted(facts, lists.contiguous())
+    # Column U takes what is none of the facts.
+    found = torch.cat([facts, facts.new_full((1,), -2)])[place] == lists
+    hot = torch.zeros(len(lists), len(facts) + 1, device=lists.device)
+    return hot.scatter_(1, place.where(found, len(facts)), 1)[:, :-1]

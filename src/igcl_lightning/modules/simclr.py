@@ -100,7 +100,7 @@ class SimCLR(ContrastiveModule):
             return self.augment(batch.image)
         if side == "image":
             return batch.image
-        return self.augment(batch.image, torch.Generator(batch.image.device).manual_seed(0))
+        return self.augment.apply(batch.image, self.augment.draw_rows(batch.row, batch.image.device))
 
     def statement(self, batch: PairBatch) -> Tensor:
         """Return that views state nothing: an image is found by its own view, whatever the reports say."""

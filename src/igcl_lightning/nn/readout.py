@@ -42,7 +42,7 @@ def read_out(units: Tensor, mask: Tensor, readout: str, gate: nn.Module | None =
     """
     if readout == "max":
         pooled, winner = units.masked_fill(~mask[..., None], -torch.inf).max(dim=1)
-        # In single precision: a bfloat16 that adds ones stops at 256.
+        # In single precision: a bfloat16 that adds ones stops at 256, unless the device adds in a wider type.
         ones = torch.ones_like(pooled, dtype=torch.promote_types(pooled.dtype, torch.float32))
         wins = ones.new_zeros(units.shape[:2]).scatter_add(1, winner, ones)
         return pooled, (wins / pooled.shape[1]).to(pooled.dtype)

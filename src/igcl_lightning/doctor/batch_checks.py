@@ -1,0 +1,123 @@
+"""Checks of what a config's training batches hold: which rows are pairs, and how many a pair is told from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from igcl_lightning.data.kept_rows import STATING_SIDES, needs
+from igcl_lightning.data.study import wanted_views
+from igcl_lightning.doctor.config import Config
+from igcl_lightning.doctor.findings import Finding, share
+from igcl_lightning.doctor.opened import OpenedStore
+from igcl_lightning.doctor.report_checks import MANY_EMPTY, graph_keys, rows_stating
+from igcl_lightning.doctor.speed import cores
+from igcl_lightning.modules.contrastive import ContrastiveModule
+
+
+def viewed_rows(config: Config, store: OpenedStore) -> pd.DataFrame:
+    """Return the training rows of the views that the config keeps: their ids, graph keys, and whether each is a pair.
+
+    A row is a pair if it states something on each side that the model contrasts; all are to other models.
+    """
+    rows = store.ids[store.ids["split"] == "train"]
+    pair = np.ones(len(rows), dtype=bool)
+    for side in _stating_sides(config) if len(rows) else ():
+        pair &= rows_stating(store, "train", side)
+    for name in config.option("data.arrays") or [] if len(rows) else ():
+        known = name in store.tables["train"].column_names
+        pair &= pc.is_valid(store.column("train", name)).to_numpy() if known else False
+    rows = rows.assign(key=graph_keys(store, "train") if len(rows) else [], pair=pair)
+    views = config.option("data.views")
+    return rows[rows["view"].isin(wanted_views(views))] if views else rows
+
+
+def training_rows(config: Config, store: OpenedStore) -> pd.DataFrame:
+    """Return the training rows that the config keeps (see `viewed_rows`)."""
+    rows = viewed_rows(config, store)
+    return rows if config.option("data.keep_empty") else rows[rows["pair"]]
+
+
+def check_pairs(config: Config, store: OpenedStore) -> Iterator[Finding]:
+    """Say how many training rows state nothing on the sides that the model contrasts, and what becomes of them."""
+    sides, arrays = _stating_sides(config), config.option("data.arrays") or []
+    if not sides and not arrays:
+        return
+    rows = viewed_rows(config, store)
+    empty = int((~rows["pair"]).sum())
+    text = f"{share(empty, len(rows))} training rows are no pairs, without {needs(arrays, sides)}"
+    numbers = {"empty": empty, "rows": len(rows)}
+    many = len(rows) > 0 and empty >= MANY_EMPTY * len(rows)
+    if empty and config.option("data.keep_empty"):
+        text += ": kept, each a negative of the others that it cannot be told from; leave out data.keep_empty"
+    elif empty:
+        text += ": left out of training, used by probes"
+    yield Finding("warning" if many else "ok", "pairs", text, numbers=numbers)
+
+
+def _stating_sides(config: Config) -> list[str]:
+    sides = config.model.sides if isinstance(config.model, ContrastiveModule) else ()
+    return [side for side in sides if side in STATING_SIDES]
+
+
+def processes(config: Config) -> int:
+    """Return how many processes the config trains with."""
+    return config.trainer.num_devices * config.trainer.num_nodes if config.trainer is not None else 1
+
+
+def check_batches(config: Config, store: OpenedStore) -> Iterator[Finding]:
+    """Compare the batch size with the training rows, and the workers with the cores."""
+    rows, size, world = len(training_rows(config, store)), config.option("data.batch_size"), processes(config)
+    if isinstance(size, int) and size < 1:
+        yield Finding("error", "batch size", f"data.batch_size is {size}, not at least 1")
+    elif isinstance(size, int) and _has_one_pair(config, min(size, rows // world) * world):
+        yield Finding("error", "batch size", "batches of one pair, with no other to tell it from: the loss is always 0")
+    elif isinstance(size, int) and size * world > rows:
+        each = f" on each of {world} processes" if world > 1 else ""
+        yield Finding("warning", "batch size", f"data.batch_size is {size:,}{each}, there are {rows:,} training rows")
+    elif isinstance(size, int):
+        step = size * world
+        left_out = f", {rows % step:,} rows left out of each" if rows % step else ""
+        each = f"{world} x {size:,}" if world > 1 else f"{size:,}"
+        yield Finding("ok", "batch size", f"{rows // step:,} batches of {each} an epoch{left_out}")
+    workers = config.option("data.num_workers")
+    if isinstance(workers, int) and workers > cores():
+        yield Finding("warning", "workers", f"data.num_workers is {workers}, this machine has {cores()} cores")
+
+
+def _has_one_pair(config: Config, size: int) -> bool:
+    return size == 1 and isinstance(config.model, ContrastiveModule)
+
+
+def check_accumulation(config: Config, store: OpenedStore) -> Iterator[Finding]:
+    """Say of a contrast with accumulated gradients from how many pairs a pair is told: those of one batch."""
+    batches = config.trainer.accumulate_grad_batches if config.trainer is not None else 1
+    size = config.option("data.batch_size")
+    if batches == 1 or not isinstance(config.model, ContrastiveModule) or not isinstance(size, int):
+        return
+    together = min(size, len(training_rows(config, store)) // processes(config)) * processes(config)
+    text = (
+        f"trainer.accumulate_grad_batches {batches} adds no negatives: a pair is told from the {together - 1:,} others "
+    )
+    text += f"of its own batch, not of {batches * together:,} pairs; for more, make data.batch_size larger"
+    yield Finding("warning", "accumulation", text, numbers={"others": together - 1})
+
+
+def check_batch_norm(config: Config) -> Iterator[Finding]:
+    """Look for batch norms that see the rows of one process only."""
+    if config.model is None or config.trainer is None or processes(config) == 1:
+        return
+    if not any(isinstance(layer, _BatchNorm) for layer in config.model.modules()):
+        return
+    if config.option("trainer.sync_batchnorm"):
+        yield Finding("ok", "batch norm", "over the rows of all processes")
+    else:
+        size = config.option("data.batch_size")
+        text = (
+            f"over the {size} rows of one process, of {processes(config)}: the result depends on how many there are; "
+        )
+        yield Finding("warning", "batch norm", text + "add --trainer.sync_batchnorm true")
