@@ -96,6 +96,27 @@ def test_damaged_bytes_are_one_line_or_load(small, tmp_path):
     assert all(line.startswith(f"{path}: ") and "\n" not in line for line in said)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([1, 2], "is not a checkpoint of a training run"),
+        ({"weights": {}}, "is not a checkpoint of a training run"),
+        ({"state_dict": [torch.ones(1)]}, "is not a checkpoint of a training run"),
+        ({"state_dict": {1: torch.ones(1)}}, "is not a checkpoint of a training run"),
+        ({"state_dict": {}, "hyper_parameters": [1]}, "its hyper-parameters are damaged"),
+        ({"state_dict": {}, "hyper_parameters": {2: 1}}, "its hyper-parameters are damaged"),
+        ({"state_dict": {}, "hyper_parameters": {"_class_path": 3}}, "its hyper-parameters are damaged"),
+        ({"state_dict": {}, "hyper_parameters": {"_class_path": "nowhere.Model"}}, "'nowhere.Model' is not known here"),
+        ({"state_dict": {}, "inputs": 3}, "the weights do not fit"),
+    ],
+)
+def test_files_that_hold_something_else_are_one_line(tmp_path, content, said):
+    path = tmp_path / "odd.ckpt"
+    torch.save(content, path)
+    with pytest.raises(IgclError, match=f"odd.ckpt: .*{said}|odd.ckpt: {said}"):
+        SmallModule.load_from_checkpoint(path)
+
+
 def _read_as_the_command_line_does(path):
     stored_model(path, "igcl_lightning.modules.base.BaseModule")
 

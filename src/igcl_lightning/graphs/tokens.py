@@ -34,18 +34,24 @@ class ReportTokenizer:
     Args:
         model: folder or hub name of a Hugging Face model with a fast tokenizer; hashed subwords by default.
         max_tokens: tokens kept of a report, special ones included; the rest of it is cut off.
+        wordpieces: the tokenizer itself, as `described` returns it, in place of the model's files.
 
     Raises:
         IgclError: `transformers` is missing, the tokenizer cannot be had or is not a fast one, or `max_tokens` is not
             positive.
     """
 
-    def __init__(self, model: str | None = None, max_tokens: int = 256) -> None:
+    def __init__(self, model: str | None = None, max_tokens: int = 256, wordpieces: str | None = None) -> None:
         if max_tokens < 1:
             raise IgclError(f"data.max_tokens is {max_tokens}, not at least 1")
         self.model = model
         self.max_tokens = max_tokens
-        self.wordpieces = None if model is None else _wordpieces(model, max_tokens)
+        self.wordpieces = None if model is None else _wordpieces(model, max_tokens, wordpieces)
+
+    def described(self) -> dict[str, str | int | None]:
+        """Return the arguments that make this tokenizer again, where no file of the model is."""
+        wordpieces = None if self.wordpieces is None else self.wordpieces.to_str()
+        return {"model": self.model, "max_tokens": self.max_tokens, "wordpieces": wordpieces}
 
     def __call__(self, text: str) -> Data:
         """Return the T tokens of a report.
@@ -95,8 +101,10 @@ def _encode(wordpieces: Tokenizer, text: str, words: list[str]) -> tuple[Ids, Id
     return np.array(encoding.ids, dtype=np.int64)[:, None], word.astype(np.int64)
 
 
-def _wordpieces(model: str, max_tokens: int) -> Tokenizer:
+def _wordpieces(model: str, max_tokens: int, stored: str | None) -> Tokenizer:
     """Load a fast tokenizer, which cuts after `max_tokens` or after what its model can read."""
+    if stored is not None:
+        return _from_json(model, stored)
     try:
         from transformers import AutoTokenizer
     except ImportError:
@@ -112,3 +120,14 @@ def _wordpieces(model: str, max_tokens: int) -> Tokenizer:
     wordpieces.enable_truncation(min(max_tokens, tokenizer.model_max_length))
     wordpieces.no_padding()
     return wordpieces
+
+
+def _from_json(model: str, stored: str) -> Tokenizer:
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise IgclError("data.tokenizer needs the package transformers: pip install 'igcl-lightning[text]'") from None
+    try:
+        return Tokenizer.from_str(stored)
+    except Exception as error:  # the package raises nothing more particular
+        raise IgclError(f"data.tokenizer {model!r}: what is stored of it is no tokenizer ({error})") from error

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from igcl_lightning._usage import one_line
+from igcl_lightning.data.inputs import InputReader, describe_inputs, differences
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.checkpoint import (
     CLASS_PATH,
     HYPER_PARAMETERS,
+    INPUTS,
     build,
     class_path,
     imported,
@@ -74,6 +79,8 @@ class BaseModule(LightningModule):
         self.weight_decay = weight_decay
         self.warmup_fraction = warmup_fraction
         self.schedule = schedule
+        self.input_record: dict[str, Any] | None = None
+        """How the inputs were made that this module was trained on (`describe_inputs`), if that is known."""
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # without what a checkpoint of this package makes needless
@@ -149,11 +156,63 @@ class BaseModule(LightningModule):
         """
         return None
 
+    @property
+    def input_kinds(self) -> tuple[str, ...]:
+        """What the module reads: kinds of `data.inputs.COMPARED`."""
+        return ("image",)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the class path the way LightningCLI does, so that the base class can load the checkpoint."""
+        """Store how the inputs were made, and the class path as LightningCLI does, for the base class to load it."""
+        self._note_inputs()
+        checkpoint[INPUTS] = self.input_record
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.portable_hyperparameters() | {
             "_instantiator": "lightning.pytorch.cli.instantiate_module"
         }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over how the inputs were made; warn, once, of a data module whose inputs were made otherwise."""
+        stored = checkpoint.get(INPUTS)
+        self.input_record = stored if isinstance(stored, dict) else None
+        here = describe_inputs(self._data())
+        if self.input_record is None or here is None:
+            return
+        if apart := differences(self.input_record, here, self.input_kinds):
+            rank_zero_warn(f"the store was prepared otherwise than that of the checkpoint: {', '.join(apart)}")
+
+    def input_reader(self) -> InputReader:
+        """Return what makes tensors of files and texts, as those were made that this module was trained on.
+
+        Raises:
+            IgclError: that is not known.
+        """
+        self._note_inputs()
+        if self.input_record is None:
+            raise IgclError(
+                f"this {type(self).__name__} does not know how its inputs were made: it was not trained on a store of "
+                "igcl prepare; give tensors to its encoders"
+            )
+        return InputReader(self.input_record)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Switch to eval mode without gradients; afterwards each part is in the mode it was in."""
+        modes = {part: part.training for part in self.modules()}
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for part, training in modes.items():
+                part.training = training
+
+    def _note_inputs(self) -> None:
+        """Note how the inputs of a fit are made; other jobs leave what the checkpoint says."""
+        trainer = self._trainer
+        if self.input_record is None or (trainer is not None and trainer.state.fn == TrainerFn.FITTING):
+            self.input_record = describe_inputs(self._data()) or self.input_record
+
+    def _data(self) -> Any:
+        return getattr(self._trainer, "datamodule", None)
 
     def portable_hyperparameters(self) -> dict[str, Any]:
         """Return the class and arguments that rebuild this module around its stored weights, needing no other file.

@@ -17,6 +17,7 @@ from igcl_lightning.errors import IgclError
 
 HYPER_PARAMETERS = "hyper_parameters"
 CLASS_PATH = "_class_path"
+INPUTS = "inputs"
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool = True) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
@@ -13,7 +14,10 @@ from igcl_lightning.data.protocols import LabeledRows, labeled_rows
 from igcl_lightning.errors import IgclError
 from igcl_lightning.metrics.clinical import MultilabelAuroc, macro_mean
 from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.modules.pretrained import PretrainedEncoder
 from igcl_lightning.nn.logistic import trainable_labels
+
+ENCODER_INPUTS = "encoder_inputs"
 
 
 class Scores(NamedTuple):
@@ -84,6 +88,51 @@ class ClassifierModule(BaseModule):
             IgclError: it does not serve labelled rows.
         """
         return labeled_rows(self.trainer, type(self).__name__)
+
+    @property
+    def input_kinds(self) -> tuple[str, ...]:
+        """Images, and the policy behind their labels."""
+        return ("image", "label")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store how the inputs were made, those of the encoder's pretraining too."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[ENCODER_INPUTS] = getattr(getattr(self, "encoder", None), "input_record", None)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over how the inputs were made, those of the encoder's pretraining too."""
+        super().on_load_checkpoint(checkpoint)
+        if isinstance(encoder := getattr(self, "encoder", None), PretrainedEncoder):
+            encoder.input_record = checkpoint.get(ENCODER_INPUTS)
+
+    def score_images(self, images: Any, batch_size: int = 64) -> pd.DataFrame:
+        """Score images as they come, fitted as the store of training was; with several heads by their median.
+
+        Args:
+            images: one or many paths, opened images (`PIL.Image.Image`) or grey arrays [H, W]; read batch by batch.
+            batch_size: images on the device at once.
+
+        Returns:
+            Probabilities [N, L] by label, in the order of the images; nan for a label that was not trained.
+
+        Raises:
+            IgclError: an image cannot be read, nothing was trained, or it is not known how images were made.
+        """
+        if self.label_names is None:
+            raise IgclError(f"this {type(self).__name__} was never trained")
+        batches = self.input_reader().batches("image", images, batch_size)
+        with self.evaluating():
+            parts = [self._probabilities(image.to(self.device)).float().cpu() for image in batches]
+        return pd.DataFrame(torch.cat(parts).numpy() if parts else None, columns=self.label_names)
+
+    def _probabilities(self, image: Tensor) -> Tensor:
+        """Return the probabilities [B, L] of grey values 0-255 [B, 1, H, W]."""
+        scores = self.score_image(image).masked_fill(~self.trained, torch.nan).sigmoid()
+        return scores if scores.ndim == 2 else scores.quantile(0.5, dim=1)
+
+    @abstractmethod
+    def score_image(self, image: Tensor) -> Tensor:
+        """Return logits [B, L], or [B, R, L] of R heads, of grey values 0-255 [B, 1, H, W]."""
 
     def portable_hyperparameters(self) -> dict[str, Any]:
         """Return the arguments that rebuild this module, the labels and how they were trained included."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from igcl_lightning.data.samples import PairBatch
@@ -189,6 +190,50 @@ class ContrastiveModule(BaseModule):
         ids = {id(parameter) for parameter in frozen}
         rest = [parameter for parameter in self.parameters() if id(parameter) not in ids]
         return [*self.split_by_decay(frozen, self.image_freeze_steps), *self.split_by_decay(rest)]
+
+    @property
+    def input_kinds(self) -> tuple[str, ...]:
+        """What the sides read."""
+        return self.sides
+
+    def embed_images(self, images: Any, batch_size: int = 64) -> Tensor:
+        """Embed images as they come: files of any kind, DICOM included, are fitted as the store of training was.
+
+        Args:
+            images: one or many paths, opened images (`PIL.Image.Image`) or grey arrays [H, W]; read batch by batch.
+            batch_size: images on the device at once.
+
+        Returns:
+            Unit vectors [N, D] of the space that both sides share, on the CPU.
+
+        Raises:
+            IgclError: an image cannot be read, the module has no image side, or does not know how images were made.
+        """
+        return self._embed_inputs("image", images, batch_size)
+
+    def embed_reports(self, reports: Any, batch_size: int = 64) -> Tensor:
+        """Embed reports as they come: split into sections, parsed and cut as the store of training was.
+
+        Args:
+            reports: one or many, each a text or a mapping of sections (such as "findings") to their texts.
+            batch_size: reports on the device at once.
+
+        Returns:
+            Unit vectors [N, D] of the space that both sides share, on the CPU.
+
+        Raises:
+            IgclError: the module has no side that reads reports, or does not know how they were read.
+        """
+        side = next((side for side in self.sides if side in ("graph", "report")), "report")
+        return self._embed_inputs(side, reports, batch_size)
+
+    def _embed_inputs(self, side: str, inputs: Any, batch_size: int) -> Tensor:
+        if side not in self.sides:
+            raise IgclError(f"{type(self).__name__} has no {side} side, only {' and '.join(self.sides)}")
+        batches = self.input_reader().batches(side, inputs, batch_size)
+        with self.evaluating():
+            parts = [self.project(side, self.encode(side, batch.to(self.device))).float().cpu() for batch in batches]
+        return torch.cat(parts) if parts else torch.empty(0, 0)
 
     def logged_metrics(self, data: Any) -> set[str] | None:
         """Return the names of the losses, of retrieval in both directions, and of the temperature where it is one."""

@@ -102,10 +102,14 @@ class FineTune(ClassifierModule):
             parts = (at_least_single(part) for part in (feature, self.head.weight, self.head.bias))
             return F.linear(*parts)
 
+    def score_image(self, image: Tensor) -> Tensor:
+        """Return logits [B, L] of grey values 0-255 [B, 1, H, W]."""
+        logits: Tensor = self(image)
+        return logits
+
     def score(self, batch: LabeledBatch) -> Tensor:
         """Return logits [B, L]."""
-        logits: Tensor = self(batch.image)
-        return logits
+        return self.score_image(batch.image)
 
     def training_step(self, batch: LabeledBatch, batch_idx: int) -> Tensor:
         """Return the binary cross-entropy over known labels."""

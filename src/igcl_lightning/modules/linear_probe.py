@@ -144,6 +144,17 @@ class LinearProbe(ClassifierModule):
         logits: Tensor = self(batch.feature)
         return logits
 
+    def score_image(self, image: Tensor) -> Tensor:
+        """Return logits [B, R, L] of grey values 0-255 [B, 1, H, W].
+
+        Raises:
+            IgclError: the probe reads features made elsewhere.
+        """
+        if self.encoder is None:
+            raise IgclError(f"this {type(self).__name__} reads features made elsewhere; it has no image encoder")
+        logits: Tensor = self(self.encoder(image))
+        return logits
+
     def training_step(self, batch: ProbeDraw, batch_idx: int) -> None:
         """Fit the head of one draw."""
         weight, bias, penalty, best = self.fit_draw(batch)

@@ -41,6 +41,8 @@ class PretrainedEncoder(nn.Module):
         self.method = method
         self.stored = stored
         self.frozen = frozen
+        self.input_record: dict[str, Any] | None = None
+        """How the inputs of its pretraining were made (`BaseModule.input_record`), if that is known."""
         if frozen:
             self.eval().requires_grad_(False)
 
@@ -100,7 +102,9 @@ class PretrainedEncoder(nn.Module):
         elif not isinstance(projection, ProjectionHead):
             raise IgclError(f"{type(pretrained).__name__} has no image_projection to take")
         method = str(stored["_class_path"]).rpartition(".")[2].lower()
-        return cls(encoder, projection, method, stored, frozen)
+        taken = cls(encoder, projection, method, stored, frozen)
+        taken.input_record = pretrained.input_record
+        return taken
 
     @property
     def out_channels(self) -> int:

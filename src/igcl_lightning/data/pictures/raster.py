@@ -56,9 +56,37 @@ def read_raster(data: bytes, at_least: int | None = None) -> tuple[str, Picture]
         flags = (*flags, "colour of 16 bits cut to 8")  # Pillow keeps 16 only of a grey channel alone
     if orientation in UPRIGHT:
         flags = ("turned by its EXIF tag", *flags)
-        if name != "TIFF":  # which Pillow has turned itself
-            pixels = np.asarray(Image.fromarray(pixels).transpose(UPRIGHT[orientation]))
+        pixels = _upright(pixels, orientation, name)
     return name, Picture(pixels, (height, width) if reduced else pixels.shape, flags, {})
+
+
+def grey_pixels(image: Image.Image) -> np.ndarray:
+    """Return the grey pixels of an opened image, upright as `read_raster` has them, uint8 [H, W].
+
+    Raises:
+        IgclError: it is too large.
+    """
+    refuse_size(*image.size)
+    orientation = _orientation(image)
+    pixels, _ = _to_grey(image)
+    return _upright(pixels, orientation, str(image.format))
+
+
+def to_grey(values: np.ndarray) -> np.ndarray:
+    """Return grey values as uint8 [H, W]; deep ones keep their range until `stretch_range` maps it.
+
+    Args:
+        values: [H, W], of whole or real numbers.
+
+    Raises:
+        IgclError: they have another shape, or are no numbers.
+    """
+    if values.ndim != 2 or not values.size or values.dtype.kind not in "uif":
+        raise IgclError(f"an image is grey values [H, W]; this is an array {list(values.shape)} of {values.dtype}")
+    refuse_size(values.shape[1], values.shape[0])
+    if values.dtype == np.uint8:
+        return values
+    return _deep_to_grey(values if values.dtype == np.uint16 else values.astype(np.float64))
 
 
 def _reduce(image: Image.Image, at_least: int) -> bool:
@@ -81,6 +109,12 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # tags broken in any way: the pixels are complete
         return 1
+
+
+def _upright(pixels: np.ndarray, orientation: int, name: str) -> np.ndarray:
+    if orientation not in UPRIGHT or name == "TIFF":  # which Pillow has turned itself
+        return pixels
+    return np.asarray(Image.fromarray(pixels).transpose(UPRIGHT[orientation]))
 
 
 def _to_grey(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -1,0 +1,216 @@
+"""From a file to a tensor: how the inputs of a model were made, as plain data, and the same for another image or text.
+
+The record of it travels in checkpoints. What it does is what `igcl prepare` and the loaders do, with the same code.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch_geometric.data import Batch, Data
+
+from igcl_lightning import __version__
+from igcl_lightning.data.images import decode_grey
+from igcl_lightning.data.pictures.raster import grey_pixels, to_grey
+from igcl_lightning.data.preparing.options import Options
+from igcl_lightning.data.preparing.report_text import POINTER, UNREADABLE, read_report, report_text
+from igcl_lightning.data.preparing.row_images import store_image
+from igcl_lightning.data.preparing.study_rows import node_text, parser
+from igcl_lightning.data.store import StoreDescription
+from igcl_lightning.data.study import StudyImage
+from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.featurizer import GraphFeaturizer
+from igcl_lightning.graphs.schema import ReportGraph
+from igcl_lightning.graphs.tokens import ReportTokenizer
+
+ImageInput = str | Path | Image.Image | np.ndarray
+"""An image file of any kind that `igcl prepare` reads, an opened image, or grey values [H, W]."""
+
+ReportInput = str | Mapping[str, str]
+"""The text of a report, split at its headers, or its texts by section (`study.REPORT_SECTIONS`)."""
+
+
+def describe_inputs(data: Any) -> dict[str, Any] | None:
+    """Return how the inputs that a data module serves were made, as plain data; None where it reads no store.
+
+    Args:
+        data: the data module.
+
+    Returns:
+        `options`, those of `igcl prepare`; `parser`, its version, which changes with its word lists; `node_text`, the
+        language model of the nodes where they are read; `tokenizer`, with its length and, of a text model, itself;
+        `labels` and `views` that are served; `store`: source with its label policy, and fingerprint.
+    """
+    store = getattr(data, "store", None)
+    if not isinstance(store, StoreDescription):
+        return None
+    manifest, tokenizer = store.manifest, getattr(data, "tokenizer", None)
+    return {
+        "igcl_lightning": __version__,
+        "options": manifest.get("options"),
+        "parser": manifest.get("parser"),
+        "node_text": manifest.get("node_text") if getattr(data, "node_text", False) else None,
+        "tokenizer": tokenizer.described() if isinstance(tokenizer, ReportTokenizer) else None,
+        "labels": list(getattr(data, "label_names", store.labels)),
+        "views": None if store.views is None else list(store.views),
+        "store": {
+            "source": manifest.get("source"),
+            "fingerprint": store.fingerprint,
+            "igcl_lightning": manifest.get("igcl_lightning"),
+        },
+    }
+
+
+def differences(trained: Mapping[str, Any], here: Mapping[str, Any], kinds: Sequence[str]) -> list[str]:
+    """Return what was done otherwise for two records, such as "size 256 (here 320)".
+
+    Args:
+        trained: record of a checkpoint.
+        here: record of a data module.
+        kinds: what a module reads: "image", "graph", "report", "label"; others are left out.
+    """
+    first, second = _compared(trained), _compared(here)
+    names = dict.fromkeys(name for kind in kinds for name in COMPARED.get(kind, ()))
+    return [f"{name} {first[name]} (here {second[name]})" for name in names if first[name] != second[name]]
+
+
+COMPARED = {
+    "image": ("size", "fit"),
+    "graph": ("sections", "parser", "node text"),
+    "report": ("sections", "parser", "tokenizer", "max_tokens"),
+    "label": ("uncertain", "blank"),
+}
+"""What of a record matters to a module that reads inputs of a kind."""
+
+
+def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
+    options, tokenizer, text = (record.get(name) or {} for name in ("options", "tokenizer", "node_text"))
+    policy = (record.get("store") or {}).get("source") or {}
+    return {
+        **{name: options.get(name) for name in ("size", "fit", "sections")},
+        "parser": record.get("parser"),
+        "node text": text.get("model"),
+        "tokenizer": tokenizer.get("model"),
+        "max_tokens": tokenizer.get("max_tokens"),
+        **{name: policy.get(name) for name in ("uncertain", "blank")},
+    }
+
+
+class InputReader:
+    """Makes tensors of images and reports, as `igcl prepare` and the loaders made them for training.
+
+    Args:
+        record: what `describe_inputs` returned then.
+
+    Raises:
+        IgclError: the record is incomplete.
+    """
+
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        self.record = record
+        try:
+            known = {field.name for field in fields(Options)}
+            options = {name: value for name, value in record["options"].items() if name in known}
+            self.options = Options(**options | {"views": tuple(options.get("views", ()))})
+        except (KeyError, TypeError, AttributeError) as error:
+            said = "how images were made is not known: the store in training was not made by igcl prepare"
+            raise IgclError(said) from error
+        self._tokenizer: ReportTokenizer | None = None
+        self._featurizer = GraphFeaturizer()
+
+    def batches(self, kind: str, inputs: Any, size: int) -> Iterator[Any]:
+        """Yield inputs as batches of at most `size`, on the CPU; no more than one batch is read at once.
+
+        Args:
+            kind: "image", "graph" or "report": what the batches hold.
+            inputs: one, or any number of them: `ImageInput` for images, `ReportInput` otherwise.
+            size: of a batch.
+
+        Raises:
+            IgclError: an image or a report cannot be read.
+        """
+        readers: dict[str, Callable[[list[Any]], Any]]
+        readers = {"image": self.images, "graph": self.graphs, "report": self.reports}
+        single = isinstance(inputs, str | Path | Image.Image | Mapping) or getattr(inputs, "ndim", None) == 2
+        remaining = iter([inputs] if single else inputs)
+        while batch := list(islice(remaining, size)):
+            yield readers[kind](batch)
+
+    def images(self, images: Iterable[ImageInput]) -> Tensor:
+        """Return B images as they would be stored, uint8 [B, 1, size, size].
+
+        Raises:
+            IgclError: one of them cannot be read.
+        """
+        return torch.from_numpy(np.stack([self._stored(image) for image in images]))[:, None]
+
+    def graphs(self, reports: Iterable[ReportInput]) -> Batch:
+        """Return the graphs of B reports, as `PairBatch.graph` holds them."""
+        return Batch.from_data_list([self._graph(report) for report in reports])
+
+    def reports(self, reports: Iterable[ReportInput]) -> Batch:
+        """Return the tokens of B reports, as `PairBatch.report` holds them."""
+        return Batch.from_data_list([self._tokens(report) for report in reports])
+
+    def _stored(self, image: ImageInput) -> np.ndarray:
+        """Return one image as a row of a store has it; a JPEG store keeps what compression leaves, and so does this."""
+        source: Path | np.ndarray
+        if isinstance(image, Image.Image):
+            try:
+                source = grey_pixels(image)
+            except (OSError, ValueError, SyntaxError) as error:  # of a file that is opened, and not yet read
+                raise IgclError(f"the image cannot be decoded ({error})") from error
+        elif isinstance(image, np.ndarray):
+            source = to_grey(image)
+        else:
+            source = Path(image)
+        return decode_grey(store_image(StudyImage("", source), self.options).content)
+
+    def _parsed(self, report: ReportInput) -> ReportGraph:
+        given = {"report": report} if isinstance(report, str) else report
+        if not isinstance(given, Mapping):
+            raise IgclError(f"a report is its text, or its texts by section, not a {type(report).__name__}")
+        sections, state, detail = read_report(given, self.options.sections)
+        if state in (POINTER, UNREADABLE):
+            raise IgclError(detail)
+        self._warn_of_other_parser()
+        return parser().parse(report_text(sections, self.options.sections))
+
+    def _warn_of_other_parser(self) -> None:
+        then, now = self.record.get("parser"), parser().version
+        if then != now:
+            message = f"the reports in training were read by {then}, this one is read by {now}: graphs may differ"
+            warnings.warn(message, stacklevel=2)
+
+    def _graph(self, report: ReportInput) -> Data:
+        graph = self._parsed(report)
+        data = self._featurizer(graph)
+        if self.record.get("node_text"):
+            data.text = torch.from_numpy(self._node_text(graph)).float()
+        return data
+
+    def _node_text(self, graph: ReportGraph) -> np.ndarray:
+        """Return the features of a graph's nodes, float16 [N, D].
+
+        Raises:
+            IgclError: the language model is not there, or is another than in training.
+        """
+        model, wanted = node_text(str(self.options.node_text), self.options.node_text_word), self.record["node_text"]
+        if model.name != wanted.get("model"):
+            raise IgclError(f"node text: {self.options.node_text} is {model.name}, the model was trained on {wanted}")
+        features: np.ndarray = model(graph)
+        return features
+
+    def _tokens(self, report: ReportInput) -> Data:
+        if self._tokenizer is None:
+            self._tokenizer = ReportTokenizer(**(self.record.get("tokenizer") or {}))
+        return self._tokenizer(self._parsed(report).text)
