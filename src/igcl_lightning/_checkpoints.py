@@ -83,12 +83,12 @@ class LastCheckpoint(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that weights, optimiser and progress are in place; before, a good file would be lost to a bad one."""
         self._training = True
-        if _continues(trainer, self._path):
+        if trainer.strategy.broadcast(_continues(trainer, self._path)):  # disks may differ, decisions may not
             _claim(trainer, self._path)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the end of training. All processes take part."""
-        if self._path is not None and not _is_saved(trainer, self._path):
+        if self._path is not None and not trainer.strategy.broadcast(_is_saved(trainer, self._path)):
             _claim(trainer, self._path)
             trainer.save_checkpoint(self._path)
 
