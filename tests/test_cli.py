@@ -499,8 +499,8 @@ def test_prepare_table_takes_graphs_from_a_file(one_line):
 def test_demo_command(monkeypatch, one_line):
     calls = []
 
-    def run_demo(out, *, fast):
-        calls.append((out, fast))
+    def run_demo(out, *, fast, seed):
+        calls.append((out, fast, seed))
         if fast:
             raise IgclError("runs/demo: exists already;\n remove it")
 
@@ -508,8 +508,8 @@ def test_demo_command(monkeypatch, one_line):
     demo.run_demo = run_demo
     monkeypatch.setitem(sys.modules, "igcl_lightning.demo", demo)
     assert main(["demo"]) is None
-    assert one_line("demo", "--out", "x", "--fast") == (1, "igcl: error: runs/demo: exists already; remove it")
-    assert calls == [(Path("runs/demo"), False), (Path("x"), True)]
+    assert one_line("demo", "--out", "x", "--fast", "--seed", "7") == (1, "igcl: error: runs/demo: exists already; remove it")
+    assert calls == [(Path("runs/demo"), False, 42), (Path("x"), True, 7)]
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,7 @@ class BaseModule(LightningModule):
         """Store how the inputs were made, and the class path as LightningCLI does, for the base class to load it."""
         self._note_inputs()
         checkpoint[INPUTS] = self.input_record
+        checkpoint.update({f"{name}_{INPUTS}": part.input_record for name, part in self._pretrained_parts()})
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.portable_hyperparameters() | {
             "_instantiator": "lightning.pytorch.cli.instantiate_module"
         }
@@ -173,6 +174,8 @@ class BaseModule(LightningModule):
         """Take over how the inputs were made; warn, once, of a data module whose inputs were made otherwise."""
         stored = checkpoint.get(INPUTS)
         self.input_record = stored if isinstance(stored, dict) else None
+        for name, part in self._pretrained_parts():
+            part.input_record = checkpoint.get(f"{name}_{INPUTS}")
         here = describe_inputs(self._data())
         if self.input_record is None or here is None:
             return
@@ -210,6 +213,10 @@ class BaseModule(LightningModule):
         trainer = self._trainer
         if self.input_record is None or (trainer is not None and trainer.state.fn == TrainerFn.FITTING):
             self.input_record = describe_inputs(self._data()) or self.input_record
+
+    def _pretrained_parts(self) -> Iterator[tuple[str, Any]]:
+        """Yield the parts that know how the inputs of their own training were made, by name."""
+        return ((name, part) for name, part in self.named_children() if hasattr(part, "input_record"))
 
     def _data(self) -> Any:
         return getattr(self._trainer, "datamodule", None)

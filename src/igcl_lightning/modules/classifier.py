@@ -14,10 +14,7 @@ from igcl_lightning.data.protocols import LabeledRows, labeled_rows
 from igcl_lightning.errors import IgclError
 from igcl_lightning.metrics.clinical import MultilabelAuroc, macro_mean
 from igcl_lightning.modules.base import BaseModule
-from igcl_lightning.modules.pretrained import PretrainedEncoder
 from igcl_lightning.nn.logistic import trainable_labels
-
-ENCODER_INPUTS = "encoder_inputs"
 
 
 class Scores(NamedTuple):
@@ -93,17 +90,6 @@ class ClassifierModule(BaseModule):
     def input_kinds(self) -> tuple[str, ...]:
         """Images, and the policy behind their labels."""
         return ("image", "label")
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store how the inputs were made, those of the encoder's pretraining too."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint[ENCODER_INPUTS] = getattr(getattr(self, "encoder", None), "input_record", None)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take over how the inputs were made, those of the encoder's pretraining too."""
-        super().on_load_checkpoint(checkpoint)
-        if isinstance(encoder := getattr(self, "encoder", None), PretrainedEncoder):
-            encoder.input_record = checkpoint.get(ENCODER_INPUTS)
 
     def score_images(self, images: Any, batch_size: int = 64) -> pd.DataFrame:
         """Score images as they come, fitted as the store of training was; with several heads by their median.
