@@ -508,8 +508,9 @@ def test_demo_command(monkeypatch, one_line):
     demo.run_demo = run_demo
     monkeypatch.setitem(sys.modules, "igcl_lightning.demo", demo)
     assert main(["demo"]) is None
-    assert one_line("demo", "--out", "x", "--fast", "--seed", "7") == (1, "igcl: error: runs/demo: exists already; remove it")
-    assert calls == [(Path("runs/demo"), False, 42), (Path("x"), True, 7)]
+    words = ["demo", "--out", "x", "--fast", "--seed", "7"]
+    assert one_line(*words) == (1, "igcl: error: runs/demo: exists already; remove it")
+    assert calls == [(Path("runs/demo"), False, None), (Path("x"), True, 7)]
 
 
 @pytest.mark.parametrize(
