@@ -73,13 +73,13 @@ class EpochOrder(DistributedSampler[int]):
 
 
 class SharedOrder(DistributedSampler[int]):
-    """Rows in their order, of which one process takes every so-manieth, for evaluation.
+    """Rows in their order, of which each process takes every `num_replicas`-th, for evaluation.
 
-    The k-th batches of all processes are together the k-th batch of one process whose batches are as many times as
-    large, so that no metric of a batch depends on the number of processes. Where the rows do not come out even, the
-    last one is repeated, within the last batch; whoever collects rows counts each once.
+    The k-th batches of W processes together are the k-th batch of one process with W times the batch size, so that no
+    metric of a batch depends on the number of processes. Where the rows cannot be divided evenly, the last one is
+    repeated within the last batch; losses and metrics count it once.
 
-    It is a `DistributedSampler`, so that Lightning keeps it: its own repeats the first rows, in the last batch.
+    It is a `DistributedSampler`, so that Lightning does not replace it with its own, which repeats the first rows.
 
     Args:
         rows: what is sampled; only its length counts.
