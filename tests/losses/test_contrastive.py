@@ -251,6 +251,18 @@ def test_half_precision_embeddings_are_compared_in_single():
     torch.testing.assert_close(value, loss(cosines(image.float(), graph.float()), distinct(4)))
 
 
+@pytest.mark.parametrize("targets", TARGETS)
+def test_a_scorer_in_half_precision_is_contrasted_in_single(targets):
+    matrix = torch.randn(5, 5, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    half, single = Similarity(matrix, matrix.T), Similarity(matrix.float(), matrix.T.float())
+    loss = ContrastiveLoss(targets=targets)
+    facts = torch.tensor([[1, 2], [1, 2], [2, 3], [9, -1], [-1, -1]])
+    with torch.autocast("cpu", torch.bfloat16):
+        value = loss(half, ids(facts=facts))
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, loss(single, ids(facts=facts)))
+
+
 def test_unknown_targets_are_named():
     with pytest.raises(ValueError, match="targets 'clip' is not one of identity, study, graph, soft"):
         ContrastiveLoss(targets="clip")

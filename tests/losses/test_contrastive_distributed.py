@@ -17,7 +17,7 @@ from torch_geometric.loader import DataLoader
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.losses.contrastive import TARGETS, ContrastiveLoss, PairIds
-from igcl_lightning.losses.gather import gather_units
+from igcl_lightning.losses.gather import gather, gather_units
 from igcl_lightning.losses.nt_xent import NTXentLoss
 from igcl_lightning.losses.similarity import batch_similarity
 from igcl_lightning.modules.igcl import IGCL
@@ -134,9 +134,18 @@ def run_rank(rank, port, store, results):
         loss.backward()
         dist.all_reduce(loss.detach_())
         results[name, rank] = (loss / WORLD, gradients(model.module))
+    results["shared gradient", rank] = shared_gradient()
     _, units, mask, _ = unit_batch(rank)
     results["gathered", rank] = tuple(gather_units(Units(units[:, :1], units, mask)))
     dist.destroy_process_group()
+
+
+def shared_gradient():
+    """Gradients of a tensor that is gathered and of one that is not, where autograd hands both the same tensor."""
+    own, other = torch.zeros(2, requires_grad=True), torch.zeros(2 * WORLD, requires_grad=True)
+    before = 1 * other  # what is computed first has its gradient last
+    (gather(own) + before).backward(torch.ones(2 * WORLD))
+    return own.grad, other.grad
 
 
 def free_port():
@@ -165,6 +174,13 @@ def test_two_processes_equal_one(two_processes, phantom_store, name):
         assert got_gradients.keys() == expected.keys()
         for parameter, gradient in expected.items():
             torch.testing.assert_close(got_gradients[parameter], gradient, atol=1e-6, rtol=0)
+
+
+def test_gathering_leaves_the_gradients_of_others_alone(two_processes):
+    for rank in range(WORLD):
+        own, other = two_processes["shared gradient", rank]
+        assert own.tolist() == [WORLD] * 2
+        assert other.tolist() == [1] * 2 * WORLD
 
 
 def test_units_of_all_processes_are_padded_to_the_longest(two_processes):

@@ -89,6 +89,15 @@ def test_any_scorer_is_searched_with_batches_of_any_number_of_units(monkeypatch)
     assert len(metric._collected(1, torch.arange(8)).units) == 8
 
 
+def test_embeddings_in_half_precision_are_compared_in_single():
+    image, graph, *others = pairs()
+    image, graph = image.to(torch.bfloat16), graph.to(torch.bfloat16)
+    half, single = PairRetrieval(), PairRetrieval()
+    half.update(image, graph, *others)
+    single.update(image.float(), graph.float(), *others)
+    assert half.compute() == single.compute()
+
+
 def test_matching_embeddings_are_found_at_once():
     image, *_, row = pairs()
     metric = PairRetrieval(k=(1,))

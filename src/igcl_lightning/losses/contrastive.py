@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from igcl_lightning.losses.gather import gather, rank, repeats, world_size
-from igcl_lightning.losses.similarity import Similarity, at_least_single
+from igcl_lightning.losses.similarity import Similarity
 
 TARGETS = ("identity", "study", "graph", "soft")
 
@@ -101,16 +101,13 @@ class ContrastiveLoss(nn.Module):
             similarity: of this process's B pairs with the N pairs of all processes.
             ids: what is known of the B pairs.
         """
-        with torch.autocast(ids.row.device.type, enabled=False):
-            scale = self.logit_scale.exp()
-            all_ids = PairIds(*(gather(value) for value in ids))
-            first_row = rank() * len(ids.row)
-            weight, keep = contrastive_targets(self.targets, ids, all_ids, first_row)
-            first_to_second, second_to_first = (
-                cross_entropy(scale * at_least_single(matrix), weight, keep) for matrix in similarity
-            )
-            loss = self.first_weight * first_to_second + (1 - self.first_weight) * second_to_first
-            return mean_over_counted(loss, ~repeats(all_ids.row))
+        scale = self.logit_scale.exp()
+        all_ids = PairIds(*(gather(value) for value in ids))
+        weight, keep = contrastive_targets(self.targets, ids, all_ids, rank() * len(ids.row))
+        # The scale is in single precision at least, and so are the logits.
+        first_to_second, second_to_first = (cross_entropy(scale * matrix, weight, keep) for matrix in similarity)
+        loss = self.first_weight * first_to_second + (1 - self.first_weight) * second_to_first
+        return mean_over_counted(loss, ~repeats(all_ids.row))
 
 
 def cross_entropy(logits: Tensor, weight: Tensor, keep: Tensor) -> Tensor:
