@@ -90,7 +90,7 @@ class LastCheckpoint(Callback):
         """Save the end of training. All processes take part."""
         if self._path is not None and not trainer.strategy.broadcast(_is_saved(trainer, self._path)):
             _claim(trainer, self._path)
-            trainer.save_checkpoint(self._path)
+            trainer.save_checkpoint(self._path, weights_only=False)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save what was trained before an interruption or an error; should that fail too, only say so.
@@ -108,7 +108,7 @@ class LastCheckpoint(Callback):
         except Exception as error:  # the one that ended training is what must be seen
             rank_zero_warn(f"{self._path}: could not be written ({one_line(error)[:300]})")
         else:
-            rank_zero_info(f"{self._path}: holds training as far as step {trainer.global_step}; --ckpt_path resumes it")
+            rank_zero_info(f"stopped after step {trainer.global_step}; to continue: --ckpt_path {self._path}")
 
 
 def use_plain_checkpoints(trainer: Trainer) -> None:

@@ -204,6 +204,8 @@ class TrainingCLI(LightningCLI):
         """Let the checkpoint decide the model, as Lightning does, and say which given options that overrides."""
         command = self.config.subcommand
         given = self.config[command].get("ckpt_path")
+        if not given and command in ("validate", "test", "predict"):
+            report("warning", f"{command} without --ckpt_path: the model has the weights it would start training from")
         if not given or given.partition(":")[0] in CHECKPOINT_WORDS or "://" in given or Path(given).is_dir():
             return
         before = dict(_model_options(self.config[command].model))

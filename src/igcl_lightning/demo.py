@@ -29,4 +29,7 @@ def run_demo(out: Path, fast: bool = False, seed: int | None = None) -> None:
     run_comparison(demo, trained=["igcl"])
     say(f"training     {out / 'igcl' / 'version_0' / 'plots'}")
     say(f"checkpoint   {out / 'igcl' / 'version_0' / 'checkpoints' / 'last.ckpt'}")
-    say("These are results on synthetic phantoms: they show that the method works, not how well on patients.")
+    if fast:
+        say("This was too small to show more than that everything runs; without --fast it shows what the method does.")
+    else:
+        say("These are results on synthetic phantoms: they show that the method works, not how well on patients.")

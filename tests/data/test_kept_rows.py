@@ -103,9 +103,9 @@ def test_validation_and_test_hold_pairs_and_prediction_all_rows(half):
     [
         (
             "fit",
-            "left out 80 of 160 train rows and 6 of 10 valid rows without a report with entities; --data.keep_empty",
+            "left out 80 of 160 train rows and 6 of 10 valid rows, which lack a report with entities (--data.keep_empty",
         ),
-        ("test", "left out 6 of 10 test rows without a report with entities; --data.keep_empty true keeps"),
+        ("test", "left out 6 of 10 test rows, which lack a report with entities (--data.keep_empty true keeps"),
         ("predict", None),
     ],
 )
@@ -141,7 +141,7 @@ def test_each_model_asks_for_what_it_contrasts(mixed):
 def test_rows_without_an_array_are_counted_too(mixed, caplog):
     with caplog.at_level(logging.INFO, "lightning.pytorch.utilities.rank_zero"):
         data_for(SignalOfReport(), mixed, arrays=["ecg"]).setup("fit")
-    assert "left out 6 of 10 train rows without a report with words and ecg" in caplog.text
+    assert "left out 6 of 10 train rows, which lack a report with words and ecg" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_a_stream_leaves_out_the_same_rows(half, caplog):
     data = data_for(IGCL(**TINY), half.as_uri(), batch_size=8)
     with caplog.at_level(logging.INFO, "lightning.pytorch.utilities.rank_zero"):
         data.setup("fit")
-    assert "left out 92 of 180 rows (all splits) without a report with entities" in caplog.text
+    assert "left out 92 of 180 rows (all splits), which lack a report with entities" in caplog.text
     assert rows(data.train_dataloader()) == hashes(range(0, 160, 2))
     assert rows(data.val_dataloader()) == hashes(range(160, 164))
     assert rows(data.predict_dataloader()) == hashes(range(170, 180))

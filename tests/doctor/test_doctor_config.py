@@ -158,10 +158,10 @@ def test_rows_that_are_no_pairs_are_counted_as_training_counts_them(config, tmp_
     store = half_empty(tmp_path)
     (finding,) = check_pairs(config(), store)
     assert (finding.level, finding.numbers) == ("warning", {"empty": 7, "rows": 20})
-    assert "7 of 20 (35 %) training rows are no pairs, without a report with entities: left out" in finding.message
-    assert "1 batches of 8 an epoch, 5 rows left out" in said(check_batches(config(), store), "ok")[0]
+    assert "7 of 20 (35 %) training rows lack a report with entities: pretraining leaves them out" in finding.message
+    assert "1 batch of 8 an epoch, 5 rows of each left over" in said(check_batches(config(), store), "ok")[0]
     (finding,) = check_pairs(config("--data.keep_empty", "true"), store)
-    assert "kept, each a negative of the others that it cannot be told from" in finding.message
+    assert "kept, all with one embedding and each other's negatives" in finding.message
     assert "2 batches of 8 an epoch, 4 rows" in said(check_batches(config("--data.keep_empty", "true"), store), "ok")[0]
     words = ["--data.store", str(store.path)]
     (finding,) = check_pairs(Config(["--config", "pretrain/phantom_convirt.yaml", *words]), store)
@@ -184,9 +184,7 @@ def test_batches_of_one_pair_are_an_error(config, tmp_path, words):
     rows = [study(n, split="train") for n in range(5)] + [study(40, images=(one,), split="train")]
     store = OpenedStore(write_store(tmp_path / "one", rows))
     given = config(*words, "--data.store", str(store.path))
-    assert said(check_batches(given, store), "error") == [
-        "batches of one pair, with no other to tell it from: the loss is always 0"
-    ]
+    assert said(check_batches(given, store), "error") == ["a batch of one pair has no negatives: its loss is always 0"]
     two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.batch_size", "1"]
     assert said(check_batches(config(*two, "--data.store", str(store.path)), store), "error") == []
 
@@ -209,9 +207,13 @@ def test_batch_norm_of_one_process_is_a_warning(config):
     two = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
     (finding,) = check_batch_norm(config(*two))
     assert finding.level == "warning"
-    assert finding.message.endswith("add --trainer.sync_batchnorm true")
+    assert finding.message == (
+        "sees the 8 rows of its own process only, of 2 processes; torch synchronises it on GPUs only"
+    )
     (finding,) = check_batch_norm(config(*two, "--trainer.sync_batchnorm", "true"))
-    assert finding.level == "ok"
+    assert (finding.level, finding.message) == ("error", "trainer.sync_batchnorm works on GPUs only: leave it out")
+    assert batch_norm_finding(8, 2, synchronised=True, device="cuda").level == "ok"
+    assert batch_norm_finding(8, 2, False, "cuda").message.endswith("2 processes: add --trainer.sync_batchnorm true")
     without = config(*two, "--model.backbone", "vit_tiny_patch16_224", "--model.image_size", "32")
     assert without.model is not None
     assert not [name for name, _ in without.model.named_buffers() if "running_mean" in name]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from igcl_lightning.callbacks.figures import plots_folder, save_figure
 
@@ -30,8 +31,8 @@ class LearningCurve(Callback):
         self.points: dict[str, list[tuple[int, float]]] = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the validation's values and draw."""
-        if not trainer.sanity_checking:
+        """Take the values of a validation within fit, and draw: one on its own is no point of a curve."""
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self._collect(trainer, ("val/loss", *self._metrics(pl_module)))
             self._save(trainer)
 

@@ -171,8 +171,10 @@ class InputReader:
                 raise IgclError(f"the image cannot be decoded ({error})") from error
         elif isinstance(image, np.ndarray):
             source = to_grey(image)
-        else:
+        elif isinstance(image, str | Path):
             source = Path(image)
+        else:
+            raise IgclError(f"an image is a path, a PIL image or grey values [H, W], not a {type(image).__name__}")
         return decode_grey(store_image(StudyImage("", source), self.options).content)
 
     def _parsed(self, report: ReportInput) -> ReportGraph:

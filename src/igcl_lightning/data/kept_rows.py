@@ -67,5 +67,5 @@ def say_left_out(store: Store | StreamedStore, stage: str, arrays: Sequence[str]
         counts = [f"{rows_of[name] - kept[name]:,} of {rows_of[name]:,} {name} rows" for name in splits]
         counts = [count for count, name in zip(counts, splits, strict=True) if kept[name] < rows_of[name]]
     if counts:
-        keep = "; --data.keep_empty true keeps rows whose report states nothing" if stating else ""
-        rank_zero_info(f"{store.path}: left out {' and '.join(counts)} without {needs(arrays, stating)}{keep}")
+        keep = " (--data.keep_empty true keeps those without a report)" if stating else ""
+        rank_zero_info(f"{store.path}: left out {' and '.join(counts)}, which lack {needs(arrays, stating)}{keep}")

@@ -25,6 +25,19 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.tokens import ReportTokenizer
 
 
+def refuse_unknown_splits(wanted: Sequence[str], known: Sequence[str]) -> None:
+    """Check the splits that `predict` reads.
+
+    Raises:
+        IgclError: there is none, or one that the store lacks.
+    """
+    if not wanted:
+        raise IgclError(f"data.predict_splits names no split; the store has {', '.join(known)}")
+    for split in wanted:
+        if split not in known:
+            raise IgclError(f"data.predict_splits: no split {split!r}, only {', '.join(known)}")
+
+
 class PairedDataModule(StoreDataModule):
     """Images with their reports, as graphs and as text, for pretraining.
 
@@ -93,6 +106,9 @@ class PairedDataModule(StoreDataModule):
         sides = self._sides_with_units()
         if stage == "fit":
             refuse_no_pairs(store, self.arrays, sides)
+            self._refuse_no_validation(store)
+        elif stage == "predict":
+            refuse_unknown_splits(self.predict_splits, store.splits)
         say_left_out(store, stage, self.arrays, self._stating())
         if self.length_aware and isinstance(store, StreamedStore):
             raise IgclError(
@@ -100,6 +116,19 @@ class PairedDataModule(StoreDataModule):
             )
         if self.length_aware and not sides:
             raise IgclError("data.length_aware: this model reads neither graphs nor reports, so nothing is padded")
+
+    def _refuse_no_validation(self, store: Store | StreamedStore) -> None:
+        """Check, before epochs are spent, that there are rows to validate on.
+
+        Raises:
+            IgclError: the store has no split for a validation that the trainer plans.
+        """
+        planned = self.trainer is not None and self.trainer.limit_val_batches != 0
+        if planned and "valid" not in store.splits:
+            raise IgclError(
+                f"{store.path}: no split 'valid' to validate on; prepare the store with one, or set "
+                "trainer.limit_val_batches to 0"
+            )
 
     def train_dataloader(self) -> DataLoader[PairBatch]:
         """Return shuffled training pairs; an incomplete last batch is left out.
@@ -248,11 +277,13 @@ class LabeledDataModule(StoreDataModule):
         An encoder's features wait until a loader is asked for: only then are the weights of `--ckpt_path` in place.
 
         Raises:
-            IgclError: there are no labels, no validation rows, or several draws or a file of features for a module that
-                trains on images.
+            IgclError: there are no labels, no validation rows, no such split to predict, or several draws or a file of
+                features for a module that trains on images.
         """
         if not self.label_names:
             raise IgclError(f"{self.store.path}: the store has no labels")
+        if stage == "predict":
+            refuse_unknown_splits(self.predict_splits, self.store.splits)
         if stage == "fit" and "valid" not in self.store.splits:
             raise IgclError(f"{self.store.path}: no split 'valid' to choose the penalty or the stopping point on")
         self._features = {}

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from igcl_lightning.data.kept_rows import STATING_SIDES, needs
 from igcl_lightning.data.study import wanted_views
 from igcl_lightning.doctor.config import Config
-from igcl_lightning.doctor.findings import Finding, share
+from igcl_lightning.doctor.findings import Finding, number, share
 from igcl_lightning.doctor.opened import OpenedStore
 from igcl_lightning.doctor.report_checks import MANY_EMPTY, graph_keys, rows_stating
 from igcl_lightning.doctor.speed import cores
@@ -49,13 +49,13 @@ def check_pairs(config: Config, store: OpenedStore) -> Iterator[Finding]:
         return
     rows = viewed_rows(config, store)
     empty = int((~rows["pair"]).sum())
-    text = f"{share(empty, len(rows))} training rows are no pairs, without {needs(arrays, sides)}"
+    text = f"{share(empty, len(rows))} training rows lack {needs(arrays, sides)}"
     numbers = {"empty": empty, "rows": len(rows)}
     many = len(rows) > 0 and empty >= MANY_EMPTY * len(rows)
     if empty and config.option("data.keep_empty"):
-        text += ": kept, each a negative of the others that it cannot be told from; leave out data.keep_empty"
+        text += ": kept, all with one embedding and each other's negatives; leave out data.keep_empty"
     elif empty:
-        text += ": left out of training, used by probes"
+        text += ": pretraining leaves them out, probes use their images"
     yield Finding("warning" if many else "ok", "pairs", text, numbers=numbers)
 
 
@@ -75,15 +75,16 @@ def check_batches(config: Config, store: OpenedStore) -> Iterator[Finding]:
     if isinstance(size, int) and size < 1:
         yield Finding("error", "batch size", f"data.batch_size is {size}, not at least 1")
     elif isinstance(size, int) and _has_one_pair(config, min(size, rows // world) * world):
-        yield Finding("error", "batch size", "batches of one pair, with no other to tell it from: the loss is always 0")
+        yield Finding("error", "batch size", "a batch of one pair has no negatives: its loss is always 0")
     elif isinstance(size, int) and size * world > rows:
         each = f" on each of {world} processes" if world > 1 else ""
         yield Finding("warning", "batch size", f"data.batch_size is {size:,}{each}, there are {rows:,} training rows")
     elif isinstance(size, int):
         step = size * world
-        left_out = f", {rows % step:,} rows left out of each" if rows % step else ""
+        left_over = f", {number(rows % step, 'row')} of each left over" if rows % step else ""
         each = f"{world} x {size:,}" if world > 1 else f"{size:,}"
-        yield Finding("ok", "batch size", f"{rows // step:,} batches of {each} an epoch{left_out}")
+        batches = f"{rows // step:,} batch{'es' * (rows // step != 1)}"
+        yield Finding("ok", "batch size", f"{batches} of {each} an epoch{left_over}")
     workers = config.option("data.num_workers")
     if isinstance(workers, int) and workers > cores():
         yield Finding("warning", "workers", f"data.num_workers is {workers}, this machine has {cores()} cores")
@@ -113,11 +114,16 @@ def check_batch_norm(config: Config) -> Iterator[Finding]:
         return
     if not any(isinstance(layer, _BatchNorm) for layer in config.model.modules()):
         return
-    if config.option("trainer.sync_batchnorm"):
-        yield Finding("ok", "batch norm", "over the rows of all processes")
-    else:
-        size = config.option("data.batch_size")
-        text = (
-            f"over the {size} rows of one process, of {processes(config)}: the result depends on how many there are; "
-        )
-        yield Finding("warning", "batch norm", text + "add --trainer.sync_batchnorm true")
+    rows, together = config.option("data.batch_size"), bool(config.option("trainer.sync_batchnorm"))
+    yield batch_norm_finding(rows, processes(config), together, config.trainer.strategy.root_device.type)
+
+
+def batch_norm_finding(rows: int, world_size: int, synchronised: bool, device: str) -> Finding:
+    """Return what batch norm sees on several processes of a device, "cpu" or "cuda", with so many rows each."""
+    if synchronised and device == "cpu":
+        return Finding("error", "batch norm", "trainer.sync_batchnorm works on GPUs only: leave it out")
+    if synchronised:
+        return Finding("ok", "batch norm", "sees the rows of all processes")
+    todo = "; torch synchronises it on GPUs only" if device == "cpu" else ": add --trainer.sync_batchnorm true"
+    seen = f"sees the {rows} rows of its own process only, of {world_size} processes"
+    return Finding("warning", "batch norm", seen + todo)

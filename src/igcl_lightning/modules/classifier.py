@@ -199,7 +199,7 @@ class ClassifierModule(BaseModule):
         values = self.metrics[stage].compute().view(-1, len(self.label_names)).mean(dim=0)
         self.metrics[stage].reset()
         undefined = [name for name, value in zip(self.label_names, values, strict=True) if value.isnan()]
-        if undefined:
+        if undefined and not self.trainer.sanity_checking:  # a few rows lack classes that the split has
             rank_zero_warn(f"{stage}: no AUROC for {', '.join(undefined)}; left out of the mean")
         mean, count = macro_mean(values)
         logged = {name: value for name, value in zip(self.label_names, values, strict=True) if name not in undefined}

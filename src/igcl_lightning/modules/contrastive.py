@@ -72,8 +72,13 @@ class ContrastiveModule(BaseModule):
         """Return what a side's encoder reads.
 
         Raises:
-            IgclError: the batch holds nothing of that name.
+            IgclError: the batch holds nothing of that name, or no pairs.
         """
+        if not isinstance(batch, PairBatch):
+            raise IgclError(
+                f"{type(self).__name__} contrasts pairs, the data module serves {type(batch).__name__}: use "
+                "PairedDataModule, as the configs in pretrain/ do"
+            )
         if side in batch.extra:
             return batch.extra[side]
         if side not in PairBatch._fields:

@@ -86,6 +86,8 @@ def to_grey(values: np.ndarray) -> np.ndarray:
     refuse_size(values.shape[1], values.shape[0])
     if values.dtype == np.uint8:
         return values
+    if not np.isfinite(values).all():
+        raise IgclError("an image holds values that are not finite")
     return _deep_to_grey(values if values.dtype == np.uint16 else values.astype(np.float64))
 
 
