@@ -210,6 +210,14 @@ def test_another_run_in_the_same_folder_puts_the_file_aside():
     assert (CHECKPOINTS / "earlier-1.ckpt").read_bytes() == first
 
 
+def test_a_fit_with_nothing_left_to_train_keeps_the_file():
+    assert fit() == 0
+    first = LAST.read_bytes()
+    other = str(CHECKPOINTS / "epoch=0-step=4.ckpt")
+    assert fit("--ckpt_path", other, "--trainer.logger.version", "0") == 0
+    assert LAST.read_bytes() == first
+
+
 @pytest.mark.parametrize("words", [["--trainer.enable_checkpointing", "false"], ["--trainer.fast_dev_run", "true"]])
 def test_no_checkpoint_where_none_is_wanted(folder, words):
     assert fit(*words) == 0
@@ -225,8 +233,8 @@ def test_nothing_is_written_before_training_has_begun(folder):
     torch.save(checkpoint, "odd.ckpt")
     same = ["--trainer.logger.version", "0", "--trainer.max_epochs", "2"]
     assert fit("--ckpt_path", "odd.ckpt", *same) == 1
-    assert (CHECKPOINTS / "earlier-1.ckpt").read_bytes() == good
-    assert names() == {"earlier-1.ckpt", "epoch=0-step=4.ckpt"}
+    assert LAST.read_bytes() == good
+    assert names() == {"last.ckpt", "epoch=0-step=4.ckpt"}
     with pytest.raises(RuntimeError, match="surprise"):
         fit("--model.stop", "1", "--trainer.logger.version", "1")
     assert not list(folder.glob("runs/r/version_1/checkpoints/*"))

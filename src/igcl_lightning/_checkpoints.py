@@ -72,17 +72,18 @@ class LastCheckpoint(Callback):
         self._path, self._training = None, False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find the place, on every process, and put another run's file aside."""
+        """Find the place, on every process."""
         if trainer.fast_dev_run or not trainer.checkpoint_callbacks:  # type: ignore[attr-defined]  # set, but not declared
             return
         folder = getattr(trainer.checkpoint_callbacks[0], "dirpath", None) or run_folder(trainer) / "checkpoints"
         self._path = f"{folder}/{LAST}" if is_address(folder) else Path(folder) / LAST
-        if trainer.is_global_zero and isinstance(self._path, Path) and not _continues(trainer, self._path):
-            _put_aside(self._path)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note that weights, optimiser and progress are in place; before, a good file would be lost to a bad one."""
+        """Note that weights, optimiser and progress are in place, and put another run's file aside."""
         self._training = True
+        # Not before: a fit with nothing left to train keeps the file.
+        if trainer.is_global_zero and isinstance(self._path, Path) and not _continues(trainer, self._path):
+            _put_aside(self._path)
         if trainer.strategy.broadcast(_continues(trainer, self._path)):  # disks may differ, decisions may not
             _claim(trainer, self._path)
 

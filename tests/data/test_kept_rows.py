@@ -64,10 +64,10 @@ def mixed(tmp_path_factory):
     return stored(tmp_path_factory.mktemp("stores") / "mixed", *studies)
 
 
-def data_for(module, store, **options):
+def data_for(module, store, validated=0, **options):
     """A data module whose trainer has this module."""
     data = PairedDataModule(str(store), **options)
-    data.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    data.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", limit_val_batches=validated)
     data.trainer.strategy.connect(module)
     return data
 
@@ -103,7 +103,7 @@ def test_validation_and_test_hold_pairs_and_prediction_all_rows(half):
     [
         (
             "fit",
-            "left out 80 of 160 train rows and 6 of 10 valid rows, which lack a report with entities (--data.keep_empty",
+            "left out 80 of 160 train rows and 6 of 10 valid rows, which lack a report with entities (--data.keep",
         ),
         ("test", "left out 6 of 10 test rows, which lack a report with entities (--data.keep_empty true keeps"),
         ("predict", None),
@@ -153,7 +153,7 @@ def test_a_store_without_pairs_is_refused(tmp_path, module, text, needs, keep_em
     store = stored(tmp_path / "store", *(study(number, text) for number in range(4)))
     with pytest.raises(IgclError, match=f"store: no training row has {needs}; nothing to contrast with$"):
         data_for(module(**TINY), store, keep_empty=keep_empty).setup("fit")
-    data_for(module(**TINY), store, keep_empty=keep_empty).setup("predict")
+    data_for(module(**TINY), store, keep_empty=keep_empty, predict_splits=["train"]).setup("predict")
 
 
 def test_reports_without_entities_can_be_contrasted_as_text(tmp_path):
@@ -170,6 +170,39 @@ def test_a_split_without_pairs_is_named_with_what_keeps_it(tmp_path):
     with pytest.raises(IgclError, match="no row of valid has a report with entities; --data.keep_empty true keeps"):
         data_for(IGCL(**TINY), store).val_dataloader()
     assert rows(data_for(IGCL(**TINY), store, keep_empty=True).val_dataloader()) == hashes([2])
+
+
+def test_a_fit_without_pairs_to_validate_on_is_refused_before_it_starts(tmp_path):
+    texts, splits = [NOTE, NOTE, BLANK], ["train", "train", "valid"]
+    studies = [study(number, *row) for number, row in enumerate(zip(texts, splits, strict=True))]
+    empty, without = stored(tmp_path / "empty", *studies), stored(tmp_path / "without", *studies[:2])
+    with pytest.raises(IgclError, match="no row of valid has a report with entities; --data.keep_empty true keeps"):
+        data_for(IGCL(**TINY), empty, validated=1.0).setup("fit")
+    data_for(IGCL(**TINY), empty, validated=1.0, keep_empty=True).setup("fit")
+    with pytest.raises(IgclError, match="no split 'valid' to validate on"):
+        data_for(IGCL(**TINY), without, validated=1.0).setup("fit")
+    data_for(IGCL(**TINY), without, validated=0).setup("fit")
+
+
+def test_a_stream_whose_training_rows_state_nothing_ends_with_one_line(tmp_path):
+    texts, splits = [BLANK, BLANK, BLANK, NOTE], ["train", "train", "train", "valid"]
+    studies = [study(number, *row) for number, row in enumerate(zip(texts, splits, strict=True))]
+    store = stored(tmp_path / "store", *studies)
+    data = data_for(IGCL(**TINY), store.as_uri(), batch_size=2)
+    with pytest.raises(IgclError, match="no batch of 2 training rows that state anything"):
+        list(data.train_dataloader())
+    with pytest.raises(IgclError, match="no batch of 2|cannot be dealt|give 2 processes no batch"):
+        shared_stream(store.as_uri(), batch_size=2)
+
+
+@pytest.mark.parametrize("splits", [[], ["val"]])
+def test_splits_to_predict_are_checked_before_the_start(half, splits):
+    for data in (
+        PairedDataModule(str(half), predict_splits=splits),
+        LabeledDataModule(str(half), predict_splits=splits),
+    ):
+        with pytest.raises(IgclError, match=r"data.predict_splits(: no split 'val', only| names no split)"):
+            data.setup("predict")
 
 
 def test_probes_use_the_images_of_all_rows(half):
@@ -206,7 +239,8 @@ def test_a_stream_leaves_out_the_same_rows(half, caplog):
 
 def shared_stream(address, **options):
     options = {"stating": ["graph"], "num_replicas": 2, **options}
-    return PairStream(StreamedStore(address), ["train"], PairCollator(), 8, shuffled=True, **options)
+    batch_size = options.pop("batch_size", 8)
+    return PairStream(StreamedStore(address), ["train"], PairCollator(), batch_size, shuffled=True, **options)
 
 
 def test_processes_that_stream_leave_out_rows_and_stay_in_step(half):

@@ -10,7 +10,13 @@ import yaml
 from broken_stores import change_row, said, study, write_store
 
 from igcl_lightning.data.study import VIEWS
-from igcl_lightning.doctor.batch_checks import check_accumulation, check_batch_norm, check_batches, check_pairs
+from igcl_lightning.doctor.batch_checks import (
+    batch_norm_finding,
+    check_accumulation,
+    check_batch_norm,
+    check_batches,
+    check_pairs,
+)
 from igcl_lightning.doctor.config import Config
 from igcl_lightning.doctor.config_checks import (
     check_image_size,

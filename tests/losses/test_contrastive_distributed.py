@@ -20,6 +20,7 @@ from igcl_lightning.losses.contrastive import TARGETS, ContrastiveLoss, PairIds
 from igcl_lightning.losses.gather import gather, gather_units
 from igcl_lightning.losses.nt_xent import NTXentLoss
 from igcl_lightning.losses.similarity import batch_similarity
+from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.igcl import IGCL
 from igcl_lightning.nn.ragged import concatenate
 
@@ -134,10 +135,24 @@ def run_rank(rank, port, store, results):
         loss.backward()
         dist.all_reduce(loss.detach_())
         results[name, rank] = (loss / WORLD, gradients(model.module))
+    results["retrieval", rank] = retrieval([rank]).compute()
     results["shared gradient", rank] = shared_gradient()
     _, units, mask, _ = unit_batch(rank)
     results["gathered", rank] = tuple(gather_units(Units(units[:, :1], units, mask)))
     dist.destroy_process_group()
+
+
+def retrieval(ranks):
+    """Retrieval by a scorer that reads units, of two batches of each rank."""
+    metric = PairRetrieval(k=(1, 2), score=score)
+    for rank in ranks:
+        image, units, mask, row = unit_batch(rank)
+        regions = torch.stack([image[:, :4], image[:, 1:5], image[:, 2:]], dim=1)
+        for at in (slice(0, 2), slice(2, 4)):
+            longest = int(mask[at].sum(dim=1).max())
+            report = Units(image[at], units[at, :longest, :4], mask[at, :longest])
+            metric.update(regions[at], report, row[at] // 2, row[at] // 3, row[at])
+    return metric
 
 
 def shared_gradient():
@@ -174,6 +189,13 @@ def test_two_processes_equal_one(two_processes, phantom_store, name):
         assert got_gradients.keys() == expected.keys()
         for parameter, gradient in expected.items():
             torch.testing.assert_close(got_gradients[parameter], gradient, atol=1e-6, rtol=0)
+
+
+def test_units_of_all_processes_stay_with_their_rows(two_processes):
+    expected = retrieval(range(WORLD)).compute()
+    assert len(set(map(float, expected.values()))) > 2
+    for rank in range(WORLD):
+        assert two_processes["retrieval", rank] == expected
 
 
 def test_gathering_leaves_the_gradients_of_others_alone(two_processes):

@@ -238,11 +238,21 @@ def test_what_cannot_be_read_is_named(pretrained, table, tmp_path):
         (Image.open(tmp_path / "half.png"), "the image cannot be decoded"),
         ([np.zeros((2, 3, 4))], r"grey values \[H, W\]; this is an array \[2, 3, 4\]"),
         (np.zeros((0, 4)), r"an array \[0, 4\]"),
+        (np.zeros((8, 8, 3), np.uint8), r"an array \[8, 8, 3\]"),
+        (np.full((8, 8), np.nan), "values that are not finite"),
+        ([table / "0.png", None], "a path, a PIL image or grey values .*, not NoneType"),
+        (torch.zeros(8, 8), "not Tensor"),
+        (3, "not int"),
     ):
         with pytest.raises(IgclError, match=said):
             model.embed_images(wrong)
-    with pytest.raises(IgclError, match="a report is its text, or its texts by section, not a float"):
+    with pytest.raises(IgclError, match="a report is its text, or its texts by section, not float"):
         model.embed_reports([float("nan")])
+    with pytest.raises(IgclError, match="a report has no section 'finding', only indication"):
+        model.embed_reports({"finding": "Edema."})
+    with pytest.raises(IgclError, match="batch_size is 0, not at least 1"):
+        model.embed_images([table / "0.png"], batch_size=0)
+    assert model.embed_images([]).shape == (0, model.embed_images([table / "0.png"]).shape[1])
     with pytest.raises(IgclError, match="Git-LFS pointer"):
         model.embed_reports("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 3\n")
 
@@ -309,12 +319,15 @@ def test_the_record_is_plain_data_and_says_how_inputs_were_made(pretrained):
         (FineTune, {"batch_size": 8}),
     ],
 )
-def test_a_head_scores_files_and_keeps_both_records(pretrained, table, tmp_path, probe, data):
+def test_a_head_scores_files_and_keeps_both_records(pretrained, table, tmp_path, probe, data, recwarn):
     checkpoint, _, other = pretrained("crop")
     store = pretrained("lossless")[2]
     path = tmp_path / "head.ckpt"
     cache = str(tmp_path / "cache")
     quick_fit(probe(str(checkpoint)), LabeledDataModule(str(store), feature_cache=cache, **data), path)
+    assert any("fit crop (here letterbox)" in str(warning.message) for warning in recwarn)
+    taken = probe(checkpoint=str(path)).encoder.input_record["options"]["fit"]
+    assert taken == ("letterbox" if probe is FineTune else "crop"), "a frozen encoder saw what it was pretrained on"
     again = tmp_path / "again.ckpt"  # what a loaded head saves holds both records too
     head = BaseModule.load_from_checkpoint(path)
     predicting = LabeledDataModule(str(store), feature_cache=cache, **data)

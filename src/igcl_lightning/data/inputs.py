@@ -26,7 +26,7 @@ from igcl_lightning.data.preparing.report_text import POINTER, UNREADABLE, read_
 from igcl_lightning.data.preparing.row_images import store_image
 from igcl_lightning.data.preparing.study_rows import node_text, parser
 from igcl_lightning.data.store import StoreDescription
-from igcl_lightning.data.study import StudyImage
+from igcl_lightning.data.study import REPORT_SECTIONS, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import GraphFeaturizer
 from igcl_lightning.graphs.schema import ReportGraph
@@ -120,6 +120,8 @@ class InputReader:
         try:
             known = {field.name for field in fields(Options)}
             options = {name: value for name, value in record["options"].items() if name in known}
+            if not options:
+                raise KeyError("options")
             self.options = Options(**options | {"views": tuple(options.get("views", ()))})
         except (KeyError, TypeError, AttributeError) as error:
             said = "how images were made is not known: the store in training was not made by igcl prepare"
@@ -140,7 +142,9 @@ class InputReader:
         """
         readers: dict[str, Callable[[list[Any]], Any]]
         readers = {"image": self.images, "graph": self.graphs, "report": self.reports}
-        single = isinstance(inputs, str | Path | Image.Image | Mapping) or getattr(inputs, "ndim", None) == 2
+        if size < 1:
+            raise IgclError(f"batch_size is {size}, not at least 1")
+        single = isinstance(inputs, str | Path | Image.Image | Mapping | np.ndarray) or not isinstance(inputs, Iterable)
         remaining = iter([inputs] if single else inputs)
         while batch := list(islice(remaining, size)):
             yield readers[kind](batch)
@@ -174,13 +178,15 @@ class InputReader:
         elif isinstance(image, str | Path):
             source = Path(image)
         else:
-            raise IgclError(f"an image is a path, a PIL image or grey values [H, W], not a {type(image).__name__}")
+            raise IgclError(f"an image is a path, a PIL image or grey values [H, W], not {type(image).__name__}")
         return decode_grey(store_image(StudyImage("", source), self.options).content)
 
     def _parsed(self, report: ReportInput) -> ReportGraph:
         given = {"report": report} if isinstance(report, str) else report
-        if not isinstance(given, Mapping):
-            raise IgclError(f"a report is its text, or its texts by section, not a {type(report).__name__}")
+        if not isinstance(given, Mapping) or not all(isinstance(text, str) for text in given.values()):
+            raise IgclError(f"a report is its text, or its texts by section, not {type(report).__name__}")
+        if unknown := [name for name in given if name not in REPORT_SECTIONS]:
+            raise IgclError(f"a report has no section {unknown[0]!r}, only {', '.join(REPORT_SECTIONS)}")
         sections, state, detail = read_report(given, self.options.sections)
         if state in (POINTER, UNREADABLE):
             raise IgclError(detail)

@@ -55,6 +55,20 @@ def refuse_no_pairs(store: Store | StreamedStore, arrays: Sequence[str], sides: 
         raise IgclError(f"{store.path}: no training row has {needs(arrays, sides)}; nothing to contrast with")
 
 
+def refuse_no_validation(store: Store | StreamedStore, arrays: Sequence[str], stating: Sequence[str]) -> None:
+    """Check, before epochs are spent, that there are pairs to validate on.
+
+    Raises:
+        IgclError: the store has no split "valid", or no row of it is a pair. Rows of a stream are not known before.
+    """
+    instead = "or set trainer.limit_val_batches to 0"
+    if "valid" not in store.splits:
+        raise IgclError(f"{store.path}: no split 'valid' to validate on; prepare the store with one, {instead}")
+    if isinstance(store, Store) and not len(known_rows(store, "valid", arrays, stating)):
+        keeps = "; --data.keep_empty true keeps such rows" if stating else ""
+        raise IgclError(f"{store.path}: no row of valid has {needs(arrays, stating)}{keeps}, {instead}")
+
+
 def say_left_out(store: Store | StreamedStore, stage: str, arrays: Sequence[str], stating: Sequence[str]) -> None:
     """Say in one line, in one process, how many rows of the splits of a stage are left out."""
     splits = [split for split in SPLITS_OF_STAGE.get(stage, ()) if split in store.splits]

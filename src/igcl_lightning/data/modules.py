@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from igcl_lightning.data.collation import PairCollator
 from igcl_lightning.data.features import FeatureModel, FeatureRows, frozen_features, read_features
-from igcl_lightning.data.kept_rows import STATING_SIDES, needs, refuse_no_pairs, say_left_out
+from igcl_lightning.data.kept_rows import STATING_SIDES, needs, refuse_no_pairs, refuse_no_validation, say_left_out
 from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
 from igcl_lightning.data.samples import FeatureBatch, PairBatch, ProbeDraw
 from igcl_lightning.data.splits import draw_fraction, draw_shots
@@ -106,7 +106,8 @@ class PairedDataModule(StoreDataModule):
         sides = self._sides_with_units()
         if stage == "fit":
             refuse_no_pairs(store, self.arrays, sides)
-            self._refuse_no_validation(store)
+            if self.trainer is not None and self.trainer.limit_val_batches != 0:
+                refuse_no_validation(store, self.arrays, self._stating())
         elif stage == "predict":
             refuse_unknown_splits(self.predict_splits, store.splits)
         say_left_out(store, stage, self.arrays, self._stating())
@@ -116,19 +117,6 @@ class PairedDataModule(StoreDataModule):
             )
         if self.length_aware and not sides:
             raise IgclError("data.length_aware: this model reads neither graphs nor reports, so nothing is padded")
-
-    def _refuse_no_validation(self, store: Store | StreamedStore) -> None:
-        """Check, before epochs are spent, that there are rows to validate on.
-
-        Raises:
-            IgclError: the store has no split for a validation that the trainer plans.
-        """
-        planned = self.trainer is not None and self.trainer.limit_val_batches != 0
-        if planned and "valid" not in store.splits:
-            raise IgclError(
-                f"{store.path}: no split 'valid' to validate on; prepare the store with one, or set "
-                "trainer.limit_val_batches to 0"
-            )
 
     def train_dataloader(self) -> DataLoader[PairBatch]:
         """Return shuffled training pairs; an incomplete last batch is left out.

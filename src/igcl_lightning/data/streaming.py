@@ -141,7 +141,7 @@ class PairStream(IterableDataset[PairBatch]):
         rows -= store.empty_rows[0] if self.stating and num_replicas > 1 else 0
         self.most_batches = rows // (num_replicas * batch_size)
         self.steps = self._equal_steps() if shuffled and num_replicas > 1 else None
-        if shuffled and not self.most_batches:
+        if shuffled and self.most_batches < 1:
             raise IgclError(
                 f"{store.path}: {rows} rows give {num_replicas} processes no batch of {batch_size}; "
                 "make data.batch_size smaller"
@@ -178,6 +178,8 @@ class PairStream(IterableDataset[PairBatch]):
             taken += 1
         if planned is not None and taken < planned:
             raise IgclError(f"{self.store.path}: no row of one process's Arrow files states anything; copy the store")
+        if not taken and workers == 1:  # without a plan, empty epochs would follow each other for ever
+            raise IgclError(f"{self.store.path}: no batch of {self.batch_size} training rows that state anything")
 
     def _evaluation(self, workers: int, number: int) -> Iterator[pa.Table]:
         """Yield this process's part of the batches of one worker, which are the same in all processes."""

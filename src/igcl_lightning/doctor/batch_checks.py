@@ -101,6 +101,8 @@ def check_accumulation(config: Config, store: OpenedStore) -> Iterator[Finding]:
     if batches == 1 or not isinstance(config.model, ContrastiveModule) or not isinstance(size, int):
         return
     together = min(size, len(training_rows(config, store)) // processes(config)) * processes(config)
+    if together < 2:  # `check_batches` says it
+        return
     text = (
         f"trainer.accumulate_grad_batches {batches} adds no negatives: a pair is told from the {together - 1:,} others "
     )

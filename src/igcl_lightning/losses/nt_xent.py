@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from igcl_lightning.losses.contrastive import mean_over_counted
 from igcl_lightning.losses.gather import gather, rank, repeats
-from igcl_lightning.losses.similarity import at_least_single
+from igcl_lightning.nn.scoring import at_least_single
 
 
 class NTXentLoss(nn.Module):

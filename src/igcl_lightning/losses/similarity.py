@@ -1,20 +1,13 @@
-"""How similar the two sides of a batch are: one matrix for each direction, over the pairs of all processes.
-
-A scorer maps Q first sides and C second sides to their similarities, [Q, C]. What a side consists of is the scorer's
-business: a tensor [B, ...], or a named tuple of tensors [B, ...], such as embeddings, units and their mask.
-"""
+"""How similar the two sides of a batch are: one matrix for each direction, over the pairs of all processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from igcl_lightning.losses.gather import gather_units, world_size
-
-Scorer = Callable[[Any, Any], Tensor]
+from igcl_lightning.nn.scoring import Scorer
 
 
 class Similarity(NamedTuple):
@@ -27,12 +20,6 @@ class Similarity(NamedTuple):
 
     first_to_second: Tensor
     second_to_first: Tensor
-
-
-def cosine_similarity(first: Tensor, second: Tensor) -> Tensor:
-    """Return the cosines [Q, C] of unit vectors [Q, D] and [C, D], in single precision at least."""
-    with torch.autocast(first.device.type, enabled=False):
-        return at_least_single(first) @ at_least_single(second).T
 
 
 def batch_similarity(score: Scorer, first: Any, second: Any) -> Similarity:
@@ -50,8 +37,3 @@ def batch_similarity(score: Scorer, first: Any, second: Any) -> Similarity:
         matrix = score(first, second)
         return Similarity(matrix, matrix.T)
     return Similarity(score(first, gather_units(second)), score(gather_units(first), second).T)
-
-
-def at_least_single(value: Tensor) -> Tensor:
-    """Return `value` in single precision, or in double when it is double."""
-    return value if value.dtype == torch.float64 else value.float()

@@ -6,7 +6,7 @@ the scorer reads, a tensor [N, ...] or a named tuple of tensors [N, ...] and Non
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,10 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from igcl_lightning.nn.ragged import concatenate
+from igcl_lightning.nn.scoring import Scorer, cosine_similarity
 
 CHUNK_QUERIES = 1024
 """Queries compared with all candidates at once, so that memory grows with N and not with its square."""
-
-Scorer = Callable[[Any, Any], Tensor]
-
-
-def cosine(first: Tensor, second: Tensor) -> Tensor:
-    """Return the cosines [Q, C] of unit vectors [Q, D] and [C, D]."""
-    return first @ second.T
 
 
 def hit_rank(similarity: Tensor, positives: Tensor) -> Tensor:
@@ -92,7 +86,7 @@ class PairRetrieval(Metric):
         self,
         sides: tuple[str, str] = ("image", "graph"),
         k: Sequence[int] = (1, 5, 10),
-        score: Scorer = cosine,
+        score: Scorer = cosine_similarity,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -149,11 +143,25 @@ class PairRetrieval(Metric):
         blank = self._blank[place]
         return parts[""] if blank is None else blank._replace(**parts)
 
+    def _sync_dist(self, *args: Any, **kwargs: Any) -> None:
+        """Exchange the states of all processes.
+
+        torchmetrics exchanges a list as one tensor only where it concatenates it itself. Otherwise it takes first
+        batches first, and units would no longer stand in the order of the rows they belong to.
+        """
+        for state, reduction in self._reductions.items():
+            if reduction is concatenate and getattr(self, state):
+                setattr(self, state, [concatenate(getattr(self, state))])
+        super()._sync_dist(*args, **kwargs)
+
     def compute(self) -> dict[str, Tensor]:
         """Return scalars by name, such as `image_to_graph_recall@5` and `graph_to_image_median_rank`.
 
-        `within_patient_accuracy` is left out where no patient has two reports that state different things.
+        `within_patient_accuracy` is left out where no patient has two reports that state different things. Nothing is
+        returned where no pair was seen.
         """
+        if not len(self.row):
+            return {}
         row = dim_zero_cat(self.row)
         once = torch.from_numpy(np.unique(row.cpu().numpy(), return_index=True)[1]).to(row.device)
         first, second = self._collected(0, once), self._collected(1, once)
@@ -176,7 +184,7 @@ class PairRetrieval(Metric):
 
 
 def within_patient_choices(
-    first: Any, second: Any, graph_key: Tensor, patient: Tensor, score: Scorer = cosine
+    first: Any, second: Any, graph_key: Tensor, patient: Tensor, score: Scorer = cosine_similarity
 ) -> tuple[Tensor, Tensor]:
     """Ask of each image whether it is nearer to its own report than to another of the same patient.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -176,10 +176,16 @@ class BaseModule(LightningModule):
         self.input_record = stored if isinstance(stored, dict) else None
         for name, part in self._pretrained_parts():
             part.input_record = checkpoint.get(f"{name}_{INPUTS}")
+        self._warn_of_other_inputs(self.input_record, self.input_kinds)
+
+    def warn_of_other_images(self) -> None:
+        """Warn where a pretrained part was trained on images that were made otherwise than those of the data module."""
+        for _, part in self._pretrained_parts():
+            self._warn_of_other_inputs(part.input_record, ("image",))
+
+    def _warn_of_other_inputs(self, trained: dict[str, Any] | None, kinds: Sequence[str]) -> None:
         here = describe_inputs(self._data())
-        if self.input_record is None or here is None:
-            return
-        if apart := differences(self.input_record, here, self.input_kinds):
+        if trained is not None and here is not None and (apart := differences(trained, here, kinds)):
             rank_zero_warn(f"the store was prepared otherwise than that of the checkpoint: {', '.join(apart)}")
 
     def input_reader(self) -> InputReader:

@@ -149,6 +149,7 @@ class ClassifierModule(BaseModule):
         Raises:
             IgclError: no label is left.
         """
+        self.warn_of_other_images()
         draws = self.data.drawn_targets()
         self.origin = {"method": self.name or self.default_name(), **self.data.drawn_setting()}
         self.trained.copy_(torch.stack([trainable_labels(target) for target in draws]).all(dim=0))

@@ -11,10 +11,11 @@ from igcl_lightning.data.samples import PairBatch
 from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.contrastive import ContrastiveLoss, PairIds
 from igcl_lightning.losses.gather import gather
-from igcl_lightning.losses.similarity import Similarity, batch_similarity, cosine_similarity
+from igcl_lightning.losses.similarity import Similarity, batch_similarity
 from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.base import BaseModule, ParameterGroup
 from igcl_lightning.nn.encoded import Encoded
+from igcl_lightning.nn.scoring import cosine_similarity
 
 
 class PairEmbedding(NamedTuple):
@@ -102,8 +103,8 @@ class ContrastiveModule(BaseModule):
     def matched(self, side: str, encoded: Encoded, embedding: Tensor) -> Any:
         """Return what `score` reads of one side: a tensor [B, ...], or a named tuple of tensors [B, ...] and None.
 
-        By default the embedding alone. Tensors may differ between batches and processes in all sizes but the first;
-        they are then padded with zeros (False), so that a mask goes with units.
+        By default the embedding alone. The tensors of a named tuple may differ between batches and processes in all
+        sizes but the first; they are then padded with zeros (False), so that a mask goes with units.
 
         Args:
             side: name of the side.
@@ -238,7 +239,8 @@ class ContrastiveModule(BaseModule):
         batches = self.input_reader().batches(side, inputs, batch_size)
         with self.evaluating():
             parts = [self.project(side, self.encode(side, batch.to(self.device))).float().cpu() for batch in batches]
-        return torch.cat(parts) if parts else torch.empty(0, 0)
+        channels = getattr(self, f"{side}_projection").out_channels
+        return torch.cat(parts) if parts else torch.empty(0, channels)
 
     def logged_metrics(self, data: Any) -> set[str] | None:
         """Return the names of the losses, of retrieval in both directions, and of the temperature where it is one."""

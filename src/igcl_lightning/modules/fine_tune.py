@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from igcl_lightning.data.samples import LabeledBatch
 from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.classification import masked_cross_entropy
-from igcl_lightning.losses.similarity import at_least_single
 from igcl_lightning.metrics.clinical import KnownMean
 from igcl_lightning.modules.classifier import ClassifierModule, Scores
 from igcl_lightning.modules.pretrained import NO_ENCODER, PretrainedEncoder
+from igcl_lightning.nn.scoring import at_least_single
 
 
 class FineTune(ClassifierModule):

@@ -103,7 +103,8 @@ class PretrainedEncoder(nn.Module):
             raise IgclError(f"{type(pretrained).__name__} has no image_projection to take")
         method = str(stored["_class_path"]).rpartition(".")[2].lower()
         taken = cls(encoder, projection, method, stored, frozen)
-        taken.input_record = pretrained.input_record
+        # Weights that a head left alone saw what they were pretrained on; others what the head was trained on.
+        taken.input_record = held.input_record if owner is held and held.frozen else pretrained.input_record
         return taken
 
     @property
