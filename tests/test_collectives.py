@@ -2,8 +2,10 @@
 
 import ast
 from pathlib import Path
+from types import SimpleNamespace
 
 import igcl_lightning
+from igcl_lightning.run_folder import run_folder
 
 SOURCE = Path(igcl_lightning.__file__).parent
 COLLECTIVE = {"all_gather", "all_gather_object", "all_reduce", "barrier", "broadcast", "reduce", "gather"}
@@ -60,3 +62,8 @@ def test_a_collective_of_one_process_is_found():
     ):
         assert collectives_of_one_process(source), source
     assert not collectives_of_one_process("folder = run_folder(trainer)\nif trainer.is_global_zero:\n    write(folder)")
+
+
+def test_the_run_folder_is_the_one_of_the_first_process():
+    strategy = SimpleNamespace(broadcast=lambda folder: f"{folder}/first")
+    assert run_folder(SimpleNamespace(default_root_dir="own", logger=None, strategy=strategy)) == Path("own/first")

@@ -4,16 +4,18 @@ import os
 import signal
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.multiprocessing as mp
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from igcl_lightning._checkpoints import LastCheckpoint, PlainCheckpointIO
+from igcl_lightning._checkpoints import LastCheckpoint, PlainCheckpointIO, _holds_everything
 from igcl_lightning.callbacks import EMA
 from igcl_lightning.cli import main
 from igcl_lightning.errors import IgclError
@@ -358,3 +360,22 @@ def test_two_processes_never_wait_for_each_other_in_vain(folder):
     for failing, step in WAYS.items():
         last = folder / str(failing) / "checkpoints" / "last.ckpt"
         assert stored(last)["global_step"] == step
+
+
+class ShardingStrategy(DDPStrategy):
+    """Stands for one that shares out weights."""
+
+
+@pytest.mark.parametrize(
+    ("unlike", "alone"),
+    [
+        ({}, True),
+        ({"is_global_zero": False}, False),
+        ({"strategy": ShardingStrategy()}, False),
+        ({"optimizers": [SimpleNamespace(), SimpleNamespace(consolidate_state_dict=None)]}, False),
+        ({"strategy": ShardingStrategy(), "world_size": 1}, True),
+    ],
+)
+def test_of_several_processes_only_the_first_with_whole_weights_and_optimiser_can_save_alone(unlike, alone):
+    usual = {"world_size": 2, "is_global_zero": True, "strategy": DDPStrategy(), "optimizers": [SimpleNamespace()]}
+    assert _holds_everything(SimpleNamespace(**usual | unlike)) is alone

@@ -1,12 +1,15 @@
 """A metric that nothing logs is refused before the run starts, and one that may be logged never is."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping
 
+from igcl_lightning._monitors import refuse_unknown_monitors
+from igcl_lightning._usage import UsageError
 from igcl_lightning.callbacks import OnlineProbe
 from igcl_lightning.cli import main
 from igcl_lightning.doctor.config import Config
@@ -130,6 +133,14 @@ def test_a_metric_that_nothing_logs_is_refused_at_once(config, capsys, model, ca
 def test_what_is_logged_can_be_monitored(config, model, callbacks):
     config(model, *callbacks)
     assert main(["fit", "--config", "c.yaml"]) == 0
+
+
+def test_a_metric_of_one_of_several_loaders_can_be_monitored():
+    model = IGCL("test_resnet", 32, graph_channels=16)
+    refuse_unknown_monitors(SimpleNamespace(callbacks=[EarlyStopping("val/loss/dataloader_idx_0")]), model, None)
+    with pytest.raises(UsageError) as error:
+        refuse_unknown_monitors(SimpleNamespace(callbacks=[EarlyStopping("val/los/dataloader_idx_0")]), model, None)
+    assert "nothing logs 'val/los/dataloader_idx_0' in fit" in error.value.message
 
 
 def test_other_jobs_do_not_mind(config):

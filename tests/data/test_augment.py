@@ -270,6 +270,12 @@ def test_each_value_is_uniform_within_its_limits():
     assert np.abs(apart).max() < 0.05
 
 
+def test_a_crop_lies_anywhere_across_and_down_independently():
+    draw = Augment(**STILL, crop_area=0.25).draw(20_000, CPU, seeded(0))
+    assert min(draw.shift_x.abs().max(), draw.shift_y.abs().max()) > 0.4
+    assert abs(np.corrcoef(draw.shift_x, draw.shift_y)[0, 1]) < 0.05
+
+
 def test_equal_seeds_give_equal_draws_and_leave_other_random_states_alone():
     augment, before = Augment(**WILD), torch.get_rng_state()
     one, same, other = (augment.draw(9, CPU, seeded(seed)) for seed in (3, 3, 4))

@@ -1,11 +1,13 @@
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from torch import nn
 from torch_geometric.loader import DataLoader as GraphLoader
 
 from igcl_lightning._usage import message_of
@@ -113,6 +115,38 @@ def test_images_alone_need_no_reports(tmp_path):
     data.trainer.strategy.connect(SimCLR("test_resnet", 32))
     data.setup("fit")
     assert len(next(iter(data.train_dataloader())).row) == 2
+
+
+class CountingProbe(nn.Module):
+    """Trains on features of an encoder that counts how often it runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def feature_encoder(self):
+        return self
+
+    def forward(self, image):
+        self.calls += 1
+        return image.float().mean(dim=(2, 3))
+
+
+def test_features_are_computed_by_the_first_process_while_the_others_wait(phantom_store, tmp_path):
+    def process(rank, barrier):
+        data, probe = LabeledDataModule(str(phantom_store), feature_cache=str(tmp_path)), CountingProbe()
+        strategy = SimpleNamespace(root_device=torch.device("cpu"), barrier=barrier)
+        data.trainer = SimpleNamespace(
+            is_global_zero=rank == 0, world_size=2, global_rank=rank, lightning_module=probe, strategy=strategy
+        )
+        return data, probe
+
+    first, computing = process(0, lambda name: None)
+    second, waiting = process(1, lambda name: first.test_dataloader())
+    loader = second.test_dataloader()
+    assert computing.calls > 0
+    assert waiting.calls == 0
+    assert len(loader.dataset) == len(Store(phantom_store).table("test"))
 
 
 def test_labelled_rows_follow_the_store(phantom_store):

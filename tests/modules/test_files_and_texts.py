@@ -290,6 +290,23 @@ def test_a_model_that_cannot_know_says_so(pretrained, tmp_path):
         model.embed_images("a.png")
 
 
+def test_a_fit_on_data_that_know_no_store_keeps_the_record(phantom_store, tmp_path):
+    module = IGCL("test_resnet", 32, graph_channels=16)
+    module.input_record = {"parser": "then"}
+    path = quick_fit(module, Foreign(phantom_store), tmp_path / "foreign.ckpt")
+    assert BaseModule.load_from_checkpoint(path).input_record == {"parser": "then"}
+
+
+def test_a_validation_on_another_store_leaves_the_record_of_training(phantom_store, tmp_path):
+    module = IGCL("test_resnet", 32, graph_channels=16)
+    module.input_record = {"parser": "then"}
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
+    trainer = Trainer(accelerator="cpu", **quiet)
+    trainer.validate(module, PairedDataModule(str(phantom_store), batch_size=8), verbose=False)
+    trainer.save_checkpoint(tmp_path / "validated.ckpt")
+    assert BaseModule.load_from_checkpoint(tmp_path / "validated.ckpt").input_record == {"parser": "then"}
+
+
 def test_right_after_training_nothing_has_to_be_loaded(pretrained, table):
     checkpoint, _, store = pretrained("lossless")
     module = BaseModule.load_from_checkpoint(checkpoint)
@@ -397,6 +414,11 @@ def test_what_a_module_does_not_read_may_differ(kinds, expected):
     first, second = record(48, "a", "x", 9, "ones"), record(64, "b", None, 8, "zeros")
     assert reading.differences(first, second, kinds) == expected
     assert reading.differences(first, first, kinds) == []
+
+
+def test_another_policy_of_blank_labels_is_named():
+    first, second = ({"store": {"source": {"uncertain": "ones", "blank": blank}}} for blank in ("unknown", "zeros"))
+    assert reading.differences(first, second, ["label"]) == ["blank unknown (here zeros)"]
 
 
 def test_another_parser_is_warned_of(pretrained):

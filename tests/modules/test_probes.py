@@ -1,6 +1,7 @@
 import inspect
 import json
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -226,6 +227,25 @@ def test_a_label_that_is_not_trained_takes_no_part_in_the_loss():
     module.training_step(batch, 0).backward()
     assert module.head.bias.grad[0] != 0
     assert module.head.bias.grad[1] == 0
+
+
+def test_a_label_that_is_not_trained_has_no_score():
+    module = FineTune(**RANDOM, label_names=["a", "b"]).eval()
+    module.trained[1] = False
+    image = torch.randint(0, 256, (4, 1, 32, 32), dtype=torch.uint8)
+    score = module.predict_step(LabeledBatch(image, torch.ones(4, 2), torch.arange(4)), 0).score
+    assert score[:, 0].isfinite().all()
+    assert score[:, 1].isnan().all()
+
+
+def test_a_label_is_trained_only_if_every_draw_has_both_of_its_classes(monkeypatch):
+    both, only_positive = torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([[0.0, 1.0], [1.0, 1.0]])
+    data = SimpleNamespace(drawn_targets=lambda: [both, only_positive], drawn_setting=dict)
+    monkeypatch.setattr(ClassifierModule, "data", data)
+    probe = LinearProbe(name="probe", label_names=["a", "b"], in_channels=4, num_heads=2)
+    with pytest.warns(UserWarning, match="one class only of b: not trained, not scored"):
+        ClassifierModule.on_fit_start(probe)
+    assert probe.trained.tolist() == [True, False]
 
 
 def test_other_labels_than_the_checkpoints_are_refused(phantom_store, tmp_path):

@@ -73,6 +73,17 @@ def test_units_come_from_the_feature_map_that_is_asked_for(name):
         torch.testing.assert_close(encoded.pooled, whole(image).pooled)
 
 
+def test_an_earlier_feature_map_of_a_backbone_with_channels_last_is_read_row_by_row():
+    encoder = ImageEncoder("swin_tiny_patch4_window7_224", 224, unit_layer=1).eval()
+    seen = []
+    encoder.backbone.get_submodule(encoder.layer).register_forward_hook(lambda part, given, output: seen.append(output))
+    with torch.no_grad():
+        encoded = encoder(torch.randint(0, 256, (2, 1, 224, 224), dtype=torch.uint8))
+    assert encoded.grid == (28, 28)
+    assert encoded.units.shape == (2, 28 * 28, encoder.unit_channels)
+    torch.testing.assert_close(encoded.units, seen[0].flatten(1, 2))
+
+
 def test_a_feature_map_that_there_is_not_is_named():
     with pytest.raises(IgclError, match="test_resnet: no feature map 7; it has 0 act1, 1 layer1, 2 layer2"):
         ImageEncoder("test_resnet", 32, unit_layer=7)
