@@ -30,6 +30,6 @@ def run_demo(out: Path, fast: bool = False, seed: int | None = None) -> None:
     say(f"training     {out / 'igcl' / 'version_0' / 'plots'}")
     say(f"checkpoint   {out / 'igcl' / 'version_0' / 'checkpoints' / 'last.ckpt'}")
     if fast:
-        say("This was too small to show more than that everything runs; without --fast it shows what the method does.")
+        say("These are results on synthetic phantoms, too few of them to show more than that everything runs.")
     else:
         say("These are results on synthetic phantoms: they show that the method works, not how well on patients.")
