@@ -17,25 +17,12 @@ from igcl_lightning.data.features import FeatureModel, FeatureRows, frozen_featu
 from igcl_lightning.data.kept_rows import STATING_SIDES, needs, refuse_no_pairs, refuse_no_validation, say_left_out
 from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
 from igcl_lightning.data.samples import FeatureBatch, PairBatch, ProbeDraw
-from igcl_lightning.data.splits import draw_fraction, draw_shots
+from igcl_lightning.data.splits import draw_fraction, draw_shots, refuse_unknown_splits
 from igcl_lightning.data.store import Store, is_address
 from igcl_lightning.data.store_module import StoreDataModule
 from igcl_lightning.data.streaming import PairStream, StreamedStore
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.tokens import ReportTokenizer
-
-
-def refuse_unknown_splits(wanted: Sequence[str], known: Sequence[str]) -> None:
-    """Check the splits that `predict` reads.
-
-    Raises:
-        IgclError: there is none, or one that the store lacks.
-    """
-    if not wanted:
-        raise IgclError(f"data.predict_splits names no split; the store has {', '.join(known)}")
-    for split in wanted:
-        if split not in known:
-            raise IgclError(f"data.predict_splits: no split {split!r}, only {', '.join(known)}")
 
 
 class PairedDataModule(StoreDataModule):

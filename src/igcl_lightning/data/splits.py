@@ -33,6 +33,19 @@ def split_name(value: str) -> str:
         raise IgclError(f"split {value!r} is not one of {', '.join(SPLITS)}") from None
 
 
+def refuse_unknown_splits(wanted: Sequence[str], known: Sequence[str]) -> None:
+    """Check the splits that `predict` reads.
+
+    Raises:
+        IgclError: there is none, or one that the store lacks.
+    """
+    if not wanted:
+        raise IgclError(f"data.predict_splits names no split; the store has {', '.join(known)}")
+    for split in wanted:
+        if split not in known:
+            raise IgclError(f"data.predict_splits: no split {split!r}, only {', '.join(known)}")
+
+
 def split_of_patient(patient: str, fractions: Mapping[str, float] = DEFAULT_FRACTIONS, seed: int = 0) -> str:
     """Draw the split of a patient: the same on every machine, whatever the other patients are."""
     position = stable_hash(f"split/{seed}/{patient}") / 2**63 * sum(fractions.values())
