@@ -37,13 +37,18 @@ FILES = {"pretrain": {"predict": ["embeddings.parquet"]}, "probe": {"test": ["pr
 @pytest.fixture(scope="module")
 def odd_store(tmp_path_factory):
     path = tmp_path_factory.mktemp("stores") / "odd"
-    studies = [partial(phantom_study, index, size=64, views="frontal") for index in range(120)]
-    split = [study().split for study in studies]
-    even = [name for name in ("valid", "test") if split.count(name) % 2 == 0]
-    left_out = {split.index(name) for name in even}
-    kept = [study for number, study in enumerate(studies) if number not in left_out]
+    studies = [partial(phantom_study, index, size=64, views="frontal") for index in range(200)]
+    kept = [study for study in studies if study().split == "train"]
+    for split in ("valid", "test"):
+        own = [study for study in studies if study().split == split]
+        pairs, others = ([study for study in own if bool(study().graph.entities) == states] for states in (True, False))
+        kept += pairs[1 - len(pairs) % 2 :] + others[len(others) % 2 :]
     prepare_studies(kept, path, labels=FINDINGS, options=Options(size=64, lossless=True))
-    assert all(len(Store(path).table(name)) % 2 for name in ("valid", "test")), "one process must repeat a row"
+    for split in ("valid", "test"):
+        pairs = int(Store(path).stating(split, "graph").sum())
+        assert pairs % 2, "one process must repeat a pair"
+        assert len(Store(path).table(split)) % 2, "one process must repeat a row"
+        assert pairs % (2 * BATCH) not in (0, pairs), "the last of several batches must be shorter"
     return path
 
 
