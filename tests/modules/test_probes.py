@@ -26,8 +26,7 @@ from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.classification import masked_cross_entropy
 from igcl_lightning.modules import IGCL, BaseModule, FewShotProbe, FineTune, LinearProbe
-from igcl_lightning.modules.classifier import ClassifierModule
-from igcl_lightning.modules.few_shot import median_probability
+from igcl_lightning.modules.classifier import ClassifierModule, median_probability
 from stores import prepare_studies
 
 RANDOM = {"backbone": "test_resnet", "image_size": 32}

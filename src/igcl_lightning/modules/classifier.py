@@ -113,8 +113,8 @@ class ClassifierModule(BaseModule):
 
     def _probabilities(self, image: Tensor) -> Tensor:
         """Return the probabilities [B, L] of grey values 0-255 [B, 1, H, W]."""
-        scores = self.score_image(image).masked_fill(~self.trained, torch.nan).sigmoid()
-        return scores if scores.ndim == 2 else scores.quantile(0.5, dim=1)
+        score = self.score_image(image).masked_fill(~self.trained, torch.nan)
+        return score.sigmoid() if score.ndim == 2 else median_probability(score)
 
     @abstractmethod
     def score_image(self, image: Tensor) -> Tensor:
@@ -208,3 +208,8 @@ class ClassifierModule(BaseModule):
         self.log_dict(
             {f"{stage}/auroc_mean": mean, f"{stage}/auroc_labels": float(count)}, prog_bar=True, sync_dist=True
         )
+
+
+def median_probability(score: Tensor) -> Tensor:
+    """Return the median over heads of the probabilities of logits [B, R, L], interpolated when R is even."""
+    return torch.quantile(score.sigmoid(), 0.5, dim=1)

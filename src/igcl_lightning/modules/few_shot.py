@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.metrics.clinical import MultilabelAuroc, macro_mean
-from igcl_lightning.modules.classifier import Scores
+from igcl_lightning.modules.classifier import Scores, median_probability
 from igcl_lightning.modules.linear_probe import PENALTIES, LinearProbe
 
 
@@ -96,8 +95,3 @@ class FewShotProbe(LinearProbe):
         mean, _ = macro_mean(self.ensembles[stage].compute())
         self.ensembles[stage].reset()
         self.log(f"{stage}/auroc_ensemble", mean)
-
-
-def median_probability(score: Tensor) -> Tensor:
-    """Return the median over heads of the probabilities of logits [B, R, L], interpolated when R is even."""
-    return torch.quantile(score.sigmoid(), 0.5, dim=1)
