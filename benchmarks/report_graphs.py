@@ -24,15 +24,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from igcl_lightning.data.phantom.case import find_case
-from igcl_lightning.data.phantom.report import write_report
 from igcl_lightning.graphs.identity import graph_key
 from igcl_lightning.graphs.labels import abnormal_observations, binary_labels, label_table
 from igcl_lightning.graphs.lexicon import rows
 from igcl_lightning.graphs.parser import SpacyReportParser
-from igcl_lightning.graphs.reports import parse_reports
 from igcl_lightning.graphs.schema import ReportGraph
 from igcl_lightning.graphs.statements import Statement, statements
+from igcl_lightning.phantom.case import find_case
+from igcl_lightning.phantom.report import write_report
+from igcl_lightning.reports.parsing import parse_reports
 
 FIVE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion")
 FLOOR_WORDS = {

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from igcl_lightning.data.phantom import FINDINGS, phantom_study
 from igcl_lightning.data.preparing.options import Options
+from igcl_lightning.phantom import FINDINGS, phantom_study
 from stores import prepare_studies
 
 

@@ -16,11 +16,11 @@ from lightning.pytorch import LightningDataModule
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from igcl_lightning import _usage
-from igcl_lightning._quiet import quieten
 from igcl_lightning.cli import main
+from igcl_lightning.cli.quiet import quieten
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.training import options as _usage
 
 BASE = """\
 trainer:
@@ -504,9 +504,9 @@ def test_demo_command(monkeypatch, one_line):
         if fast:
             raise IgclError("runs/demo: exists already;\n remove it")
 
-    demo = types.ModuleType("igcl_lightning.demo")
+    demo = types.ModuleType("igcl_lightning.protocols.demo")
     demo.run_demo = run_demo
-    monkeypatch.setitem(sys.modules, "igcl_lightning.demo", demo)
+    monkeypatch.setitem(sys.modules, "igcl_lightning.protocols.demo", demo)
     assert main(["demo"]) is None
     words = ["demo", "--out", "x", "--fast", "--seed", "7"]
     assert one_line(*words) == (1, "igcl: error: runs/demo: exists already; remove it")
@@ -518,6 +518,6 @@ def test_demo_command(monkeypatch, one_line):
     [("IGCL", "igcl"), ("ConVIRT", "convirt"), ("SimCLR", "simclr"), ("FewShotProbe", "few_shot_probe")],
 )
 def test_run_folders_are_called_as_the_method_is(name, folder):
-    from igcl_lightning._training import _snake_case
+    from igcl_lightning.training.lightning_cli import _snake_case
 
     assert _snake_case(name) == folder

@@ -8,12 +8,12 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from igcl_lightning import _training
-from igcl_lightning._monitors import known_metrics
-from igcl_lightning._usage import shipped_configs
 from igcl_lightning.cli import main
 from igcl_lightning.data.store import Store
 from igcl_lightning.modules import IGCL
+from igcl_lightning.training import lightning_cli as _training
+from igcl_lightning.training.monitors import known_metrics
+from igcl_lightning.training.options import shipped_configs
 
 CONFIGS = sorted(path.relative_to(shipped_configs()).as_posix() for path in shipped_configs().rglob("*.yaml"))
 WHOLE = [config for config in CONFIGS if config.split("/")[0] in ("pretrain", "probe")]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from igcl_lightning._usage import shipped_configs
 from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.modules import IGCL
+from igcl_lightning.training.options import shipped_configs
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "differences.md").read_text()

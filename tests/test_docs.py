@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from igcl_lightning import callbacks, modules
-from igcl_lightning._usage import shipped_configs
 from igcl_lightning.cli import build_parser
 from igcl_lightning.data import modules as data_modules
+from igcl_lightning.training.options import shipped_configs
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

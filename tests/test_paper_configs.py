@@ -7,7 +7,6 @@ import yaml
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import RGCNConv
 
-from igcl_lightning._usage import shipped_configs
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
@@ -15,6 +14,7 @@ from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.graphs.schema import NUM_EDGE_TYPES
 from igcl_lightning.modules import IGCL
 from igcl_lightning.nn.image_encoder import ImageEncoder
+from igcl_lightning.training.options import shipped_configs
 from stores import prepare_studies
 
 CONFIGS = ("igcl_paper", "igcl_authors")

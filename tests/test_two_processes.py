@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from igcl_lightning._usage import shipped_configs
 from igcl_lightning.cli import main
-from igcl_lightning.data.phantom import FINDINGS, phantom_study
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.store import Store
+from igcl_lightning.phantom import FINDINGS, phantom_study
+from igcl_lightning.training.options import shipped_configs
 from stores import prepare_studies
 from test_configs import FRAGMENTS, HEADS, NARROW, QUIET, SMALL, WHOLE, csv_logger, save_igcl
 from two_processes import run_on_two

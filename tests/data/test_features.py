@@ -10,12 +10,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from igcl_lightning.data.features import frozen_features, read_features
-from igcl_lightning.data.phantom import FINDINGS
 from igcl_lightning.data.row_datasets import LabeledDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.pretrained import PretrainedEncoder
 from igcl_lightning.nn.image_encoder import ImageEncoder
+from igcl_lightning.phantom import FINDINGS
 
 
 class Counting(nn.Module):

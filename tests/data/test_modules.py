@@ -10,22 +10,21 @@ from lightning.pytorch import Trainer
 from torch import nn
 from torch_geometric.loader import DataLoader as GraphLoader
 
-from igcl_lightning._usage import message_of
 from igcl_lightning.data import handover
 from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
-from igcl_lightning.data.phantom import FINDINGS
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, message_of
 from igcl_lightning.graphs.featurizer import MAX_FACTS, GraphFeaturizer
 from igcl_lightning.graphs.identity import graph_key
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, stable_hash
 from igcl_lightning.graphs.tokens import ReportTokenizer
 from igcl_lightning.losses.contrastive import fact_overlap
 from igcl_lightning.modules import SimCLR
+from igcl_lightning.phantom import FINDINGS
 from stores import prepare_studies
 
 GRAPH = ReportGraph(

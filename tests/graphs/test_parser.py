@@ -237,7 +237,7 @@ def test_parser_finds_the_entities_of_the_published_examples():
 
 
 def test_phantom_reports_give_their_exact_graphs():
-    phantom = pytest.importorskip("igcl_lightning.data.phantom")
+    phantom = pytest.importorskip("igcl_lightning.phantom")
     studies = [phantom.phantom_study(index, size=64, phrasing="known") for index in range(60)]
     graphs = [PARSER.parse(" ".join(filter(None, (s.report["findings"], s.report["impression"])))) for s in studies]
 

@@ -10,11 +10,11 @@ import torch
 from lightning.pytorch import Trainer
 from torch import nn
 
-from igcl_lightning._training import stored_model
 from igcl_lightning.cli import main
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules import IGCL, BaseModule, FineTune, LinearProbe
 from igcl_lightning.modules.base import module_class, rebuild
+from igcl_lightning.training.lightning_cli import stored_model
 
 SMALL = {"backbone": "test_resnet", "image_size": 32, "graph_channels": 16}
 

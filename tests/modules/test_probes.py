@@ -17,7 +17,6 @@ from igcl_lightning import modules
 from igcl_lightning.callbacks import WritePredictions
 from igcl_lightning.cli import main
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
-from igcl_lightning.data.phantom import FINDINGS
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.row_datasets import LabeledDataset
 from igcl_lightning.data.samples import FeatureBatch, LabeledBatch, ProbeDraw
@@ -27,6 +26,7 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.classification import masked_cross_entropy
 from igcl_lightning.modules import IGCL, BaseModule, FewShotProbe, FineTune, LinearProbe
 from igcl_lightning.modules.classifier import ClassifierModule, median_probability
+from igcl_lightning.phantom import FINDINGS
 from stores import prepare_studies
 
 RANDOM = {"backbone": "test_resnet", "image_size": 32}

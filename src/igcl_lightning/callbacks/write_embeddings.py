@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 
 from igcl_lightning.atomic import replacing
 from igcl_lightning.callbacks.gathered import GatheringCallback
-from igcl_lightning.data.protocols import row_lookup
+from igcl_lightning.data.interfaces import row_lookup
 from igcl_lightning.modules.contrastive import PairEmbedding
 
 

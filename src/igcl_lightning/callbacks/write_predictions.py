@@ -9,7 +9,7 @@ import pandas as pd
 from lightning.pytorch import Trainer
 
 from igcl_lightning.callbacks.gathered import GatheringCallback
-from igcl_lightning.data.protocols import RowLookup, row_lookup
+from igcl_lightning.data.interfaces import RowLookup, row_lookup
 from igcl_lightning.evaluation.predictions import write_predictions
 from igcl_lightning.evaluation.results import summarise, write_results
 from igcl_lightning.modules.classifier import ClassifierModule, Scores

@@ -31,7 +31,7 @@ from igcl_lightning.data.splits import split_name
 from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, MANIFEST, NODE_TEXT, store_features
 from igcl_lightning.data.study import SPLITS, Study
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.sections import SECTION_CHOICES
+from igcl_lightning.reports.sections import SECTION_CHOICES
 
 if TYPE_CHECKING:
     from igcl_lightning.graphs.node_text import NodeText

@@ -13,11 +13,11 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from igcl_lightning._monitors import refuse_unknown_monitors
-from igcl_lightning._training import TrainingCLI, import_modules, refuse_clash, search_current_folder
-from igcl_lightning._usage import UsageError, one_line, resolve_configs
 from igcl_lightning.doctor.findings import Finding
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, UsageError, one_line
+from igcl_lightning.training.lightning_cli import TrainingCLI, import_modules, refuse_clash, search_current_folder
+from igcl_lightning.training.monitors import refuse_unknown_monitors
+from igcl_lightning.training.options import resolve_configs
 
 
 class _ParsedConfig(TrainingCLI):

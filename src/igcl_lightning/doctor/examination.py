@@ -11,7 +11,6 @@ from typing import Any
 import datasets
 
 from igcl_lightning import __version__
-from igcl_lightning._usage import UsageError, message_of
 from igcl_lightning.atomic import replacing
 from igcl_lightning.data.features import FeatureModel
 from igcl_lightning.data.modules import PairedDataModule
@@ -46,7 +45,7 @@ from igcl_lightning.doctor.store_checks import (
     check_splits,
     check_views,
 )
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, UsageError, message_of
 
 TABLE_CHECKS = (
     check_manifest,

@@ -19,8 +19,8 @@ from igcl_lightning.doctor.findings import Finding, Place, counted
 from igcl_lightning.doctor.label_checks import Prevalence, prevalences
 from igcl_lightning.doctor.looks import evenly
 from igcl_lightning.doctor.opened import OpenedStore, graph_of
-from igcl_lightning.graphs.page import label_rules, report_part
 from igcl_lightning.graphs.schema import LABEL_ID
+from igcl_lightning.reports.page import label_rules, report_part
 
 MAX_SIDE = 320
 MAX_SUSPECTS = 8

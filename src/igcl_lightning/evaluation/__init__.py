@@ -1,1 +1,1 @@
-"""Who is compared with whom, with which statistics, and the tables and plots that show it."""
+"""From saved predictions to results: intervals over patients, paired differences, tables, plots."""

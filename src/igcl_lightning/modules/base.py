@@ -16,9 +16,8 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from igcl_lightning._usage import one_line
 from igcl_lightning.data.inputs import InputReader, describe_inputs, differences
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.modules.checkpoint import (
     CLASS_PATH,
     HYPER_PARAMETERS,

@@ -12,8 +12,7 @@ import torch
 from lightning.pytorch.cli import instantiate_module
 from torch import nn
 
-from igcl_lightning._usage import one_line, suggestion
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, one_line, suggestion
 
 HYPER_PARAMETERS = "hyper_parameters"
 CLASS_PATH = "_class_path"

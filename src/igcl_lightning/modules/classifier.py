@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
-from igcl_lightning.data.protocols import LabeledRows, labeled_rows
+from igcl_lightning.data.interfaces import LabeledRows, labeled_rows
 from igcl_lightning.errors import IgclError
 from igcl_lightning.metrics.clinical import MultilabelAuroc, macro_mean
 from igcl_lightning.modules.base import BaseModule

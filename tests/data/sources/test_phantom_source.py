@@ -3,9 +3,9 @@ import pickle
 import numpy as np
 import pytest
 
-from igcl_lightning.data.phantom import LABELS
 from igcl_lightning.data.sources.phantom import phantom_source, read_phantom
 from igcl_lightning.errors import IgclError
+from igcl_lightning.phantom import LABELS
 
 
 def test_the_source_makes_the_studies_of_the_generator_where_they_are_needed():

@@ -9,7 +9,7 @@ from igcl_lightning.data.images import JPEG_QUALITY
 from igcl_lightning.data.pictures.fit import WAYS
 from igcl_lightning.data.study import VIEWS
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.sections import SECTION_CHOICES
+from igcl_lightning.reports.sections import SECTION_CHOICES
 
 MAX_SIZE = 8192
 MISSING_REPORT = ("keep-image", "drop", "error")

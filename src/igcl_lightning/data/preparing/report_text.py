@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from igcl_lightning.graphs.lfs import LFS_POINTER
-from igcl_lightning.graphs.sections import choose_sections, choose_text
+from igcl_lightning.reports.lfs import LFS_POINTER
+from igcl_lightning.reports.sections import choose_sections, choose_text
 
 STATES = ("present", "none", "empty", "Git-LFS pointer", "not readable")
 PRESENT, ABSENT, EMPTY, POINTER, UNREADABLE = STATES

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.report_workers import end_with_parent, leave_torch_out
+from igcl_lightning.reports.workers import end_with_parent, leave_torch_out
 
 IN_FLIGHT = 4
 """Batches that wait or run for each process: enough to keep it busy, few enough to keep memory flat."""

@@ -17,8 +17,8 @@ from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.sources.tables import find_optional, read_columns
 from igcl_lightning.data.study import REPORT_SECTIONS, Study, StudyImage
 from igcl_lightning.data.views import view_name
-from igcl_lightning.graphs.openi_xml import OpeniRecord
-from igcl_lightning.graphs.sections import choose_sections
+from igcl_lightning.reports.openi_xml import OpeniRecord
+from igcl_lightning.reports.sections import choose_sections
 
 LABELS = (*NIH_LABELS, "normal")
 """Columns of the gold table."""

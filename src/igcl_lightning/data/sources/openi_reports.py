@@ -14,8 +14,8 @@ from igcl_lightning.data.sources.rows import refuse_repeats, require
 from igcl_lightning.data.sources.tables import find_file, read_columns
 from igcl_lightning.data.splits import split_name
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.openi_xml import OpeniRecord, openi_record
-from igcl_lightning.graphs.report_sources import XmlArchive, XmlFolder
+from igcl_lightning.reports.openi_xml import OpeniRecord, openi_record
+from igcl_lightning.reports.sources import XmlArchive, XmlFolder
 
 PLACES = (
     *("ecgen-radiology/*.xml", "*/ecgen-radiology/*.xml", "*.xml", "NLMCXR_reports.tgz", "*/NLMCXR_reports.tgz"),

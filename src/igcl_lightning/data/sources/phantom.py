@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from igcl_lightning.data.phantom import LABELS, phantom_study
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
+from igcl_lightning.phantom import LABELS, phantom_study
 
 
 def read_phantom(

@@ -1,0 +1,56 @@
+"""A planted shortcut: a bright arrow in a corner that tells nothing of the chest, but goes with a label."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from igcl_lightning.phantom import difficulty
+
+ARROW = np.array(
+    [
+        [0, 0, 0, 1, 0, 0, 0],
+        [0, 0, 1, 1, 1, 0, 0],
+        [0, 1, 1, 1, 1, 1, 0],
+        [1, 1, 1, 1, 1, 1, 1],
+        [0, 0, 1, 1, 1, 0, 0],
+        [0, 0, 1, 1, 1, 0, 0],
+        [0, 0, 1, 1, 1, 0, 0],
+    ],
+    dtype=bool,
+)
+
+ARROW_SIZE = 0.11
+"""Side of the arrow, in image widths."""
+
+
+class Mark(NamedTuple):
+    """Where a mark stands and how bright it is.
+
+    Attributes:
+        left: whether in the left corner.
+        margin: distance from both edges of the image, in image widths.
+        grey: its brightness.
+    """
+
+    left: bool
+    margin: float
+    grey: int
+
+
+def mark_of(present: bool, split: str, rng: np.random.Generator) -> Mark | None:
+    """Draw the mark of a study with or without the label, or None for a study without mark."""
+    if rng.random() >= difficulty.SHORTCUT_SHARE[split][present]:
+        return None
+    return Mark(bool(rng.random() < 0.5), float(rng.uniform(0.02, 0.06)), int(rng.integers(235, 256)))
+
+
+def stamp(image: NDArray[np.uint8], mark: Mark) -> None:
+    """Put `mark` into a lower corner of `image`, uint8 [size, size], in place."""
+    size = len(image)
+    side, margin = round(ARROW_SIZE * size), round(mark.margin * size)
+    cells = np.arange(side) * len(ARROW) // side
+    top, left = size - side - margin, margin if mark.left else size - side - margin
+    image[top : top + side, left : left + side][ARROW[np.ix_(cells, cells)]] = mark.grey

@@ -1,0 +1,126 @@
+"""Pretraining methods, supervised training, random weights and other encoders, compared: what `make compare` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from igcl_lightning.data.store import Store
+from igcl_lightning.errors import IgclError
+from igcl_lightning.modules.linear_probe import LinearProbe
+from igcl_lightning.phantom import LABELS
+from igcl_lightning.protocols.equal_budget import (
+    CONFIGS,
+    Comparison,
+    Encoder,
+    Scale,
+    check_names,
+    clear,
+    encoder_of,
+    run_comparison,
+)
+
+COMPARE = Scale(
+    studies=3600,
+    pretrain_epochs=None,
+    supervised_epochs={0.01: 100, 0.03: 60, 0.1: 40, 0.3: 30, 1.0: 20},
+    fractions=(0.01, 0.03, 0.1, 0.3, 1.0),
+    shots=(5, 20),
+    hard_negatives=600,
+)
+FAST = Scale(240, 1, {0.1: 1, 1.0: 1}, fractions=(0.1, 1.0), shots=(5,), draws=2, seeds=1, hard_negatives=40)
+
+
+def compare(
+    out: Path,
+    *,
+    store: Path | None = None,
+    trained: Sequence[str] | None = None,
+    checkpoints: Sequence[str] = (),
+    encoders: Sequence[str] = (),
+    labels: Sequence[str] | None = None,
+    supervised: bool = True,
+    fast: bool = False,
+    seed: int | None = None,
+) -> None:
+    """Compare methods and encoders, and print one table.
+
+    Args:
+        out: folder of everything that is written; an earlier comparison there is replaced.
+        store: the store to compare on; phantoms are made by default, and `trained` methods pretrained on them.
+        trained: methods to pretrain, of `CONFIGS`; all by default, none with a store.
+        checkpoints: pretrained models, PATH or NAME=PATH.
+        encoders: timm:NAME or xrv:NAME with published weights, or those of a file, timm:NAME@FILE; or a Parquet file
+            of features. Each may be named, NAME=ENCODER.
+        labels: reported labels; all of the store's but "No Finding" by default.
+        supervised: whether to train from scratch too.
+        fast: a smaller one, which shows the way and not the numbers.
+        seed: seed of pretraining (see `Comparison`).
+
+    Raises:
+        IgclError: the folder holds something else or an input, a method, encoder, file or label is not known, two
+            encoders have one name, or there is nothing to compare. Nothing is removed or trained then.
+    """
+    trained = [*(CONFIGS if store is None else ())] if trained is None else trained
+    known = [encoder_of(Path(path), name) for name, path in map(_named, checkpoints)]
+    known += [_external(name, word) for name, word in map(_named, encoders)]
+    _check_methods(trained, store)
+    if seed is not None and not trained:
+        raise IgclError("--seed is the seed of pretraining, and nothing is pretrained here; leave it out")
+    if not trained and not known:
+        raise IgclError("nothing to compare: give --checkpoint or --encoder")
+    _check_labels(labels, store)
+    check_names([*trained, *(encoder.method for encoder in known)])
+    _check_apart(out, [store, *(encoder.path for encoder in known)])
+    for encoder in known:
+        LinearProbe(**encoder.options)  # says now what would stop the comparison after an hour
+    clear(out)
+    scale = FAST if fast else COMPARE
+    if store is not None:
+        scale = scale._replace(hard_negatives=0, supervised_learning_rate=1e-3)
+    comparison = Comparison(out, store or out / "store", scale, labels, "compare", seed)
+    if store is None:
+        comparison.prepare_phantoms()
+    run_comparison(comparison, trained=trained, encoders=known, supervised=supervised)
+
+
+def _named(word: str) -> tuple[str | None, str]:
+    """Split NAME=VALUE; a file whose own name holds the sign has none."""
+    name, equals, value = word.partition("=")
+    return (name, value) if equals and "/" not in name and not Path(word).exists() else (None, word)
+
+
+def _external(name: str | None, word: str) -> Encoder:
+    """Return an encoder that was not pretrained here: a file of features, or a backbone, with @FILE for its weights.
+
+    Raises:
+        IgclError: there is no such file.
+    """
+    if word.endswith(".parquet"):
+        if not Path(word).is_file():
+            raise IgclError(f"{word}: no such file")
+        return Encoder(name or Path(word).stem, {}, word)
+    backbone, at, weights = word.partition("@")
+    return Encoder(name or backbone, {"backbone": backbone, "image_weights": weights if at else "hub"})
+
+
+def _check_methods(trained: Sequence[str], store: Path | None) -> None:
+    for method in trained:
+        if method not in CONFIGS:
+            raise IgclError(f"--train: {method!r} is not one of {', '.join(CONFIGS)}")
+    if trained and store is not None:
+        raise IgclError("--train pretrains on phantoms; train on a store of yours with `igcl fit`, then --checkpoint")
+
+
+def _check_labels(labels: Sequence[str] | None, store: Path | None) -> None:
+    known = LABELS if store is None else Store(store).labels
+    for label in labels or ():
+        if label not in known:
+            raise IgclError(f"--labels: no label {label!r}, only {', '.join(known) or 'none'}")
+
+
+def _check_apart(out: Path, inputs: Sequence[str | Path | None]) -> None:
+    """Check that no input lies in the folder that is about to be replaced."""
+    for path in inputs:
+        if path is not None and out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents):
+            raise IgclError(f"{path}: lies in --out {out}, which is replaced; choose another --out")

@@ -1,0 +1,35 @@
+"""The whole idea in minutes, on the embedded phantom: prepare, pretrain, probe, compare, and one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from igcl_lightning.protocols.equal_budget import Comparison, Scale, clear, run_comparison, say
+
+FULL = Scale(studies=3600, pretrain_epochs=None, supervised_epochs={0.01: 100, 0.1: 40, 1.0: 20})
+FAST = Scale(240, 1, {0.1: 1, 1.0: 1}, fractions=(0.1, 1.0), shots=(5,), draws=2, seeds=1)
+
+
+def run_demo(out: Path, fast: bool = False, seed: int | None = None) -> None:
+    """Run the demo and print its table.
+
+    Args:
+        out: folder of everything it writes; an earlier demo there is replaced.
+        fast: a smaller one, which shows the way and not the numbers.
+        seed: seed of pretraining (see `Comparison`).
+
+    Raises:
+        IgclError: the folder holds something else.
+    """
+    scale = FAST if fast else FULL
+    clear(out)
+    demo = Comparison(out, out / "store", scale, name="demo", seed=seed)
+    say(f"{scale.studies} synthetic chest radiographs with reports -> {demo.store}")
+    demo.prepare_phantoms()
+    run_comparison(demo, trained=["igcl"])
+    say(f"training     {out / 'igcl' / 'version_0' / 'plots'}")
+    say(f"checkpoint   {out / 'igcl' / 'version_0' / 'checkpoints' / 'last.ckpt'}")
+    if fast:
+        say("These are results on synthetic phantoms, too few of them to show more than that everything runs.")
+    else:
+        say("These are results on synthetic phantoms: they show that the method works, not how well on patients.")

@@ -1,0 +1,377 @@
+"""Methods at equal budget on one store: pretrain, probe, compare, one table. What `compare` and `demo` run."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+from igcl_lightning.callbacks.write_predictions import KeepPredictions
+from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
+from igcl_lightning.data.prepare import prepare
+from igcl_lightning.data.preparing.options import Options
+from igcl_lightning.data.sources.phantom import phantom_source
+from igcl_lightning.data.store import Store
+from igcl_lightning.errors import IgclError
+from igcl_lightning.evaluation.label_savings import label_savings, savings_line, savings_record
+from igcl_lightning.evaluation.plots import plot_label_efficiency, plot_per_label
+from igcl_lightning.evaluation.predictions import write_predictions
+from igcl_lightning.evaluation.results import format_table, summarise, write_results
+from igcl_lightning.evaluation.within_patient import Choices, format_choices, summarise_choices
+from igcl_lightning.metrics.retrieval import within_patient_choices
+from igcl_lightning.modules.base import BaseModule, read_checkpoint
+from igcl_lightning.modules.classifier import ClassifierModule
+from igcl_lightning.modules.contrastive import PairEmbedding
+from igcl_lightning.modules.few_shot import FewShotProbe
+from igcl_lightning.modules.fine_tune import FineTune
+from igcl_lightning.modules.linear_probe import LinearProbe
+from igcl_lightning.training.lightning_cli import run as run_training
+
+IMAGE_SIZE = 64
+MARKER = ".comparison"
+CONFIGS = {
+    "igcl": "pretrain/phantom.yaml",
+    "convirt": "pretrain/phantom_convirt.yaml",
+    "simclr": "pretrain/phantom_simclr.yaml",
+}
+"""The pretraining methods that phantoms are compared with, and their configs: one encoder, one budget."""
+
+BASELINES = ("random", "supervised")
+SAVINGS_CAPTION = "labels saved: what the other method needs to do as well [95 % interval over patients]"
+
+
+class Scale(NamedTuple):
+    """How much is done.
+
+    Attributes:
+        studies: phantom studies, of which seven in ten train.
+        pretrain_epochs: epochs of pretraining, or None for those of the shipped configs.
+        supervised_epochs: most epochs of the supervised baseline, by fraction.
+        fractions: labelled shares of the training rows.
+        shots: positive rows per label.
+        draws: draws of rows for linear and few-shot probes of an encoder.
+        seeds: seeds of the supervised baseline and of random encoders.
+        hard_negatives: studies whose reports hold the same words at other places; 0 leaves them out.
+        supervised_learning_rate: of the supervised baseline.
+    """
+
+    studies: int
+    pretrain_epochs: int | None
+    supervised_epochs: Mapping[float, int]
+    fractions: Sequence[float] = (0.01, 0.1, 1.0)
+    shots: Sequence[int] = (5, 10, 20)
+    draws: int = 5
+    seeds: int = 3
+    hard_negatives: int = 0
+    supervised_learning_rate: float = 3e-3
+
+
+class Encoder(NamedTuple):
+    """An image encoder in the table.
+
+    Attributes:
+        method: name of its line.
+        options: constructor arguments of a probe that name it.
+        features: file of embeddings that stands for it, or None.
+    """
+
+    method: str
+    options: dict[str, Any]
+    features: str | None = None
+
+    @property
+    def path(self) -> str | None:
+        """The file it is read from, if it is one."""
+        return self.features or self.options.get("checkpoint")
+
+
+class Comparison:
+    """One comparison: its folder, its store and how much is done.
+
+    Args:
+        out: folder of everything that is written.
+        store: folder of the store.
+        scale: how much is done.
+        labels: reported labels; all of the store's but "No Finding" by default.
+        name: of the comparison, in `results.json`.
+        seed: seed of pretraining: initial weights, order of the training pairs, augmentation, dropout; that of
+            `igcl fit` by default. Phantoms, draws of labelled rows and baselines do not depend on it, so that
+            comparisons of several seeds are paired.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        store: Path,
+        scale: Scale,
+        labels: Sequence[str] | None = None,
+        name: str = "compare",
+        seed: int | None = None,
+    ) -> None:
+        self.out = out
+        self.store = store
+        self.scale = scale
+        self.labels = None if labels is None else list(labels)
+        self.name = name
+        self.seed = seed
+
+    def prepare_phantoms(self) -> None:
+        """Write a store of phantoms, their reports read by the parser, and the hard negatives beside it."""
+        self._prepare(self.store, self.scale.studies)
+        if self.scale.hard_negatives:
+            self._prepare(self.hard_negatives, self.scale.hard_negatives, variant="hard_negatives")
+
+    def _prepare(self, store: Path, count: int, **options: Any) -> None:
+        source = phantom_source(count, size=IMAGE_SIZE, views="frontal", **options)
+        prepare(source, store, options=Options(size=IMAGE_SIZE, lossless=True, reparse=True))
+
+    @property
+    def hard_negatives(self) -> Path:
+        """Folder of the store of hard negatives."""
+        return self.out / "hard_negatives"
+
+    def pretrain(self, method: str) -> Path:
+        """Pretrain as the command line does, and return the checkpoint."""
+        words = ["fit", "--config", CONFIGS[method], "--data.store", str(self.store)]
+        words += [] if self.seed is None else ["--seed_everything", str(self.seed)]
+        words += ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", str(self.out)]
+        words += ["--trainer.logger.name", method, "--trainer.devices", "1"]
+        if self.scale.pretrain_epochs is not None:
+            epochs = str(self.scale.pretrain_epochs)
+            words += ["--trainer.max_epochs", epochs, "--trainer.check_val_every_n_epoch", "1"]
+        run_training(words)
+        return self.out / method / "version_0" / "checkpoints" / "last.ckpt"
+
+    def probe(self, encoder: Encoder) -> Iterator[pd.DataFrame]:
+        """Yield the predictions of linear and few-shot probes on an encoder, for every setting."""
+        for probe, setting in self._settings():
+            module = probe(**encoder.options, name=encoder.method)
+            yield self._probe(module, setting, encoder.features)
+
+    def probe_random(self, architecture: dict[str, Any]) -> Iterator[pd.DataFrame]:
+        """Yield the predictions of the same probes on encoders of random weights, one draw of each."""
+        for probe, setting in self._settings():
+            for seed in range(self.scale.seeds):
+                seed_everything(seed, verbose=False)
+                yield self._probe(probe(**architecture), setting | {"draws": 1, "draw_seed": seed})
+
+    def supervise(self, architecture: dict[str, Any]) -> Iterator[pd.DataFrame]:
+        """Yield the predictions of supervised training from scratch, for every fraction and seed."""
+        for fraction, epochs in self.scale.supervised_epochs.items():
+            for seed in range(self.scale.seeds if fraction < 1 else 1):
+                yield self._supervised(architecture, fraction, epochs, seed)
+
+    def _settings(self) -> Iterator[tuple[type[LinearProbe], dict[str, Any]]]:
+        for fraction in self.scale.fractions:
+            yield LinearProbe, {"fraction": fraction, "draws": self.scale.draws if fraction < 1 else 1}
+        for shots in self.scale.shots:
+            yield FewShotProbe, {"shots": shots, "draws": self.scale.draws}
+
+    def _probe(self, module: LinearProbe, setting: dict[str, Any], features: str | None = None) -> pd.DataFrame:
+        data = self._data(batch_size=256, features=features, **setting)
+        return self._fit_and_test(module, data, max_epochs=1)
+
+    def _supervised(self, architecture: dict[str, Any], fraction: float, epochs: int, seed: int) -> pd.DataFrame:
+        """Train until the validation AUROC has stopped rising, and test the best epoch."""
+        seed_everything(seed, verbose=False)
+        best = ModelCheckpoint(self.out / "supervised" / f"{fraction:g}-{seed}", monitor="val/auroc_mean", mode="max")
+        stop = EarlyStopping("val/auroc_mean", mode="max", patience=5)
+        return self._fit_and_test(
+            FineTune(**architecture, learning_rate=self.scale.supervised_learning_rate),
+            self._data(fraction=fraction, draw_seed=seed),
+            callbacks=[best, stop],
+            gradient_clip_val=1.0,
+            max_epochs=epochs,
+            check_val_every_n_epoch=max(1, epochs // 20),
+        )
+
+    def _data(self, **options: Any) -> LabeledDataModule:
+        labels = self.labels or [label for label in Store(self.store).labels if label != "No Finding"]
+        return LabeledDataModule(str(self.store), labels=labels, **options)
+
+    def _fit_and_test(
+        self, module: ClassifierModule, data: LabeledDataModule, callbacks: Sequence[Callback] = (), **options: Any
+    ) -> pd.DataFrame:
+        kept = KeepPredictions()
+        best = next((callback for callback in callbacks if isinstance(callback, ModelCheckpoint)), None)
+        trainer = Trainer(
+            callbacks=[kept, *callbacks],
+            logger=False,
+            enable_checkpointing=best is not None,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            devices=1,
+            default_root_dir=self.out,
+            **options,
+        )
+        trainer.fit(module, data)
+        trainer.test(module, data, ckpt_path="best" if best else None, weights_only=True, verbose=False)
+        return kept.frame
+
+    def choose(self, checkpoint: Path) -> Choices:
+        """Ask a pretrained model, for each hard negative, which of the two reports belongs to the image."""
+        data = PairedDataModule(str(self.hard_negatives), batch_size=256)
+        trainer = Trainer(logger=False, devices=1, enable_progress_bar=False, default_root_dir=self.out)
+        outputs: Any = trainer.predict(BaseModule.load_from_checkpoint(checkpoint, map_location="cpu"), data)
+        embedding = PairEmbedding(*(torch.cat(values) for values in zip(*outputs, strict=True)))
+        key = torch.cat([batch.graph_key for batch in data.predict_dataloader()])
+        patient = torch.cat([batch.patient for batch in data.predict_dataloader()])
+        right, asked = within_patient_choices(embedding.first, embedding.second, key, patient)
+        return Choices(patient.numpy(), right.numpy(), asked.numpy())
+
+
+def clear(out: Path) -> None:
+    """Remove an earlier comparison.
+
+    Raises:
+        IgclError: the folder holds something else.
+    """
+    if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
+        raise IgclError(f"{out}: holds something else than an earlier comparison; choose another --out")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    (out / MARKER).touch()
+
+
+def encoder_of(checkpoint: Path, name: str | None = None) -> Encoder:
+    """Return the image encoder of a pretraining checkpoint, named after its class by default."""
+    class_path = str(read_checkpoint(checkpoint).get("hyper_parameters", {}).get("_class_path", ""))
+    if not class_path:
+        raise IgclError(f"{checkpoint}: does not say which class it holds; was it written by igcl?")
+    return Encoder(name or class_path.rpartition(".")[2].lower(), {"checkpoint": str(checkpoint)})
+
+
+def run_comparison(
+    comparison: Comparison,
+    *,
+    trained: Sequence[str] = (),
+    encoders: Sequence[Encoder] = (),
+    supervised: bool = True,
+) -> None:
+    """Pretrain, probe, compare, write the results and print the table.
+
+    The first of all encoders is the one the others are compared with. Random weights and supervised training take its
+    architecture, where it has one.
+
+    Args:
+        comparison: what to compare on.
+        trained: methods to pretrain here, keys of `CONFIGS`.
+        encoders: encoders that exist.
+        supervised: whether to train from scratch too.
+
+    Raises:
+        IgclError: two lines of the table would have one name.
+    """
+    check_names([*trained, *(encoder.method for encoder in encoders)])
+    start = time.monotonic()
+    checkpoints = {method: _timed(f"pretrain {method}", comparison.pretrain, method) for method in trained}
+    contestants = [*(encoder_of(path, method) for method, path in checkpoints.items()), *encoders]
+    architecture = _architecture(contestants)
+    frames: list[pd.DataFrame] = []
+    with _quiet():
+        for encoder in contestants:
+            frames += _timed(f"probes on {encoder.method}", list, comparison.probe(encoder))
+        if architecture:
+            frames += _timed("probes on random weights", list, comparison.probe_random(architecture))
+            if supervised:
+                frames += _timed("supervised from scratch", list, comparison.supervise(architecture))
+        choices = {method: comparison.choose(path) for method, path in checkpoints.items() if _asks(comparison, path)}
+    say("results")
+    _report(comparison, pd.concat(frames, ignore_index=True), choices)
+    say(f"done in {time.monotonic() - start:.0f} s")
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Check that every line of the table has a name of its own.
+
+    Raises:
+        IgclError: a name is taken twice, or belongs to a baseline.
+    """
+    for name in names:
+        if name in BASELINES:
+            raise IgclError(f"{name!r} is the name of a baseline; give the encoder another, NAME=...")
+        if names.count(name) > 1:
+            raise IgclError(f"two encoders are called {name!r}; name them apart, NAME=...")
+
+
+def _architecture(encoders: Sequence[Encoder]) -> dict[str, Any]:
+    """Return the backbone of the first encoder that has one of its own, as arguments of a head."""
+    for encoder in encoders:
+        if "checkpoint" in encoder.options:
+            stored = read_checkpoint(encoder.options["checkpoint"])["hyper_parameters"]
+            if {"backbone", "image_size"} <= set(stored):
+                return {name: stored[name] for name in ("backbone", "image_size")}
+    return {}
+
+
+def _asks(comparison: Comparison, checkpoint: Path) -> bool:
+    """Return whether a checkpoint can be asked about reports, and there are hard negatives to ask about."""
+    module = BaseModule.load_from_checkpoint(checkpoint, map_location="cpu")
+    return bool(comparison.scale.hard_negatives) and getattr(module, "sides", ("", "view"))[1] != "view"
+
+
+def _report(comparison: Comparison, predictions: pd.DataFrame, choices: Mapping[str, Choices]) -> None:
+    out = comparison.out
+    methods = list(predictions["method"].unique())
+    versus = [(methods[0], other) for other in methods[1:]]
+    about: dict[str, Any] = {"protocol": comparison.name, "store": comparison.store.name}
+    write_predictions(predictions, out / "predictions.parquet")
+    records = summarise(predictions, versus=versus, **about)
+    say(f"\n{format_table(records)}\n")
+    write_results(records, out / "results.json")
+    saved = [label_savings(predictions, *pair, fraction=comparison.scale.fractions[0]) for pair in versus]
+    records += [savings_record(each, **about) for each in saved]
+    say("\n".join([SAVINGS_CAPTION, *map(savings_line, saved), ""]))
+    if choices:
+        first, *others = choices
+        about = {"protocol": comparison.name, "store": comparison.hard_negatives.name, "split": "test"}
+        chosen = summarise_choices(choices, versus=[(first, other) for other in others], **about)
+        records += chosen
+        say(f"{format_choices(chosen)}\n")
+    write_results(records, out / "results.json")
+    plots = out / "plots"
+    plots.mkdir(exist_ok=True)
+    plot_label_efficiency(records, plots / "label_efficiency.png")
+    plot_per_label(records, plots / "per_label.png")
+    say(f"numbers      {out / 'results.json'}, {out / 'predictions.parquet'}")
+    say(f"plots        {plots}")
+
+
+def _timed(what: str, work: Callable[..., Any], *arguments: Any) -> Any:
+    say(f"{what} ...")
+    start = time.monotonic()
+    result = work(*arguments)
+    say(f"{what}: {time.monotonic() - start:.0f} s")
+    return result
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning from announcing each of many short runs."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def say(line: str) -> None:
+    """Tell the person at the terminal."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

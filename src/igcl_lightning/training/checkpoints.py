@@ -1,0 +1,164 @@
+"""The checkpoints of `igcl fit`: whole or absent, read as data, and a last.ckpt of every run that ends."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from igcl_lightning.atomic import replacing
+from igcl_lightning.data.store import is_address
+from igcl_lightning.errors import IgclError, one_line
+from igcl_lightning.modules.base import read_checkpoint
+from igcl_lightning.run_folder import free_path, run_folder
+
+LAST = "last.ckpt"
+LIGHTNING_VERSION = "pytorch-lightning_version"
+
+
+class PlainCheckpointIO(TorchCheckpointIO):
+    """Checkpoints on a local disk that are whole or absent, and are read as data.
+
+    Lightning's own writes to the system's folder for temporary files first, which may be on another disk, so that a
+    process killed while the file is moved leaves half of it.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write a checkpoint beside its place, and then move it there in one step."""
+        if is_address(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as partial:
+            torch.save(checkpoint, partial)
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+        """Read a checkpoint as data.
+
+        Raises:
+            IgclError: the file is missing, or is no checkpoint of Lightning's trainer.
+        """
+        if is_address(path):
+            return super().load_checkpoint(path, map_location, weights_only)
+        # Not mapped from the file: a resumed run replaces it.
+        checkpoint = read_checkpoint(path, map_location, mmap=False)
+        if not isinstance(checkpoint.get(LIGHTNING_VERSION), str):
+            raise IgclError(f"{path}: does not say which version of Lightning wrote it; load it from Python instead")
+        return checkpoint
+
+
+class LastCheckpoint(Callback):
+    """Leaves `last.ckpt` of every fit that ends or is interrupted, beside the checkpoints of the config.
+
+    Part of every run of the command line that keeps checkpoints. An earlier run's `last.ckpt` in the same folder is
+    put aside as `earlier-1.ckpt`, unless this run continues it.
+    """
+
+    def __init__(self) -> None:
+        self._path: Path | str | None = None
+        self._training = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Start anew: nothing is kept before training has started."""
+        self._path, self._training = None, False
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find the place, on every process."""
+        if trainer.fast_dev_run or not trainer.checkpoint_callbacks:  # type: ignore[attr-defined]  # set, but not declared
+            return
+        folder = getattr(trainer.checkpoint_callbacks[0], "dirpath", None) or run_folder(trainer) / "checkpoints"
+        self._path = f"{folder}/{LAST}" if is_address(folder) else Path(folder) / LAST
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that weights, optimiser and progress are in place, and put another run's file aside."""
+        self._training = True
+        # Not before: a fit with nothing left to train keeps the file.
+        if trainer.is_global_zero and isinstance(self._path, Path) and not _continues(trainer, self._path):
+            _put_aside(self._path)
+        if trainer.strategy.broadcast(_continues(trainer, self._path)):  # disks may differ, decisions may not
+            _claim(trainer, self._path)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the end of training. All processes take part."""
+        if self._path is not None and not trainer.strategy.broadcast(_is_saved(trainer, self._path)):
+            _claim(trainer, self._path)
+            trainer.save_checkpoint(self._path, weights_only=False)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save what was trained before an interruption or an error; should that fail too, only say so.
+
+        Of several processes the others may be anywhere, so none is waited for: the first one writes what it has, where
+        that is everything.
+        """
+        unsaved = self._training and self._path is not None and trainer.global_step > 0
+        if not unsaved or _is_saved(trainer, self._path) or not _holds_everything(trainer):
+            return
+        _claim(trainer, self._path)
+        try:
+            # As `trainer.save_checkpoint`, without its barrier.
+            trainer.strategy.save_checkpoint(trainer._checkpoint_connector.dump_checkpoint(False), str(self._path))
+        except Exception as error:  # the one that ended training is what must be seen
+            rank_zero_warn(f"{self._path}: could not be written ({one_line(error)[:300]})")
+        else:
+            rank_zero_info(f"stopped after step {trainer.global_step}; to continue: --ckpt_path {self._path}")
+
+
+def use_plain_checkpoints(trainer: Trainer) -> None:
+    """Let a trainer write and read its checkpoints by `PlainCheckpointIO`, unless it was given a way of its own."""
+    try:
+        usual = type(trainer.strategy.checkpoint_io) is TorchCheckpointIO
+    except NotImplementedError:  # strategies that write files by themselves
+        return
+    if usual:
+        trainer.strategy.checkpoint_io = PlainCheckpointIO()
+
+
+def _put_aside(path: Path) -> None:
+    if path.exists():
+        path.rename(free_path(path.parent, "earlier", ".ckpt"))
+
+
+def _continues(trainer: Trainer, path: Path | str | None) -> bool:
+    """Return whether the run was resumed from that file."""
+    return path is not None and trainer.ckpt_path is not None and _is_same(str(trainer.ckpt_path), path)
+
+
+def _is_saved(trainer: Trainer, path: Path | str | None) -> bool:
+    """Return whether a callback of the config has just saved this step there; if that cannot be known, it has not."""
+    return any(
+        getattr(callback, "_last_global_step_saved", None) == trainer.global_step
+        and _is_same(getattr(callback, "_last_checkpoint_saved", ""), path)
+        for callback in trainer.checkpoint_callbacks
+    )
+
+
+def _claim(trainer: Trainer, path: Path | str | None) -> None:
+    """Tell the callbacks that write a file of this name that it is theirs, or they would write last-v1.ckpt next."""
+    for callback in trainer.checkpoint_callbacks:
+        if not isinstance(callback, ModelCheckpoint):
+            continue
+        last, usual = (callback.format_checkpoint_name({}, name) for name in (callback.CHECKPOINT_NAME_LAST, None))
+        if callback.save_last and _is_same(last, path):
+            callback.last_model_path = last
+        if callback.monitor is None and _is_same(usual, path):
+            callback.best_model_path = usual
+
+
+def _is_same(first: str, second: Path | str | None) -> bool:
+    return os.path.realpath(first) == os.path.realpath(str(second))
+
+
+def _holds_everything(trainer: Trainer) -> bool:
+    """Return whether this process alone knows all that a checkpoint holds."""
+    if trainer.world_size == 1:
+        return True
+    scattered = any(hasattr(optimizer, "consolidate_state_dict") for optimizer in trainer.optimizers)
+    return trainer.is_global_zero and type(trainer.strategy) is DDPStrategy and not scattered

@@ -1,0 +1,292 @@
+"""fit, validate, test and predict: Lightning's command line with its traps settled.
+
+Heavy: importing this module imports Lightning and everything a config may name by its bare class name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import Namespace
+from lightning.fabric.utilities import rank_zero_only
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+import igcl_lightning.callbacks
+import igcl_lightning.data.modules
+import igcl_lightning.modules  # noqa: F401  # with the two above: their classes are known by bare name
+from igcl_lightning.errors import IgclError, UsageError, one_line, write_message
+from igcl_lightning.modules.base import BaseModule, module_class, read_checkpoint
+from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, split_arguments
+from igcl_lightning.run_folder import RunConfig, keep_metrics
+from igcl_lightning.training.checkpoints import LastCheckpoint, use_plain_checkpoints
+from igcl_lightning.training.monitors import refuse_unknown_monitors
+from igcl_lightning.training.options import (
+    Written,
+    all_subclasses,
+    class_options,
+    explain,
+    resolve_configs,
+    written_options,
+)
+
+DEFAULT_SEED = 42
+IMPORT_HELP = (
+    "--import MODULE, any number of times, imports your own module first; --debug shows the traceback of an error"
+)
+DEFAULT_LOGGER = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs", "name": None}}
+OPTION_CLASSES: dict[str, type] = {
+    "model": BaseModule,
+    "data": LightningDataModule,
+    "trainer.callbacks": Callback,
+    "trainer.logger": Logger,
+}
+CHECKPOINT_WORDS = ("best", "last", "hpc", "registry")  # understood by the trainer in place of a path
+
+
+def run(words: list[str]) -> None:
+    """Run one of Lightning's subcommands.
+
+    Args:
+        words: the subcommand and its options; `--import MODULE`, any number of times, imports a user's module first.
+
+    Raises:
+        UsageError: an option, a config key or a value is wrong; one line names it.
+        IgclError: Lightning refuses the combination, such as a GPU on a machine without one, or a checkpoint does not
+            fit.
+        SystemExit: the process was asked to end (SIGTERM), and did so between two steps.
+    """
+    search_current_folder()
+    try:
+        TrainingCLI(resolve_configs(import_modules(words)))
+    except MisconfigurationException as error:
+        raise IgclError(one_line(error)[:400]) from error
+    except SIGTERMException:
+        raise SystemExit(128 + signal.SIGTERM) from None
+
+
+def search_current_folder() -> None:
+    """Let modules of the current folder be imported: a console script does not look there.
+
+    It comes last, so that nothing installed is shadowed.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+
+
+def import_modules(words: list[str]) -> list[str]:
+    """Import what `--import` names and return the words without it.
+
+    Raises:
+        UsageError: there is no such module. What goes wrong inside the module keeps its traceback.
+    """
+    rest, remaining = [], iter(words)
+    for word in remaining:
+        option, equals, name = word.partition("=")
+        if option != "--import":
+            rest.append(word)
+            continue
+        name = name if equals else next(remaining, "")
+        try:
+            importlib.import_module(name)
+        except (ModuleNotFoundError, ValueError) as error:
+            if getattr(error, "name", name) != name:
+                raise
+            raise UsageError(f"--import {name}: no such module, in the current folder or installed") from None
+    return rest
+
+
+class _Rejected(SystemExit):
+    """What the parser has to say about a mistake, before it is explained; an exit, for `UsageError`'s reason."""
+
+
+class _Parser(LightningArgumentParser):
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise _Rejected(message) from ex
+
+
+class TrainingCLI(LightningCLI):
+    """`LightningCLI` for any `BaseModule` and any data module, given by class name.
+
+    Other than in Lightning: a fixed seed by default, a run folder `runs/NAME/version_K`, no `--optimizer` (it would
+    silently replace `configure_optimizers`), no abbreviated options, checkpoints that load as plain data only, and one
+    line for each mistake.
+    """
+
+    def __init__(self, words: list[str]) -> None:
+        self.written = written_options(words)
+        exact: dict[str, Any] = {"allow_abbrev": False, "epilog": IMPORT_HELP}
+        super().__init__(
+            model_class=BaseModule,
+            datamodule_class=LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=RunConfig,
+            trainer_defaults={"logger": DEFAULT_LOGGER, "callbacks": [LastCheckpoint()]},
+            seed_everything_default=DEFAULT_SEED,
+            parser_class=_Parser,
+            parser_kwargs={"prog": "igcl", **exact, **{name: dict(exact) for name in self.subcommands()}},
+            auto_configure_optimizers=False,
+            args=words,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Return Lightning's subcommands without `--weights_only`: it is always on."""
+        return {name: {*skipped, "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the command line; one line for a mistake."""
+        try:
+            self.config = parser.parse_args(args)
+        except _Rejected as rejected:
+            raise UsageError(self._explain(str(rejected), command=args[0])) from None
+
+    def before_instantiate_classes(self) -> None:
+        """Name the run folder after the model's class where the CSV logger has no name."""
+        options = self.config[self.subcommand]
+        loggers = options.trainer.logger
+        for logger in loggers if isinstance(loggers, list) else [loggers]:
+            if not isinstance(logger, Namespace) or not logger.class_path.endswith(".CSVLogger"):
+                continue
+            if logger.init_args.name is None:
+                logger.init_args.name = _snake_case(options.model.class_path.rpartition(".")[2])
+
+    def instantiate_classes(self) -> None:
+        """Build model, data and trainer; what a constructor raises arrives as it was raised.
+
+        The parser takes it for a value of the wrong type, and says so at length.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            origin: BaseException = error
+            while origin.__cause__ and str(origin).startswith("Does not validate against any of the Union"):
+                origin = origin.__cause__
+            raise origin from origin.__cause__
+
+    def after_instantiate_classes(self) -> None:
+        """Refuse what would end the run later; put earlier metrics aside."""
+        refuse_clash(self.model, self.datamodule)
+        if self.subcommand == "fit":
+            refuse_unknown_monitors(self.trainer, self.model, self.datamodule)
+        use_plain_checkpoints(self.trainer)
+        keep_metrics(self.trainer)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it; what keeps a checkpoint from being restored is one line that names the file."""
+        try:
+            super()._run_subcommand(subcommand)
+        except Exception as error:
+            if not _is_restoring(error) or (path := str(self.trainer.ckpt_path)) in str(error):
+                raise
+            said = error if isinstance(error, IgclError) else f"cannot be restored ({one_line(repr(error))[:300]})"
+            raise IgclError(f"{path}: {said}") from error
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        return {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
+
+    def _parse_ckpt_path(self) -> None:
+        """Let the checkpoint decide the model, as Lightning does, and say which given options that overrides."""
+        command = self.config.subcommand
+        given = self.config[command].get("ckpt_path")
+        if not given and command in ("validate", "test", "predict"):
+            write_message(
+                "warning", f"{command} without --ckpt_path: the model has the weights it would start training from"
+            )
+        if not given or given.partition(":")[0] in CHECKPOINT_WORDS or "://" in given or Path(given).is_dir():
+            return
+        before = dict(_model_options(self.config[command].model))
+        model = stored_model(Path(given), before["model"])
+        try:
+            self.config = self.parser.parse_object({command: {"model": model}}, self.config)
+        except _Rejected as rejected:
+            raise UsageError(f"--ckpt_path {given}: not for this model: {rejected}") from None
+        _warn_overridden(given, self.written, before, dict(_model_options(self.config[command].model)))
+
+    def _explain(self, message: str, command: str) -> str:
+        if "are required" in message:
+            missing = re.sub(rf"\b{command}\.", "--", one_line(message).rpartition(": ")[2])
+            return f"{command} needs {missing}: give them, or a --config that does, such as --config pretrain/igcl.yaml"
+        known = set(self._subcommand_parsers[command].get_defaults().keys())
+        for prefix, base in OPTION_CLASSES.items():
+            known.update(class_options(prefix, base, self.written))
+        classes = {cls.__name__ for base in OPTION_CLASSES.values() for cls in all_subclasses(base)}
+        return explain(message, self.written, known, classes)
+
+
+def stored_model(path: Path, usual: str) -> dict[str, Any]:
+    """Return class and arguments of a checkpoint's model as a config has them.
+
+    Args:
+        path: the checkpoint.
+        usual: class path where the checkpoint names none.
+
+    Raises:
+        IgclError: the file is missing, no checkpoint, holds more than plain data, names a class that nobody has
+            imported, or arguments that the class has no longer.
+    """
+    stored = read_checkpoint(path)[HYPER_PARAMETERS]
+    name = stored.get(CLASS_PATH, usual)
+    module = name.rpartition(".")[0]
+    if module not in sys.modules:
+        raise IgclError(f"{path}: holds a {name}; if you trust it, add --import {module}")
+    try:
+        named, others = split_arguments(module_class(name), stored)
+    except IgclError as error:
+        raise IgclError(f"{path}: {error}") from None
+    return {"class_path": name, "init_args": named, **({"dict_kwargs": others} if others else {})}
+
+
+def refuse_clash(model: LightningModule, data: LightningDataModule | None) -> None:
+    """Check that model and data do not log one hyper-parameter name with two values.
+
+    Raises:
+        UsageError: they do; Lightning would stop with an error when the run is already set up.
+    """
+    if data is None or not (model._log_hyperparams and data._log_hyperparams):
+        return
+    ours, theirs = model.hparams_initial, data.hparams_initial
+    clashing = sorted(name for name in ours.keys() & theirs.keys() - {"_class_path"} if ours[name] != theirs[name])
+    if clashing:
+        pairs = ", ".join(f"--model.{name} {ours[name]} and --data.{name} {theirs[name]}" for name in clashing)
+        raise UsageError(f"model and data share a hyper-parameter name with different values: {pairs}")
+
+
+def _model_options(model: Namespace) -> Iterator[tuple[str, Any]]:
+    """Yield each option of a model; its class under the path where it is defined, whatever path was written."""
+    module, _, name = model.class_path.rpartition(".")
+    cls = getattr(importlib.import_module(module), name)
+    yield from ((key, f"{cls.__module__}.{cls.__qualname__}") for key in ("model", "model.class_path"))
+    yield from ((f"model.{name}", value) for name, value in model.get("init_args", {}).items())
+
+
+@rank_zero_only
+def _warn_overridden(path: str, written: list[Written], before: dict[str, Any], after: dict[str, Any]) -> None:
+    given = dict.fromkeys(option.key for option in written if option.value and option.key in before)
+    changes = [f"{key} {after.get(key)} (not {before[key]})" for key in given if before[key] != after.get(key)]
+    if changes:
+        write_message("warning", f"the model is the one in --ckpt_path {path}: {', '.join(changes)}")
+
+
+def _is_restoring(error: BaseException) -> bool:
+    """Return whether an error came up while Lightning restored a checkpoint."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [frame.name.lstrip("_") for frame in frames if Path(frame.filename).name == "checkpoint_connector.py"]
+    return any(name.startswith(("restore", "resume")) for name in places)
+
+
+def _snake_case(name: str) -> str:
+    """Return LinearProbe as linear_probe and IGCL as igcl."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name).lower()

@@ -1,0 +1,107 @@
+import json
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from igcl_lightning.graphs.drawing import LABEL_STYLES, label_style
+from igcl_lightning.graphs.schema import LABEL_ID, Entity, Relation, ReportGraph
+from igcl_lightning.reports.page import report_part, write_page
+from igcl_lightning.reports.parsing import parse_reports
+
+GRAPH = ReportGraph(
+    "Probable <b> mass & $ x_1 $ of 5 mm in the left lung , no edema .",
+    (
+        Entity("<b> mass", "OBS-U", 1, 2, "probable"),
+        Entity("5 mm", "OBS-M", 8, 9),
+        Entity("left lung", "ANAT-DP", 12, 13),
+        Entity("edema", "OBS-DA", 16, 16),
+    ),
+    (Relation(0, "located_at", 2), Relation(1, "modify", 0)),
+)
+
+
+def page(tmp_path, *graphs, **options):
+    path = tmp_path / "page.html"
+    parts = [report_part(f"report <{number}>", graph) for number, graph in enumerate(graphs)]
+    write_page(path, parts, **({"source": "made & up", "parser": "rules-1", "total": len(graphs)} | options))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]
+    return path.read_text("utf-8")
+
+
+def visible(html):
+    return re.sub(r"\s+", " ", re.sub(r"<style>.*</style>|<[^>]*>", "", html, flags=re.DOTALL))
+
+
+def test_text_is_whole_and_escaped_with_its_entities_marked():
+    html = report_part("a <i>", GRAPH).html
+    assert "&lt;b&gt; mass" in html
+    assert "<b>" not in html
+    assert "<i>" not in html
+    assert "&amp; $ x_1 $ of" in html
+    marks = re.findall(r'<mark class="([\w-]+)" title="\1">(.*?)</mark>', html)
+    assert marks == [
+        ("OBS-U", "&lt;b&gt; mass <small>probable</small>"),
+        ("OBS-M", "5 mm"),
+        ("ANAT-DP", "left lung"),
+        ("OBS-DA", "edema"),
+    ]
+    assert "</mark>, no" in html
+
+
+def test_the_graph_is_an_inline_picture_that_holds_the_words():
+    html = report_part("a", GRAPH).html
+    picture = ElementTree.fromstring(re.search("<svg.*?</svg>", html, re.DOTALL)[0])
+    words = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert sorted(words) == sorted([*(entity.tokens for entity in GRAPH.entities), "located_at", "modify"])
+    assert 'id="' not in html
+    assert "url(" not in html
+
+
+def test_head_names_source_and_parser_and_counts_labels(tmp_path):
+    html = page(tmp_path, GRAPH, ReportGraph(""), total=1234)
+    shown = visible(html)
+    assert "made &amp; up" in shown
+    assert "the first 2 of 1,234 reports, read by rules-1" in shown
+    assert (
+        "anatomy (ANAT-DP): 1 present (OBS-DP): 0 uncertain (OBS-U): 1 absent (OBS-DA): 1 measure (OBS-M): 1" in shown
+    )
+    assert "ANAT-M" not in shown
+    assert "1 report, read" in visible(page(tmp_path, GRAPH))
+
+
+def test_the_page_needs_no_network_and_no_script(tmp_path):
+    html = page(tmp_path, GRAPH)
+    assert not re.search(r"<(script|link|img|iframe|object)|@import|src=|href=|\son\w+=", html)
+    addresses = set(re.findall(r"https?://[^\s\"]+", html))
+    assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+
+
+def test_reports_without_text_or_entities_say_so():
+    assert visible(report_part("a", ReportGraph("")).html).strip() == "a no text no entities"
+    assert visible(report_part("a", ReportGraph("Nothing here .")).html).strip() == "a Nothing here. no entities"
+
+
+def test_every_label_has_a_style_of_its_own(tmp_path):
+    styles = [label_style(label) for label in LABEL_ID]
+    assert len({(style.fill, style.edge, style.line) for style in styles}) == len(LABEL_ID)
+    assert len({style.meaning for style in styles}) == len(LABEL_ID)
+    html = page(tmp_path, GRAPH)
+    assert all(f".{label} {{ background: {label_style(label).fill};" in html for label in LABEL_ID)
+    assert list(LABEL_STYLES.values()) == styles[: len(LABEL_STYLES)]
+
+
+def test_a_page_is_small():
+    words = " ".join(f"finding{number}" for number in range(40))
+    graph = ReportGraph(words, tuple(Entity(word, "OBS-DP", i, i) for i, word in enumerate(words.split())))
+    assert len(report_part("a", graph).html) < 30_000
+
+
+@pytest.mark.parametrize("limit", [2, 50])
+def test_pages_of_a_run_show_the_first_reports(tmp_path, limit):
+    source = tmp_path / "r.jsonl"
+    source.write_text("".join(json.dumps({"id": f"n{n}", "text": "No edema."}) + "\n" for n in range(7)))
+    parse_reports(source, tmp_path / "g.jsonl", page=tmp_path / "p.html", page_limit=limit)
+    html = (tmp_path / "p.html").read_text()
+    assert re.findall("<h2>(.*)</h2>", html) == [f"n{n}" for n in range(min(limit, 7))]
+    assert "r.jsonl" in html

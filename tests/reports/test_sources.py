@@ -1,0 +1,234 @@
+import io
+import json
+import tarfile
+
+import pytest
+
+from igcl_lightning.errors import IgclError
+from igcl_lightning.reports.sources import JsonLines, Report, open_source
+
+OPENI = """\
+<?xml version="1.0" encoding="utf-8"?>
+<eCitation><uId id="{id}"/><MedlineCitation><Article><Abstract>
+<AbstractText Label="INDICATION">Cough</AbstractText>
+<AbstractText Label="FINDINGS">{findings}</AbstractText>
+<AbstractText Label="IMPRESSION">{impression}</AbstractText>
+</Abstract></Article></MedlineCitation></eCitation>
+"""
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n"
+
+
+def reports(path, *options, **named):
+    source = open_source(path, *options, **named)
+    return [source.read(item) for item in source.items()]
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def write_archive(path, members):
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content.encode())
+            archive.addfile(member, io.BytesIO(content.encode()))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("record", "sections", "report"),
+    [
+        ({"id": 7, "text": "Clear."}, "both", Report(7, "Clear.")),
+        ({"id": "a", "text": "FINDINGS: Clear. IMPRESSION: Fine."}, "impression", Report("a", "Fine.")),
+        ({"uid": "a", "findings": "Clear.", "impression": "Fine."}, "both", Report("a", "Clear.\n\nFine.")),
+        ({"uid": "a", "findings": None, "impression": "Fine."}, "both", Report("a", "Fine.")),
+        ({"uid": "a", "findings": "", "impression": None}, "both", Report("a", "")),
+        ({"id": "a", "findings": "", "text": "Whole."}, "both", Report("a", "Whole.")),
+        ({"id": "a", "uid": "b", "text": ""}, "both", Report("a", "")),
+    ],
+)
+def test_json_line(tmp_path, record, sections, report):
+    assert reports(write(tmp_path / "r.jsonl", json.dumps(record)), sections) == [report]
+
+
+def test_named_keys_of_json(tmp_path):
+    path = write(tmp_path / "r.jsonl", '{"id": "no", "study": "a", "text": "No.", "body": "Yes."}\n')
+    assert reports(path, id_column="study", text_column="body") == [Report("a", "Yes.")]
+
+
+def test_blank_lines_and_a_byte_order_mark_are_no_reports(tmp_path):
+    path = write(tmp_path / "r.jsonl", '\ufeff{"id": 1, "text": "a"}\r\n \n\n{"id": 2, "text": "b"}')
+    assert [report.id for report in reports(path)] == [1, 2]
+    assert open_source(path).survey().total == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"{", "r.jsonl line 2: not JSON"),
+        (b"[" * 100_000, "r.jsonl line 2: not JSON"),
+        (b"\xff", "r.jsonl line 2: not UTF-8"),
+        (b"[1]", 'r.jsonl line 2: expected {"id": ..., "text": ...}'),
+        (b'{"id": 1}', 'r.jsonl line 2: expected {"id": ..., "text": ...}'),
+        (b'{"text": "a"}', 'r.jsonl line 2: expected {"id": ..., "text": ...}'),
+        (b'{"id": null, "text": "a"}', 'r.jsonl line 2: "id" is neither a string nor a whole number'),
+        (b'{"id": true, "text": "a"}', 'r.jsonl line 2: "id" is neither a string nor a whole number'),
+        (b'{"id": 1, "findings": 3}', 'r.jsonl line 2: "findings" is no string'),
+    ],
+)
+def test_bad_json_line_is_named(tmp_path, line, message):
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(b"\n" + line + b"\n")
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the message is compared as a whole below
+        reports(path)
+    assert str(error.value).startswith(message)
+
+
+def test_csv_columns(tmp_path):
+    kaggle = 'uid,MeSH,findings,impression\n1,normal,"Clear,\nboth sides.",\n\n2,,,Fine.\n'
+    path = write(tmp_path / "r.csv", kaggle)
+    assert reports(path) == [Report("1", "Clear,\nboth sides."), Report("2", "Fine.")]
+    assert reports(path, "findings") == [Report("1", "Clear,\nboth sides."), Report("2", "")]
+    assert reports(path, id_column="MeSH", text_column="impression") == [Report("normal", ""), Report("", "Fine.")]
+
+
+def test_csv_with_id_and_text(tmp_path):
+    assert reports(write(tmp_path / "r.csv", "\ufeffid,text\na,Clear.\n")) == [Report("a", "Clear.")]
+
+
+@pytest.mark.parametrize(
+    ("content", "named", "message"),
+    [
+        ("a,text\n", {}, "r.csv: no column 'id' or 'uid'; --id-column names another; it has 'a', 'text'"),
+        ("id,b\n", {}, "r.csv: no column 'text' or 'findings' or 'impression'; --text-column names another"),
+        ("id,text\n", {"text_column": "body"}, "r.csv: no column 'body'; it has 'id', 'text'"),
+        ("", {}, "r.csv: no column 'id'"),
+        ("id,text\na,b\nc\n", {}, "r.csv row 3: 1 cells, the first row has 2"),
+        ("id,text\na,Clear, no effusion\n", {}, "r.csv row 2: 3 cells, the first row has 2"),
+        (f"id,text\na,{'x' * 200_000}\n", {}, "r.csv row 2: not CSV: field larger"),
+    ],
+)
+def test_bad_csv_is_named(tmp_path, content, named, message):
+    path = write(tmp_path / "r.csv", content)
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the message is compared as a whole below
+        reports(path, **named)
+    assert str(error.value).startswith(message)
+
+
+def test_csv_that_is_not_utf8_is_named(tmp_path):
+    (tmp_path / "r.csv").write_bytes(b"id,text\na,b\xff\n")
+    with pytest.raises(ValueError, match="r.csv: not UTF-8 after row 1"):
+        reports(tmp_path / "r.csv")
+
+
+def test_a_missing_column_is_found_before_the_work(tmp_path):
+    with pytest.raises(ValueError, match="no column 'id'"):
+        open_source(write(tmp_path / "r.csv", "a\n")).survey()
+
+
+def test_folder_of_texts(tmp_path):
+    write(tmp_path / "p11/p1/s2.txt", "IMPRESSION: Fine.")
+    write(tmp_path / "p10/p9/s3.txt", "FINAL REPORT\n FINDINGS: Clear.\n IMPRESSION: Fine.")
+    write(tmp_path / "p10/p10/s1.txt", "Whole text.")
+    write(tmp_path / "p10/p10/.s1.txt", "hidden")
+    write(tmp_path / "LICENSE.txt", "no report")
+    write(tmp_path / "index.html", "no report")
+    assert reports(tmp_path) == [
+        Report("p10/p10/s1.txt", "Whole text."),
+        Report("p10/p9/s3.txt", "Clear.\n\nFine."),
+        Report("p11/p1/s2.txt", "Fine."),
+    ]
+    assert open_source(tmp_path).survey().total == 3
+
+
+def test_git_lfs_pointers_are_counted_and_left_out(tmp_path):
+    for name in ("a", "c"):
+        write(tmp_path / f"{name}.txt", POINTER)
+    write(tmp_path / "b.txt", "Clear.")
+    assert reports(tmp_path) == [Report("b.txt", "Clear.")]
+    survey = open_source(tmp_path).survey()
+    assert (survey.total, survey.pointers) == (1, ("a.txt", 2))
+
+
+def test_text_that_is_not_utf8_is_named(tmp_path):
+    (tmp_path / "s1.txt").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=f"{tmp_path.name}/s1.txt: not UTF-8"):
+        reports(tmp_path)
+
+
+def test_identity_of_a_folder_changes_with_its_files(tmp_path):
+    write(tmp_path / "a.txt", "Clear.")
+    before = open_source(tmp_path).survey().identity
+    assert open_source(tmp_path).survey().identity == before
+    write(tmp_path / "b.txt", "Clear.")
+    assert open_source(tmp_path).survey().identity != before
+
+
+def test_openi_folder_and_archive_give_the_same(tmp_path):
+    files = {
+        "ecgen/2.xml": OPENI.format(id="CXR2", findings="Clear &amp; dry.", impression="Fine."),
+        "ecgen/1.xml": OPENI.format(id="CXR1", findings="", impression=""),
+    }
+    for name, content in files.items():
+        write(tmp_path / "folder" / name, content)
+    archive = write_archive(tmp_path / "r.tgz", {"ecgen/notes.md": "x", "ecgen/._1.xml": "x", **files})
+    expected = [Report("CXR2", "Clear & dry.\n\nFine."), Report("CXR1", "")]
+    assert reports(archive) == expected
+    assert reports(tmp_path / "folder") == expected[::-1]
+    assert reports(archive, "impression")[0] == Report("CXR2", "Fine.")
+
+
+BOMB = '<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b;">]><eCitation><uId id="&c;"/></eCitation>'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (BOMB.encode(), "declares the document type 'a'"),
+        (f'<?xml version="1.0" encoding="utf-16"?>{BOMB}'.encode("utf-16"), "declares the document type 'a'"),
+        (b"<eCitation>", "not XML"),
+        (b"", "not XML"),
+        (b"<eCitation/>", "no <uId id=...>"),
+        (b'<?xml version="1.0" encoding="none-such"?><a/>', "unknown encoding"),
+    ],
+)
+def test_xml_that_is_no_report_is_named(tmp_path, content, message):
+    (tmp_path / "1.xml").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{tmp_path.name}/1.xml: .*{message}"):
+        reports(tmp_path)
+
+
+def test_damaged_archive_is_named(tmp_path):
+    members = {f"{n}.xml": OPENI.format(id=n, findings=str(n) * 999, impression="") for n in range(99)}
+    content = write_archive(tmp_path / "r.tgz", members).read_bytes()
+    (tmp_path / "r.tgz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"r.tgz: damaged archive"):
+        reports(tmp_path / "r.tgz")
+
+
+def test_sources_that_make_no_sense_are_named(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(IgclError, match=r"empty: holds no .txt and no .xml files"):
+        open_source(tmp_path / "empty")
+    for name in ("a.txt", "b.xml"):
+        write(tmp_path / "mixed" / name, "x")
+    with pytest.raises(IgclError, match=r"mixed: holds both .txt and .xml files"):
+        open_source(tmp_path / "mixed")
+    with pytest.raises(IgclError, match=r"r.tgz: no tar archive"):
+        open_source(write(tmp_path / "r.tgz", "x"))
+    with pytest.raises(IgclError, match="--text-column: .*xml has no columns"):
+        open_source(write(tmp_path / "xml" / "1.xml", "x").parent, text_column="a")
+    with pytest.raises(IgclError, match="--sections 'all': expected one of both"):
+        open_source(tmp_path, "all")
+    with pytest.raises(FileNotFoundError, match="none: no such file"):
+        open_source(tmp_path / "none")
+
+
+def test_reports_are_read_as_a_stream(tmp_path):
+    path = write(tmp_path / "r.jsonl", '{"id": 1, "text": "a"}\nnonsense\n')
+    assert isinstance(open_source(path), JsonLines)
+    items = open_source(path).items()
+    assert next(items).where == 1
