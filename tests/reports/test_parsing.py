@@ -11,10 +11,10 @@ import pytest
 
 from igcl_lightning.cli import main
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs import reports as runs
 from igcl_lightning.graphs.parser import SpacyReportParser
 from igcl_lightning.graphs.radgraph import from_radgraph
 from igcl_lightning.graphs.schema import Entity, ReportGraph
+from igcl_lightning.reports import parsing as runs
 from igcl_lightning.reports.parsing import CHUNK, Summary, parse_reports
 from igcl_lightning.reports.sources import open_source
 from igcl_lightning.reports.workers import CHUNKS_IN_FLIGHT, Processes
