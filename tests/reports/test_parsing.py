@@ -238,7 +238,7 @@ KILLED = """
 import multiprocessing, os, signal, sys
 from pathlib import Path
 sys.path.append(sys.argv[3])
-from test_reports import FirstWordParser
+from test_parsing import FirstWordParser
 from igcl_lightning.reports import parsing as reports
 
 append, left = reports.PartialFile.append, 2
