@@ -7,7 +7,7 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import GraphFeaturizer
 from igcl_lightning.graphs.schema import CONNECTOR, NUM_EDGE_TYPES, Entity, Relation, ReportGraph
 from igcl_lightning.graphs.transforms import JOINS, ComponentJoin
-from igcl_lightning.nn.graph_encoder import READOUTS, GraphEncoder, RelationalConv
+from igcl_lightning.nn.graph_encoder import READOUTS, GraphEncoder, GraphOptions, RelationalConv
 from igcl_lightning.nn.readout import read_out
 
 EFFUSION = ReportGraph(
@@ -38,7 +38,7 @@ def with_text(graphs, channels):
 
 def encoder(**options):
     torch.manual_seed(0)
-    return GraphEncoder(channels=16, **options).eval()
+    return GraphEncoder(GraphOptions(channels=16, **options)).eval()
 
 
 def chain(size, parts=1):
@@ -242,7 +242,7 @@ def test_stored_text_takes_the_place_of_hashed_subwords():
     ("channels", "message"),
     [
         (0, "reads 6 stored channels of node text, the batch has none: prepare the store with --node-text and set"),
-        (5, "reads 6 channels of node text, the store has 5: set model.graph_node_text_channels to 5"),
+        (5, "reads 6 channels of node text, the store has 5: set model.graph.node_text_channels to 5"),
     ],
 )
 def test_node_text_that_does_not_fit_is_one_line(channels, message):
@@ -298,4 +298,4 @@ def test_the_connector_has_its_weight_whatever_the_join(inverse, relations, join
 
 def test_unknown_readout_is_named():
     with pytest.raises(ValueError, match="readout 'sum' is not one of max, mean, attention"):
-        GraphEncoder(readout="sum")
+        GraphEncoder(GraphOptions(readout="sum"))
