@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Batch
 
 from igcl_lightning import __version__
 from igcl_lightning.data.images import decode_grey
@@ -28,7 +28,7 @@ from igcl_lightning.data.preparing.study_rows import node_text, parser
 from igcl_lightning.data.store import StoreDescription
 from igcl_lightning.data.study import REPORT_SECTIONS, StudyImage
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.featurizer import GraphFeaturizer
+from igcl_lightning.graphs.featurizer import featurize
 from igcl_lightning.graphs.schema import ReportGraph
 from igcl_lightning.graphs.tokens import ReportTokenizer
 
@@ -127,7 +127,6 @@ class InputReader:
             said = "how images were made is not known: the store in training was not made by igcl prepare"
             raise IgclError(said) from error
         self._tokenizer: ReportTokenizer | None = None
-        self._featurizer = GraphFeaturizer()
 
     def batches(self, kind: str, inputs: Any, size: int) -> Iterator[Any]:
         """Yield inputs as batches of at most `size`, on the CPU; no more than one batch is read at once.
@@ -159,11 +158,17 @@ class InputReader:
 
     def graphs(self, reports: Iterable[ReportInput]) -> Batch:
         """Return the graphs of B reports, as `PairBatch.graph` holds them."""
-        return Batch.from_data_list([self._graph(report) for report in reports])
+        graphs = [self._parsed(report) for report in reports]
+        features = (
+            np.concatenate([self._node_text(graph) for graph in graphs]) if self.record.get("node_text") else None
+        )
+        return featurize(graphs, features)
 
     def reports(self, reports: Iterable[ReportInput]) -> Batch:
         """Return the tokens of B reports, as `PairBatch.report` holds them."""
-        return Batch.from_data_list([self._tokens(report) for report in reports])
+        if self._tokenizer is None:
+            self._tokenizer = ReportTokenizer(**(self.record.get("tokenizer") or {}))
+        return self._tokenizer([self._parsed(report).text for report in reports])
 
     def _stored(self, image: ImageInput) -> np.ndarray:
         """Return one image as a row of a store has it; a JPEG store keeps what compression leaves, and so does this."""
@@ -199,15 +204,8 @@ class InputReader:
             message = f"the reports in training were read by {then}, this one is read by {now}: graphs may differ"
             warnings.warn(message, stacklevel=2)
 
-    def _graph(self, report: ReportInput) -> Data:
-        graph = self._parsed(report)
-        data = self._featurizer(graph)
-        if self.record.get("node_text"):
-            data.text = torch.from_numpy(self._node_text(graph)).float()
-        return data
-
     def _node_text(self, graph: ReportGraph) -> np.ndarray:
-        """Return the features of a graph's nodes, float16 [N, D].
+        """Return the features of a graph's nodes, float32 [N, D].
 
         Raises:
             IgclError: the language model is not there, or is another than in training.
@@ -215,10 +213,4 @@ class InputReader:
         model, wanted = node_text(str(self.options.node_text), self.options.node_text_word), self.record["node_text"]
         if model.name != wanted.get("model"):
             raise IgclError(f"node text: {self.options.node_text} is {model.name}, the model was trained on {wanted}")
-        features: np.ndarray = model(graph)
-        return features
-
-    def _tokens(self, report: ReportInput) -> Data:
-        if self._tokenizer is None:
-            self._tokenizer = ReportTokenizer(**(self.record.get("tokenizer") or {}))
-        return self._tokenizer(self._parsed(report).text)
+        return model(graph).astype(np.float32)

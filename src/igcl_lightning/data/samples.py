@@ -17,7 +17,7 @@ class PairBatch(NamedTuple):
 
     Attributes:
         image: grey values 0-255, [B, 1, H, W]; uint8 from the loader, float32 after augmentation.
-        graph: `torch_geometric.data.Batch` of B graphs (see `GraphFeaturizer`), empty ones included; with `text`
+        graph: `torch_geometric.data.Batch` of B graphs (see `graph_arrays`), empty ones included; with `node_text`
             float32 [N, D], frozen language-model features of its nodes, where they are asked for.
         report: `torch_geometric.data.Batch` of B reports (see `ReportTokenizer`), empty ones included. Its words are
             those the graph was read from.
@@ -27,7 +27,7 @@ class PairBatch(NamedTuple):
         study: hash of the study's id, int64 [B].
         patient: hash of the patient's id, int64 [B].
         graph_key: `graphs.identity.graph_key`, int64 [B]; -1 for an empty graph, which equals no other.
-        graph_facts: hashes of the graph's facts, ascending, then -1, int64 [B, MAX_FACTS] (see `graph_facts`).
+        graph_facts: hashes of the graph's facts, ascending, then -1, int64 [B, MAX_FACTS] (see `stated_facts`).
     """
 
     image: Tensor

@@ -18,7 +18,7 @@ JOINS = ("none", "dummy", "meta", "primary")
 ADDED_NODE = len(ENTITY_LABELS)
 """Node type of added nodes; as a one-hot over the labels it is the zero vector."""
 
-_NODE_FIELDS = {"x": 0, "text": 0, "node_type": ADDED_NODE}
+_NODE_FIELDS = {"x": 0, "node_text": 0, "node_type": ADDED_NODE}
 
 
 class ComponentJoin(BaseTransform):
@@ -44,7 +44,7 @@ class ComponentJoin(BaseTransform):
         self.kind = kind
 
     def forward(self, data: Data) -> Data:
-        """Return the joined graph or batch; fields that it knows are x, text, node_type, edge_index and edge_type."""
+        """Return the joined graph or batch; fields that are joined: x, node_text, node_type, edge_index, edge_type."""
         if self.kind == "none":
             return data
         graph = _graph_of_node(data)
