@@ -77,7 +77,7 @@ def test_version_changes_with_a_word():
     [
         ("lung", "anatomy.tsv line 3: kind '', expected one of"),
         ("lung\tfinding", "anatomy.tsv line 3: kind 'finding', expected one of"),
-        ("heart\tnoun", "anatomy.tsv line 3: 'heart' stands twice, keep one"),
+        ("heart\tnoun", "anatomy.tsv line 3: 'heart' is repeated, keep one"),
         ("\tnoun", "anatomy.tsv line 3: an empty term"),
         ("lung\tnoun\tlungs\t", "anatomy.tsv line 3: 4 cells, expected at most 3"),
     ],
