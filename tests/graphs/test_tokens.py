@@ -92,7 +92,7 @@ def test_it_travels_to_worker_processes(bert, hub):
 
 
 def test_a_folder_without_tokenizer_is_named(tmp_path):
-    with pytest.raises(IgclError, match=r"data.tokenizer '.*': no tokenizer found there") as caught:
+    with pytest.raises(IgclError, match=r"data.tokenizer '.*': no tokenizer found at that path or name") as caught:
         ReportTokenizer(str(tmp_path))
     assert "\n" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Rows of Arrow into ready batches, a whole batch at a time: no Python per edge, per word or per tensor of a row."""
+"""Arrow rows -> batches, without Python work per edge, word or row tensor."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PairCollator:
     Args:
         shapes: array columns to read, each with the shape of one row.
         node_text_channels: width of the language-model features of graph nodes; 0 leaves them out.
-        tokenizer: makes tokens of a report.
+        tokenizer: tokenizer of the reports; hashed subwords by default.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class PairCollator:
 
     @property
     def columns(self) -> list[str]:
-        """Names of the columns that are read, fields of the graph as columns of their own."""
+        """Names of the columns that are read, with the fields of the graph as columns of their own."""
         graph = [f"graph.{field}" for field in GRAPH_FIELDS]
         return ["row", "study", "patient", *graph, *[NODE_TEXT] * bool(self.node_text_channels), *self.shapes]
 
@@ -54,11 +54,11 @@ class PairCollator:
         """Return a batch of B pairs.
 
         Args:
-            rows: their columns, and `image`.
-            target: their labels, float32 [B, L].
+            rows: the columns `image` and `columns` of the rows.
+            target: labels of the rows, float32 [B, L].
 
         Raises:
-            IgclError: an image cannot be decoded, or has another size than the first.
+            IgclError: an image cannot be decoded, or differs in size from the first.
         """
         image = decode_images(rows)
         rows = rows.select(self.columns).combine_chunks()
@@ -91,7 +91,7 @@ def collate_labelled(rows: pa.Table, target: NDArray[np.float32]) -> LabeledBatc
     """Return a batch of B labelled images, from their columns `image` and `row` and their labels, float32 [B, L].
 
     Raises:
-        IgclError: an image cannot be decoded, or has another size than the first.
+        IgclError: an image cannot be decoded, or differs in size from the first.
     """
     return LabeledBatch(decode_images(rows), handed_over(target), handed_over(row_hashes(rows.column("row"))))
 
@@ -100,7 +100,7 @@ def decode_images(rows: pa.Table) -> Tensor:
     """Decode the column `image` of B rows to uint8 [B, 1, H, W]; `row` names them.
 
     Raises:
-        IgclError: an image cannot be decoded, or has another size than the first.
+        IgclError: an image cannot be decoded, or differs in size from the first.
     """
     data = [value.as_buffer() for chunk in rows.column("image").chunks for value in chunk.field("bytes")]
     first = _decode(rows, 0, data[0])
@@ -124,14 +124,14 @@ def _decode(rows: pa.Table, place: int, data: pa.Buffer) -> np.ndarray:
 
 
 def with_graph_fields(rows: pa.Table) -> pa.Table:
-    """Return rows with the fields of their graphs as columns of their own."""
+    """Return rows with the fields of their graphs as additional columns."""
     for field in GRAPH_FIELDS:
         rows = rows.append_column(f"graph.{field}", pc.struct_field(rows.column("graph"), field))
     return rows
 
 
 def targets_of(rows: pa.Table, labels: Sequence[str]) -> NDArray[np.float32]:
-    """Return the labels of B rows, float32 [B, L], nan where unknown, from their column `labels`."""
+    """Return the labels of B rows from their column `labels`, float32 [B, L], nan where unknown."""
     if not labels:
         return np.zeros((len(rows), 0), np.float32)
     known = rows.column("labels")
@@ -154,5 +154,5 @@ def _facts(facts: pa.ListArray) -> Tensor:
 
 
 def _floats(lists: pa.ListArray) -> NDArray[np.float32]:
-    """Return the numbers of all lists end to end, writeable as torch wants them."""
+    """Return the numbers of all lists end to end, writable as torch requires."""
     return np.array(lists.flatten().to_numpy(zero_copy_only=False), np.float32)

@@ -125,7 +125,9 @@ def _wordpieces(model: str, max_tokens: int, stored: str | None) -> Tokenizer:
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
     except (OSError, ValueError) as error:
-        raise IgclError(f"data.tokenizer {model!r}: no tokenizer found there ({one_line(error)})") from error
+        raise IgclError(
+            f"data.tokenizer {model!r}: no tokenizer found at that path or name ({one_line(error)})"
+        ) from error
     if not tokenizer.is_fast:
         raise IgclError(f"data.tokenizer {model!r}: not a fast tokenizer; save it with tokenizer.json")
     wordpieces: Tokenizer = tokenizer.backend_tokenizer
