@@ -18,8 +18,8 @@ from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError, message_of
-from igcl_lightning.graphs.featurizer import MAX_FACTS, GraphFeaturizer
-from igcl_lightning.graphs.identity import graph_key
+from igcl_lightning.graphs.featurizer import featurize
+from igcl_lightning.graphs.identity import MAX_FACTS, graph_key
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, stable_hash
 from igcl_lightning.graphs.tokens import ReportTokenizer
 from igcl_lightning.losses.contrastive import fact_overlap
@@ -63,7 +63,7 @@ def test_a_batch_has_the_fields_and_shapes_it_promises(pairs):
 
 
 def test_tensors_from_the_store_equal_those_of_the_graph(pairs):
-    stored, direct = pairs[0].graph, GraphFeaturizer()(GRAPH)
+    stored, direct = pairs[0].graph, featurize([GRAPH])
     for name in ("x", "node_type", "edge_index", "edge_type"):
         torch.testing.assert_close(getattr(stored, name), getattr(direct, name))
 
@@ -209,7 +209,7 @@ def test_choosing_needs_validation_rows(tmp_path):
 
 def test_reports_travel_as_tokens_of_the_parsed_text(pairs):
     (batch,) = GraphLoader(pairs, batch_size=3)
-    expected = ReportTokenizer()("small effusion")
+    expected = ReportTokenizer()(["small effusion"])
     assert batch.report.num_graphs == 3
     assert batch.report.batch.tolist() == [0, 0, 1, 1]
     torch.testing.assert_close(batch.report.x, torch.cat([expected.x, expected.x]))

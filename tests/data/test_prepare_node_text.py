@@ -42,7 +42,7 @@ def test_stored_features_are_those_of_the_model(store, bert):
     study = phantom_study(0, size=64)
     split = study.split
     index = opened.column(split, "row").index(study.images[0].image_id)
-    stored = PairDataset(opened, split, node_text=True)[index].graph.text
+    stored = PairDataset(opened, split, node_text=True)[index].graph.node_text
     np.testing.assert_array_equal(stored.numpy(), model(study.graph).astype(np.float32))
 
 
@@ -54,7 +54,7 @@ def test_igcl_trains_on_them(store):
     loss = module.contrast_batch(batch)[0]
     assert torch.isfinite(loss)
     changed = batch.graph.clone()
-    changed.text = changed.text + 1
+    changed.node_text = changed.node_text + 1
     assert not torch.allclose(module(batch).second, module(batch._replace(graph=changed)).second)
 
 

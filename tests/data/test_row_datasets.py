@@ -1,4 +1,4 @@
-"""Batches from Arrow equal what PyG collates from single graphs, each made the slow way."""
+"""Batches from Arrow equal what PyG collates from single graphs, each made word by word."""
 
 import pickle
 import shutil
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 from torch.utils.data import DataLoader
-from torch_geometric.data import Batch
+from torch_geometric.data import Batch, Data
 
 from igcl_lightning.data.images import encode_grey
 from igcl_lightning.data.prepare import Options, prepare
@@ -19,10 +19,10 @@ from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.featurizer import MAX_FACTS, GraphFeaturizer, graph_facts
-from igcl_lightning.graphs.identity import graph_key
-from igcl_lightning.graphs.schema import Entity, ReportGraph, stable_hash
-from igcl_lightning.graphs.tokens import ReportTokenizer
+from igcl_lightning.graphs.featurizer import MAX_SUBWORDS, featurize, subword_ids
+from igcl_lightning.graphs.identity import MAX_FACTS, graph_key, stated_facts
+from igcl_lightning.graphs.schema import ENTITY_LABELS, RELATION_TYPES, XL_LABELS, Entity, ReportGraph, stable_hash
+from igcl_lightning.graphs.tokens import WORD_SUBWORDS, ReportTokenizer
 from igcl_lightning.phantom import phantom_study
 from tiny_bert import save_tiny_bert
 
@@ -46,6 +46,43 @@ def graphs():
     """Graphs of phantoms of all phrasings, awkward ones among them and at the end."""
     phantoms = [phantom_study(index, size=64).graph for index in range(39)]
     return [*AWKWARD, *phantoms, talkative(), ReportGraph("")]
+
+
+def hashed(texts, width):
+    rows = [subword_ids(text.lower(), width) for text in texts]
+    return torch.tensor(np.array(rows, dtype=np.int64).reshape(-1, width))
+
+
+def slow_graph(graph):
+    """The tensors of one graph, entity by entity."""
+    labels = [XL_LABELS.get(entity.label, entity.label) for entity in graph.entities]
+    edges = [(relation.head, relation.tail) for relation in graph.relations]
+    return Data(
+        x=hashed([entity.tokens for entity in graph.entities], MAX_SUBWORDS),
+        node_type=torch.tensor([ENTITY_LABELS.index(label) for label in labels], dtype=torch.int64),
+        edge_index=torch.tensor(edges, dtype=torch.int64).reshape(-1, 2).T,
+        edge_type=torch.tensor([RELATION_TYPES.index(each.type) for each in graph.relations], dtype=torch.int64),
+        num_nodes=len(labels),
+    )
+
+
+def slow_report(text, max_tokens=256):
+    """The hashed tokens of one report, word by word."""
+    words, sentence = text.split(" ") if text else [], [0]
+    for word in words:
+        sentence.append(sentence[-1] + (word[-1:] in (".", "!", "?")))
+    words = words[:max_tokens]
+    return Data(
+        x=hashed(words, WORD_SUBWORDS),
+        word=torch.arange(len(words)),
+        sentence=torch.tensor(sentence[: len(words)], dtype=torch.int64),
+        num_nodes=len(words),
+    )
+
+
+def slow_facts(graph):
+    facts = sorted({stable_hash(fact) for fact in stated_facts(graph)})[:MAX_FACTS]
+    return facts + [-1] * (MAX_FACTS - len(facts))
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +121,11 @@ def draws(count, rows, rng):
 
 
 def test_graphs_equal_those_collated_one_by_one(store):
-    pairs, featurize, all_graphs = PairDataset(store, "train"), GraphFeaturizer(), graphs()
+    pairs, all_graphs = PairDataset(store, "train"), graphs()
     for rows in draws(60, len(pairs), np.random.default_rng(0)):
-        batch = pairs.batch(rows)
-        assert_same_batch(batch.graph, Batch.from_data_list([featurize(all_graphs[row]) for row in rows]))
+        expected = Batch.from_data_list([slow_graph(all_graphs[row]) for row in rows])
+        assert_same_batch(pairs.batch(rows).graph, expected)
+        assert_same_batch(featurize([all_graphs[row] for row in rows]), expected)
 
 
 @pytest.mark.parametrize("max_tokens", [256, 5, 1])
@@ -95,16 +133,18 @@ def test_reports_equal_those_tokenized_one_by_one(store, max_tokens):
     tokenize = ReportTokenizer(max_tokens=max_tokens)
     pairs, all_graphs = PairDataset(store, "train", tokenize), graphs()
     for rows in draws(30, len(pairs), np.random.default_rng(1)):
-        batch = pairs.batch(rows)
-        assert_same_batch(batch.report, Batch.from_data_list([tokenize(all_graphs[row].text) for row in rows]))
+        texts = [all_graphs[row].text for row in rows]
+        expected = Batch.from_data_list([slow_report(text, max_tokens) for text in texts])
+        assert_same_batch(pairs.batch(rows).report, expected)
+        assert_same_batch(tokenize(texts), expected)
 
 
 def test_wordpieces_equal_those_of_the_tokenizer(store, tmp_path):
     tokenize = ReportTokenizer(save_tiny_bert(tmp_path / "bert", max_position=256), max_tokens=16)
     pairs, all_graphs = PairDataset(store, "train", tokenize), graphs()
     rows = list(range(len(pairs)))
-    batch = pairs.batch(rows)
-    assert_same_batch(batch.report, Batch.from_data_list([tokenize(all_graphs[row].text) for row in rows]))
+    expected = Batch.from_data_list([tokenize([all_graphs[row].text])[0] for row in rows])
+    assert_same_batch(pairs.batch(rows).report, expected)
 
 
 def test_ids_keys_and_facts_are_those_of_each_row(store):
@@ -116,15 +156,15 @@ def test_ids_keys_and_facts_are_those_of_each_row(store):
     assert batch.patient.tolist() == [stable_hash(f"p{row // 3}") for row in rows]
     keys = [graph_key(all_graphs[row]) for row in rows]
     assert batch.graph_key.tolist() == [-1 if key is None else key for key in keys]
-    np.testing.assert_array_equal(batch.graph_facts, np.stack([graph_facts(all_graphs[row]) for row in rows]))
+    assert batch.graph_facts.tolist() == [slow_facts(all_graphs[row]) for row in rows]
 
 
 def test_one_row_is_the_row_of_a_batch(store):
-    pairs, featurize, tokenize, all_graphs = PairDataset(store, "train"), GraphFeaturizer(), ReportTokenizer(), graphs()
+    pairs, all_graphs = PairDataset(store, "train"), graphs()
     for row in (0, 2, 20, len(pairs) - 1):
         sample = pairs[row]
-        assert_same_data(sample.graph, featurize(all_graphs[row]))
-        assert_same_data(sample.report, tokenize(all_graphs[row].text))
+        assert_same_data(sample.graph, slow_graph(all_graphs[row]))
+        assert_same_data(sample.report, slow_report(all_graphs[row].text))
         assert (sample.image.shape, sample.row.shape, sample.target.shape) == ((1, 8, 8), (), (0,))
     with pytest.raises(IndexError):
         pairs[len(pairs)]

@@ -1,22 +1,8 @@
-import subprocess
-import sys
-
 import numpy as np
-import pytest
 import torch
-from torch_geometric.data import Batch
 
-from igcl_lightning.graphs.featurizer import (
-    MAX_FACTS,
-    MAX_SUBWORDS,
-    NO_FACT,
-    NUM_BUCKETS,
-    GraphFeaturizer,
-    graph_facts,
-    subword_ids,
-)
-from igcl_lightning.graphs.identity import stated_facts
-from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, stable_hash
+from igcl_lightning.graphs.featurizer import MAX_SUBWORDS, NUM_BUCKETS, featurize, subword_ids
+from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
 
 GRAPH = ReportGraph(
     "small pleural effusion .",
@@ -44,7 +30,7 @@ def bucket(subword):
 
 
 def test_three_nodes():
-    data = GraphFeaturizer()(GRAPH)
+    data = featurize([GRAPH])
 
     assert data.edge_index.tolist() == [[0, 2], [2, 1]]
     assert data.edge_type.tolist() == [1, 0]
@@ -71,11 +57,11 @@ def test_whole_words_come_first_when_there_is_no_room():
 
 def test_same_text_gives_the_same_row_whatever_its_case():
     graph = ReportGraph("Edema edema", (Entity("Edema", "OBS-DP", 0, 0), Entity("edema", "OBS-DA", 1, 1)))
-    rows = GraphFeaturizer()(graph).x
+    rows = featurize([graph]).x
 
     assert torch.equal(rows[0], rows[1])
     rows[0] = 0
-    assert GraphFeaturizer()(graph).x[0].any()
+    assert featurize([graph]).x[0].any()
 
 
 def test_buckets_stay_in_the_table():
@@ -86,52 +72,20 @@ def test_buckets_stay_in_the_table():
 
 
 def test_empty_graph_keeps_its_shapes_and_its_place_in_a_batch():
-    featurizer = GraphFeaturizer(max_subwords=5)
-    empty = featurizer(ReportGraph("clear"))
+    empty = featurize([ReportGraph("clear")])
 
     assert empty.num_nodes == 0
-    assert empty.x.shape == (0, 5)
+    assert empty.x.shape == (0, MAX_SUBWORDS)
     assert empty.edge_index.shape == (2, 0)
-    batch = Batch.from_data_list([featurizer(GRAPH), empty])
-    assert batch.num_graphs == 2
-    assert batch.x.shape == (3, 5)
+    batch = featurize([GRAPH, ReportGraph("clear"), GRAPH, ReportGraph("")])
+    assert batch.num_graphs == 4
+    assert batch.ptr.tolist() == [0, 3, 3, 6, 6]
+    assert batch.edge_index.tolist() == [[0, 2, 3, 5], [2, 1, 5, 4]]
 
 
-def test_arrays_give_the_same_as_the_graph():
-    data = GraphFeaturizer()(GRAPH)
-    columns = GraphFeaturizer().featurize_arrays(
-        ["small", "pleural", "effusion"], np.array([1, 0, 1]), np.array([[0, 2], [2, 1]]), np.array([1, 0])
-    )
+def test_node_text_is_a_field_of_its_own():
+    features = np.arange(6, dtype=np.float32).reshape(3, 2)
+    first, second = featurize([ReportGraph(""), GRAPH], features).to_data_list()
 
-    assert data.keys() == columns.keys()
-    assert all(torch.equal(data[key], columns[key]) for key in ("x", "node_type", "edge_index", "edge_type"))
-
-
-def test_bad_width_is_refused():
-    with pytest.raises(ValueError, match="max_subwords must be at least 1, got 0"):
-        GraphFeaturizer(max_subwords=0)
-
-
-def test_facts_are_hashes_in_order_and_padded():
-    facts = graph_facts(GRAPH)
-    expected = sorted({stable_hash(fact) for fact in stated_facts(GRAPH)})
-
-    assert facts.dtype == np.int64
-    assert facts.tolist() == expected + [NO_FACT] * (MAX_FACTS - len(expected))
-    assert graph_facts(ReportGraph("")).tolist() == [NO_FACT] * MAX_FACTS
-
-
-def test_of_too_many_facts_the_lowest_hashes_are_kept():
-    words = [f"mass{number}" for number in range(MAX_FACTS + 50)]
-    entities = tuple(Entity(word, "OBS-DP", place, place) for place, word in enumerate(words))
-    graph = ReportGraph(" ".join(words), entities)
-    facts = graph_facts(graph)
-
-    assert len(set(stated_facts(graph))) == MAX_FACTS + 50
-    assert facts.tolist() == sorted(stable_hash(fact) for fact in stated_facts(graph))[:MAX_FACTS]
-
-
-def test_module_does_not_import_torch():
-    script = "import sys, igcl_lightning.graphs.featurizer; sys.exit('torch' in sys.modules)"
-
-    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
+    assert first.node_text.shape == (0, 2)
+    np.testing.assert_array_equal(second.node_text, features)

@@ -77,7 +77,7 @@ def test_version_changes_with_a_word():
     [
         ("lung", "anatomy.tsv line 3: kind '', expected one of"),
         ("lung\tfinding", "anatomy.tsv line 3: kind 'finding', expected one of"),
-        ("heart\tnoun", "anatomy.tsv line 3: 'heart' stands twice, keep one"),
+        ("heart\tnoun", "anatomy.tsv line 3: 'heart' is repeated, keep one"),
         ("\tnoun", "anatomy.tsv line 3: an empty term"),
         ("lung\tnoun\tlungs\t", "anatomy.tsv line 3: 4 cells, expected at most 3"),
     ],
@@ -128,10 +128,10 @@ def test_terms_of_one_line_and_synonyms_mean_the_same():
     assert meaning(["-"]) == {"-"}
 
 
-def test_a_term_is_found_by_the_last_of_its_words():
-    lexicon = load_lexicon()
-    assert lexicon.term(["right", "pleural", "effusions"]).name == "effusion"
-    assert lexicon.term(["xylophone"]) is None
+def test_the_kind_of_words_is_that_of_their_last_term():
+    kind = load_lexicon().kind
+    assert kind(["right", "pleural", "effusions"]) == "finding"
+    assert kind(["xylophone"]) == ""
 
 
 def test_every_synonym_names_a_term():

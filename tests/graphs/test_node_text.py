@@ -171,7 +171,7 @@ def test_a_folder_without_a_model_is_one_line(tmp_path, content):
     if content:
         path.mkdir()
         (path / "config.json").write_text(content)
-    with pytest.raises(IgclError, match=r"node text: no language model to be had from '.*nothing'") as error:
+    with pytest.raises(IgclError, match=r"node text: no language model found at '.*nothing'") as error:
         NodeText(str(path))
     assert "\n" not in str(error.value)
 

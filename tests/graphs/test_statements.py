@@ -23,6 +23,12 @@ def test_a_statement_gathers_modifiers_and_places_of_its_observation():
     assert str(statement) == "OBS-DP|opacity|hazy small|left lobe lower|"
 
 
+def test_the_kind_is_that_of_the_words_not_of_their_meanings():
+    statement = only("Dextroscoliosis.")
+    assert statement.name == {"right", "scoliosis"}
+    assert statement.kind == "finding"
+
+
 def test_a_place_has_the_side_of_what_it_is_part_of():
     assert only("Consolidation at the apex of the left lung.").places == {"apex", "left", "lung"}
 

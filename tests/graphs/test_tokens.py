@@ -4,7 +4,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from torch_geometric.data import Batch
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import subword_ids
@@ -20,7 +19,7 @@ def bert(tmp_path_factory):
 
 
 def test_each_word_is_one_token_of_the_buckets_that_graph_nodes_use():
-    tokens = ReportTokenizer()(REPORT)
+    tokens = ReportTokenizer()([REPORT])
     words = REPORT.split(" ")
     expected = np.stack([subword_ids(word.lower(), WORD_SUBWORDS) for word in words])
     np.testing.assert_array_equal(tokens.x, expected)
@@ -37,35 +36,35 @@ def test_each_word_is_one_token_of_the_buckets_that_graph_nodes_use():
     ],
 )
 def test_a_sentence_ends_after_its_full_stop(text, sentence):
-    assert ReportTokenizer()(text).sentence.tolist() == sentence
+    assert ReportTokenizer()([text]).sentence.tolist() == sentence
 
 
 def test_an_empty_report_has_no_tokens_and_batches():
     tokenizer = ReportTokenizer()
-    empty = tokenizer("")
+    empty = tokenizer([""])
     assert empty.num_nodes == 0
     assert empty.x.shape == (0, WORD_SUBWORDS)
     assert {value.dtype for value in (empty.x, empty.word, empty.sentence)} == {torch.int64}
-    batch = Batch.from_data_list([empty, tokenizer(REPORT), empty])
+    batch = tokenizer(["", REPORT, ""])
     assert batch.batch.tolist() == [1] * 9
     assert batch.num_graphs == 3
 
 
 def test_word_and_sentence_keep_their_numbers_in_a_batch():
-    tokens = ReportTokenizer()(REPORT)
-    batch = Batch.from_data_list([tokens, tokens])
+    tokens = ReportTokenizer()([REPORT])
+    batch = ReportTokenizer()([REPORT, REPORT])
     assert batch.word.tolist() == tokens.word.tolist() * 2
     assert batch.sentence.tolist() == tokens.sentence.tolist() * 2
 
 
 def test_what_exceeds_the_limit_is_cut_off():
-    tokens = ReportTokenizer(max_tokens=5)(REPORT)
+    tokens = ReportTokenizer(max_tokens=5)([REPORT])
     assert tokens.word.tolist() == [0, 1, 2, 3, 4]
     assert tokens.sentence.tolist() == [0, 0, 0, 1, 1]
 
 
 def test_wordpieces_know_their_words_and_sentences(bert):
-    tokens = ReportTokenizer(bert)("no pneumothorax . hearts enlarged x-ray .")
+    tokens = ReportTokenizer(bert)(["no pneumothorax . hearts enlarged x-ray ."])
     # [CLS] no pneumo ##thorax . heart ##s [UNK] x - ray . [SEP]: "x-ray" is one word of the report, three of BERT.
     assert tokens.x[:7, 0].tolist() == [2, 5, 10, 11, 15, 12, 13]
     assert tokens.x.shape[1] == 1
@@ -75,12 +74,12 @@ def test_wordpieces_know_their_words_and_sentences(bert):
 
 def test_wordpieces_are_cut_at_the_limit_of_options_and_model(bert, tmp_path):
     report = " ".join(["pneumothorax"] * 100)
-    assert ReportTokenizer(bert, max_tokens=7)(report).word.tolist() == [-1, 0, 0, 1, 1, 2, -1]
-    assert ReportTokenizer(bert, max_tokens=500)(report).num_nodes == 64
+    assert ReportTokenizer(bert, max_tokens=7)([report]).word.tolist() == [-1, 0, 0, 1, 1, 2, -1]
+    assert ReportTokenizer(bert, max_tokens=500)([report]).num_nodes == 64
 
 
 def test_an_empty_report_in_wordpieces_is_special_tokens_only(bert):
-    tokens = ReportTokenizer(bert)("")
+    tokens = ReportTokenizer(bert)([""])
     assert tokens.x[:, 0].tolist() == [2, 3]
     assert tokens.word.tolist() == tokens.sentence.tolist() == [-1, -1]
 
@@ -89,11 +88,11 @@ def test_an_empty_report_in_wordpieces_is_special_tokens_only(bert):
 def test_it_travels_to_worker_processes(bert, hub):
     tokenizer = ReportTokenizer(bert if hub else None)
     copy = pickle.loads(pickle.dumps(tokenizer))
-    torch.testing.assert_close(copy(REPORT).x, tokenizer(REPORT).x)
+    torch.testing.assert_close(copy([REPORT]).x, tokenizer([REPORT]).x)
 
 
 def test_a_folder_without_tokenizer_is_named(tmp_path):
-    with pytest.raises(IgclError, match=r"data.tokenizer '.*': no tokenizer to be had from there") as caught:
+    with pytest.raises(IgclError, match=r"data.tokenizer '.*': no tokenizer found at that path or name") as caught:
         ReportTokenizer(str(tmp_path))
     assert "\n" not in str(caught.value)
 

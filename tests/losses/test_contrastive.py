@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.utils.rnn import pad_sequence
 
-from igcl_lightning.graphs.featurizer import graph_facts
-from igcl_lightning.graphs.identity import stated_facts
+from igcl_lightning.graphs.identity import NO_FACT, graph_identity, stated_facts
 from igcl_lightning.losses.contrastive import (
     TARGETS,
     ContrastiveLoss,
@@ -152,7 +152,8 @@ def overlap_of_sets(one, other):
 def reports():
     """The facts of 300 phantom reports, as sets of texts and as the tensor that batches hold."""
     graphs = [phantom_study(index, size=64).graph for index in range(300)]
-    return [set(stated_facts(graph)) for graph in graphs], torch.tensor(np.stack([graph_facts(g) for g in graphs]))
+    facts = [torch.tensor(graph_identity(graph)[1]) for graph in graphs]
+    return [set(stated_facts(graph)) for graph in graphs], pad_sequence(facts, True, NO_FACT)
 
 
 def test_graphs_without_a_common_fact_never_overlap(reports):

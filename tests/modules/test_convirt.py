@@ -4,7 +4,6 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import Subset
-from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader as GraphLoader
 
 from igcl_lightning.data.modules import PairedDataModule
@@ -36,8 +35,7 @@ def trainer(folder):
 
 
 def reports(*texts, model=None):
-    tokenizer = ReportTokenizer(model)
-    return Batch.from_data_list([tokenizer(text) for text in texts])
+    return ReportTokenizer(model)(texts)
 
 
 def assert_loads_as(module, path):

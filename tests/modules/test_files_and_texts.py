@@ -177,7 +177,7 @@ def test_a_checkpoint_holds_its_tokenizer(table, tmp_path, pretrained):
     given = pd.read_csv(table / "table.csv", keep_default_na=False).set_index("file").loc[frame.index]
     torch.testing.assert_close(model.embed_reports(given["text"]), expected(frame, "report"), **EXACT)
     model.input_record["tokenizer"]["wordpieces"] = "{}"
-    with pytest.raises(IgclError, match="what is stored of it is no tokenizer"):
+    with pytest.raises(IgclError, match="the stored tokenizer is unreadable"):
         model.embed_reports("Edema.")
 
 

@@ -13,7 +13,7 @@ from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.featurizer import GraphFeaturizer
+from igcl_lightning.graphs.featurizer import featurize
 from igcl_lightning.graphs.schema import ReportGraph
 from igcl_lightning.modules import IGCL
 from igcl_lightning.modules.optim import schedule_factor
@@ -97,7 +97,7 @@ def test_every_parameter_takes_part(batch):
 def test_an_empty_report_in_the_batch_is_finite(batch):
     module = IGCL(**TINY)
     graphs = batch.graph.to_data_list()
-    graphs[3] = GraphFeaturizer()(ReportGraph(""))
+    graphs[3] = featurize([ReportGraph("")])[0]
     loss, embedding = module.contrast_batch(batch._replace(graph=Batch.from_data_list(graphs)))
     assert embedding.second.isfinite().all()
     assert len(embedding.second) == 12
@@ -161,9 +161,9 @@ def test_stored_node_text_is_read(batch):
     module = IGCL(**TINY | {"graph": {"node_text_channels": 5}}).eval()
     with pytest.raises(IgclError, match="prepare the store with --node-text and set data.node_text"):
         module(batch)
-    batch.graph.text = torch.randn(batch.graph.num_nodes, 5)
+    batch.graph.node_text = torch.randn(batch.graph.num_nodes, 5)
     before = module(batch).second
-    batch.graph.text = batch.graph.text + 1
+    batch.graph.node_text = batch.graph.node_text + 1
     assert (module(batch).second - before).abs().max() > 1e-3
 
 

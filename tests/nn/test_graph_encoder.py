@@ -1,10 +1,9 @@
 import pytest
 import torch
-from torch_geometric.data import Batch
 from torch_geometric.nn import RGCNConv
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.featurizer import GraphFeaturizer
+from igcl_lightning.graphs.featurizer import featurize
 from igcl_lightning.graphs.schema import CONNECTOR, NUM_EDGE_TYPES, Entity, Relation, ReportGraph
 from igcl_lightning.graphs.transforms import JOINS, ComponentJoin
 from igcl_lightning.nn.graph_encoder import GraphEncoder, GraphOptions, RelationalConv
@@ -27,12 +26,12 @@ EMPTY = ReportGraph("")
 
 
 def batch(*graphs):
-    return Batch.from_data_list([GraphFeaturizer()(graph) for graph in graphs])
+    return featurize(graphs)
 
 
 def with_text(graphs, channels):
     generator = torch.Generator().manual_seed(channels)
-    graphs.text = torch.randn(graphs.num_nodes, channels, generator=generator)
+    graphs.node_text = torch.randn(graphs.num_nodes, channels, generator=generator)
     return graphs
 
 
@@ -230,7 +229,7 @@ def test_stored_text_takes_the_place_of_hashed_subwords():
     graphs = with_text(batch(EFFUSION, CLEAR), 6)
     model = encoder(node_text_channels=6)
     nodes = model.nodes(graphs)
-    torch.testing.assert_close(nodes[:, :6], graphs.text)
+    torch.testing.assert_close(nodes[:, :6], graphs.node_text)
     assert nodes[:, 6:].argmax(dim=1).tolist() == graphs.node_type.tolist()
     assert not any("subwords" in name for name, _ in model.named_parameters())
     before = model(graphs).pooled

@@ -2,7 +2,6 @@ import sys
 
 import pytest
 import torch
-from torch_geometric.data import Batch
 from transformers import AutoModel, AutoTokenizer
 
 from igcl_lightning.errors import IgclError
@@ -22,8 +21,7 @@ def bert(tmp_path_factory):
 
 
 def batch(*texts, model=None):
-    tokenizer = ReportTokenizer(model)
-    return Batch.from_data_list([tokenizer(text) for text in texts])
+    return ReportTokenizer(model)(texts)
 
 
 def encoder(max_tokens=256, **options):

@@ -1,7 +1,7 @@
-"""What a worker hands to the main process, in a few pieces of shared memory.
+"""Tensors from a worker to the main process, in few pieces of shared memory.
 
-To hand over one more piece costs as much as to tokenize several reports. Where torch shares memory in another way, or
-outside a worker, tensors are ordinary ones, and torch copies them as it always does.
+One more piece costs as much as tokenizing several reports. Outside workers, or where torch shares memory in another
+way, tensors are ordinary ones.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from igcl_lightning.errors import IgclError
 
 
 class Handover:
-    """A tensor to be written part by part; that of a worker lies where the main process reads it without a copy.
+    """A tensor that is written part by part; in a worker it lies in shared memory.
 
-    A worker writes to the file of the shared memory, which is twice as fast as to touch new pages of it.
+    A worker writes to the file of the shared memory, which is twice as fast as touching new pages.
 
     Args:
-        shape: of the tensor.
-        dtype: of the tensor.
+        shape: shape of the tensor.
+        dtype: NumPy type of the tensor.
+
+    Raises:
+        IgclError: shared memory is full.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -46,7 +49,7 @@ class Handover:
         self.tensor = torch.from_numpy(np.empty(0, dtype)).set_(storage, 0, shape)  # type: ignore[call-overload]
 
     def write(self, part: np.ndarray, begin: int = 0) -> None:
-        """Write a part of the tensor, from this byte on.
+        """Write a part of the tensor, starting at byte `begin`.
 
         Raises:
             IgclError: shared memory is full.
@@ -68,20 +71,20 @@ def _full() -> IgclError:
 
 
 def _shares_files() -> bool:
-    """Return whether this is a worker whose shared memory is a file that torch lets us write to."""
+    """Return whether this is a worker whose shared memory is a writable file."""
     writable = hasattr(torch.UntypedStorage, "_new_shared") and hasattr(torch.UntypedStorage, "_share_fd_cpu_")
     return get_worker_info() is not None and get_sharing_strategy() == "file_descriptor" and writable
 
 
 def handed_over(values: np.ndarray) -> Tensor:
-    """Return an array as a tensor, for the main process where this is a worker."""
+    """Return an array as a tensor, in shared memory if this is a worker."""
     handover = Handover(values.shape, values.dtype)
     handover.write(values)
     return handover.tensor
 
 
 def in_one_storage(*groups: Mapping[str, NDArray[np.int64]]) -> list[dict[str, Tensor]]:
-    """Return groups of named arrays as tensors that lie end to end."""
+    """Return groups of named arrays as tensors in one storage."""
     arrays = [array for group in groups for array in group.values()]
     whole = handed_over(np.concatenate([array.ravel() for array in arrays]))
     parts = iter(whole.split([array.size for array in arrays]))

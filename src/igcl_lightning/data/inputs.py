@@ -1,6 +1,6 @@
-"""From a file to a tensor: how the inputs of a model were made, as plain data, and the same for another image or text.
+"""Image files and report texts -> tensors, exactly as `igcl prepare` and the loaders made them for training.
 
-The record of it travels in checkpoints. What it does is what `igcl prepare` and the loaders do, with the same code.
+Checkpoints store the record of how inputs were made.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Batch
 
 from igcl_lightning import __version__
 from igcl_lightning.data.images import decode_grey
@@ -28,27 +28,27 @@ from igcl_lightning.data.preparing.study_rows import node_text, parser
 from igcl_lightning.data.store import StoreDescription
 from igcl_lightning.data.study import REPORT_SECTIONS, StudyImage
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.featurizer import GraphFeaturizer
+from igcl_lightning.graphs.featurizer import featurize
 from igcl_lightning.graphs.schema import ReportGraph
 from igcl_lightning.graphs.tokens import ReportTokenizer
 
 ImageInput = str | Path | Image.Image | np.ndarray
-"""An image file of any kind that `igcl prepare` reads, an opened image, or grey values [H, W]."""
+"""Path of an image file that `igcl prepare` reads, an opened image, or grey values [H, W]."""
 
 ReportInput = str | Mapping[str, str]
 """The text of a report, split at its headers, or its texts by section (`study.REPORT_SECTIONS`)."""
 
 
 def describe_inputs(data: Any) -> dict[str, Any] | None:
-    """Return how the inputs that a data module serves were made, as plain data; None where it reads no store.
+    """Return the record of how the inputs of a data module were made, as plain data; None if it reads no store.
 
     Args:
         data: the data module.
 
     Returns:
-        `options`, those of `igcl prepare`; `parser`, its version, which changes with its word lists; `node_text`, the
-        language model of the nodes where they are read; `tokenizer`, with its length and, of a text model, itself;
-        `labels` and `views` that are served; `store`: source with its label policy, and fingerprint.
+        `options` of `igcl prepare`; `parser`, its version; `node_text`, the language model of the nodes if it is used;
+        `tokenizer`, its arguments; `labels` and `views` of the data module; `store`, its source with the label policy,
+        and its fingerprint.
     """
     store = getattr(data, "store", None)
     if not isinstance(store, StoreDescription):
@@ -71,12 +71,12 @@ def describe_inputs(data: Any) -> dict[str, Any] | None:
 
 
 def differences(trained: Mapping[str, Any], here: Mapping[str, Any], kinds: Sequence[str]) -> list[str]:
-    """Return what was done otherwise for two records, such as "size 256 (here 320)".
+    """Return the differences between two records, such as "size 256 (here 320)".
 
     Args:
         trained: record of a checkpoint.
         here: record of a data module.
-        kinds: what a module reads: "image", "graph", "report", "label"; others are left out.
+        kinds: inputs of the module: "image", "graph", "report", "label"; others are ignored.
     """
     first, second = _compared(trained), _compared(here)
     names = dict.fromkeys(name for kind in kinds for name in COMPARED.get(kind, ()))
@@ -89,7 +89,7 @@ COMPARED = {
     "report": ("sections", "parser", "tokenizer", "max_tokens"),
     "label": ("uncertain", "blank"),
 }
-"""What of a record matters to a module that reads inputs of a kind."""
+"""Entries of a record that matter for each kind of input."""
 
 
 def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class InputReader:
     """Makes tensors of images and reports, as `igcl prepare` and the loaders made them for training.
 
     Args:
-        record: what `describe_inputs` returned then.
+        record: record of the training data, from `describe_inputs`.
 
     Raises:
         IgclError: the record is incomplete.
@@ -127,15 +127,14 @@ class InputReader:
             said = "how images were made is not known: the store in training was not made by igcl prepare"
             raise IgclError(said) from error
         self._tokenizer: ReportTokenizer | None = None
-        self._featurizer = GraphFeaturizer()
 
     def batches(self, kind: str, inputs: Any, size: int) -> Iterator[Any]:
-        """Yield inputs as batches of at most `size`, on the CPU; no more than one batch is read at once.
+        """Yield inputs in batches of at most `size` on the CPU, one batch in memory at a time.
 
         Args:
-            kind: "image", "graph" or "report": what the batches hold.
-            inputs: one, or any number of them: `ImageInput` for images, `ReportInput` otherwise.
-            size: of a batch.
+            kind: "image", "graph" or "report", the content of the batches.
+            inputs: one or several `ImageInput` for images, `ReportInput` for graphs and reports.
+            size: inputs per batch.
 
         Raises:
             IgclError: an image or a report cannot be read.
@@ -150,28 +149,34 @@ class InputReader:
             yield readers[kind](batch)
 
     def images(self, images: Iterable[ImageInput]) -> Tensor:
-        """Return B images as they would be stored, uint8 [B, 1, size, size].
+        """Return B images as a store holds them, uint8 [B, 1, size, size].
 
         Raises:
-            IgclError: one of them cannot be read.
+            IgclError: an image cannot be read.
         """
         return torch.from_numpy(np.stack([self._stored(image) for image in images]))[:, None]
 
     def graphs(self, reports: Iterable[ReportInput]) -> Batch:
         """Return the graphs of B reports, as `PairBatch.graph` holds them."""
-        return Batch.from_data_list([self._graph(report) for report in reports])
+        graphs = [self._parsed(report) for report in reports]
+        features = (
+            np.concatenate([self._node_text(graph) for graph in graphs]) if self.record.get("node_text") else None
+        )
+        return featurize(graphs, features)
 
     def reports(self, reports: Iterable[ReportInput]) -> Batch:
         """Return the tokens of B reports, as `PairBatch.report` holds them."""
-        return Batch.from_data_list([self._tokens(report) for report in reports])
+        if self._tokenizer is None:
+            self._tokenizer = ReportTokenizer(**(self.record.get("tokenizer") or {}))
+        return self._tokenizer([self._parsed(report).text for report in reports])
 
     def _stored(self, image: ImageInput) -> np.ndarray:
-        """Return one image as a row of a store has it; a JPEG store keeps what compression leaves, and so does this."""
+        """Return one image as a store holds it, JPEG compression included, uint8 [size, size]."""
         source: Path | np.ndarray
         if isinstance(image, Image.Image):
             try:
                 source = grey_pixels(image)
-            except (OSError, ValueError, SyntaxError) as error:  # of a file that is opened, and not yet read
+            except (OSError, ValueError, SyntaxError) as error:  # a file that is opened but not yet read
                 raise IgclError(f"the image cannot be decoded ({error})") from error
         elif isinstance(image, np.ndarray):
             source = to_grey(image)
@@ -199,26 +204,13 @@ class InputReader:
             message = f"the reports in training were read by {then}, this one is read by {now}: graphs may differ"
             warnings.warn(message, stacklevel=2)
 
-    def _graph(self, report: ReportInput) -> Data:
-        graph = self._parsed(report)
-        data = self._featurizer(graph)
-        if self.record.get("node_text"):
-            data.text = torch.from_numpy(self._node_text(graph)).float()
-        return data
-
     def _node_text(self, graph: ReportGraph) -> np.ndarray:
-        """Return the features of a graph's nodes, float16 [N, D].
+        """Return the features of a graph's nodes, float32 [N, D].
 
         Raises:
-            IgclError: the language model is not there, or is another than in training.
+            IgclError: the language model is unavailable, or differs from that of training.
         """
         model, wanted = node_text(str(self.options.node_text), self.options.node_text_word), self.record["node_text"]
         if model.name != wanted.get("model"):
             raise IgclError(f"node text: {self.options.node_text} is {model.name}, the model was trained on {wanted}")
-        features: np.ndarray = model(graph)
-        return features
-
-    def _tokens(self, report: ReportInput) -> Data:
-        if self._tokenizer is None:
-            self._tokenizer = ReportTokenizer(**(self.record.get("tokenizer") or {}))
-        return self._tokenizer(self._parsed(report).text)
+        return model(graph).astype(np.float32)

@@ -1,7 +1,6 @@
-"""The order of rows: in training a function of seed, epoch, world size and rank, and of nothing else.
+"""Order of rows: in training a function of seed, epoch, world size and rank only.
 
-Neither the number of workers nor the random state of any library has a say, so that the order of an interrupted epoch
-can be had again, from any of its batches on.
+It does not depend on the number of workers or on random states, so that an interrupted epoch can resume at any batch.
 """
 
 from __future__ import annotations
@@ -15,22 +14,22 @@ from torch.utils.data import DistributedSampler
 Ids = NDArray[np.int64]
 
 POOL_BATCHES = 32
-"""Batches of all processes whose rows are sorted by length together: enough for batches of near equal lengths, few
-enough that what a batch holds stays a matter of chance."""
+"""Batches of all processes whose rows are sorted by length together: enough for similar lengths within a batch, few
+enough that batches stay random."""
 
 
 class EpochOrder(DistributedSampler[int]):
-    """Shuffled rows of one process, whole batches only; the processes share out each epoch.
+    """Shuffled rows of one process, in whole batches; the processes share each epoch.
 
-    It is a `DistributedSampler`, so that Lightning keeps it and tells it the epoch.
+    A `DistributedSampler`, so that Lightning keeps it and sets its epoch.
 
     Args:
-        rows: what is sampled; only its length counts.
+        rows: the sampled rows; only their number matters.
         batch_size: rows per step and process.
-        seed: of the order.
+        seed: seed of the order.
         num_replicas: number of processes.
-        rank: which of them this one is.
-        lengths: of the rows, [N]. If they are given, the rows of a step, over all processes, are of similar length.
+        rank: rank of this process.
+        lengths: lengths of the rows, [N]; if given, a step of all processes holds rows of similar length.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class EpochOrder(DistributedSampler[int]):
         rank: int = 0,
         lengths: Ids | None = None,
     ) -> None:
-        # torch types what it samples as a dataset, and asks for no more than its length.
+        # torch types the rows as a dataset, but uses only their number.
         super().__init__(rows, num_replicas, rank, seed=seed, drop_last=True)  # type: ignore[arg-type]
         self.batch_size = batch_size
         self.lengths = lengths
@@ -52,8 +51,8 @@ class EpochOrder(DistributedSampler[int]):
         """Let one epoch start at one of its batches; all others are whole.
 
         Args:
-            epoch: the epoch that is gone on with.
-            batch: its first batch, the number of batches that were taken before.
+            epoch: the resumed epoch.
+            batch: number of its batches that are done.
         """
         self._start = (epoch, batch)
 
@@ -65,7 +64,7 @@ class EpochOrder(DistributedSampler[int]):
         return iter(own[taken:].tolist())
 
     def order(self) -> Ids:
-        """Return the order of the present epoch over all processes, which take its rows in turn."""
+        """Return the order of the current epoch over all processes, which take its rows in turn."""
         rng = np.random.default_rng((self.seed, self.epoch))
         order = rng.permutation(len(self.dataset))  # type: ignore[arg-type]  # as above
         step = self.batch_size * self.num_replicas
@@ -73,18 +72,18 @@ class EpochOrder(DistributedSampler[int]):
 
 
 class SharedOrder(DistributedSampler[int]):
-    """Rows in their order, of which each process takes every `num_replicas`-th, for evaluation.
+    """Rows in order for evaluation; each process takes every `num_replicas`-th.
 
     The k-th batches of W processes together are the k-th batch of one process with W times the batch size, so that no
-    metric of a batch depends on the number of processes. Where the rows cannot be divided evenly, the last one is
-    repeated within the last batch; losses and metrics count it once.
+    metric depends on the number of processes. If the rows do not divide evenly, the last one is repeated in the last
+    batch; losses and metrics count it once.
 
-    It is a `DistributedSampler`, so that Lightning does not replace it with its own, which repeats the first rows.
+    A `DistributedSampler`, so that Lightning does not replace it with its own, which repeats the first rows.
 
     Args:
-        rows: what is sampled; only its length counts.
+        rows: the sampled rows; only their number matters.
         num_replicas: number of processes.
-        rank: which of them this one is.
+        rank: rank of this process.
     """
 
     def __init__(self, rows: Sized, num_replicas: int = 1, rank: int = 0) -> None:
@@ -99,14 +98,14 @@ class SharedOrder(DistributedSampler[int]):
 def by_length(order: Ids, lengths: Ids, step: int, rng: np.random.Generator) -> Ids:
     """Return an order whose steps hold rows of similar length.
 
-    The rows of each `POOL_BATCHES` steps are sorted by length and cut into steps, which then follow in random order.
-    Rows that fill no step stay at the end, so that those left out are no longer or shorter than others.
+    The rows of each `POOL_BATCHES` steps are sorted by length and cut into steps, which are then shuffled. Rows that
+    fill no step stay last, so that the rows left out are not biased in length.
 
     Args:
         order: a random order, [N].
-        lengths: of the rows, [N].
+        lengths: lengths of the rows, [N].
         step: rows per step.
-        rng: draws the order of the steps.
+        rng: generator of the order of the steps.
     """
     whole = len(order) // step * step
     pools = np.split(order[:whole], range(POOL_BATCHES * step, whole, POOL_BATCHES * step))

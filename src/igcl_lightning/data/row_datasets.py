@@ -1,7 +1,4 @@
-"""Rows of a store as PyTorch datasets: ready batches by `dataset.batch(indices)`.
-
-A single row, `dataset[index]`, is that of a batch of one, so that there is one way of reading.
-"""
+"""Rows of a store as PyTorch datasets: `dataset.batch(indices)` is a ready batch, `dataset[index]` one row of it."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from igcl_lightning.data.collation import PairCollator, collate_labelled, row_hashes
-from igcl_lightning.data.kept_rows import known_rows
+from igcl_lightning.data.kept_rows import is_pair
 from igcl_lightning.data.samples import LabeledBatch, PairBatch
 from igcl_lightning.data.store import Store
 from igcl_lightning.graphs.tokens import ReportTokenizer
@@ -26,25 +23,62 @@ Ids = NDArray[np.int64]
 
 
 class Rows(Protocol):
-    """Rows that give whole batches."""
+    """Rows that are read in whole batches."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
 
     def __getitem__(self, index: int, /) -> Any:
-        """Return one row: the fields of a batch without its first dimension."""
+        """Return one row: the fields of a batch without the first dimension."""
 
     def batch(self, indices: Sequence[int]) -> Any:
         """Return a batch of some rows."""
 
 
-class PairDataset(Dataset[PairBatch]):
-    """Pairs of one or several splits, read from Arrow.
+class _StoreRows(Dataset[Any]):
+    """Rows of one or several splits of a store, read from Arrow in whole batches.
 
     Args:
         store: the opened store.
-        split: which split; or several, whose rows then follow each other.
-        tokenizer: makes tokens of a report.
+        splits: the splits, whose rows follow each other.
+        columns: Arrow columns to read.
+        labels: names of the labels in `target`; all by default.
+        rows: indices of the rows to keep, in this order; all by default.
+
+    Attributes:
+        table: the rows in the files of all splits.
+        places: index in `table` of each row, int64 [N].
+        target: labels, float32 [N, L], nan where unknown.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        splits: Sequence[str],
+        columns: Sequence[str],
+        labels: Sequence[str] | None = None,
+        rows: np.ndarray | None = None,
+    ) -> None:
+        kept = slice(None) if rows is None else rows
+        files = [store.files(name) for name in splits]
+        first = np.cumsum([0, *map(len, files)])
+        places = [start + store.places(name) for start, name in zip(first, splits, strict=False)]
+        self.places: Ids = np.concatenate(places)[kept]
+        self.target = np.concatenate([store.targets(name, labels) for name in splits])[kept]
+        joined = files[0] if len(files) == 1 else datasets.concatenate_datasets(files)
+        self.table = joined.flatten().select_columns(list(columns)).with_format("arrow")
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+class PairDataset(_StoreRows):
+    """Pairs of one or several splits.
+
+    Args:
+        store: the opened store.
+        split: name of the split, or names of several.
+        tokenizer: tokenizer of the reports; hashed subwords by default.
         arrays: array columns to read; rows without one of them are left out.
         node_text: whether to read the language-model features of graph nodes.
         stating: sides, "graph" or "report"; rows that state nothing on one of them are left out.
@@ -59,30 +93,20 @@ class PairDataset(Dataset[PairBatch]):
         node_text: bool = False,
         stating: Sequence[str] = (),
     ) -> None:
-        splits = [split] if isinstance(split, str) else list(split)
+        splits = _names(split)
         shapes = {name: store.array_shapes[name] for name in arrays}
         self.collate = PairCollator(shapes, store.node_text_channels if node_text else 0, tokenizer)
-        kept = [known_rows(store, name, arrays, stating) for name in splits]
-        files = [store.files(name) for name in splits]
-        first = np.cumsum([0, *map(len, files)])
-        self.places: Ids = np.concatenate(
-            [start + store.places(name)[rows] for start, name, rows in zip(first, splits, kept, strict=False)]
-        )
-        self.target = np.concatenate([store.targets(name)[rows] for name, rows in zip(splits, kept, strict=True)])
-        columns = ["image", *self.collate.columns]
-        self.table = _joined(files).flatten().select_columns(columns).with_format("arrow")
-
-    def __len__(self) -> int:
-        return len(self.places)
+        kept = np.flatnonzero(np.concatenate([is_pair(store, name, arrays, stating) for name in splits]))
+        super().__init__(store, splits, ["image", *self.collate.columns], rows=kept)
 
     def __getitem__(self, index: int) -> PairBatch:
-        """Return one pair: the fields of a batch without its first dimension."""
+        """Return one pair: the fields of a batch without the first dimension."""
         batch = self.batch([index])
         fields: dict[str, Any] = {name: field[0] for name, field in batch._asdict().items() if name != "extra"}
         return PairBatch(extra={name: value[0] for name, value in batch.extra.items()}, **fields)
 
     def batch(self, indices: Sequence[int]) -> PairBatch:
-        """Return a batch of some rows.
+        """Return a batch of some pairs.
 
         Raises:
             IgclError: a stored image cannot be decoded, or differs in size.
@@ -90,10 +114,10 @@ class PairDataset(Dataset[PairBatch]):
         return self.collate(self.table[self.places[indices]], self.target[indices])
 
     def lengths(self, side: str) -> Ids:
-        """Return how many units each row has, int64 [N].
+        """Return the number of units of each row, int64 [N].
 
         Args:
-            side: "graph" counts entities, "report" words, as far as the tokenizer keeps them.
+            side: "graph" counts entities, "report" words, at most `max_tokens` of the tokenizer.
         """
         if side == "graph":
             lengths = pc.list_value_length(self.table.data.column("graph.tokens"))
@@ -104,37 +128,27 @@ class PairDataset(Dataset[PairBatch]):
         return counted if side == "graph" else np.minimum(counted, self.collate.tokenizer.max_tokens)
 
 
-class LabeledDataset(Dataset[LabeledBatch]):
-    """Labelled images of one or several splits, or of some of their rows, in their order.
+class LabeledDataset(_StoreRows):
+    """Labelled images of one or several splits, or of some of their rows.
 
     Args:
         store: the opened store.
-        split: which split; or several, whose rows then follow each other.
+        split: name of the split, or names of several.
         labels: names of the labels.
-        rows: indices of rows; all by default.
+        rows: indices of the rows to keep, in this order; all by default.
     """
 
     def __init__(
         self, store: Store, split: str | Sequence[str], labels: Sequence[str], rows: np.ndarray | None = None
     ) -> None:
-        splits = [split] if isinstance(split, str) else list(split)
-        indices = slice(None) if rows is None else rows
-        files = [store.files(name) for name in splits]
-        first = np.cumsum([0, *map(len, files)])
-        places = [start + store.places(name) for start, name in zip(first, splits, strict=False)]
-        self.places: Ids = np.concatenate(places)[indices]
-        self.target = np.concatenate([store.targets(name, labels) for name in splits])[indices]
-        self.table = _joined(files).select_columns(["image", "row"]).with_format("arrow")
-
-    def __len__(self) -> int:
-        return len(self.places)
+        super().__init__(store, _names(split), ["image", "row"], labels, rows)
 
     def __getitem__(self, index: int) -> LabeledBatch:
-        """Return one labelled image: the fields of a batch without its first dimension."""
+        """Return one labelled image: the fields of a batch without the first dimension."""
         return LabeledBatch(*(field[0] for field in self.batch([index])))
 
     def batch(self, indices: Sequence[int]) -> LabeledBatch:
-        """Return a batch of some rows.
+        """Return a batch of some labelled images.
 
         Raises:
             IgclError: a stored image cannot be decoded, or differs in size.
@@ -148,12 +162,10 @@ class LabeledDataset(Dataset[LabeledBatch]):
 
 
 class WholeBatches(Dataset[Any]):
-    """Rows as a `DataLoader` reads them: it asks for all rows of a batch at once and gets the batch ready.
-
-    Its `collate_fn` is `ready`.
+    """Rows for a `DataLoader` with `collate_fn=ready`, which gets each batch ready-made.
 
     Args:
-        rows: what is read.
+        rows: the rows.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -172,9 +184,9 @@ class WholeBatches(Dataset[Any]):
 
 
 def ready(batch: Any) -> Any:
-    """Return a batch as it is: nothing is left to collate."""
+    """Return a batch unchanged, since `WholeBatches` has collated it."""
     return batch
 
 
-def _joined(files: Sequence[datasets.Dataset]) -> datasets.Dataset:
-    return files[0] if len(files) == 1 else datasets.concatenate_datasets(list(files))
+def _names(split: str | Sequence[str]) -> list[str]:
+    return [split] if isinstance(split, str) else list(split)

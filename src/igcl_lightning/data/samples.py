@@ -1,7 +1,6 @@
-"""The named types a sample passes through on its way to a loss. Shapes are given for one batch of B rows.
+"""Batch types, with shapes for B rows. A single sample has the same fields without the leading B.
 
-`data.collation` makes them whole from rows of Arrow, and Lightning moves them to the device. A sample has the same
-fields without the leading B; PyTorch Geometric's loader collates a list of samples into the same batch.
+`data.collation` makes batches from Arrow rows, and Lightning moves them to the device.
 """
 
 from __future__ import annotations
@@ -13,21 +12,21 @@ from torch_geometric.data import Data
 
 
 class PairBatch(NamedTuple):
-    """Images, each with its report as a graph and as text, and what else the store knows.
+    """Images, each with its report as a graph and as text, and further columns of the store.
 
     Attributes:
         image: grey values 0-255, [B, 1, H, W]; uint8 from the loader, float32 after augmentation.
-        graph: `torch_geometric.data.Batch` of B graphs (see `GraphFeaturizer`), empty ones included; with `text`
-            float32 [N, D], frozen language-model features of its nodes, where they are asked for.
+        graph: `torch_geometric.data.Batch` of B graphs (see `graph_arrays`), empty ones included; with `node_text`
+            float32 [N, D], frozen language-model features of its nodes, if `data.node_text` is set.
         report: `torch_geometric.data.Batch` of B reports (see `ReportTokenizer`), empty ones included. Its words are
             those the graph was read from.
         target: the store's labels, float32 [B, L]; 1 present, 0 absent, nan unknown.
-        extra: array columns of the store by name, float32 [B, ...]; those that are asked for.
+        extra: array columns of the store by name, float32 [B, ...], those in `data.arrays`.
         row: hash of the row's id, int64 [B].
         study: hash of the study's id, int64 [B].
         patient: hash of the patient's id, int64 [B].
         graph_key: `graphs.identity.graph_key`, int64 [B]; -1 for an empty graph, which equals no other.
-        graph_facts: hashes of the graph's facts, ascending, then -1, int64 [B, MAX_FACTS] (see `graph_facts`).
+        graph_facts: hashes of the graph's facts, ascending, then -1, int64 [B, MAX_FACTS] (see `stated_facts`).
     """
 
     image: Tensor
@@ -71,7 +70,7 @@ class FeatureBatch(NamedTuple):
 
 
 class ProbeDraw(NamedTuple):
-    """One draw of labelled training rows, whole, with the validation rows a probe chooses its penalty on.
+    """One draw of labelled training rows, with the validation rows on which a probe selects its penalty.
 
     Attributes:
         train: the drawn rows.

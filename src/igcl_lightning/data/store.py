@@ -24,7 +24,7 @@ import pyarrow.compute
 from igcl_lightning.data.preparing.options import Columns
 from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS, VIEWS, wanted_views
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.identity import graph_key, stated_facts
+from igcl_lightning.graphs.identity import graph_identity
 from igcl_lightning.graphs.schema import HEDGE_ID, LABEL_ID, RELATION_ID, ReportGraph, stable_hash
 
 MANIFEST = "manifest.json"
@@ -98,7 +98,7 @@ def store_features(columns: Columns, node_text: bool = False) -> datasets.Featur
 
 def graph_columns(graph: ReportGraph) -> dict[str, Any]:
     """Return the store's form of a graph."""
-    key = graph_key(graph)
+    key, facts = graph_identity(graph)
     return {
         "text": graph.text,
         "tokens": [entity.tokens for entity in graph.entities],
@@ -110,7 +110,7 @@ def graph_columns(graph: ReportGraph) -> dict[str, Any]:
         "tail": [relation.tail for relation in graph.relations],
         "type": [RELATION_ID[relation.type] for relation in graph.relations],
         "key": -1 if key is None else key,
-        "facts": sorted({stable_hash(fact) for fact in stated_facts(graph)}),
+        "facts": facts,
     }
 
 

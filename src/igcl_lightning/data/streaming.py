@@ -1,7 +1,7 @@
-"""Stores that are read where they are: rows come over the network in a stream, for data larger than the disk.
+"""Stores at an address: rows are streamed over the network, for data larger than the disk.
 
-`fsspec` opens what an address names (s3://, hf://, https://, ...; credentials are its business), `datasets` streams the
-Arrow files: shuffles them and a buffer of rows, and deals them out to processes and workers.
+`fsspec` opens the address (s3://, hf://, https://, ...) with its own credentials; `datasets` streams the Arrow files,
+shuffles them and a buffer of rows, and shares them out to processes and workers.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from igcl_lightning.data.collation import PairCollator, targets_of, with_graph_f
 from igcl_lightning.data.samples import PairBatch
 from igcl_lightning.data.store import MANIFEST, StoreDescription, states
 from igcl_lightning.data.study import SPLITS
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.graphs.schema import stable_hash
 
 BUFFER_ROWS = 2048
-"""Rows of a worker from which the next one is drawn: some 50 MB of images of 256 pixels."""
+"""Rows in the shuffle buffer of a worker: about 50 MB of images of 256 pixels."""
 
 
 class StreamedStore(StoreDescription):
-    """A store at an address, whose rows come in a stream.
+    """A store at an address, whose rows are streamed.
 
-    A look-up of single rows (`ids`, `report_text`, `row_labels`, `split_of`) reads the splits from the smallest on
-    until it finds the row, each split once, and keeps what was asked for of all its rows.
+    Looking up a row (`ids`, `report_text`, `row_labels`, `split_of`) reads whole splits, the smallest first, until the
+    row is found, and caches their records.
 
     Args:
-        path: address of the folder that `igcl prepare` wrote, anything that fsspec opens.
+        path: address of the folder that `igcl prepare` wrote; any that fsspec opens.
         views: projections of the images to keep; all by default.
 
     Raises:
-        IgclError: there is no readable store, it was written by a newer version, or a view is unknown.
+        IgclError: the store is unreadable or was written by a newer version, or a view is unknown.
     """
 
     path: str
@@ -56,7 +56,7 @@ class StreamedStore(StoreDescription):
         """Return the addresses of the Arrow files of a split.
 
         Raises:
-            IgclError: the store has no such split, or it cannot be read.
+            IgclError: the split does not exist or cannot be read.
         """
         if split not in self.splits:
             raise IgclError(f"{self.path}: no split {split!r}, only {', '.join(self.splits)}")
@@ -64,14 +64,14 @@ class StreamedStore(StoreDescription):
         return [f"{self.path}/{split}/{file['filename']}" for file in state["_data_files"]]
 
     def stream(self, splits: Sequence[str], columns: Sequence[str]) -> datasets.IterableDataset:
-        """Return the rows of some splits as a stream of Arrow tables with these columns."""
+        """Return some columns of some splits as a stream of Arrow tables."""
         files = [shard for split in splits for shard in self.shards(split)]
         stream = datasets.load_dataset("arrow", data_files=files, split="train", streaming=True)
         return stream.select_columns(list(columns)).with_format("arrow")
 
     @property
     def empty_rows(self) -> tuple[int, int]:
-        """How many rows have a graph that states nothing, and how many there are; the manifest does not tell where."""
+        """Number of rows of all splits whose graph states nothing, and number of all rows."""
         return int(self.manifest["rows_with_empty_graph"]), sum(map(int, self.manifest["rows"].values()))
 
     def record(self, row: int) -> tuple[str, dict[str, Any]]:
@@ -89,27 +89,27 @@ class StreamedStore(StoreDescription):
 class PairStream(IterableDataset[PairBatch]):
     """Batches of pairs of a streamed store.
 
-    Each pass is the next epoch, in an order of its own. In training each worker leaves out the rows that fill no batch;
-    with several processes each is dealt whole Arrow files and takes equally many batches: one that was dealt fewer rows
-    begins them again, one that was dealt more stops. In evaluation each process reads all rows and takes its part of
-    each batch, so that every row is embedded.
+    Each pass is the next epoch, in its own order. In training each worker leaves out the rows that fill no batch;
+    several processes read different Arrow files and yield equally many batches: a process with fewer rows repeats them,
+    one with more stops early. In evaluation each process reads all rows and takes its part of each batch, so that every
+    row is embedded.
 
     Args:
         store: the streamed store.
-        splits: which splits.
-        collate: makes batches.
+        splits: names of the splits.
+        collate: collator of the batches.
         batch_size: pairs per step and process.
-        shuffled: whether this is for training.
-        seed: of the order.
+        shuffled: whether the rows are for training.
+        seed: seed of the order.
         num_replicas: number of processes.
-        rank: which of them this one is.
-        epoch: of the first pass.
-        stating: sides, "graph" or "report"; rows that state nothing on one of them are left out. Several processes
-            plan an epoch as if all rows whose graph states nothing, of any split, were left out of these.
+        rank: rank of this process.
+        epoch: epoch of the first pass.
+        stating: sides, "graph" or "report"; rows that state nothing on one of them are left out. The length of an
+            epoch of several processes assumes that all rows with an empty graph, of any split, are among these.
 
     Raises:
-        IgclError: there are fewer Arrow files than processes, or not a batch for each; or several processes are to
-            share out rows of some views, or with some arrays, so that nobody knows how many there are.
+        IgclError: there are fewer Arrow files than processes, or less than a batch for each; or several processes
+            select views or arrays, so that the number of rows is unknown.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class PairStream(IterableDataset[PairBatch]):
 
     @property
     def most_workers(self) -> int:
-        """Workers of one process that find an Arrow file to read and, in training, rows for a batch."""
+        """Largest number of workers per process with an Arrow file each and, in training, rows for a batch."""
         return min(self.num_shards // self.num_replicas, self.most_batches) if self.shuffled else self.num_shards
 
     def __iter__(self) -> Iterator[PairBatch]:
@@ -165,7 +165,7 @@ class PairStream(IterableDataset[PairBatch]):
         """Yield the whole batches of one worker of this process.
 
         Raises:
-            IgclError: its Arrow files hold no row that is wanted, so that other processes would wait for ever.
+            IgclError: its Arrow files hold no wanted row, so that other processes would wait forever.
         """
         rows = self._rows().shuffle(seed=self.seed, buffer_size=BUFFER_ROWS)
         part, parts = self.rank * workers + number, self.num_replicas * workers
@@ -178,13 +178,13 @@ class PairStream(IterableDataset[PairBatch]):
             taken += 1
         if planned is not None and taken < planned:
             raise IgclError(f"{self.store.path}: no row of one process's Arrow files states anything; copy the store")
-        if not taken and workers == 1:  # without a plan, empty epochs would follow each other for ever
+        if not taken and workers == 1:  # without a plan, empty epochs would follow each other forever
             raise IgclError(f"{self.store.path}: no batch of {self.batch_size} training rows that state anything")
 
     def _evaluation(self, workers: int, number: int) -> Iterator[pa.Table]:
         """Yield this process's part of the batches of one worker, which are the same in all processes."""
         for table in _dealt(self._rows(), number, workers).iter(self.batch_size * self.num_replicas):
-            # Processes wait for each other, so each takes a row of each round, and of a short last round any.
+            # Processes wait for each other, so each takes a row per round; a short last round repeats rows.
             rounds = range(0, len(table), self.num_replicas)
             yield table.take([(start + self.rank) % len(table) for start in rounds])
 
@@ -199,7 +199,7 @@ class PairStream(IterableDataset[PairBatch]):
         return self.store.views is not None or bool(self.collate.shapes) or bool(self.stating)
 
     def _wanted(self, table: pa.Table) -> pa.Array:
-        """Return which rows have a wanted view and all array columns, and state something where they are to."""
+        """Return which rows have a wanted view, all array columns, and something stated on each side of `stating`."""
         views = self.store.views
         wanted = pc.is_valid(table["row"]) if views is None else pc.is_in(table["view"], pa.array(views, pa.string()))
         for name in self.collate.shapes:
@@ -222,9 +222,9 @@ class PairStream(IterableDataset[PairBatch]):
 
 
 def _dealt(rows: datasets.IterableDataset, part: int, parts: int, epoch: int = 0) -> datasets.IterableDataset:
-    """Return the rows of one of several parts of a stream, each some Arrow files; which ones depends on the epoch."""
+    """Return one of several parts of a stream, each some Arrow files that depend on the epoch."""
     dealt = rows if parts == 1 else split_dataset_by_node(rows, part, parts, strategy="shards")
-    dealt.set_epoch(epoch)  # a stream that is made from another forgets the epoch
+    dealt.set_epoch(epoch)  # a derived stream loses the epoch
     return dealt
 
 
@@ -232,15 +232,15 @@ def _read(address: str) -> bytes:
     """Read a small file.
 
     Raises:
-        IgclError: it is not there, or nothing opens such an address.
+        IgclError: the file is not found, or the address cannot be opened.
     """
     try:
         with fsspec.open(address) as file:
             content: bytes = file.read()
             return content
-    except FileNotFoundError:  # which is also what a server is taken to say that refuses
+    except FileNotFoundError:  # also raised when a server denies access
         raise IgclError(
             f"{address}: no such file, or one that may not be read; is this the address of a store?"
         ) from None
     except (OSError, ValueError, ImportError) as error:
-        raise IgclError(f"{address}: cannot be opened ({' '.join(str(error).split())})") from error
+        raise IgclError(f"{address}: cannot be opened ({one_line(error)})") from error

@@ -1,4 +1,4 @@
-"""`ReportGraph` -> `torch_geometric.data.Data`, and the hashed facts of a graph.
+"""Report graphs -> `torch_geometric.data.Batch`.
 
 The text of an entity becomes hashed subwords (Bojanowski et al., TACL 2017, section 3.2): its words and their character
 3- to 5-grams, each hashed to one of `NUM_BUCKETS` embedding rows. Nothing is downloaded, no word is out of vocabulary.
@@ -7,18 +7,17 @@ The text of an entity becomes hashed subwords (Bojanowski et al., TACL 2017, sec
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import torch
 from numpy.typing import NDArray
+from torch_geometric.data import Batch
 
-from igcl_lightning.graphs.identity import stated_facts
-from igcl_lightning.graphs.schema import LABEL_ID, NODE_TYPE, RELATION_ID, ReportGraph, stable_hash
-
-if TYPE_CHECKING:
-    from torch_geometric.data import Data
+from igcl_lightning.graphs.batching import Ids, bounds, lengths, numbers, starts, to_batch
+from igcl_lightning.graphs.schema import LABEL_ID, NODE_TYPE, RELATION_ID, ReportGraph
 
 NUM_BUCKETS = 8192
 """Rows of the subword embedding; row 0 is padding."""
@@ -26,73 +25,74 @@ NUM_BUCKETS = 8192
 MAX_SUBWORDS = 32
 """Subwords kept of one entity: all of a word of twelve letters."""
 
-MAX_FACTS = 128
-"""Facts kept of one graph. Reports of Open-i state 26 on average, 1 % more than 59, none more than 106; phantoms 62."""
-
-NO_FACT = -1
-"""What fills the rest of a graph's list of facts."""
-
 GRAM_LENGTHS = (3, 4, 5)
 
 _NODE_TYPE = np.array(NODE_TYPE, dtype=np.int64)
 
-Ids = NDArray[np.int64]
 
-
-class GraphFeaturizer:
-    """Turn report graphs into PyG graphs.
+def featurize(graphs: Sequence[ReportGraph], node_text: NDArray[np.float32] | None = None) -> Batch:
+    """Return the PyG batch of B report graphs with N entities and E relations in total.
 
     Args:
-        max_subwords: S, the width of a node's row; of an entity with more subwords the whole words come first.
+        graphs: the graphs; any of them may be empty.
+        node_text: language-model features of all entities [N, D] (see `NodeText`); becomes the field `node_text`.
+
+    Returns:
+        `Batch` with the fields `x`, `node_type`, `edge_index` and `edge_type` (see `graph_arrays`).
     """
+    texts, ids = pa.list_(pa.string()), pa.list_(pa.int32())
+    columns = {
+        "tokens": pa.array([[entity.tokens for entity in graph.entities] for graph in graphs], texts),
+        "label": pa.array([[LABEL_ID[entity.label] for entity in graph.entities] for graph in graphs], ids),
+        "head": pa.array([[relation.head for relation in graph.relations] for graph in graphs], ids),
+        "tail": pa.array([[relation.tail for relation in graph.relations] for graph in graphs], ids),
+        "type": pa.array([[RELATION_ID[relation.type] for relation in graph.relations] for graph in graphs], ids),
+    }
+    tensors = {name: torch.from_numpy(array) for name, array in graph_arrays(columns).items()}
+    if node_text is not None:
+        tensors["node_text"] = torch.from_numpy(node_text)
+    return to_batch(tensors)
 
-    def __init__(self, max_subwords: int = MAX_SUBWORDS) -> None:
-        if max_subwords < 1:
-            raise ValueError(f"max_subwords must be at least 1, got {max_subwords}")
-        self.max_subwords = max_subwords
 
-    def __call__(self, graph: ReportGraph) -> Data:
-        """Return the PyG graph of a report graph of N entities and E relations.
+def graph_arrays(columns: Mapping[str, pa.ListArray]) -> dict[str, Ids]:
+    """Return the arrays of B graphs that `to_batch` turns into a batch, without Python work per node or edge.
 
-        Returns:
-            `Data` with `x` int64 [N, S] (subword buckets, 0 = padding), `node_type` int64 [N] (index in
-            `ENTITY_LABELS`), `edge_index` int64 [2, E] (head -> tail), `edge_type` int64 [E] (index in
-            `RELATION_TYPES`) and `num_nodes` = N, which may be 0.
-        """
-        return self.featurize_arrays(
-            [entity.tokens for entity in graph.entities],
-            np.array([LABEL_ID[entity.label] for entity in graph.entities], dtype=np.int64),
-            np.array([(relation.head, relation.tail) for relation in graph.relations], dtype=np.int64).reshape(-1, 2).T,
-            np.array([RELATION_ID[relation.type] for relation in graph.relations], dtype=np.int64),
-        )
+    Args:
+        columns: lists per graph, as a store keeps them: `tokens`, `label` (id in `LABEL_ID`), `head`, `tail` and `type`
+            (index in `RELATION_TYPES`).
 
-    def featurize_arrays(self, tokens: Sequence[str], node_type: Ids, edge_index: Ids, edge_type: Ids) -> Data:
-        """Return the PyG graph of columns as a store keeps them, without Python work per relation.
+    Returns:
+        `x` int64 [N, MAX_SUBWORDS] (subword buckets, 0 = padding), `edge_index` int64 [2, E] (head -> tail, in nodes of
+        the batch), `node_type` int64 [N] (index in `ENTITY_LABELS`), `edge_type` int64 [E], `edge_ptr` int64 [B + 1]
+        and those of `bounds`.
+    """
+    tokens, heads = columns["tokens"], columns["head"]
+    ptr, edge_ptr = starts(lengths(tokens)), starts(lengths(heads))
+    edges = np.stack([numbers(heads), numbers(columns["tail"])])
+    return {
+        "x": subword_rows(tokens.flatten().dictionary_encode(), MAX_SUBWORDS),
+        "edge_index": edges + np.repeat(ptr[:-1], np.diff(edge_ptr)),
+        "node_type": _NODE_TYPE[numbers(columns["label"])],
+        "edge_type": numbers(columns["type"]),
+        "edge_ptr": edge_ptr,
+        **bounds(ptr),
+    }
 
-        Args:
-            tokens: the text of each of the N entities.
-            node_type: [N] id of the label (`LABEL_ID`); RadGraph-XL's labels become those of v1 (`NODE_TYPE`).
-            edge_index: [2, E] head and tail.
-            edge_type: [E] index in `RELATION_TYPES`.
-        """
-        import torch
-        from torch_geometric.data import Data
 
-        x = np.zeros((len(tokens), self.max_subwords), dtype=np.int64)
-        for row, text in enumerate(tokens):
-            x[row] = subword_ids(text.lower(), self.max_subwords)
-        return Data(
-            x=torch.from_numpy(x),
-            node_type=torch.from_numpy(_NODE_TYPE[node_type]),
-            edge_index=torch.tensor(edge_index, dtype=torch.int64),
-            edge_type=torch.tensor(edge_type, dtype=torch.int64),
-            num_nodes=len(tokens),
-        )
+def subword_rows(texts: pa.DictionaryArray, max_subwords: int) -> Ids:
+    """Return the subword buckets of N texts, whatever their case, int64 [N, max_subwords]."""
+    known = [subword_ids(text.lower(), max_subwords) for text in texts.dictionary.to_pylist()]
+    table = np.concatenate(known).reshape(-1, max_subwords) if known else np.zeros((0, max_subwords), np.int64)
+    rows: Ids = table[texts.indices.to_numpy()]
+    return rows
 
 
 @lru_cache(maxsize=65_536)
 def subword_ids(text: str, max_subwords: int) -> Ids:
-    """Return the subword buckets of an entity text, int64 [max_subwords], read-only: 1..NUM_BUCKETS-1, then zeros."""
+    """Return the subword buckets of a text, int64 [max_subwords], read-only: 1..NUM_BUCKETS-1, then zeros.
+
+    Whole words come first, so that a text with more subwords loses grams.
+    """
     words = [f"<{word}>" for word in text.split()]
     grams = [
         word[start : start + length]
@@ -106,14 +106,3 @@ def subword_ids(text: str, max_subwords: int) -> Ids:
     ids[: len(buckets)] = buckets
     ids.flags.writeable = False
     return ids
-
-
-def graph_facts(graph: ReportGraph) -> Ids:
-    """Return the 63-bit hashes of the facts a graph states, int64 [MAX_FACTS], ascending, then `NO_FACT`.
-
-    Of a graph that states more, the lowest hashes are kept, so that graphs drop the same facts.
-    """
-    facts = sorted({stable_hash(fact) for fact in stated_facts(graph)})[:MAX_FACTS]
-    padded = np.full(MAX_FACTS, NO_FACT, dtype=np.int64)
-    padded[: len(facts)] = facts
-    return padded

@@ -10,9 +10,9 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-from igcl_lightning.graphs.lexicon import rows
+from igcl_lightning.graphs.lexicon import alternatives, rows
 from igcl_lightning.graphs.schema import HEDGE_ID, ReportGraph
-from igcl_lightning.graphs.statements import Statement, statements, term_of
+from igcl_lightning.graphs.statements import Statement, statements
 
 SCHEMES = ("chexpert", "nih")
 
@@ -35,10 +35,10 @@ class Rule(NamedTuple):
     places: frozenset[str]
     without: frozenset[str]
 
-    def holds(self, statement: Statement, kind: str) -> bool:
-        """Say whether a statement, whose observation is of a kind of the lexicon, speaks of the rule's finding."""
+    def holds(self, statement: Statement) -> bool:
+        """Return whether a statement is about the rule's finding."""
         said = statement.name | statement.modifiers
-        if not (self.words & said or f"@{kind}" in self.words):
+        if not (self.words & said or f"@{statement.kind}" in self.words):
             return False
         around = said | statement.places
         return (not self.places or bool(self.places & around)) and not self.without & around
@@ -124,16 +124,12 @@ def _is_unhealthy(statement: Statement) -> bool:
     """Say whether a statement tells of something abnormal, sure or not, or denies a normal state ("not clear")."""
     if is_abnormal(statement):
         return _verdict(statement).value != 0
-    term = term_of(" ".join(statement.name))
-    return statement.label == "OBS-DA" and term is not None and term.kind == "normal"
+    return statement.label == "OBS-DA" and statement.kind == "normal"
 
 
 def is_abnormal(statement: Statement) -> bool:
     """Say whether a statement is about something abnormal: no normal state, no device, no mere change."""
-    if NORMAL & statement.modifiers:
-        return False
-    term = term_of(" ".join(statement.name))
-    return term is None or term.kind in ABNORMAL_KINDS
+    return not NORMAL & statement.modifiers and (not statement.kind or statement.kind in ABNORMAL_KINDS)
 
 
 def abnormal_observations(graph: ReportGraph, *, skeleton: bool = True) -> list[str]:
@@ -164,16 +160,14 @@ def _verdict(statement: Statement) -> Verdict:
 
 def _findings(statement: Statement) -> Iterator[tuple[str, bool]]:
     """Yield the findings that a statement speaks of, and whether it says that they are there."""
-    term = term_of(" ".join(statement.name))
-    kind = term.kind if term else ""
-    return ((rule.finding, rule.present) for rule in finding_rules() if rule.holds(statement, kind))
+    return ((rule.finding, rule.present) for rule in finding_rules() if rule.holds(statement))
 
 
 @cache
 def finding_rules() -> Sequence[Rule]:
     """Return the lines of `findings.tsv`."""
     return [
-        Rule(finding, sign == "+", _set(words), _set(places), _set(without))
+        Rule(finding, sign == "+", alternatives(words), alternatives(places), alternatives(without))
         for _, (finding, sign, words, places, without) in rows("findings", _text("findings"), 5)
     ]
 
@@ -183,13 +177,9 @@ def label_table() -> dict[str, list[Label]]:
     """Return the labels of each scheme."""
     table: dict[str, list[Label]] = {scheme: [] for scheme in SCHEMES}
     for _, (scheme, name, findings, believed) in rows("labels", _text("labels"), 4):
-        table[scheme].append(Label(name, _set(findings), _set(believed)))
+        table[scheme].append(Label(name, alternatives(findings), alternatives(believed)))
     return table
 
 
 def _text(name: str) -> str:
     return resources.files("igcl_lightning.graphs.lexicon").joinpath(f"{name}.tsv").read_text("utf-8")
-
-
-def _set(cell: str) -> frozenset[str]:
-    return frozenset(filter(None, cell.split("|")))

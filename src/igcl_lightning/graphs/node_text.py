@@ -1,7 +1,7 @@
 """Frozen language-model features of the entities of a report, each read in the context of the whole report.
 
-An entity's feature is the mean over its words, a word's that of its wordpieces, a wordpiece's the sum of the last four
-hidden layers, as in IGCL. A report that is longer than the model can read is read in overlapping windows.
+The feature of an entity is the mean over its words, that of a word the mean over its wordpieces, that of a wordpiece the
+sum of the last four hidden layers, as in IGCL. A report longer than the model's input is read in overlapping windows.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, one_line
+from igcl_lightning.graphs.batching import Ids
 from igcl_lightning.graphs.schema import ReportGraph
+from igcl_lightning.graphs.tokens import words_of_pieces
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
@@ -23,7 +25,6 @@ NUM_SUMMED_LAYERS = 4
 
 WORDS = ("mean", "sum")
 
-Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 
@@ -32,15 +33,15 @@ class NodeText:
 
     Args:
         folder: folder or hub name of a Hugging Face encoder, such as BERT, with a fast tokenizer.
-        word: what a word is of its wordpieces: "mean", or "sum" as in the authors' code, whose length grows with the
-            number of pieces.
+        word: reduction of wordpieces to a word: "mean", or "sum" as in the authors' code, which grows with the number
+            of pieces.
 
     Attributes:
         channels: width of the features.
-        name: name of the model and a short hash of its weights, with "-sum" for sums.
+        name: name of the model and a short hash of its weights, and "-sum" for sums.
 
     Raises:
-        IgclError: `transformers` is missing, or no encoder with a fast tokenizer is to be had from `folder`.
+        IgclError: `transformers` is missing, or `folder` holds no encoder with a fast tokenizer.
         ValueError: unknown word.
     """
 
@@ -51,13 +52,13 @@ class NodeText:
         self.tokenizer, self.model = _load(folder)
         self.channels = int(self.model.config.hidden_size)
         self.name = f"{Path(folder).name}-{_weights_hash(self.model)}{'-sum' if word == 'sum' else ''}"
-        # RoBERTa and its kin count positions from behind the padding's.
+        # RoBERTa and similar models number positions from that after the padding's.
         unused = getattr(self.model.embeddings, "padding_idx", None)
         places = int(self.model.config.max_position_embeddings) - (0 if unused is None else int(unused) + 1)
         self.window = min(self.tokenizer.model_max_length, places)
 
     def __call__(self, graph: ReportGraph) -> NDArray[np.float16]:
-        """Return the features of a graph's N entities, float16 [N, channels]; zero for one without any wordpiece."""
+        """Return the features of a graph's N entities, float16 [N, channels]; zero without any wordpiece."""
         features = np.zeros((len(graph.entities), self.channels), dtype=np.float32)
         if graph.entities:
             words, read = self.word_features(graph.words)
@@ -80,13 +81,11 @@ class NodeText:
     def _read(self, words: list[str]) -> tuple[Floats, Ids]:
         """Return the P wordpieces of a text, [P, channels], and the number of the word each belongs to, [P].
 
-        Windows overlap by half; each word is taken from the window that shows most of what stands on its poorer side.
+        Windows overlap by half; each word is taken from the window with most context on its poorer side.
         """
         text = " ".join(words)
         pieces = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        # The last character of a piece tells its word: some tokenizers count the blank before a word to it.
-        piece_end = np.array([end for _, end in pieces["offset_mapping"]], dtype=np.int64)
-        word = np.searchsorted(np.cumsum([len(word) + 1 for word in words]) - 1, piece_end)
+        word = words_of_pieces(text, [end for _, end in pieces["offset_mapping"]])
         overlap = (self.window - self.tokenizer.num_special_tokens_to_add()) // 2
         windows = self.tokenizer(
             text,
@@ -117,7 +116,7 @@ class NodeText:
 
 
 def _best_window(word: Ids, start: Ids, end: Ids) -> Ids:
-    """Return for each wordpiece the window [start, end) that holds it and shows most on its word's poorer side, [P].
+    """Return for each wordpiece the window [start, end) with most context on its word's poorer side, [P].
 
     A word that no window holds whole is taken piece by piece.
     """
@@ -139,8 +138,7 @@ def _load(folder: str) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModel.from_pretrained(folder)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise IgclError(f"node text: no language model to be had from {folder!r} ({reason})") from error
+        raise IgclError(f"node text: no language model found at {folder!r} ({one_line(error)})") from error
     if not tokenizer.is_fast:
         raise IgclError(f"node text: {folder!r} has no fast tokenizer; save one with tokenizer.json")
     return tokenizer, model.float().eval().to("cuda" if torch.cuda.is_available() else "cpu")

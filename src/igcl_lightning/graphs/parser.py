@@ -13,16 +13,16 @@ from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
 from igcl_lightning.graphs.sentence import RULES_VERSION, SentenceGraph, read_sentence
 
 KNOWN_WORDS = 100_000
-"""Words that the tokenizer may remember before it is made anew, so that memory does not grow with the input."""
+"""Words cached by the tokenizer before it is replaced, so that memory does not grow with the input."""
 
 CACHED_SENTENCES = 16_384
-"""Sentences that a parser remembers: reports repeat theirs (two of three in Open-i)."""
+"""Sentences cached by a parser: reports repeat them (two of three in Open-i)."""
 
 LONGEST_SENTENCE = 4_000
-"""Characters; a longer one is cut at blanks: time must not grow with the square of a text without full stops."""
+"""Characters of a sentence before it is cut at blanks, so that time grows linearly in texts without full stops."""
 
 LONGEST_CACHED = 400
-"""Characters; a longer sentence is not remembered: it hardly comes again."""
+"""Characters of a sentence worth caching; longer ones rarely repeat."""
 
 _ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
 _SENTENCE_END = re.compile(
@@ -32,16 +32,16 @@ _SENTENCE_END = re.compile(
 
 
 class ReportGraphParser(Protocol):
-    """What turns reports into graphs.
+    """Turns reports into graphs.
 
     Attributes:
-        version: goes into the manifest of a store; changes when the same text may give another graph.
+        version: recorded in a store's manifest; changes when the same text may give another graph.
     """
 
     version: str
 
     def parse(self, text: str) -> ReportGraph:
-        """Return the graph of one report; an empty graph for a text that states nothing. No text raises."""
+        """Return the graph of one report; an empty one for a text that states nothing. No text raises."""
 
     def parse_many(self, texts: Iterable[str]) -> Iterator[ReportGraph]:
         """Yield the graph of each report, in order."""
@@ -50,7 +50,7 @@ class ReportGraphParser(Protocol):
 class SpacyReportParser:
     """Rules over a lexicon of chest radiology, on the words of spaCy's tokenizer; no weights, no download.
 
-    Sentences are read one by one (`graphs.sentence`) and remembered, since reports repeat their sentences.
+    Sentences are read one by one (`graphs.sentence`) and cached.
 
     Example:
         >>> graph = SpacyReportParser().parse("Small right pleural effusion.")
@@ -65,7 +65,7 @@ class SpacyReportParser:
         self.version = f"spacy-rules-{RULES_VERSION}-{self._lexicon.version}"
 
     def __reduce__(self) -> tuple[type[SpacyReportParser], tuple[()]]:
-        """Travel to worker processes without the cache."""
+        """Pickle without the cache."""
         return type(self), ()
 
     def parse(self, text: str) -> ReportGraph:
@@ -88,19 +88,19 @@ class SpacyReportParser:
                 continue
             first = len(entities)
             for name, (start, end, label, hedge) in zip(names, graph.entities, strict=True):
-                entities.append(Entity.trusted(name, label, offset + start, offset + end, hedge))
+                entities.append(Entity(name, label, offset + start, offset + end, hedge))
             for head, relation, tail in graph.relations:
-                relations.append(Relation.trusted(first + head, relation, first + tail))
+                relations.append(Relation(first + head, relation, first + tail))
             texts.append(words)
             offset += length
-        return ReportGraph.trusted(" ".join(texts), tuple(entities), tuple(relations))
+        return ReportGraph(" ".join(texts), tuple(entities), tuple(relations))
 
     def parse_many(self, texts: Iterable[str]) -> Iterator[ReportGraph]:
         """Yield the graph of each report, in order."""
         return map(self.parse, texts)
 
     def _read_sentence(self, sentence: str) -> tuple[str, int, list[str], SentenceGraph]:
-        """Return the words of a sentence, their number, the names of its entities, and its graph."""
+        """Return the words of a sentence, their number, the tokens of its entities, and its graph."""
         if len(self._tokenizer.vocab) > KNOWN_WORDS:
             self._tokenizer = _report_tokenizer()
         words = [token.text for token in self._tokenizer(" ".join(sentence.split()))]
@@ -114,7 +114,7 @@ class SpacyReportParser:
 
 
 def _sentences(text: str) -> Iterator[str]:
-    """Yield the sentences of a text, and long ones in pieces."""
+    """Yield the sentences of a text, long ones in pieces."""
     for sentence in _full_stops(text):
         if len(sentence) <= LONGEST_SENTENCE:
             yield sentence
@@ -140,7 +140,7 @@ def _full_stops(text: str) -> Iterator[str]:
 def _report_tokenizer() -> Any:
     """Return spaCy's English tokenizer without the exceptions of everyday language ("ill" is no "I'll" here).
 
-    A de-identification mark ("___") stays one word, a hyphen at the end of a word ("mid- and lower") is set apart.
+    A de-identification mark ("___") stays one word; a hyphen at the end of a word ("mid- and lower") is split off.
     """
     import spacy
 
@@ -148,7 +148,7 @@ def _report_tokenizer() -> Any:
     tokenizer: Any = nlp.tokenizer
     tokenizer.rules = {}
     vocab: Any = nlp.vocab
-    vocab.lex_attr_getters = {}  # shape, norm and the like of each new word take long, and nobody asks for them
+    vocab.lex_attr_getters = {}  # shape, norm etc. of each new word are slow and unused
     for word in _ABBREVIATIONS:
         tokenizer.add_special_case(word, [{"ORTH": word}])
     prefixes = [rule for rule in nlp.Defaults.prefixes or () if rule != "_"]
@@ -159,5 +159,5 @@ def _report_tokenizer() -> Any:
 
 
 def _without_surrogates(text: str) -> str:
-    """Return the text with what UTF-8 cannot hold as "?"."""
+    """Return the text with "?" for each character that UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()

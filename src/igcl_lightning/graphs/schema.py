@@ -8,35 +8,30 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 ENTITY_LABELS: tuple[str, ...] = ("ANAT-DP", "OBS-DP", "OBS-U", "OBS-DA")
 """Anatomy, and observation that is definitely present, uncertain, definitely absent: the labels of RadGraph v1."""
 
 XL_LABELS: dict[str, str] = {"ANAT-U": "ANAT-DP", "ANAT-DA": "ANAT-DP", "ANAT-M": "ANAT-DP", "OBS-M": "OBS-DP"}
-"""What RadGraph-XL adds (anatomy that is uncertain or absent, measurements), each with the label a model sees it as."""
+"""Labels that RadGraph-XL adds (uncertain or absent anatomy, measurements), each with the label that models see."""
 
 HEDGES: tuple[str, ...] = ("", "unlikely", "possible", "probable")
-"""How strongly an uncertain observation is believed, from no word on it to probable."""
+"""Strength of belief in an uncertain observation; "" where the report does not say."""
 
 RELATION_TYPES: tuple[str, ...] = ("located_at", "modify", "suggestive_of")
 
 CONNECTOR = len(RELATION_TYPES)
-"""Edge type of the edges that join disconnected components; no parser and no store has it."""
+"""Type of the edges that join disconnected components; parsers and stores do not use it."""
 
 NUM_EDGE_TYPES = len(RELATION_TYPES) + 1
 """Relations and the connector; inverse relations are numbered after them, type + NUM_EDGE_TYPES."""
 
 LABEL_ID: dict[str, int] = {label: index for index, label in enumerate((*ENTITY_LABELS, *XL_LABELS))}
 NODE_TYPE: tuple[int, ...] = tuple(LABEL_ID[XL_LABELS.get(label, label)] for label in LABEL_ID)
-"""Index in `ENTITY_LABELS` that stands for each label id, so that models need not know RadGraph-XL's."""
+"""Index in `ENTITY_LABELS` for each label id, with RadGraph-XL's labels mapped to those of v1."""
 
 HEDGE_ID: dict[str, int] = {hedge: index for index, hedge in enumerate(HEDGES)}
 RELATION_ID: dict[str, int] = {relation: index for index, relation in enumerate(RELATION_TYPES)}
-
-
-_blank: Any = object.__new__
-_set: Any = object.__setattr__
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +43,7 @@ class Entity:
         label: one of `ENTITY_LABELS` or `XL_LABELS`.
         start: index of the first word in `ReportGraph.words`.
         end: index of the last word, inclusive.
-        hedge: one of `HEDGES`; kept beside the label for whoever derives labels of images. RadGraph files have none.
+        hedge: one of `HEDGES`, for labels of images. RadGraph files have none.
     """
 
     tokens: str
@@ -63,18 +58,7 @@ class Entity:
         if self.hedge not in HEDGE_ID:
             raise ValueError(f"entity {self.tokens!r}: unknown hedge {self.hedge!r}, expected one of {HEDGES}")
         if not 0 <= self.start <= self.end:
-            raise ValueError(f"entity {self.tokens!r}: span {self.start}..{self.end} is not a span")
-
-    @classmethod
-    def trusted(cls, tokens: str, label: str, start: int, end: int, hedge: str) -> Entity:
-        """Return an entity without the checks, for whom they would be half of the work."""
-        entity: Entity = _blank(cls)
-        _set(entity, "tokens", tokens)
-        _set(entity, "label", label)
-        _set(entity, "start", start)
-        _set(entity, "end", end)
-        _set(entity, "hedge", hedge)
-        return entity
+            raise ValueError(f"entity {self.tokens!r}: bad span {self.start}..{self.end}")
 
     @property
     def name(self) -> str:
@@ -96,15 +80,6 @@ class Relation:
         if self.head < 0 or self.tail < 0:
             raise ValueError(f"relation {self.type}: negative entity index {self.head} -> {self.tail}")
 
-    @classmethod
-    def trusted(cls, head: int, type: str, tail: int) -> Relation:
-        """Return a relation without the checks."""
-        relation: Relation = _blank(cls)
-        _set(relation, "head", head)
-        _set(relation, "type", type)
-        _set(relation, "tail", tail)
-        return relation
-
 
 @dataclass(frozen=True, slots=True)
 class ReportGraph:
@@ -113,7 +88,7 @@ class ReportGraph:
     Attributes:
         text: the report's words joined by single spaces; entity spans index `text.split(" ")`.
         entities: in the order of the report.
-        relations: every relation of every entity; two entities may share several.
+        relations: all relations; two entities may share several.
 
     Raises:
         ValueError: an entity lies outside the text, its tokens differ from the text's words, or a relation names an
@@ -133,15 +108,6 @@ class ReportGraph:
             if max(relation.head, relation.tail) >= len(self.entities):
                 raise ValueError(f"{relation} names an entity outside 0..{len(self.entities) - 1}")
 
-    @classmethod
-    def trusted(cls, text: str, entities: tuple[Entity, ...], relations: tuple[Relation, ...]) -> ReportGraph:
-        """Return a graph without the checks."""
-        graph: ReportGraph = _blank(cls)
-        _set(graph, "text", text)
-        _set(graph, "entities", entities)
-        _set(graph, "relations", relations)
-        return graph
-
     @property
     def words(self) -> list[str]:
         """The words that entity spans count."""
@@ -149,5 +115,5 @@ class ReportGraph:
 
 
 def stable_hash(text: str) -> int:
-    """Return a non-negative 63-bit hash of `text` that is the same in every process and on every machine."""
+    """Return a non-negative 63-bit hash of `text`, the same in every process and on every machine."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1

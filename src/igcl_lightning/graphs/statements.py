@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from igcl_lightning.graphs.lexicon import Term, load_lexicon
+from igcl_lightning.graphs.lexicon import load_lexicon
 from igcl_lightning.graphs.phrases import ADJECTIVES
 from igcl_lightning.graphs.schema import ReportGraph
 
@@ -25,8 +25,9 @@ class Statement:
     Attributes:
         entity: index of the observation in `ReportGraph.entities`.
         name: meanings of its words.
+        kind: kind of its last term in the lexicon, "" without any.
         label: its label.
-        hedge: how strongly it is believed where it is uncertain (`schema.HEDGES`).
+        hedge: strength of belief if it is uncertain (`schema.HEDGES`).
         modifiers: meanings of what modifies it, at any distance.
         places: meanings of where it is: anatomy it is located at, what modifies that, and what that is part of. A
             conclusion without a place is where its premise is.
@@ -35,6 +36,7 @@ class Statement:
 
     entity: int
     name: Meanings
+    kind: str
     label: str
     hedge: str
     modifiers: Meanings
@@ -93,6 +95,7 @@ class _Edges:
         return Statement(
             index,
             meaning(entity.name),
+            kind_of(entity.name),
             entity.label,
             entity.hedge,
             self._meanings(qualifiers),
@@ -112,8 +115,7 @@ class _Edges:
                 yield from (each for each in self.modifiers[whole] if self.anatomy[each] and self._is_adjective(each))
 
     def _is_adjective(self, index: int) -> bool:
-        term = term_of(self.graph.entities[index].name)
-        return term is not None and term.kind in ADJECTIVES
+        return kind_of(self.graph.entities[index].name) in ADJECTIVES
 
     def _meanings(self, entities: Iterable[int]) -> Meanings:
         return frozenset().union(*(meaning(self.graph.entities[index].name) for index in entities))
@@ -138,6 +140,6 @@ def meaning(name: str) -> Meanings:
 
 
 @lru_cache(65_536)
-def term_of(name: str) -> Term | None:
-    """Return the lexicon's entry of an entity's words, of the last term in them where they are several, or None."""
-    return load_lexicon().term(name.split())
+def kind_of(name: str) -> str:
+    """Return the kind of the last term in an entity's words, "" without any."""
+    return load_lexicon().kind(name.split())

@@ -1,43 +1,45 @@
-"""Report text -> tokens, as `torch_geometric.data.Data`, so that reports of any length collate like graphs.
+"""Report texts -> tokens, as `torch_geometric.data.Batch`, so that reports of any length collate like graphs.
 
-The text is the parsed one: words joined by single spaces, the same that the report's graph was read from.
+A text is the parsed one: words joined by single spaces, those that the report's graph was read from.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch_geometric.data import Batch
 
-from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.featurizer import subword_ids
+from igcl_lightning.errors import IgclError, one_line
+from igcl_lightning.graphs.batching import Ids, bounds, part_and_place, starts, to_batch
+from igcl_lightning.graphs.featurizer import subword_rows
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from torch_geometric.data import Data
 
 WORD_SUBWORDS = 16
-"""S of a hashed report: subwords kept of one word."""
+"""Subwords kept of one word of a hashed report."""
 
 SENTENCE_ENDS = (".", "!", "?")
 
-Ids = NDArray[np.int64]
-
 
 class ReportTokenizer:
-    """Turn the text of a report into tokens.
+    """Tokenize report texts.
 
     Without a model each word is one token of hashed subwords, in the same buckets as the nodes of a graph
     (`subword_ids`): a text encoder and a graph encoder then start from equal knowledge of words.
 
     Args:
         model: folder or hub name of a Hugging Face model with a fast tokenizer; hashed subwords by default.
-        max_tokens: tokens kept of a report, special ones included; the rest of it is cut off.
-        wordpieces: the tokenizer itself, as `described` returns it, in place of the model's files.
+        max_tokens: tokens kept of a report, special ones included; the rest is cut off.
+        wordpieces: the tokenizer itself, as `described` returns it; replaces the model's files.
 
     Raises:
-        IgclError: `transformers` is missing, the tokenizer cannot be had or is not a fast one, or `max_tokens` is not
+        IgclError: `transformers` is missing, the tokenizer is unavailable or not a fast one, or `max_tokens` is not
             positive.
     """
 
@@ -49,85 +51,86 @@ class ReportTokenizer:
         self.wordpieces = None if model is None else _wordpieces(model, max_tokens, wordpieces)
 
     def described(self) -> dict[str, str | int | None]:
-        """Return the arguments that make this tokenizer again, where no file of the model is."""
+        """Return the arguments that make this tokenizer again without the model's files."""
         wordpieces = None if self.wordpieces is None else self.wordpieces.to_str()
         return {"model": self.model, "max_tokens": self.max_tokens, "wordpieces": wordpieces}
 
-    def __call__(self, text: str) -> Data:
-        """Return the T tokens of a report.
+    def __call__(self, texts: Sequence[str]) -> Batch:
+        """Return the PyG batch of B reports with T tokens in total, with the fields `x`, `word` and `sentence`."""
+        arrays = self.arrays(pa.array(texts, pa.string()))
+        return to_batch({name: torch.from_numpy(array) for name, array in arrays.items()})
+
+    def arrays(self, texts: pa.StringArray) -> dict[str, Ids]:
+        """Return the arrays of B reports that `to_batch` turns into a batch, without Python work per hashed word.
 
         Returns:
-            `Data` with `x` int64 [T, S] (subword buckets, 0 = padding; or wordpiece ids, S = 1), `word` int64 [T] (the
-            number of the token's word in `text.split(" ")`), `sentence` int64 [T] (the number of its sentence), both
-            -1 for special tokens, and `num_nodes` = T, which may be 0.
+            `x` int64 [T, S] (subword buckets, 0 = padding; or wordpiece ids, S = 1), `word` int64 [T] (the number of
+            the token's word in `text.split(" ")`), `sentence` int64 [T] (the number of its sentence), both -1 for
+            special tokens, and those of `bounds`.
         """
-        import torch
-        from torch_geometric.data import Data
-
-        words = text.split(" ") if text else []
-        sentence = _sentences(words)
+        words = pc.split_pattern(texts, " ")
+        start = words.offsets.to_numpy()[:-1]
+        unique = words.values.dictionary_encode()
         if self.wordpieces is None:
-            x = _hashed(words[: self.max_tokens])
-            word = np.arange(len(x))
+            # Splitting an empty text gives one empty word.
+            empty = pc.equal(texts, "").to_numpy(zero_copy_only=False)
+            count = np.where(empty, 0, np.minimum(words.value_lengths(), self.max_tokens))
+            report, word = part_and_place(count)
+            x = subword_rows(unique.take(pa.array(start[report] + word)), WORD_SUBWORDS)
         else:
-            x, word = _encode(self.wordpieces, text, words)
-        # The last place, which -1 finds, is for special tokens: they belong to no sentence.
-        of_token = np.append(sentence, -1)[word]
-        return Data(
-            x=torch.from_numpy(x), word=torch.from_numpy(word), sentence=torch.from_numpy(of_token), num_nodes=len(x)
-        )
+            x, word, count = _encode(self.wordpieces, texts.to_pylist())
+            report, _ = part_and_place(count)
+        ends = np.array([text.endswith(SENTENCE_ENDS) for text in unique.dictionary.to_pylist()], np.int64)
+        ended = starts(ends[unique.indices.to_numpy()])  # sentences that ended before each word of the batch
+        sentence = np.where(word < 0, -1, ended[start[report] + word] - ended[start[report]])
+        return {"x": x, "word": word, "sentence": sentence, **bounds(starts(count))}
 
 
-def _sentences(words: list[str]) -> Ids:
-    """Return the number of each word's sentence, [W]; a sentence ends after a word that ends in `SENTENCE_ENDS`."""
-    ends = np.fromiter((word.endswith(SENTENCE_ENDS) for word in words), dtype=np.int64, count=len(words))
-    return ends.cumsum() - ends
+def words_of_pieces(text: str, piece_end: Sequence[int]) -> Ids:
+    """Return the number of each wordpiece's word in `text.split(" ")`, [P].
+
+    Args:
+        text: the text.
+        piece_end: end of each piece in characters. It decides, because some tokenizers count the space before a word
+            to its first piece.
+    """
+    word_end = np.cumsum([len(word) + 1 for word in text.split(" ")], dtype=np.int64) - 1
+    return np.searchsorted(word_end, np.array(piece_end, dtype=np.int64)).astype(np.int64)
 
 
-def _hashed(words: list[str]) -> Ids:
-    """Return the subword buckets of each word, [W, S]."""
-    rows = [subword_ids(word.lower(), WORD_SUBWORDS) for word in words]
-    return np.stack(rows) if rows else np.zeros((0, WORD_SUBWORDS), dtype=np.int64)
-
-
-def _encode(wordpieces: Tokenizer, text: str, words: list[str]) -> tuple[Ids, Ids]:
-    """Return wordpiece ids [T, 1] and the number of the word each belongs to [T], -1 for special tokens."""
-    encoding = wordpieces.encode(text)
-    word_end = np.cumsum([len(word) + 1 for word in words], dtype=np.int64) - 1
-    # The last character of a piece tells its word: some tokenizers count the space before a word to its first piece.
-    piece_end = np.array([end for _, end in encoding.offsets], dtype=np.int64)
-    word = np.searchsorted(word_end, piece_end)
-    word[np.array(encoding.special_tokens_mask, dtype=bool)] = -1
-    return np.array(encoding.ids, dtype=np.int64)[:, None], word.astype(np.int64)
+def _encode(wordpieces: Tokenizer, texts: list[str]) -> tuple[Ids, Ids, Ids]:
+    """Return wordpiece ids [T, 1], the number of each one's word [T], -1 for special tokens, and of tokens per text."""
+    encodings = [wordpieces.encode(text) for text in texts]
+    ids = np.concatenate([np.array(encoding.ids, dtype=np.int64) for encoding in encodings])
+    special = np.concatenate([np.array(encoding.special_tokens_mask, dtype=bool) for encoding in encodings])
+    ends = ([end for _, end in encoding.offsets] for encoding in encodings)
+    word = np.concatenate([words_of_pieces(text, end) for text, end in zip(texts, ends, strict=True)])
+    return ids[:, None], np.where(special, -1, word), np.array([len(encoding) for encoding in encodings])
 
 
 def _wordpieces(model: str, max_tokens: int, stored: str | None) -> Tokenizer:
-    """Load a fast tokenizer, which cuts after `max_tokens` or after what its model can read."""
-    if stored is not None:
-        return _from_json(model, stored)
+    """Load a fast tokenizer that cuts after `max_tokens` or after what its model can read."""
     try:
-        from transformers import AutoTokenizer
+        from tokenizers import Tokenizer
+
+        if stored is None:
+            from transformers import AutoTokenizer
     except ImportError:
         raise IgclError("data.tokenizer needs the package transformers: pip install 'igcl-lightning[text]'") from None
+    if stored is not None:
+        try:
+            return Tokenizer.from_str(stored)
+        except Exception as error:  # the package raises nothing more specific
+            raise IgclError(f"data.tokenizer {model!r}: the stored tokenizer is unreadable ({error})") from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise IgclError(f"data.tokenizer {model!r}: no tokenizer to be had from there ({reason})") from error
+        raise IgclError(
+            f"data.tokenizer {model!r}: no tokenizer found at that path or name ({one_line(error)})"
+        ) from error
     if not tokenizer.is_fast:
         raise IgclError(f"data.tokenizer {model!r}: not a fast tokenizer; save it with tokenizer.json")
     wordpieces: Tokenizer = tokenizer.backend_tokenizer
     wordpieces.enable_truncation(min(max_tokens, tokenizer.model_max_length))
     wordpieces.no_padding()
     return wordpieces
-
-
-def _from_json(model: str, stored: str) -> Tokenizer:
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        raise IgclError("data.tokenizer needs the package transformers: pip install 'igcl-lightning[text]'") from None
-    try:
-        return Tokenizer.from_str(stored)
-    except Exception as error:  # the package raises nothing more particular
-        raise IgclError(f"data.tokenizer {model!r}: what is stored of it is no tokenizer ({error})") from error

@@ -1,7 +1,7 @@
 """Transforms of report graphs: joins of disconnected components, and the authors' selection of relations.
 
-Each takes one graph (`Data`) or many (`Batch`), on any device, without Python work per node, edge or graph. The
-transformed batch is the batch of the transformed graphs.
+Each takes a graph (`Data`) or a `Batch` on any device, without Python work per node, edge or graph. The transformed
+batch equals the batch of the transformed graphs.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from igcl_lightning.graphs.schema import CONNECTOR, ENTITY_LABELS
 JOINS = ("none", "dummy", "meta", "primary")
 
 ADDED_NODE = len(ENTITY_LABELS)
-"""Node type of added nodes; as a one-hot over the labels it is the zero vector."""
+"""Node type of added nodes; its one-hot vector over the labels is zero."""
 
-_NODE_FIELDS = {"x": 0, "text": 0, "node_type": ADDED_NODE}
+_NODE_FIELDS = {"x": 0, "node_text": 0, "node_type": ADDED_NODE}
 
 
 class ComponentJoin(BaseTransform):
     """Add nodes and edges that join the disconnected components of each graph (IGCL, section 2 and figure 3).
 
-    Added nodes have zero features and stand after the entities of their graph; added edges run both ways and have the
-    type `CONNECTOR`. A graph of one component, or of none, stays as it is.
+    Added nodes have zero features and follow the entities of their graph; added edges run both ways and have the type
+    `CONNECTOR`. A graph with fewer than two components is unchanged.
 
     Args:
-        kind: what is added to a graph of several components:
+        kind: nodes added to a graph of several components:
             "none": nothing;
             "dummy": one node, joined to every entity;
             "meta": one node per component, joined to its entities and to all others of these nodes;
@@ -44,7 +44,7 @@ class ComponentJoin(BaseTransform):
         self.kind = kind
 
     def forward(self, data: Data) -> Data:
-        """Return the joined graph or batch; fields that it knows are x, text, node_type, edge_index and edge_type."""
+        """Return the joined graph or batch; fields that are joined: x, node_text, node_type, edge_index, edge_type."""
         if self.kind == "none":
             return data
         graph = _graph_of_node(data)
@@ -70,7 +70,7 @@ class ComponentJoin(BaseTransform):
 
 
 class FirstRelation(BaseTransform):
-    """Keep only the first relation that each entity is the head of, in the order of storage.
+    """Keep only the first stored relation from each head entity.
 
     The authors' code reads one relation per entity from RadGraph's files; the paper's figures show more.
     """
@@ -86,10 +86,10 @@ class FirstRelation(BaseTransform):
 
 
 def connected_components(edge_index: Tensor, num_nodes: int) -> Tensor:
-    """Return for each node the smallest node of its component, int64 [num_nodes]; the direction of edges is ignored.
+    """Return for each node the smallest node of its weakly connected component, int64 [num_nodes].
 
-    Each round hands the smaller label across every edge, to the node and to the node it points at, and then lets each
-    node point where its label points: the number of rounds grows with the logarithm of the size of a component.
+    Each round passes the smaller label along every edge, to the node and to its label's node, and then replaces each
+    label by its label's label: the number of rounds is logarithmic in the size of a component.
 
     Args:
         edge_index: [2, E].
@@ -129,7 +129,7 @@ def _pairs(graph: Tensor) -> Tensor:
 
 
 def _extend(data: Data, graph: Tensor, added_graph: Tensor, edge_index: Tensor) -> Data:
-    """Append nodes and connectors, and sort both by graph; `edge_index` counts the added nodes after all others."""
+    """Append nodes and connectors and sort both by graph; in `edge_index` the added nodes follow all others."""
     graph = torch.cat([graph, added_graph])
     order = graph.argsort(stable=True)
     place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
@@ -146,14 +146,14 @@ def _extend(data: Data, graph: Tensor, added_graph: Tensor, edge_index: Tensor) 
 
 
 def _graph_of_node(data: Data) -> Tensor:
-    """Return the number of each node's graph, [N]; zero where there is but one."""
+    """Return the graph of each node, [N]; zeros for a single graph."""
     one = data.edge_index.new_zeros(int(data.num_nodes or 0))
     graph: Tensor = data.batch if isinstance(data, Batch) else one
     return graph
 
 
 def _with_sizes(data: Data, graph: Tensor) -> Data:
-    """Bring what PyG keeps of the sizes of graphs up to date with `graph` [N] and `data.edge_index`."""
+    """Update PyG's record of the graphs' sizes from `graph` [N] and `data.edge_index`."""
     data.num_nodes = len(graph)
     if not isinstance(data, Batch):
         return data
@@ -168,5 +168,5 @@ def _with_sizes(data: Data, graph: Tensor) -> Data:
 
 
 def _starts(count: Tensor) -> Tensor:
-    """Return where each run of `count` items starts."""
+    """Return the start of each run of `count` items."""
     return count.cumsum(0) - count

@@ -49,17 +49,17 @@ class StoredText(nn.Module):
         self.out_channels = channels
 
     def forward(self, graph: Data) -> Tensor:
-        """Return `graph.text` [N, channels].
+        """Return `graph.node_text` [N, channels].
 
         Raises:
             IgclError: the batch has no such features, or features of another width.
         """
-        if "text" not in graph:
+        if "node_text" not in graph:
             raise IgclError(
                 f"the model reads {self.out_channels} stored channels of node text, the batch has none: "
                 "prepare the store with --node-text and set data.node_text"
             )
-        text: Tensor = graph.text
+        text: Tensor = graph.node_text
         if text.shape[1] != self.out_channels:
             raise IgclError(
                 f"the model reads {self.out_channels} channels of node text, the store has {text.shape[1]}: "
@@ -200,7 +200,7 @@ class GraphEncoder(nn.Module):
         )
 
     def forward(self, graph: Data) -> Encoded:
-        """Encode a `Batch` of B graphs with fields x, node_type, edge_index, edge_type and, where used, text.
+        """Encode a `Batch` of B graphs with fields x, node_type, edge_index, edge_type and, where used, node_text.
 
         Raises:
             IgclError: node text is to come from the store, and the batch has none or of another width.

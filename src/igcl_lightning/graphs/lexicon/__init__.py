@@ -1,6 +1,6 @@
-"""The words of the report parser: data files that a radiologist can edit, and the search for them in a sentence.
+"""Words of the report parser: data files that a radiologist can edit, and the search for them in a sentence.
 
-Each `*.tsv` file of this folder holds the terms of one role (its name); its header explains the kinds of terms.
+Each `*.tsv` file in this folder holds the terms of one role (its name); its header explains the kinds of terms.
 """
 
 from __future__ import annotations
@@ -14,64 +14,42 @@ from typing import Any, NamedTuple
 
 from igcl_lightning.graphs.schema import HEDGES
 
+HYPHENS = frozenset("-\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{EN DASH}")
+
+
+def alternatives(cell: str) -> frozenset[str]:
+    """Return the alternatives in a cell of a file, separated by "|"."""
+    return frozenset(filter(None, cell.split("|")))
+
+
 KINDS: dict[str, frozenset[str]] = {
-    "anatomy": frozenset({"noun", "adjective", "side", "outline", "property"}),
-    "observations": frozenset(
-        {
-            "finding",
-            "appearance",
-            "sign",
-            "device",
-            "procedure",
-            "part",
-            "generic",
-            "mention",
-            "state",
-            "borderline",
-            "normal",
-        }
+    "anatomy": alternatives("noun|adjective|side|outline|property"),
+    "observations": alternatives(
+        "finding|appearance|sign|device|procedure|part|generic|mention|state|borderline|normal"
     ),
-    "modifiers": frozenset({"severity", "size", "texture", "extent", "temporal", "stability", "cause", "unit"}),
-    "negation": frozenset({"before", "after", "none"}),
+    "modifiers": alternatives("severity|size|texture|extent|temporal|stability|cause|unit"),
+    "negation": alternatives("before|after|none"),
     "hedges": frozenset(
         f"{strength} {position}" for strength in HEDGES[1:] for position in ("before", "after", "between", "context")
     ),
-    "connectors": frozenset(
-        {
-            "suggests",
-            "probably suggests",
-            "possibly suggests",
-            "hardly suggests",
-            "explains",
-            "place",
-            "of",
-            "predicate",
-            "list",
-            "with",
-            "break",
-            "exists",
-            "the",
-            "inside",
-            "skip",
-        }
+    "connectors": alternatives(
+        "suggests|probably suggests|possibly suggests|hardly suggests|explains|place|of|predicate|list|with"
+        "|break|exists|the|inside|skip"
     ),
 }
-"""The kinds of terms that each file may hold."""
+"""Kinds of terms in each file."""
 
 SYNONYMS = "synonyms"
-"""The file that says which terms mean the same."""
+"""File of terms with the same meaning."""
 
 RIGHTLY_SPELT = "rightly_spelt"
-"""The file of ordinary words that look like misspelt terms."""
+"""File of ordinary words that look like misspelt terms."""
 
 ENTITY_ROLES = frozenset({"anatomy", "observations", "modifiers"})
-"""The roles that become entities; the others say how entities belong together. Only the former may be misspelt."""
+"""Roles that become entities; the others say how entities belong together. Only the former may be misspelt."""
 
 MISSPELT_LENGTH = 8
-"""Shorter words are too often one letter away from other words."""
-
-HYPHENS = frozenset("-\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{EN DASH}")
-
+"""Shortest word checked for misspelling; shorter ones are too often one letter away from other words."""
 
 _SILENT = re.compile(r"\d|x{3,}$|_+$")
 CACHED_WORDS = 65_536
@@ -82,7 +60,7 @@ _NUMBER_LINKS = frozenset({"x", "by", "to"})
 
 
 class Match(NamedTuple):
-    """A term found in a sentence: its words `start..end` (inclusive) and what the lexicon says of it, as in `Term`."""
+    """A term found in a sentence: its words `start..end` (inclusive) and the fields of its `Term`."""
 
     start: int
     end: int
@@ -96,14 +74,14 @@ _match = Match._make
 
 
 class Term(NamedTuple):
-    """What a file says of a term.
+    """A term of the lexicon.
 
     Attributes:
-        role: the file.
-        kind: its second column.
-        name: the first form of its line, which all forms share.
-        link: what it does between two entities: the kind of a connector, "list" for what leaves open which of two, role
-            and position of other cues; "" for what becomes an entity itself.
+        role: name of its file.
+        kind: second column of its line.
+        name: first form in its line, shared by all forms.
+        link: its function between two entities: the kind of a connector, "list" for an alternative, role and position
+            of other cues; "" for a term that becomes an entity itself.
     """
 
     role: str
@@ -119,7 +97,7 @@ def _term(role: str, kind: str, name: str) -> Term:
 
 
 Node = dict[str, Any]
-"""A word's followers by word, and under "" the `Term` that ends here."""
+"""Following words, each with its node; under "" the `Term` that ends here."""
 
 
 class Lexicon:
@@ -129,8 +107,7 @@ class Lexicon:
         files: the text of each file by role.
 
     Raises:
-        ValueError: a line without a kind, of an unknown kind, or with a term that stands elsewhere too; the message
-            names file and line.
+        ValueError: a line has no kind, an unknown kind or a repeated term; the message names file and line.
     """
 
     def __init__(self, files: Mapping[str, str]) -> None:
@@ -158,10 +135,9 @@ class Lexicon:
     def match(self, words: Sequence[str]) -> list[Match]:
         """Return the terms in `words` (lower case) from left to right, the longest first, without overlap.
 
-        Hyphens are skipped inside and between terms. A word that is one slip of the pen away from one long word of
-        the lexicon is read as that. A number with a unit is a modifier of kind "measure"; another
-        number or a de-identification mark ("XXXX", "___") is a connector of kind "inside": it is no entity and tears no
-        phrase.
+        Hyphens are skipped inside and between terms. A word that misspells one long word of the lexicon is read as that
+        word. A number with a unit is a modifier of kind "measure"; any other number and a de-identification mark
+        ("XXXX", "___") is a connector of kind "inside", which is no entity and splits no phrase.
         """
         positions: Sequence[int] = range(len(words))
         if not HYPHENS.isdisjoint(words):
@@ -182,13 +158,12 @@ class Lexicon:
             at += length
         return matches
 
-    def term(self, words: Sequence[str]) -> Term | None:
-        """Return the entry of the last term in `words` (lower case), or None."""
-        matches = [match for match in self.match(words) if match.name]
-        return Term(*matches[-1][2:]) if matches else None
+    def kind(self, words: Sequence[str]) -> str:
+        """Return the kind of the last term in `words` (lower case), "" without any."""
+        return next((match.kind for match in reversed(self.match(words)) if match.name), "")
 
     def meaning(self, words: Sequence[str]) -> frozenset[str]:
-        """Return what `words` (lower case) mean: the names of the terms in them, synonyms as one, and other words."""
+        """Return the meanings of `words` (lower case): names of the terms in them, synonyms merged, and other words."""
         meanings: set[str] = set()
         at = 0
         for match in self.match(words):
@@ -199,7 +174,7 @@ class Lexicon:
         return frozenset(meanings.union(words[at:]) - HYPHENS) or frozenset(words)
 
     def _longest(self, words: list[str], at: int, node: Node | None) -> tuple[int, Term | None]:
-        """Return length and entry of the longest term from word `at` on, None without any; `node` is its word's."""
+        """Return length and entry, or None, of the longest term from word `at`, whose node in the tree is `node`."""
         found: tuple[int, Term | None] = (1, None)
         end = at + 1
         while node is not None:
@@ -212,7 +187,7 @@ class Lexicon:
         return (found[0], _MARK) if found[1] is not None and found[1].kind == "unit" else found
 
     def _measure(self, words: list[str], at: int) -> tuple[int, Term]:
-        """Return length and entry of a measure ("1.2 x 3 cm") that starts at word `at`, or of a mere number or mark."""
+        """Return length and entry of the measure ("1.2 x 3 cm"), number or mark that starts at word `at`."""
         end = at
         while end < len(words) and (_NUMBER.match(words[end]) or (end > at and words[end] in _NUMBER_LINKS)):
             end += 1
@@ -220,7 +195,7 @@ class Lexicon:
         return (end + 1 - at, _MEASURE) if unit is not None and unit.kind == "unit" else (1, _MARK)
 
     def _find_term(self, word: str) -> str:
-        """Return the word of the lexicon that `word` misspells, or `word`."""
+        """Return the word of the lexicon that `word` misspells, or `word` itself."""
         if word in self._rightly_spelt:
             return word
         slips = {near for form in _shortened(word) for near in self._by_slip.get(form, ()) if one_slip(word, near)}
@@ -228,12 +203,12 @@ class Lexicon:
 
 
 def _shortened(word: str) -> set[str]:
-    """Return a word and what is left of it without any one letter but the first."""
+    """Return a word and its forms with one letter, not the first, left out."""
     return {word, *(word[:at] + word[at + 1 :] for at in range(1, len(word)))}
 
 
 def one_slip(word: str, other: str) -> bool:
-    """Say whether two words differ by one letter that is wrong, missing or doubled, or by two that changed places."""
+    """Return whether two words differ by one wrong, missing or extra letter, or by two swapped letters."""
     if len(word) > len(other):
         word, other = other, word
     at = next((index for index, (one, two) in enumerate(zip(word, other, strict=False)) if one != two), len(word))
@@ -257,10 +232,10 @@ def load_lexicon() -> Lexicon:
 
 
 def rows(name: str, text: str, columns: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield number and cells of each line of a file that is neither blank nor a comment; missing cells are empty.
+    """Yield number and cells of each line that is neither blank nor a comment; missing cells are empty.
 
     Raises:
-        ValueError: a line with more cells; the message names file and line.
+        ValueError: a line has more cells; the message names file and line.
     """
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.startswith("#"):
@@ -271,7 +246,7 @@ def rows(name: str, text: str, columns: int) -> Iterator[tuple[int, list[str]]]:
 
 
 def _read_synonyms(text: str) -> dict[str, list[str]]:
-    """Return the meanings of each term that does not stand for itself."""
+    """Return the meanings of each term that has synonyms."""
     return {name: meaning.split(" + ") for _, (meaning, names) in rows(SYNONYMS, text, 2) for name in names.split("|")}
 
 
@@ -282,6 +257,6 @@ def _add_terms(terms: dict[tuple[str, ...], Term], role: str, text: str) -> None
         for form in (term, *filter(None, variants.split("|"))):
             words = tuple(form.lower().replace("-", " ").split())
             if not words or words in terms:
-                problem = f"{form!r} stands twice" if words else "an empty term"
+                problem = f"{form!r} is repeated" if words else "an empty term"
                 raise ValueError(f"{role}.tsv line {number}: {problem}, keep one")
             terms[words] = _term(role, kind, term)
