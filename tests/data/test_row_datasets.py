@@ -15,6 +15,7 @@ from torch_geometric.data import Batch
 from igcl_lightning.data.images import encode_grey
 from igcl_lightning.data.prepare import Options, prepare
 from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
@@ -23,7 +24,6 @@ from igcl_lightning.graphs.featurizer import MAX_FACTS, GraphFeaturizer, graph_f
 from igcl_lightning.graphs.identity import graph_key
 from igcl_lightning.graphs.schema import Entity, ReportGraph, stable_hash
 from igcl_lightning.graphs.tokens import ReportTokenizer
-from igcl_lightning.phantom import phantom_study
 from tiny_bert import save_tiny_bert
 
 PIXELS = np.zeros((8, 8), np.uint8)

@@ -5,12 +5,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.graphs.featurizer import graph_facts
 from igcl_lightning.graphs.identity import stated_facts
 from igcl_lightning.losses.contrastive import TARGETS, ContrastiveLoss, PairIds, contrastive_targets, fact_overlap
 from igcl_lightning.losses.similarity import Similarity, batch_similarity
 from igcl_lightning.nn.scoring import cosine_similarity
-from igcl_lightning.phantom import phantom_study
 
 STUDY = [0, 0, 1, 2, 3]
 PATIENT = [0, 0, 0, 1, 2]

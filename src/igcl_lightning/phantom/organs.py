@@ -46,7 +46,7 @@ def draw_anatomy(chest: Chest, rng: np.random.Generator) -> Layers:
 def _air(chest: Chest, rng: np.random.Generator) -> Array:
     """Return the lungs, thin at the wall, at the apex and over the diaphragm, and mostly hidden by the heart."""
     frame = chest.frame
-    air = chest.lung * chord(chest.aside / chest.lateral)
+    air = chest.lung * chord(chest.from_midline / chest.wall)
     air *= np.clip(0.55 + 1.5 * chest.depth, 0, 1)
     air *= np.clip(0.6 + 1.8 * (chest.dome - frame.y), 0, 1)
     air *= 1 - 0.88 * chest.silhouette
@@ -66,7 +66,7 @@ _STEPS = 1024
 def _vessels(chest: Chest, rng: np.random.Generator) -> Array:
     """Return the vessels of both lungs, partly hidden by the heart."""
     frame, radius = chest.frame, chest.from_hilum
-    angle = np.arctan2(frame.y - chest.hilum_y, chest.aside - HILUM_X)
+    angle = np.arctan2(frame.y - chest.hilum_y, chest.from_midline - HILUM_X)
     angle += 0.30 * smooth_field(rng, 9, frame.size) * (0.25 + radius)
     angle += rng.uniform(0, 1) + rng.uniform(0, 1) * chest.on_side(1)
     vessels = branch(angle, radius)
@@ -105,7 +105,7 @@ def branch(angle: Array, radius: Array) -> Array:
 def _soft_tissue(chest: Chest, rng: np.random.Generator) -> Array:
     """Return neck, shoulders, trunk, arms, breasts and abdomen, less windpipe and stomach bubble."""
     frame = chest.frame
-    across = chest.aside / frame.at_height(_outline(chest))
+    across = chest.from_midline / frame.at_height(_outline(chest))
     tissue = chord(across * across)
     np.maximum(tissue, 0.6 * _arms(chest), out=tissue)
     tissue += 0.12 * soft(frame.y - chest.dome, 0.05) * (across < 1)
@@ -148,7 +148,7 @@ def _breasts(chest: Chest, rng: np.random.Generator) -> Array:
     patient = chest.scene.patient
     weight = rng.uniform(0.04, 0.15) if patient.sex == "F" else rng.uniform(0.0, 0.05) * (1 + patient.habitus)
     size, height = rng.uniform(0.20, 0.34), rng.uniform(0.22, 0.42)
-    x, y = (chest.aside - 0.62 * patient.width) / size, (chest.frame.y - height) / size
+    x, y = (chest.from_midline - 0.62 * patient.width) / size, (chest.frame.y - height) / size
     breasts = weight * chord(np.sqrt(x * x + y * y))
     breasts *= np.clip(y + 1, 0, 1.4)
     return breasts
