@@ -1,4 +1,7 @@
-"""The geometry of a phantom's chest: where lungs, heart, mediastinum and diaphragm lie on the pixels."""
+"""Geometry of the chest in the frontal image: lungs, heart, mediastinum and diaphragm on the pixels.
+
+Lengths are in half image widths.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from igcl_lightning.phantom.grid import HEIGHTS, Array, Frame, Mask, chord, curv
 from igcl_lightning.phantom.scene import Scene
 
 ANGLE_DEPTH = 0.17
-"""How far the costophrenic angle lies below the top of the dome."""
+"""Depth of the costophrenic angle below the top of the dome."""
 
 HILUM_X = 0.13
 """Distance of the hila from the midline."""
@@ -19,20 +22,21 @@ HILUM_X = 0.13
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chest:
-    """The geometry of one scene; arrays are float32 [size, size], regions run from 0 outside to 1 inside.
+    """Geometry of one scene; arrays are float32 [size, size], regions run from 0 outside to 1 inside.
 
     Attributes:
-        frame: the pixels.
-        scene: what is drawn.
+        frame: coordinates of the pixels.
+        scene: contents of the image.
         from_midline: distance from the midline.
-        lateral: distance of the lateral lung border from the midline.
-        wall_profile: the same over `HEIGHTS`.
+        wall: distance of the lateral lung border from the midline.
+        wall_profile: the same over `HEIGHTS`, [1024].
         depth: 0 at the apex of the lung, 1 at the costophrenic angle.
         dome: height y of the diaphragm.
-        lung: both lungs, also where the heart hides them.
+        lung: both lungs, including the parts behind the heart.
         silhouette: heart and mediastinum, highest in their middle.
         heart: the heart alone.
-        borders: distance of the right and the left border of the silhouette from the midline, over `HEIGHTS`.
+        borders: distance of the right and the left border of the silhouette from the midline over
+            `HEIGHTS`, [1024].
         hilum_y: height of the hila.
         from_hilum: distance from the hilum of the same side.
     """
@@ -88,7 +92,7 @@ def build_chest(scene: Scene, frame: Frame) -> Chest:
 
 
 def _diaphragm(scene: Scene, frame: Frame, from_midline: Array) -> Array:
-    """Return the height of the domes, which fall to the angles at the wall and a little towards the heart."""
+    """Return the height y of the diaphragm, which falls to the angles at the wall and a little towards the heart."""
     right, left = scene.domes
     outward = from_midline / (0.48 * scene.patient.width) - 0.52 / 0.48
     dome = right + (left - right) * soft(frame.x, 0.3)
@@ -97,7 +101,7 @@ def _diaphragm(scene: Scene, frame: Frame, from_midline: Array) -> Array:
 
 
 def _borders(scene: Scene) -> tuple[Array, Array]:
-    """Return the distance of the right and the left border of heart and mediastinum from the midline."""
+    """Return the right and the left border of heart and mediastinum over `HEIGHTS`, as distances from the midline."""
     patient = scene.patient
     width = 2 * patient.width * scene.heart_ratio
     left, right = width * patient.heart_tilt, width * (1 - patient.heart_tilt)

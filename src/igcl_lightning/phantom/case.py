@@ -46,7 +46,7 @@ class Case:
         return "phantom-hard" if self.variant == "hard_negatives" else "phantom"
 
     def rng(self, stream: Stream) -> np.random.Generator:
-        """Return a new generator of the random numbers of `stream`; the reports of a hard negative pair share theirs."""
+        """Return a new random generator for `stream`; the two reports of a hard negative pair share theirs."""
         paired = stream is Stream.REPORT and self.variant == "hard_negatives"
         return generator(stream, self.index // 2 if paired else self.index, self.seed, self.variant)
 

@@ -108,7 +108,7 @@ def add_devices(
 
 
 def expose(layers: Layers, view: str, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Form the image: Beer-Lambert attenuation, scattered light, the detector's log response, window and noise."""
+    """Return the image, uint8 [size, size]: Beer-Lambert attenuation, scatter, log response, window and noise."""
     size = layers.tissue.shape[0]
     thickness = layers.tissue - layers.air
     thickness += layers.vessels
@@ -128,11 +128,11 @@ def expose(layers: Layers, view: str, rng: np.random.Generator) -> NDArray[np.ui
 
 
 LEVELS: Array = np.linspace(-0.5, 2.5, 3001, dtype=np.float32)
-"""Thicknesses at which the curve from thickness to grey is tabulated."""
+"""Thicknesses, in chests, at which the curve from thickness to grey is tabulated, [3001]."""
 
 
 def _develop(level: Array, contrast: float, rng: np.random.Generator) -> Array:
-    """Return grey values, 0 to 1: window, level and gamma; looked up in a table, which is faster than the functions."""
+    """Return grey values, 0 to 1, after window, level and gamma; a table is faster than the functions."""
     center = 0.60 + rng.uniform(*difficulty.WINDOW_CENTER)
     contrast /= rng.uniform(*difficulty.WINDOW_WIDTH)
     film = (1 / (1 + np.exp((center - LEVELS) * contrast)) - 0.13) * (1 / 0.77)
@@ -143,7 +143,7 @@ def _develop(level: Array, contrast: float, rng: np.random.Generator) -> Array:
 
 
 def _noise(size: int, rng: np.random.Generator) -> Array:
-    """Return noise of mean 0 and variance 1: sums of four bytes are nearly normal and cost a third of exact normals."""
+    """Return noise of mean 0 and variance 1: sums of four bytes, nearly normal at a third of the cost."""
     draws = np.frombuffer(rng.bytes(4 * size * size), dtype=np.uint8).reshape(4, size, size)
     total: Array = draws.sum(axis=0, dtype=np.float32)
     total -= 4 * 127.5
@@ -159,13 +159,13 @@ def _scatter(light: Array) -> Array:
 
 @lru_cache(maxsize=8)
 def _blur_bases(size: int) -> tuple[Array, Array]:
-    """Return the matrices that average a line into 20 broad cells, [20, size], and spread it back, [size, 20]."""
+    """Return matrices that average a line into 20 broad cells, [20, size], and spread it back, [size, 20]."""
     wide = spline_basis(17, size)
     return (wide / wide.sum(axis=0)).T, wide
 
 
 def _collimate(grey: Array, rng: np.random.Generator) -> None:
-    """Leave unexposed borders at some edges of some images."""
+    """Draw unexposed borders at some edges of some images, in place."""
     size = grey.shape[0]
     widths = (rng.uniform(0.0, 0.07, size=4) * (rng.random(4) < 0.25) * size).round().astype(int)
     shade = (0.0, 0.03, 0.95)[pick((0.6, 0.3, 0.1), rng)]
@@ -183,7 +183,7 @@ _GLYPHS = {
 
 
 def _mark_side(grey: Array, letter: str, rng: np.random.Generator) -> None:
-    """Put the technologist's side marker beside the shoulder: L on the patient's left, R on the right."""
+    """Draw the technologist's side marker beside the shoulder: L on the patient's left, R on the right."""
     left, top = rng.uniform(0.86, 0.93), rng.uniform(0.03, 0.22)
     cell, brightness = rng.uniform(0.010, 0.015), rng.uniform(0.75, 1.0)
     if letter == "R":

@@ -1,4 +1,4 @@
-"""The bones of a chest, as thickness in chests: ribs, spine, collar bones, shoulder blades and upper arms."""
+"""Bones of the frontal image, as thickness in chests: ribs, spine, collar bones, shoulder blades and upper arms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def draw_bones(chest: Chest, rng: np.random.Generator) -> Array:
 
 
 def hollow(across: Array) -> Array:
-    """Return the profile of a hollow bone over |across| < 1: denser at its borders than in the middle."""
+    """Return the profile of a hollow bone over |across| < 1, denser at its borders than in the middle."""
     square = across * across
     wall: Array = 3 - 3 * square
     np.clip(wall, 0, 1, out=wall)
