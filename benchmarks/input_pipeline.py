@@ -33,9 +33,10 @@ from igcl_lightning.data.pictures.fit import letterbox
 from igcl_lightning.data.prepare import prepare
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.row_datasets import PairDataset
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.store import Store
-from igcl_lightning.phantom import FINDINGS, phantom_study
+from igcl_lightning.phantom import FINDINGS
 
 BATCH = 128  # as in configs/pretrain/igcl.yaml
 ORIGINAL = (2544, 3056)  # width and height of a chest radiograph as it is published

@@ -6,18 +6,18 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import time
 
-from igcl_lightning.data.sources.phantom import read_phantom
+from igcl_lightning.data.sources.phantom import phantom_study
 
 BATCH, ROUNDS = 200, 5
 
 
 def main():
-    for _ in read_phantom(20, seed=1):
-        pass  # imports and tables
+    for index in range(20):
+        phantom_study(index, seed=1)  # imports and tables
     rates = []
     for start in range(0, BATCH * ROUNDS, BATCH):
         begin = time.process_time()
-        images = sum(len(study.images) for study in read_phantom(BATCH, start=start))
+        images = sum(len(phantom_study(index).images) for index in range(start, start + BATCH))
         seconds = time.process_time() - begin
         rates.append(BATCH / seconds)
         print(f"{BATCH} studies, {images} images: {BATCH / seconds:.0f} studies/s")

@@ -21,9 +21,9 @@ from PIL import Image
 
 from igcl_lightning.data.prepare import prepare
 from igcl_lightning.data.preparing.options import Options
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.study import Study, StudyImage
-from igcl_lightning.phantom import phantom_study
 
 MIMIC_IMAGES = 377_110
 WIDTH, HEIGHT = 2544, 3056

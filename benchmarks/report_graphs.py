@@ -31,6 +31,7 @@ from igcl_lightning.graphs.parser import SpacyReportParser
 from igcl_lightning.graphs.schema import ReportGraph
 from igcl_lightning.graphs.statements import Statement, statements
 from igcl_lightning.phantom.case import find_case
+from igcl_lightning.phantom.patient import Stream
 from igcl_lightning.phantom.report import write_report
 from igcl_lightning.reports.parsing import parse_reports
 
@@ -369,7 +370,7 @@ def measure_phantom(table: Table, count: int) -> None:
         same = []
         for index in range(count):
             case = find_case(index)
-            sections, graph = write_report(case.scene, case.report_rng, phrasing=phrasing)
+            sections, graph = write_report(case.scene, case.rng(Stream.REPORT), phrasing=phrasing)
             if graph.text:
                 read = parser.parse(" ".join(filter(None, (sections["findings"], sections["impression"]))))
                 same.append((read == graph, graph_key(read) == graph_key(graph)))

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from PIL import Image
 
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.graphs.drawing import draw_graph, draw_report
-from igcl_lightning.phantom import phantom_study
 
 SEED, INDEX = 1, 2489
 PICTURE = Path(__file__).parent / "images" / "igcl.png"

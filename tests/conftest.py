@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from igcl_lightning.data.preparing.options import Options
-from igcl_lightning.phantom import FINDINGS, phantom_study
+from igcl_lightning.data.sources.phantom import phantom_study
+from igcl_lightning.phantom import FINDINGS
 from stores import prepare_studies
 
 

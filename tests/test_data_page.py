@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 from igcl_lightning.data.preparing.options import Options
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.data.store import Store
-from igcl_lightning.phantom import FINDINGS, phantom_study
+from igcl_lightning.phantom import FINDINGS
 from stores import prepare_studies
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from igcl_lightning.cli import main
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.modules.base import BaseModule
-from igcl_lightning.phantom import phantom_study
 
 PAGE = Path(__file__).parents[1] / "docs" / "new_modality.md"
 

@@ -13,8 +13,9 @@ import pytest
 
 from igcl_lightning.cli import main
 from igcl_lightning.data.preparing.options import Options
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.data.store import Store
-from igcl_lightning.phantom import FINDINGS, phantom_study
+from igcl_lightning.phantom import FINDINGS
 from igcl_lightning.training.options import shipped_configs
 from stores import prepare_studies
 from test_configs import FRAGMENTS, HEADS, NARROW, QUIET, SMALL, WHOLE, csv_logger, save_igcl

@@ -8,12 +8,13 @@ import pytest
 from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.preparing.report_text import report_text
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.identity import graph_key
 from igcl_lightning.graphs.schema import LABEL_ID, RELATION_ID, stable_hash
-from igcl_lightning.phantom import FINDINGS, phantom_study
+from igcl_lightning.phantom import FINDINGS
 from stores import prepare_studies
 
 

@@ -10,9 +10,9 @@ from igcl_lightning.cli import main
 from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.row_datasets import PairDataset
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.data.store import Store
 from igcl_lightning.modules import IGCL
-from igcl_lightning.phantom import phantom_study
 from stores import prepare_studies
 
 pytest.importorskip("transformers", reason="the extra `text` is not installed")

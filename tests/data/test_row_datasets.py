@@ -15,6 +15,7 @@ from torch_geometric.data import Batch, Data
 from igcl_lightning.data.images import encode_grey
 from igcl_lightning.data.prepare import Options, prepare
 from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
@@ -23,7 +24,6 @@ from igcl_lightning.graphs.featurizer import MAX_SUBWORDS, featurize, subword_id
 from igcl_lightning.graphs.identity import MAX_FACTS, graph_key, stated_facts
 from igcl_lightning.graphs.schema import ENTITY_LABELS, RELATION_TYPES, XL_LABELS, Entity, ReportGraph, stable_hash
 from igcl_lightning.graphs.tokens import WORD_SUBWORDS, ReportTokenizer
-from igcl_lightning.phantom import phantom_study
 from tiny_bert import save_tiny_bert
 
 PIXELS = np.zeros((8, 8), np.uint8)

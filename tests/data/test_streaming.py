@@ -15,12 +15,13 @@ from igcl_lightning.data.collation import PairCollator
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.row_datasets import PairDataset
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.streaming import PairStream, StreamedStore
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import stable_hash
 from igcl_lightning.modules import SimCLR
-from igcl_lightning.phantom import FINDINGS, phantom_study
+from igcl_lightning.phantom import FINDINGS
 from stores import prepare_studies
 
 

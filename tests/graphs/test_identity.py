@@ -1,9 +1,9 @@
 import pytest
 
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.graphs.identity import graph_identity, graph_key, stated_facts
 from igcl_lightning.graphs.parser import SpacyReportParser
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, stable_hash
-from igcl_lightning.phantom import phantom_study
 
 
 @pytest.fixture(scope="module")

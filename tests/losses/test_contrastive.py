@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.graphs.identity import NO_FACT, graph_identity, stated_facts
 from igcl_lightning.losses.contrastive import (
     TARGETS,
@@ -17,7 +18,6 @@ from igcl_lightning.losses.contrastive import (
 )
 from igcl_lightning.losses.similarity import Similarity, batch_similarity
 from igcl_lightning.nn.scoring import cosine_similarity
-from igcl_lightning.phantom import phantom_study
 
 STUDY = [0, 0, 1, 2, 3]
 PATIENT = [0, 0, 0, 1, 2]

@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader
 from igcl_lightning.cli import main
 from igcl_lightning.data import inputs as reading
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules import IGCL, BaseModule, ConVIRT, FewShotProbe, FineTune, LinearProbe, SimCLR
-from igcl_lightning.phantom import phantom_study
 from image_files import dicom
 
 ROWS = 24

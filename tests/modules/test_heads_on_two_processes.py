@@ -9,9 +9,10 @@ from lightning.pytorch import Trainer
 
 from igcl_lightning.cli import main
 from igcl_lightning.data.preparing.options import Options
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.data.store import Store
 from igcl_lightning.modules import IGCL
-from igcl_lightning.phantom import FINDINGS, phantom_study
+from igcl_lightning.phantom import FINDINGS
 from stores import prepare_studies
 from two_processes import run_on_two
 

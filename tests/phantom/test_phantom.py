@@ -16,20 +16,23 @@ import pytest
 from PIL import Image
 from scipy.ndimage import binary_dilation
 
-from igcl_lightning.data.sources.phantom import read_phantom
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.data.study import Study, StudyImage
-from igcl_lightning.phantom import FINDINGS, LABELS, phantom_study
+from igcl_lightning.phantom import FINDINGS, LABELS
 from igcl_lightning.phantom.case import HARD_PATHOLOGIES, Case, find_case
 from igcl_lightning.phantom.difficulty import AP_MAGNIFICATION, LARGE_HEART, NORMAL_HEART
-from igcl_lightning.phantom.scene import DEVICES, PATHOLOGIES, ZONED, Scene
-from igcl_lightning.phantom.shortcut import mark_of
+from igcl_lightning.phantom.lateral_findings import LATERAL_FINDINGS
+from igcl_lightning.phantom.pathologies import PATHOLOGIES
+from igcl_lightning.phantom.patient import Stream
+from igcl_lightning.phantom.scene import DEVICES, Scene
+from igcl_lightning.phantom.shortcut import draw_mark
 
-UNSEEN_FROM_THE_SIDE = {"Pneumothorax"}
+UNSEEN_FROM_THE_SIDE = {name for name, draw in LATERAL_FINDINGS.items() if draw is None}
 
 
 @pytest.fixture(scope="module")
 def studies() -> list[Study]:
-    return list(read_phantom(300, size=64))
+    return [phantom_study(index, size=64) for index in range(300)]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def test_same_index_and_seed_give_the_same_study(studies):
 def test_another_process_draws_the_same_study(studies):
     script = (
         "import hashlib\n"
-        "from igcl_lightning.phantom import phantom_study\n"
+        "from igcl_lightning.data.sources.phantom import phantom_study\n"
         "study = phantom_study(40, size=64)\n"
         "print(hashlib.sha256(study.images[0].source.tobytes() + repr(study.report).encode()).hexdigest())"
     )
@@ -136,7 +139,7 @@ def test_images_of_a_study(studies):
 
 
 def test_lateral_images_can_be_left_out_and_nothing_else_changes(studies):
-    frontal = list(read_phantom(20, size=64, views="frontal"))
+    frontal = [phantom_study(index, size=64, views="frontal") for index in range(20)]
     assert all(len(study.images) == 1 for study in frontal)
     for study, whole in zip(frontal, studies, strict=False):
         assert same(study.images[0], whole.images[0])
@@ -182,7 +185,9 @@ def test_no_two_findings_fill_one_zone(cases):
     for case in cases:
         places = [(finding.side, finding.zone) for finding in case.scene.findings if finding.zone]
         assert len(set(places)) == len(places)
-        assert all(bool(finding.zone) == (finding.name in ZONED) for finding in case.scene.findings)
+        assert all(
+            bool(finding.zone) == (PATHOLOGIES[finding.name].zones is not None) for finding in case.scene.findings
+        )
 
 
 def test_mild_findings_are_hedged_more_often(cases):
@@ -211,7 +216,7 @@ def test_implants_stay_with_the_patient(cases):
 
 
 def test_ids_count_studies():
-    first, second = read_phantom(2, size=64, start=12)
+    first, second = phantom_study(12, size=64), phantom_study(13, size=64)
     assert (first.study_id, second.study_id) == ("phantom-000012", "phantom-000013")
 
 
@@ -338,7 +343,7 @@ def test_the_shortcut_goes_with_its_label_except_in_the_test_split(cases):
     marked = defaultdict(list)
     for case in cases:
         present = bool(case.scene.labels["Edema"])
-        mark = mark_of(present, case.scene.patient.split, case.shortcut_rng)
+        mark = draw_mark(present, case.scene.patient.split, case.rng(Stream.SHORTCUT))
         marked[case.scene.patient.split == "test", present].append(mark is not None)
     rates = {key: np.mean(values) for key, values in marked.items()}
     assert rates[False, True] == pytest.approx(0.95, abs=0.05)
@@ -349,7 +354,8 @@ def test_the_shortcut_goes_with_its_label_except_in_the_test_split(cases):
 
 def test_the_shortcut_changes_a_corner_and_nothing_else(studies):
     seen = set()
-    for plain, marked in zip(studies[:60], read_phantom(60, size=64, shortcut="Edema"), strict=True):
+    for index, plain in enumerate(studies[:60]):
+        marked = phantom_study(index, size=64, shortcut="Edema")
         assert (plain.report, plain.labels, plain.split) == (marked.report, marked.labels, marked.split)
         assert not plain.extra
         seen.add(marked.extra["shortcut"])
@@ -385,8 +391,3 @@ def test_an_image_survives_png_at_512_pixels():
 def test_arguments_out_of_range_give_one_line(arguments, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         phantom_study(**{"index": 0, **arguments})
-
-
-def test_a_negative_count_is_refused():
-    with pytest.raises(ValueError, match="phantom count -1: expected 0 or more"):
-        next(read_phantom(-1))

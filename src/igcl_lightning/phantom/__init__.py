@@ -1,103 +1,134 @@
-"""The embedded default data: procedural chest radiographs with reports, exact graphs, labels and masks.
+"""The built-in data set: synthetic chest radiographs with reports, exact graphs, labels and masks.
 
-Everything about a study follows from its index and the seed. The scene (patient, findings, devices, view, pose) is
-drawn first; the renderer and the report read it.
+The index and the seed decide everything about a phantom. Its scene (patient, findings, devices, view, pose) is drawn
+first; the renderer and the report read it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from igcl_lightning.data.study import Study, StudyImage
+import numpy as np
+from numpy.typing import NDArray
+
+from igcl_lightning.graphs.schema import ReportGraph
 from igcl_lightning.phantom.case import Case, find_case
-from igcl_lightning.phantom.patient import VARIANTS
+from igcl_lightning.phantom.grid import Mask
+from igcl_lightning.phantom.patient import VARIANTS, Stream
+from igcl_lightning.phantom.phrasebook import PHRASINGS
 from igcl_lightning.phantom.radiograph import render, render_lateral
-from igcl_lightning.phantom.report import PHRASINGS, write_report
+from igcl_lightning.phantom.report import write_report
 from igcl_lightning.phantom.scene import FINDINGS, LABELS
-from igcl_lightning.phantom.shortcut import Mark, mark_of, stamp
+from igcl_lightning.phantom.shortcut import Mark, draw_mark, stamp
 
-__all__ = ["FINDINGS", "LABELS", "PHRASINGS", "VARIANTS", "phantom_study"]
+__all__ = ["FINDINGS", "LABELS", "PHRASINGS", "VARIANTS", "Drawing", "Phantom", "PhantomImage", "draw_phantom"]
 
 SIZES: tuple[int, int] = (64, 512)
 """Smallest and largest image size, in pixels."""
 
-IMAGE_VIEWS: tuple[str, ...] = ("all", "frontal")
 
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How the phantoms of a collection are drawn.
 
-def phantom_study(
-    index: int,
-    *,
-    seed: int = 0,
-    size: int = 128,
-    variant: str = "standard",
-    shortcut: str | None = None,
-    views: str = "all",
-    phrasing: str = "mixed",
-) -> Study:
-    """Return phantom study `index`.
-
-    The same index and seed give the same study, in any process; another size shows the same scene. Studies of one
-    patient have neighbouring indices and the same split: of every ten patients seven train, one validates, two test.
-
-    Args:
-        index: 0 or more.
+    Attributes:
+        size: height and width of the images in pixels, 64 to 512. Another size shows the same scene.
         seed: 0 or more; another seed is another collection.
-        size: height and width of the images in pixels, 64 to 512.
-        variant: "standard", or "hard_negatives": studies 2k and 2k + 1 are of one patient, all in the split "test",
-            and their reports say the same words of swapped sides and zones. Let the parser read these only in a
-            phrasing that it knows.
-        shortcut: one of `LABELS`, with which a mark in the corner of the images then goes: it is there in 95 % of the
-            studies with the label and 5 % of those without, but at random in half of the studies of the split "test".
-            `Study.extra` tells where it is; nothing else of the study changes.
+        variant: "standard", or "hard_negatives": studies 2k and 2k + 1 are of one patient, all in the split "test", and
+            their reports use the same words for swapped sides and zones. Parse these only in a phrasing that the report
+            parser knows.
         views: "all", or "frontal" to leave out the lateral images that some studies have.
-        phrasing: how the report is worded, one of `PHRASINGS`.
+        phrasing: how reports are worded, one of `PHRASINGS`.
+        shortcut: one of `LABELS`, or None. The images get a mark in a corner, in 95 % of the studies with the label and
+            5 % of those without, but in a random half of the studies in the split "test". Nothing else changes.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: a value is out of range.
     """
-    _check_numbers(index, seed, size)
-    _check_choices(variant=(variant, VARIANTS), views=(views, IMAGE_VIEWS), phrasing=(phrasing, PHRASINGS))
-    if shortcut is not None:
-        _check_choices(shortcut=(shortcut, LABELS))
-    case = find_case(index, seed, variant)
-    scene = case.scene
-    report, graph = write_report(scene, case.report_rng, phrasing=phrasing)
-    mark = mark_of(bool(scene.labels[shortcut]), scene.patient.split, case.shortcut_rng) if shortcut else None
-    return Study(
-        study_id=case.study_id,
-        patient_id=case.patient_id,
-        images=tuple(_images(case, size, views, mark)),
-        report=report,
-        graph=graph,
-        labels=scene.labels,
-        split=scene.patient.split,
-        age=scene.patient.age,
-        sex=scene.patient.sex,
-        extra={} if shortcut is None else {"shortcut": str(int(mark is not None))},
-    )
+
+    size: int = 128
+    seed: int = 0
+    variant: str = "standard"
+    views: str = "all"
+    phrasing: str = "mixed"
+    shortcut: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"phantom seed {self.seed}: expected 0 or more")
+        if not SIZES[0] <= self.size <= SIZES[1]:
+            raise ValueError(f"phantom size {self.size}: expected {SIZES[0]} to {SIZES[1]} pixels")
+        choices = {"variant": VARIANTS, "views": ("all", "frontal"), "phrasing": PHRASINGS, "shortcut": LABELS}
+        for option, known in choices.items():
+            value = getattr(self, option)
+            if value not in known and (option, value) != ("shortcut", None):
+                raise ValueError(f"phantom {option} {value!r}: expected one of {', '.join(known)}")
 
 
-def _check_numbers(index: int, seed: int, size: int) -> None:
+class PhantomImage(NamedTuple):
+    """One image of a phantom.
+
+    Attributes:
+        image_id: unique in the collection.
+        view: "PA", "AP" or "lateral".
+        pixels: grey values, uint8 [size, size].
+        masks: "left_lung", "right_lung", "heart" and each finding that is seen, bool [size, size].
+    """
+
+    image_id: str
+    view: str
+    pixels: NDArray[np.uint8]
+    masks: dict[str, Mask]
+
+
+class Phantom(NamedTuple):
+    """One synthetic study.
+
+    Attributes:
+        case: ids and scene.
+        images: the frontal image and, in some studies, the lateral image.
+        report: text by section.
+        graph: exact graph of the sections "findings" and "impression".
+        marked: whether the images carry the mark of the shortcut.
+    """
+
+    case: Case
+    images: tuple[PhantomImage, ...]
+    report: dict[str, str]
+    graph: ReportGraph
+    marked: bool
+
+
+def draw_phantom(index: int, drawing: Drawing) -> Phantom:
+    """Return phantom `index` of a collection, the same in any process.
+
+    Studies of one patient have neighbouring indices and the same split: of every ten patients seven train, one
+    validates, two test.
+
+    Raises:
+        ValueError: a negative index.
+    """
     if index < 0:
         raise ValueError(f"phantom index {index}: expected 0 or more")
-    if seed < 0:
-        raise ValueError(f"phantom seed {seed}: expected 0 or more")
-    if not SIZES[0] <= size <= SIZES[1]:
-        raise ValueError(f"phantom size {size}: expected {SIZES[0]} to {SIZES[1]} pixels")
+    case = find_case(index, drawing.seed, drawing.variant)
+    scene = case.scene
+    report, graph = write_report(scene, case.rng(Stream.REPORT), phrasing=drawing.phrasing)
+    mark = None
+    if drawing.shortcut:
+        mark = draw_mark(bool(scene.labels[drawing.shortcut]), scene.patient.split, case.rng(Stream.SHORTCUT))
+    return Phantom(case, tuple(_draw_images(case, drawing, mark)), report, graph, mark is not None)
 
 
-def _check_choices(**choices: tuple[str | None, Sequence[str | None]]) -> None:
-    for option, (value, known) in choices.items():
-        if value not in known:
-            raise ValueError(f"phantom {option} {value!r}: expected one of {', '.join(map(str, known))}")
-
-
-def _images(case: Case, size: int, views: str, mark: Mark | None) -> Iterator[StudyImage]:
+def _draw_images(case: Case, drawing: Drawing, mark: Mark | None) -> Iterator[PhantomImage]:
     """Yield the frontal image and, if there is one and it is wanted, the lateral image."""
-    drawn = [(case.study_id, case.scene.view, *render(case.scene, size, case.frontal_rng))]
-    if case.scene.lateral and views == "all":
-        drawn.append((f"{case.study_id}-lateral", "lateral", *render_lateral(case.scene, size, case.lateral_rng)))
-    for image_id, view, pixels, masks in drawn:
+    scene, size = case.scene, drawing.size
+    drawn = [(case.study_id, scene.view, *render(scene, size, case.rng(Stream.FRONTAL)))]
+    if scene.lateral and drawing.views == "all":
+        lateral = render_lateral(scene, size, case.rng(Stream.LATERAL))
+        drawn.append((f"{case.study_id}-lateral", "lateral", *lateral))
+    for image in map(PhantomImage._make, drawn):
         if mark:
-            stamp(pixels, mark)
-        yield StudyImage(image_id=image_id, source=pixels, view=view, masks=masks)
+            stamp(image.pixels, mark)
+        yield image

@@ -1,4 +1,7 @@
-"""The geometry of a phantom's chest: where lungs, heart, mediastinum and diaphragm lie on the pixels."""
+"""Geometry of the chest in the frontal image: lungs, heart, mediastinum and diaphragm on the pixels.
+
+Lengths are in half image widths.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from igcl_lightning.phantom.grid import HEIGHTS, Array, Frame, Mask, chord, curv
 from igcl_lightning.phantom.scene import Scene
 
 ANGLE_DEPTH = 0.17
-"""How far the costophrenic angle lies below the top of the dome."""
+"""Depth of the costophrenic angle below the top of the dome."""
 
 HILUM_X = 0.13
 """Distance of the hila from the midline."""
@@ -19,29 +22,30 @@ HILUM_X = 0.13
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chest:
-    """The geometry of one scene; arrays are float32 [size, size], regions run from 0 outside to 1 inside.
+    """Geometry of one scene; arrays are float32 [size, size], regions run from 0 outside to 1 inside.
 
     Attributes:
-        frame: the pixels.
-        scene: what is drawn.
-        aside: distance from the midline.
-        lateral: distance of the lateral lung border from the midline.
-        lateral_profile: the same over `HEIGHTS`.
+        frame: coordinates of the pixels.
+        scene: contents of the image.
+        from_midline: distance from the midline.
+        wall: distance of the lateral lung border from the midline.
+        wall_profile: the same over `HEIGHTS`, [1024].
         depth: 0 at the apex of the lung, 1 at the costophrenic angle.
         dome: height y of the diaphragm.
-        lung: both lungs, also where the heart hides them.
+        lung: both lungs, including the parts behind the heart.
         silhouette: heart and mediastinum, highest in their middle.
         heart: the heart alone.
-        borders: distance of the right and the left border of the silhouette from the midline, over `HEIGHTS`.
+        borders: distance of the right and the left border of the silhouette from the midline over
+            `HEIGHTS`, [1024].
         hilum_y: height of the hila.
         from_hilum: distance from the hilum of the same side.
     """
 
     frame: Frame
     scene: Scene
-    aside: Array
-    lateral: Array
-    lateral_profile: Array
+    from_midline: Array
+    wall: Array
+    wall_profile: Array
     depth: Array
     dome: Array
     lung: Array
@@ -62,20 +66,20 @@ def build_chest(scene: Scene, frame: Frame) -> Chest:
     depth_span = max(scene.domes) + ANGLE_DEPTH - patient.apex
     depth_profile = (HEIGHTS - patient.apex) / depth_span
     opening = np.clip(depth_profile / 0.7, 0, 1)
-    lateral_profile = patient.width * (1 - (1 - opening) ** 2.4) ** 0.43 + 0.001
+    wall_profile = patient.width * (1 - (1 - opening) ** 2.4) ** 0.43 + 0.001
     medial_profile = 0.07 + 0.22 * np.exp(-np.maximum(depth_profile, -0.1) / 0.07)
-    aside, lateral = np.abs(frame.x), frame.at_height(lateral_profile)
-    dome = _diaphragm(scene, frame, aside)
-    lung = inside(lateral - aside, aside - frame.at_height(medial_profile), dome - frame.y)
+    from_midline, wall = np.abs(frame.x), frame.at_height(wall_profile)
+    dome = _diaphragm(scene, frame, from_midline)
+    lung = inside(wall - from_midline, from_midline - frame.at_height(medial_profile), dome - frame.y)
     borders = _borders(scene)
     silhouette, heart = _heart(scene, frame, borders)
     hilum_y = patient.apex + 0.43 * (sum(scene.domes) / 2 - patient.apex)
     return Chest(
         frame=frame,
         scene=scene,
-        aside=aside,
-        lateral=lateral,
-        lateral_profile=lateral_profile,
+        from_midline=from_midline,
+        wall=wall,
+        wall_profile=wall_profile,
         depth=(frame.y - patient.apex) / depth_span,
         dome=dome,
         lung=lung,
@@ -83,21 +87,21 @@ def build_chest(scene: Scene, frame: Frame) -> Chest:
         heart=heart,
         borders=borders,
         hilum_y=hilum_y,
-        from_hilum=length(aside - HILUM_X, frame.y - hilum_y),
+        from_hilum=length(from_midline - HILUM_X, frame.y - hilum_y),
     )
 
 
-def _diaphragm(scene: Scene, frame: Frame, aside: Array) -> Array:
-    """Return the height of the domes, which fall to the angles at the wall and a little towards the heart."""
+def _diaphragm(scene: Scene, frame: Frame, from_midline: Array) -> Array:
+    """Return the height y of the diaphragm, which falls to the angles at the wall and a little towards the heart."""
     right, left = scene.domes
-    outward = aside / (0.48 * scene.patient.width) - 0.52 / 0.48
+    outward = from_midline / (0.48 * scene.patient.width) - 0.52 / 0.48
     dome = right + (left - right) * soft(frame.x, 0.3)
     dome += outward * outward * (0.08 + (ANGLE_DEPTH - 0.08) * (outward > 0))
     return dome
 
 
 def _borders(scene: Scene) -> tuple[Array, Array]:
-    """Return the distance of the right and the left border of heart and mediastinum from the midline."""
+    """Return the right and the left border of heart and mediastinum over `HEIGHTS`, as distances from the midline."""
     patient = scene.patient
     width = 2 * patient.width * scene.heart_ratio
     left, right = width * patient.heart_tilt, width * (1 - patient.heart_tilt)

@@ -1,4 +1,4 @@
-"""Which study belongs to an index: its ids, its scene, and the random numbers of its report and images."""
+"""Cases: the scene of each index, its ids, and the random numbers of its report and images."""
 
 from __future__ import annotations
 
@@ -7,27 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from igcl_lightning.phantom import difficulty
-from igcl_lightning.phantom.course import (
-    draw_devices,
-    draw_finding,
-    draw_view,
-    pick,
-    study_findings,
-    swap_side,
-)
-from igcl_lightning.phantom.patient import (
-    VARIANTS,
-    Patient,
-    Stream,
-    draw_patient,
-    draw_person,
-    generator,
-    locate_patient,
-)
+from igcl_lightning.phantom.course import draw_devices, draw_finding, draw_view, pick, study_findings, swap_side
+from igcl_lightning.phantom.pathologies import PATHOLOGIES
+from igcl_lightning.phantom.patient import Patient, Stream, draw_patient, draw_person, generator, locate_patient
 from igcl_lightning.phantom.scene import Finding, Scene
 
-HARD_PATHOLOGIES: tuple[str, ...] = ("Atelectasis", "Consolidation", "Lung Lesion", "Pleural Effusion", "Pneumothorax")
-"""Pathologies of one side, which the twins of "hard_negatives" swap."""
+HARD_PATHOLOGIES: tuple[str, ...] = tuple(name for name, row in PATHOLOGIES.items() if row.hard_negative)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,72 +20,59 @@ class Case:
     """A study before it is drawn and reported.
 
     Attributes:
-        index: of the study.
-        seed: of its collection.
+        index: number of the study in its collection.
+        seed: seed of the collection.
         variant: one of `VARIANTS`.
-        study_id: unique in its collection.
-        patient_id: of the person.
-        scene: what the study shows.
-        report_number: of the report's random stream; twins share theirs.
+        scene: contents of the study.
     """
 
     index: int
     seed: int
     variant: str
-    study_id: str
-    patient_id: str
     scene: Scene
-    report_number: int
 
     @property
-    def report_rng(self) -> np.random.Generator:
-        """Random numbers of the report, from their start."""
-        return generator(Stream.REPORT, self.report_number, self.seed, self.variant)
+    def study_id(self) -> str:
+        """Id of the study, unique in its collection."""
+        return f"{self._prefix}-{self.index:06d}"
 
     @property
-    def frontal_rng(self) -> np.random.Generator:
-        """Random numbers of the frontal image, from their start."""
-        return generator(Stream.FRONTAL, self.index, self.seed, self.variant)
+    def patient_id(self) -> str:
+        """Id of the patient, unique in the collection."""
+        return f"{self._prefix}-patient-{self.scene.patient.number:06d}"
 
     @property
-    def lateral_rng(self) -> np.random.Generator:
-        """Random numbers of the lateral image, from their start."""
-        return generator(Stream.LATERAL, self.index, self.seed, self.variant)
+    def _prefix(self) -> str:
+        return "phantom-hard" if self.variant == "hard_negatives" else "phantom"
 
-    @property
-    def shortcut_rng(self) -> np.random.Generator:
-        """Random numbers of the planted shortcut, from their start."""
-        return generator(Stream.SHORTCUT, self.index, self.seed, self.variant)
+    def rng(self, stream: Stream) -> np.random.Generator:
+        """Return a new random generator for `stream`; the two reports of a hard negative pair share theirs."""
+        paired = stream is Stream.REPORT and self.variant == "hard_negatives"
+        return generator(stream, self.index // 2 if paired else self.index, self.seed, self.variant)
 
 
 def find_case(index: int, seed: int = 0, variant: str = "standard") -> Case:
     """Return study `index` of the collection `variant`, one of `VARIANTS`."""
-    prefix, number, scene, report_number = _CASES[variant](index, seed)
-    study_id, patient_id = f"{prefix}-{index:06d}", f"{prefix}-patient-{number:06d}"
-    return Case(index, seed, variant, study_id, patient_id, scene, report_number)
+    draw = _draw_hard_negative if variant == "hard_negatives" else _draw_standard
+    return Case(index, seed, variant, draw(index, seed))
 
 
-def _standard(index: int, seed: int) -> tuple[str, int, Scene, int]:
-    """Return the prefix of ids, the patient's number, the scene and the number of the report's random stream."""
+def _draw_standard(index: int, seed: int) -> Scene:
     number, ordinal = locate_patient(index, seed)
     patient, rng = draw_patient(number, seed), generator(Stream.SCENE, index, seed)
     findings = study_findings(index, ordinal, seed)
     view, lateral = draw_view(findings, rng)
-    scene = replace(
+    return replace(
         draw_scene(patient, findings, view, rng),
         devices=draw_devices(patient, findings, view, rng),
         lateral=lateral,
         ordinal=ordinal,
         previous=study_findings(index - 1, ordinal - 1, seed) if ordinal else None,
     )
-    return "phantom", number, scene, index
 
 
-def _hard_negative(index: int, seed: int) -> tuple[str, int, Scene, int]:
-    """Return one of two twins, as `_standard`: both report with the same random numbers, so in the same words.
-
-    For the report's sake each twin counts as the patient's first study.
-    """
+def _draw_hard_negative(index: int, seed: int) -> Scene:
+    """Draw one study of a pair: both have the same findings with sides and zones swapped, each as a first study."""
     pair, second = divmod(index, 2)
     variant = "hard_negatives"
     patient = draw_person(pair, "test", generator(Stream.PATIENT, pair, seed, variant))
@@ -108,14 +80,11 @@ def _hard_negative(index: int, seed: int) -> tuple[str, int, Scene, int]:
     findings = draw_pair(rng)
     view, _ = draw_view(findings, rng)
     pose = generator(Stream.SCENE, index, seed, variant)
-    return "phantom-hard", pair, draw_scene(patient, swap(findings) if second else findings, view, pose), pair
-
-
-_CASES = dict(zip(VARIANTS, (_standard, _hard_negative), strict=True))
+    return draw_scene(patient, swap(findings) if second else findings, view, pose)
 
 
 def draw_pair(rng: np.random.Generator) -> tuple[Finding, ...]:
-    """Draw two findings that the picture shows well, one on each side, in zones that both lungs have."""
+    """Draw two findings that are easy to see, one on each side, in zones that both lungs have."""
     names = sorted(HARD_PATHOLOGIES[place] for place in rng.permutation(len(HARD_PATHOLOGIES))[:2])
     sides = rng.permutation(["left", "right"])
     drawn = [draw_finding(name, 1 + pick((0.65, 0.35), rng), rng) for name in names]
@@ -127,7 +96,7 @@ def draw_pair(rng: np.random.Generator) -> tuple[Finding, ...]:
 
 
 def swap(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Return two findings at each other's side, and in each other's zone where both have one."""
+    """Exchange the sides of two findings, and their zones if both have one."""
     first, second = (swap_side(finding) for finding in findings)
     if first.zone and second.zone:
         first, second = replace(first, zone=second.zone), replace(second, zone=first.zone)
@@ -135,7 +104,7 @@ def swap(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
 
 
 def draw_scene(patient: Patient, findings: tuple[Finding, ...], view: str, rng: np.random.Generator) -> Scene:
-    """Draw how `patient` with `findings` stands or lies before the detector."""
+    """Draw the pose of `patient` with `findings`, as far as the findings change it."""
     by_name = {finding.name: finding for finding in findings}
     inspiration = rng.uniform(*difficulty.INSPIRATION[view])
     domes = [0.50 + inspiration + rng.uniform(-0.02, 0.02), 0.55 + inspiration + rng.uniform(-0.02, 0.03)]

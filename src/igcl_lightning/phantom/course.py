@@ -1,4 +1,4 @@
-"""What a patient has from study to study: findings that stay, change, come and go, and the devices of each."""
+"""The course of a patient from study to study: findings that stay, change, appear and resolve, and devices."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from itertools import accumulate
 import numpy as np
 
 from igcl_lightning.phantom import difficulty
+from igcl_lightning.phantom.pathologies import PATHOLOGIES, SCENARIOS, ZONES
 from igcl_lightning.phantom.patient import Patient, Stream, generator
-from igcl_lightning.phantom.scene import CERTAINTIES, PATHOLOGIES, ZONES, Device, Finding
+from igcl_lightning.phantom.scene import CERTAINTIES, Device, Finding
+
+_NAMES = tuple(PATHOLOGIES)
+_CHANCES = tuple(zip(*(row.chances for row in PATHOLOGIES.values()), strict=True))
+"""Chances of all pathologies in each scenario."""
 
 
 @lru_cache(maxsize=64)
 def study_findings(index: int, ordinal: int, seed: int) -> tuple[Finding, ...]:
-    """Return what study `index`, the patient's study number `ordinal`, shows; it may follow the study before it."""
+    """Return the findings of study `index`, the patient's study number `ordinal`; they may follow the study before."""
     rng = generator(Stream.FINDINGS, index, seed)
     if ordinal and rng.random() < difficulty.FOLLOW_UP:
         return follow_up(study_findings(index - 1, ordinal - 1, seed), rng)
@@ -26,31 +31,30 @@ def study_findings(index: int, ordinal: int, seed: int) -> tuple[Finding, ...]:
 
 def draw_findings(rng: np.random.Generator) -> tuple[Finding, ...]:
     """Draw a scenario and, from it, which findings are present, where and how severe."""
-    weights, chances = zip(*difficulty.SCENARIOS.values(), strict=True)
-    present = rng.random(len(PATHOLOGIES)) < chances[pick(weights, rng)]
+    present = rng.random(len(_NAMES)) < _CHANCES[pick(tuple(SCENARIOS.values()), rng)]
     findings = [
-        draw_finding(PATHOLOGIES[place], pick(difficulty.SEVERITY_WEIGHTS, rng), rng)
-        for place in np.flatnonzero(present)
+        draw_finding(_NAMES[place], pick(difficulty.SEVERITY_WEIGHTS, rng), rng) for place in np.flatnonzero(present)
     ]
     return _settle(findings)
 
 
 def draw_finding(name: str, severity: int, rng: np.random.Generator) -> Finding:
-    """Draw where a finding lies, and how sure the reporter is."""
+    """Draw the place of a finding and the certainty of the reporter."""
+    row = PATHOLOGIES[name]
     side = "right" if rng.random() < 0.5 else "left"
-    if rng.random() < difficulty.BILATERAL.get(name, 0.0):
+    if rng.random() < row.bilateral:
         side = "bilateral"
-    zone = ZONES[pick(difficulty.ZONE_WEIGHTS[name], rng)] if name in difficulty.ZONE_WEIGHTS else ""
+    zone = ZONES[pick(row.zones, rng)] if row.zones else ""
     return Finding(name, severity, side, zone, draw_certainty(severity, rng))
 
 
 def draw_certainty(severity: int, rng: np.random.Generator) -> str:
-    """Draw how sure the reporter is of a finding: mild ones are hedged more often."""
+    """Draw the certainty of the reporter: mild findings are hedged more often."""
     return CERTAINTIES[pick(difficulty.CERTAINTY_WEIGHTS[severity], rng)]
 
 
 def follow_up(previous: Sequence[Finding], rng: np.random.Generator) -> tuple[Finding, ...]:
-    """Draw what is there after `previous`: most of it, a little better or worse, and now and then something new."""
+    """Draw the findings of the next study: most of `previous`, a little better or worse, and a few new ones."""
     findings = []
     for finding in previous:
         severity = int(np.clip(finding.severity + pick(difficulty.CHANGE_WEIGHTS, rng) - 1, 0, 2))
@@ -63,8 +67,8 @@ def follow_up(previous: Sequence[Finding], rng: np.random.Generator) -> tuple[Fi
 
 
 def draw_view(findings: Iterable[Finding], rng: np.random.Generator) -> tuple[str, bool]:
-    """Draw the view of the frontal image, and whether a lateral image was taken."""
-    chance = difficulty.AP_CHANCE + sum(difficulty.AP_CHANCE_OF.get(finding.name, 0.0) for finding in findings)
+    """Draw the view of the frontal image, and whether there is a lateral image."""
+    chance = difficulty.AP_CHANCE + sum(PATHOLOGIES[finding.name].ap_chance for finding in findings)
     view = "AP" if rng.random() < chance else "PA"
     return view, bool(rng.random() < difficulty.LATERAL_SHARE) and view == "PA"
 
@@ -72,7 +76,7 @@ def draw_view(findings: Iterable[Finding], rng: np.random.Generator) -> tuple[st
 def draw_devices(
     patient: Patient, findings: Iterable[Finding], view: str, rng: np.random.Generator
 ) -> tuple[Device, ...]:
-    """Draw the devices of a study: the patient's implants, and the lines and tubes of those who lie in bed."""
+    """Draw the devices of a study: the patient's implants, and lines and tubes, more of them in bed."""
     devices = []
     chances = rng.random(5).tolist()
     intubated = view == "AP" and chances[0] < difficulty.ENDOTRACHEAL_TUBE
@@ -86,7 +90,9 @@ def draw_devices(
         devices.append(Device("pacemaker", patient.pacemaker))
     if patient.sternotomy:
         devices.append(Device("sternotomy wires"))
-    if (drained := _drained(findings)) and chances[4] < difficulty.CHEST_TUBE[drained.name]:
+    drainable = [finding for finding in findings if finding.severity and finding.side != "bilateral"]
+    drained = max(drainable, key=lambda finding: PATHOLOGIES[finding.name].chest_tube, default=None)
+    if drained and chances[4] < PATHOLOGIES[drained.name].chest_tube:
         devices.append(Device("chest tube", drained.side))
     return tuple(devices)
 
@@ -97,16 +103,11 @@ def pick(weights: Sequence[float], rng: np.random.Generator) -> int:
     return bisect_right(ends, float(rng.random()) * ends[-1])
 
 
-def _drained(findings: Iterable[Finding]) -> Finding | None:
-    """Return the finding that a chest tube would drain: on one side only, and not mild."""
-    candidates = {finding.name: finding for finding in findings if finding.severity and finding.side != "bilateral"}
-    return next((candidates[name] for name in difficulty.CHEST_TUBE if name in candidates), None)
-
-
 def _settle(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Keep findings from hiding each other, and put them in the order of `PATHOLOGIES`.
+    """Keep findings from hiding each other, and sort them in the order of `PATHOLOGIES`.
 
-    Of two in one zone the second moves to the other side; an effusion over a lesion below the upper zone is not severe.
+    The second of two findings in one zone moves to the other side; an effusion over a lesion below the upper zone is
+    not severe.
     """
     placed: list[Finding] = []
     for finding in findings:
@@ -116,7 +117,7 @@ def _settle(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     for place, finding in enumerate(placed):
         if finding.name == "Pleural Effusion" and any(lesion.signs[0] in finding.signs for lesion in low_lesions):
             placed[place] = replace(finding, severity=min(finding.severity, 1))
-    return tuple(sorted(placed, key=lambda finding: PATHOLOGIES.index(finding.name)))
+    return tuple(sorted(placed, key=lambda finding: _NAMES.index(finding.name)))
 
 
 def swap_side(finding: Finding) -> Finding:

@@ -1,49 +1,66 @@
-"""Tubes, lines, wires and pacemakers of a frontal image: thin, dense and where they belong."""
+"""Devices in the frontal image: tubes, lines, wires and pacemakers.
+
+Each function takes the device, the chest and a random generator. It yields parts: where a part lies, from 0 to 1
+[size, size], and the thickness that it adds to the bones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
 
 from igcl_lightning.phantom import difficulty
 from igcl_lightning.phantom.anatomy import Chest
-from igcl_lightning.phantom.grid import HEIGHTS, Array, Mask, length, soft, stroke, trace
-from igcl_lightning.phantom.organs import Layers
-from igcl_lightning.phantom.scene import SIDE_SIGNS, Device
+from igcl_lightning.phantom.grid import HEIGHTS, Array, Frame, length, soft, stroke, trace
+from igcl_lightning.phantom.pathologies import SIDE_SIGNS
+from igcl_lightning.phantom.scene import Device
 
-Points: TypeAlias = list[tuple[float, float]]
+Part: TypeAlias = tuple[Array, float]
+Points: TypeAlias = Sequence[tuple[float, float]]
 
 CARINA = 0.08
-"""How far the windpipe divides above the hila."""
+"""Distance of the carina above the hila."""
 
 
-def add_devices(chest: Chest, layers: Layers, rng: np.random.Generator) -> Mask:
-    """Draw the devices of the chest's scene into the bones of `layers`, and return their region, bool [size, size]."""
-    region = np.zeros_like(chest.lung, dtype=bool)
-    for device in chest.scene.devices:
-        region |= _DRAW[device.kind](device, chest, layers, rng) > 0.5
-    return region
+def catheter(frame: Frame, points: Points) -> Part:
+    """Return a thin tube through `points`."""
+    return stroke(frame, trace(points, frame.size), 0.016), difficulty.CATHETER_LINE
 
 
-def _endotracheal_tube(device: Device, chest: Chest, layers: Layers, rng: np.random.Generator) -> Array:
-    """A tube in the windpipe that ends above its division, with a dense stripe."""
+def wire_loops(frame: Frame, x: Array, y: Array, tilt: Array) -> Part:
+    """Return wires around the breastbone at (x, y), each [n]; `tilt` lifts one end."""
+    angle = np.linspace(0, 2 * np.pi, 64)
+    columns = x[:, None] + 0.038 * np.cos(angle)
+    rows = y[:, None] + 0.018 * np.sin(angle) + tilt[:, None] * np.cos(angle)
+    path = np.array([columns.ravel(), rows.ravel()], dtype=np.float32)
+    return stroke(frame, path, 0.012), difficulty.WIRE
+
+
+def tube(frame: Frame, points: Points) -> tuple[Part, Part]:
+    """Return the dense stripe and the wall of a tube through `points`."""
+    path = trace(points, frame.size)
+    return (stroke(frame, path, 0.012), difficulty.CATHETER_LINE), (stroke(frame, path, 0.035), difficulty.TUBE)
+
+
+def _endotracheal_tube(device: Device, chest: Chest, rng: np.random.Generator) -> Iterator[Part]:
+    """A tube in the windpipe that ends above the carina."""
     x = 0.01 + 0.5 * chest.scene.mediastinal_shift
     tip = chest.hilum_y - CARINA - rng.uniform(0.05, 0.17)
-    return _add_tube(chest, layers, [(0.02, -1.2), (0.015, -0.9), (x, tip)])
+    yield from tube(chest.frame, [(0.02, -1.2), (0.015, -0.9), (x, tip)])
 
 
-def _nasogastric_tube(device: Device, chest: Chest, layers: Layers, rng: np.random.Generator) -> Array:
-    """A thin tube through the gullet into the stomach."""
+def _nasogastric_tube(device: Device, chest: Chest, rng: np.random.Generator) -> Iterator[Part]:
+    """A thin tube through the oesophagus into the stomach."""
     floor, shift = chest.scene.domes[1] + 0.06, chest.scene.mediastinal_shift
     bend = rng.uniform(-0.015, 0.015)
     path = [(0.03, -1.2), (0.035, -0.7), (0.03 + shift / 2, -0.2), (0.04 + bend + shift, 0.2), (0.09 + shift, floor)]
     path += [(0.2, floor + 0.13), (rng.uniform(0.3, 0.42), floor + rng.uniform(0.05, 0.22))]
-    return _add_line(chest, layers, trace(path, chest.frame.size), 0.016, difficulty.CATHETER_LINE)
+    yield catheter(chest.frame, path)
 
 
-def _central_catheter(device: Device, chest: Chest, layers: Layers, rng: np.random.Generator) -> Array:
+def _central_catheter(device: Device, chest: Chest, rng: np.random.Generator) -> Iterator[Part]:
     """A line from the neck or below the collar bone into the superior vena cava, right of the midline."""
     sign, apex = SIDE_SIGNS[device.side][0], chest.scene.patient.apex
     cava = -0.10 + chest.scene.mediastinal_shift
@@ -54,17 +71,16 @@ def _central_catheter(device: Device, chest: Chest, layers: Layers, rng: np.rand
         path = [(sign * 0.66, apex + 0.30), (sign * 0.46, apex + 0.13), (sign * 0.26, apex + 0.12)]
     crossing = [(0.0, apex + 0.22)] if sign > 0 else []
     path += [*crossing, (cava, 0.6 * (apex + 0.16) + 0.4 * tip), (cava - 0.005, tip)]
-    return _add_line(chest, layers, trace(path, chest.frame.size), 0.016, difficulty.CATHETER_LINE)
+    yield catheter(chest.frame, path)
 
 
-def _pacemaker(device: Device, chest: Chest, layers: Layers, rng: np.random.Generator) -> Array:
+def _pacemaker(device: Device, chest: Chest, rng: np.random.Generator) -> Iterator[Part]:
     """A flat box under the skin below the collar bone, and one or two leads into the right heart."""
     sign, scene = SIDE_SIGNS[device.side][0], chest.scene
     x, y = sign * rng.uniform(0.46, 0.58), scene.patient.apex + rng.uniform(0.24, 0.36)
     width, height = rng.uniform(0.095, 0.115), rng.uniform(0.075, 0.09)
     across, down = np.square((chest.frame.x - x) * (1 / width)), np.square((chest.frame.y - y) * (1 / height))
-    box = soft(1 - np.sqrt(length(across, down)), 0.2)
-    layers.bone += difficulty.BOX * box
+    yield soft(1 - np.sqrt(length(across, down)), 0.2), difficulty.BOX
     cava, bottom = -0.10 + scene.mediastinal_shift, sum(scene.domes) / 2
     veins = [(x - 0.3 * sign * width, y - height), (sign * 0.30, y - 0.17), (sign * 0.12, y - 0.13)]
     veins += [(cava, y + 0.1), (cava - 0.01, chest.hilum_y + 0.1)]
@@ -73,26 +89,17 @@ def _pacemaker(device: Device, chest: Chest, layers: Layers, rng: np.random.Gene
     if rng.random() < 0.6:
         atrium = [veins[-1], (cava - 0.02, bottom - 0.25), (cava + 0.03, bottom - 0.30)]
         leads = np.concatenate([leads, trace(atrium, chest.frame.size)], axis=1)
-    return np.maximum(box, _add_line(chest, layers, leads, 0.015, difficulty.WIRE))
+    yield stroke(chest.frame, leads, 0.015), difficulty.WIRE
 
 
-def _sternotomy_wires(device: Device, chest: Chest, layers: Layers, rng: np.random.Generator) -> Array:
+def _sternotomy_wires(device: Device, chest: Chest, rng: np.random.Generator) -> Iterator[Part]:
     """Loops of wire in a row down the midline."""
     count = int(rng.integers(5, 8))
     y = chest.scene.patient.apex + rng.uniform(0.22, 0.32) + rng.uniform(0.11, 0.14) * np.arange(count)
-    path = wire_loops(np.zeros(count), y, rng.uniform(-0.012, 0.012, size=count))
-    return _add_line(chest, layers, path, 0.012, difficulty.WIRE)
+    yield wire_loops(chest.frame, np.zeros(count), y, rng.uniform(-0.012, 0.012, size=count))
 
 
-def wire_loops(x: Array, y: Array, tilt: Array) -> Array:
-    """Return the points of wires around the breastbone at (x, y), each [n], as a path; `tilt` lifts one end."""
-    angle = np.linspace(0, 2 * np.pi, 64)
-    columns = x[:, None] + 0.038 * np.cos(angle)
-    rows = y[:, None] + 0.018 * np.sin(angle) + tilt[:, None] * np.cos(angle)
-    return np.array([columns.ravel(), rows.ravel()], dtype=np.float32)
-
-
-def _chest_tube(device: Device, chest: Chest, layers: Layers, rng: np.random.Generator) -> Array:
+def _chest_tube(device: Device, chest: Chest, rng: np.random.Generator) -> Iterator[Part]:
     """A tube through the lateral wall, up to the apex for air, along the base for fluid."""
     sign, scene = SIDE_SIGNS[device.side][0], chest.scene
     dome, width = scene.domes[sign > 0], scene.patient.width
@@ -101,23 +108,10 @@ def _chest_tube(device: Device, chest: Chest, layers: Layers, rng: np.random.Gen
         path += [(0.86 * width, -0.05), (0.62 * width, scene.patient.apex + rng.uniform(0.22, 0.32))]
     else:
         path += [(0.72 * width, dome - 0.10), (0.42 * width, dome - rng.uniform(0.0, 0.06))]
-    return _add_tube(chest, layers, [(sign * x, y) for x, y in path])
+    yield from tube(chest.frame, [(sign * x, y) for x, y in path])
 
 
-def _add_tube(chest: Chest, layers: Layers, points: Points) -> Array:
-    """Draw a tube with a dense stripe."""
-    path = trace(points, chest.frame.size)
-    _add_line(chest, layers, path, 0.012, difficulty.CATHETER_LINE)
-    return _add_line(chest, layers, path, 0.035, difficulty.TUBE)
-
-
-def _add_line(chest: Chest, layers: Layers, path: Array, width: float, thickness: float) -> Array:
-    line = stroke(chest.frame, path, width)
-    layers.bone += thickness * line
-    return line
-
-
-_DRAW: dict[str, Callable[[Device, Chest, Layers, np.random.Generator], Array]] = {
+FRONTAL_DEVICES = {
     "endotracheal tube": _endotracheal_tube,
     "nasogastric tube": _nasogastric_tube,
     "central venous catheter": _central_catheter,
@@ -125,3 +119,4 @@ _DRAW: dict[str, Callable[[Device, Chest, Layers, np.random.Generator], Array]] 
     "sternotomy wires": _sternotomy_wires,
     "chest tube": _chest_tube,
 }
+"""Drawing functions by kind of device."""

@@ -1,7 +1,7 @@
-"""Coordinates, soft edges and smooth random fields: the few tools that every part of the picture is drawn with.
+"""Drawing tools: coordinates, soft edges, lines, curves and smooth random fields.
 
-All shapes are given in coordinates that do not know the image size, so that one scene looks the same at any size.
-Arrays are float32 [size, size].
+Coordinates do not depend on the image size, so that a scene looks the same at any size. Lengths are in half image
+widths. Arrays are float32 [size, size] unless another shape is given.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ EDGE = 0.022
 """Width of a sharp border: about one pixel and a half at 128 pixels."""
 
 HEIGHTS: Array = np.linspace(-1.6, 1.6, 1024, dtype=np.float32)
-"""Heights y at which profiles of the body are tabulated."""
+"""Heights y at which profiles of the body are tabulated, [1024]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """The pixels in the patient's coordinates: x to the patient's left, y downwards, 0 in the middle of the chest.
+    """Pixels in the patient's coordinates: x to the patient's left, y downwards, 0 in the middle of the chest.
 
     Attributes:
-        x: [size, size].
-        y: [size, size].
-        row: index of y in `HEIGHTS`, [size, size].
-        size: of the image, in pixels.
-        placement: columns and rows of pixels are `placement @ (x, y, 1)`, [2, 3].
+        x: x of each pixel.
+        y: y of each pixel.
+        row: index of y in `HEIGHTS`.
+        size: height and width of the image, in pixels.
+        placement: matrix [2, 3] from (x, y, 1) to the column and row of a pixel.
     """
 
     x: Array
@@ -45,7 +45,7 @@ class Frame:
     placement: Array
 
     def at_height(self, profile: Array) -> Array:
-        """Spread a profile over `HEIGHTS` to the pixels."""
+        """Return the value of a profile over `HEIGHTS` at each pixel."""
         return np.take(profile, self.row)
 
 
@@ -57,7 +57,7 @@ def pixel_centers(size: int) -> tuple[Array, Array]:
 
 
 def patient_frame(shift: tuple[float, float], zoom: float, rotation: float, size: int) -> Frame:
-    """Return the frame of a patient who is turned by `rotation`, then enlarged by `zoom`, then moved by `shift`."""
+    """Return the frame of a patient rotated by `rotation` (radians), scaled by `zoom`, then moved by `shift`."""
     right, down = pixel_centers(size)
     right, down = right - shift[0], down - shift[1]
     cosine, sine = float(np.cos(rotation)) / zoom, float(np.sin(rotation)) / zoom
@@ -71,7 +71,7 @@ def patient_frame(shift: tuple[float, float], zoom: float, rotation: float, size
 
 
 def soft(distance: Array, width: float = EDGE) -> Array:
-    """Return 0 well outside (distance < 0), 1 well inside, and a ramp of `width` between."""
+    """Return 0 outside (distance < 0), 1 inside, and a ramp of `width` around the border."""
     inside = distance * (1 / width)
     inside += 0.5
     return np.clip(inside, 0, 1, out=inside)
@@ -82,12 +82,12 @@ def bump(distance: Array, width: float) -> Array:
     inside: Array = distance * (1 / width)
     inside *= inside
     np.subtract(1, inside, out=inside)
-    np.clip(inside, 0, 1, out=inside)  # faster than maximum
+    np.clip(inside, 0, 1, out=inside)  # faster than np.maximum
     return inside
 
 
 def chord(across: Array) -> Array:
-    """Return how thick a round body is: 1 in its middle, 0 where |across| is 1 or more."""
+    """Return the thickness of a round body: 1 in its middle, 0 if |across| is 1 or more."""
     thickness: Array = bump(across, 1.0)
     np.sqrt(thickness, out=thickness)
     return thickness
@@ -100,7 +100,7 @@ def length(x: Array, y: Array) -> Array:
 
 
 def inside(*distances: Array, width: float = EDGE) -> Array:
-    """Return what lies inside of all borders, given the distance inside of each, with an edge as of `soft`."""
+    """Return the region inside all borders, given the distance inside each, with an edge as in `soft`."""
     return soft(reduce(np.minimum, distances), width)
 
 
@@ -112,7 +112,7 @@ def trace(points: Sequence[tuple[float, float]], size: int) -> Array:
 
 
 def stroke(frame: Frame, path: Array, width: float) -> Array:
-    """Return a line of `width`, but at least one pixel, along the points of `path` [2, n], from 0 to 1."""
+    """Return a line along the points of `path` [2, n], from 0 to 1, `width` wide but at least one pixel."""
     pixels = frame.placement[:, :2] @ path + frame.placement[:, 2:]
     centers = np.rint(pixels).astype(np.intp)
     seen = ((centers >= 0) & (centers < frame.size)).all(axis=0)
@@ -129,7 +129,7 @@ def stroke(frame: Frame, path: Array, width: float) -> Array:
 
 
 def smooth_field(rng: np.random.Generator, cells: int, size: int) -> Array:
-    """Return a smooth random field of mean 0 and variance near 1, whose hills are about two of `cells` wide."""
+    """Return a smooth random field of mean 0 and variance near 1, with hills about two of `cells` wide."""
     basis = spline_basis(cells, size)
     values = rng.standard_normal((cells + 3, cells + 3), dtype=np.float32)
     field: Array = basis @ values @ basis.T
@@ -139,7 +139,7 @@ def smooth_field(rng: np.random.Generator, cells: int, size: int) -> Array:
 
 @lru_cache(maxsize=64)
 def spline_basis(cells: int, size: int) -> Array:
-    """Return the cubic B-splines over `cells` equal cells at the pixel centres, float32 [size, cells + 3]."""
+    """Return the cubic B-splines over `cells` equal cells at the pixel centres, [size, cells + 3]."""
     from scipy.interpolate import BSpline  # slow to import, and only drawing needs it
 
     knots = np.arange(-3, cells + 4)
@@ -148,14 +148,14 @@ def spline_basis(cells: int, size: int) -> Array:
 
 
 def curve(points: Sequence[tuple[float, ...]], places: Array) -> Array:
-    """Return the smooth curves through `points` at `places`, beyond the last point as at it.
+    """Return the smooth curves through `points` at `places`, constant beyond the last point.
 
     Args:
-        points: rows of (place, value of curve 1, value of curve 2, ...), places ascending.
-        places: [n].
+        points: rows of (place, value of curve 1, value of curve 2, ...), sorted by place.
+        places: where to evaluate, [n].
 
     Returns:
-        One row for each curve, float32 [curves, n].
+        One row for each curve, [curves, n].
     """
     knots, *values = zip(*points, strict=True)
     table = _curve_basis(knots) @ np.array(values, dtype=np.float32).T

@@ -1,4 +1,4 @@
-"""The chest from the side, the patient facing left: where its organs lie, and what of them lies in the beam."""
+"""Geometry and tissues of the lateral image, the patient facing left. Lengths are in half image widths."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from igcl_lightning.phantom.scene import Scene
 from igcl_lightning.phantom.skeleton import hollow
 
 DOME_TOP = 0.38
-"""Where the domes are highest, from the front (0) to the back (1) of the lungs."""
+"""Place of the highest point of the domes, from the front (0) to the back (1) of the lungs."""
 
 DOME_FALL = 0.72
-"""How fast the domes fall from there, most of it to the posterior angle."""
+"""Steepness of the fall of the domes from there."""
 
 HILUM_X = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LateralChest:
-    """The geometry of one scene from the side; arrays are float32 [size, size].
+    """Geometry of one scene from the side; arrays are float32 [size, size].
 
     Attributes:
-        frame: the pixels; x runs from the front (negative) to the back.
-        scene: what is drawn.
+        frame: coordinates of the pixels; x runs from the front (negative) to the back.
+        scene: contents of the image.
         front: x of the front of the lungs.
-        front_profile: the same over `HEIGHTS`.
+        front_profile: the same over `HEIGHTS`, [1024].
         back: x of the back of the lungs.
         along: 0 at the front of the lungs, 1 at their back.
         domes: height y of the right and the left diaphragm.
         lungs: the right and the left lung, 0 outside to 1 inside.
         heart: the heart, 0 outside to 1 inside.
-        silhouette: the same, but highest in its middle.
+        silhouette: the heart, highest in its middle.
         hilum_y: height of the hila.
         from_hilum: distance from the hila.
     """
@@ -107,7 +107,7 @@ def build_lateral_chest(scene: Scene, frame: Frame) -> LateralChest:
 
 
 def _from_heart(scene: Scene, frame: Frame) -> Array:
-    """Return the distance from the middle of the heart, 1 at its border: an egg that lies in front and below.
+    """Return the distance from the middle of the heart, 1 at its border: an egg in front and below.
 
     A large heart fills the space behind it.
     """
@@ -118,7 +118,7 @@ def _from_heart(scene: Scene, frame: Frame) -> Array:
 
 
 def draw_lateral_anatomy(chest: LateralChest, rng: np.random.Generator) -> Layers:
-    """Fill the layers of a chest without findings."""
+    """Return the layers of a chest without findings."""
     return Layers(
         air=_air(chest, rng),
         vessels=_vessels(chest, rng),
@@ -128,7 +128,7 @@ def draw_lateral_anatomy(chest: LateralChest, rng: np.random.Generator) -> Layer
 
 
 def _air(chest: LateralChest, rng: np.random.Generator) -> Array:
-    """Return both lungs over each other, less the heart, the great vessels above it and the arch of the aorta."""
+    """Return the overlapping lungs, without the heart, the great vessels above it and the aortic arch."""
     frame = chest.frame
     air = (0.5 * (chest.lungs[0] + chest.lungs[1])) * chord(1.75 * (chest.along - 0.5))
     depth = (frame.y - chest.scene.patient.apex) / (chest.hilum_y - chest.scene.patient.apex)
@@ -154,7 +154,7 @@ def _vessels(chest: LateralChest, rng: np.random.Generator) -> Array:
 
 
 def _soft_tissue(chest: LateralChest, rng: np.random.Generator) -> Array:
-    """Return trunk, raised arms, shoulders, breasts and abdomen, less windpipe and gas."""
+    """Return trunk, raised arms, shoulders, breasts and abdomen, without windpipe and gas."""
     frame, patient = chest.frame, chest.scene.patient
     front, back = _outline(chest)
     tissue = chord((2 * frame.x - front - back) / (back - front))
@@ -173,7 +173,7 @@ def _soft_tissue(chest: LateralChest, rng: np.random.Generator) -> Array:
 
 
 def _outline(chest: LateralChest) -> tuple[Array, Array]:
-    """Return x of the skin in front and behind."""
+    """Return x of the skin in front and behind, each [size, size]."""
     patient = chest.scene.patient
     fat, scale = 0.10 + 0.16 * patient.habitus, patient.width / 0.64
     belly = 0.10 * patient.habitus
@@ -193,7 +193,7 @@ def _outline(chest: LateralChest) -> tuple[Array, Array]:
 
 
 def _gas(chest: LateralChest, rng: np.random.Generator) -> Array:
-    """Return the air of stomach and bowel under the left dome."""
+    """Return the gas of stomach and bowel under the left dome."""
     gas = np.zeros_like(chest.heart)
     for _ in range(int(rng.integers(1, 4))):
         x, y = rng.uniform(-0.38, 0.08), chest.scene.domes[1] + rng.uniform(0.13, 0.32)

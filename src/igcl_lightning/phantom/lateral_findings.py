@@ -1,48 +1,28 @@
-"""What findings and devices do to the lateral image. A pneumothorax is not seen from the side."""
+"""Findings and devices in the lateral image: functions as in `findings` and `devices`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
 
 import numpy as np
 
 from igcl_lightning.phantom import difficulty
-from igcl_lightning.phantom.devices import wire_loops
+from igcl_lightning.phantom.devices import Part, catheter, tube, wire_loops
 from igcl_lightning.phantom.findings import ZONE_DEPTH
-from igcl_lightning.phantom.grid import (
-    HEIGHTS,
-    Array,
-    Mask,
-    bump,
-    chord,
-    length,
-    smooth_field,
-    soft,
-    stroke,
-    trace,
-)
+from igcl_lightning.phantom.grid import HEIGHTS, Array, bump, chord, length, smooth_field, soft, stroke, trace
 from igcl_lightning.phantom.lateral import DOME_FALL, DOME_TOP, LateralChest
 from igcl_lightning.phantom.organs import Layers
-from igcl_lightning.phantom.scene import Finding
-
-Line: TypeAlias = tuple[Array, float, float]
+from igcl_lightning.phantom.scene import Device, Finding
 
 OVERLAP = 0.6
-"""Share of its opacity that a finding of one lung keeps when the other lung lies over it."""
+"""Share of its opacity that a finding of one lung keeps, because the other lung lies over it."""
 
 _ZONE_PLACE = {"upper": (0.40, 0.65), "middle": (0.22, 0.38), "lower": (0.62, 0.80)}
-"""Where a zone lies between the front (0) and the back (1) of the lungs."""
-
-
-def add_lateral_findings(chest: LateralChest, layers: Layers, rng: np.random.Generator) -> dict[str, Mask]:
-    """Draw the findings of the chest's scene into `layers`; return the region of each that is seen."""
-    findings = [finding for finding in chest.scene.findings if finding.name in _DRAW]
-    return {finding.name: _DRAW[finding.name](finding, chest, layers, rng) > 0.5 for finding in findings}
+"""Range of the centre of each zone between the front (0) and the back (1) of the lungs."""
 
 
 def _cardiomegaly(finding: Finding, chest: LateralChest, layers: Layers, rng: np.random.Generator) -> Array:
-    """The scene's heart is already large: its region is the heart."""
+    """Region of the heart, which the scene has already enlarged."""
     return chest.heart
 
 
@@ -57,10 +37,10 @@ def _edema(finding: Finding, chest: LateralChest, layers: Layers, rng: np.random
 
 
 def _consolidation(finding: Finding, chest: LateralChest, layers: Layers, rng: np.random.Generator) -> Array:
-    """A ragged patch at the depth of its zone: a middle one in front, a lower one behind."""
+    """A ragged patch in its zone: the middle zone lies in front, the lower one behind."""
     distance = _from_place(finding, chest, rng.uniform(*difficulty.CONSOLIDATION_RADIUS[finding.severity]), rng)
     ragged = 0.38 * smooth_field(rng, 14, chest.frame.size) + 0.22 * smooth_field(rng, 30, chest.frame.size)
-    patch = soft(1 - distance + ragged, 0.9) * _lung(finding, chest)
+    patch = soft(1 - distance + ragged, 0.9) * chest.lungs[finding.signs[0] > 0]
     layers.air *= 1 - OVERLAP * rng.uniform(*difficulty.CONSOLIDATION_OPACITY[finding.severity]) * patch
     return patch
 
@@ -68,7 +48,7 @@ def _consolidation(finding: Finding, chest: LateralChest, layers: Layers, rng: n
 def _lesion(finding: Finding, chest: LateralChest, layers: Layers, rng: np.random.Generator) -> Array:
     """A round opacity in its zone."""
     distance = _from_place(finding, chest, rng.uniform(*difficulty.LESION_RADIUS[finding.severity]), rng)
-    lesion = chord(distance) * _lung(finding, chest)
+    lesion = chord(distance) * chest.lungs[finding.signs[0] > 0]
     layers.air *= 1 - OVERLAP * rng.uniform(*difficulty.LESION_OPACITY[finding.severity]) * lesion
     return lesion
 
@@ -102,20 +82,6 @@ def _effusion(finding: Finding, chest: LateralChest, layers: Layers, rng: np.ran
     return region
 
 
-_DRAW = {
-    "Cardiomegaly": _cardiomegaly,
-    "Edema": _edema,
-    "Consolidation": _consolidation,
-    "Lung Lesion": _lesion,
-    "Atelectasis": _atelectasis,
-    "Pleural Effusion": _effusion,
-}
-
-
-def _lung(finding: Finding, chest: LateralChest) -> Array:
-    return chest.lungs[finding.signs[0] > 0]
-
-
 def _from_place(finding: Finding, chest: LateralChest, radius: float, rng: np.random.Generator) -> Array:
     """Return the distance from the middle of the finding's zone, in radii."""
     apex, dome = chest.scene.patient.apex, chest.scene.domes[finding.signs[0] > 0]
@@ -125,53 +91,50 @@ def _from_place(finding: Finding, chest: LateralChest, radius: float, rng: np.ra
     return distance * (1 / radius)
 
 
-def add_lateral_devices(chest: LateralChest, layers: Layers, rng: np.random.Generator) -> Mask:
-    """Draw the devices of the chest's scene into the bones of `layers`, and return their region, bool [size, size]."""
-    region = np.zeros_like(chest.heart, dtype=bool)
-    for device in chest.scene.devices:
-        for path, width, thickness in _DEVICE_LINES[device.kind](chest, rng):
-            line = stroke(chest.frame, path, width)
-            layers.bone += thickness * line
-            region |= line > 0.5
-    return region
-
-
-def _pacemaker(chest: LateralChest, rng: np.random.Generator) -> Iterator[Line]:
+def _pacemaker(device: Device, chest: LateralChest, rng: np.random.Generator) -> Iterator[Part]:
     """A box under the skin in front, and a lead down to the heart."""
     width, floor, y = chest.scene.patient.width / 0.64, chest.scene.domes[1], rng.uniform(-0.42, -0.32)
     box = [(-0.43 * width, y), (-0.47 * width, y + 0.07), (-0.50 * width, y + 0.14)]
     lead = [box[0], (-0.25, y - 0.16), (-0.05, y - 0.06), (-0.06, -0.1), (-0.12, floor - 0.16), (-0.36, floor - 0.08)]
-    yield trace(box, chest.frame.size), 0.06, difficulty.BOX
-    yield trace(lead, chest.frame.size), 0.015, difficulty.WIRE
+    for points, breadth, thickness in ((box, 0.06, difficulty.BOX), (lead, 0.015, difficulty.WIRE)):
+        yield stroke(chest.frame, trace(points, chest.frame.size), breadth), thickness
 
 
-def _sternotomy_wires(chest: LateralChest, rng: np.random.Generator) -> Iterator[Line]:
+def _sternotomy_wires(device: Device, chest: LateralChest, rng: np.random.Generator) -> Iterator[Part]:
     """Loops of wire around the breastbone."""
     y = chest.scene.patient.apex + rng.uniform(0.22, 0.32) + rng.uniform(0.11, 0.14) * np.arange(5)
     x = np.interp(y, HEIGHTS, chest.front_profile) - 0.045
-    yield wire_loops(x, y, rng.uniform(-0.012, 0.012, size=5)), 0.012, difficulty.WIRE
+    yield wire_loops(chest.frame, x, y, rng.uniform(-0.012, 0.012, size=5))
 
 
-def _chest_tube(chest: LateralChest, rng: np.random.Generator) -> Iterator[Line]:
-    """A tube through the back up to the apex, with a dense stripe."""
+def _chest_tube(device: Device, chest: LateralChest, rng: np.random.Generator) -> Iterator[Part]:
+    """A tube through the back up to the apex."""
     width, floor, apex = chest.scene.patient.width / 0.64, chest.scene.domes[1], chest.scene.patient.apex
     points = [(0.66 * width, floor - 0.05), (0.42 * width, floor - 0.20), (0.30, -0.1), (0.16, apex + 0.28)]
-    path = trace(points, chest.frame.size)
-    yield path, 0.035, difficulty.TUBE
-    yield path, 0.012, difficulty.CATHETER_LINE
+    yield from reversed(tube(chest.frame, points))
 
 
-def _central_catheter(chest: LateralChest, rng: np.random.Generator) -> Iterator[Line]:
+def _central_catheter(device: Device, chest: LateralChest, rng: np.random.Generator) -> Iterator[Part]:
     """A line from the neck to the heart."""
     apex, tip = chest.scene.patient.apex, chest.hilum_y + rng.uniform(-0.05, 0.1)
-    path = trace([(0.05, apex - 0.5), (0.0, apex), (-0.03, -0.4), (-0.02, tip)], chest.frame.size)
-    yield path, 0.016, difficulty.CATHETER_LINE
+    yield catheter(chest.frame, [(0.05, apex - 0.5), (0.0, apex), (-0.03, -0.4), (-0.02, tip)])
 
 
-_DEVICE_LINES = {
+LATERAL_FINDINGS = {
+    "Cardiomegaly": _cardiomegaly,
+    "Edema": _edema,
+    "Consolidation": _consolidation,
+    "Lung Lesion": _lesion,
+    "Atelectasis": _atelectasis,
+    "Pleural Effusion": _effusion,
+    "Pneumothorax": None,
+}
+"""Drawing functions by finding, None for a finding that is not seen from the side."""
+
+LATERAL_DEVICES = {
     "central venous catheter": _central_catheter,
     "pacemaker": _pacemaker,
     "sternotomy wires": _sternotomy_wires,
     "chest tube": _chest_tube,
 }
-"""Devices of those who stand for a lateral image: path, width and thickness of their lines."""
+"""Drawing functions by kind of device. Patients with other devices lie in bed and have no lateral image."""

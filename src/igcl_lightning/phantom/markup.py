@@ -1,9 +1,6 @@
-"""Sentences with their exact graph, read from one marked-up template.
+"""Sentences with their exact graph, both read from one marked-up template.
 
-A template is a sentence whose entities stand in brackets: `[small:+>effusion]` is the word "small", an observation that
-is present, which modifies the word "effusion" of the same sentence. Labels: `A` anatomy, `+` observation present, `%`
-probable, `?` possible, `-` absent. Relations: `>` modify, `@` located_at, `~` suggestive_of. A relation names an entity
-by its last word: `[tip:+>tube@carina]` of an `[endotracheal tube:+]`.
+The header of `phrases/known.tsv` explains the marks.
 """
 
 from __future__ import annotations
@@ -16,7 +13,7 @@ from functools import lru_cache
 from igcl_lightning.graphs.schema import Entity, Relation
 
 CACHED_TEMPLATES = 65_536
-"""Filled templates that are remembered: reports repeat their sentences."""
+"""Number of filled templates that are kept: reports repeat their sentences."""
 
 _LABELS = {
     "A": ("ANAT-DP", ""),
@@ -33,7 +30,7 @@ _AN = re.compile(r"\ba (?=\[?[aeio])")
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """Words and the graph over them; entity spans and relations count from the sentence's own start."""
+    """Words and the graph over them; entity spans and relations count from the start of the sentence."""
 
     words: tuple[str, ...]
     entities: tuple[Entity, ...]
@@ -42,7 +39,7 @@ class Sentence:
 
 @lru_cache(CACHED_TEMPLATES)
 def read_sentence(template: str) -> Sentence:
-    """Read a filled template as a sentence of a report: "a" or "an" as the next word asks, a capital first letter."""
+    """Read a filled template as a sentence of a report, with "an" before vowels and a capital first letter."""
     return capitalize(read_template(_AN.sub("an ", template)))
 
 
@@ -51,12 +48,14 @@ def read_template(template: str) -> Sentence:
     """Read a filled template.
 
     Raises:
-        ValueError: a relation names a word that is no entity of the template.
+        ValueError: a bracket that is not part of a mark, or a relation to a word that is not an entity.
     """
     words: list[str] = []
     entities: list[Entity] = []
     marks: list[str] = []
     for name, label, relations, plain in _PART.findall(template):
+        if "[" in plain or "]" in plain:
+            raise ValueError(f"template {template!r}: {plain!r} is not a mark such as [word:+]")
         start = len(words)
         words.extend(name.split(" ") if name else (plain,))
         if name:
@@ -73,15 +72,15 @@ def read_template(template: str) -> Sentence:
 
 
 def _nearest(words: Sequence[str], ends: Sequence[int], head: int, name: str, template: str) -> int:
-    """Return the entity nearest to entity `head` whose last word is `name`, the later of two equally near."""
+    """Return the entity nearest to entity `head` whose last word is `name`; the later one in a tie."""
     places = [place for place, end in enumerate(ends) if words[end] == name and place != head]
     if not places:
-        raise ValueError(f"template {template!r}: {words[ends[head]]!r} refers to {name!r}, which is no entity")
+        raise ValueError(f"template {template!r}: {words[ends[head]]!r} refers to {name!r}, which is not an entity")
     return min(reversed(places), key=lambda place: abs(ends[place] - ends[head]))
 
 
 def join(sentences: Sequence[Sentence]) -> Sentence:
-    """Put `sentences` in a row; no relation crosses from one into another."""
+    """Concatenate `sentences`; no relation crosses from one to another."""
     words: list[str] = []
     entities: list[Entity] = []
     relations: list[Relation] = []
@@ -94,7 +93,7 @@ def join(sentences: Sequence[Sentence]) -> Sentence:
 
 
 def capitalize(sentence: Sentence) -> Sentence:
-    """Return `sentence` with a capital first letter, in its first entity too."""
+    """Return `sentence` with a capital first letter, also in its first entity."""
     first, *rest = sentence.words
     entities = sentence.entities
     if entities and entities[0].start == 0:
@@ -104,6 +103,6 @@ def capitalize(sentence: Sentence) -> Sentence:
 
 
 def prose(sentences: Sequence[Sentence]) -> str:
-    """Return `sentences` as one would type them."""
+    """Return `sentences` as plain text."""
     text = " ".join(" ".join(sentence.words) for sentence in sentences)
     return text.replace(" .", ".").replace(" ,", ",")

@@ -1,6 +1,6 @@
-"""What lies in the beam of a chest without findings: aerated lung, vessels, soft tissue and bone.
+"""Tissues of the frontal image without findings: aerated lung, vessels, soft tissue and bone.
 
-Thickness is measured in chests: 1 is the attenuation of the body in the midline. Aerated lung takes thickness away.
+Thickness is measured in chests: 1 is the attenuation of the body in the midline. Aerated lung reduces thickness.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from igcl_lightning.phantom.skeleton import arm_offset, draw_bones
 
 @dataclass(slots=True, eq=False)
 class Layers:
-    """Thickness of what lies in the beam, each float32 [size, size]; findings change it in place.
+    """Thickness of each tissue in the beam, float32 [size, size]; findings change it in place.
 
     Attributes:
-        air: taken away by aerated lung.
-        vessels: of the lungs.
-        tissue: everything else that is soft.
+        air: thickness that aerated lung removes.
+        vessels: vessels of the lungs.
+        tissue: other soft tissue.
         bone: ribs, spine and shoulders.
     """
 
@@ -34,7 +34,7 @@ class Layers:
 
 
 def draw_anatomy(chest: Chest, rng: np.random.Generator) -> Layers:
-    """Fill the layers of a chest without findings."""
+    """Return the layers of a chest without findings."""
     return Layers(
         air=_air(chest, rng),
         vessels=_vessels(chest, rng),
@@ -46,7 +46,7 @@ def draw_anatomy(chest: Chest, rng: np.random.Generator) -> Layers:
 def _air(chest: Chest, rng: np.random.Generator) -> Array:
     """Return the lungs, thin at the wall, at the apex and over the diaphragm, and mostly hidden by the heart."""
     frame = chest.frame
-    air = chest.lung * chord(chest.aside / chest.lateral)
+    air = chest.lung * chord(chest.from_midline / chest.wall)
     air *= np.clip(0.55 + 1.5 * chest.depth, 0, 1)
     air *= np.clip(0.6 + 1.8 * (chest.dome - frame.y), 0, 1)
     air *= 1 - 0.88 * chest.silhouette
@@ -56,8 +56,7 @@ def _air(chest: Chest, rng: np.random.Generator) -> Array:
 
 
 _BRANCHES = ((5.0, 0.018, 0.0, 0.50), (10.0, 0.011, 0.13, 0.65), (19.0, 0.007, 0.27, 0.78))
-"""Of each order of vessels: how many in a half turn, half their width, where they start and where they end."""
-
+"""For each order of vessels: number in a half turn, half width, start and end as distances from the hilum."""
 
 _STEPS = 1024
 """Steps per unit of length in the tables of vessels."""
@@ -66,7 +65,7 @@ _STEPS = 1024
 def _vessels(chest: Chest, rng: np.random.Generator) -> Array:
     """Return the vessels of both lungs, partly hidden by the heart."""
     frame, radius = chest.frame, chest.from_hilum
-    angle = np.arctan2(frame.y - chest.hilum_y, chest.aside - HILUM_X)
+    angle = np.arctan2(frame.y - chest.hilum_y, chest.from_midline - HILUM_X)
     angle += 0.30 * smooth_field(rng, 9, frame.size) * (0.25 + radius)
     angle += rng.uniform(0, 1) + rng.uniform(0, 1) * chest.on_side(1)
     vessels = branch(angle, radius)
@@ -76,7 +75,7 @@ def _vessels(chest: Chest, rng: np.random.Generator) -> Array:
 
 @cache
 def _branch_tables() -> tuple[Array, list[tuple[float, Array, Array]]]:
-    """Return, over the distance from a hilum, its own density and those of each order: count, turns to 1, density."""
+    """Return tables over the distance from a hilum: its own density; for each order count, narrowness and density."""
     radius: Array = np.arange(2 * _STEPS, dtype=np.float32) / _STEPS
     orders: list[tuple[float, Array, Array]] = []
     for count, thickness, start, end in _BRANCHES:
@@ -88,7 +87,7 @@ def _branch_tables() -> tuple[Array, list[tuple[float, Array, Array]]]:
 
 
 def branch(angle: Array, radius: Array) -> Array:
-    """Return vessels that leave a hilum, branch and taper: the spokes of a wheel, warped where `angle` is."""
+    """Return vessels that leave a hilum, branch and taper: spokes of a wheel, warped if `angle` is."""
     place = (radius * _STEPS).astype(np.intp)
     core, orders = _branch_tables()
     vessels: Array = np.take(core, place, mode="clip")
@@ -103,9 +102,9 @@ def branch(angle: Array, radius: Array) -> Array:
 
 
 def _soft_tissue(chest: Chest, rng: np.random.Generator) -> Array:
-    """Return neck, shoulders, trunk, arms, breasts and abdomen, less windpipe and stomach bubble."""
+    """Return neck, shoulders, trunk, arms, breasts and abdomen, without windpipe and stomach bubble."""
     frame = chest.frame
-    across = chest.aside / frame.at_height(_outline(chest))
+    across = chest.from_midline / frame.at_height(_outline(chest))
     tissue = chord(across * across)
     np.maximum(tissue, 0.6 * _arms(chest), out=tissue)
     tissue += 0.12 * soft(frame.y - chest.dome, 0.05) * (across < 1)
@@ -118,7 +117,7 @@ def _soft_tissue(chest: Chest, rng: np.random.Generator) -> Array:
 
 
 def _outline(chest: Chest) -> Array:
-    """Return half the width of the body over `HEIGHTS`."""
+    """Return half the width of the body over `HEIGHTS`, [1024]."""
     habitus = chest.scene.patient.habitus
     trunk, neck = chest.scene.patient.width + 0.13 + 0.22 * habitus, 0.24 + 0.07 * habitus
     widths = (
@@ -144,18 +143,18 @@ def _arms(chest: Chest) -> Array:
 
 
 def _breasts(chest: Chest, rng: np.random.Generator) -> Array:
-    """Return two shadows whose lower border is the sharper one; faint in men."""
+    """Return two shadows with a sharper lower border; faint in men."""
     patient = chest.scene.patient
     weight = rng.uniform(0.04, 0.15) if patient.sex == "F" else rng.uniform(0.0, 0.05) * (1 + patient.habitus)
     size, height = rng.uniform(0.20, 0.34), rng.uniform(0.22, 0.42)
-    x, y = (chest.aside - 0.62 * patient.width) / size, (chest.frame.y - height) / size
+    x, y = (chest.from_midline - 0.62 * patient.width) / size, (chest.frame.y - height) / size
     breasts = weight * chord(np.sqrt(x * x + y * y))
     breasts *= np.clip(y + 1, 0, 1.4)
     return breasts
 
 
 def _stomach_bubble(chest: Chest, rng: np.random.Generator) -> Array:
-    """Return the air under the left dome, which some do not have."""
+    """Return the gas under the left dome, which some patients do not have."""
     width, height = rng.uniform(0.08, 0.17), rng.uniform(0.05, 0.10)
     weight = rng.uniform(0.12, 0.3) * (rng.random() < 0.7)
     x = (chest.frame.x - 0.42 * chest.scene.patient.width) / width
@@ -164,7 +163,7 @@ def _stomach_bubble(chest: Chest, rng: np.random.Generator) -> Array:
 
 
 def _skin_fold(chest: Chest, rng: np.random.Generator) -> Array:
-    """Return a line down one side of the chest that looks like the border of a lung, but vessels cross it."""
+    """Return a line down one side of the chest that looks like the border of a lung, except that vessels cross it."""
     sign, tilt = int(rng.choice((-1, 1))), rng.uniform(0.1, 0.4)
     x = sign * chest.frame.x - rng.uniform(0.68, 0.9) * chest.scene.patient.width
     inward = tilt * (chest.frame.y + rng.uniform(0.0, 0.5)) - x

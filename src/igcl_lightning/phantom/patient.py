@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +13,12 @@ from igcl_lightning.phantom import difficulty
 
 STUDIES_PER_BLOCK = 6
 PATIENTS_PER_BLOCK = 3
-PATIENTS_PER_ROUND = 10
 ROUND_SPLITS: tuple[str, ...] = ("train",) * 7 + ("valid",) + ("test",) * 2
+"""Splits of ten consecutive patients, before they are shuffled."""
 
 
 class Stream(IntEnum):
-    """What random numbers are for: each use has its own, so that none disturbs another."""
+    """Purposes of random numbers. Each has its own generator, so that none disturbs another."""
 
     PATIENT = 0
     BLOCK = 1
@@ -31,17 +32,17 @@ class Stream(IntEnum):
 
 
 VARIANTS: tuple[str, ...] = ("standard", "hard_negatives")
-"""Collections: patients as they come, and pairs of studies that say the same words of other places."""
+"""Collections: ordinary patients, or pairs of studies whose reports use the same words for other places."""
 
 
 def generator(stream: Stream, number: int, seed: int, variant: str = "standard") -> np.random.Generator:
-    """Return the random numbers of one use for one patient, block, round or study."""
+    """Return the random generator of one purpose for one patient, block, round or study."""
     return np.random.default_rng((seed, VARIANTS.index(variant), stream, number))
 
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """A person, the same in each of their studies.
+    """A person, the same in each of their studies. Lengths are in half image widths; y grows downwards from -1 to 1.
 
     Attributes:
         number: counts patients from 0.
@@ -49,16 +50,16 @@ class Patient:
         age: in years.
         sex: "F" or "M".
         habitus: 0 slim to 1 obese; thickens the chest wall.
-        width: inner half width of the thorax at its widest, in half image widths.
-        apex: height y of the lung apices; y grows downwards, the image spans -1 to 1.
+        width: inner half width of the thorax at its widest.
+        apex: height y of the lung apices.
         rib_spacing: distance of neighbouring ribs.
-        rib_slope: how steeply ribs run down, around 1.
+        rib_slope: slope of the ribs, around 1.
         bone: density of the bones, around 1.
         knob: bulge of the aortic knob.
-        heart_ratio: cardiothoracic ratio while the heart is normal.
+        heart_ratio: cardiothoracic ratio of the normal heart.
         heart_tilt: share of the heart's width that lies left of the midline.
         pacemaker: side of a pacemaker, "" for none.
-        sternotomy: wires hold the breastbone together.
+        sternotomy: whether wires hold the breastbone together.
     """
 
     number: int
@@ -79,31 +80,27 @@ class Patient:
 
 
 def locate_patient(index: int, seed: int) -> tuple[int, int]:
-    """Return the number of the patient of study `index`, and which of their studies it is.
+    """Return the number of the patient of study `index`, and the number of the study among the patient's studies.
 
     Every block of six studies belongs to three patients with one, two and three studies, in random order.
     """
     block, place = divmod(index, STUDIES_PER_BLOCK)
-    counts = _block_counts(block, seed)
+    counts = _permuted((1, 2, 3), Stream.BLOCK, block, seed)
     ends = np.cumsum(counts)
     within = int(np.searchsorted(ends, place, side="right"))
     return block * PATIENTS_PER_BLOCK + within, place - int(ends[within] - counts[within])
 
 
-@lru_cache(maxsize=64)
-def _block_counts(block: int, seed: int) -> tuple[int, ...]:
-    return tuple(generator(Stream.BLOCK, block, seed).permutation([1, 2, 3]).tolist())
-
-
-@lru_cache(maxsize=64)
-def _round_splits(round_number: int, seed: int) -> tuple[str, ...]:
-    return tuple(generator(Stream.ROUND, round_number, seed).permutation(ROUND_SPLITS).tolist())
+@lru_cache(maxsize=128)
+def _permuted(values: tuple[Any, ...], stream: Stream, number: int, seed: int) -> tuple[Any, ...]:
+    return tuple(generator(stream, number, seed).permutation(values).tolist())
 
 
 @lru_cache(maxsize=64)
 def draw_patient(number: int, seed: int) -> Patient:
     """Draw patient `number`; of every ten patients seven train, one validates and two test."""
-    split = _round_splits(number // PATIENTS_PER_ROUND, seed)[number % PATIENTS_PER_ROUND]
+    round_number, place = divmod(number, len(ROUND_SPLITS))
+    split = _permuted(ROUND_SPLITS, Stream.ROUND, round_number, seed)[place]
     return draw_person(number, split, generator(Stream.PATIENT, number, seed))
 
 
@@ -111,6 +108,7 @@ def draw_person(number: int, split: str, rng: np.random.Generator) -> Patient:
     """Draw the person who is patient `number`."""
     sex = str(rng.choice(("F", "M")))
     age = float(np.clip(rng.normal(58, 17), 18, 92).round())
+    old = age > difficulty.IMPLANT_AGE
     return Patient(
         number=number,
         split=split,
@@ -125,13 +123,12 @@ def draw_person(number: int, split: str, rng: np.random.Generator) -> Patient:
         knob=float(rng.uniform(0.01, 0.035) + 0.0006 * age),
         heart_ratio=float(rng.uniform(*difficulty.NORMAL_HEART)),
         heart_tilt=float(rng.uniform(0.60, 0.71)),
-        pacemaker=_draw_pacemaker(age, rng),
-        sternotomy=bool(rng.random() < difficulty.STERNOTOMY * (age > difficulty.IMPLANT_AGE)),
+        pacemaker=_draw_pacemaker(difficulty.PACEMAKER * old, rng),
+        sternotomy=bool(rng.random() < difficulty.STERNOTOMY * old),
     )
 
 
-def _draw_pacemaker(age: float, rng: np.random.Generator) -> str:
+def _draw_pacemaker(chance: float, rng: np.random.Generator) -> str:
     """Return the side of a pacemaker, or "" for none."""
-    has_one = rng.random() < difficulty.PACEMAKER * (age > difficulty.IMPLANT_AGE)
-    side = "left" if rng.random() < difficulty.PACEMAKER_LEFT else "right"
-    return side if has_one else ""
+    has_one, on_left = rng.random() < chance, rng.random() < difficulty.PACEMAKER_LEFT
+    return ("left" if on_left else "right") if has_one else ""

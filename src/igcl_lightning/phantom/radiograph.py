@@ -1,22 +1,30 @@
-"""From what lies in the beam to a grey image: attenuation, scatter, noise, window and the marks of the examination."""
+"""The grey image of a scene: attenuation, scatter, noise, window and the marks of the examination."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from igcl_lightning.phantom import difficulty
-from igcl_lightning.phantom.anatomy import build_chest
+from igcl_lightning.phantom.anatomy import Chest, build_chest
 from igcl_lightning.phantom.course import pick
-from igcl_lightning.phantom.devices import add_devices
-from igcl_lightning.phantom.findings import add_findings
+from igcl_lightning.phantom.devices import FRONTAL_DEVICES, Part
+from igcl_lightning.phantom.findings import FRONTAL_FINDINGS
 from igcl_lightning.phantom.grid import Array, Mask, patient_frame, spline_basis
-from igcl_lightning.phantom.lateral import build_lateral_chest, draw_lateral_anatomy
-from igcl_lightning.phantom.lateral_findings import add_lateral_devices, add_lateral_findings
+from igcl_lightning.phantom.lateral import LateralChest, build_lateral_chest, draw_lateral_anatomy
+from igcl_lightning.phantom.lateral_findings import LATERAL_DEVICES, LATERAL_FINDINGS
 from igcl_lightning.phantom.organs import Layers, draw_anatomy
-from igcl_lightning.phantom.scene import Scene
+from igcl_lightning.phantom.scene import Device, Finding, Scene
+
+C = TypeVar("C", Chest, LateralChest)
+DrawFinding: TypeAlias = Callable[[Finding, C, Layers, np.random.Generator], Array]
+DrawDevice: TypeAlias = Callable[[Device, C, np.random.Generator], Iterator[Part]]
+
+_ORDER = {name: place for place, name in enumerate(FRONTAL_FINDINGS)}
 
 
 def render(scene: Scene, size: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], dict[str, Mask]]:
@@ -24,43 +32,83 @@ def render(scene: Scene, size: int, rng: np.random.Generator) -> tuple[NDArray[n
 
     Returns:
         The image, uint8 [size, size], and the masks by name, bool [size, size]: "left_lung", "right_lung", "heart" and
-        one for each finding that is present.
+        each finding that is present.
     """
     chest = build_chest(scene, patient_frame(scene.shift, scene.zoom, scene.rotation, size))
     layers = draw_anatomy(chest, rng)
-    regions = add_findings(chest, layers, rng)
-    if scene.devices:
-        regions["Support Devices"] = add_devices(chest, layers, rng)
+    findings = sorted(scene.findings, key=lambda finding: _ORDER.get(finding.name, 0))
+    regions = add_findings(findings, FRONTAL_FINDINGS, chest, layers, rng)
+    regions |= add_devices(FRONTAL_DEVICES, chest, layers, rng)
     lungs = (chest.lung > 0.5) & (chest.silhouette < 0.3)
-    masks = {
+    organs = {
         "left_lung": lungs & chest.on_side(1),
         "right_lung": lungs & chest.on_side(-1),
         "heart": chest.heart > 0.5,
-        **regions,
     }
-    return expose(layers, scene.view, rng), masks
+    return expose(layers, scene.view, rng), organs | regions
 
 
 def render_lateral(scene: Scene, size: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], dict[str, Mask]]:
     """Draw the lateral image of `scene`, the patient facing left.
 
     Returns:
-        As `render`; the masks of the lungs lie over each other, and findings that are not seen from the side have none.
+        Image and masks as in `render`; the masks of the lungs overlap, and a finding that is not seen from the side has
+        none.
     """
     shift = rng.uniform(*difficulty.SHIFT), rng.uniform(*difficulty.SHIFT)
     pose = shift, rng.uniform(*difficulty.ZOOM["PA"]), rng.uniform(*difficulty.ROTATION)
     chest = build_lateral_chest(scene, patient_frame(*pose, size))
     layers = draw_lateral_anatomy(chest, rng)
-    regions = add_lateral_findings(chest, layers, rng)
-    if scene.devices:
-        regions["Support Devices"] = add_lateral_devices(chest, layers, rng)
+    regions = add_findings(scene.findings, LATERAL_FINDINGS, chest, layers, rng)
+    regions |= add_devices(LATERAL_DEVICES, chest, layers, rng)
     right, left = (lung > 0.5 for lung in chest.lungs)
-    masks = {"left_lung": left, "right_lung": right, "heart": chest.heart > 0.5, **regions}
-    return expose(layers, "lateral", rng), masks
+    return expose(layers, "lateral", rng), {
+        "left_lung": left,
+        "right_lung": right,
+        "heart": chest.heart > 0.5,
+    } | regions
+
+
+def add_findings(
+    findings: Iterable[Finding],
+    draw: Mapping[str, DrawFinding[C] | None],
+    chest: C,
+    layers: Layers,
+    rng: np.random.Generator,
+) -> dict[str, Mask]:
+    """Draw `findings` into `layers`.
+
+    Returns:
+        The region of each finding that is seen by its name, bool [size, size].
+
+    Raises:
+        ValueError: a finding without an entry in `draw`.
+    """
+    regions = {}
+    for finding in findings:
+        if finding.name not in draw:
+            raise ValueError(
+                f"{finding.name}: no entry in FRONTAL_FINDINGS or LATERAL_FINDINGS, add its drawing function"
+            )
+        if function := draw[finding.name]:
+            regions[finding.name] = function(finding, chest, layers, rng) > 0.5
+    return regions
+
+
+def add_devices(
+    draw: Mapping[str, DrawDevice[C]], chest: C, layers: Layers, rng: np.random.Generator
+) -> dict[str, Mask]:
+    """Draw the devices of the scene into `layers`; return their region as "Support Devices", nothing without any."""
+    region = np.zeros(layers.bone.shape, dtype=bool)
+    for device in chest.scene.devices:
+        for part, thickness in draw[device.kind](device, chest, rng):
+            layers.bone += thickness * part
+            region |= part > 0.5
+    return {"Support Devices": region} if chest.scene.devices else {}
 
 
 def expose(layers: Layers, view: str, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Form the image: Beer-Lambert attenuation, scattered light, the detector's log response, window and noise."""
+    """Return the image, uint8 [size, size]: Beer-Lambert attenuation, scatter, log response, window and noise."""
     size = layers.tissue.shape[0]
     thickness = layers.tissue - layers.air
     thickness += layers.vessels
@@ -80,11 +128,11 @@ def expose(layers: Layers, view: str, rng: np.random.Generator) -> NDArray[np.ui
 
 
 LEVELS: Array = np.linspace(-0.5, 2.5, 3001, dtype=np.float32)
-"""Thicknesses at which the curve from thickness to grey is tabulated."""
+"""Thicknesses, in chests, at which the curve from thickness to grey is tabulated, [3001]."""
 
 
 def _develop(level: Array, contrast: float, rng: np.random.Generator) -> Array:
-    """Return grey values, 0 to 1: window, level and gamma; looked up in a table, which is faster than the functions."""
+    """Return grey values, 0 to 1, after window, level and gamma; a table is faster than the functions."""
     center = 0.60 + rng.uniform(*difficulty.WINDOW_CENTER)
     contrast /= rng.uniform(*difficulty.WINDOW_WIDTH)
     film = (1 / (1 + np.exp((center - LEVELS) * contrast)) - 0.13) * (1 / 0.77)
@@ -95,7 +143,7 @@ def _develop(level: Array, contrast: float, rng: np.random.Generator) -> Array:
 
 
 def _noise(size: int, rng: np.random.Generator) -> Array:
-    """Return noise of mean 0 and variance 1: sums of four bytes are nearly normal and cost a third of exact normals."""
+    """Return noise of mean 0 and variance 1: sums of four bytes, nearly normal at a third of the cost."""
     draws = np.frombuffer(rng.bytes(4 * size * size), dtype=np.uint8).reshape(4, size, size)
     total: Array = draws.sum(axis=0, dtype=np.float32)
     total -= 4 * 127.5
@@ -111,13 +159,13 @@ def _scatter(light: Array) -> Array:
 
 @lru_cache(maxsize=8)
 def _blur_bases(size: int) -> tuple[Array, Array]:
-    """Return the matrices that average a line into 20 broad cells, [20, size], and spread it back, [size, 20]."""
+    """Return matrices that average a line into 20 broad cells, [20, size], and spread it back, [size, 20]."""
     wide = spline_basis(17, size)
     return (wide / wide.sum(axis=0)).T, wide
 
 
 def _collimate(grey: Array, rng: np.random.Generator) -> None:
-    """Leave unexposed borders at some edges of some images."""
+    """Draw unexposed borders at some edges of some images, in place."""
     size = grey.shape[0]
     widths = (rng.uniform(0.0, 0.07, size=4) * (rng.random(4) < 0.25) * size).round().astype(int)
     shade = (0.0, 0.03, 0.95)[pick((0.6, 0.3, 0.1), rng)]
@@ -135,7 +183,7 @@ _GLYPHS = {
 
 
 def _mark_side(grey: Array, letter: str, rng: np.random.Generator) -> None:
-    """Put the technologist's side marker beside the shoulder: L on the patient's left, R on the right."""
+    """Draw the technologist's side marker beside the shoulder: L on the patient's left, R on the right."""
     left, top = rng.uniform(0.86, 0.93), rng.uniform(0.03, 0.22)
     cell, brightness = rng.uniform(0.010, 0.015), rng.uniform(0.75, 1.0)
     if letter == "R":

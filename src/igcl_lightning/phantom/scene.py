@@ -1,32 +1,17 @@
-"""What one phantom shows: a patient, findings, devices, a view and a pose; the renderer and the report read it."""
+"""The scene of a study: patient, findings, devices, view and pose. The renderer and the report both read it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from igcl_lightning.phantom.pathologies import PATHOLOGIES, SIDE_SIGNS
 from igcl_lightning.phantom.patient import Patient
 
-PATHOLOGIES: tuple[str, ...] = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Consolidation",
-    "Edema",
-    "Lung Lesion",
-    "Pleural Effusion",
-    "Pneumothorax",
-)
-"""Names of what `Scene.findings` holds."""
-
 FINDINGS: tuple[str, ...] = (*PATHOLOGIES, "Support Devices")
-"""Names of what can be present in a picture."""
+"""Names of everything that can be present in an image."""
 
 LABELS: tuple[str, ...] = (*FINDINGS, "No Finding")
-"""Labels of a study. As in CheXpert, devices do not stand against "No Finding"."""
-
-ZONED: tuple[str, ...] = ("Consolidation", "Lung Lesion")
-"""Pathologies that lie in one zone of one lung."""
-
-ZONES: tuple[str, ...] = ("upper", "middle", "lower")
+"""Labels of a study. As in CheXpert, a study with devices can still have "No Finding"."""
 
 CERTAINTIES: tuple[str, ...] = ("definite", "probable", "possible")
 
@@ -40,9 +25,6 @@ DEVICES: tuple[str, ...] = (
 )
 """Kinds of devices."""
 
-SIDE_SIGNS: dict[str, tuple[int, ...]] = {"right": (-1,), "left": (1,), "bilateral": (-1, 1)}
-"""Sign of x on each side of the patient; the patient's left is the image's right."""
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -50,10 +32,10 @@ class Finding:
 
     Attributes:
         name: one of `PATHOLOGIES`.
-        severity: 0 mild, 1 moderate, 2 severe; of a lung lesion 0 small nodule, 1 nodule, 2 mass.
+        severity: 0 mild, 1 moderate, 2 severe; for a lung lesion 0 small nodule, 1 nodule, 2 mass.
         side: "right", "left" or "bilateral".
-        zone: one of `ZONES` for a pathology of `ZONED`, else "".
-        certainty: one of `CERTAINTIES`: how sure the reporter is. The label is the truth whatever was said.
+        zone: one of `ZONES` for a pathology with zones, otherwise "".
+        certainty: one of `CERTAINTIES`, how sure the reporter is. The label is the truth in any case.
     """
 
     name: str
@@ -74,7 +56,7 @@ class Device:
 
     Attributes:
         kind: one of `DEVICES`.
-        side: "right" or "left" for a catheter, a pacemaker or a chest tube, else "".
+        side: "right" or "left" for a catheter, a pacemaker or a chest tube, otherwise "".
     """
 
     kind: str
@@ -83,22 +65,22 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that the renderer and the report need to know.
+    """Everything that the renderer and the report need. Lengths are in half image widths, angles in radians.
 
     Attributes:
         patient: the person.
         findings: in the order of `PATHOLOGIES`, each at most once.
-        shift: of the patient in the image, (x, y).
-        zoom: of the patient.
-        rotation: of the patient, in radians.
-        heart_ratio: cardiothoracic ratio as imaged.
+        shift: position (x, y) of the patient in the image.
+        zoom: size of the patient.
+        rotation: rotation of the patient.
+        heart_ratio: cardiothoracic ratio in the image.
         domes: height y of the top of the right and the left diaphragm dome.
-        mediastinal_shift: of heart and mediastinum along x.
-        arm_angle: of the upper arms from the vertical, in radians.
+        mediastinal_shift: displacement of heart and mediastinum along x.
+        arm_angle: angle of the upper arms from the vertical.
         devices: in the order of `DEVICES`, each kind at most once.
-        view: of the frontal image, "PA" or "AP".
-        lateral: a lateral image was taken too.
-        ordinal: which of the patient's studies this is, from 0.
+        view: "PA" or "AP", the view of the frontal image.
+        lateral: whether there is a lateral image too.
+        ordinal: number of the study among the patient's studies, from 0.
         previous: findings of the patient's previous study, None for the first.
     """
 

@@ -1,4 +1,4 @@
-"""A planted shortcut: a bright arrow in a corner that tells nothing of the chest, but goes with a label."""
+"""A planted shortcut: a bright arrow in a corner of the image that goes with a label and shows nothing of the chest."""
 
 from __future__ import annotations
 
@@ -9,30 +9,20 @@ from numpy.typing import NDArray
 
 from igcl_lightning.phantom import difficulty
 
-ARROW = np.array(
-    [
-        [0, 0, 0, 1, 0, 0, 0],
-        [0, 0, 1, 1, 1, 0, 0],
-        [0, 1, 1, 1, 1, 1, 0],
-        [1, 1, 1, 1, 1, 1, 1],
-        [0, 0, 1, 1, 1, 0, 0],
-        [0, 0, 1, 1, 1, 0, 0],
-        [0, 0, 1, 1, 1, 0, 0],
-    ],
-    dtype=bool,
-)
+ARROW = np.array([list(row) for row in ("0001000", "0011100", "0111110", "1111111", *["0011100"] * 3)]) == "1"
+"""Pixels of the arrow, bool [7, 7]."""
 
 ARROW_SIZE = 0.11
 """Side of the arrow, in image widths."""
 
 
 class Mark(NamedTuple):
-    """Where a mark stands and how bright it is.
+    """Place and brightness of a mark.
 
     Attributes:
-        left: whether in the left corner.
+        left: whether it is in the left corner.
         margin: distance from both edges of the image, in image widths.
-        grey: its brightness.
+        grey: brightness, of 255.
     """
 
     left: bool
@@ -40,8 +30,8 @@ class Mark(NamedTuple):
     grey: int
 
 
-def mark_of(present: bool, split: str, rng: np.random.Generator) -> Mark | None:
-    """Draw the mark of a study with or without the label, or None for a study without mark."""
+def draw_mark(present: bool, split: str, rng: np.random.Generator) -> Mark | None:
+    """Draw the mark of a study with or without the label; None for a study without a mark."""
     if rng.random() >= difficulty.SHORTCUT_SHARE[split][present]:
         return None
     return Mark(bool(rng.random() < 0.5), float(rng.uniform(0.02, 0.06)), int(rng.integers(235, 256)))

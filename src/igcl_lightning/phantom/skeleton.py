@@ -1,4 +1,4 @@
-"""The bones of a chest, as thickness in chests: ribs, spine, collar bones, shoulder blades and upper arms."""
+"""Bones of the frontal image, as thickness in chests: ribs, spine, collar bones, shoulder blades and upper arms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def draw_bones(chest: Chest, rng: np.random.Generator) -> Array:
 
 
 def hollow(across: Array) -> Array:
-    """Return the profile of a hollow bone over |across| < 1: denser at its borders than in the middle."""
+    """Return the profile of a hollow bone over |across| < 1, denser at its borders than in the middle."""
     square = across * across
     wall: Array = 3 - 3 * square
     np.clip(wall, 0, 1, out=wall)
@@ -27,22 +27,22 @@ def hollow(across: Array) -> Array:
 def arm_offset(chest: Chest) -> Array:
     """Return the distance from the axis of the upper arm."""
     angle = chest.scene.arm_angle
-    return (chest.aside - 1.02) * float(np.cos(angle)) - (chest.frame.y + 0.52) * float(np.sin(angle))
+    return (chest.from_midline - 1.02) * float(np.cos(angle)) - (chest.frame.y + 0.52) * float(np.sin(angle))
 
 
 def _ribs(chest: Chest, rng: np.random.Generator) -> Array:
     """Return posterior and anterior ribs: each set is one periodic band along a curved coordinate."""
     frame, patient = chest.frame, chest.scene.patient
-    outward = chest.aside / patient.width
+    outward = chest.from_midline / patient.width
     level = frame.y - (patient.apex + rng.uniform(0, 0.05))
     per_rib = 1 / (patient.rib_spacing * np.clip(0.8 + 0.3 * level, 0.7, 1.1))
     back = (level - patient.rib_slope * (0.30 * outward * outward - 0.10 * outward)) * per_rib
     front = (level - patient.rib_slope * (0.62 - 0.42 * outward) - 0.06) * per_rib
     back -= np.rint(back)
     front -= np.rint(front)
-    posterior = hollow(back / 0.29) * (0.07 + 0.06 * outward * outward) * soft(chest.aside - 0.05, 0.04)
+    posterior = hollow(back / 0.29) * (0.07 + 0.06 * outward * outward) * soft(chest.from_midline - 0.05, 0.04)
     anterior = hollow(front / 0.32) * (0.035 * np.clip(outward * 4 - 1.3, 0, 1))
-    cage = soft(chest.lateral + 0.035 - chest.aside, 0.03) * soft(frame.y - (patient.apex - 0.03), 0.05)
+    cage = soft(chest.wall + 0.035 - chest.from_midline, 0.03) * soft(frame.y - (patient.apex - 0.03), 0.05)
     cage *= 0.3 + 0.7 * soft(chest.dome - frame.y, 0.06)
     cage *= posterior + anterior
     return cage
@@ -62,14 +62,14 @@ def _collar_bones(chest: Chest, rng: np.random.Generator) -> Array:
     rise, thickness, start = rng.uniform(0.05, 0.3), rng.uniform(0.026, 0.036), rng.uniform(0.10, 0.2)
     if chest.scene.view == "AP":
         rise, start = 0.5 * rise, start - 0.10
-    reach = chest.aside - 0.07
+    reach = chest.from_midline - 0.07
     axis = chest.scene.patient.apex + start - rise * reach + 0.03 * np.sin(9 * reach)
     return hollow((chest.frame.y - axis) / thickness) * (0.10 * soft(reach) * soft(0.69 - reach, 0.2))
 
 
 def _shoulders(chest: Chest) -> Array:
     """Return the shafts and heads of the upper arms, and the shoulder blades, which cover the lungs in an AP image."""
-    x, y = chest.aside, chest.frame.y
+    x, y = chest.from_midline, chest.frame.y
     shaft = hollow(arm_offset(chest) / 0.05) * (y > -0.5)
     head = soft(0.09 - length(x - 0.96, y + 0.56), 0.05)
     inner, density = (0.46, 0.06) if chest.scene.view == "AP" else (0.62, 0.035)

@@ -29,8 +29,8 @@ from pydicom.uid import (
 from igcl_lightning.data.images import encode_grey, read_picture
 from igcl_lightning.data.pictures.fit import Fit
 from igcl_lightning.data.pictures.picture import MAX_PIXELS
+from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.errors import IgclError
-from igcl_lightning.phantom import phantom_study
 from image_files import bare_dicom, dataset_of, dicom, file_of, gdcm_dicom, raster, turned
 
 SECONDS = 10  # for one file

@@ -2,93 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 from igcl_lightning.data.sources.source import Source
-from igcl_lightning.data.study import Study
+from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
-from igcl_lightning.phantom import LABELS, phantom_study
+from igcl_lightning.phantom import LABELS, Drawing, draw_phantom
 
 
-def read_phantom(
-    count: int,
-    *,
-    size: int = 128,
-    seed: int = 0,
-    start: int = 0,
-    variant: str = "standard",
-    shortcut: str | None = None,
-    views: str = "all",
-    phrasing: str = "mixed",
-) -> Iterator[Study]:
-    """Yield phantom studies `start` to `start + count - 1`.
-
-    Each is independent of the others: worker processes may each read a range of their own, or call `phantom_study`,
-    which explains the other arguments.
+def phantom_study(index: int, **drawing: Any) -> Study:
+    """Return phantom study `index`, the same in any process.
 
     Args:
-        count: how many studies.
-        size: height and width of the images in pixels, 64 to 512.
-        seed: 0 or more; another seed is another collection.
-        start: index of the first study.
-        variant: "standard" or "hard_negatives".
-        shortcut: the label that a planted mark goes with, None for no mark.
-        views: "all", or "frontal" for no lateral images.
-        phrasing: how reports are worded.
+        index: 0 or more.
+        drawing: fields of `Drawing`, such as `size=64`.
 
     Raises:
-        ValueError: an argument is out of range; see `phantom_study`.
+        ValueError: an argument is out of range.
     """
-    if count < 0:
-        raise ValueError(f"phantom count {count}: expected 0 or more")
-    for index in range(start, start + count):
-        yield phantom_study(
-            index, seed=seed, size=size, variant=variant, shortcut=shortcut, views=views, phrasing=phrasing
-        )
+    how = Drawing(**drawing)
+    phantom = draw_phantom(index, how)
+    scene = phantom.case.scene
+    return Study(
+        study_id=phantom.case.study_id,
+        patient_id=phantom.case.patient_id,
+        images=tuple(
+            StudyImage(image_id=image.image_id, source=image.pixels, view=image.view, masks=image.masks)
+            for image in phantom.images
+        ),
+        report=phantom.report,
+        graph=phantom.graph,
+        labels=scene.labels,
+        split=scene.patient.split,
+        age=scene.patient.age,
+        sex=scene.patient.sex,
+        extra={"shortcut": str(int(phantom.marked))} if how.shortcut else {},
+    )
 
 
-def phantom_source(
-    count: int,
-    *,
-    size: int = 128,
-    seed: int = 0,
-    variant: str = "standard",
-    views: str = "all",
-    phrasing: str = "mixed",
-    shortcut: str | None = None,
-    masks: bool = False,
-) -> Source:
+def phantom_source(count: int, *, masks: bool = False, **drawing: Any) -> Source:
     """Return the first `count` phantom studies as a source, drawn in the processes that prepare them.
 
     Args:
-        count: how many studies.
-        size: height and width of the images in pixels, 64 to 512.
-        seed: 0 or more; another seed is another collection.
-        variant: "standard" or "hard_negatives".
-        views: "all", or "frontal" for no lateral images.
-        phrasing: how reports are worded.
-        shortcut: the label that a planted mark goes with, None for no mark.
+        count: number of studies.
         masks: keep the masks of organs, findings and devices.
+        drawing: fields of `Drawing`, such as `size=64`.
 
     Raises:
-        IgclError: an argument is out of range; see `phantom_study`.
+        IgclError: an argument is out of range.
     """
-    draw = partial(
-        phantom_study, size=size, seed=seed, variant=variant, views=views, phrasing=phrasing, shortcut=shortcut
-    )
     if count < 1:
         raise IgclError(f"--count is {count}, not at least 1")
     try:
-        draw(0)
+        settings = asdict(Drawing(**drawing))
     except ValueError as error:
         raise IgclError(str(error)) from error
     return Source(
         name="phantom",
-        items=lambda: (partial(draw, index) for index in range(count)),
+        items=lambda: (partial(phantom_study, index, **settings) for index in range(count)),
         labels=LABELS,
-        extra=("shortcut",) if shortcut else (),
+        extra=("shortcut",) if settings["shortcut"] else (),
         masks=masks,
-        settings={"count": count, **draw.keywords},
+        settings={"count": count, **settings},
         total=count,
     )
