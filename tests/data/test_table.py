@@ -103,8 +103,8 @@ def test_without_patients_each_study_is_a_person(table):
         ({"report": "text"}, "table.csv: no column 'text'; it has 'file'"),
         ({"labels": ["projection"]}, "table.csv row 2, column 'projection': 'PA' is not 1, 0, -1 or blank"),
         ({"labels": ["years"]}, "table.csv row 2, column 'years': '61' is not 1, 0, -1 or blank"),
-        ({"age": "projection"}, "table.csv row 2: column 'projection': 'PA' is no age such as 58 or 058Y"),
-        ({"image": "person", "patient": None}, "table.csv row 3: column 'person': '7' stands in row 2 already"),
+        ({"age": "projection"}, "table.csv row 2, column 'projection': 'PA' is not an age such as 58 or 058Y"),
+        ({"image": "person", "patient": None}, "table.csv row 3: column 'person': '7' is in row 2 already"),
         ({"patient": "note"}, "table.csv row 3: column 'note' is empty"),
         ({"split": "Edema"}, "table.csv row 4: column 'Edema' is empty"),
         (
@@ -306,8 +306,8 @@ def test_json_lines_are_read_as_a_table(lines):
         ("null", "[1]", "table.jsonl line 3, key 'note': a list or an object, where a text or a number belongs"),
         ('"Mass"', '"Nodule"', "table.jsonl: no line has the key 'Mass'; there are 'Edema', 'Nodule', 'boxes'"),
         ("1.0", "2", "table.jsonl row 4, column 'Mass': '2' is not 1, 0, -1 or blank"),
-        ("61.5", '"old"', "table.jsonl row 1: column 'years': 'old' is no age such as 58 or 058Y"),
-        ("c.png", "b.png", "table.jsonl row 4: column 'file': 'b.png' stands in row 3 already"),
+        ("61.5", '"old"', "table.jsonl row 1, column 'years': 'old' is not an age such as 58 or 058Y"),
+        ("c.png", "b.png", "table.jsonl row 4: column 'file': 'b.png' is in row 3 already"),
         ('"person": 8, ', "", "table.jsonl row 4: column 'person' is empty"),
     ],
 )

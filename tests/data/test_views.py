@@ -1,7 +1,7 @@
 import pytest
 
 from igcl_lightning.data.study import VIEWS
-from igcl_lightning.data.views import VIEW_OF, view_name
+from igcl_lightning.data.views import _VIEW_OF, view_name
 
 
 @pytest.mark.parametrize(
@@ -24,5 +24,5 @@ def test_words_of_all_data_sets_have_one_name(words, view):
 
 
 def test_every_name_is_a_view_of_the_store():
-    assert set(VIEW_OF.values()) < set(VIEWS)
-    assert all(word == word.strip().lower() for word in VIEW_OF)
+    assert set(_VIEW_OF.values()) < set(VIEWS)
+    assert all(word == word.strip().lower() for word in _VIEW_OF)

@@ -1,22 +1,22 @@
-"""One table from the words of all data sets for a projection to the views of a store."""
+"""Views of a store by the words that data sets use for a projection."""
 
 from __future__ import annotations
 
 import re
 
-VIEW_OF = {
+_VIEW_OF = {
     **dict.fromkeys(("pa", "postero anterior", "posteroanterior"), "PA"),
     **dict.fromkeys(("ap", "antero posterior", "anteroposterior"), "AP"),
     "frontal": "frontal",
     **dict.fromkeys(("lateral", "left lateral", "right lateral", "xtable lateral", "l", "ll", "rl"), "lateral"),
 }
-"""Views by the words that name them, in small letters. A decubitus view is neither: the patient lies on the side."""
+"""View by lower-case word. Decubitus views are left out: they are frontal images of a patient lying on the side."""
 
 _POSTURE = re.compile(r" (?:erect|semi ?erect|upright|sitting|supine|horizontal|portable)$")
-"""What may follow PA and AP without another view: how the patient was placed, and with which machine."""
+"""Posture or machine, which may follow PA and AP without changing the view."""
 
 
-def view_name(value: str | None) -> str:
-    """Return the store's name (`VIEWS`) of a projection; "unknown" for what is blank or not in the table."""
-    words = " ".join(re.split(r"[\s_-]+", (value or "").strip().lower()))
-    return VIEW_OF.get(_POSTURE.sub("", words), "unknown")
+def view_name(words: str | None) -> str:
+    """Return the view (`VIEWS`) of a projection, "unknown" if it is blank or not in the table."""
+    normalised = " ".join(re.split(r"[\s_-]+", (words or "").strip().lower()))
+    return _VIEW_OF.get(_POSTURE.sub("", normalised), "unknown")

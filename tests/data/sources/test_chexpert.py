@@ -269,19 +269,19 @@ def test_a_source_travels_and_repeats(root):
     [
         (lambda f: f.drop(columns="Edema"), "train.csv: no column 'Edema'"),
         (lambda f: f.replace("-1.0", "3"), "train.csv row 3, column 'Cardiomegaly': '3' is not 1, 0, -1 or blank"),
-        (lambda f: f.assign(Age="old"), "train.csv row 2: column 'Age': 'old' is no age such as 58 or 058Y"),
+        (lambda f: f.assign(Age="old"), "train.csv row 2, column 'Age': 'old' is not an age such as 58 or 058Y"),
         (
             lambda f: f.assign(Path=["x.jpg", *f["Path"][1:]]),
-            "row 2: column 'Path' is no path such as train/patient00001/",
+            "row 2: column 'Path' is not a path such as train/patient00001/",
         ),
         (lambda f: f.assign(Path=["", *f["Path"][1:]]), "train.csv row 2: column 'Path' is empty"),
         (lambda f: f.drop(columns="Path"), "train.csv: no column 'Path' or 'Study'; it has 'Sex'"),
         (lambda f: f.rename(columns={"Lung Lesion": " Edema"}), "train.csv: no column 'Lung Lesion'"),
         (lambda f: f.assign(**{"Edema ": f["Edema"]}), "train.csv: column 'Edema' stands there 2 times"),
-        (lambda f: pd.concat([f, f.head(1)]), "train.csv row 7: column 'Path': .* stands in row 2 already"),
+        (lambda f: pd.concat([f, f.head(1)]), "train.csv row 7: column 'Path': .* is in row 2 already"),
         (
             lambda f: f.replace("patient00001", "patient90001", regex=True),
-            "valid.csv: patient 'patient90001' stands in",
+            "valid.csv: patient 'patient90001' is in",
         ),
     ],
 )

@@ -171,7 +171,7 @@ def test_graphs_of_other_reports_are_refused(root, annotations):
     (annotations / "section_findings.json").write_text(json.dumps([{"0": to_radgraph(EFFUSION)}]))
     with pytest.raises(IgclError, match="no row finds its graph in section_findings.json: looked for by the text"):
         read_chexpert_plus(root, graphs=annotations)
-    with pytest.raises(IgclError, match="neither section_findings.json nor section_impression.json is there"):
+    with pytest.raises(IgclError, match="contains neither section_findings.json nor section_impression.json"):
         read_chexpert_plus(root, graphs=root)
 
 
@@ -218,9 +218,12 @@ def test_neither_the_order_of_columns_nor_that_of_rows_counts(root):
             "row 3: study 'patient00002/study1' has deid_patient_id 'b'",
         ),
         (lambda f: f.assign(split="fold"), "row 2: split 'fold' is not one of"),
-        (lambda f: f.assign(age="old"), "row 2: column 'age': 'old' is no age such as 58 or 058Y"),
-        (lambda f: f.assign(path_to_image="x.jpg").head(1), "row 2: column 'path_to_image' is no path such as train/"),
-        (lambda f: pd.concat([f, f]), "row 7: column 'path_to_image': .* stands in row 2 already"),
+        (lambda f: f.assign(age="old"), "row 2, column 'age': 'old' is not an age such as 58 or 058Y"),
+        (
+            lambda f: f.assign(path_to_image="x.jpg").head(1),
+            "row 2: column 'path_to_image' is not a path such as train/",
+        ),
+        (lambda f: pd.concat([f, f]), "row 7: column 'path_to_image': .* is in row 2 already"),
     ],
 )
 def test_what_is_wrong_with_the_table_is_one_line(root, change, message):
@@ -239,7 +242,7 @@ def test_what_is_wrong_with_the_table_is_one_line(root, change, message):
         (lambda lines: [line.replace("Edema", "edema") for line in lines], "fixed.json: no line has the key 'Edema'"),
         (
             lambda lines: [line.replace("train/", "a/").replace("valid/", "a/") for line in lines],
-            "impression_fixed.json: none of its ids, such as 'a/patient90001/study1/view1_frontal.jpg', is one of this",
+            "impression_fixed.json: none of its ids, such as 'a/patient90001/study1/view1_frontal.jpg', is in this",
         ),
         (lambda lines: [*lines, lines[1]], "impression_fixed.json row 6: column 'path_to_image': .* row 2 already"),
         (

@@ -231,9 +231,9 @@ def test_images_may_lie_elsewhere(own, tmp_path):
         (",4,COVID-19,AP", ",,COVID-19,AP", "row 2: column 'patientid' is empty"),
         ("train,,", "fold3,,", "row 3: split 'fold3' is not one of train, valid, test"),
         ("train,,", "test,,", "row 3: patient '4' has split 'test', but 'train' in row 2"),
-        ("1 2 10 30.5", "1 2 10", "row 2, column 'bbox_right_lung': '1 2 10' is no box 'x y width height'"),
-        ("1 2 10 30.5", "-1 2 10 30.5", "row 2, column 'bbox_right_lung': '-1 2 10 30.5' is no box"),
-        ("1 2 10 30.5", "1 2 10 -3", "row 2, column 'bbox_right_lung': '1 2 10 -3' is no box"),
+        ("1 2 10 30.5", "1 2 10", "row 2, column 'bbox_right_lung': '1 2 10' is not a box 'x y width height'"),
+        ("1 2 10 30.5", "-1 2 10 30.5", "row 2, column 'bbox_right_lung': '-1 2 10 30.5' is not a box"),
+        ("1 2 10 30.5", "1 2 10 -3", "row 2, column 'bbox_right_lung': '1 2 10 -3' is not a box"),
         ("images/b__png.jpg,b.png", ",", "row 3: columns 'filename' and 'file' are empty"),
     ],
 )

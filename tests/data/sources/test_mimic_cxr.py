@@ -134,9 +134,7 @@ def test_reports_may_be_a_table_of_sections(root, tmp_path):
     assert source.counts["reports without images"] == 1
     assert table in source.inputs
     edit(table, lambda frame: frame.assign(study="p" + frame["study"]))
-    with pytest.raises(
-        IgclError, match="sectioned.csv: none of its ids, such as 'ps50000001', is one of this data set"
-    ):
+    with pytest.raises(IgclError, match="sectioned.csv: none of its ids, such as 'ps50000001', is in this data set"):
         read_mimic_cxr(root, reports=table)
 
 
@@ -238,14 +236,18 @@ def test_a_source_travels_and_repeats(root):
         (
             METADATA,
             lambda f: f.assign(dicom_id="x" + f["dicom_id"]),
-            "metadata.csv: none of its ids, such as 'xffffffff-.*', is one of this data set, such as 'cccccccc-",
+            "metadata.csv: none of its ids, such as 'xffffffff-.*', is in this data set, with ids such as 'cccccccc-",
         ),
         (
             CHEXPERT,
             lambda f: f.assign(study_id="s" + f["study_id"]),
-            "chexpert.csv: none of its ids, such as 's50000001', is one of this data set, such as '50000001'",
+            "chexpert.csv: none of its ids, such as 's50000001', is in this data set, with ids such as '50000001'",
         ),
-        (CHEXPERT, lambda f: pd.concat([f, f]), "chexpert.csv row 6: column 'study_id': '50000001' stands in row 2"),
+        (
+            CHEXPERT,
+            lambda f: pd.concat([f, f]),
+            "chexpert.csv row 6: column 'study_id': '50000001' is in row 2 already",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_table_is_one_line(root, table, change, message):

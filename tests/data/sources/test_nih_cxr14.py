@@ -197,7 +197,7 @@ def test_the_image_that_is_known_to_be_upside_down_is_flagged(root):
     ("file", "old", "new", "message"),
     [
         ("Data_Entry_2017_v2020.csv", "Patient ID", "Patient", "no column 'Patient ID'; it has 'Image Index'"),
-        ("Data_Entry_2017_v2020.csv", "Mass,1", "Cough,1", "row 3: column 'Finding Labels': 'Cough' is not one of"),
+        ("Data_Entry_2017_v2020.csv", "Mass,1", "Cough,1", "row 3, column 'Finding Labels': 'Cough' is not one of"),
         ("Data_Entry_2017_v2020.csv", "No Finding,0", ",0", "row 4: column 'Finding Labels' is empty"),
         ("Data_Entry_2017_v2020.csv", "0001_001", "0001_000", "row 3: column 'Image Index': .* row 2 already"),
         ("BBox_List_2017.csv", "200,50", "200,wide", r"BBox_List_2017.csv row 2, column 'w': 'wide' is not a number"),
@@ -225,7 +225,7 @@ def test_lists_that_do_not_fit_are_named(root):
     write_lists(root, ["90000001_000.png", "90000001_001.png", "90000003_000.png"], ["90000002_000.png"] * 2)
     read_nih_cxr14(root)
     write_lists(root, ["90000001_000.png", "90000001_001.png"], ["90000001_001.png", "90000002_000.png"])
-    with pytest.raises(IgclError, match="test_list.txt: image '90000001_001.png' stands in .*train_val_list.txt too"):
+    with pytest.raises(IgclError, match="test_list.txt: image '90000001_001.png' is in .*train_val_list.txt too"):
         read_nih_cxr14(root)
     (root / "test_list.txt").unlink()
     with pytest.raises(IgclError, match="nih: train_val_list.txt without test_list.txt"):

@@ -229,14 +229,14 @@ def test_tables_that_do_not_belong_together_are_refused(kaggle):
     content = gold.read_text()
     gold.write_text(content.replace("CXR", "IM"))
     with pytest.raises(
-        IgclError, match="std14.csv: none of its ids, such as 'IM1', is one of this data set, such as 'C"
+        IgclError, match="std14.csv: none of its ids, such as 'IM1', is in this data set, with ids such as 'C"
     ):
         read_openi(kaggle)
     gold.write_text(content)
     table = kaggle / "indiana_reports.csv"
     header, *rows = table.read_text().splitlines()
     table.write_text("\n".join([header, *(row.replace(",", ".0,", 1) for row in rows)]))
-    with pytest.raises(IgclError, match="indiana_projections.csv: none of its ids, such as 'CXR1', is one of this"):
+    with pytest.raises(IgclError, match="indiana_projections.csv: none of its ids, such as 'CXR1', is in this"):
         read_openi(kaggle)
 
 
@@ -255,7 +255,7 @@ def test_the_images_of_r2gen_lie_beside_its_annotation(tmp_path):
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("ecgen-radiology/2.xml", '"CXR2"', '"CXR1"', r"2.xml: report CXR1 has stood in a file before"),
+        ("ecgen-radiology/2.xml", '"CXR2"', '"CXR1"', r"2.xml: report CXR1 is in an earlier file too"),
         ("ecgen-radiology/2.xml", "</eCitation>", "", r"2.xml: not XML"),
         ("ecgen-radiology/2.xml", "uId", "uid", r"2.xml: no <uId id=...>"),
         ("indiana_projections.csv", "projection,", "view,", r"projections.csv: no column 'projection'"),

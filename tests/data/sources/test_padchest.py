@@ -283,7 +283,7 @@ def test_the_first_row_of_an_image_counts(tmp_path):
         ({"Labels": "[" * 5000}, "row 8: column 'Labels' is not a list"),
         ({"PatientBirth": "old"}, "row 8, column 'PatientBirth': 'old' is not a number"),
         ({"StudyDate_DICOM": "15/09/2014"}, "row 8, column 'StudyDate_DICOM': '15/09/2014' is not a number"),
-        ({"StudyDate_DICOM": "2014"}, "row 8: column 'StudyDate_DICOM' is no date as YYYYMMDD"),
+        ({"StudyDate_DICOM": "2014"}, "row 8: column 'StudyDate_DICOM' is not a date YYYYMMDD"),
     ],
 )
 def test_a_mistake_in_the_table_is_one_line(tmp_path, changed, message):
@@ -300,7 +300,7 @@ def test_wrong_options_and_missing_files_are_named(tmp_path, root):
     with pytest.raises(IgclError, match="no label is in 50 rows or more; lower --min-positives or name --labels"):
         read_padchest(root)
     with pytest.raises(
-        IgclError, match="--labels: 'cardiomegalia' is in no row that is kept of .*; is it 'cardiomegaly'?"
+        IgclError, match="--labels: no kept row of .* has 'cardiomegalia'; did you mean 'cardiomegaly'?"
     ):
         read_padchest(root, labels=["cardiomegalia"])
     with pytest.raises(IgclError, match="no table of images; looked for PADCHEST_chest_x_ray"):

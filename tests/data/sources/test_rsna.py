@@ -177,7 +177,7 @@ def test_different_classes_of_an_image_are_refused(tmp_path):
 
 def test_classes_of_other_images_are_refused(tmp_path):
     root = write_tree(tmp_path, classes=("patientId,class", "zzzz-9,Normal"))
-    with pytest.raises(IgclError, match="class_info.csv: none of its ids, such as 'zzzz-9', is one of this data set"):
+    with pytest.raises(IgclError, match="class_info.csv: none of its ids, such as 'zzzz-9', is in this data set"):
         read_rsna(root)
 
 

@@ -5,19 +5,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from igcl_lightning.data.sources.tables import find_file, numbers, read_columns, sex_name
+from igcl_lightning.data.sources.rows import with_numbers
+from igcl_lightning.data.sources.tables import find_file, read_columns, table_patterns
 from igcl_lightning.errors import IgclError
 
 
 def test_cells_are_stripped_texts_or_none(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("\ufeffid, text ,n\n 007 ,NaN,1\n8, a b ,\n", encoding="utf-8")
-    frame = read_columns(path, ["id", "text"], ["other"])
+    frame = read_columns(path, ["id", "text"], ["other"], others=True)
     assert frame.to_dict("records") == [
         {"id": "007", "text": None, "n": "1", "other": None},
         {"id": "8", "text": "a b", "n": None, "other": None},
     ]
-    assert list(read_columns(path, ["id"], others=False)) == ["id"]
+    assert list(read_columns(path, ["id"])) == ["id"]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
@@ -42,7 +43,7 @@ def test_a_row_with_fewer_cells_than_the_header_is_named(tmp_path, suffix, other
 def test_a_cell_of_several_lines_is_one_cell_and_blank_columns_do_no_harm(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text('id,text,,\n1,"a,\n\nb",,\n2,c,,\n')
-    assert read_columns(path, ["id"]).to_dict("list") == {"id": ["1", "2"], "text": ["a,\n\nb", "c"]}
+    assert read_columns(path, ["id"], others=True).to_dict("list") == {"id": ["1", "2"], "text": ["a,\n\nb", "c"]}
 
 
 CELLS = st.text(st.sampled_from('ab ,"\n\r'), max_size=5)
@@ -60,23 +61,25 @@ def test_rows_are_those_of_the_csv_module(tmp_path_factory, rows, blank):
 
 def test_a_quoted_cell_may_follow_a_space(tmp_path):
     (tmp_path / "t.csv").write_text('id, text, n\n1, "a, b", 2\n')
-    assert read_columns(tmp_path / "t.csv", ["id"]).to_dict("records") == [{"id": "1", "text": "a, b", "n": "2"}]
+    assert read_columns(tmp_path / "t.csv", ["id", "text", "n"]).to_dict("records") == [
+        {"id": "1", "text": "a, b", "n": "2"}
+    ]
 
 
 def test_blank_lines_count_as_rows_of_the_file(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("id,n\n\n1,2\n  \n\n2,x\n\n")
-    frame = read_columns(path, ["id"])
+    frame = read_columns(path, ["id", "n"])
     assert (frame["id"].tolist(), frame.index.tolist()) == (["1", "2"], [1, 4])
     with pytest.raises(IgclError, match="t.csv row 6, column 'n': 'x' is not a number"):
-        numbers(path, frame, "n")
+        with_numbers(path, frame, ["n"])
 
 
 @pytest.mark.parametrize("header", ["id,Edema,Edema,n", "id,Edema,Edema ,n", "n,Edema,id, id"])
 @pytest.mark.parametrize("others", [True, False])
 def test_a_column_that_stands_there_twice_is_named(tmp_path, header, others):
     (tmp_path / "t.csv").write_text(f"{header}\n1,2,3,4\n")
-    with pytest.raises(IgclError, match="t.csv: column '(Edema|id)' stands there 2 times; keep one of them"):
+    with pytest.raises(IgclError, match="t.csv: 2 columns are named '(Edema|id)'; keep one of them"):
         read_columns(tmp_path / "t.csv", ["id"], others=others)
 
 
@@ -84,7 +87,7 @@ def test_a_column_that_stands_there_twice_is_named(tmp_path, header, others):
     ("content", "message"),
     [
         (b"", "not a CSV file"),
-        (b"\nid,b\n1,2\n", "not a CSV file .its first line is blank, where the names of the columns belong"),
+        (b"\nid,b\n1,2\n", "not a CSV file .its first line is blank, but must name the columns"),
         (b'id,b\n1,"2\n3,4\n', "not a CSV file"),
         (b"\xff\xfe\x00", "not a CSV file"),
         (b"a,b\n1,2\n", "no column 'id'; it has 'a', 'b'"),
@@ -112,11 +115,15 @@ def test_a_damaged_gzip_file_is_named(tmp_path, keep):
 def test_numbers_are_finite_or_blank(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("id,n\n1,2.5\n2,\n")
-    assert numbers(path, read_columns(path, ["id"]), "n") == [2.5, None]
+    assert with_numbers(path, read_columns(path, ["n"]), ["n"])["n"].fillna(-1).tolist() == [2.5, -1]
     for cell in ("x", "inf", "1e999"):
         path.write_text(f"id,n\n1,2.5\n2,{cell}\n")
         with pytest.raises(IgclError, match=f"t.csv row 3, column 'n': '{cell}' is not a number"):
-            numbers(path, read_columns(path, ["id"]), "n")
+            with_numbers(path, read_columns(path, ["n"]), ["n"])
+
+
+def test_a_table_may_be_gzipped_or_one_folder_deeper():
+    assert table_patterns("a.csv") == ["a.csv", "a.csv.gz", "*/a.csv", "*/a.csv.gz"]
 
 
 def test_files_are_found_in_the_order_of_the_patterns(tmp_path):
@@ -128,15 +135,3 @@ def test_files_are_found_in_the_order_of_the_patterns(tmp_path):
         find_file(tmp_path, "c.csv", "d.csv", what="table of labels")
     with pytest.raises(IgclError, match="--root .*gone: no such folder"):
         find_file(tmp_path / "gone", "c.csv", what="table")
-
-
-def test_words_for_a_sex():
-    assert [sex_name(word) for word in ("F", "female", "M", "male", "O", "", None)] == [
-        "F",
-        "F",
-        "M",
-        "M",
-        None,
-        None,
-        None,
-    ]

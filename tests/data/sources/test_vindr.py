@@ -276,9 +276,9 @@ def test_one_of_physionets_two_parts_is_enough(physionet):
     ("row", "message"),
     [
         (",Cardiomegaly,3,R1,1,2,3,4", "row 13: column 'image_id' is empty"),
-        ("a1,,3,R1,1,2,3,4", "row 13: column 'class_name' is empty"),
+        ("a1,,3,R1,1,2,3,4", "row 13, column 'class_name' is empty"),
         ("a1,Cardiomegaly,3,,1,2,3,4", "row 13: column 'rad_id' is empty"),
-        ("a1,Cardiomegali,3,R1,1,2,3,4", "row 13: column 'class_name' is 'Cardiomegali', none of Aortic enlargement,"),
+        ("a1,Cardiomegali,3,R1,1,2,3,4", "row 13, column 'class_name': 'Cardiomegali' is none of Aortic enlargement,"),
         ("a1,Cardiomegaly,3,R1,1,2,3,", "row 13: a box needs all of x_min, y_min, x_max, y_max, or none"),
         ("a1,Cardiomegaly,3,R1,1,2,3,x", "row 13, column 'y_max': 'x' is not a number"),
     ],
@@ -307,7 +307,7 @@ def test_a_mistake_in_kaggles_table_is_one_line(tmp_path, row, message):
             "annotations_train.csv",
             "R4,Cardiomegaly",
             "R4,Mass",
-            "row 4: column 'class_name' is 'Mass', none of Aortic enlargement, COPD",
+            "row 4, column 'class_name': 'Mass' is none of Aortic enlargement, COPD",
         ),
     ],
 )
@@ -324,7 +324,7 @@ def test_a_mistake_in_physionets_tables_is_one_line(physionet, table, old, new, 
 def test_marks_of_other_images_are_refused(physionet):
     path = physionet / "annotations" / "annotations_test.csv"
     path.write_text(path.read_text().replace("y8", "v8").replace("z9", "v9"))
-    with pytest.raises(IgclError, match="annotations_test.csv: none of its ids, such as 'v8', is one of this data set"):
+    with pytest.raises(IgclError, match="annotations_test.csv: none of its ids, such as 'v8', is in this data set"):
         read_vindr(physionet)
 
 

@@ -11,14 +11,13 @@ import numpy as np
 from PIL import Image
 
 from igcl_lightning import __version__
-from igcl_lightning.data.ages import age_in_years
+from igcl_lightning.data.demographics import age_in_years, sex_name
 from igcl_lightning.data.images import encode_grey, read_grey, read_picture
 from igcl_lightning.data.pictures.fit import Fit, decode_size
 from igcl_lightning.data.pictures.picture import Picture
 from igcl_lightning.data.preparing.item_identity import identity
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.regions import RunLengths
-from igcl_lightning.data.sources.tables import sex_name
 from igcl_lightning.data.store import FORMAT_VERSION
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.data.views import view_name

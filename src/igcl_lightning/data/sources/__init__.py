@@ -1,1 +1,1 @@
-"""One reader per data set; each yields `Study` records."""
+"""Readers, one per data set: each returns a `Source` of `Study` records."""

@@ -1,4 +1,4 @@
-"""A folder of images without any table: there are but file names, and texts beside the images."""
+"""A folder of images without a table: only file names, and report texts beside the images."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ from igcl_lightning.errors import IgclError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
 SMALL_COPIES = ("thumbs", "thumbnails")
-"""Names, without suffix, of folders of small copies and of the copies."""
+"""Names, without suffix, of small copies and of their folders."""
 
 DICOM = (".dcm", ".dicom")
 PREAMBLE, MAGIC = 128, b"DICM"
 
 
 def read_folder(root: Path, *, patient_pattern: str | None = None) -> Source:
-    """Read every image below a folder, as a study of its own.
+    """Read each image below a folder as a study of its own.
 
-    A text of the same name, such as `a.txt` beside `a.png`, is the image's report. The patient is what the pattern
-    finds in the path below the folder. Without a pattern it is the PatientID of a DICOM file, which `prepare` reads
-    with the image, and each other image counts as a patient of its own. Files without suffix are images where they
-    begin like DICOM. Hidden files and small copies ("thumbs") are left out.
+    A text of the same name, such as `a.txt` beside `a.png`, is the image's report. Without a pattern the patient is the
+    PatientID of a DICOM file, which `prepare` reads with the image; each other image counts as a patient. Files without
+    suffix are images if they have the DICOM magic bytes. Hidden files and small copies ("thumbs") are left out.
 
     Args:
-        root: the folder.
-        patient_pattern: regular expression whose first group is the patient, such as "^(p[0-9]+)/".
+        root: path of the folder.
+        patient_pattern: regular expression whose first group is the patient in a path, such as "^(p[0-9]+)/".
 
     Raises:
-        IgclError: there is no such folder or no image in it, or the pattern is wrong or does not fit a path.
+        IgclError: the folder does not exist or has no images, or the pattern is wrong or does not match a path.
     """
     if not root.is_dir():
         raise IgclError(f"--root {root}: no such folder")
@@ -65,12 +64,12 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     except re.error as error:
         raise IgclError(f"--patient-pattern {pattern!r}: not a regular expression ({error})") from error
     if compiled.groups < 1:
-        raise IgclError(f"--patient-pattern {pattern!r}: put what names the patient in brackets: (...)")
+        raise IgclError(f"--patient-pattern {pattern!r}: put the part that names the patient in brackets: (...)")
     return compiled
 
 
 def _find(root: Path) -> tuple[list[str], set[str]]:
-    """Return the paths below the folder of all images, sorted, and of all texts."""
+    """Return the relative paths of all images, sorted, and of all texts."""
     images, texts = [], set()
     for folder, names in walk_folders(root):
         within = folder.relative_to(root)
@@ -89,12 +88,12 @@ def _is_image(folder: Path, name: str) -> bool:
 
 
 def _has_no_suffix(name: str) -> bool:
-    """Whether a name has no suffix; the last number of a UID, "1.2.840.7", is none."""
+    """Return whether a name has no suffix; the last number of a UID such as "1.2.840.7" does not count."""
     return PurePosixPath(name).suffix.lstrip(".").isdigit() or not PurePosixPath(name).suffix
 
 
 def _begins_like_dicom(path: Path) -> bool:
-    if not path.is_file():  # to open a pipe would wait for ever
+    if not path.is_file():  # opening a pipe would block
         return False
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The graphs of a file of RadGraph for the studies of a data set."""
+"""Graphs of a RadGraph file for the studies of a data set."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class ReportGraphs:
     """Finds the graph of a study by its names, then by the text of its report, and counts how.
 
     Args:
-        path: a file in any layout that `read_radgraph` knows.
-        by_place: names may be the places of the reports in the file, where its keys are no more than that.
+        path: file in any layout of `read_radgraph`.
+        by_place: whether names may be positions of reports in a file without other keys.
 
     Attributes:
-        counts: how many graphs were found by key, by text, and not.
+        counts: number of graphs found by key, found by text, and not found.
 
     Raises:
-        IgclError: there is no such file, or it holds no graphs.
+        IgclError: the file does not exist, is broken, or holds no graphs.
     """
 
     def __init__(self, path: Path, *, by_place: bool = False) -> None:
@@ -39,11 +39,11 @@ class ReportGraphs:
         self._first: str | None = None
 
     def find(self, names: Iterable[str | None], text: str | None = None) -> ReportGraph | None:
-        """Return the graph of a study, None where the file has none for it or it is ambiguous.
+        """Return the graph of a study, None if the file has none or several.
 
         Args:
-            names: what the study may be called in the file, best first: ids, paths of images or of reports.
-            text: of the report, or of its section that the file was made from.
+            names: possible keys of the study, best first: ids, paths of images or of reports.
+            text: text of the report, or of the section that the file was made from.
         """
         for name in filter(None, names) if self._named else ():
             self._first = self._first or name
@@ -55,14 +55,14 @@ class ReportGraphs:
         return graph
 
     def refuse_stranger(self, table: Path, advice: str = "") -> None:
-        """Refuse a file in which no study found its graph, once all have looked.
+        """Raise if `find` was called for studies but found no graph.
 
         Args:
-            table: where the studies come from.
-            advice: what to do, if there is more to say than that this is another data set's file.
+            table: table of the studies.
+            advice: what to do, if not to name another file.
 
         Raises:
-            IgclError: studies looked for their graph, and not one found it.
+            IgclError: not one study found its graph.
         """
         if not self.counts[NOT_FOUND] or self.counts[BY_KEY] + self.counts[BY_TEXT]:
             return
@@ -74,7 +74,7 @@ class ReportGraphs:
         )
 
     def described(self) -> dict[str, Any]:
-        """Return what the manifest says of the file, once all studies have looked for their graph."""
+        """Return the manifest's entry about the file, to be called after the last `find`."""
         return {
             "layout": self.file.layout,
             "graphs": len(self.file.graphs),
@@ -99,7 +99,7 @@ def _read(path: Path) -> RadGraphFile:
 
 
 def joined(graphs: Sequence[ReportGraph]) -> ReportGraph:
-    """Return one graph of several, of the sections of a report in their order."""
+    """Return one graph of the graphs of a report's sections, in their order."""
     words: list[str] = []
     entities: list[Entity] = []
     relations: list[Relation] = []

@@ -1,4 +1,4 @@
-"""NIH ChestX-ray14: frontal radiographs with labels that were mined from their reports, which are not published."""
+"""NIH ChestX-ray14: frontal radiographs with labels that were mined from unpublished reports."""
 
 from __future__ import annotations
 
@@ -12,29 +12,19 @@ import pandas as pd
 from igcl_lightning.data.label_policy import NIH_LABELS, NO_FINDING
 from igcl_lightning.data.regions import Box
 from igcl_lightning.data.sources.boxes import boxes_by_image
-from igcl_lightning.data.sources.layout import ImageFolder, places
-from igcl_lightning.data.sources.rows import (
-    ages,
-    records,
-    refuse,
-    refuse_conflict,
-    refuse_repeats,
-    require,
-    split_names,
-    with_numbers,
-)
+from igcl_lightning.data.sources.checks import refuse, refuse_cells, require
+from igcl_lightning.data.sources.image_folder import ImageFolder
+from igcl_lightning.data.sources.rows import ages, image_of, patient_splits, records, study_of, with_numbers
 from igcl_lightning.data.sources.source import Source
-from igcl_lightning.data.sources.tables import find_file, find_optional, read_columns, sex_name
-from igcl_lightning.data.splits import lend_validation
-from igcl_lightning.data.study import Study, StudyImage
-from igcl_lightning.data.views import view_name
+from igcl_lightning.data.sources.tables import find_file, find_optional, read_columns, table_patterns
+from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
 
 LABELS = (*NIH_LABELS, NO_FINDING)
 
-TABLES = places("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "labels.csv")
+TABLES = table_patterns("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "labels.csv")
 LISTS: Mapping[str, str] = {"train_val_list.txt": "train", "test_list.txt": "test"}
-"""Split that each list holds; both are by patient."""
+"""Split of each list; both lists are by patient."""
 
 NAMES: Mapping[str, str] = {
     "Image Index": "image",
@@ -49,57 +39,55 @@ NAMES: Mapping[str, str] = {
     "split": "split",
     "orientation_in_source": "orientation",
 }
-"""What the columns are called here, some of which a table need not have."""
+"""Names of the columns here, some of which a table may lack."""
 
 EXPERT = "expert_"
-"""Columns that begin so hold a panel's reading."""
+"""Prefix of the columns of an expert panel's labels."""
 
 BOX = ("Bbox [x", "y", "w", "h]")
-"""What the commas inside the brackets of "Bbox [x,y,w,h]" make of it."""
+"""The column "Bbox [x,y,w,h]", split by its unquoted commas."""
 
 UPSIDE_DOWN = ("00003490_011.png",)
 """Images that are upside down as published."""
 
 FLAGS: Mapping[str, str] = {"rotated": "lay on its side in the source", "upside_down": "upside down"}
-"""What the orientation of an image is called, by the beginning of the table's words."""
+"""Flag of an image by the beginning of its orientation."""
 
 
 def read_nih_cxr14(root: Path, *, images: Path | None = None, seed: int = 0) -> Source:
-    """Read one study per image: `Data_Entry_2017_v2020.csv`, or a table with its columns and also `file` and `split`.
+    """Read one study per image from `Data_Entry_2017_v2020.csv`, or from a table that also has `file` and `split`.
 
-    A label is 1 where "Finding Labels" names it and 0 elsewhere. The lists `train_val_list.txt` and `test_list.txt`
-    give the split of a table that has none, and a tenth of the training patients is then lent to "valid". Boxes come
-    from `BBox_List_2017.csv`, in pixels of the published images of 1024 x 1024: leave it out for smaller copies.
+    A label is 1 if "Finding Labels" names it and 0 otherwise. A table without splits takes them from
+    `train_val_list.txt` and `test_list.txt`; a tenth of the training patients is then lent to "valid". Boxes come from
+    `BBox_List_2017.csv`, in pixels of the published 1024 x 1024 images: leave it out for smaller copies.
 
     Args:
         root: folder of the tables.
-        images: folder of the images, however deep; `root` by default.
-        seed: of the patients that become "valid".
+        images: folder of the images, with subfolders (default: `root`).
+        seed: seed of the patients that become "valid".
 
     Raises:
-        IgclError: a file or a column is missing, a cell cannot be read, or the lists do not fit the table; the message
-            names file and row.
+        IgclError: a file, column or cell is missing or wrong, or lists and table differ; names file and row.
     """
     table = find_file(root, *TABLES, what="table of NIH ChestX-ray14")
     counts: Counter[str] = Counter()
     frame = _read_entries(table, counts)
     lists = [] if "split" in frame else _find_lists(root)
     if lists:
-        frame = frame.assign(split=_listed_splits(table, frame, lists, counts))
+        frame["split"] = _listed_splits(table, frame, lists, counts)
     if "split" in frame:
-        refuse_conflict(table, frame, "patient", "split")
-        frame["split"] = lend_validation(frame["split"].tolist(), frame["patient"].tolist(), seed)
-    box_table = find_optional(root, *places("BBox_List_2017.csv"))
+        frame["split"] = patient_splits(table, frame["patient"], frame["split"], seed)
+    box_table = find_optional(root, *table_patterns("BBox_List_2017.csv"))
     boxes = {} if box_table is None else _read_boxes(box_table, frame, counts)
     frame["path"] = pd.Series(_paths(table, frame, root, images, counts), index=frame.index, dtype=object)
-    experts = [column for column in frame.columns if column.startswith(EXPERT)]
+    extra = ("follow_up", *(column for column in frame.columns if column.startswith(EXPERT)))
     return Source(
         name="nih-cxr14",
-        items=partial(_studies, frame, boxes, experts),
+        items=partial(_studies, frame, boxes, extra),
         labels=LABELS,
-        extra=("follow_up", *experts),
+        extra=extra,
         boxes=box_table is not None,
-        inputs=tuple(filter(None, (table, *lists, box_table))),
+        inputs=[path for path in (table, *lists, box_table) if path is not None],
         settings={"validation_seed": seed} if lists else {},
         counts=+counts,
         total=len(frame),
@@ -107,35 +95,29 @@ def read_nih_cxr14(root: Path, *, images: Path | None = None, seed: int = 0) -> 
 
 
 def _read_entries(path: Path, counts: Counter[str]) -> pd.DataFrame:
-    """Return the rows under the names of `NAMES`: findings as lists, ages in years, splits by their names.
+    """Return the rows under the names of `NAMES`: findings as lists, ages in years.
 
-    The comma in "OriginalImage[Width,Height]" makes two columns of it, which does no harm to those read by name.
+    The comma in "OriginalImage[Width,Height]" splits that column in two; others are read by name all the same.
     """
     required = ("Image Index", "Finding Labels", "Patient ID")
-    frame = read_columns(path, required, ("Patient Age", "View Position", "Follow-up #"))
-    require(path, frame, required)
-    refuse_repeats(path, frame, "Image Index")
-    if "split" in frame:
-        frame["split"] = split_names(path, frame, "split")
+    optional = ("Patient Age", "View Position", "Follow-up #")
+    frame = read_columns(path, required, optional, filled=required, key="Image Index", others=True)
     if "file" in frame:
         require(path, frame, ("file",))
     years = ages(path, frame, "Patient Age", counts)
+    findings = _findings(path, frame["Finding Labels"], counts)
     kept = [name for name in frame.columns if name in NAMES or name.startswith(EXPERT)]
-    frame = frame[kept].rename(columns=dict(NAMES))
-    frame = frame.loc[:, ~frame.columns.duplicated()]
-    frame["findings"] = _findings(path, frame["findings"], counts)
-    return frame.assign(age=years)
+    frame = frame[kept].rename(columns=NAMES)
+    return frame.loc[:, ~frame.columns.duplicated()].assign(findings=findings, age=years)
 
 
 def _findings(path: Path, cells: pd.Series, counts: Counter[str]) -> pd.Series:
     """Return the labels that each cell names."""
     findings = cells.str.split("|").map(lambda names: [name.strip() for name in names])
     wrong = findings.map(lambda names: next((name for name in names if name not in LABELS), None))
-    if wrong.notna().any():
-        refuse(path, wrong.notna(), f"column 'Finding Labels': {wrong.dropna().iloc[0]!r} is not one of the 14 labels")
-    counts["rows of No Finding and a finding"] = int(
-        findings.map(lambda names: NO_FINDING in names[1:] + names[:-1]).sum()
-    )
+    refuse_cells(path, wrong.rename("Finding Labels"), wrong.notna(), "is not one of the 14 labels")
+    healthy = findings.map(lambda names: NO_FINDING in names and len(names) > 1)
+    counts["rows of No Finding and a finding"] = int(healthy.sum())
     return findings
 
 
@@ -153,7 +135,7 @@ def _listed_splits(table: Path, frame: pd.DataFrame, lists: Sequence[Path], coun
     """Return the split of each row by the lists."""
     names = [path.read_text("utf-8").split() for path in lists]
     for image in sorted(set(names[0]) & set(names[1])):
-        raise IgclError(f"{lists[1]}: image {image!r} stands in {lists[0].name} too; it can be in one split only")
+        raise IgclError(f"{lists[1]}: image {image!r} is in {lists[0].name} too; it can be in one split only")
     split_of = {image: LISTS[path.name] for path, listed in zip(lists, names, strict=True) for image in listed}
     splits = frame["image"].map(split_of)
     refuse(table, splits.isna(), f"this image is neither in {lists[0].name} nor in {lists[1].name}")
@@ -162,10 +144,9 @@ def _listed_splits(table: Path, frame: pd.DataFrame, lists: Sequence[Path], coun
 
 
 def _read_boxes(path: Path, frame: pd.DataFrame, counts: Counter[str]) -> dict[str, tuple[Box, ...]]:
-    """Return the boxes of each image, of findings that its row has; "Infiltrate" is Infiltration."""
+    """Return the boxes of each image for findings of its row; "Infiltrate" is Infiltration."""
     columns = ("Image Index", "Finding Label", *BOX)
-    boxes = read_columns(path, columns)[list(columns)]
-    require(path, boxes, columns)
+    boxes = read_columns(path, columns, filled=columns)[list(columns)]
     boxes = with_numbers(path, boxes, BOX).replace({"Finding Label": {"Infiltrate": "Infiltration"}})
     refuse(path, ~boxes["Finding Label"].isin(LABELS), "column 'Finding Label' is not one of the 14 labels")
     refuse(path, (boxes[["w", "h]"]] <= 0).any(axis=1), "the box has no area")
@@ -179,7 +160,7 @@ def _read_boxes(path: Path, frame: pd.DataFrame, counts: Counter[str]) -> dict[s
 
 
 def _paths(table: Path, frame: pd.DataFrame, root: Path, images: Path | None, counts: Counter[str]) -> list[Path]:
-    """Return where the image of each row is: as the column `file` says, or by its name below the folder of images."""
+    """Return the path of each image by the column `file`, or by its name in the folder of images."""
     if "file" in frame and images is None:
         return [table.parent / file for file in frame["file"]]
     folder = ImageFolder.scan(root if images is None else images)
@@ -187,19 +168,13 @@ def _paths(table: Path, frame: pd.DataFrame, root: Path, images: Path | None, co
     return [folder.path(image) for image in frame["image"]]
 
 
-def _studies(frame: pd.DataFrame, boxes: Mapping[str, tuple[Box, ...]], experts: Sequence[str]) -> Iterator[Study]:
+def _studies(frame: pd.DataFrame, boxes: Mapping[str, tuple[Box, ...]], extra: Sequence[str]) -> Iterator[Study]:
     for row in records(frame):
-        image, view = row["image"], row["view"]
-        picture = StudyImage(image, row["path"], view_name(view), view, boxes=boxes.get(image, ()), flags=_flags(row))
-        yield Study(
-            study_id=image,
-            patient_id=row["patient"],
-            images=(picture,),
+        yield study_of(
+            {**row, "study": row["image"]},
+            [image_of(row, boxes=boxes.get(row["image"], ()), flags=_flags(row))],
             labels={label: float(label in row["findings"]) for label in LABELS},
-            split=row.get("split"),
-            age=None if pd.isna(row["age"]) else row["age"],
-            sex=sex_name(row.get("sex")),
-            extra={name: row[name] for name in ("follow_up", *experts)},
+            extra={name: row[name] for name in extra},
         )
 
 

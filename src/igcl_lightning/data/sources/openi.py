@@ -9,33 +9,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from igcl_lightning.data.label_policy import NIH_LABELS
+from igcl_lightning.data.sources.checks import refuse_strangers
 from igcl_lightning.data.sources.graphs import ReportGraphs
-from igcl_lightning.data.sources.layout import NAMED_TWICE, ImageFolder, places
+from igcl_lightning.data.sources.image_folder import NAMED_TWICE, ImageFolder
 from igcl_lightning.data.sources.openi_reports import OpeniReports, read_reports
-from igcl_lightning.data.sources.rows import refuse, refuse_repeats, refuse_strangers, require, with_numbers
-from igcl_lightning.data.sources.source import Source
-from igcl_lightning.data.sources.tables import find_optional, read_columns
+from igcl_lightning.data.sources.rows import with_numbers
+from igcl_lightning.data.sources.source import Notes, Source
+from igcl_lightning.data.sources.tables import find_optional, read_columns, table_patterns
 from igcl_lightning.data.study import REPORT_SECTIONS, Study, StudyImage
 from igcl_lightning.data.views import view_name
 from igcl_lightning.reports.openi_xml import OpeniRecord
 from igcl_lightning.reports.sections import choose_sections
 
 LABELS = (*NIH_LABELS, "normal")
-"""Columns of the gold table."""
+"""Label columns of `openi_gld_std14.csv`, which also has `filename`."""
 
 TEXT = ("findings", "impression", "report")
 
 
 @dataclass(frozen=True)
 class _Beside:
-    """What lies beside the reports.
+    """Files beside the reports.
 
     Attributes:
-        images: all that were found.
-        folder: where an image belongs that is not among them.
-        projections: Frontal or Lateral, by image.
+        images: images that were found.
+        folder: folder of images that were not found.
+        projections: "Frontal" or "Lateral", by image.
         gold: labels by report.
-        graphs: of the reports.
+        graphs: graphs of the reports.
     """
 
     images: ImageFolder
@@ -46,35 +47,48 @@ class _Beside:
 
 
 def read_openi(root: Path, *, graphs: Path | None = None, images: Path | None = None) -> Source:
-    """Read one study per report, in the order of their numbers; ids are those of the XML files, whatever was read.
+    """Read one study per report, in numeric order; ids are those of the XML files in all forms.
 
-    No patient ids are known, so each report counts as a patient of its own. Labels are those of
-    `openi_gld_std14.csv`, where it lies beside the reports, as they stand. They follow the codes, so that Effusion is
-    also given to a pericardial effusion; these reports are counted. Projections are those of
-    `indiana_projections.csv`; a frontal image is PA or AP where the name of the examination says so. The views of the
-    DICOM headers are often wrong and not read.
+    No patient ids are known, so each report counts as a patient. Labels are those of `openi_gld_std14.csv`, unchanged:
+    they follow codes, so that Effusion includes pericardial effusion, which is counted. Projections are those of
+    `indiana_projections.csv`; a frontal image is PA or AP if the name of the examination says so. Views of DICOM headers
+    are often wrong and not read.
 
     Args:
-        root: folder with the reports as `ecgen-radiology/*.xml` or `NLMCXR_reports.tgz`, as `indiana_reports.csv` and
-            `indiana_projections.csv`, or as R2Gen's `annotation.json`, the only form that names splits.
-        graphs: RadGraph file of the reports; a report that finds none is parsed.
-        images: folder of the images, anywhere below `root` by default: `CXR1000_IM-0003-1001.png`, or
+        root: folder of the reports: `ecgen-radiology/*.xml` or `NLMCXR_reports.tgz`, `indiana_reports.csv` and
+            `indiana_projections.csv`, or R2Gen's `annotation.json`, the only form with splits.
+        graphs: RadGraph file of the reports; a report without graph is parsed.
+        images: folder of the images, with subfolders (default: `root`), named `CXR1000_IM-0003-1001.png`, or
             `1000_IM-0003-1001.dcm.png` as on Kaggle.
 
     Raises:
-        IgclError: a file or a column is missing, a cell cannot be read, or no report finds its graph; the message
-            names file and row.
+        IgclError: a file, column or cell is missing or wrong, or no report finds its graph; names file and row.
     """
-    projection_table = find_optional(root, *places("indiana_projections.csv"))
-    gold_table = find_optional(root, *places("openi_gld_std14.csv"))
+    reports, beside, notes = _read(root, graphs, images)
+    studies = [_study(reports.records[name], reports, beside) for name in sorted(reports.records, key=_by_number)]
+    if beside.graphs is not None:
+        beside.graphs.refuse_stranger(reports.path)
+        notes.inputs.append(beside.graphs.path)
+        notes.settings["graphs"] = {"file": beside.graphs.path.name, **beside.graphs.described()}
+    notes.counts.update(_counts(reports, studies, beside))
+    return Source.of(studies, "openi", labels=LABELS if beside.gold else (), extra=("mesh",), **vars(notes))
+
+
+def _read(root: Path, graphs: Path | None, images: Path | None) -> tuple[OpeniReports, _Beside, Notes]:
+    projection_table = find_optional(root, *table_patterns("indiana_projections.csv"))
+    gold_table = find_optional(root, *table_patterns("openi_gld_std14.csv"))
     projections = {} if projection_table is None else _read_projections(projection_table)
-    by_report = _by_report(projections)
-    reports = read_reports(root, by_report)
+    images_of: dict[str, list[str]] = {}
+    for image_id in projections:
+        images_of.setdefault(image_id.partition("_")[0], []).append(image_id)
+    reports = read_reports(root, images_of)
     gold = {} if gold_table is None else _read_gold(gold_table)
+    notes = Notes([] if reports.path.is_dir() else [reports.path], dict(reports.settings))
     uids = {_uid(record) for record in reports.records.values()}
-    for table, keys in ((projection_table, by_report), (gold_table, gold)):
+    for table, keys in ((projection_table, images_of), (gold_table, gold)):
         if table is not None:
             refuse_strangers(table, keys, uids)
+            notes.inputs.append(table)
     beside = _Beside(
         images=ImageFolder.scan(images or root),
         folder=images or (reports.path.parent if reports.splits else root) / "images",
@@ -82,22 +96,7 @@ def read_openi(root: Path, *, graphs: Path | None = None, images: Path | None = 
         gold=gold,
         graphs=None if graphs is None else ReportGraphs(graphs),
     )
-    studies = [_study(reports.records[name], reports, beside) for name in sorted(reports.records, key=_by_number)]
-    settings = dict(reports.settings)
-    if beside.graphs is not None:
-        beside.graphs.refuse_stranger(reports.path)
-        settings["graphs"] = {"file": beside.graphs.path.name, **beside.graphs.described()}
-    inputs = (None if reports.path.is_dir() else reports.path, projection_table, gold_table, graphs)
-    return Source(
-        name="openi",
-        items=lambda: iter(studies),
-        labels=LABELS if beside.gold else (),
-        extra=("mesh",),
-        inputs=tuple(filter(None, inputs)),
-        settings=settings,
-        counts=_counts(reports, studies, beside),
-        total=len(studies),
-    )
+    return reports, beside, notes
 
 
 def _study(record: OpeniRecord, reports: OpeniReports, beside: _Beside) -> Study:
@@ -125,7 +124,7 @@ def _image(image_id: str, caption: str, beside: _Beside) -> StudyImage:
 
 
 def _view(projection: str | None, caption: str) -> str:
-    """Return the view of an image; an examination that names both PA and AP, or neither, leaves a frontal one open."""
+    """Return the view of an image, "frontal" if the examination names both PA and AP or neither."""
     if projection != "Frontal":
         return view_name(projection)
     named = set(re.findall(r"\b(?:PA|AP)\b", caption.upper()))
@@ -133,7 +132,7 @@ def _view(projection: str | None, caption: str) -> str:
 
 
 def _uid(record: OpeniRecord) -> str:
-    """Return the report's id in the XML files; those of R2Gen have a part more."""
+    """Return the report's id in the XML files, which is the first part of R2Gen's id."""
     return record.id.partition("_")[0]
 
 
@@ -144,43 +143,26 @@ def _by_number(name: str) -> tuple[int, str]:
 
 def _read_projections(path: Path) -> dict[str, str | None]:
     """Return the projection of each image, in the order of the table."""
-    frame = read_columns(path, ("uid", "filename", "projection"))
-    require(path, frame, ("uid", "filename"))
-    refuse_repeats(path, frame, "filename")
+    frame = read_columns(path, ("uid", "filename", "projection"), filled=("uid",), key="filename")
     names = map(_image_id, frame["uid"], frame["filename"])
     return dict(zip(names, frame["projection"], strict=True))
 
 
 def _image_id(uid: str, file: str) -> str:
-    """Return the library's id of an image on Kaggle; those of the first report have one number more."""
+    """Return the library's id of an image on Kaggle; images of the first report have another "1_" there."""
     rest = file.removesuffix(".png").removesuffix(".dcm").removeprefix(f"{uid}_")
     return f"CXR{uid}_{'1_' if uid == '1' else ''}{rest}"
 
 
-def _by_report(image_ids: Iterable[str]) -> dict[str, list[str]]:
-    grouped: dict[str, list[str]] = {}
-    for image_id in image_ids:
-        grouped.setdefault(image_id.partition("_")[0], []).append(image_id)
-    return grouped
-
-
 def _read_gold(path: Path) -> dict[str, dict[str, float | None]]:
     """Return the labels of each report."""
-    frame = read_columns(path, ("filename", *LABELS))
-    require(path, frame, ("filename", *LABELS))
-    refuse_repeats(path, frame, "filename")
-    frame = with_numbers(path, frame, LABELS)
-    for label in LABELS:
-        refuse(path, ~frame[label].isin((0, 1)), f"column {label!r} is not 0 or 1")
-    records = frame[list(LABELS)].to_dict("records")
-    return {
-        str(name): {str(label): float(value) for label, value in record.items()}
-        for name, record in zip(frame["filename"], records, strict=True)
-    }
+    frame = read_columns(path, ("filename", *LABELS), filled=LABELS, key="filename")
+    values = with_numbers(path, frame, LABELS, binary=True).set_index("filename")[list(LABELS)]
+    return {str(name): {str(label): float(value) for label, value in row.items()} for name, row in values.T.items()}
 
 
 def _counts(reports: OpeniReports, studies: list[Study], beside: _Beside) -> Counter[str]:
-    """Return what the files lack, and what is to be known of them."""
+    """Return the number of reports, labels and images that lack something, by reason."""
     records = list(reports.records.values())
     images = [image for study in studies for image in study.images]
     uids = {_uid(record) for record in records}

@@ -1,4 +1,4 @@
-"""The reports of Open-i in their three forms: the library's XML, tables on Kaggle, R2Gen's annotation."""
+"""Reports of Open-i in three forms: the library's XML, Kaggle's tables, R2Gen's annotation."""
 
 from __future__ import annotations
 
@@ -9,33 +9,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from igcl_lightning.data.sources.layout import places
-from igcl_lightning.data.sources.rows import refuse_repeats, require
-from igcl_lightning.data.sources.tables import find_file, read_columns
+from igcl_lightning.data.sources.tables import find_file, read_columns, table_patterns
 from igcl_lightning.data.splits import split_name
 from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.openi_xml import OpeniRecord, openi_record
 from igcl_lightning.reports.sources import XmlArchive, XmlFolder
 
-PLACES = (
+PATTERNS = (
     *("ecgen-radiology/*.xml", "*/ecgen-radiology/*.xml", "*.xml", "NLMCXR_reports.tgz", "*/NLMCXR_reports.tgz"),
-    *places("indiana_reports.csv"),
+    *table_patterns("indiana_reports.csv"),
     *("annotation.json", "*/annotation.json"),
 )
-"""Where reports may be, best first: the XML files hold all of them, the tables only those with images."""
+"""Files of reports, best first: XML files contain all of them, tables only those with images."""
 
 SECTIONS = ("indication", "comparison", "findings", "impression")
 
 
 @dataclass(frozen=True)
 class OpeniReports:
-    """The reports of one form.
+    """Reports of one form.
 
     Attributes:
         path: table, archive or folder.
-        records: reports by their id in the XML files; those of R2Gen have ids of their own.
-        splits: by report, where the form has splits.
-        settings: what the manifest says of them.
+        records: reports by their id in the XML files, or by R2Gen's own id.
+        splits: split by report, if the form has splits.
+        settings: entries of the manifest.
     """
 
     path: Path
@@ -45,16 +43,16 @@ class OpeniReports:
 
 
 def read_reports(root: Path, image_ids: Mapping[str, list[str]]) -> OpeniReports:
-    """Read the reports below a folder, of the first form that is found there.
+    """Read the reports below a folder, in the first form of `PATTERNS` that is found.
 
     Args:
         root: folder of the data set.
-        image_ids: of each report, from the table of projections; the other forms name them themselves.
+        image_ids: ids of the images of each report, for Kaggle's tables, which do not name them.
 
     Raises:
         IgclError: there are no reports, or one cannot be read; the message names file and row.
     """
-    path = find_file(root, *PLACES, what="reports of Open-i")
+    path = find_file(root, *PATTERNS, what="reports of Open-i")
     if path.suffix == ".xml":
         return _read_xml(path.parent)
     if path.suffix == ".tgz":
@@ -63,7 +61,7 @@ def read_reports(root: Path, image_ids: Mapping[str, list[str]]) -> OpeniReports
 
 
 def _read_xml(path: Path) -> OpeniReports:
-    """Read an archive or a folder; a folder's contents go into one hash, as its files are too many to list."""
+    """Read an archive or a folder; the manifest has one hash of all files of a folder."""
     records: dict[str, OpeniRecord] = {}
     digest = hashlib.sha256()
     for place, content in _xml_files(path):
@@ -73,13 +71,12 @@ def _read_xml(path: Path) -> OpeniReports:
         except ValueError as error:
             raise IgclError(f"{place}: {error}") from error
         if record.id in records:
-            raise IgclError(f"{place}: report {record.id} has stood in a file before; remove one of the two")
+            raise IgclError(f"{place}: report {record.id} is in an earlier file too; remove one of the two")
         records[record.id] = record
     return OpeniReports(path, records, settings={"reports_sha256": digest.hexdigest()} if path.is_dir() else {})
 
 
 def _xml_files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield place and content of each file."""
     source = XmlFolder(path) if path.is_dir() else XmlArchive(path)
     try:
         for item in source.items():
@@ -90,9 +87,8 @@ def _xml_files(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _read_table(path: Path, image_ids: Mapping[str, list[str]]) -> OpeniReports:
-    frame = read_columns(path, ("uid", "findings", "impression"), ("indication", "comparison", "MeSH", "image"))
-    require(path, frame, ("uid",))
-    refuse_repeats(path, frame, "uid")
+    optional = ("indication", "comparison", "MeSH", "image")
+    frame = read_columns(path, ("uid", "findings", "impression"), optional, key="uid")
     records = {
         name: OpeniRecord(
             id=name,
@@ -108,7 +104,7 @@ def _read_table(path: Path, image_ids: Mapping[str, list[str]]) -> OpeniReports:
 
 
 def _read_annotation(path: Path) -> OpeniReports:
-    """Read R2Gen's file: lists of examinations by split, each with a text and the paths of its images."""
+    """Read R2Gen's file: examinations by split, each with its text and the paths of its images."""
     records: dict[str, OpeniRecord] = {}
     splits: dict[str, str] = {}
     try:

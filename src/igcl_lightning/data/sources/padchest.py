@@ -11,33 +11,30 @@ from pathlib import Path
 
 import pandas as pd
 
-from igcl_lightning.data.ages import OLDEST
-from igcl_lightning.data.sources.layout import ImageFolder, places
-from igcl_lightning.data.sources.rows import records, refuse, refuse_conflict, require, with_numbers
+from igcl_lightning.data.demographics import OLDEST
+from igcl_lightning.data.sources.checks import refuse, refuse_conflict, require_choice
+from igcl_lightning.data.sources.image_folder import ImageFolder
+from igcl_lightning.data.sources.rows import image_of, records, study_of, with_numbers
 from igcl_lightning.data.sources.source import Source
-from igcl_lightning.data.sources.tables import find_file, read_columns, sex_name
-from igcl_lightning.data.study import Study, StudyImage
-from igcl_lightning.data.views import view_name
+from igcl_lightning.data.sources.tables import find_file, read_columns, table_patterns
+from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
 
 TABLE = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
 
 METHODS = {"all": None, "physician": "Physician", "rnn": "RNN_model"}
-"""What the column `MethodLabel` must be, by the name of the option."""
+"""Value of the column `MethodLabel` by method."""
 
-REQUIRED = (
-    "ImageID",
-    "StudyDate_DICOM",
-    "StudyID",
-    "PatientID",
-    "PatientBirth",
-    "PatientSex_DICOM",
-    "Projection",
-    "MethodLabel",
-    "Labels",
-)
+COLUMNS: Mapping[str, str] = {
+    "ImageID": "image",
+    "StudyID": "study",
+    "PatientID": "patient",
+    "Projection": "view",
+    "PatientSex_DICOM": "sex",
+}
+REQUIRED = (*COLUMNS, "StudyDate_DICOM", "PatientBirth", "MethodLabel", "Labels")
 
-EXTRA = {
+EXTRA: Mapping[str, str] = {
     "Report": "report_spanish",
     "Labels": "all_labels",
     "Localizations": "localizations",
@@ -45,14 +42,10 @@ EXTRA = {
     "StudyDate_DICOM": "study_date",
     "Pediatric": "pediatric",
 }
-"""Further columns that are kept, and under which name.
-
-The report is stemmed Spanish without stop words. It is not the study's report: the parser reads English.
-"""
-
+"""Names of the further columns. The report is stemmed Spanish without stop words, which the parser cannot read."""
 
 SAYS_NOTHING = frozenset({"unchanged", "exclude", "suboptimal study"})
-"""Labels that speak of the image or of the report before it, not of findings."""
+"""Labels about the image or an earlier report, not about findings."""
 
 
 def read_padchest(
@@ -63,33 +56,28 @@ def read_padchest(
     method: str = "all",
     images: Path | None = None,
 ) -> Source:
-    """Read the images of PadChest's table.
+    """Read the images of PadChest's table, with the column `report_spanish` instead of a report.
 
-    Labels are compared in small letters without spaces around them. A label that a labelled row does not name is
-    absent from it, but for two cases, where it is not known: the row names a narrower label, one with all words of
-    this one and others, as "loculated pleural effusion" is a "pleural effusion"; or it has no label but those that say
-    nothing of findings (`SAYS_NOTHING`). A row without labels has none known.
-
-    There is no report: the data set's is stemmed Spanish, kept as the column `report_spanish`. The age is the year of
-    the study less that of birth.
+    Labels are compared in lower case. A label that a row does not name is absent, or unknown if the row names a narrower
+    label with all its words, such as "loculated pleural effusion" for "pleural effusion", or only labels of
+    `SAYS_NOTHING`. The age is the year of the study less the year of birth.
 
     Args:
         root: folder of the table.
-        labels: the labels to keep, in this order; without it those of at least `min_positives` rows, by alphabet.
-        min_positives: how many rows a label needs that is not asked for.
-        method: whose labels: "all", "physician" (read by a physician) or "rnn" (by a model); other rows are left out.
-        images: folder with the images, in one folder or many; the root by default.
+        labels: labels to keep, in this order (default: those of at least `min_positives` rows, sorted).
+        min_positives: number of rows of a label that is kept by default.
+        method: rows to keep: "all", "physician" (labelled by a physician) or "rnn" (labelled by a model).
+        images: folder of the images, with subfolders (default: `root`).
 
     Raises:
-        IgclError: a file, a column or a label is missing, or a cell cannot be read; the message names file and row.
+        IgclError: a file, a column or a label is missing, or a cell is wrong; the message names file and row.
     """
-    if method not in METHODS:
-        raise IgclError(f"--method: {method!r} is not one of {', '.join(METHODS)}")
-    table = find_file(root, *places(TABLE, "PADCHEST_*.csv"), what="table of images")
+    require_choice("--method", method, METHODS)
+    table = find_file(root, *table_patterns(TABLE, "PADCHEST_*.csv"), what="table of images")
     frame, counts = _read_rows(table, method)
     kept = _chosen(table, frame["names"], labels, min_positives)
     folder = ImageFolder.scan(root if images is None else images)
-    counts |= folder.noticed(frame["ImageID"])
+    counts |= folder.noticed(frame["image"])
     return Source(
         name="padchest",
         items=partial(_studies, frame, kept, folder),
@@ -103,9 +91,8 @@ def read_padchest(
 
 
 def _read_rows(path: Path, method: str) -> tuple[pd.DataFrame, Counter[str]]:
-    """Return the rows of a method with columns `names` (of labels, None where not known) and `age`."""
-    frame = read_columns(path, REQUIRED, tuple(EXTRA), others=False)
-    require(path, frame, ("ImageID", "StudyID", "PatientID"))
+    """Return the rows of a method with the columns of `study_of` and `names` (of labels, None if unknown)."""
+    frame = read_columns(path, REQUIRED, tuple(EXTRA), filled=("ImageID", "StudyID", "PatientID"))
     refuse_conflict(path, frame, "StudyID", "PatientID")
     frame["names"] = _label_names(path, frame["Labels"])
     frame["age"], odd = _ages(path, frame)
@@ -121,11 +108,11 @@ def _read_rows(path: Path, method: str) -> tuple[pd.DataFrame, Counter[str]]:
             "implausible ages": odd,
         }
     )
-    return frame[~repeated & ~other].reset_index(drop=True), counts
+    return frame[~repeated & ~other].rename(columns={**COLUMNS, **EXTRA}), counts
 
 
 def _label_names(path: Path, column: pd.Series) -> pd.Series:
-    """Return the labels of each row as a tuple by alphabet, None for a row that has no list or an empty one."""
+    """Return the sorted labels of each row, None if it has no list or an empty one."""
     parsed = {text: _parse_list(text) for text in column.dropna().unique()}
     wrong = [text for text, names in parsed.items() if names is None]
     refuse(path, column.isin(wrong), "column 'Labels' is not a list such as ['normal', 'pleural effusion']")
@@ -143,10 +130,10 @@ def _parse_list(text: str) -> tuple[str, ...] | None:
 
 
 def _ages(path: Path, frame: pd.DataFrame) -> tuple[pd.Series, int]:
-    """Return the years from birth to the study, nan where not known; and how many could not be."""
+    """Return the years from birth to the study, nan if unknown, and the number of implausible ones."""
     given = with_numbers(path, frame, ("StudyDate_DICOM", "PatientBirth"))
     date = given["StudyDate_DICOM"]
-    refuse(path, ~(date.isna() | date.between(19000101, 21001231)), "column 'StudyDate_DICOM' is no date as YYYYMMDD")
+    refuse(path, ~(date.isna() | date.between(19000101, 21001231)), "column 'StudyDate_DICOM' is not a date YYYYMMDD")
     age = date // 10_000 - given["PatientBirth"]
     odd = (age < 0) | (age > OLDEST)
     return age.mask(odd), int(odd.sum())
@@ -156,7 +143,7 @@ def _chosen(path: Path, names: pd.Series, labels: Sequence[str] | None, min_posi
     """Return the labels to keep.
 
     Raises:
-        IgclError: a label that is asked for is in none of the rows, or no label is in enough rows.
+        IgclError: a requested label is in no row, or no label is in enough rows.
     """
     positives = Counter(name for row in names.dropna() for name in row)
     if labels is None:
@@ -169,28 +156,26 @@ def _chosen(path: Path, names: pd.Series, labels: Sequence[str] | None, min_posi
     asked = tuple(dict.fromkeys(" ".join(label.lower().split()) for label in labels))
     for label in asked:
         if label not in positives:
-            near = get_close_matches(label, positives, n=1)
-            raise IgclError(
-                f"--labels: {label!r} is in no row that is kept of {path}" + (f"; is it {near[0]!r}?" if near else "")
-            )
+            near = "".join(f"; did you mean {name!r}?" for name in get_close_matches(label, positives, n=1))
+            raise IgclError(f"--labels: no kept row of {path} has {label!r}{near}")
     return asked
 
 
 def _wider(names: Iterable[str], labels: Sequence[str]) -> dict[str, list[str]]:
-    """Return, by name, the labels that the name is a narrower one of: it has all their words, and more."""
+    """Return the wider labels of each name, whose words it has all, and more."""
     words = {label: _words(label) for label in labels}
     return {name: [label for label in labels if words[label] < _words(name)] for name in names}
 
 
 def _words(label: str) -> frozenset[str]:
-    """Return the words of a label; "nodules" and "nodule" are one."""
+    """Return the words of a label, in the singular."""
     return frozenset(word.removesuffix("s") for word in label.split())
 
 
 def _values(
     names: tuple[str, ...] | None, labels: tuple[str, ...], wider: Mapping[str, Sequence[str]]
 ) -> dict[str, float | None]:
-    """Return the labels of a row that has these names."""
+    """Return the labels of a row with these names."""
     silent = names is None or SAYS_NOTHING.issuperset(names)
     values: dict[str, float | None] = dict.fromkeys(labels, None if silent else 0.0)
     for name in names or ():
@@ -201,18 +186,9 @@ def _values(
 def _studies(frame: pd.DataFrame, labels: tuple[str, ...], folder: ImageFolder) -> Iterator[Study]:
     wider = _wider({name for names in frame["names"].dropna() for name in names}, labels)
     for row in records(frame):
-        image = StudyImage(
-            image_id=row["ImageID"],
-            source=folder.path(row["ImageID"]),
-            view=view_name(row["Projection"]),
-            source_view=row["Projection"],
-        )
-        yield Study(
-            study_id=row["StudyID"],
-            patient_id=row["PatientID"],
-            images=(image,),
+        yield study_of(
+            row,
+            [image_of({**row, "path": folder.path(row["image"])})],
             labels=_values(row["names"], labels, wider),
-            age=None if pd.isna(row["age"]) else row["age"],
-            sex=sex_name(row["PatientSex_DICOM"]),
-            extra={name: row[column] for column, name in EXTRA.items()},
+            extra={name: row[name] for name in EXTRA.values()},
         )

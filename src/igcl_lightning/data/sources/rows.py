@@ -1,9 +1,9 @@
-"""Whole columns checked, with the first row that is wrong named; and rows one by one, or by group."""
+"""Columns as values, and rows as studies."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -12,117 +12,58 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from igcl_lightning.data.ages import age_in_years
-from igcl_lightning.data.sources.tables import numbers
-from igcl_lightning.data.splits import split_name
+from igcl_lightning.data.demographics import age_in_years, sex_name
+from igcl_lightning.data.sources.checks import refuse, refuse_cells, refuse_conflict, require
+from igcl_lightning.data.splits import lend_validation, split_name
+from igcl_lightning.data.study import Study, StudyImage
+from igcl_lightning.data.views import view_name
 from igcl_lightning.errors import IgclError
 
 BATCH = 10_000
-"""Rows that are made dictionaries of together."""
+"""Number of rows converted to dictionaries at once."""
 
 
-def refuse(path: Path, wrong: pd.Series, message: str) -> None:
-    """Stop at the first row that is wrong.
-
-    Args:
-        path: the table, for the message.
-        wrong: bool by row, as `read_columns` returned them.
-        message: what is wrong with the row.
-
-    Raises:
-        IgclError: a row is wrong; the message names file and row.
-    """
-    if wrong.any():
-        raise IgclError(f"{path} row {int(wrong.index[int(wrong.to_numpy().argmax())]) + 2}: {message}")
-
-
-def require(path: Path, frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Stop at the first blank cell of columns that may have none.
-
-    Raises:
-        IgclError: a cell is blank; the message names file, row and column.
-    """
-    for column in columns:
-        refuse(path, frame[column].isna(), f"column {column!r} is empty")
-
-
-def with_numbers(path: Path, frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+def with_numbers(path: Path, frame: pd.DataFrame, columns: Iterable[str], *, binary: bool = False) -> pd.DataFrame:
     """Return the frame with some columns as float, nan where blank.
 
+    Args:
+        path: path of the table.
+        frame: its rows.
+        columns: columns to convert.
+        binary: allow only 0 and 1.
+
     Raises:
-        IgclError: a cell holds no finite number; the message names file, row and column.
+        IgclError: a cell is not a finite number, or with `binary` neither 0 nor 1.
     """
     changed = frame.copy()
     for column in columns:
-        changed[column] = pd.Series(numbers(path, frame, column), index=frame.index, dtype=float)
+        values = pd.to_numeric(frame[column], errors="coerce").astype(float)
+        refuse_cells(path, frame[column], frame[column].notna() & ~(values.abs() < float("inf")), "is not a number")
+        if binary:
+            refuse(path, ~values.isin((0, 1)), f"column {column!r} is not 0 or 1")
+        changed[column] = values
     return changed
-
-
-def refuse_repeats(path: Path, frame: pd.DataFrame, column: str) -> None:
-    """Stop at the first id that stands in a row before.
-
-    Raises:
-        IgclError: two rows have one id; the message names both.
-    """
-    repeated = frame[column].duplicated()
-    if repeated.any():
-        value = frame[column].loc[repeated].iloc[0]
-        first = frame.index[frame[column] == value][0]
-        refuse(path, repeated, f"column {column!r}: {value!r} stands in row {first + 2} already")
-
-
-def refuse_conflict(path: Path, frame: pd.DataFrame, key: str, column: str) -> None:
-    """Stop at the first row that contradicts a row of the same key before it, such as a patient in two splits.
-
-    Raises:
-        IgclError: rows of one key differ in a column; the message names both.
-    """
-    first = frame.groupby(key, sort=False)[column].transform("first")
-    wrong = first != frame[column]
-    if wrong.any():
-        value, here = frame.loc[wrong, [key, column]].astype(object).iloc[0]
-        before = frame.index[frame[key] == value][0]
-        message = (
-            f"{key} {value!r} has {column} {here!r}, but {first[wrong].astype(object).iloc[0]!r} in row {before + 2}"
-        )
-        refuse(path, wrong, message)
-
-
-def refuse_strangers(path: Path, keys: Collection[str], wanted: Collection[str]) -> None:
-    """Stop where a table is joined to another one and not a single key is in both.
-
-    Args:
-        path: the table that is joined.
-        keys: its keys.
-        wanted: the keys of the other table.
-
-    Raises:
-        IgclError: both have keys, and no key is in both.
-    """
-    if keys and wanted and set(keys).isdisjoint(wanted):
-        here, there = next(iter(keys)), next(iter(wanted))
-        raise IgclError(f"{path}: none of its ids, such as {here!r}, is one of this data set, such as {there!r}")
 
 
 def ages(
     path: Path, frame: pd.DataFrame, column: str, counts: Counter[str], *, zero_is_blank: bool = False
 ) -> pd.Series:
-    """Return a column of ages in years as `age_in_years` reads them, nan where not known.
+    """Return a column of ages in years (`age_in_years`), nan where unknown.
 
     Args:
-        path: the table, for the message.
+        path: path of the table.
         frame: its rows.
-        column: of the ages.
-        counts: where cells are counted that hold no age of a person.
-        zero_is_blank: the data set writes 0 where it does not know; counted too.
+        column: column of the ages.
+        counts: counter of the cells that are no plausible age.
+        zero_is_blank: whether 0 means unknown; such rows are counted too.
 
     Raises:
-        IgclError: no cell is an age or any other number; the message names the first that is none.
+        IgclError: no cell of the column is an age or a number.
     """
     years = frame[column].map(age_in_years).astype(float)
     odd = frame[column].notna() & years.isna()
     if odd.any() and not years.notna().any() and pd.to_numeric(frame[column], errors="coerce").isna().all():
-        refuse(path, odd, f"column {column!r}: {frame[column][odd].iloc[0]!r} is no age such as 58 or 058Y")
+        refuse_cells(path, frame[column], odd, "is not an age such as 58 or 058Y")
     counts["implausible ages"] += int(odd.sum())
     if zero_is_blank:
         counts["rows of age 0, taken as not known"] += int((years == 0).sum())
@@ -130,42 +71,82 @@ def ages(
     return years
 
 
-def split_names(
-    path: Path, frame: pd.DataFrame, column: str, words: Mapping[str, str] | None = None, advice: str = ""
+def patient_splits(
+    path: Path,
+    patients: pd.Series,
+    words: pd.Series,
+    seed: int,
+    meanings: Mapping[str, str] | None = None,
+    advice: str = "",
 ) -> pd.Series:
-    """Return the splits that the words of a column mean.
+    """Return the split of each row, with validation patients lent from train if the table has none.
 
     Args:
-        path: the table, for the message.
-        frame: its rows.
-        column: of the words.
-        words: what some of them mean, where they are not the usual ones.
-        advice: what to do about a word that names no split.
+        path: path of the table.
+        patients: patient by row.
+        words: column of the table that names the split.
+        seed: seed of the lent patients (`lend_validation`).
+        meanings: split by word, for words other than the usual ones.
+        advice: end of the message about a word that names no split.
 
     Raises:
-        IgclError: a cell is blank or names no split; the message names file and row.
+        IgclError: a cell is blank or names no split, or a patient is in two splits.
     """
-    require(path, frame, (column,))
+    require(path, words.to_frame(), (str(words.name),))
     names = {}
-    for word in frame[column].unique():
+    for word in words.unique():
         try:
-            names[word] = split_name((words or {}).get(word, word))
+            names[word] = split_name((meanings or {}).get(word, word))
         except IgclError as error:
-            refuse(path, frame[column] == word, f"{error}{advice}")
-    return frame[column].map(names)
+            refuse(path, words == word, f"{error}{advice}")
+    splits = words.map(names)
+    key = str(patients.name)
+    refuse_conflict(path, pd.DataFrame({key: patients, "split": splits}), key, "split")
+    return pd.Series(lend_validation(splits.tolist(), patients.tolist(), seed), index=words.index, dtype=object)
 
 
 def records(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield the rows by column; dictionaries of all of them at once would be many times the frame."""
-    names = list(frame.columns)
+    """Yield each row as a dictionary; converting all rows at once would take many times the frame's memory."""
+    names = [str(name) for name in frame.columns]
     for start in range(0, len(frame), BATCH):
         part = frame.iloc[start : start + BATCH]
         for values in zip(*(part[name].tolist() for name in names), strict=True):
             yield dict(zip(names, values, strict=True))
 
 
-def groups(table: pa.Table, key: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yield the rows of each key by column, those of one following one another; an Arrow table takes little memory."""
+def groups(table: pa.Table, key: str) -> Iterator[list[dict[str, Any]]]:
+    """Yield runs of consecutive rows with the same key, as dictionaries; an Arrow table takes little memory."""
     rows = chain.from_iterable(batch.to_pylist() for batch in table.to_batches(max_chunksize=BATCH))
-    for name, group in groupby(rows, key=itemgetter(key)):
-        yield name, list(group)
+    for _, group in groupby(rows, key=itemgetter(key)):
+        yield list(group)
+
+
+def image_of(row: Mapping[str, Any], **fields: Any) -> StudyImage:
+    """Return the image of a row from its columns `image`, `path` and, if present, `view` (the source's words).
+
+    Args:
+        row: row of a table.
+        fields: further fields of `StudyImage`.
+    """
+    words = row.get("view")
+    return StudyImage(row["image"], Path(row["path"]), **{"view": view_name(words), "source_view": words, **fields})
+
+
+def study_of(row: Mapping[str, Any], images: Sequence[StudyImage], **fields: Any) -> Study:
+    """Return the study of a row from its columns `study`, `patient` and, if present, `split`, `age` and `sex`.
+
+    Args:
+        row: row of a table.
+        images: images of the study.
+        fields: further fields of `Study`.
+    """
+    age = row.get("age")
+    return Study(
+        study_id=row["study"],
+        patient_id=row["patient"],
+        images=tuple(images),
+        split=row.get("split"),
+        age=None if pd.isna(age) else age,
+        sex=sex_name(row.get("sex")),
+        **fields,
+    )

@@ -1,4 +1,4 @@
-"""SIIM-ACR Pneumothorax Segmentation 2019: one image per row of the store, with the mask of its pneumothorax."""
+"""SIIM-ACR Pneumothorax Segmentation 2019: one image per row, with the mask of its pneumothorax."""
 
 from __future__ import annotations
 
@@ -10,34 +10,33 @@ from pathlib import Path
 import pandas as pd
 
 from igcl_lightning.data.regions import RunLengths, union
-from igcl_lightning.data.sources.layout import ImageFolder, places
-from igcl_lightning.data.sources.rows import require
+from igcl_lightning.data.sources.image_folder import ImageFolder
 from igcl_lightning.data.sources.source import Source
-from igcl_lightning.data.sources.tables import find_file, read_columns
+from igcl_lightning.data.sources.tables import find_file, read_columns, table_patterns
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
 
 LABEL = "Pneumothorax"
 NONE = "-1"
 SIZE = 1024
-"""Height and width of every image in pixels; run lengths count in them."""
+"""Height and width of every image, in pixels."""
 
 
 def read_siim(root: Path, *, images: Path | None = None) -> Source:
     """Read the images of `train-rle.csv`, or of `stage_2_train.csv`.
 
-    An image has a row for each marked region, or one row with -1; its mask is the union of its rows. `ImageId` counts
-    as image and study: the table has no other id. Patient, view, age and sex are in the DICOM headers alone.
+    An image has a row for each marked region, or one row with -1; its mask is the union of its rows. `ImageId` is the
+    id of image and study. Patient, view, age and sex are only in the DICOM headers.
 
     Args:
         root: folder of the unpacked challenge.
-        images: folder with `{ImageId}.dcm` or `.png`, however deep; the root by default. Masks count in the pixels of
-            the original images, so copies of another size lose their marked rows.
+        images: folder of `{ImageId}.dcm` or `.png`, with subfolders (default: `root`). Masks are in pixels of the
+            original images; marked images of another size are dropped.
 
     Raises:
         IgclError: a file or a column is missing, or run lengths are wrong; the message names file and row.
     """
-    table = find_file(root, *places("train-rle.csv", "stage_2_train.csv"), what="table of run lengths")
+    table = find_file(root, *table_patterns("train-rle.csv", "stage_2_train.csv"), what="table of run lengths")
     frame, counts = _read_rows(table)
     folder = ImageFolder.scan(root if images is None else images)
     marks = {
@@ -56,30 +55,22 @@ def read_siim(root: Path, *, images: Path | None = None) -> Source:
 
 
 def _read_rows(path: Path) -> tuple[pd.DataFrame, Counter[str]]:
-    """Return the rows, each once, and what was left out; every run length is checked.
-
-    The column is " EncodedPixels" in the challenge's table; names are stripped when a table is read.
-    """
-    frame = read_columns(path, ("ImageId", "EncodedPixels"), others=False)
-    require(path, frame, ("ImageId", "EncodedPixels"))
+    """Return the distinct rows, with every run length checked, and the number of rows left out."""
+    frame = read_columns(path, ("ImageId", "EncodedPixels"), filled=("ImageId", "EncodedPixels"))
+    for index, text in zip(frame.index, frame["EncodedPixels"], strict=True):
+        try:
+            _runs(text).spans()
+        except ValueError as error:
+            message = f"{error}; expected gaps and lengths, or -1"
+            raise IgclError(f"{path} row {index + 2}, column 'EncodedPixels': {message}") from None
     marked = frame["EncodedPixels"] != NONE
-    for place, text in frame["EncodedPixels"].items():
-        _check_runs(f"{path} row {int(str(place)) + 2}, column 'EncodedPixels'", text)
     repeated = frame.duplicated()
     both = set(frame.loc[marked, "ImageId"]) & set(frame.loc[~marked, "ImageId"])
     return frame[~repeated], Counter({"duplicate rows": int(repeated.sum()), "images both marked and -1": len(both)})
 
 
-def _check_runs(where: str, text: str) -> None:
-    try:
-        if text != NONE:
-            _runs(text).spans()
-    except ValueError as error:
-        raise IgclError(f"{where}: {error}; expected gaps and lengths, or -1") from None
-
-
 def _runs(text: str) -> RunLengths:
-    return RunLengths.parse(text, SIZE, SIZE)
+    return RunLengths.parse("" if text == NONE else text, SIZE, SIZE)
 
 
 def _studies(marks: dict[str, list[str]], folder: ImageFolder) -> Iterator[Study]:

@@ -1,4 +1,4 @@
-"""What a data set is to `prepare`: its studies, what their columns are called, and what it was read from."""
+"""A data set as `prepare` reads it: its studies, their columns, and the files they come from."""
 
 from __future__ import annotations
 
@@ -11,29 +11,27 @@ from typing import Any, TypeAlias
 from igcl_lightning.data.study import Study
 
 Item: TypeAlias = Study | Callable[[], Study]
-"""A study, or a picklable call that makes one where making it is the expensive part."""
+"""A study, or a picklable call that makes it if this is expensive."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as its reader found it.
+    """A data set, returned by its reader.
 
-    Tables are read and checked when a reader makes this; images and report files are opened by `prepare`, in worker
-    processes.
+    Readers read and check all tables; `prepare` opens images and report files, in worker processes.
 
     Attributes:
-        name: as on the command line.
+        name: name on the command line.
         items: yields the studies, in the same order at each call.
         labels: names of the labels.
         extra: names of the further columns (`Study.extra`).
-        arrays: names of the columns of numbers (`Study.arrays`).
+        arrays: names of the array columns (`Study.arrays`).
         boxes: whether images may have boxes.
         masks: whether images may have masks.
-        inputs: the tables that were read; the manifest holds their sha256.
-        settings: the options and policies that rows depend on, as JSON has them, for the manifest.
-        counts: what the reader left out or noticed, such as "images without row" or "reports without image". Readers
-            fill it when they read the tables.
-        total: number of items, where it is known.
+        inputs: tables that were read; the manifest holds their sha256.
+        settings: options and policies that rows depend on, as JSON values, for the manifest.
+        counts: number of rows and files left out or noticed, by reason.
+        total: number of items, if known.
     """
 
     name: str
@@ -43,12 +41,21 @@ class Source:
     arrays: tuple[str, ...] = ()
     boxes: bool = False
     masks: bool = False
-    inputs: tuple[Path, ...] = ()
+    inputs: Sequence[Path] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     total: int | None = None
 
     @classmethod
     def of(cls, studies: Sequence[Item], name: str = "studies", **fields: Any) -> Source:
-        """Return a list of studies, or of calls that make them, as a source; `fields` as above."""
+        """Return a source of listed studies, or of calls that make them; `fields` are further attributes."""
         return cls(name, lambda: iter(studies), total=len(studies), **fields)
+
+
+@dataclass(frozen=True)
+class Notes:
+    """Notes of a reader on its way through the tables: `inputs`, `settings` and `counts` of its `Source`."""
+
+    inputs: list[Path] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)

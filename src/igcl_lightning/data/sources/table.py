@@ -1,10 +1,10 @@
-"""Any table with one row per image, CSV or JSON lines: the columns are named on the command line."""
+"""Any table with one row per image, CSV or JSON lines; options name its columns."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,73 +12,61 @@ from typing import Any
 import pandas as pd
 
 from igcl_lightning.data.label_policy import LabelPolicy, LabelTable
+from igcl_lightning.data.sources.checks import refuse_conflict, refuse_repeats, require
 from igcl_lightning.data.sources.graphs import ReportGraphs
 from igcl_lightning.data.sources.json_lines import SUFFIXES, read_json_lines
-from igcl_lightning.data.sources.rows import (
-    ages,
-    records,
-    refuse_conflict,
-    refuse_repeats,
-    require,
-    split_names,
-)
-from igcl_lightning.data.sources.source import Source
-from igcl_lightning.data.sources.tables import read_columns, sex_name
-from igcl_lightning.data.splits import lend_validation
-from igcl_lightning.data.study import Study, StudyImage
-from igcl_lightning.data.views import view_name
+from igcl_lightning.data.sources.rows import ages, image_of, patient_splits, records, study_of
+from igcl_lightning.data.sources.source import Notes, Source
+from igcl_lightning.data.sources.tables import read_columns
+from igcl_lightning.data.study import Study
 from igcl_lightning.graphs.schema import ReportGraph
-
-ADVICE = "name the column that holds them with --graph-column"
-SPLIT_ADVICE = "; rename it with --split-values"
 
 
 @dataclass(frozen=True)
 class TableColumns:
-    """Which column holds what; None where the table has no such column.
+    """Names of a table's columns, None for columns that it lacks.
 
     Attributes:
         image: path of the image, relative to the table's root.
-        patient: id of the person; without it every study is taken for a person of its own.
-        study: id of the study; without it every row is a study.
+        patient: id of the person (default: the study).
+        study: id of the study (default: every row is a study).
         report: report text.
-        labels: label columns with values 1, 0, -1 (uncertain) or blank (not known).
+        labels: labels with values 1, 0, -1 (uncertain) or blank (unknown).
         split: a word for train, valid or test.
         view: projection, such as PA or AP.
-        age: in years.
+        age: age in years.
         sex: F or M.
         extra: further columns to keep.
-        arrays: columns that name `.npy` files of numbers, relative to the table's root.
-        masks: columns that name images whose non-zero pixels are a region, relative to the table's root.
-        graph: what names the report's graph in a file of graphs; by default the study, and then the image.
+        arrays: `.npy` files of numbers, relative to the table's root.
+        masks: images whose non-zero pixels are a region, relative to the table's root.
+        graph: key of the report's graph in a file of graphs (default: the study, then the image).
     """
 
     image: str
     patient: str | None = None
     study: str | None = None
     report: str | None = None
-    labels: Sequence[str] = field(default_factory=tuple)
+    labels: Sequence[str] = ()
     split: str | None = None
     view: str | None = None
     age: str | None = None
     sex: str | None = None
-    extra: Sequence[str] = field(default_factory=tuple)
-    arrays: Sequence[str] = field(default_factory=tuple)
-    masks: Sequence[str] = field(default_factory=tuple)
+    extra: Sequence[str] = ()
+    arrays: Sequence[str] = ()
+    masks: Sequence[str] = ()
     graph: str | None = None
 
     def named(self) -> dict[str, Any]:
-        """Return what is named: a column, or several, by what they hold."""
+        """Return the fields that name a column or several."""
         return {what: value for what, value in asdict(self).items() if value}
 
     def all(self) -> list[str]:
-        """Return the columns that must exist, each once."""
-        several = (self.labels, self.extra, self.arrays, self.masks)
+        """Return the distinct columns, which must exist."""
         single = [value for value in self.named().values() if isinstance(value, str)]
-        return list(dict.fromkeys([*single, *(name for names in several for name in names)]))
+        return list(dict.fromkeys([*single, *self.labels, *self.extra, *self.arrays, *self.masks]))
 
     def stripped(self) -> TableColumns:
-        """Return the names without white space around them, as the columns of a table are read."""
+        """Return the names without surrounding white space, as `read_columns` strips those of the table."""
         names: dict[str, Any] = {
             what: value.strip() if isinstance(value, str) else tuple(name.strip() for name in value)
             for what, value in self.named().items()
@@ -99,117 +87,108 @@ def read_table(
 ) -> Source:
     """Read a table with one row per image.
 
-    When the table names splits but no row is "valid", a tenth of the training patients becomes "valid", so that a test
-    split of the table's own stays untouched.
-
     Args:
-        csv: the table; a name that ends in `.jsonl` is read as JSON lines.
-        columns: which column holds what.
-        root: folder that paths are relative to; the table's own by default.
-        split_values: split for values of the split column, such as {"fold0": "test"}.
-        uncertain: what the label value -1 becomes, as `LabelPolicy.parse` reads it.
-        blank: what a blank label becomes, likewise.
-        seed: of the drawn validation split.
-        graphs: RadGraph file of the reports; a row that finds none has its report parsed.
+        csv: path of the table; `.jsonl` and `.ndjson` files are read as JSON lines.
+        columns: names of its columns.
+        root: folder that paths are relative to (default: that of the table).
+        split_values: split by value of the split column, such as {"fold0": "test"}.
+        uncertain: value of the label -1 (`LabelPolicy.parse`).
+        blank: value of a blank label, one of `label_policy.BLANK`.
+        seed: seed of the training patients that become "valid" if the table has a split column without "valid".
+        graphs: RadGraph file of the reports; the report of a row without graph is parsed.
 
     Raises:
-        IgclError: the file or a column is missing, a cell cannot be read, or no row finds its graph; the message names
-            file, row and column.
+        IgclError: a file, column or cell is missing or wrong, or no row finds its graph; names file, row and column.
     """
     columns = columns.stripped()
     policy = LabelPolicy.parse(uncertain, blank)
     policy.check(tuple(columns.labels))
-    frame = _read(csv, columns)
-    people = _people(csv, frame, columns, split_values or {}, seed)
-    counts: Counter[str] = Counter()
-    years = ages(csv, frame, columns.age, counts) if columns.age else pd.Series(index=frame.index, dtype=float)
-    found = None if graphs is None else ReportGraphs(graphs, by_place=columns.graph is not None)
-    graph_of = _graphs(csv, frame, columns, found)
-    place = dict(zip(frame[columns.image], range(len(frame)), strict=True))
-    labels = LabelTable(tuple(columns.labels), policy.of_table(csv, frame, columns.labels), place)
-    settings: dict[str, Any] = {"columns": columns.named(), **policy.described()}
+    notes = Notes([csv], {"columns": columns.named(), **policy.described()})
     if columns.split:
-        settings |= {"split_values": dict(split_values or {}), "validation_seed": seed}
-    if found is not None:
-        settings["graphs"] = {"file": found.path.name, **found.described()}
+        notes.settings.update(split_values=dict(split_values or {}), validation_seed=seed)
+    frame = _read(csv, columns)
     folder = csv.parent if root is None else root
+    rows = _known_columns(csv, frame, columns, folder, notes.counts)
+    if columns.split:
+        split = frame[columns.split]
+        rows["split"] = patient_splits(
+            csv, rows["patient"], split, seed, split_values, "; rename it with --split-values"
+        )
+    place = dict(zip(rows["image"], range(len(rows)), strict=True))
+    labels = LabelTable(tuple(columns.labels), policy.of_table(csv, frame, columns.labels), place)
+    graph_of = _find_graphs(graphs, csv, frame, columns, notes)
     return Source(
         name="table",
-        items=partial(_studies, frame, people, years, graph_of, labels, columns, folder),
+        items=partial(_studies, frame, rows, graph_of, labels, columns, folder),
         labels=tuple(columns.labels),
         extra=tuple(columns.extra),
         arrays=tuple(columns.arrays),
         masks=bool(columns.masks),
-        inputs=(csv,) if graphs is None else (csv, graphs),
-        settings=settings,
-        counts=+counts,
+        inputs=notes.inputs,
+        settings=notes.settings,
+        counts=+notes.counts,
         total=len(frame),
     )
 
 
 def _read(csv: Path, columns: TableColumns) -> pd.DataFrame:
-    """Return the columns that are named, checked for what must not be blank."""
-    read = read_json_lines if csv.suffix.lower() in SUFFIXES else partial(read_columns, others=False)
+    """Return the named columns, with image and patient in each row and each image once."""
+    read = read_json_lines if csv.suffix.lower() in SUFFIXES else read_columns
     frame: pd.DataFrame = read(csv, columns.all())
-    require(csv, frame, [columns.image, *filter(None, [columns.patient])])
+    require(csv, frame, filter(None, (columns.image, columns.patient)))
     refuse_repeats(csv, frame, columns.image)
     return frame
 
 
-def _people(
-    csv: Path, frame: pd.DataFrame, columns: TableColumns, split_values: Mapping[str, str], seed: int
+def _known_columns(
+    csv: Path, frame: pd.DataFrame, columns: TableColumns, folder: Path, counts: Counter[str]
 ) -> pd.DataFrame:
-    """Return study, patient and split of each row; no split where `prepare` is to draw it."""
-    images = frame[columns.image]
-    study = frame[columns.study].where(frame[columns.study].notna(), images) if columns.study else images
-    people = pd.DataFrame({"study": study, "patient": frame[columns.patient] if columns.patient else study})
-    refuse_conflict(csv, people, "study", "patient")
-    if columns.split is None:
-        return people.assign(split=None)
-    people = people.assign(split=split_names(csv, frame, columns.split, split_values, SPLIT_ADVICE))
-    refuse_conflict(csv, people, "patient", "split")
-    return people.assign(split=lend_validation(people["split"].tolist(), people["patient"].tolist(), seed))
+    """Return the columns of `image_of` and `study_of` but the split, and `report`."""
+    image = frame[columns.image]
+    study = frame[columns.study].where(frame[columns.study].notna(), image) if columns.study else image
+    patient = frame[columns.patient] if columns.patient else study
+    rows = pd.DataFrame({"image": image, "study": study, "patient": patient})
+    refuse_conflict(csv, rows, "study", "patient")
+    rows["path"] = [folder / name for name in image]
+    for name in ("view", "sex", "report"):
+        if (column := getattr(columns, name)) is not None:
+            rows[name] = frame[column]
+    return rows.assign(age=ages(csv, frame, columns.age, counts)) if columns.age else rows
 
 
-def _graphs(
-    csv: Path, frame: pd.DataFrame, columns: TableColumns, graphs: ReportGraphs | None
-) -> list[ReportGraph | None]:
-    """Return the graph of each row, None where it has none."""
-    if graphs is None:
+def _find_graphs(
+    path: Path | None, csv: Path, frame: pd.DataFrame, columns: TableColumns, notes: Notes
+) -> Sequence[ReportGraph | None]:
+    """Return the graph of each row, None if it has none."""
+    if path is None:
         return [None] * len(frame)
-    names = (columns.study, columns.image) if columns.graph is None else (columns.graph,)
-    found = [
-        graphs.find([row[name] for name in names if name], row[columns.report] if columns.report else None)
-        for row in records(frame)
-    ]
-    graphs.refuse_stranger(csv, ADVICE)
+    file = ReportGraphs(path, by_place=columns.graph is not None)
+    names = [name for name in ((columns.graph,) if columns.graph else (columns.study, columns.image)) if name]
+    texts = frame[columns.report] if columns.report else [None] * len(frame)
+    keys = frame[names].itertuples(index=False)
+    found = [file.find(row, text) for row, text in zip(keys, texts, strict=True)]
+    file.refuse_stranger(csv, "name the column that holds them with --graph-column")
+    notes.inputs.append(path)
+    notes.settings["graphs"] = {"file": file.path.name, **file.described()}
     return found
 
 
 def _studies(
     frame: pd.DataFrame,
-    people: pd.DataFrame,
-    years: pd.Series,
+    rows: pd.DataFrame,
     graphs: Sequence[ReportGraph | None],
     labels: LabelTable,
     columns: TableColumns,
     folder: Path,
 ) -> Iterator[Study]:
-    for row, person, age, graph in zip(records(frame), records(people), years, graphs, strict=True):
-        image = row[columns.image]
-        view = row[columns.view] if columns.view else None
-        report = row[columns.report] if columns.report else None
-        masks = {name: folder / row[name] for name in columns.masks if row[name] is not None}
-        yield Study(
-            study_id=person["study"],
-            patient_id=person["patient"],
-            images=(StudyImage(image, folder / image, view_name(view), view, masks=masks),),
-            report={} if report is None else {"report": report},
+    for cells, row, graph in zip(records(frame), records(rows), graphs, strict=True):
+        masks = {name: folder / cells[name] for name in columns.masks if cells[name] is not None}
+        yield study_of(
+            row,
+            [image_of(row, masks=masks)],
+            report={"report": row["report"]} if row.get("report") else {},
             graph=graph,
-            labels=labels.of(image),
-            split=person["split"],
-            age=None if pd.isna(age) else age,
-            sex=sex_name(row[columns.sex]) if columns.sex else None,
-            extra={name: row[name] for name in columns.extra},
-            arrays={name: None if row[name] is None else folder / row[name] for name in columns.arrays},
+            labels=labels.of(row["image"]),
+            arrays={name: None if cells[name] is None else folder / cells[name] for name in columns.arrays},
+            extra={name: cells[name] for name in columns.extra},
         )

@@ -1,4 +1,4 @@
-"""Where the files of a data set are: tables by usual places, images by name."""
+"""Image files of a folder by name."""
 
 from __future__ import annotations
 
@@ -15,19 +15,14 @@ NAMED_TWICE = "image files with a name found twice"
 IMAGE_SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
 
 
-def places(*names: str) -> list[str]:
-    """Return patterns for `find_file`: each name at the root or one folder deeper, plain or gzipped."""
-    return [f"{folder}{name}{ending}" for name in names for folder in ("", "*/") for ending in ("", ".gz")]
-
-
 @dataclass(frozen=True)
 class ImageFolder:
-    """The images in a folder and below it, by file name without suffix.
+    """The images in a folder and its subfolders, by file name without suffix.
 
     Attributes:
-        folder: the folder.
-        files: path by name; where two files share a name, the first in the order of folders and names.
-        repeated: how many files have the name of one before, such as smaller copies in another folder.
+        folder: path of the folder.
+        files: path by name; the first in the order of folders and names if a name occurs twice.
+        repeated: number of files with the name of an earlier one, such as smaller copies in another folder.
     """
 
     folder: Path
@@ -39,7 +34,7 @@ class ImageFolder:
         """Find the images; only names are read, and links are followed.
 
         Raises:
-            IgclError: there is no such folder, or no image in it.
+            IgclError: the folder does not exist or has no images.
         """
         files: dict[str, Path] = {}
         repeated = 0
@@ -55,10 +50,10 @@ class ImageFolder:
         return cls(folder, files, repeated)
 
     def path(self, file: str) -> Path:
-        """Return where the image of a file name is, whatever its suffix; where it should be if there is none."""
+        """Return the path of an image, whatever its suffix; `folder / file` if there is none."""
         return self.files.get(os.path.splitext(file)[0], self.folder / file)
 
     def noticed(self, files: Iterable[str]) -> Counter[str]:
-        """Return how many images have none of these file names, and how many files have a name found before."""
+        """Return the number of images that are not among these file names, and of files with a repeated name."""
         strangers = self.files.keys() - {os.path.splitext(file)[0] for file in files}
         return +Counter({"images without row": len(strangers), NAMED_TWICE: self.repeated})

@@ -1,6 +1,6 @@
 import pytest
 
-from igcl_lightning.data.ages import age_in_years
+from igcl_lightning.data.demographics import age_in_years, sex_name
 
 
 @pytest.mark.parametrize(
@@ -14,3 +14,15 @@ def test_an_age_is_in_years_whatever_its_unit(text, years):
 @pytest.mark.parametrize("text", [None, "", "Y", "unknown", "-3", "121", "414", "nan", "50Z", "1e2"])
 def test_what_is_no_age_of_a_person_is_not_known(text):
     assert age_in_years(text) is None
+
+
+def test_words_for_a_sex():
+    assert [sex_name(word) for word in ("F", "female", "M", "male", "O", "", None)] == [
+        "F",
+        "F",
+        "M",
+        "M",
+        None,
+        None,
+        None,
+    ]

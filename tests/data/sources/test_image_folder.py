@@ -1,6 +1,6 @@
 import pytest
 
-from igcl_lightning.data.sources.layout import ImageFolder, places
+from igcl_lightning.data.sources.image_folder import ImageFolder
 from igcl_lightning.errors import IgclError
 
 
@@ -9,10 +9,6 @@ def write(folder, *names):
     for name in names:
         (folder / name).touch()
     return folder
-
-
-def test_a_table_may_be_gzipped_or_one_folder_deeper():
-    assert places("a.csv") == ["a.csv", "a.csv.gz", "*/a.csv", "*/a.csv.gz"]
 
 
 def test_images_are_found_by_name_without_suffix_however_deep(tmp_path):
