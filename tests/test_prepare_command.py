@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from igcl_lightning import phantom
 from igcl_lightning.cli import build_parser, main
 from igcl_lightning.cli import prepare as _prepare
-from igcl_lightning.data import label_policy, phantom
+from igcl_lightning.data import label_policy
 from igcl_lightning.data.pictures import fit
 from igcl_lightning.data.preparing import options, report_text
 from igcl_lightning.data.sources import chexpert_plus, mimic_cxr, padchest, vindr

@@ -14,7 +14,7 @@ from igcl_lightning.data.pictures.fit import Fit, letterbox
 from igcl_lightning.data.pictures.picture import Picture, one_line
 from igcl_lightning.data.pictures.raster import FORMATS, read_raster
 from igcl_lightning.errors import IgclError
-from igcl_lightning.reports.lfs import LFS_POINTER
+from igcl_lightning.reports.files import LFS_POINTER
 
 __all__ = ["Fit", "Picture", "decode_grey", "encode_grey", "letterbox", "read_grey", "read_picture"]
 

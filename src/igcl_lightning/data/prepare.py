@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -25,12 +25,12 @@ from igcl_lightning.data.preparing.earlier import EarlierRows
 from igcl_lightning.data.preparing.options import Columns, Options
 from igcl_lightning.data.preparing.study_rows import Rows, node_text, parser, study_identity, study_rows
 from igcl_lightning.data.preparing.unfinished import Chunk, UnfinishedStore, chunk_identity, is_store, read_record, tidy
-from igcl_lightning.data.preparing.workers import Map, in_order
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.splits import split_name
 from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, MANIFEST, NODE_TEXT, store_features
 from igcl_lightning.data.study import SPLITS, Study
 from igcl_lightning.errors import IgclError
+from igcl_lightning.processes import Map, chunks, ordered_map
 from igcl_lightning.reports.sections import SECTION_CHOICES
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def prepare(
         # A file that keeps the output gets a line now and then, not ten a second.
         wait = 0.1 if sys.stderr.isatty() else 10
         with (
-            in_order(jobs, with_torch=model is not None) as run,
+            ordered_map(jobs, with_torch=model is not None) as run,
             tqdm(total=total, desc=f"prepare {out}", unit=" studies", mininterval=wait) as progress,
         ):
             for notes in _chunks(source, unfinished, run, convert, chunk, total, progress):
@@ -234,9 +234,9 @@ def _chunks(
     shapes: dict[str, list[int]] = {}
     batches = (
         batch
-        for number, items in enumerate(_cut(source.items(), size))
+        for number, items in enumerate(chunks(source.items(), size))
         if number not in complete
-        for batch in _cut(items, BATCH)
+        for batch in chunks(items, BATCH)
     )
     made = (rows for batch in run(partial(_each, convert), batches) for rows in batch)
     starts = range(0, total, size)
@@ -271,11 +271,11 @@ def _join_shapes(shapes: dict[str, list[int]], others: dict[str, list[int]]) -> 
 
 def _complete(source: Source, unfinished: UnfinishedStore, run: Map, size: int) -> Iterator[int]:
     """Yield the chunks that are complete and whose files have not changed since."""
-    for number, items in enumerate(_cut(source.items(), size)):
+    for number, items in enumerate(chunks(source.items(), size)):
         notes = unfinished.notes(number)
         if notes is None:
             continue
-        batches = run(partial(_each, study_identity), _cut(items, BATCH * 16))
+        batches = run(partial(_each, study_identity), chunks(items, BATCH * 16))
         if chunk_identity([identity for batch in batches for identity in batch]) == notes["identity"]:
             yield number
 
@@ -283,12 +283,6 @@ def _complete(source: Source, unfinished: UnfinishedStore, run: Map, size: int) 
 def _each(work: Any, items: list[Any]) -> list[Any]:
     """Work on the items of a batch."""
     return [work(item) for item in items]
-
-
-def _cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while part := list(islice(iterator, size)):
-        yield part
 
 
 def _add_row(rows: set[str], row: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from igcl_lightning.reports.lfs import LFS_POINTER
+from igcl_lightning.reports.files import LFS_POINTER
 from igcl_lightning.reports.sections import choose_sections, choose_text
 
 STATES = ("present", "none", "empty", "Git-LFS pointer", "not readable")

@@ -22,7 +22,7 @@ from igcl_lightning.data.sources.tables import sex_name
 from igcl_lightning.data.store import FORMAT_VERSION
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.data.views import view_name
-from igcl_lightning.reports.lfs import LFS_POINTER
+from igcl_lightning.reports.files import LFS_POINTER
 
 MISSING, POINTER, BROKEN = "image missing", "image is a Git-LFS pointer", "image not readable"
 
