@@ -78,7 +78,7 @@ def encode_grey(pixels: np.ndarray, lossless: bool, quality: int = JPEG_QUALITY)
 def _read_bytes(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for without end
-            raise IgclError(f"{path}: is no regular file")
+            raise IgclError(f"{path}: not a regular file")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
