@@ -70,8 +70,7 @@ def prepare(
         chunk: studies in a chunk.
 
     Raises:
-        IgclError: the store exists, no row is left, a row id occurs twice, a patient is in two splits, a process died,
-            the disk is full, or the interrupted run had other inputs or options.
+        IgclError: the source, an option or `out` does not allow the work, a process died, or the disk is full.
     """
     out = _named(out)
     columns = _columns(source, options)
@@ -83,14 +82,9 @@ def prepare(
     total = _survey(source)
     earlier = EarlierRows(out, bool(options.node_text)) if update and out.exists() else None
     convert = partial(study_rows, columns=columns, options=options, earlier=earlier)
-    tally = Tally()
-    with unfinished.open(work, resume=resume):
-        with ordered_map(jobs, with_torch=bool(options.node_text)) as run:
-            for notes in _chunks(source, unfinished, run, convert, chunk, total):
-                tally.add(notes)
-        manifest = tally.manifest(work, source.counts)
-        unfinished.finish(manifest)
-    return manifest
+    with unfinished.open(work, resume=resume), ordered_map(jobs, with_torch=bool(options.node_text)) as run:
+        tally = Tally(_chunks(source, unfinished, run, convert, chunk, total))
+        return unfinished.finish(tally.manifest(work, source.counts))
 
 
 def file_hash(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from igcl_lightning.data.study import SPLITS
@@ -44,9 +44,16 @@ class Ids:
 
 
 class Tally:
-    """Counts over all chunks of a store."""
+    """Counts over all chunks of a store.
 
-    def __init__(self) -> None:
+    Args:
+        chunks: notes of each chunk (`Chunk.commit`).
+
+    Raises:
+        IgclError: a row id occurs twice, or a patient is in two splits.
+    """
+
+    def __init__(self, chunks: Iterable[Mapping[str, Any]]) -> None:
         self.ids = Ids()
         self.studies: set[str] = set()
         self.counts: dict[str, Counter[str]] = {name: Counter() for name in ("splits", "reports", "flags")}
@@ -58,13 +65,10 @@ class Tally:
         self.shapes: dict[str, list[int]] = {}
         self.content = hashlib.sha256()
         self._named: Counter[str] = Counter()
+        for notes in chunks:
+            self._add(notes)
 
-    def add(self, notes: Mapping[str, Any]) -> None:
-        """Add the notes of a chunk (`Chunk.commit`).
-
-        Raises:
-            IgclError: a row id occurs twice, or a patient is in two splits.
-        """
+    def _add(self, notes: Mapping[str, Any]) -> None:
         for row, *_ in notes["rows"]:
             self.ids.add_row(row)
         for patient, split in notes["patients"].items():

@@ -141,8 +141,8 @@ class UnfinishedStore:
             if int(path.stem.removeprefix("data-")) >= chunks:
                 path.unlink()
 
-    def finish(self, manifest: Mapping[str, Any]) -> None:
-        """Complete the store and rename it to `out`, in place of the store there.
+    def finish(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Complete the store, rename it to `out` in place of the store there, and return the manifest.
 
         Raises:
             IgclError: the disk is full, or the folder is not writable.
@@ -158,6 +158,7 @@ class UnfinishedStore:
                 self.out.rename(_old(self.out))
             self.path.rename(self.out)
             tidy(self.out)
+        return manifest
 
     def _describe(self, split: str, names: list[str], fingerprint: str) -> None:
         """Write the files that `datasets.load_from_disk` expects beside the Arrow files of a split."""
