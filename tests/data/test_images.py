@@ -348,7 +348,7 @@ def test_what_is_no_image_is_said(read, content, said):
 
 
 def test_a_folder_is_no_image(tmp_path):
-    with pytest.raises(IgclError, match="is no regular file"):
+    with pytest.raises(IgclError, match="not a regular file"):
         read_picture(tmp_path)
 
 

@@ -115,7 +115,7 @@ def test_splits_are_drawn_by_patient_and_do_not_depend_on_the_others(tmp_path):
 
 def test_a_patient_in_two_splits_is_refused(tmp_path):
     studies = [study(1, patient_id="p"), study(2, patient_id="p", split="test")]
-    with pytest.raises(IgclError, match="patient 'p' stands in train and in test"):
+    with pytest.raises(IgclError, match="patient 'p' is in both train and test"):
         prepare_studies(studies, tmp_path / "store")
     assert not list(tmp_path.iterdir())
 
@@ -126,7 +126,7 @@ def test_a_patient_in_two_splits_is_found_on_opening(tmp_path):
     prepare_studies([study(1)], tmp_path / "one")
     prepare_studies([study(1, split="test")], tmp_path / "two")
     shutil.copytree(tmp_path / "two" / "test", tmp_path / "one" / "test")
-    with pytest.raises(IgclError, match="patient 'patient-1' stands in train and in test"):
+    with pytest.raises(IgclError, match="patient 'patient-1' is in both train and test"):
         Store(tmp_path / "one")
 
 
@@ -233,7 +233,7 @@ def test_a_pickle_is_never_loaded(tmp_path):
 
 
 def test_arrays_of_one_column_have_one_shape(tmp_path):
-    with pytest.raises(IgclError, match=r"row 'image-2': ecg has shape \[4\], rows before it \[3\]"):
+    with pytest.raises(IgclError, match=r"row 'image-2': ecg has shape \[4\], earlier rows have \[3\]"):
         prepare_studies([with_signal(1, np.ones(3)), with_signal(2, np.ones(4))], tmp_path / "store", arrays=["ecg"])
 
 

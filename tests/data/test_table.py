@@ -301,9 +301,9 @@ def test_json_lines_are_read_as_a_table(lines):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('null, "Edema"', 'null "Edema"', "table.jsonl line 3: not JSON (Expecting"),
+        ('null, "Edema"', 'null "Edema"', "table.jsonl line 3: not JSON: Expecting"),
         ('{"person": 8, "file": "c.png", "Mass": 1.0, "note": ""}', "[8]", "table.jsonl line 4: not a JSON object"),
-        ("null", "[1]", "table.jsonl line 3, key 'note': a list or an object, where a text or a number belongs"),
+        ("null", "[1]", "table.jsonl line 3: key 'note': a list or an object instead of a text or a number"),
         ('"Mass"', '"Nodule"', "table.jsonl: no line has the key 'Mass'; there are 'Edema', 'Nodule', 'boxes'"),
         ("1.0", "2", "table.jsonl row 4, column 'Mass': '2' is not 1, 0, -1 or blank"),
         ("61.5", '"old"', "table.jsonl row 1, column 'years': 'old' is not an age such as 58 or 058Y"),

@@ -8,6 +8,7 @@ from igcl_lightning.graphs.drawing import LABEL_STYLES, label_style
 from igcl_lightning.graphs.schema import LABEL_ID, Entity, Relation, ReportGraph
 from igcl_lightning.reports.page import report_part, write_page
 from igcl_lightning.reports.parsing import parse_reports
+from igcl_lightning.reports.sources import open_source
 
 GRAPH = ReportGraph(
     "Probable <b> mass & $ x_1 $ of 5 mm in the left lung , no edema .",
@@ -101,7 +102,7 @@ def test_a_page_is_small():
 def test_pages_of_a_run_show_the_first_reports(tmp_path, limit):
     source = tmp_path / "r.jsonl"
     source.write_text("".join(json.dumps({"id": f"n{n}", "text": "No edema."}) + "\n" for n in range(7)))
-    parse_reports(source, tmp_path / "g.jsonl", page=tmp_path / "p.html", page_limit=limit)
+    parse_reports(open_source(source), tmp_path / "g.jsonl", page=tmp_path / "p.html", page_limit=limit)
     html = (tmp_path / "p.html").read_text()
     assert re.findall("<h2>(.*)</h2>", html) == [f"n{n}" for n in range(min(limit, 7))]
     assert "r.jsonl" in html

@@ -14,10 +14,9 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.parser import SpacyReportParser
 from igcl_lightning.graphs.radgraph import from_radgraph
 from igcl_lightning.graphs.schema import Entity, ReportGraph
-from igcl_lightning.reports import parsing as runs
+from igcl_lightning.reports import worker
 from igcl_lightning.reports.parsing import CHUNK, Summary, parse_reports
 from igcl_lightning.reports.sources import open_source
-from igcl_lightning.reports.workers import CHUNKS_IN_FLIGHT, Processes
 
 
 class FirstWordParser:
@@ -66,10 +65,14 @@ def write_reports(path, count):
     return write_lines(path, *(json.dumps({"id": n, "text": f"Made-up finding {n}."}) for n in range(count)))
 
 
+def parse(path, out, *args, sections="both", **options):
+    return parse_reports(open_source(path, sections), out, *args, **options)
+
+
 def interrupt(source, out, number):
     """Leave the unfinished file of a run that was interrupted after a number of reports."""
     with pytest.raises(KeyboardInterrupt):
-        parse_reports(source, out, InterruptedParser(number))
+        parse(source, out, InterruptedParser(number))
     assert not out.exists()
     return out.with_name(f".{out.name}.partial")
 
@@ -85,7 +88,7 @@ def test_graphs_in_the_order_of_the_reports(tmp_path, jobs):
         tmp_path / "reports.jsonl", *(json.dumps({"id": i, "text": t, "age": 50}) for i, t in texts.items()), ""
     )
 
-    summary = parse_reports(source, tmp_path / "graphs.jsonl", jobs=jobs)
+    summary = parse(source, tmp_path / "graphs.jsonl", jobs=jobs)
 
     records = [json.loads(line) for line in (tmp_path / "graphs.jsonl").read_text("utf-8").splitlines()]
     parser = SpacyReportParser()
@@ -98,27 +101,9 @@ def test_graphs_in_the_order_of_the_reports(tmp_path, jobs):
 def test_processes_give_the_same_bytes_as_one(tmp_path):
     source = write_reports(tmp_path / "reports.jsonl", 3 * CHUNK + 7)
     for jobs in (1, 2):
-        parse_reports(source, tmp_path / f"{jobs}.jsonl", FirstWordParser(), jobs=jobs)
+        parse(source, tmp_path / f"{jobs}.jsonl", FirstWordParser(), jobs=jobs)
     assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
     assert len((tmp_path / "1.jsonl").read_bytes().splitlines()) == 3 * CHUNK + 7
-
-
-def test_few_chunks_are_in_memory_at_a_time(tmp_path):
-    pulled = []
-
-    def chunks():
-        for number in range(1000):
-            pulled.append(number)
-            yield []
-
-    source = open_source(write_reports(tmp_path / "reports.jsonl", 1))
-    with Processes(2, source, FirstWordParser()) as workers:
-        next(workers.map(number_of_items, chunks()))
-    assert len(pulled) <= 2 * CHUNKS_IN_FLIGHT + 1
-
-
-def number_of_items(source, parser, items):
-    return len(items)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -127,7 +112,7 @@ def test_bad_line_is_named_and_what_is_done_stays(tmp_path, jobs):
     source = write_lines(tmp_path / "reports.jsonl", *good, '{"id": "b"}', "nonsense")
 
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the message is compared as a whole below
-        parse_reports(source, tmp_path / "graphs.jsonl", FirstWordParser(), jobs=jobs)
+        parse(source, tmp_path / "graphs.jsonl", FirstWordParser(), jobs=jobs)
 
     assert str(error.value).startswith(f'reports.jsonl line {CHUNK + 4}: expected {{"id": ..., "text": ...}}')
     assert "\n" not in str(error.value)
@@ -140,53 +125,53 @@ def test_old_graphs_stay_when_the_work_fails(tmp_path):
     out = write_lines(tmp_path / "graphs.jsonl", "old")
 
     with pytest.raises(ValueError, match="line 1"):
-        parse_reports(source, out, FirstWordParser())
+        parse(source, out, FirstWordParser())
 
     assert out.read_text() == "old\n"
 
 
 def test_missing_file_and_folder_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none.jsonl: no such file"):
-        parse_reports(tmp_path / "none.jsonl", tmp_path / "graphs.jsonl")
+        parse(tmp_path / "none.jsonl", tmp_path / "graphs.jsonl")
     source = write_lines(tmp_path / "reports.jsonl")
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
-        parse_reports(source, tmp_path / "nowhere" / "graphs.jsonl")
+        parse(source, tmp_path / "nowhere" / "graphs.jsonl")
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
-        parse_reports(source, tmp_path / "graphs.jsonl", page=tmp_path / "nowhere" / "page.html")
+        parse(source, tmp_path / "graphs.jsonl", page=tmp_path / "nowhere" / "page.html")
 
 
 def test_what_would_fail_after_the_work_is_found_before_it(tmp_path):
     source = write_reports(tmp_path / "reports.jsonl", 1)
     with pytest.raises(IgclError, match="--jobs is 0, not at least 1"):
-        parse_reports(source, tmp_path / "graphs.jsonl", jobs=0)
+        parse(source, tmp_path / "graphs.jsonl", jobs=0)
     with pytest.raises(IgclError, match="--html-limit is -1, not at least 0"):
-        parse_reports(source, tmp_path / "graphs.jsonl", page=tmp_path / "p.html", page_limit=-1)
+        parse(source, tmp_path / "graphs.jsonl", page=tmp_path / "p.html", page_limit=-1)
     with pytest.raises(IgclError, match="reports.jsonl: holds the reports"):
-        parse_reports(source, source)
+        parse(source, source)
     with pytest.raises(IgclError, match="both.jsonl: named by --out and --html"):
-        parse_reports(source, tmp_path / "both.jsonl", page=tmp_path / "." / "both.jsonl")
+        parse(source, tmp_path / "both.jsonl", page=tmp_path / "." / "both.jsonl")
     with pytest.raises(IgclError, match=f"{tmp_path.name}: is a folder"):
-        parse_reports(source, tmp_path)
+        parse(source, tmp_path)
     assert names(tmp_path) == ["reports.jsonl"]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_no_reports_give_an_empty_file(tmp_path, jobs):
     source = write_lines(tmp_path / "reports.jsonl")
-    assert parse_reports(source, tmp_path / "graphs.jsonl", FirstWordParser(), jobs=jobs).reports == 0
+    assert parse(source, tmp_path / "graphs.jsonl", FirstWordParser(), jobs=jobs).reports == 0
     assert (tmp_path / "graphs.jsonl").read_bytes() == b""
 
 
 def test_what_utf8_cannot_hold_becomes_a_question_mark(tmp_path):
     source = write_lines(tmp_path / "reports.jsonl", r'{"id": "a\ud800", "text": "Edema \udfff."}')
-    parse_reports(source, tmp_path / "graphs.jsonl", FirstWordParser())
+    parse(source, tmp_path / "graphs.jsonl", FirstWordParser())
     assert json.loads((tmp_path / "graphs.jsonl").read_text("utf-8"))["id"] == "a?"
 
 
 @pytest.mark.parametrize("torn", ["", '{"id": 9', "x" * 3_000_000])
 def test_an_interrupted_run_goes_on_after_the_last_complete_line(tmp_path, torn):
     source = write_reports(tmp_path / "reports.jsonl", 4 * CHUNK)
-    parse_reports(source, tmp_path / "whole.jsonl", FirstWordParser())
+    parse(source, tmp_path / "whole.jsonl", FirstWordParser())
     partial = interrupt(source, tmp_path / "graphs.jsonl", 2 * CHUNK + 5)
     with partial.open("a") as file:
         file.write(torn)
@@ -194,7 +179,7 @@ def test_an_interrupted_run_goes_on_after_the_last_complete_line(tmp_path, torn)
     read = []
     parser = FirstWordParser()
     parser.parse_many = lambda texts: (read.append(text) or parser.parse(text) for text in texts)
-    summary = parse_reports(source, tmp_path / "graphs.jsonl", parser)
+    summary = parse(source, tmp_path / "graphs.jsonl", parser)
 
     assert summary == Summary(reports=4 * CHUNK, resumed=2 * CHUNK)
     assert len(read) == 2 * CHUNK
@@ -204,11 +189,11 @@ def test_an_interrupted_run_goes_on_after_the_last_complete_line(tmp_path, torn)
 
 def test_lines_torn_inside_a_chunk_are_gone_on_with(tmp_path):
     source = write_reports(tmp_path / "reports.jsonl", 2 * CHUNK)
-    parse_reports(source, tmp_path / "whole.jsonl", FirstWordParser())
+    parse(source, tmp_path / "whole.jsonl", FirstWordParser())
     partial = interrupt(source, tmp_path / "graphs.jsonl", CHUNK)
     partial.write_bytes(partial.read_bytes()[:-150])
 
-    assert 0 < CHUNK - parse_reports(source, tmp_path / "graphs.jsonl", FirstWordParser()).resumed < 5
+    assert 0 < CHUNK - parse(source, tmp_path / "graphs.jsonl", FirstWordParser()).resumed < 5
     assert (tmp_path / "graphs.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
@@ -227,7 +212,7 @@ def test_other_work_starts_over_with_one_line(tmp_path, change):
         partial.with_name(f"{partial.name}.json").unlink()
 
     lines = []
-    summary = parse_reports(source, tmp_path / "graphs.jsonl", warn=lines.append, **options)
+    summary = parse(source, tmp_path / "graphs.jsonl", warn=lines.append, **options)
 
     assert summary.resumed == 0
     assert summary.reports == 2 * CHUNK + (change == "reports")
@@ -238,10 +223,10 @@ KILLED = """
 import multiprocessing, os, signal, sys
 from pathlib import Path
 sys.path.append(sys.argv[3])
-from test_parsing import FirstWordParser
-from igcl_lightning.reports import parsing as reports
+from test_parsing import FirstWordParser, parse
+from igcl_lightning.reports.partial_file import PartialFile
 
-append, left = reports.PartialFile.append, 2
+append, left = PartialFile.append, 2
 
 def append_and_die(self, content, count):
     global left
@@ -251,9 +236,9 @@ def append_and_die(self, content, count):
         print(*(process.pid for process in multiprocessing.active_children()), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
-reports.PartialFile.append = append_and_die
+PartialFile.append = append_and_die
 if __name__ == "__main__":
-    reports.parse_reports(Path(sys.argv[1]), Path(sys.argv[2]), FirstWordParser(), jobs=2)
+    parse(Path(sys.argv[1]), Path(sys.argv[2]), FirstWordParser(), jobs=2)
 """
 
 
@@ -269,7 +254,7 @@ def runs_still(process):
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for left processes in /proc")
 def test_a_killed_run_leaves_no_process_and_goes_on_to_the_same_bytes(tmp_path):
     source = write_reports(tmp_path / "reports.jsonl", 6 * CHUNK)
-    parse_reports(source, tmp_path / "whole.jsonl", FirstWordParser())
+    parse(source, tmp_path / "whole.jsonl", FirstWordParser())
     script = write_lines(tmp_path / "killed.py", KILLED)
     words = [sys.executable, script, source, tmp_path / "graphs.jsonl", Path(__file__).parent]
     killed = subprocess.run(words, capture_output=True, text=True, timeout=120)
@@ -283,7 +268,7 @@ def test_a_killed_run_leaves_no_process_and_goes_on_to_the_same_bytes(tmp_path):
         time.sleep(0.1)
     assert not any(map(runs_still, workers))
 
-    summary = parse_reports(source, tmp_path / "graphs.jsonl", FirstWordParser())
+    summary = parse(source, tmp_path / "graphs.jsonl", FirstWordParser())
 
     assert 2 * CHUNK < summary.resumed < 3 * CHUNK
     assert (tmp_path / "graphs.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
@@ -293,14 +278,14 @@ def test_a_worker_that_dies_is_one_line(tmp_path):
     texts = [*(["fine"] * (2 * CHUNK)), "die", *(["fine"] * CHUNK)]
     source = write_lines(tmp_path / "reports.jsonl", *(json.dumps({"id": n, "text": t}) for n, t in enumerate(texts)))
     with pytest.raises(IgclError, match="--jobs: a worker process died.*run the same command again") as error:
-        parse_reports(source, tmp_path / "graphs.jsonl", DyingParser(), jobs=2)
+        parse(source, tmp_path / "graphs.jsonl", DyingParser(), jobs=2)
     assert "\n" not in str(error.value)
     assert ".graphs.jsonl.partial" in names(tmp_path)
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_is_done(tmp_path, monkeypatch):
     source = write_reports(tmp_path / "reports.jsonl", 3 * CHUNK)
-    parse_reports(source, tmp_path / "whole.jsonl", FirstWordParser())
+    parse(source, tmp_path / "whole.jsonl", FirstWordParser())
 
     class FullDisk(io.FileIO):
         room = (tmp_path / "whole.jsonl").stat().st_size // 2
@@ -319,12 +304,12 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_done(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", open_on_full_disk)
-        with pytest.raises(IgclError, match="graphs.jsonl.partial: no space left on device; what is done is kept") as e:
-            parse_reports(source, tmp_path / "graphs.jsonl", FirstWordParser())
+        with pytest.raises(IgclError, match="graphs.jsonl.partial: no space left .*; finished work is kept") as e:
+            parse(source, tmp_path / "graphs.jsonl", FirstWordParser())
     assert "\n" not in str(e.value)
     assert not (tmp_path / "graphs.jsonl").exists()
 
-    assert parse_reports(source, tmp_path / "graphs.jsonl", FirstWordParser()).resumed > CHUNK
+    assert parse(source, tmp_path / "graphs.jsonl", FirstWordParser()).resumed > CHUNK
     assert (tmp_path / "graphs.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
@@ -347,10 +332,10 @@ def test_command_reads_sections_writes_a_page_and_counts_pointers(tmp_path, monk
 
 def test_command_says_how_much_an_interrupted_run_had_left(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runs, "Processes", lambda jobs, source, parser: runs.ThisProcess(source, FirstWordParser()))
+    monkeypatch.setattr(worker, "default_parser", FirstWordParser)
     source = write_reports(tmp_path / "reports.jsonl", CHUNK + 1)
     interrupt(source, tmp_path / "g.jsonl", CHUNK)
-    assert main(["graphs", "reports.jsonl", "--out", "g.jsonl", "--jobs", "2"]) is None
+    assert main(["graphs", "reports.jsonl", "--out", "g.jsonl", "--jobs", "1"]) is None
     assert capsys.readouterr().out == f"{CHUNK + 1} reports -> g.jsonl, {CHUNK} of them from an interrupted run\n"
 
 
@@ -360,7 +345,7 @@ def test_openi_gives_the_same_graphs_from_every_file(tmp_path):
     folder = Path(os.environ["IGCL_DATA"]) / "openi"
     graphs = {}
     for name in ("reports.jsonl", "NLMCXR_reports.tgz", "indiana_reports.csv"):
-        parse_reports(folder / name, tmp_path / name, FirstWordParser())
+        parse(folder / name, tmp_path / name, FirstWordParser())
         records = map(json.loads, (tmp_path / name).read_text("utf-8").splitlines())
         graphs[name] = {record.pop("id").removeprefix("CXR"): record for record in records}
     lines, archive, table = graphs.values()

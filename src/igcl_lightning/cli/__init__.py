@@ -199,16 +199,14 @@ def _seed(word: str) -> int:
 
 def _graphs(options: argparse.Namespace) -> None:
     from igcl_lightning.reports.parsing import parse_reports
+    from igcl_lightning.reports.sources import open_source
 
     page = options.html / "graphs.html" if options.html and options.html.is_dir() else options.html
     done = parse_reports(
-        options.reports,
+        open_source(options.reports, options.sections, options.id_column, options.text_column),
         options.out,
         _report_parser(options),
         jobs=_jobs(options),
-        sections=options.sections,
-        id_column=options.id_column,
-        text_column=options.text_column,
         page=page,
         page_limit=options.html_limit,
         warn=partial(write_message, "warning"),
@@ -216,7 +214,7 @@ def _graphs(options: argparse.Namespace) -> None:
     if done.pointers:
         write_message(
             "warning",
-            f"{options.reports}: {done.pointers} files left out, such as {done.first_pointer}: Git-LFS pointers in "
+            f"{options.reports}: {len(done.pointers)} files left out, such as {done.pointers[0]}: Git-LFS pointers in "
             "place of reports; fetch them with git lfs pull",
         )
     resumed = f", {done.resumed} of them from an interrupted run" if done.resumed else ""

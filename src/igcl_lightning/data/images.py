@@ -14,7 +14,7 @@ from igcl_lightning.data.pictures.fit import Fit, letterbox
 from igcl_lightning.data.pictures.picture import Picture, one_line
 from igcl_lightning.data.pictures.raster import FORMATS, read_raster
 from igcl_lightning.errors import IgclError
-from igcl_lightning.reports.lfs import LFS_POINTER
+from igcl_lightning.reports.files import LFS_POINTER
 
 __all__ = ["Fit", "Picture", "decode_grey", "encode_grey", "letterbox", "read_grey", "read_picture"]
 
@@ -78,7 +78,7 @@ def encode_grey(pixels: np.ndarray, lossless: bool, quality: int = JPEG_QUALITY)
 def _read_bytes(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for without end
-            raise IgclError(f"{path}: is no regular file")
+            raise IgclError(f"{path}: not a regular file")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:

@@ -24,13 +24,14 @@ from igcl_lightning.data.pictures.raster import grey_pixels, to_grey
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.preparing.report_text import POINTER, UNREADABLE, read_report, report_text
 from igcl_lightning.data.preparing.row_images import store_image
-from igcl_lightning.data.preparing.study_rows import node_text, parser
+from igcl_lightning.data.preparing.study_rows import node_text
 from igcl_lightning.data.store import StoreDescription
 from igcl_lightning.data.study import REPORT_SECTIONS, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import featurize
 from igcl_lightning.graphs.schema import ReportGraph
 from igcl_lightning.graphs.tokens import ReportTokenizer
+from igcl_lightning.reports.worker import default_parser
 
 ImageInput = str | Path | Image.Image | np.ndarray
 """Path of an image file that `igcl prepare` reads, an opened image, or grey values [H, W]."""
@@ -196,10 +197,10 @@ class InputReader:
         if state in (POINTER, UNREADABLE):
             raise IgclError(detail)
         self._warn_of_other_parser()
-        return parser().parse(report_text(sections, self.options.sections))
+        return default_parser().parse(report_text(sections, self.options.sections))
 
     def _warn_of_other_parser(self) -> None:
-        then, now = self.record.get("parser"), parser().version
+        then, now = self.record.get("parser"), default_parser().version
         if then != now:
             message = f"the reports in training were read by {then}, this one is read by {now}: graphs may differ"
             warnings.warn(message, stacklevel=2)

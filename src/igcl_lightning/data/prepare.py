@@ -1,7 +1,7 @@
-"""From a source to a store: read, check, shrink, parse each report once, write, and say what was dropped.
+"""From a source to a store: reads, checks, shrinks and parses each study once, and counts what it drops.
 
-The studies go in chunks, each of which is complete or absent (`unfinished`), so that a run which was interrupted, even
-killed, is gone on with, and ends in the same bytes.
+Studies are written in chunks, each complete or absent (`unfinished`), so an interrupted or killed run resumes and ends
+in the same bytes.
 """
 
 from __future__ import annotations
@@ -9,48 +9,41 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from tqdm import tqdm
 
 from igcl_lightning import __version__
+from igcl_lightning.data.preparing.chunk import Chunk, chunk_identity
 from igcl_lightning.data.preparing.earlier import EarlierRows
+from igcl_lightning.data.preparing.manifest import Ids, Tally
 from igcl_lightning.data.preparing.options import Columns, Options
-from igcl_lightning.data.preparing.study_rows import Rows, node_text, parser, study_identity, study_rows
-from igcl_lightning.data.preparing.unfinished import Chunk, UnfinishedStore, chunk_identity, is_store, read_record, tidy
-from igcl_lightning.data.preparing.workers import Map, in_order
+from igcl_lightning.data.preparing.study_rows import Rows, node_text, study_identity, study_rows
+from igcl_lightning.data.preparing.unfinished import UnfinishedStore, is_store, read_record, tidy
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.splits import split_name
-from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, MANIFEST, NODE_TEXT, store_features
-from igcl_lightning.data.study import SPLITS, Study
+from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, MANIFEST, store_features
+from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
-from igcl_lightning.reports.sections import SECTION_CHOICES
-
-if TYPE_CHECKING:
-    from igcl_lightning.graphs.node_text import NodeText
+from igcl_lightning.processes import Map, chunks, ordered_map
+from igcl_lightning.reports.worker import default_parser
 
 CHUNK = 1024
-"""Studies that are complete or absent together: what a kill costs at most."""
+"""Studies that are complete or absent together: the most that a kill costs."""
 
 BATCH = 8
-"""Studies that travel to a process together."""
+"""Studies sent to a process at a time."""
 
 NOTES_VERSION = 1
-"""Of what a chunk's notes hold."""
-
-MAX_NAMED = 1000
-"""Rows that the manifest names for each reason of being dropped, and for each flag."""
+"""Version of the contents of a chunk's notes."""
 
 DEFAULTS = Options()
-
-T = TypeVar("T")
 
 
 def prepare(
@@ -64,9 +57,7 @@ def prepare(
     update: bool = False,
     chunk: int = CHUNK,
 ) -> dict[str, Any]:
-    """Write a store and return its manifest.
-
-    The store appears under its name only when complete. Until then what is done stands in `OUT.partial`.
+    """Write a store and return its manifest. `out` appears when complete; until then the work is in `OUT.partial`.
 
     Args:
         source: the data set.
@@ -74,48 +65,26 @@ def prepare(
         options: how studies become rows.
         jobs: processes that decode, shrink and parse; the store does not depend on it.
         overwrite: replace an existing store, finished or not.
-        resume: go on with an interrupted run; a finished store of the same work is left as it is. A chunk whose files
-            have changed since is done again.
-        update: make the store anew, but take from the existing one the images and graphs that would come out the same.
+        resume: continue an interrupted run, redoing chunks whose files changed; keep a finished store of the same work.
+        update: write the store anew, but reuse the images and graphs of the existing one that would come out the same.
         chunk: studies in a chunk.
 
     Raises:
-        IgclError: the store exists, no row is left, two rows share an id, a patient stands in two splits, a process
-            died, the disk is full, or the interrupted run had other inputs or options.
+        IgclError: the source, an option or `out` does not allow the work, a process died, or the disk is full.
     """
     out = _named(out)
     columns = _columns(source, options)
-    model = node_text(options.node_text, options.node_text_word) if options.node_text else None
-    unfinished = UnfinishedStore(out.with_name(f"{out.name}.partial"), store_features(columns, model is not None))
-    work = _work(source, columns, options, chunk, model)
+    work = _work(source, columns, options, chunk)
+    unfinished = UnfinishedStore(out, store_features(columns, bool(options.node_text)))
     _refuse(out, unfinished.path, overwrite=overwrite, resume=resume, update=update)
-    if out.exists() and not (overwrite or update or unfinished.path.exists()):  # and so to be resumed
+    if out.exists() and not (overwrite or update or unfinished.path.exists()):  # so there is nothing to resume
         return _finished(out, work)
     total = _survey(source)
-    earlier = EarlierRows(out, ("graph", *([NODE_TEXT] if model else []))) if update and out.exists() else None
+    earlier = EarlierRows(out, bool(options.node_text)) if update and out.exists() else None
     convert = partial(study_rows, columns=columns, options=options, earlier=earlier)
-    tally = _Tally()
-    try:
-        if resume and unfinished.path.exists():
-            unfinished.go_on(work)
-        else:
-            unfinished.begin(work)
-        # A file that keeps the output gets a line now and then, not ten a second.
-        wait = 0.1 if sys.stderr.isatty() else 10
-        with (
-            in_order(jobs, with_torch=model is not None) as run,
-            tqdm(total=total, desc=f"prepare {out}", unit=" studies", mininterval=wait) as progress,
-        ):
-            for notes in _chunks(source, unfinished, run, convert, chunk, total, progress):
-                tally.add(notes)
-        manifest = _manifest(source, work, options, tally)
-        unfinished.finish(manifest, out)
-    except BaseException:
-        unfinished.discard_if_empty()
-        raise
-    finally:
-        unfinished.close()
-    return manifest
+    with unfinished.open(work, resume=resume), ordered_map(jobs, with_torch=bool(options.node_text)) as run:
+        tally = Tally(_chunks(source, unfinished, run, convert, chunk, total))
+        return unfinished.finish(tally.manifest(work, source.counts))
 
 
 def file_hash(path: Path) -> str:
@@ -125,10 +94,10 @@ def file_hash(path: Path) -> str:
 
 
 def _columns(source: Source, options: Options) -> Columns:
-    """Return what rows hold besides the fixed columns.
+    """Return the columns besides the fixed ones.
 
     Raises:
-        IgclError: a name is taken, or a label that is to be renamed does not exist.
+        IgclError: a name is taken, or a label to rename does not exist.
     """
     reserved = sorted({*source.extra, *source.arrays} & set(FIXED_COLUMNS))
     if reserved:
@@ -143,7 +112,7 @@ def _columns(source: Source, options: Options) -> Columns:
 
 
 def _named(out: Path) -> Path:
-    """Return the folder by its own name, which "." and a link do not tell.
+    """Return the folder under its own name, resolving "." and links.
 
     Raises:
         IgclError: it has none.
@@ -154,12 +123,13 @@ def _named(out: Path) -> Path:
     return named
 
 
-def _work(source: Source, columns: Columns, options: Options, chunk: int, model: NodeText | None) -> dict[str, Any]:
-    """Return all that the rows depend on besides the studies' files."""
-    return {
+def _work(source: Source, columns: Columns, options: Options, chunk: int) -> dict[str, Any]:
+    """Return everything the rows depend on besides the studies' files, as JSON has it."""
+    model = node_text(options.node_text, options.node_text_word) if options.node_text else None
+    work = {
         "format_version": FORMAT_VERSION,
         "igcl_lightning": __version__,
-        "parser": parser().version,
+        "parser": default_parser().version,
         "source": {"name": source.name, **source.settings},
         "inputs": {path.name: file_hash(path) for path in source.inputs},
         "options": asdict(options),
@@ -168,6 +138,8 @@ def _work(source: Source, columns: Columns, options: Options, chunk: int, model:
         "chunk": chunk,
         "notes_version": NOTES_VERSION,
     }
+    plain: dict[str, Any] = json.loads(json.dumps(work))
+    return plain
 
 
 def _finished(out: Path, work: dict[str, Any]) -> dict[str, Any]:
@@ -177,215 +149,96 @@ def _finished(out: Path, work: dict[str, Any]) -> dict[str, Any]:
         IgclError: the store is of other work.
     """
     manifest = read_record(out / MANIFEST)
-    if manifest is None or any(manifest.get(name) != value for name, value in _plain(work).items()):
-        raise IgclError(f"{out}: is complete, and of other inputs or options; --overwrite or --update replaces it")
+    if manifest is None or any(manifest.get(name) != value for name, value in work.items()):
+        raise IgclError(f"{out}: is complete, with other inputs or options; --overwrite or --update replaces it")
     tidy(out)
     return manifest
 
 
 def _refuse(out: Path, unfinished: Path, *, overwrite: bool, resume: bool, update: bool) -> None:
-    """Refuse what would lose something.
+    """Raise where the work would destroy something.
 
     Raises:
         IgclError: it would.
     """
     if out.exists() and not is_store(out):
-        raise IgclError(f"{out}: is not a store, so nothing replaces it; choose another --out")
+        raise IgclError(f"{out}: is not a store and is not replaced; choose another --out")
     if update and not out.exists() and not (resume and unfinished.exists()):
         raise IgclError(f"{out}: no such store to --update")
     if out.exists() and not (overwrite or update or resume):
         raise IgclError(f"{out}: exists already; choose another --out, or give --overwrite, or --update to renew it")
     if unfinished.exists() and not (overwrite or resume):
-        raise IgclError(
-            f"{unfinished}: is left of an interrupted run; --resume goes on with it, --overwrite starts over"
-        )
+        raise IgclError(f"{unfinished}: left by an interrupted run; --resume continues it, --overwrite starts over")
 
 
 def _survey(source: Source) -> int:
-    """Go through the studies once, cheaply, to find what would stop the work late; return their number.
+    """Iterate over the studies once, cheaply, to find early what would stop the work late; return their number.
 
     Raises:
-        IgclError: a row id occurs twice, or a patient stands in two splits.
+        IgclError: a row id occurs twice, or a patient is in two splits.
     """
-    rows: set[str] = set()
-    split_of: dict[str, str] = {}
+    ids = Ids()
     number = 0
     for item in source.items():
         number += 1
         if isinstance(item, Study):
             for image in item.images:
-                _add_row(rows, image.image_id)
+                ids.add_row(image.image_id)
             if item.patient_id is not None and item.split is not None:
-                _add_patient(split_of, item.patient_id, split_name(item.split))
+                ids.add_patient(item.patient_id, split_name(item.split))
     return number
 
 
 def _chunks(
-    source: Source,
-    unfinished: UnfinishedStore,
-    run: Map,
-    convert: partial[Rows],
-    size: int,
-    total: int,
-    progress: tqdm[Any],
+    source: Source, unfinished: UnfinishedStore, run: Map, convert: partial[Rows], size: int, total: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield the notes of each chunk, in order; those that are not complete are made."""
+    """Yield the notes of each chunk in order; missing chunks are written first."""
     complete = set(_complete(source, unfinished, run, size))
+    missing = (items for number, items in enumerate(chunks(source.items(), size)) if number not in complete)
+    batches = chain.from_iterable(chunks(items, BATCH) for items in missing)
+    made = chain.from_iterable(run(partial(_each, convert), batches))
     shapes: dict[str, list[int]] = {}
-    batches = (
-        batch
-        for number, items in enumerate(_cut(source.items(), size))
-        if number not in complete
-        for batch in _cut(items, BATCH)
-    )
-    made = (rows for batch in run(partial(_each, convert), batches) for rows in batch)
     starts = range(0, total, size)
-    for number, start in enumerate(starts):
-        studies = min(size, total - start)
-        notes = unfinished.notes(number) if number in complete else None
-        if notes is None:
-            with closing(Chunk(unfinished, number, shapes)) as chunk:
-                for rows in islice(made, studies):
-                    chunk.add(rows)
-                    progress.update()
-                notes = chunk.commit()
-        else:
-            progress.update(studies)
-        _join_shapes(shapes, notes["shapes"])
-        yield notes
+    # Redirected output gets a line every 10 seconds instead of ten per second.
+    wait = 0.1 if sys.stderr.isatty() else 10
+    with tqdm(total=total, desc=f"prepare {unfinished.out}", unit=" studies", mininterval=wait) as progress:
+        for number, start in enumerate(starts):
+            studies = min(size, total - start)
+            notes = unfinished.notes(number) if number in complete else None
+            if notes is None:
+                with closing(Chunk(unfinished, number, shapes)) as chunk:
+                    for rows in islice(made, studies):
+                        chunk.add(rows)
+                        progress.update()
+                    notes = chunk.commit()
+            else:
+                progress.update(studies)
+            _join_shapes(shapes, notes["shapes"])
+            yield notes
     unfinished.cut(len(starts))
 
 
+def _complete(source: Source, unfinished: UnfinishedStore, run: Map, size: int) -> Iterator[int]:
+    """Yield the numbers of complete chunks whose files have not changed."""
+    for number, items in enumerate(chunks(source.items(), size)):
+        if (notes := unfinished.notes(number)) is not None:
+            identities = chain.from_iterable(run(partial(_each, study_identity), chunks(items, BATCH * 16)))
+            if chunk_identity(list(identities)) == notes["identity"]:
+                yield number
+
+
+def _each(work: Any, items: list[Any]) -> list[Any]:
+    return [work(item) for item in items]
+
+
 def _join_shapes(shapes: dict[str, list[int]], others: dict[str, list[int]]) -> None:
-    """Add the shapes of a chunk's arrays.
+    """Add the array shapes of a chunk.
 
     Raises:
-        IgclError: they differ from those of the chunks before.
+        IgclError: they differ from those of earlier chunks.
     """
     for name, shape in others.items():
         if shapes.setdefault(name, shape) != shape:
             raise IgclError(
-                f"{name} has shape {shapes[name]} in rows before, and {shape} in others; --overwrite starts over"
+                f"{name} has shape {shapes[name]} in some rows and {shape} in later ones; --overwrite starts over"
             )
-
-
-def _complete(source: Source, unfinished: UnfinishedStore, run: Map, size: int) -> Iterator[int]:
-    """Yield the chunks that are complete and whose files have not changed since."""
-    for number, items in enumerate(_cut(source.items(), size)):
-        notes = unfinished.notes(number)
-        if notes is None:
-            continue
-        batches = run(partial(_each, study_identity), _cut(items, BATCH * 16))
-        if chunk_identity([identity for batch in batches for identity in batch]) == notes["identity"]:
-            yield number
-
-
-def _each(work: Any, items: list[Any]) -> list[Any]:
-    """Work on the items of a batch."""
-    return [work(item) for item in items]
-
-
-def _cut(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while part := list(islice(iterator, size)):
-        yield part
-
-
-def _add_row(rows: set[str], row: str) -> None:
-    if row in rows:
-        raise IgclError(f"row {row!r} occurs twice in the source; row ids must be unique")
-    rows.add(row)
-
-
-def _add_patient(split_of: dict[str, str], patient: str, split: str) -> None:
-    first = split_of.setdefault(patient, split)
-    if first != split:
-        raise IgclError(f"patient {patient!r} stands in {first} and in {split}; splits must be by patient")
-
-
-class _Tally:
-    """What all chunks hold, for the manifest."""
-
-    def __init__(self) -> None:
-        self.rows: set[str] = set()
-        self.split_of: dict[str, str] = {}
-        self.studies: set[str] = set()
-        self.counts: dict[str, Counter[str]] = {name: Counter() for name in ("splits", "reports", "flags")}
-        self.empty_graphs = 0
-        self.drops: Counter[str] = Counter()
-        self.read = 0
-        self.named: Counter[str] = Counter()
-        self.dropped: list[dict[str, str]] = []
-        self.flagged: list[dict[str, Any]] = []
-        self.shapes: dict[str, list[int]] = {}
-        self.content = hashlib.sha256()
-
-    def add(self, notes: dict[str, Any]) -> None:
-        """Count a chunk.
-
-        Raises:
-            IgclError: a row id was used before, or a patient stands in another split.
-        """
-        for row, *_ in notes["rows"]:
-            _add_row(self.rows, row)
-        for patient, split in notes["patients"].items():
-            _add_patient(self.split_of, patient, split)
-        self.studies.update(notes["studies"])
-        for name, counts in self.counts.items():
-            counts.update(notes[name])
-        self.empty_graphs += notes["empty_graphs"]
-        self.drops.update(reason for _, reason, _ in notes["drops"])
-        for row, reason, detail in notes["drops"]:
-            if self._may_name(reason):
-                self.dropped.append({"row": row, "reason": reason, "detail": detail})
-        for row, flags in notes["flagged"]:
-            if any([self._may_name(flag) for flag in flags]):
-                self.flagged.append({"row": row, "flags": flags})
-        self.shapes |= notes["shapes"]
-        self.read += notes["read"]
-        self.content.update(notes["content"].encode())
-
-    def _may_name(self, reason: str) -> bool:
-        """Return whether the manifest still names a row for this reason."""
-        self.named[reason] += 1
-        return self.named[reason] <= MAX_NAMED
-
-
-def _manifest(source: Source, work: dict[str, Any], options: Options, tally: _Tally) -> dict[str, Any]:
-    """Return what the store says of itself.
-
-    Raises:
-        IgclError: there are no rows.
-    """
-    if not tally.rows:
-        first = tally.dropped[0] if tally.dropped else None
-        detail = f": {first['reason']} ({first['row']}) {first['detail']}" if first else ""
-        raise IgclError(f"the source gave no usable row{detail}")
-    splits = tally.counts["splits"]
-    return {
-        **_plain(work),
-        "size": options.size,
-        "image_format": "png" if options.lossless else "jpeg",
-        "sections": list(SECTION_CHOICES[options.sections]),
-        "labels": list(work["columns"]["labels"]),
-        "extra": list(source.extra),
-        "rows": {split: splits[split] for split in SPLITS if splits[split]},
-        "records_read": tally.read,
-        "studies": len(tally.studies),
-        "patients": dict(Counter(tally.split_of.values())),
-        "rows_by_report": dict(sorted(tally.counts["reports"].items())),
-        "rows_with_empty_graph": tally.empty_graphs,
-        "arrays": tally.shapes,
-        "source_counts": dict(sorted(source.counts.items())),
-        "dropped": dict(sorted(tally.drops.items())),
-        "dropped_rows": tally.dropped,
-        "flags": dict(sorted(tally.counts["flags"].items())),
-        "flagged_rows": tally.flagged,
-        "fingerprint": tally.content.hexdigest(),
-    }
-
-
-def _plain(work: dict[str, Any]) -> dict[str, Any]:
-    """Return a record as it is read back from JSON."""
-    plain: dict[str, Any] = json.loads(json.dumps(work))
-    return plain

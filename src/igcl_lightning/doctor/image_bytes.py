@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from igcl_lightning.doctor.findings import Finding, number, such_as
 from igcl_lightning.doctor.opened import OpenedStore
-from igcl_lightning.reports.lfs import LFS_POINTER
+from igcl_lightning.reports.files import LFS_POINTER
 
 SAMPLE = 32
 """Bytes that are read of an image."""

@@ -13,7 +13,7 @@ from igcl_lightning.data.store import states
 from igcl_lightning.data.study import REPORT_SECTIONS
 from igcl_lightning.doctor.findings import Finding, number, percent, share, such_as
 from igcl_lightning.doctor.opened import OpenedStore
-from igcl_lightning.reports.lfs import LFS_POINTER
+from igcl_lightning.reports.files import LFS_POINTER
 
 NO_TEXT = ("nan", "none", "null", "n/a", "na")
 """What tables and programs write where there is no report; compared in lower case."""

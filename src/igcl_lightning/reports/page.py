@@ -16,7 +16,7 @@ from igcl_lightning.graphs.drawing import CLOSING, LABEL_STYLES, draw_graph, lab
 from igcl_lightning.graphs.parser import ReportGraphParser
 from igcl_lightning.graphs.schema import LABEL_ID, ReportGraph
 from igcl_lightning.reports.sources import Item, ReportSource
-from igcl_lightning.reports.workers import read_reports
+from igcl_lightning.reports.worker import parse_items
 
 LINES = {"-": "solid", "--": "dashed", ":": "dotted"}
 """What CSS calls the lines of matplotlib."""
@@ -57,21 +57,17 @@ class Part(NamedTuple):
     labels: Counter[str]
 
 
-def report_parts(source: ReportSource, parser: ReportGraphParser, items: list[Item]) -> list[Part]:
+def report_parts(source: ReportSource, parser: ReportGraphParser | None, items: list[Item]) -> list[Part]:
     """Return the parts of a chunk of raw records; runs in worker processes.
 
     Raises:
         ValueError: a record holds no report.
     """
-    reports, fault = read_reports(source, items)
-    if fault:
-        raise ValueError(fault)
-    graphs = parser.parse_many([report.text for report in reports])
-    return [report_part(report.id, graph) for report, graph in zip(reports, graphs, strict=True)]
+    return [report_part(report.id, graph) for report, graph in parse_items(source, parser, items)]
 
 
 def report_part(report_id: str | int, graph: ReportGraph) -> Part:
-    """Return what a page shows of one report: its id, its text with marked entities, its graph."""
+    """Return one report as HTML: its id, its text with marked entities, its graph."""
     text = _marked(graph) if graph.text else '<p class="none">no text</p>'
     picture = f'<div class="graph">{_svg(graph)}</div>' if graph.entities else '<p class="none">no entities</p>'
     html = f"<article>\n<h2>{escape(str(report_id))}</h2>\n{text}\n{picture}\n</article>\n"

@@ -1,7 +1,7 @@
-"""Where reports come from: JSON lines, a CSV file, a folder of texts, Open-i's XML as a folder or an archive.
+"""Sources of reports: JSON lines, a CSV file, a folder of texts, Open-i's XML as a folder or an archive.
 
-Each source is read as a stream, in two steps: `items` yields raw records in the main process, cheaply; `read` makes a
-report of one, and runs in worker processes.
+Each source is a stream, read in two steps: `items` yields raw records in the main process, cheaply; `read` makes a
+report of one, in worker processes.
 """
 
 from __future__ import annotations
@@ -9,28 +9,23 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import tarfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.reports.lfs import LFS_POINTER
-from igcl_lightning.reports.openi_xml import openi_report
+from igcl_lightning.reports.files import is_lfs_pointer, json_object, numbered_lines, walk_folders
+from igcl_lightning.reports.openi_xml import openi_record
 from igcl_lightning.reports.sections import SECTION_CHOICES, choose_sections, choose_text
 
 ID_NAMES = ("id", "uid")
 TEXT_NAMES = ("text", "findings", "impression")
 NOT_REPORTS = frozenset({"LICENSE.txt", "README.txt", "SHA256SUMS.txt"})
 """Files that data sets put beside their reports."""
-
-MAX_POINTER_BYTES = 1024
-"""Git LFS allows its pointers less."""
 
 _BLOCK = 1 << 20
 
@@ -43,24 +38,24 @@ class Report(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A raw record: where it stands (a line, a row, a file) and what the source needs to read it."""
+    """A raw record: its line, row or file, and the content that `read` needs."""
 
     where: int | str
-    content: Any
+    content: Any = None
 
 
 class Survey(NamedTuple):
-    """What is known of a source before it is read.
+    """Facts about a source that are known before it is read.
 
     Attributes:
-        identity: names, sizes and times, as far as they tell whether the same command would read the same.
-        total: number of reports where it costs little to know, else None; blank lines may count.
-        pointers: names of the first and number of all Git-LFS pointers, which hold no report.
+        identity: names, sizes and times of its files; the same identity means the same reports.
+        total: number of reports, blank lines included; None if counting is expensive.
+        pointers: names of the Git LFS pointers, which are skipped.
     """
 
     identity: dict[str, Any]
     total: int | None = None
-    pointers: tuple[str, int] = ("", 0)
+    pointers: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -69,9 +64,9 @@ class ReportSource(ABC):
 
     Attributes:
         path: the file or folder.
-        sections: one of `SECTION_CHOICES`: what of a report is parsed.
-        id_column: name of the column or key that holds the id, instead of `ID_NAMES`.
-        text_column: name of the column or key that holds the text, instead of `TEXT_NAMES`.
+        sections: parsed part of a report, one of `SECTION_CHOICES`.
+        id_column: column or key of the id; default: one of `ID_NAMES`.
+        text_column: column or key of the text; default: those of `TEXT_NAMES` that exist.
     """
 
     path: Path
@@ -79,12 +74,15 @@ class ReportSource(ABC):
     id_column: str | None = None
     text_column: str | None = None
 
+    unit: ClassVar[str] = "/"
+    """Text between file name and place of a record in messages."""
+
     @abstractmethod
     def items(self) -> Iterator[Item]:
         """Yield the raw record of each report, always in the same order.
 
         Raises:
-            ValueError: the file cannot be read any further; the message names file and place.
+            ValueError: the file is damaged; the message names file and place.
         """
 
     @abstractmethod
@@ -97,51 +95,66 @@ class ReportSource(ABC):
         """
 
     def survey(self) -> Survey:
-        """Return what is known before reading."""
-        return Survey(_file_identity(self.path))
+        """Return the facts that are known before reading."""
+        status = self.path.stat()
+        return Survey({"path": str(self.path.resolve()), "size": status.st_size, "mtime_ns": status.st_mtime_ns})
 
     def place(self, where: int | str) -> str:
-        """Return how a message names the place of a record."""
-        return f"{self.path.name}/{where}"
+        """Return the name of a record for messages, such as "reports.csv row 3"."""
+        return f"{self.path.name}{self.unit}{where}"
+
+    @property
+    def id_names(self) -> tuple[str, ...]:
+        """Columns or keys that may hold the id, best first."""
+        return (self.id_column,) if self.id_column else ID_NAMES
+
+    @property
+    def text_names(self) -> tuple[str, ...]:
+        """Column or key of the whole text, then those of its sections."""
+        return (self.text_column,) if self.text_column else TEXT_NAMES
 
     def _report(self, record: Mapping[str, Any], place: str) -> Report:
-        """Return the report of named values: the chosen sections, else what is chosen of the text."""
-        id_names = (self.id_column,) if self.id_column else ID_NAMES
-        text_names = (self.text_column,) if self.text_column else TEXT_NAMES
-        id_name = next((name for name in id_names if name in record), None)
-        if id_name is None or not any(name in record for name in text_names):
-            raise ValueError(f"{place}: expected {_expected(id_names, text_names)}")
+        """Return the report of named values: its chosen sections, or those found in its text."""
+        id_name = next((name for name in self.id_names if name in record), None)
+        text_name, *section_names = self.text_names
+        if id_name is None or not any(name in record for name in self.text_names):
+            instead = f" or {json.dumps(section_names)} in its place" if section_names else ""
+            raise ValueError(f'{place}: expected {{"{self.id_names[0]}": ..., "{text_name}": ...}}{instead}')
         report_id = record[id_name]
         if not isinstance(report_id, str | int) or isinstance(report_id, bool):
             raise ValueError(f'{place}: "{id_name}" is neither a string nor a whole number')
-        sections = {name: _string(record, name, place, null="") for name in text_names[1:] if name in record}
+        sections = {name: _string(record, name, place, null="") for name in section_names if name in record}
         chosen = choose_sections(sections, self.sections)
         if chosen is None:
-            text = text_names[0]
-            chosen = choose_text(_string(record, text, place), self.sections) if text in record else ""
+            chosen = choose_text(_string(record, text_name, place), self.sections) if text_name in record else ""
         return Report(report_id, chosen)
+
+    def _openi_report(self, content: bytes, item: Item) -> Report:
+        """Return the report of one of Open-i's files; its text is "" if it has neither findings nor impression."""
+        try:
+            record = openi_record(content)
+        except ValueError as error:
+            raise ValueError(f"{self.place(item.where)}: {error}") from error
+        return Report(record.id, choose_sections(record.sections, self.sections) or "")
 
 
 class JsonLines(ReportSource):
-    """One JSON object a line: an id, and a text or sections; other keys are left out, blank lines skipped."""
+    """One JSON object per line: an id, and a text or sections. Other keys are ignored, blank lines skipped."""
+
+    unit = " line "
 
     def items(self) -> Iterator[Item]:
         """Yield number and bytes of each line."""
-        with self.path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.isspace():
-                    yield Item(number, line)
+        return (Item(number, line) for number, line in numbered_lines(self.path))
 
     def read(self, item: Item) -> Report:
         """Return the report of a line."""
         place = self.place(item.where)
         try:
-            record = json.loads(item.content.decode("utf-8-sig"))
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{place}: not UTF-8: {error.reason}") from error
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{place}: not JSON: {error}") from error
-        return self._report(record if isinstance(record, dict) else {}, place)
+            record = json_object(item.content)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from error
+        return self._report(record, place)
 
     def survey(self) -> Survey:
         """Count the lines: reading a file takes a fraction of parsing it."""
@@ -149,76 +162,94 @@ class JsonLines(ReportSource):
         with self.path.open("rb") as file:
             while block := file.read(_BLOCK):
                 lines, last = lines + block.count(b"\n"), block[-1:]
-        return Survey(_file_identity(self.path), lines + (last != b"\n"))
-
-    def place(self, where: int | str) -> str:
-        """Return file and line."""
-        return f"{self.path.name} line {where}"
+        return super().survey()._replace(total=lines + (last != b"\n"))
 
 
 class CsvTable(ReportSource):
-    """One row a report, in columns named on the first row."""
+    """One report per row, in columns named by the first row."""
+
+    unit = " row "
 
     def items(self) -> Iterator[Item]:
         """Yield number and named cells of each row that is not blank; the header is row 1."""
-        with self.path.open(encoding="utf-8-sig", newline="") as file, self._complaints() as count:
+        number = 1
+        with self.path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
-            header = [name.strip() for name in next(rows, [])]
-            kept = self._kept(header)
-            for row in rows:
-                count[0] += 1
-                if len(row) > max(kept.values()) and not any(row[len(header) :]):
-                    yield Item(count[0], {name: row[index] for name, index in kept.items()})
-                elif row:
-                    raise ValueError(f"{self.place(count[0])}: {len(row)} cells, the first row has {len(header)}")
+            try:
+                header = [name.strip() for name in next(rows, [])]
+                kept = self._kept(header)
+                for number, row in enumerate(rows, start=2):
+                    if len(row) > max(kept.values()) and not any(row[len(header) :]):
+                        yield Item(number, {name: row[index] for name, index in kept.items()})
+                    elif row:
+                        raise ValueError(f"{self.place(number)}: {len(row)} cells, the first row has {len(header)}")
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{self.path.name}: not UTF-8 after row {number}: {error.reason}") from error
+            except csv.Error as error:
+                raise ValueError(f"{self.place(number + 1)}: not CSV: {error}") from error
 
     def read(self, item: Item) -> Report:
         """Return the report of a row."""
         return self._report(item.content, self.place(item.where))
 
     def survey(self) -> Survey:
-        """Look at the header, so that a missing column is named before any work is done."""
+        """Check the header, so that a missing column is reported before any work."""
         next(self.items(), None)
         return super().survey()
 
-    def place(self, where: int | str) -> str:
-        """Return file and row."""
-        return f"{self.path.name} row {where}"
-
     def _kept(self, header: list[str]) -> dict[str, int]:
         """Return the index of each column that is read."""
-        index = {name: place for place, name in reversed(list(enumerate(header)))}
-        found: dict[str, int] = {}
-        for wanted, option in ((self.id_column, "--id-column"), (self.text_column, "--text-column")):
-            known = (ID_NAMES if option == "--id-column" else TEXT_NAMES) if wanted is None else (wanted,)
-            names = [name for name in known if name in index]
-            if not names:
-                hint = f"; {option} names another" if wanted is None else ""
+        kept: dict[str, int] = {}
+        for option, given, names in (
+            ("--id-column", self.id_column, self.id_names),
+            ("--text-column", self.text_column, self.text_names),
+        ):
+            found = {name: header.index(name) for name in names if name in header}
+            if not found:
+                hint = "" if given else f"; {option} names another"
                 columns = ", ".join(map(repr, header))
-                raise ValueError(f"{self.path.name}: no column {' or '.join(map(repr, known))}{hint}; it has {columns}")
-            found |= {name: index[name] for name in names}
-        return found
-
-    @contextmanager
-    def _complaints(self) -> Iterator[list[int]]:
-        """Name file and row in what the reader complains of; yields the counter of rows."""
-        count = [1]
-        try:
-            yield count
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{self.path.name}: not UTF-8 after row {count[0]}: {error.reason}") from error
-        except csv.Error as error:
-            raise ValueError(f"{self.place(count[0] + 1)}: not CSV: {error}") from error
+                raise ValueError(f"{self.path.name}: no column {' or '.join(map(repr, names))}{hint}; it has {columns}")
+            kept |= found
+        return kept
 
 
-class TextFolder(ReportSource):
-    """A folder of `.txt` files, one a report, its id the path within the folder; Git-LFS pointers are left out."""
+class ReportFolder(ReportSource):
+    """A folder of files with one suffix, one report each."""
+
+    suffix: ClassVar[str]
 
     def items(self) -> Iterator[Item]:
         """Yield the name of each file, sorted by folder."""
-        for name, entry in _files(self.path, ".txt"):
-            if not _is_pointer(entry):
-                yield Item(name, None)
+        return (Item(name) for name, path in self._files() if not self._is_pointer(path))
+
+    def survey(self) -> Survey:
+        """Walk the folder: names, sizes and times of all files are its identity."""
+        digest, total = hashlib.sha256(), 0
+        pointers = []
+        for name, path in self._files():
+            status = path.stat()
+            digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+            total += 1
+            pointers += [name] if self._is_pointer(path) else []
+        identity = {"path": str(self.path.resolve()), "files": total, "listing": digest.hexdigest()}
+        return Survey(identity, total - len(pointers), pointers)
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        """Yield path within the folder and full path of each file."""
+        for folder, names in walk_folders(self.path):
+            within = folder.relative_to(self.path)
+            for name in names:
+                if _is_report(name, self.suffix):
+                    yield (within / name).as_posix(), folder / name
+
+    def _is_pointer(self, path: Path) -> bool:
+        return False
+
+
+class TextFolder(ReportFolder):
+    """A folder of `.txt` files; the id is the path within the folder. Git LFS pointers are skipped."""
+
+    suffix = ".txt"
 
     def read(self, item: Item) -> Report:
         """Return the report of a file."""
@@ -228,28 +259,18 @@ class TextFolder(ReportSource):
             raise ValueError(f"{self.place(item.where)}: not UTF-8: {error.reason}") from error
         return Report(str(item.where), choose_text(text, self.sections))
 
-    def survey(self) -> Survey:
-        """Walk through the folder: names, sizes and times of all files are its identity."""
-        identity, total, pointers = _folder_survey(self.path, ".txt")
-        return Survey(identity, total - len(pointers), (pointers[0] if pointers else "", len(pointers)))
+    def _is_pointer(self, path: Path) -> bool:
+        return is_lfs_pointer(path)
 
 
-class XmlFolder(ReportSource):
+class XmlFolder(ReportFolder):
     """A folder of Open-i's XML files."""
 
-    def items(self) -> Iterator[Item]:
-        """Yield the name of each file, sorted by folder."""
-        for name, _ in _files(self.path, ".xml"):
-            yield Item(name, None)
+    suffix = ".xml"
 
     def read(self, item: Item) -> Report:
         """Return the report of a file."""
-        return _openi(self, (self.path / str(item.where)).read_bytes(), item)
-
-    def survey(self) -> Survey:
-        """Walk through the folder: names, sizes and times of all files are its identity."""
-        identity, total, _ = _folder_survey(self.path, ".xml")
-        return Survey(identity, total)
+        return self._openi_report((self.path / str(item.where)).read_bytes(), item)
 
 
 class XmlArchive(ReportSource):
@@ -262,7 +283,7 @@ class XmlArchive(ReportSource):
                 while (member := archive.next()) is not None:
                     # tarfile remembers every member, also of a stream; its stubs do not know the list
                     archive.members.clear()  # type: ignore[attr-defined]
-                    if member.isfile() and _is_wanted(member.name.rpartition("/")[2], ".xml"):
+                    if member.isfile() and _is_report(member.name.rpartition("/")[2], ".xml"):
                         file = archive.extractfile(member)
                         yield Item(member.name, file.read() if file else b"")
         except (tarfile.TarError, EOFError, zlib.error) as error:
@@ -270,24 +291,24 @@ class XmlArchive(ReportSource):
 
     def read(self, item: Item) -> Report:
         """Return the report of a member."""
-        return _openi(self, item.content, item)
+        return self._openi_report(item.content, item)
 
 
 def open_source(
     path: Path, sections: str = "both", id_column: str | None = None, text_column: str | None = None
 ) -> ReportSource:
-    """Return the source at a path, by what is there.
+    """Return the source at a path: JSON lines, a `.csv` file, a tar archive, or a folder of `.txt` or `.xml` files.
 
     Args:
-        path: JSON lines, a CSV file (`.csv`), a tar archive, or a folder of `.txt` or `.xml` files.
-        sections: one of `SECTION_CHOICES`.
-        id_column: column or key of the id; `ID_NAMES` by default.
-        text_column: column or key of the text; `TEXT_NAMES` by default.
+        path: the file or folder.
+        sections: see `ReportSource`, as for the other arguments.
+        id_column: only for JSON lines and CSV files.
+        text_column: only for JSON lines and CSV files.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        IgclError: a folder or archive that holds no reports or those of two kinds, an unknown choice of sections, or
-            columns named for a source that has none.
+        FileNotFoundError: `path` does not exist.
+        IgclError: a folder or archive holds no reports or two kinds, the choice of sections is unknown, or a source
+            without columns is given a column.
     """
     if sections not in SECTION_CHOICES:
         raise IgclError(f"--sections {sections!r}: expected one of {', '.join(SECTION_CHOICES)}")
@@ -306,75 +327,24 @@ def _file_kind(path: Path) -> type[ReportSource]:
     if tarfile.is_tarfile(path):
         return XmlArchive
     if path.suffix.lower() in (".tgz", ".tar", ".gz", ".zip"):
-        raise IgclError(f"{path}: no tar archive; unpack it and give the folder or file")
+        raise IgclError(f"{path}: not a tar archive; unpack it and give the folder or file")
     return JsonLines
 
 
 def _folder_kind(path: Path) -> type[ReportSource]:
-    kinds: dict[str, type[ReportSource]] = {".txt": TextFolder, ".xml": XmlFolder}
-    found = [suffix for suffix in kinds if next(_files(path, suffix), None)]
+    found = [kind for kind in (TextFolder, XmlFolder) if next(kind(path)._files(), None)]
     if len(found) != 1:
-        what = "both .txt and .xml files; give the folder of one kind" if found else "no .txt and no .xml files"
-        raise IgclError(f"{path}: holds {what}")
-    return kinds[found[0]]
+        content = "both .txt and .xml files; give a folder of one kind" if found else "no .txt and no .xml files"
+        raise IgclError(f"{path}: holds {content}")
+    return found[0]
 
 
-def _files(folder: Path, suffix: str, above: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield path within the folder and entry of each file with a suffix, one folder in memory at a time."""
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
-    for entry in entries:
-        if entry.is_dir():
-            yield from _files(Path(entry.path), suffix, f"{above}{entry.name}/")
-        elif _is_wanted(entry.name, suffix):
-            yield above + entry.name, entry
-
-
-def _is_wanted(name: str, suffix: str) -> bool:
+def _is_report(name: str, suffix: str) -> bool:
     return name.lower().endswith(suffix) and not name.startswith(".") and name not in NOT_REPORTS
-
-
-def _is_pointer(entry: os.DirEntry[str]) -> bool:
-    """Tell whether a file holds the place of another that Git LFS has not fetched."""
-    if entry.stat().st_size > MAX_POINTER_BYTES:
-        return False
-    with open(entry.path, "rb") as file:
-        return file.read(len(LFS_POINTER)) == LFS_POINTER
-
-
-def _folder_survey(path: Path, suffix: str) -> tuple[dict[str, Any], int, list[str]]:
-    """Return identity and number of the files of a folder, and the names of the pointers among the texts."""
-    digest, total, pointers = hashlib.sha256(), 0, []
-    for name, entry in _files(path, suffix):
-        status = entry.stat()
-        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-        total += 1
-        if suffix == ".txt" and _is_pointer(entry):
-            pointers.append(name)
-    return {"path": str(path.resolve()), "files": total, "listing": digest.hexdigest()}, total, pointers
-
-
-def _file_identity(path: Path) -> dict[str, Any]:
-    status = path.stat()
-    return {"path": str(path.resolve()), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
-
-
-def _openi(source: ReportSource, content: bytes, item: Item) -> Report:
-    """Return the report of one of Open-i's files; one with neither findings nor impression has no text."""
-    try:
-        report_id, sections = openi_report(content)
-    except ValueError as error:
-        raise ValueError(f"{source.place(item.where)}: {error}") from error
-    return Report(report_id, choose_sections(sections, source.sections) or "")
 
 
 def _string(record: Mapping[str, Any], name: str, place: str, null: str | None = None) -> str:
     value = null if record[name] is None else record[name]
     if not isinstance(value, str):
-        raise ValueError(f'{place}: "{name}" is no string')
+        raise ValueError(f'{place}: "{name}" is not a string')
     return value
-
-
-def _expected(id_names: tuple[str, ...], text_names: tuple[str, ...]) -> str:
-    sections = f" or {json.dumps(list(text_names[1:]))} in its place" if len(text_names) > 1 else ""
-    return f'{{"{id_names[0]}": ..., "{text_names[0]}": ...}}{sections}'

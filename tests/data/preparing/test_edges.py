@@ -39,7 +39,7 @@ def test_a_folder_with_a_manifest_of_something_else_is_left_alone(tmp_path, how)
     out = tmp_path / "webapp"
     out.mkdir()
     (out / "manifest.json").write_text('{"name": "app"}')
-    with pytest.raises(IgclError, match="webapp: is not a store, so nothing replaces it"):
+    with pytest.raises(IgclError, match="webapp: is not a store and is not replaced"):
         run(out, **how)
     assert (out / "manifest.json").read_text() == '{"name": "app"}'
 
@@ -48,7 +48,7 @@ def test_a_folder_with_a_manifest_of_something_else_is_left_alone(tmp_path, how)
 def test_a_partial_folder_of_somebody_else_is_left_alone(tmp_path, how):
     (tmp_path / "store.partial").mkdir()
     (tmp_path / "store.partial" / "thesis.txt").write_text("years of work")
-    with pytest.raises(IgclError, match="store.partial: is not left of an interrupted run; move it away"):
+    with pytest.raises(IgclError, match="store.partial: not left by an interrupted run; move it away"):
         run(tmp_path / "store", **how)
     assert (tmp_path / "store.partial" / "thesis.txt").exists()
 
@@ -73,13 +73,11 @@ def test_damaged_work_is_not_thrown_away(tmp_path):
 
 
 def test_two_runs_do_not_work_in_one_place(tmp_path):
-    other = UnfinishedStore(tmp_path / "store.partial", {})
-    other.begin({})
-    for how in ({"resume": True}, {"overwrite": True}):
-        with pytest.raises(IgclError, match="store.partial: another run is at work there"):
-            run(tmp_path / "store", **how)
-    assert (tmp_path / "store.partial" / "work.json").exists()
-    other.close()
+    with UnfinishedStore(tmp_path / "store", {}).open({}, resume=False):
+        for how in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(IgclError, match="store.partial: another run is writing it"):
+                run(tmp_path / "store", **how)
+        assert (tmp_path / "store.partial" / "work.json").exists()
     run(tmp_path / "store", overwrite=True)
 
 
@@ -120,7 +118,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     studies = [study(1, tmp_path / "x.png"), study(2, report=tmp_path / "x.txt")]
     manifest = run(tmp_path / "store", studies)
     assert manifest["dropped"] == {"image not readable": 1}
-    assert "x.png: is no regular file" in manifest["dropped_rows"][0]["detail"]
+    assert "x.png: not a regular file" in manifest["dropped_rows"][0]["detail"]
     assert manifest["rows_by_report"] == {"not readable": 1}
 
 
@@ -155,13 +153,13 @@ def test_arrays_that_change_their_shape_while_the_work_rests_are_refused(tmp_pat
         run(tmp_path / "store", [*studies, stop], arrays=["ecg"])
     np.save(tmp_path / "0.npy", np.zeros(7))
     np.save(tmp_path / "1.npy", np.zeros(7))
-    with pytest.raises(IgclError, match=r"ecg has shape \[7\] in rows before, and \[4\] in others; --overwrite"):
+    with pytest.raises(IgclError, match=r"ecg has shape \[7\] in some rows and \[4\] in later ones; --overwrite"):
         run(tmp_path / "store", studies, arrays=["ecg"], resume=True)
 
 
 def test_resume_replaces_what_is_finished_only_on_demand(tmp_path):
     run(tmp_path / "store")
-    with pytest.raises(IgclError, match="is complete, and of other inputs"):
+    with pytest.raises(IgclError, match="is complete, with other inputs"):
         prepare_studies(STUDIES, tmp_path / "store", options=Options(size=8), chunk=2, resume=True)
     for how in ({"overwrite": True}, {"update": True}):
         manifest = prepare_studies(STUDIES, tmp_path / "store", options=Options(size=8), chunk=2, resume=True, **how)

@@ -239,9 +239,9 @@ def test_a_source_that_lost_its_last_studies_leaves_no_rows_of_them(tree, tmp_pa
 def test_an_interrupted_run_is_neither_lost_nor_taken_for_another(tree, tmp_path, monkeypatch):
     out = tmp_path / "store"
     interrupt_after(2 * CHUNK, tree, out, monkeypatch)
-    with pytest.raises(IgclError, match=r"store.partial: is left of an interrupted run; --resume goes on with it"):
+    with pytest.raises(IgclError, match=r"store.partial: left by an interrupted run; --resume continues it"):
         run(tree, out)
-    with pytest.raises(IgclError, match=r"was begun with other size \(32, now 16\); give the command"):
+    with pytest.raises(IgclError, match=r"was begun with different size \(32, now 16\); run the command"):
         prepare(source_of(tree), out, options=Options(size=16), chunk=CHUNK, resume=True)
     run(tree, out, overwrite=True)
     assert not leftovers(out)
@@ -253,7 +253,7 @@ def test_resuming_what_is_complete_changes_nothing(tree, tmp_path):
     times = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     assert run(tree, out, resume=True) == first
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == times
-    with pytest.raises(IgclError, match="is complete, and of other inputs or options; --overwrite or --update"):
+    with pytest.raises(IgclError, match="is complete, with other inputs or options; --overwrite or --update"):
         prepare(source_of(tree), out, options=Options(size=16), chunk=CHUNK, resume=True)
 
 
@@ -274,7 +274,7 @@ def test_a_full_disk_gives_one_line_and_loses_nothing(tree, tmp_path, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr(unfinished.os, "replace", full)
-        with pytest.raises(IgclError, match="store.partial: no space left on device; what is done is kept"):
+        with pytest.raises(IgclError, match="store.partial: no space left on device; finished work is kept"):
             run(tree, out)
     assert list((tmp_path / "store.partial" / "notes").glob("*.json"))
     run(tree, out, resume=True)
@@ -296,7 +296,7 @@ def test_a_write_that_fails_in_the_midst_of_a_file_gives_one_line(tree, tmp_path
     in_a_child(fill_up, tree, out, there).join()
     assert here.poll()
     message = here.recv()
-    assert "store.partial: file too large; what is done is kept" in message
+    assert "store.partial: file too large; finished work is kept" in message
     run(tree, out, resume=True, overwrite=True)
     assert content(out) == whole
 
@@ -308,7 +308,7 @@ def test_a_disk_that_is_really_full(tree, tmp_path, whole):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False).returncode:
         pytest.skip("only root can mount a small disk")
     try:
-        with pytest.raises(IgclError, match="no space left on device; what is done is kept"):
+        with pytest.raises(IgclError, match="no space left on device; finished work is kept"):
             run(tree, disk / "store")
         subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
         run(tree, disk / "store", resume=True)

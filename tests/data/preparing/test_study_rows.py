@@ -67,7 +67,7 @@ def test_studies_without_reports_are_dropped_on_demand_and_named(tmp_path, repor
 
 
 def test_a_study_without_report_stops_the_work_on_demand(tmp_path, reports):
-    with pytest.raises(IgclError, match=r"study 's1': .*empty.txt: the report is empty; --on-missing-report decides"):
+    with pytest.raises(IgclError, match=r"study 's1': .*empty.txt: the report is empty; --on-missing-report keeps"):
         prepare_studies(reports, tmp_path / "store", options=Options(size=16, on_missing_report="error"))
 
 
@@ -118,7 +118,7 @@ def test_flags_of_source_and_decoder_are_kept_and_counted(tmp_path):
 
 
 def test_rows_are_named_for_each_reason(tmp_path, monkeypatch):
-    monkeypatch.setattr("igcl_lightning.data.prepare.MAX_NAMED", 2)
+    monkeypatch.setattr("igcl_lightning.data.preparing.manifest.MAX_NAMED", 2)
     gone = [replace(study(n), images=(StudyImage(f"g{n}", tmp_path / "gone.png"),)) for n in range(4)]
     flags = [["often"], ["often"], ["often"], ["often", "rare"]]
     odd = [study(10 + n, image={"flags": tuple(words)}) for n, words in enumerate(flags)]

@@ -6,9 +6,9 @@ import pytest
 
 from igcl_lightning.cli import main
 from igcl_lightning.data.sources.folder import read_folder
-from igcl_lightning.data.sources.walk import walk_folders
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
+from igcl_lightning.reports.files import walk_folders
 from image_files import dicom
 from source_trees import write_image
 

@@ -1,11 +1,11 @@
-"""Rows of a store that was prepared before: what was made from the same files in the same way is taken over."""
+"""Rows of an existing store, from which `--update` takes images and graphs whose inputs have not changed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,19 +16,19 @@ from igcl_lightning.data.store import NODE_TEXT
 from igcl_lightning.data.study import SPLITS
 
 NOTES = "notes"
-"""Folder of a store with one file of notes for each chunk of studies."""
+"""Folder of a store with one file of notes per chunk of studies."""
 
 
 class RowNote(NamedTuple):
-    """How to know a row again.
+    """Inputs of a row, and what decoding its image found.
 
     Attributes:
-        row: its id.
-        image: hash of what its image was made from.
+        row: id of the row.
+        image: hash of the inputs of its image.
         shape: height and width of the image at full size.
-        flags: what the decoder saw.
-        header: what the header of a DICOM file says.
-        text: hash of what its graph was made from.
+        flags: flags of the decoder.
+        header: values of a DICOM header.
+        text: hash of the inputs of its graph.
     """
 
     row: str
@@ -40,28 +40,31 @@ class RowNote(NamedTuple):
 
 
 class EarlierRows:
-    """The rows of a store by their ids, opened in each process when first asked for.
+    """Rows of a store by id, opened in each process on first use.
 
     Args:
-        path: the store's folder.
-        columns: those that depend on the report alone.
+        path: folder of the store.
+        node_text: whether the features of graph nodes are needed too.
     """
 
-    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, node_text: bool) -> None:
         self.path = path
-        self.columns = columns
+        self.columns = ("graph", NODE_TEXT) if node_text else ("graph",)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened_once, (self.path, NODE_TEXT in self.columns)
 
     def image(self, row: str, identity: str) -> tuple[RowNote, bytes] | None:
-        """Return note and bytes of the image that was made from the same, None where there is none."""
+        """Return note and bytes of the image made from the same inputs, or None."""
         note = self._notes.get(row)
-        if note is None or note.image != identity or row not in self._places:
+        if note is None or note.image != identity or row not in self._positions:
             return None
         return note, self._cell(row, "image")["bytes"]
 
     def text(self, row: str, identity: str) -> dict[str, Any] | None:
-        """Return the columns of the report that was read from the same, None where there are none."""
+        """Return the columns made from the same report, or None."""
         note = self._notes.get(row)
-        if note is None or note.text != identity or row not in self._places:
+        if note is None or note.text != identity or row not in self._positions:
             return None
         cells = {name: self._cell(row, name) for name in self.columns}
         if NODE_TEXT in cells:  # float16 [N, D], as it was before it was stored
@@ -69,38 +72,40 @@ class EarlierRows:
         return cells
 
     def _cell(self, row: str, column: str) -> Any:
-        split, index = self._places[row]
+        split, index = self._positions[row]
         return self._tables[split].data.column(column)[index].as_py()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "columns": self.columns}
 
     @cached_property
     def _notes(self) -> dict[str, RowNote]:
         notes: dict[str, RowNote] = {}
         for file in sorted((self.path / NOTES).glob("*.json")):
-            try:
+            # Rows of a damaged file, or of another version, are made anew.
+            with suppress(ValueError, KeyError, TypeError):
                 rows = json.loads(file.read_text("utf-8"))["rows"]
                 notes |= {
                     row: RowNote(row, i, (h, w), tuple(flags), head, t) for row, i, (h, w), flags, head, t in rows
                 }
-            except (ValueError, KeyError, TypeError):  # damaged, or of another version: its rows are made anew
-                continue
         return notes
 
     @cached_property
     def _tables(self) -> dict[str, datasets.Dataset]:
         tables = {}
         for split in SPLITS:
-            # A split that is missing or damaged is made anew.
+            # The rows of a missing or damaged split are made anew.
             with suppress(OSError, ValueError):
                 tables[split] = datasets.load_from_disk(str(self.path / split))
         return tables
 
     @cached_property
-    def _places(self) -> dict[str, tuple[str, int]]:
+    def _positions(self) -> dict[str, tuple[str, int]]:
         return {
             row: (split, index)
             for split, table in self._tables.items()
             for index, row in enumerate(table.data.column("row").to_pylist())
         }
+
+
+@cache
+def _opened_once(path: Path, node_text: bool) -> EarlierRows:
+    """Return this worker process's rows, which each of its tasks shares."""
+    return EarlierRows(path, node_text)

@@ -1,4 +1,4 @@
-"""What a study, an image or a report is made from, as a hash: while it stays, reading again gives the same."""
+"""Hashes of the inputs of a study, an image or a report: the same hash means that reading again gives the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 
 def identity(*values: Any) -> str:
-    """Return a hash of plain values, records of them, arrays, partial calls, and files by path, size and time."""
+    """Return a hash of plain values, dataclasses, arrays, partial calls, and files by path, size and time."""
     digest = hashlib.sha256()
     for value in values:
         for part in _parts(value):
@@ -22,7 +22,7 @@ def identity(*values: Any) -> str:
 
 
 def _parts(value: Any) -> Iterator[bytes]:
-    """Yield bytes that tell a value from all others."""
+    """Yield bytes that are unique to a value."""
     if isinstance(value, Path):
         yield _file(value)
     elif isinstance(value, np.ndarray):

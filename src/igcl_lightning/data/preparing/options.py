@@ -1,4 +1,4 @@
-"""How studies become rows of a store."""
+"""Options of preparation: how studies become rows of a store."""
 
 from __future__ import annotations
 
@@ -22,23 +22,22 @@ class Options:
     Attributes:
         size: side of the stored square images, in pixels.
         fit: how an image becomes square, one of `fit.WAYS`.
-        quality: of the stored JPEGs, 1 to 100.
+        quality: quality of the stored JPEGs, 1 to 100.
         lossless: store PNG instead of JPEG.
-        full_decode: decode JPEGs at their full size, instead of at the half, quarter or eighth that still has twice the
-            pixels that are stored.
-        views: projections (`VIEWS`) of the images to keep; all by default.
-        sections: what of a report is parsed, one of `SECTION_CHOICES`; a report without findings and impression is
-            parsed whole. A text whose sections the source does not tell apart is split at its headers.
-        reparse: parse the report even where the source ships its graph.
-        on_missing_report: what becomes of a study with neither a text that is parsed nor a graph, one of
-            `MISSING_REPORT`.
+        full_decode: decode JPEGs at full size, instead of at the half, quarter or eighth that still has twice the
+            stored pixels.
+        views: projections (`VIEWS`) of the images to keep; default: all.
+        sections: parsed part of a report, one of `SECTION_CHOICES`; a report without findings and impression is
+            parsed whole. A text without known sections is split at its headers.
+        reparse: parse the report even if the source has its graph.
+        on_missing_report: how a study is treated that has neither a parsed text nor a graph, one of `MISSING_REPORT`.
         rename_labels: names in the store by names in the source.
-        seed: of the split of patients whose source names none.
-        node_text: folder or hub name of a language model whose frozen features of the graphs' nodes are stored too.
-        node_text_word: what a word is of its wordpieces, "mean" or "sum" (see `NodeText`).
+        seed: seed of the split of patients whose source has none.
+        node_text: folder or hub name of a language model whose frozen features of graph nodes are stored too.
+        node_text_word: how wordpieces become a word, "mean" or "sum" (see `NodeText`).
 
     Raises:
-        IgclError: one of them is out of its range.
+        IgclError: an option is out of range.
     """
 
     size: int = 256
@@ -60,23 +59,24 @@ class Options:
             raise IgclError(f"--size is {self.size}, not 1 to {MAX_SIZE}")
         if not 1 <= self.quality <= 100:
             raise IgclError(f"--quality is {self.quality}, not 1 to 100")
-        words = {"--fit": ((self.fit,), WAYS), "--views": (self.views, VIEWS)}
-        words["--sections"] = ((self.sections,), tuple(SECTION_CHOICES))
-        words["--on-missing-report"] = ((self.on_missing_report,), MISSING_REPORT)
-        for option, (chosen, known) in words.items():
-            for word in chosen:
-                if word not in known:
-                    raise IgclError(f"{option}: {word!r} is not one of {', '.join(known)}")
+        for option, chosen, known in (
+            ("--fit", (self.fit,), WAYS),
+            ("--views", self.views, VIEWS),
+            ("--sections", (self.sections,), SECTION_CHOICES),
+            ("--on-missing-report", (self.on_missing_report,), MISSING_REPORT),
+        ):
+            if unknown := [word for word in chosen if word not in known]:
+                raise IgclError(f"{option}: {unknown[0]!r} is not one of {', '.join(known)}")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What the rows of a store hold besides the fixed columns.
+    """Columns of a store besides the fixed ones.
 
     Attributes:
         labels: names in the source by names in the store.
-        extra: names of the further columns.
-        arrays: names of the columns of numbers.
+        extra: names of further columns.
+        arrays: names of columns of numbers.
         boxes: whether there are boxes.
         masks: whether there are masks.
     """

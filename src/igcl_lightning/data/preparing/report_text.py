@@ -1,31 +1,31 @@
-"""The report of a study: read from wherever the source has it, its state named, and the text that is parsed."""
+"""The report of a study: its sections, its state and the text that is parsed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from igcl_lightning.reports.lfs import LFS_POINTER
+from igcl_lightning.reports.files import LFS_POINTER
 from igcl_lightning.reports.sections import choose_sections, choose_text
 
 STATES = ("present", "none", "empty", "Git-LFS pointer", "not readable")
 PRESENT, ABSENT, EMPTY, POINTER, UNREADABLE = STATES
-"""What a report can be. None: the source has no report, or its file is missing. Empty: nothing in it is parsed."""
+"""States of a report. None: the source has no report, or its file is missing. Empty: no text to parse."""
 
 BLANK = ("", "nan", "none", "null")
-"""What stands for no text where a table was saved with the missing values of a library."""
+"""Texts that mean no text: a library's missing values, saved to a table."""
 
 
 def read_report(report: Mapping[str, str] | Path, sections: str) -> tuple[dict[str, str], str, str]:
-    """Return the text by section, the state of the report, and what a message says of it.
+    """Return the text by section, the state of the report, and a description for messages.
 
     Args:
-        report: as a `Study` has it.
-        sections: what is parsed, one of `SECTION_CHOICES`.
+        report: report of a `Study`.
+        sections: parsed part, one of `SECTION_CHOICES`.
     """
     if isinstance(report, Path):
         if report.exists() and not report.is_file():
-            return {}, UNREADABLE, f"{report}: is no regular file"
+            return {}, UNREADABLE, f"{report}: not a regular file"
         try:
             texts = {"report": report.read_text("utf-8-sig")}
         except FileNotFoundError:
@@ -40,10 +40,10 @@ def read_report(report: Mapping[str, str] | Path, sections: str) -> tuple[dict[s
     kept = {name: text for name, text in texts.items() if (text or "").strip().lower() not in BLANK}
     if not kept:
         return {}, EMPTY if texts else ABSENT, f"{where}the report is empty" if texts else "the source has no report"
-    return kept, PRESENT if report_text(kept, sections) else EMPTY, f"{where}nothing stands under {sections}"
+    return kept, PRESENT if report_text(kept, sections) else EMPTY, f"{where}no text under {sections}"
 
 
 def report_text(report: Mapping[str, str], sections: str) -> str:
-    """Return the text that is parsed: the chosen sections, or the whole report where it has neither of the two."""
+    """Return the parsed text: the chosen sections, or the whole report if it has neither findings nor impression."""
     chosen = choose_sections({name: text or "" for name, text in report.items()}, sections)
     return choose_text((report.get("report") or "").strip(), sections) if chosen is None else chosen

@@ -1,18 +1,16 @@
-"""The images of a study as columns of a store: decoded, fitted and encoded, with the boxes and masks on them."""
+"""Images of a study as columns of a store: decoded, fitted and encoded, with their boxes and masks."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from igcl_lightning import __version__
 from igcl_lightning.data.demographics import age_in_years, sex_name
-from igcl_lightning.data.images import encode_grey, read_grey, read_picture
+from igcl_lightning.data.images import decode_grey, encode_grey, read_grey, read_picture
 from igcl_lightning.data.pictures.fit import Fit, decode_size
 from igcl_lightning.data.pictures.picture import Picture
 from igcl_lightning.data.preparing.item_identity import identity
@@ -21,21 +19,21 @@ from igcl_lightning.data.regions import RunLengths
 from igcl_lightning.data.store import FORMAT_VERSION
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.data.views import view_name
-from igcl_lightning.reports.lfs import LFS_POINTER
+from igcl_lightning.reports.files import is_lfs_pointer
 
 MISSING, POINTER, BROKEN = "image missing", "image is a Git-LFS pointer", "image not readable"
 
 
 class StoredImage(NamedTuple):
-    """One image on its way into the store.
+    """One image of the store.
 
     Attributes:
-        image: as the source has it.
-        content: the encoded square.
-        shape: height and width of the source's picture.
-        flags: what the decoder saw.
-        header: what the header of a DICOM file says.
-        identity: hash of what it was made from.
+        image: the image of the source.
+        content: encoded square.
+        shape: height and width at full size.
+        flags: flags of the decoder.
+        header: values of a DICOM header.
+        identity: hash of its inputs.
     """
 
     image: StudyImage
@@ -47,11 +45,11 @@ class StoredImage(NamedTuple):
 
     @property
     def view(self) -> str:
-        """The source's view, or the one that the header names."""
+        """View of the source, or else of the header."""
         return self.image.view if self.image.view != "unknown" else view_name(self.header.get("ViewPosition"))
 
     def columns(self, study: Study) -> dict[str, Any]:
-        """Return the columns of the image and what its header knows better than the source."""
+        """Return the columns of the image; its header fills in what the source does not know."""
         return {
             "row": self.image.image_id,
             "view": self.view,
@@ -65,16 +63,16 @@ class StoredImage(NamedTuple):
         }
 
     def _odd_boxes(self) -> tuple[str, ...]:
-        """Return a flag where a box ends outside the image: it counts in the pixels of another size."""
+        """Return a flag if a box ends outside the image: it is in pixels of another size."""
         height, width = self.shape
         odd = any(box.x_max > width + 1 or box.y_max > height + 1 for box in self.image.boxes)
         return ("a box ends outside the image",) if odd else ()
 
     def regions(self, options: Options, boxes: bool, masks: bool) -> dict[str, Any]:
-        """Return the columns of boxes and masks, moved to the stored square.
+        """Return the columns of boxes and masks, in pixels of the stored square.
 
         Raises:
-            IgclError: a mask cannot be read, or has not the size of its image.
+            IgclError: a mask cannot be read, or has another size than its image.
             ValueError: run lengths do not fit the image.
         """
         fit = Fit.of(self.shape, options.size, options.fit)
@@ -86,12 +84,15 @@ class StoredImage(NamedTuple):
             columns["boxes"] = {name: [box[place] for box in kept] for place, name in enumerate(names)}
         if masks:
             pixels = {label: fit.mask(_mask(mask)) for label, mask in self.image.masks.items()}
-            columns["masks"] = {"label": list(pixels), "png": [encode_mask(mask) for mask in pixels.values()]}
+            columns["masks"] = {
+                "label": list(pixels),
+                "png": [encode_grey(mask, lossless=True) for mask in pixels.values()],
+            }
         return columns
 
 
 def image_identity(image: StudyImage, options: Options) -> str:
-    """Return a hash of what an image is made from."""
+    """Return a hash of an image's inputs."""
     how = (options.size, options.fit, options.quality, options.lossless, options.full_decode)
     return identity(image.source, how, __version__, FORMAT_VERSION)
 
@@ -110,32 +111,21 @@ def store_image(image: StudyImage, options: Options) -> StoredImage:
 
 
 def why_unreadable(image: StudyImage) -> str:
-    """Return the reason under which an image that cannot be read is counted."""
-    if not isinstance(image.source, Path):
+    """Return the reason under which an unreadable image is counted."""
+    path = image.source
+    if not isinstance(path, Path):
         return BROKEN
-    if not image.source.exists():
+    if not path.exists():
         return MISSING
-    if not image.source.is_file():
-        return BROKEN
     try:
-        with image.source.open("rb") as file:
-            start = file.read(len(LFS_POINTER))
+        return POINTER if path.is_file() and is_lfs_pointer(path) else BROKEN
     except OSError:
         return BROKEN
-    return POINTER if start == LFS_POINTER else BROKEN
-
-
-def encode_mask(mask: np.ndarray) -> bytes:
-    """Encode a mask bool [H, W] as PNG of one bit."""
-    buffer = io.BytesIO()
-    Image.fromarray(mask).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def decode_mask(data: bytes) -> np.ndarray:
     """Decode a stored mask to bool [H, W]."""
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("L")) > 0
+    return decode_grey(data) > 0
 
 
 def _picture(source: Path | np.ndarray, at_least: int | None) -> Picture:

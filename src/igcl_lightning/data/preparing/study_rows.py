@@ -1,10 +1,10 @@
-"""One study into rows of a store: its report read and parsed, its images decoded and fitted. Runs in any process."""
+"""One study as rows of a store: its report read and parsed, its images decoded and fitted. Runs in any process."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,7 @@ from igcl_lightning.data.splits import split_name, split_of_patient
 from igcl_lightning.data.store import FORMAT_VERSION, NODE_TEXT, graph_columns
 from igcl_lightning.data.study import REPORT_SECTIONS, Study, StudyImage, wanted_views
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.parser import SpacyReportParser
-from igcl_lightning.graphs.schema import ReportGraph
+from igcl_lightning.reports.worker import default_parser
 
 if TYPE_CHECKING:
     from igcl_lightning.graphs.node_text import NodeText
@@ -30,28 +29,28 @@ if TYPE_CHECKING:
 
 @dataclass
 class Drop:
-    """A row that did not enter the store, and why."""
+    """A row that is not in the store, and why."""
 
     row: str
     reason: str
     detail: str = ""
 
     def __post_init__(self) -> None:
-        # A path may hold bytes that are no text; a manifest may not.
+        # A path may hold bytes that are not text; a manifest may not.
         self.row, self.detail = (text.encode("utf-8", "backslashreplace").decode() for text in (self.row, self.detail))
 
 
 @dataclass
 class Rows:
-    """What one study became.
+    """Rows of one study.
 
     Attributes:
-        identity: hash of what it was made from, files included.
-        split: of its rows.
-        report: how its report was found, one of `report_text.STATES`.
-        rows: one for each image.
-        notes: how to know each row again.
-        drops: images that gave no row.
+        identity: hash of its inputs, files included.
+        split: split of its rows.
+        report: state of its report, one of `report_text.STATES`.
+        rows: one per image.
+        notes: inputs of each row.
+        drops: images without a row.
     """
 
     identity: str
@@ -63,60 +62,68 @@ class Rows:
 
 
 def study_rows(item: Item, columns: Columns, options: Options, earlier: EarlierRows | None = None) -> Rows:
-    """Return the store rows of one study, one per image.
+    """Return the rows of one study, one per image.
 
     Args:
         item: the study, or a call that makes it.
-        columns: what the rows hold.
-        options: how they are made.
-        earlier: rows of which images and graphs are taken where they would come out the same.
+        columns: columns besides the fixed ones.
+        options: how studies become rows.
+        earlier: rows whose images and graphs are reused if they would come out the same.
 
     Raises:
-        IgclError: it has no report where that is an error, or names an unknown split.
+        IgclError: the study has no report and that is an error, or names an unknown split.
     """
-    # The identity comes before the reading, so that a file which changes in between is read again next time.
-    converted = Rows(identity(item))
+    # The identity comes first, so that a file that changes while it is read is read again next time.
+    made = Rows(identity(item))
     study = item if isinstance(item, Study) else item()
-    sections, converted.report, detail = read_report(study.report, options.sections)
-    if converted.report != PRESENT and study.graph is None and options.on_missing_report != "keep-image":
+    sections, made.report, detail = read_report(study.report, options.sections)
+    if made.report != PRESENT and study.graph is None and options.on_missing_report != "keep-image":
         if options.on_missing_report == "error":
-            raise IgclError(
-                f"study {study.study_id!r}: {detail}; --on-missing-report decides what becomes of such studies"
-            )
-        converted.drops += [Drop(image.image_id, f"report {converted.report}", detail) for image in study.images]
-        return converted
+            raise IgclError(f"study {study.study_id!r}: {detail}; --on-missing-report keeps or drops such studies")
+        made.drops += [Drop(image.image_id, f"report {made.report}", detail) for image in study.images]
+        return made
     if not study.images:
-        converted.drops.append(Drop(study.study_id, "no image"))
-    images = list(_images(study, options, earlier, converted.drops))
-    known = (study.patient_id, *(image.header.get("PatientID") for image in images), study.study_id)
-    patient = next(filter(None, known))
-    converted.split = split_name(study.split) if study.split else split_of_patient(patient, seed=options.seed)
+        made.drops.append(Drop(study.study_id, "no image"))
+    images = list(_images(study, options, earlier, made.drops))
+    headers = (image.header.get("PatientID") for image in images)
+    patient = next(filter(None, (study.patient_id, *headers, study.study_id)))
+    made.split = split_name(study.split) if study.split else split_of_patient(patient, seed=options.seed)
     try:
         common = {"study": study.study_id, "patient": patient, **_named_columns(study, columns)}
     except IgclError as error:
-        converted.drops += [Drop(image.image.image_id, "array not readable", str(error)) for image in images]
-        return converted
-    text = _ReportColumns(study, sections, options, earlier)
+        made.drops += [Drop(image.image.image_id, "array not readable", str(error)) for image in images]
+        return made
+    _add_rows(made, study, images, common, _ReportColumns(study, sections, options, earlier), columns)
+    return made
+
+
+def _add_rows(
+    made: Rows,
+    study: Study,
+    images: list[StoredImage],
+    common: dict[str, Any],
+    text: _ReportColumns,
+    columns: Columns,
+) -> None:
+    """Add a row per image, and its note."""
     for image in images:
-        row_id = image.image.image_id
+        row = image.image.image_id
         try:
-            regions = image.regions(options, columns.boxes, columns.masks)
+            regions = image.regions(text.options, columns.boxes, columns.masks)
         except (IgclError, ValueError) as error:
-            converted.drops.append(Drop(row_id, "mask not readable", str(error)))
+            made.drops.append(Drop(row, "mask not readable", str(error)))
             continue
-        converted.rows.append(image.columns(study) | common | text.columns(row_id) | regions)
-        note = RowNote(row_id, image.identity, image.shape, image.flags, image.header, text.identity)
-        converted.notes.append(note)
-    return converted
+        made.rows.append(image.columns(study) | common | text.columns(row) | regions)
+        made.notes.append(RowNote(row, image.identity, image.shape, image.flags, image.header, text.identity))
 
 
 def study_identity(item: Item) -> str:
-    """Return a hash of what a study is made from, files included."""
+    """Return a hash of a study's inputs, files included."""
     return identity(item)
 
 
 def _images(study: Study, options: Options, earlier: EarlierRows | None, drops: list[Drop]) -> Iterator[StoredImage]:
-    """Yield the images of a study that can be read and are wanted, and note the others."""
+    """Yield the readable, wanted images of a study, and add the others to `drops`."""
     for image in study.images:
         if not _is_utf8(image.image_id):
             drops.append(Drop(image.image_id, "name is not UTF-8", str(image.source)))
@@ -148,7 +155,7 @@ def _stored(image: StudyImage, options: Options, earlier: EarlierRows | None) ->
 
 
 def _named_columns(study: Study, columns: Columns) -> dict[str, Any]:
-    """Return labels, further columns and columns of numbers.
+    """Return labels, extra columns and arrays.
 
     Raises:
         IgclError: an array cannot be read.
@@ -161,36 +168,29 @@ def _named_columns(study: Study, columns: Columns) -> dict[str, Any]:
 
 
 class _ReportColumns:
-    """The columns that depend on the report: its text, its graph, and the features of the graph's nodes."""
+    """Columns that depend on the report: its text, its graph, and the features of graph nodes."""
 
     def __init__(self, study: Study, sections: dict[str, str], options: Options, earlier: EarlierRows | None) -> None:
         self.report = {section: sections.get(section) for section in REPORT_SECTIONS}
         self.options = options
         self.earlier = earlier
         text = report_text(sections, options.sections)
-        self.shipped = None if options.reparse and text else study.graph
-        self.text = "" if self.shipped else text
-        model = node_text(options.node_text, options.node_text_word).name if options.node_text else None
-        self.identity = identity(self.shipped, self.text, parser().version, model, __version__, FORMAT_VERSION)
-        self._made: dict[str, Any] | None = None
+        self.graph = None if options.reparse and text else study.graph
+        self.text = "" if self.graph else text
+        self.node_text = node_text(options.node_text, options.node_text_word) if options.node_text else None
+        model = self.node_text.name if self.node_text else None
+        self.identity = identity(self.graph, self.text, default_parser().version, model, __version__, FORMAT_VERSION)
 
     def columns(self, row: str) -> dict[str, Any]:
+        """Return the columns of a row, taken from its earlier row if the report is the same."""
         earlier = None if self.earlier is None else self.earlier.text(row, self.identity)
-        return {"report": self.report, **(self._columns() if earlier is None else earlier)}
+        return {"report": self.report, **(self._made if earlier is None else earlier)}
 
-    def _columns(self) -> dict[str, Any]:
-        if self._made is None:
-            graph: ReportGraph = parser().parse(self.text) if self.shipped is None else self.shipped
-            self._made = {"graph": graph_columns(graph)}
-            if self.options.node_text:
-                self._made[NODE_TEXT] = node_text(self.options.node_text, self.options.node_text_word)(graph)
-        return self._made
-
-
-@cache
-def parser() -> SpacyReportParser:
-    """Return this process's parser; building one takes longer than parsing many reports."""
-    return SpacyReportParser()
+    @cached_property
+    def _made(self) -> dict[str, Any]:
+        graph = default_parser().parse(self.text) if self.graph is None else self.graph
+        features = {NODE_TEXT: self.node_text(graph)} if self.node_text else {}
+        return {"graph": graph_columns(graph), **features}
 
 
 @cache
@@ -202,7 +202,7 @@ def node_text(model: str, word: str) -> NodeText:
 
 
 def _array(source: np.ndarray | Path | None) -> np.ndarray | None:
-    """Return a column of numbers, float32 of any shape; files are read as data and never as pickles.
+    """Return an array as float32 of any shape; pickles are never loaded.
 
     Raises:
         IgclError: the file cannot be read, or holds no numbers.

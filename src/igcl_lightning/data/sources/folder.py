@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from igcl_lightning.data.sources.source import Source
-from igcl_lightning.data.sources.walk import walk_folders
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
+from igcl_lightning.reports.files import walk_folders
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
 SMALL_COPIES = ("thumbs", "thumbnails")

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from igcl_lightning.data.sources.walk import walk_folders
 from igcl_lightning.errors import IgclError
+from igcl_lightning.reports.files import walk_folders
 
 NAMED_TWICE = "image files with a name found twice"
 IMAGE_SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")

@@ -1,0 +1,150 @@
+"""One chunk of a store: Arrow files of its rows and notes about them, written as a whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets.arrow_writer import ArrowWriter
+
+from igcl_lightning.data.preparing.earlier import RowNote
+from igcl_lightning.data.preparing.study_rows import Rows
+from igcl_lightning.data.preparing.unfinished import UnfinishedStore, write_text
+from igcl_lightning.data.store import NODE_TEXT
+from igcl_lightning.data.study import SPLITS
+from igcl_lightning.errors import IgclError
+
+ROWS_PER_BATCH = 256
+"""Rows of an Arrow record batch: few, so that random access reads little; not too few, so that opening is fast."""
+
+
+class Chunk:
+    """Rows of one chunk, complete after `commit`.
+
+    Args:
+        store: the store it belongs to.
+        number: position in the order of the source.
+        shapes: shapes of array columns in earlier chunks; new ones are added.
+    """
+
+    def __init__(self, store: UnfinishedStore, number: int, shapes: dict[str, list[int]]) -> None:
+        self.store = store
+        self.number = number
+        self.shapes = shapes
+        self.writers: dict[str, ArrowWriter] = {}
+        self.content = hashlib.sha256()
+        self.identities: list[str] = []
+        self.counts: dict[str, Counter[str]] = {name: Counter() for name in ("splits", "reports", "flags")}
+        self.empty_graphs = 0
+        self.rows: list[RowNote] = []
+        self.flagged: list[tuple[str, list[str]]] = []
+        self.drops: list[tuple[str, ...]] = []
+        self.patients: dict[str, str] = {}
+        self.studies: set[str] = set()
+
+    def add(self, study: Rows) -> None:
+        """Write the rows of a study.
+
+        Raises:
+            IgclError: an array has another shape than those before it, or the disk is full.
+        """
+        self.identities.append(study.identity)
+        self.drops += map(astuple, study.drops)
+        self.rows += study.notes
+        for row in study.rows:
+            self.counts["splits"][study.split] += 1
+            self.counts["reports"][study.report] += 1
+            self.counts["flags"].update(row["flags"])
+            self.flagged += [(row["row"], row["flags"])] if row["flags"] else []
+            self.empty_graphs += row["graph"]["key"] == -1
+            self.patients[row["patient"]] = study.split
+            self.studies.add(row["study"])
+            self.content.update(repr((study.split, _hashable(row))).encode())
+            with self.store.resumable():
+                self._writer(study.split).write(self._flat(row))
+
+    def commit(self) -> dict[str, Any]:
+        """Rename the chunk's files to their final names and return its notes.
+
+        Raises:
+            IgclError: the disk is full.
+        """
+        notes = {
+            "identity": chunk_identity(self.identities),
+            "content": self.content.hexdigest(),
+            **{name: dict(sorted(counts.items())) for name, counts in self.counts.items()},
+            "read": len(self.identities),
+            "empty_graphs": self.empty_graphs,
+            "shapes": self.shapes,
+            "flagged": self.flagged,
+            "drops": self.drops,
+            "patients": self.patients,
+            "studies": sorted(self.studies),
+            "rows": self.rows,
+        }
+        text = json.dumps(notes, ensure_ascii=False)
+        with self.store.resumable():
+            for split in SPLITS:
+                final = self._path(split, ".arrow")
+                if split in self.writers:
+                    self.writers[split].finalize()
+                    os.replace(self._path(split, ".tmp"), final)
+                else:
+                    final.unlink(missing_ok=True)  # of an earlier state of the source
+            write_text(self.store.notes_path(self.number), text)
+            self.writers = {}
+        return json.loads(text)  # type: ignore[no-any-return]  # as a later run reads it
+
+    def close(self) -> None:
+        """Remove the files of a chunk that was not committed."""
+        for split, writer in self.writers.items():
+            with suppress(OSError):  # the disk is full, which was reported already
+                writer.close()
+            self._path(split, ".tmp").unlink(missing_ok=True)
+
+    def _path(self, split: str, suffix: str) -> Path:
+        return self.store.path / split / f"data-{self.number:05d}{suffix}"
+
+    def _writer(self, split: str) -> ArrowWriter:
+        if split not in self.writers:
+            path = self._path(split, ".tmp")
+            path.parent.mkdir(exist_ok=True)
+            self.writers[split] = ArrowWriter(
+                features=self.store.features, path=str(path), writer_batch_size=ROWS_PER_BATCH
+            )
+        return self.writers[split]
+
+    def _flat(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the row with flat arrays, as a store keeps them."""
+        arrays = {name: value for name, value in row.items() if isinstance(value, np.ndarray)}
+        for name, array in arrays.items():
+            shape = list(array.shape)
+            if name != NODE_TEXT and (first := self.shapes.setdefault(name, shape)) != shape:
+                raise IgclError(f"row {row['row']!r}: {name} has shape {shape}, earlier rows have {first}")
+        return {**row, **{name: array.ravel() for name, array in arrays.items()}}
+
+
+def chunk_identity(identities: list[str]) -> str:
+    """Return the hash of the identities of a chunk's studies."""
+    return hashlib.sha256("\n".join(identities).encode()).hexdigest()[:32]
+
+
+def _hashable(value: Any) -> Any:
+    """Return a cell for the content hash: arrays as hashes, since NumPy abbreviates them; bytes as hashes for speed."""
+    if isinstance(value, np.ndarray):
+        return value.shape, hashlib.sha256(value.tobytes()).hexdigest()
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
+    if isinstance(value, dict):
+        return {name: _hashable(part) for name, part in value.items()}
+    if isinstance(value, list) and value and isinstance(value[0], bytes):
+        return [_hashable(part) for part in value]
+    return value

@@ -1,0 +1,107 @@
+"""Files of data sets: walking folders, JSON lines, Git LFS pointers, errors while writing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from igcl_lightning.errors import IgclError
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""First bytes of a Git LFS pointer, the placeholder of a file that was not fetched."""
+
+MAX_POINTER_BYTES = 1024
+NOT_DATA = ("__MACOSX",)
+
+
+def reason(error: OSError) -> str:
+    """Return what the system says, such as "no space left on device"."""
+    return (error.strerror or str(error)).lower()
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Return whether a file is a Git LFS pointer.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if path.stat().st_size > MAX_POINTER_BYTES:
+        return False
+    with path.open("rb") as file:
+        return file.read(len(LFS_POINTER)) == LFS_POINTER
+
+
+def walk_folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield each folder from `root` down with the sorted names of its files.
+
+    Follows symbolic links and reads each folder once, so circular links end. Skips hidden files and folders, and
+    those that macOS adds to archives.
+
+    Raises:
+        IgclError: a folder cannot be read.
+    """
+    seen: set[tuple[int, int]] = set()
+    _is_new(root, seen)
+    for parent, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
+        folders[:] = sorted(name for name in folders if _is_data(name) and _is_new(Path(parent, name), seen))
+        yield Path(parent), sorted(filter(_is_data, names))
+
+
+def _is_data(name: str) -> bool:
+    return not name.startswith(".") and name not in NOT_DATA
+
+
+def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
+    status = folder.stat()
+    key = (status.st_dev, status.st_ino)
+    if key in seen:
+        return False
+    seen.add(key)
+    return True
+
+
+def _refuse(error: OSError) -> None:
+    raise IgclError(f"{error.filename}: {reason(error)}") from error
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield number and bytes of each line that is not blank; the first line is 1."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.isspace():
+                yield number, line
+
+
+def json_object(line: bytes) -> dict[str, Any]:
+    """Return the JSON object on a line.
+
+    Raises:
+        ValueError: the line is not UTF-8, not JSON or not an object.
+    """
+    try:
+        record = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8: {error.reason}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise ValueError("not a JSON object")
+    return record
+
+
+@contextmanager
+def resumable(path: Path, again: str) -> Iterator[None]:
+    """Raise an `OSError` of the block as an `IgclError` that says how to resume.
+
+    Args:
+        path: unfinished file or folder.
+        again: what resumes the work, such as "run the same command again".
+    """
+    try:
+        yield
+    except OSError as error:
+        raise IgclError(f"{path}: {reason(error)}; finished work is kept: fix it and {again}") from error
