@@ -27,7 +27,7 @@ _NEEDS = {"graph": "a report with entities", "report": "a report with words"}
 
 def known_rows(store: Store, split: str, arrays: Sequence[str], stating: Sequence[str] = ()) -> NDArray[np.int64]:
     """Return the indices of the rows of a split that have these array columns and state something on these sides."""
-    known = np.ones(len(store.places(split)), dtype=bool)
+    known = np.ones(len(store.row_indices(split)), dtype=bool)
     for name in arrays:
         known &= store.known(split, name)
     for side in stating:
@@ -77,7 +77,7 @@ def say_left_out(store: Store | StreamedStore, stage: str, arrays: Sequence[str]
         counts = [f"{empty:,} of {rows:,} rows (all splits)"] if splits and stating and empty else []
     else:
         kept = {split: len(known_rows(store, split, arrays, stating)) for split in splits}
-        rows_of = {split: len(store.places(split)) for split in splits}
+        rows_of = {split: len(store.row_indices(split)) for split in splits}
         counts = [f"{rows_of[name] - kept[name]:,} of {rows_of[name]:,} {name} rows" for name in splits]
         counts = [count for count, name in zip(counts, splits, strict=True) if kept[name] < rows_of[name]]
     if counts:

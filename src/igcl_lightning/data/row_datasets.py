@@ -66,7 +66,7 @@ class PairDataset(Dataset[PairBatch]):
         files = [store.files(name) for name in splits]
         first = np.cumsum([0, *map(len, files)])
         self.places: Ids = np.concatenate(
-            [start + store.places(name)[rows] for start, name, rows in zip(first, splits, kept, strict=False)]
+            [start + store.row_indices(name)[rows] for start, name, rows in zip(first, splits, kept, strict=False)]
         )
         self.target = np.concatenate([store.targets(name)[rows] for name, rows in zip(splits, kept, strict=True)])
         columns = ["image", *self.collate.columns]
@@ -121,7 +121,7 @@ class LabeledDataset(Dataset[LabeledBatch]):
         indices = slice(None) if rows is None else rows
         files = [store.files(name) for name in splits]
         first = np.cumsum([0, *map(len, files)])
-        places = [start + store.places(name) for start, name in zip(first, splits, strict=False)]
+        places = [start + store.row_indices(name) for start, name in zip(first, splits, strict=False)]
         self.places: Ids = np.concatenate(places)[indices]
         self.target = np.concatenate([store.targets(name, labels) for name in splits])[indices]
         self.table = _joined(files).select_columns(["image", "row"]).with_format("arrow")

@@ -74,8 +74,8 @@ class StreamedStore(StoreDescription):
         """How many rows have a graph that states nothing, and how many there are; the manifest does not tell where."""
         return int(self.manifest["rows_with_empty_graph"]), sum(map(int, self.manifest["rows"].values()))
 
-    def record(self, row: int) -> tuple[str, dict[str, Any]]:
-        """Return the split of a hashed row id, and its ids, report and labels."""
+    def record(self, row: int, *columns: str) -> tuple[str, dict[str, Any]]:
+        """Return the split of a hashed row id, and its ids, report and labels, whichever columns are named."""
         while row not in self._records:
             self._read_split(self._unread.pop())
         return self._records[row]
