@@ -130,8 +130,9 @@ def test_two_at_once_compute_the_same_features(loader, tmp_path, monkeypatch):
         both.wait(timeout=10)
 
     monkeypatch.setattr(pa.ipc.RecordBatchFileWriter, "write_table", write_together)
+    encoders = [Counting(), Counting()]  # before the loaders of threads draw random numbers
     with ThreadPoolExecutor(2) as pool:
-        jobs = [pool.submit(features, Counting(), loader, tmp_path) for _ in range(2)]
+        jobs = [pool.submit(features, encoder, loader, tmp_path) for encoder in encoders]
         first, second = (job.result() for job in jobs)
     torch.testing.assert_close(first, second)
     (file,) = tmp_path.iterdir()
