@@ -95,10 +95,10 @@ def test_features_of_a_file_come_in_the_order_of_the_rows(tmp_path, kind):
     ("row", "feature", "message"),
     [
         (["a"], [[1.0]], "features.parquet: lacks the features of 2 of 3 rows (first: 'b')"),
-        (["a", "b", "c", "b"], [[1.0]] * 4, "features.parquet: row 'b' stands there more than once"),
+        (["a", "b", "c", "b"], [[1.0]] * 4, "features.parquet: row 'b' occurs more than once"),
         (["a", "b", "c"], [[1.0], [1.0, 2.0], [1.0]], "features.parquet: features have no or different lengths: 1, 2"),
         (["a", "b", "c"], [[1.0], None, [1.0]], "features.parquet: features have no or different lengths: 1, None"),
-        (["a", "b", "c"], [[1.0], [np.nan], [1.0]], "the feature of row 'b' holds what is no finite number"),
+        (["a", "b", "c"], [[1.0], [np.nan], [1.0]], "the feature of row 'b' has a number that is not finite"),
         (["a", "b", "c"], [1.0, 2.0, 3.0], "features.parquet: column feature holds double, not lists of numbers"),
         (["a", "b", "c"], [["x"], ["y"], ["z"]], "not lists of numbers"),
     ],
@@ -130,8 +130,9 @@ def test_two_at_once_compute_the_same_features(loader, tmp_path, monkeypatch):
         both.wait(timeout=10)
 
     monkeypatch.setattr(pa.ipc.RecordBatchFileWriter, "write_table", write_together)
+    encoders = [Counting(), Counting()]  # before the loaders of threads draw random numbers
     with ThreadPoolExecutor(2) as pool:
-        jobs = [pool.submit(features, Counting(), loader, tmp_path) for _ in range(2)]
+        jobs = [pool.submit(features, encoder, loader, tmp_path) for encoder in encoders]
         first, second = (job.result() for job in jobs)
     torch.testing.assert_close(first, second)
     (file,) = tmp_path.iterdir()

@@ -272,6 +272,24 @@ def test_views_choose_rows_everywhere(tmp_path):
         Store(tmp_path / "store", views=["side"])
 
 
+def test_a_look_up_reads_only_the_columns_it_returns(phantom_store, monkeypatch):
+    store = Store(phantom_store)
+    key, (split, index) = next(iter(store.rows.items()))
+    table, indices, read = store.files(split).data, store.row_indices(split), []
+    watched = SimpleNamespace(column=lambda name: read.append(name) or table.column(name))
+    monkeypatch.setattr(store, "files", lambda _: SimpleNamespace(data=watched))
+    assert store.ids(key) == tuple(
+        table.column(name)[int(indices[index])].as_py() for name in ("row", "study", "patient")
+    )
+    assert read == ["row", "study", "patient"]
+    read.clear()
+    assert store.split_of(key) == split
+    assert read == []
+    store.report_text(key)
+    store.row_labels(key)
+    assert read == ["report", "labels"]
+
+
 def test_prediction_covers_the_splits_that_are_wanted(phantom_store):
     store = Store(phantom_store)
     rows = {
@@ -317,7 +335,7 @@ def test_damaged_files_of_a_store_are_named(phantom_store, tmp_path):
     with pytest.raises(IgclError, match=r"train: damaged \(.*\); prepare it again with --update"):
         Store(store).table("train")
     (store / "manifest.json").write_text("[]")
-    with pytest.raises(IgclError, match="manifest.json: is not that of a store"):
+    with pytest.raises(IgclError, match="manifest.json: not the manifest of a store"):
         Store(store)
 
 

@@ -246,7 +246,7 @@ def test_a_patient_in_two_splits_is_named(store, tmp_path):
     for split in ("train", "test"):
         shutil.copytree(store.path / "train", tmp_path / split)
     shutil.copy(store.path / "manifest.json", tmp_path)
-    with pytest.raises(IgclError, match="patient 'p0' stands in train and in test"):
+    with pytest.raises(IgclError, match="patient 'p0' is in train and in test"):
         Store(tmp_path)
 
 

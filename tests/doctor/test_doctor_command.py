@@ -6,8 +6,8 @@ import pytest
 from broken_stores import change_row, said, study, write_store
 
 from igcl_lightning.cli import main
-from igcl_lightning.doctor import command_owner
-from igcl_lightning.doctor.command_owner import check_command
+from igcl_lightning.doctor import config_checks
+from igcl_lightning.doctor.config_checks import check_command
 
 
 def test_a_good_store_ends_with_status_0_and_a_count(store, capsys):
@@ -87,19 +87,17 @@ def test_options_override_those_of_a_shipped_config(tmp_path, capsys):
 
 def test_the_owner_of_the_command_lightning_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(command_owner, "entry_points", lambda **_: [])
-    assert said(check_command(), "ok") == [
-        "no `lightning` on the path; igcl and python -m igcl_lightning are the program"
-    ]
+    monkeypatch.setattr(config_checks, "entry_points", lambda **_: [])
+    assert said(check_command(), "ok") == ["no `lightning` on the path; use igcl or python -m igcl_lightning"]
     script = tmp_path / "lightning"
     script.write_text("#!/bin/sh\nfrom igcl_lightning.cli import main\n")
     os.chmod(script, 0o755)
     assert said(check_command(), "ok") == [f"`lightning` is this program, {script}"]
     script.write_text("#!/bin/sh\nfrom other_program.cli import main\n")
     other = EntryPoint("lightning", "other_program.cli:main", "console_scripts")
-    monkeypatch.setattr(command_owner, "entry_points", lambda **_: [other])
-    message = f"`lightning` is another program, {script}: use igcl in its place; "
-    assert said(check_command(), "warning") == [f"{message}other_program brings a command of that name too"]
+    monkeypatch.setattr(config_checks, "entry_points", lambda **_: [other])
+    message = f"`lightning` is another program, {script}: use igcl instead; "
+    assert said(check_command(), "warning") == [f"{message}other_program installs a command of that name, too"]
 
 
 @pytest.mark.parametrize(

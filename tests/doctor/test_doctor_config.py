@@ -120,7 +120,7 @@ def test_a_store_that_is_not_there_is_named(config, tmp_path):
 
 def test_a_store_that_is_streamed_is_not_looked_at(config):
     streamed = config("--data.store", "hf://datasets/someone/store")
-    message = "hf://datasets/someone/store: rows come in a stream, so only the config itself was checked"
+    message = "hf://datasets/someone/store: its rows are streamed, so only the config itself was checked"
     assert said(check_store_path(streamed)) == [message]
 
 
@@ -200,7 +200,7 @@ def test_accumulated_gradients_add_no_negatives(config, phantom_store):
     assert list(check_accumulation(config(), store)) == []
     (finding,) = check_accumulation(config("--trainer.accumulate_grad_batches", "4"), store)
     assert finding.level == "warning"
-    assert "a pair is told from the 7 others of its own batch, not of 32 pairs" in finding.message
+    assert "a pair has 7, those of its own batch, not of 32 pairs" in finding.message
     two = ["--trainer.accumulate_grad_batches", "4", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
     (finding,) = check_accumulation(config(*two), store)
     assert finding.numbers == {"others": 15}
@@ -232,7 +232,7 @@ def test_a_run_without_an_end_is_an_error(config):
 
 def test_images_that_are_blown_up_are_a_warning(config, phantom_store):
     large = config("--model.image.size", "96")
-    message = "the model sees 96 pixels a side, the store has 64: images are blown up; prepare larger"
+    message = "the model sees 96 pixels a side, the store has 64: images are enlarged; prepare larger"
     assert said(check_image_size(large, OpenedStore(phantom_store)), "warning") == [message]
 
 
@@ -258,7 +258,7 @@ def test_identical_reports_as_negatives_are_a_warning(config, tmp_path):
     studies = [study(n, split="train", report={"findings": text}) for n, text in enumerate(texts)]
     store = OpenedStore(write_store(tmp_path / "alike", studies))
     warned = said(check_targets(config("--model.loss.targets", "identity"), store), "warning")
-    assert "of a batch of 8, 3.6 other rows a row state the same" in warned[0]
+    assert "per row of a batch of 8, 3.6 other rows state the same" in warned[0]
     assert "targets 'graph' would make them positives" in warned[0]
     assert said(check_targets(config("--model.loss.targets", "graph"), store), "warning") == []
     assert "each study has one image" in said(check_targets(config("--model.loss.targets", "study"), store))[0]

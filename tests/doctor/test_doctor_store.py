@@ -52,7 +52,7 @@ def test_a_split_that_cannot_be_opened_is_named(store):
     for file in (store / "valid").glob("*.arrow"):
         file.write_bytes(file.read_bytes()[:100])
     opened = OpenedStore(store)
-    assert "valid: cannot be opened" in opened.faults[0].message
+    assert "valid: unreadable" in opened.faults[0].message
     assert list(opened.tables) == ["train", "test"]
 
 
@@ -131,7 +131,7 @@ def test_missing_ages_are_counted_and_odd_ones_named(store):
     change_row(store, "train", 2, age=150.0)
     findings = list(check_people(OpenedStore(store)))
     assert findings[0].numbers == {"age": 1, "sex": 1}
-    assert said(findings, "warning") == ["1 row with an age no one has, such as 150"]
+    assert said(findings, "warning") == ["1 row with an impossible age, such as 150"]
     assert [place.row for place in findings[1].rows] == ["row-2"]
 
 
@@ -140,11 +140,11 @@ def test_views_are_counted_and_unknown_ones_are_named(store):
     (finding,) = check_views(OpenedStore(store))
     assert finding.message == "train 8 PA; valid 1 lateral, 1 PA; test 2 PA"
     change_row(store, "valid", 0, view="LL")
-    assert "'LL' is no view" in said(check_views(OpenedStore(store)), "error")[0]
+    assert "'LL' is not a view" in said(check_views(OpenedStore(store)), "error")[0]
     for split, rows in (("train", 8), ("valid", 2), ("test", 2)):
         for index in range(rows):
             change_row(store, split, index, view="unknown")
-    assert "no row's view is known" in said(check_views(OpenedStore(store)), "warning")[0]
+    assert "all views are unknown" in said(check_views(OpenedStore(store)), "warning")[0]
 
 
 def test_node_text_that_only_the_manifest_has_is_an_error(store):

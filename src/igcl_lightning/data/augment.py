@@ -1,7 +1,7 @@
 """Batched augmentation of grey images on the device, in training only. No flips: the heart is on the left.
 
-What is random is drawn once for a batch (`Augment.draw`) and then applied alike to images, masks and boxes, so that a
-finding stays where its mask is, and so that a draw can be repeated from its generator or from the ids of the rows.
+`Augment.draw` draws the random values of a batch; images, masks and boxes are then transformed by the same values. A
+draw can be repeated from its generator or from the row ids.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ NUM_DRAWN = 11
 
 
 class AugmentDraw(NamedTuple):
-    """What is random of the augmentation of B images, each float32 [B].
+    """Random values of the augmentation of B images, each float32 [B].
 
     Attributes:
-        angle: of the rotation, in radians.
-        zoom: share of the image's side that is shown; above 1 the image shrinks.
-        shift_x: of the part that is shown, to the right, in half sides.
-        shift_y: the same, downwards.
+        angle: rotation, in radians.
+        zoom: visible share of the image's side; above 1 the image shrinks.
+        shift_x: shift of the visible part to the right, in half sides.
+        shift_y: shift of the visible part downwards, in half sides.
         blur: standard deviation of the Gaussian, as a share of the side.
-        gamma: exponent of the grey values on the scale 0-1.
-        contrast: factor on the distance of grey values from their mean.
-        brightness: what is added to grey values on the scale 0-1.
+        gamma: exponent of the grey values, scale 0-1.
+        contrast: factor of the distance of grey values from their mean.
+        brightness: summand of the grey values, scale 0-1.
     """
 
     angle: Tensor
@@ -52,7 +52,7 @@ class Augment:
         contrast: largest relative change of contrast either way.
         brightness: largest change of brightness either way, on the scale 0-1.
         gamma: largest change of log gamma either way.
-        crop_area: smallest share of the image's area that a random crop, enlarged to the whole, keeps; 1 keeps all.
+        crop_area: smallest share of the image's area in a random crop, which is then enlarged; 1 keeps all.
         blur: largest standard deviation of a Gaussian blur, as a share of the side.
     """
 
@@ -77,7 +77,7 @@ class Augment:
         self.blur = blur
 
     def __call__(self, image: Tensor, generator: Generator | None = None) -> Tensor:
-        """Draw for a batch of images and apply it (see `draw`, `apply`)."""
+        """Draw for a batch of images and apply the draw (see `draw`, `apply`)."""
         return self.apply(image, self.draw(len(image), image.device, generator))
 
     def draw(self, size: int, device: torch.device, generator: Generator | None = None) -> AugmentDraw:
@@ -85,18 +85,18 @@ class Augment:
 
         Args:
             size: number of images.
-            device: of the draw.
-            generator: on that device; PyTorch's own by default.
+            device: device of the draw.
+            generator: random generator on that device (default: PyTorch's).
         """
         return self._scaled(torch.rand(size, NUM_DRAWN, device=device, generator=generator))
 
     def draw_rows(self, row: Tensor, device: torch.device) -> AugmentDraw:
-        """Draw from the ids of rows, int64 [B], alone: a row's draw is the same in any batch and on any device."""
+        """Draw from row ids, int64 [B]: a row's draw is the same in any batch and on any device."""
         drawn = [np.random.default_rng(number).random(NUM_DRAWN, np.float32) for number in row.tolist()]
         return self._scaled(torch.from_numpy(np.array(drawn, np.float32).reshape(-1, NUM_DRAWN)).to(device))
 
     def _scaled(self, uniform: Tensor) -> AugmentDraw:
-        """Return the draw that values uniform in [0, 1), [B, NUM_DRAWN], stand for."""
+        """Scale values uniform in [0, 1), [B, NUM_DRAWN], to a draw."""
         area, blur = uniform[:, :2].unbind(dim=1)
         angle, zoom, shift_x, shift_y, crop_x, crop_y, gamma, contrast, brightness = (
             2 * uniform[:, 2:] - 1  # either way
@@ -116,41 +116,41 @@ class Augment:
 
     @torch.no_grad()
     def apply(self, image: Tensor, draw: AugmentDraw) -> Tensor:
-        """Map grey values 0-255 [B, 1, H, W], uint8 or float, to float32 of the same range and shape."""
+        """Augment grey values 0-255 [B, 1, H, W], uint8 or float; returns float32 of the same range and shape."""
         with torch.autocast(image.device.type, enabled=False):  # half precision has fewer than 256 greys
             moved = _sampled(image.float(), draw, "bilinear").div_(255)
             return _toned(self._softened(moved, draw), draw).mul_(255)
 
     @torch.no_grad()
     def apply_masks(self, mask: Tensor, draw: AugmentDraw) -> Tensor:
-        """Move masks as `apply` moves the images, from the nearest pixel; tones and blur leave them alone.
+        """Move masks as `apply` moves images, by the nearest pixel, without blur and change of tones.
 
         Args:
-            mask: M masks of each image, or of classes by number, any type, [B, M, H, W].
-            draw: what `apply` got.
+            mask: M masks of each image, or class numbers, any type, [B, M, H, W].
+            draw: draw of the images.
 
         Returns:
-            Of the same type and shape; 0 where the moved image shows nothing.
+            Masks of the same type and shape; 0 outside of the original image.
         """
         return _sampled(mask.float(), draw, "nearest").to(mask.dtype)
 
     @torch.no_grad()
     def apply_boxes(self, boxes: Tensor, draw: AugmentDraw, size: tuple[int, int]) -> Tensor:
-        """Move boxes as `apply` moves the images: the upright hull of the moved corners, cut at the image's edge.
+        """Move boxes as `apply` moves images: the bounding box of the moved corners, clipped to the image.
 
         Args:
-            boxes: x_min, y_min, x_max, y_max of K boxes of each image, in pixels counted from the outer edge of the
-                first, float [B, K, 4]; nan stays nan.
-            draw: what `apply` got.
+            boxes: x_min, y_min, x_max, y_max of K boxes of each image, in pixels from the outer edge of the first,
+                float [B, K, 4]; NaN stays NaN.
+            draw: draw of the images.
             size: height and width of the images, in pixels.
 
         Returns:
-            float [B, K, 4]. A box that has moved out of the image has no area: both its ends lie on the edge.
+            float [B, K, 4]; a box that has left the image has no area.
         """
         side = boxes.new_tensor([size[1], size[0]])
         corners = boxes[..., [0, 1, 2, 1, 0, 3, 2, 3]].view(*boxes.shape[:2], 4, 2) * (2 / side) - 1
         cos, sin = torch.cos(draw.angle) / draw.zoom, torch.sin(draw.angle) / draw.zoom
-        # What an image shows at a place comes from elsewhere (`_sampled`), so boxes move by the inverse.
+        # `_sampled` maps output pixels to input pixels, so boxes move by the inverse.
         inverse = torch.stack([cos, sin, -sin, cos], dim=1).view(-1, 1, 2, 2).to(boxes)
         shift = torch.stack([draw.shift_x, draw.shift_y], dim=1)[:, None, None].to(boxes)
         moved = ((corners - shift) @ inverse.mT + 1) * (side / 2)
@@ -159,7 +159,7 @@ class Augment:
         )
 
     def _softened(self, image: Tensor, draw: AugmentDraw) -> Tensor:
-        """Blur rows and columns by one matrix product each; at the border the weights within the image sum to one."""
+        """Blur rows and columns by one matrix product each; weights are normalised within the image."""
         if not self.blur:
             return image
         height, width = image.shape[-2:]
@@ -167,7 +167,7 @@ class Augment:
 
 
 def _sampled(image: Tensor, draw: AugmentDraw, mode: str) -> Tensor:
-    """Rotate, scale, shift and crop float images [B, C, H, W]; black comes in from outside."""
+    """Rotate, scale, shift and crop float images [B, C, H, W], padded with black."""
     cos, sin = torch.cos(draw.angle) * draw.zoom, torch.sin(draw.angle) * draw.zoom
     matrix = torch.stack([cos, -sin, draw.shift_x, sin, cos, draw.shift_y], dim=1).view(-1, 2, 3)
     grid = F.affine_grid(matrix, list(image.shape), align_corners=False)
@@ -175,7 +175,7 @@ def _sampled(image: Tensor, draw: AugmentDraw, mode: str) -> Tensor:
 
 
 def _toned(image: Tensor, draw: AugmentDraw) -> Tensor:
-    """Change gamma, contrast (about each image's mean) and brightness of grey values 0-1 [B, 1, H, W], in place."""
+    """Change gamma, contrast around each image's mean, and brightness of grey values 0-1 [B, 1, H, W], in place."""
     gamma, contrast, brightness = (value[:, None, None, None] for value in (draw.gamma, draw.contrast, draw.brightness))
     image = image.clamp_(min=0).pow_(gamma)
     middle = image.mean(dim=(1, 2, 3), keepdim=True)
@@ -183,7 +183,7 @@ def _toned(image: Tensor, draw: AugmentDraw) -> Tensor:
 
 
 def _gaussian(deviation: Tensor, size: int) -> Tensor:
-    """Return for each image the weights of a blur by `deviation` [B] pixels, [B, 1, size, size]; rows sum to one."""
+    """Return the weights of a blur by `deviation` [B] pixels, [B, 1, size, size]; rows sum to one."""
     place = torch.arange(size, device=deviation.device)
     distance = (place[:, None] - place).square() / 2
     return (-distance / deviation.clamp(min=1e-3).square()[:, None, None, None]).softmax(dim=-1)

@@ -1,4 +1,4 @@
-"""Features of images: those of a frozen encoder, kept by content (weights + store + split), or those in a file."""
+"""Features of images: computed by a frozen encoder and cached by weights, store and split, or read from a file."""
 
 from __future__ import annotations
 
@@ -20,23 +20,17 @@ from igcl_lightning.atomic import replacing
 from igcl_lightning.data.samples import FeatureBatch, LabeledBatch
 from igcl_lightning.errors import IgclError
 
-LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-
 
 @runtime_checkable
 class FeatureModel(Protocol):
     """A module that trains on frozen features instead of images."""
 
     def feature_encoder(self) -> nn.Module:
-        """Return what maps grey values 0-255 [B, 1, H, W] to features [B, D]."""
+        """Return the encoder, which maps grey values 0-255 [B, 1, H, W] to features [B, D]."""
 
 
 class FeatureRows(Dataset[FeatureBatch]):
-    """Features of rows, in memory.
-
-    Args:
-        rows: features, labels and ids of all rows.
-    """
+    """Features, labels and ids of rows, in memory."""
 
     def __init__(self, rows: FeatureBatch) -> None:
         self.rows = rows
@@ -56,16 +50,14 @@ class FeatureRows(Dataset[FeatureBatch]):
 def frozen_features(
     encoder: nn.Module, loader: DataLoader[LabeledBatch], cache: Path, content: str, device: torch.device
 ) -> Tensor:
-    """Return the features of all images of a loader, float32 [N, D].
-
-    They are read from `cache` when it holds features of this encoder and this content, and written there otherwise.
+    """Return the features of all images of a loader, float32 [N, D], from the cache or computed and cached.
 
     Args:
         encoder: maps images to features.
         loader: yields the images in a fixed order.
-        cache: folder of the cached features.
-        content: hash of what the loader yields.
-        device: where to compute.
+        cache: folder of cached features.
+        content: identifies the images that the loader yields.
+        device: device to compute on.
     """
     path = cache / f"{_key(encoder, content)}.arrow"
     if not path.exists():
@@ -74,32 +66,32 @@ def frozen_features(
 
 
 def read_features(path: Path, rows: Sequence[str]) -> Tensor:
-    """Return the features of some rows from a Parquet file, float32 [N, D], in the order of `rows`.
+    """Read the features of some rows from a Parquet file, float32 [N, D], in the order of `rows`.
 
     Args:
-        path: columns `row`, the row's id in the store, and `feature`, a list of D numbers. It may hold further rows.
-        rows: ids of the rows that are wanted.
+        path: file with the columns `row`, the row's id in the store, and `feature`, a list of D numbers.
+        rows: ids of the rows to read; the file may have others.
 
     Raises:
-        IgclError: there is no such file, it is no such table, holds a row twice or lacks a wanted one, or features have
-            no or different lengths or a number that is not finite.
+        IgclError: the file does not exist or is no such table, has a row twice or lacks one, or features are empty,
+            differ in length or are not finite.
     """
     table = _feature_table(path)
     held = pd.Index([str(row) for row in table.column("row").to_pylist()])
     if not held.is_unique:
-        raise IgclError(f"{path}: row {held[held.duplicated()][0]!r} stands there more than once")
-    place = held.get_indexer(pd.Index(rows))
-    absent = np.flatnonzero(place < 0)
+        raise IgclError(f"{path}: row {held[held.duplicated()][0]!r} occurs more than once")
+    found = held.get_indexer(pd.Index(rows))
+    absent = np.flatnonzero(found < 0)
     if len(absent):
         raise IgclError(f"{path}: lacks the features of {len(absent)} of {len(rows)} rows (first: {rows[absent[0]]!r})")
-    features = table.column("feature").take(place).combine_chunks()
+    features = table.column("feature").take(found).combine_chunks()
     lengths = features.value_lengths().unique().to_pylist()
     if len(lengths) != 1 or not lengths[0]:
         raise IgclError(f"{path}: features have no or different lengths: {', '.join(map(str, lengths))}")
     numbers = features.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, lengths[0])
     finite = np.isfinite(numbers).all(axis=1)
     if not finite.all():
-        raise IgclError(f"{path}: the feature of row {rows[int(np.argmin(finite))]!r} holds what is no finite number")
+        raise IgclError(f"{path}: the feature of row {rows[int(np.argmin(finite))]!r} has a number that is not finite")
     return torch.from_numpy(numbers)
 
 
@@ -111,7 +103,8 @@ def _feature_table(path: Path) -> pa.Table:
     except (pa.ArrowInvalid, OSError) as error:
         raise IgclError(f"{path}: not a Parquet file with columns row and feature") from error
     kind = table.schema.field("feature").type
-    if not any(is_kind(kind) for is_kind in LISTS) or not pa.types.is_floating(kind.value_type):
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(is_list(kind) for is_list in lists) or not pa.types.is_floating(kind.value_type):
         raise IgclError(f"{path}: column feature holds {kind}, not lists of numbers")
     return table
 
@@ -124,7 +117,7 @@ def _compute(encoder: nn.Module, loader: DataLoader[LabeledBatch], device: torch
 
 
 def _key(encoder: nn.Module, content: str) -> str:
-    """Hash an encoder's structure, arguments and weights together with the content it is applied to."""
+    """Hash an encoder's structure, arguments and weights, and the images."""
     digest = hashlib.sha256(f"{content}\n{encoder!r}\n".encode())
     for name, value in sorted(encoder.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
@@ -147,5 +140,4 @@ def _write(features: np.ndarray, path: Path) -> None:
 def _read(path: Path) -> Tensor:
     with pa.memory_map(str(path)) as file:
         column = pa.ipc.open_file(file).read_all().column("feature").combine_chunks()
-        width = column.type.list_size
-        return torch.from_numpy(column.flatten().to_numpy().reshape(-1, width).copy())
+        return torch.from_numpy(column.flatten().to_numpy().reshape(-1, column.type.list_size).copy())

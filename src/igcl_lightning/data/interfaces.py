@@ -1,4 +1,4 @@
-"""What heads and callbacks ask of a data module, and the one way in which they get at it."""
+"""Protocols of the data modules that heads and callbacks need, and functions that find them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from igcl_lightning.errors import IgclError
 
 
 class RowLookup(Protocol):
-    """A data module that knows its rows by the hashes of their ids, which batches carry."""
+    """A data module that looks up rows by the hashed ids in batches."""
 
     def row_ids(self, row: int) -> tuple[str, str, str]:
         """Return row, study and patient id of a hashed row id."""
@@ -29,53 +29,45 @@ class LabeledRows(RowLookup, Protocol):
 
     @property
     def draws(self) -> int:
-        """Number of draws of training rows, each of which trains a head of its own."""
+        """Number of draws of training rows; each trains its own head."""
 
     @property
     def shots(self) -> int | None:
-        """Positive training rows drawn per label; None where a fraction of the rows is drawn."""
+        """Number of positive training rows per label; None if a fraction is drawn."""
 
     @property
     def feature_file(self) -> str | None:
-        """File of features made elsewhere; None where images or an encoder's features are served."""
+        """File of precomputed features; None if images or an encoder's features are served."""
 
     @property
     def feature_channels(self) -> int | None:
-        """Length of the features of that file, from `setup` on; None without a file."""
+        """Length of the features in that file, known after `setup`; None without a file."""
 
     @property
     def store_path(self) -> str:
-        """What the rows come from, for `results.json`."""
+        """Path of the store, for `results.json`."""
 
     def drawn_setting(self) -> dict[str, float | int | None]:
-        """Return how training rows are drawn: `fraction`, `shots` and `draw_seed`, the seed of the first draw."""
+        """Return `fraction` or `shots` of the training rows, and `draw_seed`, the seed of the first draw."""
 
     def drawn_targets(self) -> list[Tensor]:
         """Return the labels of the training rows of each draw, each float32 [N, L]; 1, 0 or nan."""
 
 
 def row_lookup(trainer: Trainer, asker: str) -> RowLookup:
-    """Return the trainer's data module as what knows its rows.
-
-    Args:
-        trainer: of the run.
-        asker: who asks, for the message.
+    """Return the trainer's data module, which looks up rows for `asker`.
 
     Raises:
-        IgclError: there is no data module, or one of another kind.
+        IgclError: there is no data module, or it lacks a member of `RowLookup`.
     """
     return cast(RowLookup, _fitting(trainer, asker, RowLookup, "PairedDataModule or LabeledDataModule"))
 
 
 def labeled_rows(trainer: Trainer, asker: str) -> LabeledRows:
-    """Return the trainer's data module as what serves labelled rows.
-
-    Args:
-        trainer: of the run.
-        asker: who asks, for the message.
+    """Return the trainer's data module, which serves labelled rows to `asker`.
 
     Raises:
-        IgclError: there is no data module, or one of another kind.
+        IgclError: there is no data module, or it lacks a member of `LabeledRows`.
     """
     return cast(LabeledRows, _fitting(trainer, asker, LabeledRows, "LabeledDataModule"))
 
@@ -84,13 +76,10 @@ def _fitting(trainer: Trainer, asker: str, protocol: type, example: str) -> obje
     data = getattr(trainer, "datamodule", None)  # absent from Lightning's types
     if data is None:
         raise IgclError(f"{asker} needs a data module, such as {example}; none was given")
-    # Looked up without calling properties: some are known only after `setup`.
-    lacking = [name for name in _members(protocol) if name not in vars(data) and not hasattr(type(data), name)]
+    # Without reading properties: some are known only after `setup`.
+    members = [name for part in protocol.__mro__ if part.__module__ == __name__ for name in vars(part)]
+    known = vars(data).keys() | set(dir(type(data)))
+    lacking = [name for name in members if not name.startswith("_") and name not in known]
     if lacking:
         raise IgclError(f"{asker} needs a data module such as {example}; {type(data).__name__} lacks {lacking[0]!r}")
     return data
-
-
-def _members(protocol: type) -> list[str]:
-    parts = [part for part in protocol.__mro__ if getattr(part, "_is_protocol", False) and part is not Protocol]
-    return [name for part in parts for name in vars(part) if not name.startswith("_")]

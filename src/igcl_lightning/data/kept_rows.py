@@ -27,7 +27,7 @@ _NEEDS = {"graph": "a report with entities", "report": "a report with words"}
 
 def is_pair(store: Store, split: str, arrays: Sequence[str], stating: Sequence[str] = ()) -> NDArray[np.bool_]:
     """Return which rows of a split have these array columns and state something on these sides, bool [N]."""
-    pair = np.ones(len(store.places(split)), dtype=bool)
+    pair = np.ones(len(store.row_indices(split)), dtype=bool)
     for name in arrays:
         pair &= store.known(split, name)
     for side in stating:

@@ -1,4 +1,4 @@
-"""Data modules: a store on one side, batches on the device on the other."""
+"""Data modules: from a store to batches on the device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler
 
 from igcl_lightning.data.collation import PairCollator
 from igcl_lightning.data.features import FeatureModel, FeatureRows, frozen_features, read_features
@@ -29,22 +29,22 @@ class PairedDataModule(StoreDataModule):
     """Images with their reports, as graphs and as text, for pretraining.
 
     Args:
-        store: folder that `igcl prepare` wrote, or the address of one, such as s3://bucket/store or
-            hf://datasets/NAME, whose rows then come in a stream (see `PairStream`).
+        store: path of the prepared store, or its URL, such as s3://bucket/store or hf://datasets/NAME, to stream its
+            rows (see `PairStream`).
         batch_size: pairs per step and device.
-        num_workers: processes that decode.
+        num_workers: number of worker processes that decode images.
         augment: whether training images are augmented.
-        views: projections of the images to keep, such as [PA, AP]; all by default.
-        arrays: array columns of the store that batches hold in `extra`; rows without one of them are left out.
-        node_text: whether graphs hold the store's language-model features of their nodes (`igcl prepare --node-text`).
-        tokenizer: folder or hub name of the tokenizer of a text model; hashed subwords of each word by default.
-        max_tokens: tokens kept of a report.
-        predict_splits: splits that `predict` embeds; the test split by default.
-        order_seed: of the order of training pairs; that of `seed_everything` by default.
-        keep_empty: whether rows stay whose graph (or report, if the model contrasts it) states nothing. By default
-            they are left out of training, validation and test (see `kept_rows`); `predict` always embeds all rows.
-        length_aware: whether the graphs (or the reports, if the model contrasts with these) of a training batch are of
-            similar length, so that less is padded. A pair is then told from pairs of similar length only.
+        views: projections of the images to keep, such as [PA, AP] (default: all).
+        arrays: array columns of the store to put into `extra` of a batch; rows without one of them are left out.
+        node_text: whether graphs carry the store's language-model features of nodes (`igcl prepare --node-text`).
+        tokenizer: folder or hub name of the tokenizer of a text model (default: hashed subwords of each word).
+        max_tokens: maximum number of tokens per report.
+        predict_splits: splits that `predict` embeds (default: test).
+        order_seed: seed of the order of training pairs (default: the seed of `seed_everything`).
+        keep_empty: whether to keep rows whose graph (or report, if the model contrasts reports) states nothing. By
+            default, training, validation and test leave them out (see `kept_rows`); `predict` embeds all rows.
+        length_aware: whether to group graphs (or reports, if the model contrasts reports) of similar length in a
+            training batch, to pad less. Negatives then have similar length, too.
     """
 
     def __init__(
@@ -73,15 +73,15 @@ class PairedDataModule(StoreDataModule):
 
     @cached_property
     def store(self) -> Store | StreamedStore:
-        """The opened store; one whose rows come in a stream, if an address names it."""
+        """The opened store; a `StreamedStore` if it is at a URL."""
         return (StreamedStore if is_address(self.store_path) else Store)(self.store_path, self.views)
 
     def setup(self, stage: str) -> None:
-        """Check that there is something to contrast.
+        """Check that there are pairs to contrast.
 
         Raises:
             IgclError: no training row states anything on the sides that the model contrasts, or the store lacks a
-                column that is asked for.
+                requested column.
         """
         store = self.store
         for name in self.arrays:
@@ -99,17 +99,15 @@ class PairedDataModule(StoreDataModule):
             refuse_unknown_splits(self.predict_splits, store.splits)
         say_left_out(store, stage, self.arrays, self._stating())
         if self.length_aware and isinstance(store, StreamedStore):
-            raise IgclError(
-                f"{store.path}: data.length_aware needs all lengths, which a stream does not tell; copy the store"
-            )
+            raise IgclError(f"{store.path}: data.length_aware needs all lengths, unknown in a stream; copy the store")
         if self.length_aware and not sides:
             raise IgclError("data.length_aware: this model reads neither graphs nor reports, so nothing is padded")
 
     def train_dataloader(self) -> DataLoader[PairBatch]:
-        """Return shuffled training pairs; an incomplete last batch is left out.
+        """Return shuffled training pairs without an incomplete last batch.
 
         Raises:
-            IgclError: a batch, over all processes, would hold a single pair.
+            IgclError: a batch over all processes would be a single pair.
         """
         stating = self._stating()
         if isinstance(self.store, StreamedStore):
@@ -128,7 +126,7 @@ class PairedDataModule(StoreDataModule):
         return self._evaluation_loader(["test"], self._stating())
 
     def predict_dataloader(self) -> DataLoader[PairBatch]:
-        """Return all rows of the splits that are wanted, by default of the test split; also what states nothing."""
+        """Return all rows of `predict_splits`, also those that state nothing."""
         return self._evaluation_loader(self.predict_splits, ())
 
     def _evaluation_loader(self, splits: Sequence[str], stating: Sequence[str]) -> DataLoader[PairBatch]:
@@ -147,12 +145,12 @@ class PairedDataModule(StoreDataModule):
     def _refuse_single_pair(self, batch_size: int) -> None:
         if batch_size * self._processes()[0] == 1:
             raise IgclError(
-                f"{self.store.path}: a training batch would hold one pair, and no other to tell it from, so that the "
-                f"loss is 0; make data.batch_size (now {self.batch_size}) or the number of training rows at least 2"
+                f"{self.store.path}: a training batch would hold one pair, without negatives, so that the loss is 0; "
+                f"make data.batch_size (now {self.batch_size}) or the number of training rows at least 2"
             )
 
     def _sides_with_units(self) -> list[str]:
-        """Return the sides, graphs or reports, that the model contrasts; one that is not known contrasts graphs."""
+        """Return the sides, "graph" or "report", that the model contrasts; the graph if there is no model."""
         module = self.trainer.lightning_module if self.trainer is not None else None
         return [side for side in getattr(module, "sides", ("graph",)) if side in STATING_SIDES]
 
@@ -178,28 +176,27 @@ class PairedDataModule(StoreDataModule):
 class LabeledDataModule(StoreDataModule):
     """Labelled images, or their frozen features, for heads and supervised training.
 
-    A module that is a `FeatureModel` gets features, computed once per encoder and store or read from a file, and its
-    training batches are whole draws (`ProbeDraw`); any other module gets images. With several processes each gets every
-    draw.
+    A `FeatureModel` gets features, computed once per encoder and store or read from a file, and each of its training
+    batches is a whole draw (`ProbeDraw`); every process gets every draw. Any other module gets images.
 
     Args:
-        store: folder that `igcl prepare` wrote.
-        labels: reported labels; all of the store's by default.
+        store: path of the prepared store.
+        labels: reported labels (default: all of the store's).
         fraction: share of the training rows whose labels are used, in (0, 1].
-        shots: positive training rows per label instead of a fraction.
+        shots: number of positive training rows per label, instead of a fraction.
         draws: number of draws of training rows; more than one only for heads on frozen features.
-        draw_seed: seed of the first draw; the next ones count up.
+        draw_seed: seed of the first draw; the seeds of the next draws count up.
         batch_size: rows per step and device.
-        num_workers: processes that decode.
+        num_workers: number of worker processes that decode images.
         augment: whether training images are augmented.
-        feature_cache: folder of cached features; inside the store by default.
-        features: Parquet file of features made elsewhere, in place of an encoder's (see `read_features`).
-        views: projections of the images to keep, such as [PA, AP]; all by default.
-        order_seed: of the order of training images; that of `seed_everything` by default.
-        predict_splits: splits that `predict` scores; the test split by default.
+        feature_cache: folder of cached features (default: inside the store).
+        features: Parquet file of precomputed features, instead of an encoder's (see `read_features`).
+        views: projections of the images to keep, such as [PA, AP] (default: all).
+        order_seed: seed of the order of training images (default: the seed of `seed_everything`).
+        predict_splits: splits that `predict` scores (default: test).
 
     Raises:
-        IgclError: an argument is out of its range.
+        IgclError: an argument is out of range.
     """
 
     def __init__(
@@ -247,9 +244,9 @@ class LabeledDataModule(StoreDataModule):
         return list(self.store.labels if self.wanted_labels is None else self.wanted_labels)
 
     def setup(self, stage: str) -> None:
-        """Check what is asked for, and read a file of features.
+        """Check the options, and read a file of features.
 
-        An encoder's features wait until a loader is asked for: only then are the weights of `--ckpt_path` in place.
+        An encoder's features are computed with the first loader, when the weights of `--ckpt_path` are loaded.
 
         Raises:
             IgclError: there are no labels, no validation rows, no such split to predict, or several draws or a file of
@@ -273,7 +270,7 @@ class LabeledDataModule(StoreDataModule):
 
     @property
     def feature_channels(self) -> int | None:
-        """Length of the features of the file, known from `setup` on; None without a file."""
+        """Length of the features in the file, known after `setup`; None without a file."""
         return next((rows.feature.shape[1] for rows in self._features.values()), None) if self.feature_file else None
 
     def drawn_rows(self, seed: int) -> np.ndarray:
@@ -284,7 +281,7 @@ class LabeledDataModule(StoreDataModule):
         return np.arange(len(target)) if self.fraction == 1 else draw_fraction(target, self.fraction, seed)
 
     def drawn_setting(self) -> dict[str, float | int | None]:
-        """Return how the training rows are drawn: fraction or shots, and the seed of the first draw."""
+        """Return fraction or shots of the training rows, and the seed of the first draw."""
         fraction = self.fraction if self.shots is None else None
         return {"fraction": fraction, "shots": self.shots, "draw_seed": self.draw_seed}
 
@@ -296,8 +293,8 @@ class LabeledDataModule(StoreDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Return whole draws of features, or shuffled images of the first draw."""
         if self._feature_model() is not None:
-            draws = self._draws()
-            # Of one process: every process takes every draw. Lightning keeps a sampler of this kind.
+            draws: Any = self._draws()
+            # Every process takes every draw. Lightning does not replace a DistributedSampler.
             return DataLoader(draws, batch_size=None, sampler=DistributedSampler(draws, 1, 0, shuffle=False))
         rows = self.drawn_rows(self.draw_seed)
         return self._training_loader(LabeledDataset(self.store, "train", self.label_names, rows))
@@ -311,18 +308,18 @@ class LabeledDataModule(StoreDataModule):
         return self._evaluation_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Return the rows of the splits that are wanted, the test rows by default."""
+        """Return the rows of `predict_splits`."""
         return self._evaluation_loader(*self.predict_splits)
 
     def _served_splits(self, stage: str) -> list[str]:
-        """Return the splits that a job reads; an error names one that the store lacks."""
+        """Return the splits that a stage reads; an error names one that the store lacks."""
         wanted = {"fit": ["train", "valid"], "validate": ["valid"], "predict": self.predict_splits}.get(stage, ["test"])
         for split in wanted:
             self.store.table(split)
         return wanted
 
     def _feature_model(self) -> FeatureModel | None:
-        """Return the module where it trains on features, None where it trains on images."""
+        """Return the module if it trains on features, None if it trains on images."""
         module = self.trainer.lightning_module if self.trainer is not None else None
         return module if isinstance(module, FeatureModel) else None
 
@@ -340,9 +337,9 @@ class LabeledDataModule(StoreDataModule):
         return FeatureBatch(features, torch.from_numpy(images.target), torch.from_numpy(images.row))
 
     def _computed_features(self, images: LabeledDataset, content: str) -> Tensor:
-        """Return the features of images; the first process computes them, the others read what it wrote.
+        """Return the features of images. The first process computes them, the others read what it wrote.
 
-        Where a process does not see the first one's files, it computes them itself.
+        A process that cannot see the first one's files computes them itself.
         """
         model, trainer = self._feature_model(), self.trainer
         assert model is not None
@@ -357,12 +354,12 @@ class LabeledDataModule(StoreDataModule):
         trainer.strategy.barrier("features")
         return compute() if first is None else first
 
-    def _draws(self) -> _ItemDataset:
+    def _draws(self) -> list[ProbeDraw]:
         train, valid = self._served("train"), self._served("valid")
         rows = {seed: self.drawn_rows(seed) for seed in self._seeds()}
-        return _ItemDataset(
-            [ProbeDraw(FeatureBatch(*(field[drawn] for field in train)), valid, seed) for seed, drawn in rows.items()]
-        )
+        return [
+            ProbeDraw(FeatureBatch(*(field[drawn] for field in train)), valid, seed) for seed, drawn in rows.items()
+        ]
 
     def _seeds(self) -> range:
         return range(self.draw_seed, self.draw_seed + self.draws)
@@ -373,16 +370,3 @@ class LabeledDataModule(StoreDataModule):
         served = [self._served(split) for split in splits]
         rows = FeatureBatch(*(torch.cat(field) for field in zip(*served, strict=True)))
         return self._shared_loader(FeatureRows(rows), num_workers=0, persistent_workers=False)
-
-
-class _ItemDataset(Dataset[Any]):
-    """A list as a dataset."""
-
-    def __init__(self, items: Sequence[Any]) -> None:
-        self.items = items
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.items[index]

@@ -62,7 +62,7 @@ class _StoreRows(Dataset[Any]):
         kept = slice(None) if rows is None else rows
         files = [store.files(name) for name in splits]
         first = np.cumsum([0, *map(len, files)])
-        places = [start + store.places(name) for start, name in zip(first, splits, strict=False)]
+        places = [start + store.row_indices(name) for start, name in zip(first, splits, strict=False)]
         self.places: Ids = np.concatenate(places)[kept]
         self.target = np.concatenate([store.targets(name, labels) for name in splits])[kept]
         joined = files[0] if len(files) == 1 else datasets.concatenate_datasets(files)

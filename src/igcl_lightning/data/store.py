@@ -1,10 +1,10 @@
-"""The prepared store: Arrow files for each split, memory-mapped by `datasets`, and a manifest of how it was made.
+"""The prepared store: a `datasets.Dataset` on disk for each split, and a manifest of how they were made.
 
     STORE/manifest.json
-    STORE/{train,valid,test}/     `datasets.load_from_disk` opens each
+    STORE/{train,valid,test}/
 
-One row is one image with its study's report and graph. An opened store gives `datasets.Dataset` objects, so that
-filtering, concatenating and pushing are theirs.
+One row is one image with the report and graph of its study. Tables are memory-mapped; filter, concatenate and push them
+with `datasets`.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ GRAPH_FEATURES = {
     "key": datasets.Value("int64"),
     "facts": datasets.List(datasets.Value("int64")),
 }
-"""A graph as flat lists, so that tensors are made from it without Python per node or edge.
+"""A graph as flat lists, from which tensors are made without Python per node or edge.
 
-`label`, `hedge` and `type` are numbered as in `graphs.schema`; `key` is -1 for a graph that
-states nothing; `facts` are stable hashes.
+`label`, `hedge` and `type` are numbered as in `graphs.schema`; `key` is -1 for a graph that states nothing; `facts` are
+stable hashes.
 """
 
 FIXED_COLUMNS = (
@@ -54,29 +54,25 @@ FIXED_COLUMNS = (
     *("report", "graph", "labels", "boxes", "masks", "node_text"),
 )
 
-
 NODE_TEXT = "node_text"
-"""Column of the frozen language-model features of a graph's nodes, float16 [N * D], where a store has them."""
+"""Optional column with frozen language-model features of a graph's nodes, float16 [N * D]."""
 
 BOX_FEATURES = {
     "label": datasets.List(datasets.Value("string")),
     **{edge: datasets.List(datasets.Value("float32")) for edge in ("x_min", "y_min", "x_max", "y_max")},
 }
-"""The boxes of an image, in stored pixels counted from the outer edge of the first."""
+"""Boxes of an image, in stored pixels from the outer edge of the first."""
 
 MASK_FEATURES = {"label": datasets.List(datasets.Value("string")), "png": datasets.List(datasets.Value("binary"))}
-"""The masks of an image, each a PNG of one bit and of the stored size."""
+"""Masks of an image, each a 1-bit PNG of the stored size."""
 
 
 def store_features(columns: Columns, node_text: bool = False) -> datasets.Features:
-    """Return the columns of a store row; arrays are flat, their shape is in the manifest."""
+    """Return the columns of a store; arrays are flat, their shape is in the manifest."""
+    texts = ("row", "study", "patient", "view", "source_view")
     return datasets.Features(
         {
-            "row": datasets.Value("string"),
-            "study": datasets.Value("string"),
-            "patient": datasets.Value("string"),
-            "view": datasets.Value("string"),
-            "source_view": datasets.Value("string"),
+            **{name: datasets.Value("string") for name in texts},
             "age": datasets.Value("float32"),
             "sex": datasets.Value("string"),
             "height": datasets.Value("int32"),
@@ -115,15 +111,15 @@ def graph_columns(graph: ReportGraph) -> dict[str, Any]:
 
 
 class StoreDescription:
-    """What the manifest tells of a store, wherever the rows are.
+    """A store as described by its manifest, and rows looked up by the hash of their id.
 
     Args:
-        path: folder or address of the store.
-        manifest: its manifest.
-        views: projections (`VIEWS`) of the images to keep; all by default.
+        path: folder or URL of the store.
+        manifest: content of its manifest.
+        views: projections (`VIEWS`) of the images to keep (default: all).
 
     Raises:
-        IgclError: the store was written by a newer version, or a view is unknown.
+        IgclError: the store has another format version, or a view is unknown.
     """
 
     def __init__(self, path: str | Path, manifest: bytes, views: Sequence[str] | None = None) -> None:
@@ -141,7 +137,7 @@ class StoreDescription:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the rows' content, and of which of them are kept."""
+        """Hash of the rows' content, and the views that are kept."""
         kept = "" if self.views is None else f" views {sorted(self.views)}"
         return f"{self.manifest['fingerprint']}{kept}"
 
@@ -152,11 +148,11 @@ class StoreDescription:
 
     @property
     def node_text_channels(self) -> int:
-        """Width of the language-model features of graph nodes; 0 where the store has none."""
+        """Width of the language-model features of graph nodes; 0 if the store has none."""
         return int((self.manifest.get("node_text") or {}).get("channels", 0))
 
-    def record(self, row: int) -> tuple[str, Mapping[str, Any]]:
-        """Return the split of a hashed row id, and what the store knows of it, by column."""
+    def record(self, row: int, *columns: str) -> tuple[str, Mapping[str, Any]]:
+        """Return the split and some columns of a hashed row id."""
         raise NotImplementedError
 
     def split_of(self, row: int) -> str:
@@ -165,31 +161,31 @@ class StoreDescription:
 
     def ids(self, row: int) -> tuple[str, str, str]:
         """Return row, study and patient id of a hashed row id."""
-        _, record = self.record(row)
+        _, record = self.record(row, "row", "study", "patient")
         return record["row"], record["study"], record["patient"]
 
     def report_text(self, row: int) -> str:
-        """Return the report of a hashed row id: the sections that were parsed, or all of it, joined by line breaks."""
-        report = self.record(row)[1]["report"]
+        """Return the parsed sections of a hashed row id's report, or all sections if these are empty, one per line."""
+        report = self.record(row, "report")[1]["report"]
         parsed = [report[section] for section in self.manifest["sections"] if report.get(section)]
         return "\n".join(parsed or [text for text in report.values() if text])
 
     def row_labels(self, row: int) -> dict[str, float | None]:
         """Return the labels of a hashed row id."""
-        labels: dict[str, float | None] = self.record(row)[1]["labels"] if self.labels else {}
+        labels: dict[str, float | None] = self.record(row, "labels")[1]["labels"] if self.labels else {}
         return labels
 
 
 class Store(StoreDescription):
-    """An opened store.
+    """A store in a local folder.
 
     Args:
-        path: the folder that `igcl prepare` wrote.
-        views: projections (`VIEWS`) of the images to keep; all by default.
+        path: folder that `igcl prepare` wrote.
+        views: projections (`VIEWS`) of the images to keep (default: all).
 
     Raises:
-        IgclError: there is no readable store, it was written by a newer version, a patient stands in two splits, or a
-            view is unknown.
+        IgclError: there is no readable store, it has another format version, a patient is in two splits, or a view is
+            unknown.
     """
 
     path: Path
@@ -198,23 +194,27 @@ class Store(StoreDescription):
         if is_address(path):
             raise IgclError(f"{path}: rows of a remote store come in a stream only; copy it to a local folder for this")
         path = Path(path)
-        super().__init__(path, _local_manifest(path), views)
+        try:
+            manifest = (path / MANIFEST).read_bytes()
+        except FileNotFoundError:
+            raise IgclError(f"{path}: not a store (no {MANIFEST}); make one with `igcl prepare`") from None
+        super().__init__(path, manifest, views)
         self.splits = tuple(split for split in SPLITS if (path / split).is_dir())
         self._files: dict[str, datasets.Dataset] = {}
-        self._places: dict[str, np.ndarray] = {}
+        self._row_indices: dict[str, np.ndarray] = {}
         self._assert_patients_apart()
 
     def table(self, split: str) -> datasets.Dataset:
-        """Return the rows of a split that are kept.
+        """Return the kept rows of a split.
 
         Raises:
-            IgclError: the store has no such split, or none of its rows has a wanted view.
+            IgclError: the store has no such split, or none of its rows has a kept view.
         """
         files = self.files(split)
-        return files if self.views is None else files.select(self.places(split))
+        return files if self.views is None else files.select(self.row_indices(split))
 
     def files(self, split: str) -> datasets.Dataset:
-        """Return all rows of a split as they lie in its files, memory-mapped.
+        """Return all rows of a split, memory-mapped.
 
         Raises:
             IgclError: the store has no such split, or its files are damaged.
@@ -229,33 +229,30 @@ class Store(StoreDescription):
                 raise IgclError(f"{self.path / split}: damaged ({reason}); prepare it again with --update") from error
         return self._files[split]
 
-    def places(self, split: str) -> np.ndarray:
-        """Return where the rows that are kept lie in the files of a split, int64 [N].
+    def row_indices(self, split: str) -> np.ndarray:
+        """Return the indices of the kept rows among all rows of a split (see `files`), int64 [N].
 
         Raises:
-            IgclError: the store has no such split, or none of its rows has a wanted view.
+            IgclError: the store has no such split, or none of its rows has a kept view.
         """
-        if split not in self._places:
-            self._places[split] = self._find_places(split)
-        return self._places[split]
-
-    def _find_places(self, split: str) -> np.ndarray:
-        files = self.files(split)
-        if self.views is None:
-            return np.arange(len(files))
-        wanted = pa.compute.is_in(files.data.column("view"), pa.array(self.views, pa.string()))
-        places = np.flatnonzero(wanted.to_numpy())
-        if not len(places):
-            raise IgclError(f"{self.path}: no {split} row has a view of {', '.join(self.views)}")
-        return places
+        if split not in self._row_indices:
+            files = self.files(split)
+            indices = np.arange(len(files))
+            if self.views is not None:
+                kept = pa.compute.is_in(files.data.column("view"), pa.array(self.views, pa.string()))
+                indices = indices[kept.to_numpy()]
+                if not len(indices):
+                    raise IgclError(f"{self.path}: no {split} row has a view of {', '.join(self.views)}")
+            self._row_indices[split] = indices
+        return self._row_indices[split]
 
     def _arrow(self, split: str, name: str) -> pa.ChunkedArray:
-        """Return one narrow column of the rows that are kept; mapped from the file where that is all of them."""
+        """Return one narrow column of the kept rows; memory-mapped if all rows are kept."""
         column = self.files(split).data.column(name)
-        return column if self.views is None else column.take(self.places(split))
+        return column if self.views is None else column.take(self.row_indices(split))
 
     def column(self, split: str, name: str) -> list[Any]:
-        """Return one column of a split."""
+        """Return one column of the kept rows of a split."""
         values: list[Any] = self._arrow(split, name).to_pylist()
         return values
 
@@ -265,7 +262,7 @@ class Store(StoreDescription):
         return valid
 
     def targets(self, split: str, labels: Sequence[str] | None = None) -> np.ndarray:
-        """Return the labels of a split, float32 [N, L]; nan where unknown.
+        """Return the labels of a split, float32 [N, L]; NaN where unknown.
 
         Raises:
             IgclError: the store has no such label.
@@ -275,32 +272,30 @@ class Store(StoreDescription):
         if unknown:
             raise IgclError(f"{self.path}: no label {unknown[0]!r}; it has {', '.join(self.labels) or 'none'}")
         if not names:
-            return np.zeros((len(self.places(split)), 0), np.float32)
+            return np.zeros((len(self.row_indices(split)), 0), np.float32)
         struct = self._arrow(split, "labels").combine_chunks()
         columns = [pa.compute.struct_field(struct, name).to_numpy(zero_copy_only=False) for name in names]
         return np.stack(columns, axis=1).astype(np.float32)
 
     def stating(self, split: str, side: str) -> np.ndarray:
         """Return which rows of a split state something on a side, "graph" or "report", bool [N] (see `states`)."""
-        stated: np.ndarray = states(self.files(split).data.column("graph"), side).to_numpy()[self.places(split)]
+        stated: np.ndarray = states(self.files(split).data.column("graph"), side).to_numpy()[self.row_indices(split)]
         return stated
 
     @cached_property
     def rows(self) -> dict[int, tuple[str, int]]:
-        """Split and index of each row by the hash of its id."""
+        """Split and index of each kept row by the hash of its id."""
         return {
             stable_hash(row): (split, index)
             for split in self.splits
             for index, row in enumerate(self.column(split, "row"))
         }
 
-    def record(self, row: int) -> tuple[str, Mapping[str, Any]]:
-        """Return the split of a hashed row id, and its columns other than image and graph."""
+    def record(self, row: int, *columns: str) -> tuple[str, Mapping[str, Any]]:
+        """Return the split and some columns of a hashed row id; other columns are not read."""
         split, index = self.rows[row]
-        columns = [name for name in ("row", "study", "patient", "report", "labels") if name != "labels" or self.labels]
-        files = self.files(split).data
-        place = int(self.places(split)[index])
-        return split, {name: files.column(name)[place].as_py() for name in columns}
+        index = int(self.row_indices(split)[index])
+        return split, {name: self.files(split).data.column(name)[index].as_py() for name in columns}
 
     def _assert_patients_apart(self) -> None:
         patients = {split: self._arrow(split, "patient").unique() for split in self.splits}
@@ -308,15 +303,15 @@ class Store(StoreDescription):
             shared = patients[first].filter(pa.compute.is_in(patients[first], patients[second]))
             if len(shared):
                 patient = pa.compute.min(shared).as_py()
-                raise IgclError(f"{self.path}: patient {patient!r} stands in {first} and in {second}")
+                raise IgclError(f"{self.path}: patient {patient!r} is in {first} and in {second}")
 
 
 def states(graph: pa.ChunkedArray, side: str) -> pa.ChunkedArray:
     """Return which rows state something on a side, bool [N].
 
     Args:
-        graph: the column `graph`, which holds the parsed text too.
-        side: "graph" asks for a key, so for an observation; "report" for a word.
+        graph: column `graph`, which includes the parsed text.
+        side: "graph" requires a key, and so an observation; "report" a word.
     """
     if side == "graph":
         stated = pa.compute.not_equal(pa.compute.struct_field(graph, "key"), -1)
@@ -326,15 +321,8 @@ def states(graph: pa.ChunkedArray, side: str) -> pa.ChunkedArray:
 
 
 def is_address(path: str | Path) -> bool:
-    """Return whether a store is named by an address, such as s3://bucket/store, and not by a folder."""
+    """Return whether a store is named by a URL, such as s3://bucket/store, instead of a folder."""
     return "://" in str(path)
-
-
-def _local_manifest(path: Path) -> bytes:
-    try:
-        return (path / MANIFEST).read_bytes()
-    except FileNotFoundError:
-        raise IgclError(f"{path}: not a store (no {MANIFEST}); make one with `igcl prepare`") from None
 
 
 def _checked_manifest(path: str | Path, text: bytes) -> dict[str, Any]:
@@ -343,7 +331,7 @@ def _checked_manifest(path: str | Path, text: bytes) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise IgclError(f"{path}/{MANIFEST}: not valid JSON ({error})") from None
     if not isinstance(manifest, dict):
-        raise IgclError(f"{path}/{MANIFEST}: is not that of a store; make one with `igcl prepare`")
+        raise IgclError(f"{path}/{MANIFEST}: not the manifest of a store; make one with `igcl prepare`")
     if manifest.get("format_version") != FORMAT_VERSION:
         raise IgclError(
             f"{path}: store format {manifest.get('format_version')}, expected {FORMAT_VERSION}; prepare it again"

@@ -1,4 +1,4 @@
-"""What the data modules share: the opened store, loaders, augmentation, and look-up of rows."""
+"""Base class of the data modules: store, loaders, augmentation, and look-up of rows."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ from igcl_lightning.errors import IgclError
 
 
 class StoreDataModule(LightningDataModule):
-    """What the data modules share: the opened store, loaders, augmentation, and look-up of rows for callbacks.
+    """Base class of the data modules: store, loaders, augmentation, and look-up of rows for callbacks.
 
     Args:
-        store: folder that `igcl prepare` wrote.
+        store: path of the prepared store.
         batch_size: rows per step and device.
-        num_workers: processes that decode.
+        num_workers: number of worker processes that decode images.
         augment: whether training images are augmented.
-        views: projections of the images to keep, such as [PA, AP]; all by default.
-        order_seed: of the order of training rows, which nothing else has a say in (see `EpochOrder`); that of
-            `seed_everything` by default, 0 where there is none.
+        views: projections of the images to keep, such as [PA, AP] (default: all).
+        order_seed: seed of the order of training rows (see `EpochOrder`; default: the seed of `seed_everything`, or 0).
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class StoreDataModule(LightningDataModule):
             raise IgclError(f"data.batch_size is {batch_size}, not at least 1")
         if order_seed is not None and order_seed < 0:
             raise IgclError(f"data.order_seed is {order_seed}, not at least 0")
-        # Lightning keeps the seed of `seed_everything` there, for this process and those it starts.
+        # Set by `seed_everything`, for this process and those it starts.
         self.order_seed = int(os.environ.get("PL_GLOBAL_SEED") or 0) if order_seed is None else order_seed
         self.augmentation = Augment() if augment else None
 
@@ -77,18 +76,18 @@ class StoreDataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment training images on the device."""
-        trainer = self.trainer
-        if self.augmentation is None or trainer is None or not trainer.training or not hasattr(batch, "image"):
+        training = self.trainer is not None and self.trainer.training
+        if self.augmentation is None or not training or not hasattr(batch, "image"):
             return batch
         return batch._replace(image=self.augmentation.apply(batch.image, self.draw_augmentation(batch.image)))
 
     def draw_augmentation(self, image: Tensor) -> AugmentDraw:
-        """Draw what is random of the augmentation of a training batch: nothing else in the data modules is random."""
+        """Draw the augmentation of a training batch; nothing else in the data modules is random."""
         assert self.augmentation is not None
         return self.augmentation.draw(len(image), image.device)
 
     def _whole_batch(self, num_rows: int) -> int:
-        """Return a batch size that gives each process at least one whole batch of so many training rows.
+        """Return the batch size, reduced if needed for each process to get one whole batch of the training rows.
 
         Raises:
             IgclError: there are more processes than rows.
@@ -99,29 +98,24 @@ class StoreDataModule(LightningDataModule):
         return min(self.batch_size, num_rows // world_size)
 
     def _processes(self) -> tuple[int, int]:
-        """Return the number of processes that train, and which of them this one is."""
+        """Return the number of training processes and the rank of this one."""
         return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
 
     def _training_loader(
         self, rows: PairDataset | LabeledDataset, lengths: np.ndarray | None = None
     ) -> DataLoader[Any]:
         """Return shuffled whole batches of rows."""
-        # A batch norm over one row has no variance, hence never a shorter batch; a tiny store is one batch.
+        # A batch norm over one row has no variance, hence no shorter last batch; a tiny store is one batch.
         batch_size = self._whole_batch(len(rows))
         order = EpochOrder(rows, batch_size, self.order_seed, *self._processes(), lengths)
         options = self._loader_options() | {"batch_size": batch_size}
         return DataLoader(WholeBatches(rows), sampler=order, drop_last=True, collate_fn=ready, **options)
 
-    def _ordered_loader(self, rows: Rows, **options: Any) -> DataLoader[Any]:
-        """Return batches of all rows in their order, the same in every process."""
-        return DataLoader(WholeBatches(rows), collate_fn=ready, **self._loader_options() | options)
-
     def _shared_loader(self, rows: Rows, **options: Any) -> DataLoader[Any]:
-        """Return batches of rows in their order, which the processes share out (see `SharedOrder`)."""
+        """Return batches of rows in their order, divided among the processes (see `SharedOrder`)."""
         processes = self._processes()
-        return self._ordered_loader(
-            rows, sampler=SharedOrder(rows, *processes) if processes[0] > 1 else None, **options
-        )
+        order = SharedOrder(rows, *processes) if processes[0] > 1 else None
+        return DataLoader(WholeBatches(rows), sampler=order, collate_fn=ready, **self._loader_options() | options)
 
     def _loader_options(self) -> dict[str, Any]:
         return {

@@ -74,8 +74,8 @@ class StreamedStore(StoreDescription):
         """Number of rows of all splits whose graph states nothing, and number of all rows."""
         return int(self.manifest["rows_with_empty_graph"]), sum(map(int, self.manifest["rows"].values()))
 
-    def record(self, row: int) -> tuple[str, dict[str, Any]]:
-        """Return the split of a hashed row id, and its ids, report and labels."""
+    def record(self, row: int, *columns: str) -> tuple[str, dict[str, Any]]:
+        """Return the split of a hashed row id, and its ids, report and labels, whichever columns are named."""
         while row not in self._records:
             self._read_split(self._unread.pop())
         return self._records[row]

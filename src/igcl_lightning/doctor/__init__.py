@@ -1,10 +1,10 @@
-"""`igcl doctor`: what is wrong with a store or a config, found before a long run. Nothing is ever changed.
+"""`igcl doctor`: problems of a store or a config, found before a long run. Nothing is changed.
 
-findings.py       Finding, and its forms as a line and as data
-opened.py         a store opened in order to be looked at
-*_checks.py       what is read of tables, reports, labels, configs
-image_bytes.py    all images without decoding them: pointers, equal bytes
-looks.py          images decoded: broken, blank, of another size   likeness.py  near duplicates, turned images
-config.py         a config parsed and built part by part   speed.py  loader or model: which is the limit
-page.py           findings and sample pairs as one HTML file   examination.py  all of it in order
+findings.py       Finding, as a line and as data
+opened.py         a store opened for inspection, also a damaged one
+*_checks.py       checks of tables, reports, labels, configs and their batches
+image_bytes.py    all images without decoding: pointers, equal bytes
+looks.py          decoded images: broken, blank, wrong size   likeness.py  near duplicates, rotated images
+config.py         a config parsed and built part by part   speed.py  rates of loader and model
+page.py           findings and sample pairs as one HTML file   examination.py  all checks in order
 """

@@ -1,37 +1,37 @@
-"""Checks of what a config's training batches hold: which rows are pairs, and how many a pair is told from."""
+"""Checks of a config's training batches: pairs, negatives, batch norm."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from igcl_lightning.data.kept_rows import STATING_SIDES, needs
+from igcl_lightning.data.store import states
 from igcl_lightning.data.study import wanted_views
 from igcl_lightning.doctor.config import Config
 from igcl_lightning.doctor.findings import Finding, number, share
 from igcl_lightning.doctor.opened import OpenedStore
-from igcl_lightning.doctor.report_checks import MANY_EMPTY, graph_keys, rows_stating
+from igcl_lightning.doctor.report_checks import MANY_EMPTY, graph_keys
 from igcl_lightning.doctor.speed import cores
 from igcl_lightning.modules.contrastive import ContrastiveModule
 
 
 def viewed_rows(config: Config, store: OpenedStore) -> pd.DataFrame:
-    """Return the training rows of the views that the config keeps: their ids, graph keys, and whether each is a pair.
+    """Return ids, graph keys and `pair` of the training rows of the views that the config keeps.
 
-    A row is a pair if it states something on each side that the model contrasts; all are to other models.
+    `pair` is whether a row states something on each side that the model contrasts, and has the arrays of the config.
     """
-    rows = store.ids[store.ids["split"] == "train"]
-    pair = np.ones(len(rows), dtype=bool)
-    for side in _stating_sides(config) if len(rows) else ():
-        pair &= rows_stating(store, "train", side)
-    for name in config.option("data.arrays") or [] if len(rows) else ():
-        known = name in store.tables["train"].column_names
-        pair &= pc.is_valid(store.column("train", name)).to_numpy() if known else False
-    rows = rows.assign(key=graph_keys(store, "train") if len(rows) else [], pair=pair)
+    rows = store.ids[store.ids["split"] == "train"].assign(key=-1, pair=True)
+    if len(rows):
+        rows["key"] = graph_keys(store, "train")
+        for side in _stating_sides(config):
+            rows["pair"] &= states(store.column("train", "graph"), side).to_numpy()
+        for name in config.option("data.arrays") or []:
+            known = name in store.tables["train"].column_names
+            rows["pair"] &= pc.is_valid(store.column("train", name)).to_numpy() if known else False
     views = config.option("data.views")
     return rows[rows["view"].isin(wanted_views(views))] if views else rows
 
@@ -43,7 +43,7 @@ def training_rows(config: Config, store: OpenedStore) -> pd.DataFrame:
 
 
 def check_pairs(config: Config, store: OpenedStore) -> Iterator[Finding]:
-    """Say how many training rows state nothing on the sides that the model contrasts, and what becomes of them."""
+    """Count training rows that state nothing on the sides that the model contrasts."""
     sides, arrays = _stating_sides(config), config.option("data.arrays") or []
     if not sides and not arrays:
         return
@@ -65,53 +65,57 @@ def _stating_sides(config: Config) -> list[str]:
 
 
 def processes(config: Config) -> int:
-    """Return how many processes the config trains with."""
+    """Return the number of training processes."""
     return config.trainer.num_devices * config.trainer.num_nodes if config.trainer is not None else 1
 
 
 def check_batches(config: Config, store: OpenedStore) -> Iterator[Finding]:
     """Compare the batch size with the training rows, and the workers with the cores."""
-    rows, size, world = len(training_rows(config, store)), config.option("data.batch_size"), processes(config)
-    if isinstance(size, int) and size < 1:
-        yield Finding("error", "batch size", f"data.batch_size is {size}, not at least 1")
-    elif isinstance(size, int) and _has_one_pair(config, min(size, rows // world) * world):
-        yield Finding("error", "batch size", "a batch of one pair has no negatives: its loss is always 0")
-    elif isinstance(size, int) and size * world > rows:
-        each = f" on each of {world} processes" if world > 1 else ""
-        yield Finding("warning", "batch size", f"data.batch_size is {size:,}{each}, there are {rows:,} training rows")
-    elif isinstance(size, int):
-        step = size * world
-        left_over = f", {number(rows % step, 'row')} of each left over" if rows % step else ""
-        each = f"{world} x {size:,}" if world > 1 else f"{size:,}"
-        batches = f"{rows // step:,} batch{'es' * (rows // step != 1)}"
-        yield Finding("ok", "batch size", f"{batches} of {each} an epoch{left_over}")
+    size = config.option("data.batch_size")
+    if isinstance(size, int):
+        yield _batch_size_finding(size, processes(config), len(training_rows(config, store)), _contrasts(config))
     workers = config.option("data.num_workers")
     if isinstance(workers, int) and workers > cores():
         yield Finding("warning", "workers", f"data.num_workers is {workers}, this machine has {cores()} cores")
 
 
-def _has_one_pair(config: Config, size: int) -> bool:
-    return size == 1 and isinstance(config.model, ContrastiveModule)
+def _contrasts(config: Config) -> bool:
+    return isinstance(config.model, ContrastiveModule)
+
+
+def _batch_size_finding(size: int, world_size: int, rows: int, contrasts: bool) -> Finding:
+    step = size * world_size
+    if size < 1:
+        return Finding("error", "batch size", f"data.batch_size is {size}, not at least 1")
+    if contrasts and min(size, rows // world_size) * world_size == 1:
+        return Finding("error", "batch size", "a batch of one pair has no negatives: its loss is always 0")
+    if step > rows:
+        each = f" on each of {world_size} processes" if world_size > 1 else ""
+        return Finding("warning", "batch size", f"data.batch_size is {size:,}{each}, there are {rows:,} training rows")
+    left_over = f", {number(rows % step, 'row')} of each left over" if rows % step else ""
+    each = f"{world_size} x {size:,}" if world_size > 1 else f"{size:,}"
+    batches = f"{rows // step:,} batch{'es' * (rows // step != 1)}"
+    return Finding("ok", "batch size", f"{batches} of {each} an epoch{left_over}")
 
 
 def check_accumulation(config: Config, store: OpenedStore) -> Iterator[Finding]:
-    """Say of a contrast with accumulated gradients from how many pairs a pair is told: those of one batch."""
+    """Report the negatives of a contrastive loss with accumulated gradients: those of one batch."""
     batches = config.trainer.accumulate_grad_batches if config.trainer is not None else 1
     size = config.option("data.batch_size")
-    if batches == 1 or not isinstance(config.model, ContrastiveModule) or not isinstance(size, int):
+    if batches == 1 or not _contrasts(config) or not isinstance(size, int):
         return
     together = min(size, len(training_rows(config, store)) // processes(config)) * processes(config)
-    if together < 2:  # `check_batches` says it
+    if together < 2:  # reported by `check_batches`
         return
     text = (
-        f"trainer.accumulate_grad_batches {batches} adds no negatives: a pair is told from the {together - 1:,} others "
+        f"trainer.accumulate_grad_batches {batches} adds no negatives: a pair has {together - 1:,}, those of its own "
+        f"batch, not of {batches * together:,} pairs; for more, make data.batch_size larger"
     )
-    text += f"of its own batch, not of {batches * together:,} pairs; for more, make data.batch_size larger"
     yield Finding("warning", "accumulation", text, numbers={"others": together - 1})
 
 
 def check_batch_norm(config: Config) -> Iterator[Finding]:
-    """Look for batch norms that see the rows of one process only."""
+    """Find batch norms that see the rows of one process only."""
     if config.model is None or config.trainer is None or processes(config) == 1:
         return
     if not any(isinstance(layer, _BatchNorm) for layer in config.model.modules()):
@@ -121,7 +125,7 @@ def check_batch_norm(config: Config) -> Iterator[Finding]:
 
 
 def batch_norm_finding(rows: int, world_size: int, synchronised: bool, device: str) -> Finding:
-    """Return what batch norm sees on several processes of a device, "cpu" or "cuda", with so many rows each."""
+    """Return a finding on batch norm of several processes with `rows` each on a device, "cpu" or "cuda"."""
     if synchronised and device == "cpu":
         return Finding("error", "batch norm", "trainer.sync_batchnorm works on GPUs only: leave it out")
     if synchronised:

@@ -1,4 +1,4 @@
-"""A config of `igcl fit`, parsed by the training command's parser and built part by part; each mistake is a finding."""
+"""A config of `igcl fit`, parsed as by the training command and built part by part; each mistake is a finding."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from igcl_lightning.training.options import resolve_configs
 
 
 class _ParsedConfig(TrainingCLI):
-    """The training command's parser: everything is read and checked, nothing built or run."""
+    """Parses and checks as the training command does, but builds and runs nothing."""
 
     def instantiate_classes(self) -> None:
-        """Leave building to `Config`, one part after the other, so that each mistake is found."""
+        """Leave building to `Config`, part by part, so that each mistake is found."""
 
     def after_instantiate_classes(self) -> None:
-        """Nothing was built."""
+        """Do nothing."""
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Nothing is run."""
+        """Do nothing."""
 
 
 class Config:
-    """A config of `igcl fit` with the parts of it that can be built.
+    """A config of `igcl fit` and the parts of it that can be built.
 
     Args:
-        words: what follows `igcl fit`, such as ["--config", "pretrain/igcl.yaml", "--data.store", "stores/mimic"].
+        words: arguments of `igcl fit`, such as ["--config", "pretrain/igcl.yaml", "--data.store", "stores/mimic"].
 
     Attributes:
-        findings: what is wrong with it, one finding per mistake.
+        findings: one finding per mistake.
         data: the data module, or None.
         model: the module, or None.
         trainer: the trainer, or None.
@@ -62,36 +62,36 @@ class Config:
 
     @property
     def store_path(self) -> Path | None:
-        """The folder of the store that the data module reads, None where it reads none, or a stream from an address."""
+        """Folder of the data module's store; None if it has no store or streams one from a URL."""
         path = self.option("data.store")
         return Path(path) if isinstance(path, str) and "://" not in path else None
 
     def option(self, name: str, default: Any = None) -> Any:
-        """Return an option by its dotted name, the constructor arguments of model and data included."""
+        """Return an option by its dotted name, such as `data.store` for a constructor argument."""
         part, _, argument = name.partition(".")
         options = self.options.get(part) or {}
         return (options.get("init_args") or options).get(argument, default)
 
     @property
     def parsed(self) -> bool:
-        """Whether the options could be read."""
+        """Whether the options were parsed."""
         return "trainer" in self.options
 
     def connect(self) -> list[Finding]:
-        """Let data module, model and trainer know each other as they do in `fit`, check the data, say what is wrong."""
+        """Connect data module, model and trainer as `fit` does, run their `setup`, and return new findings."""
         if self.trainer is None or self.model is None or self.data is None:
             return []
         before = len(self.findings)
         self.trainer.strategy.connect(self.model)
         self.trainer.state.fn = TrainerFn.FITTING
-        self.trainer.datamodule = self.data  # type: ignore[attr-defined]  # where Lightning puts it
+        self.trainer.datamodule = self.data  # type: ignore[attr-defined]  # as Lightning does
         self.data.trainer = self.model.trainer = self.trainer
         with self._noting():
             refuse_clash(self.model, self.data)
             refuse_unknown_monitors(self.trainer, self.model, self.data)
             self.data.setup("fit")
             self.model.setup("fit")
-        self.model.trainer = None  # a step outside of a run must not log
+        self.model.trainer = None  # a step outside a run must not log
         return self.findings[before:]
 
     def _build(self, part: str) -> Any:
@@ -101,13 +101,15 @@ class Config:
             asked: Any = Namespace(**{part: self.options[part]})  # type: ignore[no-untyped-call]  # jsonargparse's
             built = self._parser.instantiate_classes(asked)[part]
             built = Trainer(**built) if part == "trainer" else built
-        texts = dict.fromkeys(one_line(note.message) for note in said if _is_for_a_person(note))
+        # Deprecation warnings are for the authors of libraries, not for the user.
+        mine = [w for w in said if issubclass(w.category, UserWarning) and "eprecat" not in w.category.__name__]
+        texts = dict.fromkeys(one_line(warning.message) for warning in mine)
         self.findings += [Finding("warning", part, text[:300]) for text in texts]
         return built
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
-        """Turn what a mistake raises into a finding."""
+        """Turn an error into a finding."""
         try:
             yield
         except UsageError as error:
@@ -117,8 +119,3 @@ class Config:
             while origin.__cause__ and str(origin).startswith("Does not validate against any of the Union"):
                 origin = origin.__cause__
             self.findings.append(Finding("error", "config", one_line(origin)[:400]))
-
-
-def _is_for_a_person(note: warnings.WarningMessage) -> bool:
-    """Return whether a warning is about the config: what libraries tell each other's authors is not."""
-    return issubclass(note.category, UserWarning) and "eprecat" not in note.category.__name__

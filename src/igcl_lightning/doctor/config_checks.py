@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import netrc
 import os
+import shutil
 from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,19 +20,26 @@ from igcl_lightning.doctor.findings import Finding
 from igcl_lightning.doctor.looks import Looks
 from igcl_lightning.doctor.opened import OpenedStore
 
+PACKAGE = "igcl_lightning"
 MEAN_APART = 0.15
+"""Difference of the grey means of model and images, scale 0-1, above which they are far apart."""
+
 STD_APART = 1.5
+"""Ratio of the grey deviations of model and images above which they are far apart."""
+
 MANY_ALIKE = 1.0
+"""Other rows of a batch per row that state the same, above which these are a warning."""
+
 WANDB_HOST = "api.wandb.ai"
 WANDB_OFFLINE = ("offline", "disabled", "dryrun")
 
 
 def check_store_path(config: Config) -> Iterator[Finding]:
-    """Say whether the store that the config names is there."""
+    """Report whether the config's store exists."""
     path = config.store_path
     if path is None:
         named = config.option("data.store")
-        which = f"{named}: rows come in a stream" if named else "the config names no store"
+        which = f"{named}: its rows are streamed" if named else "the config names no store"
         yield Finding("warning", "data.store", f"{which}, so only the config itself was checked")
     elif not path.is_dir():
         todo = "make it with `igcl prepare`, or give --data.store STORE"
@@ -37,7 +47,7 @@ def check_store_path(config: Config) -> Iterator[Finding]:
 
 
 def check_selection(config: Config, store: OpenedStore) -> Iterator[Finding]:
-    """Look for labels, views and columns that the config names and the store lacks."""
+    """Find labels and views that the config names and the store lacks."""
     for label in config.option("data.labels") or []:
         if label not in store.labels:
             known = ", ".join(store.labels) or "none"
@@ -54,26 +64,26 @@ def check_selection(config: Config, store: OpenedStore) -> Iterator[Finding]:
 
 
 def check_length(config: Config) -> Iterator[Finding]:
-    """Look for a run without an end: the learning rate is planned to it."""
+    """Find a run without an end, which the schedule of the learning rate needs."""
     if config.trainer is not None and config.trainer.max_epochs == -1 and config.trainer.max_steps == -1:
         yield Finding("error", "trainer", "the run has no end: set trainer.max_epochs or trainer.max_steps")
 
 
 def check_image_size(config: Config, store: OpenedStore) -> Iterator[Finding]:
-    """Compare the size of the stored images with what the model sees."""
+    """Compare the size of the stored images with the model's input size."""
     wanted = getattr(getattr(config.model, "image_encoder", None), "size", None)
     stored = store.manifest.get("size")
     if not isinstance(wanted, int) or not isinstance(stored, int):
         return
+    message = f"the model sees {wanted} pixels a side, the store has {stored}"
     if wanted > stored:
-        message = f"the model sees {wanted} pixels a side, the store has {stored}: images are blown up; prepare larger"
-        yield Finding("warning", "image size", message)
+        yield Finding("warning", "image size", f"{message}: images are enlarged; prepare larger")
     else:
-        yield Finding("ok", "image size", f"the model sees {wanted} pixels a side, the store has {stored}")
+        yield Finding("ok", "image size", message)
 
 
 def check_normalisation(config: Config, looks: Looks) -> Iterator[Finding]:
-    """Compare the encoder's mean and deviation with those of the images that were looked at."""
+    """Compare the encoder's mean and deviation with those of the decoded images."""
     encoder: Any = getattr(config.model, "image_encoder", None)
     if not hasattr(encoder, "mean") or not hasattr(encoder, "std") or not len(looks.number) or not looks.std:
         return
@@ -81,16 +91,14 @@ def check_normalisation(config: Config, looks: Looks) -> Iterator[Finding]:
     values = f"the model's mean {mean:.3f} and std {std:.3f}, the images' {looks.mean:.3f} and {looks.std:.3f}"
     numbers = {"mean": looks.mean, "std": looks.std}
     far = abs(mean - looks.mean) > MEAN_APART or not 1 / STD_APART < std / looks.std < STD_APART
-    if far and config.option("model.image.weights", "none") == "none":
-        yield Finding("warning", "normalisation", f"{values}: far apart", numbers=numbers)
-    elif far:
-        yield Finding("ok", "normalisation", f"{values}: as the published weights expect", numbers=numbers)
-    else:
-        yield Finding("ok", "normalisation", values, numbers=numbers)
+    own = config.option("model.image.weights", "none") == "none"
+    if far:
+        values += ": far apart" if own else ": as the published weights expect"
+    yield Finding("warning" if far and own else "ok", "normalisation", values, numbers=numbers)
 
 
 def check_targets(config: Config, store: OpenedStore) -> Iterator[Finding]:
-    """Compare the loss's targets with how many rows of a batch state the same, or belong to one study."""
+    """Compare the loss's targets with the number of rows of a batch that state the same or are of one study."""
     targets = getattr(getattr(config.model, "loss", None), "targets", None)
     size = config.option("data.batch_size")
     rows = training_rows(config, store)
@@ -99,25 +107,26 @@ def check_targets(config: Config, store: OpenedStore) -> Iterator[Finding]:
     size = min(size, len(rows))
     studies = expected_partners(rows["study"], size)
     graphs = expected_partners(rows["key"][rows["key"] != -1], size, len(rows))
-    text = f"targets {targets!r}: of a batch of {size:,}, {graphs:.2g} other rows a row state the same, {studies:.2g} "
-    text += "are of its study"
-    numbers = {"same_graph": graphs, "same_study": studies}
+    text = (
+        f"targets {targets!r}: per row of a batch of {size:,}, {graphs:.2g} other rows state the same, {studies:.2g} "
+        "are of its study"
+    )
     if targets == "study" and rows["study"].is_unique:
         text += "; each study has one image, so 'study' pairs nothing and only leaves other studies of the patient out"
-    if targets in ("identity", "study") and graphs > MANY_ALIKE:
+    many = targets in ("identity", "study") and graphs > MANY_ALIKE
+    if many:
         text += "; they count as negatives, targets 'graph' would make them positives"
-        yield Finding("warning", "targets", text, numbers=numbers)
-    else:
-        yield Finding("ok", "targets", text, numbers=numbers)
+    numbers = {"same_graph": graphs, "same_study": studies}
+    yield Finding("warning" if many else "ok", "targets", text, numbers=numbers)
 
 
 def expected_partners(values: Any, batch: int, rows: int | None = None) -> float:
-    """Return how many other rows of a random batch share a row's value, on average over the rows.
+    """Return the expected number of other rows of a random batch with a row's value, on average over the rows.
 
     Args:
-        values: of the rows that have one.
-        batch: rows of a batch.
-        rows: number of rows, those without a value included.
+        values: values of the rows that have one.
+        batch: number of rows of a batch.
+        rows: number of all rows (default: all have a value).
     """
     total = len(values) if rows is None else rows
     if total < 2:
@@ -127,7 +136,7 @@ def expected_partners(values: Any, batch: int, rows: int | None = None) -> float
 
 
 def check_wandb(config: Config) -> Iterator[Finding]:
-    """Look for a W&B logger that needs an account where there is none."""
+    """Find a W&B logger that needs an account if there is none."""
     loggers: Any = config.options.trainer.logger if "trainer" in config.options else None
     for logger in loggers if isinstance(loggers, list) else [loggers]:
         if not str(getattr(logger, "class_path", "")).endswith("WandbLogger"):
@@ -135,13 +144,35 @@ def check_wandb(config: Config) -> Iterator[Finding]:
         arguments = logger.init_args
         if arguments.get("offline") or os.environ.get("WANDB_MODE") in WANDB_OFFLINE:
             yield Finding("ok", "wandb", "runs offline")
-        elif "WANDB_API_KEY" not in os.environ and not _knows_wandb():
+        elif "WANDB_API_KEY" not in os.environ and not _has_wandb_login():
             message = "the W&B logger needs an account: run `wandb login`, or give --trainer.logger.offline true"
             yield Finding("warning", "wandb", message)
 
 
-def _knows_wandb() -> bool:
+def _has_wandb_login() -> bool:
     try:
         return netrc.netrc().authenticators(WANDB_HOST) is not None
     except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def check_command() -> Iterator[Finding]:
+    """Report which program the command `lightning` is, and other packages that install a command of that name."""
+    found = shutil.which("lightning")
+    commands = entry_points(group="console_scripts", name="lightning")
+    others = sorted({entry.value.partition(":")[0].partition(".")[0] for entry in commands} - {PACKAGE})
+    also = f"; {', '.join(others)} installs a command of that name, too" if others else ""
+    if found is None:
+        yield Finding("ok", "command", f"no `lightning` on the path; use igcl or python -m {PACKAGE}{also}")
+    elif _calls_this_package(Path(found)):
+        yield Finding("ok", "command", f"`lightning` is this program, {found}{also}")
+    else:
+        yield Finding("warning", "command", f"`lightning` is another program, {found}: use igcl instead{also}")
+
+
+def _calls_this_package(script: Path) -> bool:
+    try:
+        with script.open("rb") as file:
+            return PACKAGE.encode() in file.read(1 << 16)
+    except OSError:
         return False

@@ -1,9 +1,9 @@
-"""The whole examination of a store or a config, in order."""
+"""All checks of a store or a config, in order."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,8 @@ from igcl_lightning.atomic import replacing
 from igcl_lightning.data.features import FeatureModel
 from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.store import MANIFEST
-from igcl_lightning.doctor.batch_checks import check_accumulation, check_batch_norm, check_batches, check_pairs
-from igcl_lightning.doctor.command_owner import check_command
+from igcl_lightning.doctor import batch_checks, config_checks, store_checks
 from igcl_lightning.doctor.config import Config
-from igcl_lightning.doctor.config_checks import (
-    check_image_size,
-    check_length,
-    check_normalisation,
-    check_selection,
-    check_store_path,
-    check_targets,
-    check_wandb,
-)
 from igcl_lightning.doctor.findings import LEVELS, Finding, worst_first
 from igcl_lightning.doctor.image_bytes import check_bytes, check_duplicates, duplicate_groups
 from igcl_lightning.doctor.label_checks import check_labels
@@ -35,45 +25,51 @@ from igcl_lightning.doctor.looks import Looks, check_looks, evenly, look_at
 from igcl_lightning.doctor.opened import OpenedStore
 from igcl_lightning.doctor.report_checks import check_graphs, check_reports
 from igcl_lightning.doctor.speed import cores, limit_finding, loader_finding, loader_rate, model_rate
-from igcl_lightning.doctor.store_checks import (
-    check_flags,
-    check_manifest,
-    check_node_text,
-    check_patients,
-    check_people,
-    check_row_ids,
-    check_splits,
-    check_views,
-)
 from igcl_lightning.errors import IgclError, UsageError, message_of
 
 TABLE_CHECKS = (
-    check_manifest,
-    check_splits,
-    check_row_ids,
-    check_patients,
-    check_views,
-    check_people,
+    store_checks.check_manifest,
+    store_checks.check_splits,
+    store_checks.check_row_ids,
+    store_checks.check_patients,
+    store_checks.check_views,
+    store_checks.check_people,
     check_reports,
     check_graphs,
     check_labels,
-    check_node_text,
-    check_flags,
+    store_checks.check_node_text,
+    store_checks.check_flags,
+)
+CONFIG_CHECKS = (
+    config_checks.check_store_path,
+    config_checks.check_length,
+    batch_checks.check_batch_norm,
+    config_checks.check_wandb,
+)
+CHECKS_OF_BOTH = (
+    config_checks.check_selection,
+    batch_checks.check_pairs,
+    batch_checks.check_batches,
+    batch_checks.check_accumulation,
+    config_checks.check_image_size,
+    config_checks.check_targets,
 )
 BATCH_SIZE = 64
-CONFIG_SUFFIXES = (".yaml", ".yml")
 MOST_WORKERS = 8
+"""Batch size and largest number of workers with which the loader of a store is measured."""
+
+CONFIG_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass
 class Examination:
-    """What was found.
+    """Findings on a store or a config.
 
     Attributes:
-        target: what was examined, as it was given.
-        findings: worst first, once examined.
-        store: the opened store, where there is one.
-        looks: of the images that were decoded.
+        target: name of the store or config, as given.
+        findings: all findings, worst first.
+        store: the opened store, if there is one.
+        looks: the decoded images.
     """
 
     target: str
@@ -88,13 +84,12 @@ class Examination:
 
     def record(self) -> dict[str, Any]:
         """Return the findings as data."""
-        counts = {level: sum(finding.level == level for finding in self.findings) for level in LEVELS}
         return {
             "target": self.target,
             "igcl_lightning": __version__,
-            "rows": {split: len(table) for split, table in self.store.tables.items()} if self.store else {},
+            "rows": self.store.sizes if self.store else {},
             "images_decoded": len(self.looks.number) + len(self.looks.undecodable) if self.looks else 0,
-            "counts": counts,
+            "counts": {level: sum(finding.level == level for finding in self.findings) for level in LEVELS},
             "findings": [finding.record() for finding in self.findings],
         }
 
@@ -105,29 +100,33 @@ def examine(target: str, words: list[str], rows: int, speed: bool) -> Examinatio
     Args:
         target: folder of a store, or name of a config as for `igcl fit --config`.
         words: options that override the config's, such as ["--data.store", "stores/mimic"].
-        rows: images to decode, evenly drawn; 0 for all.
+        rows: number of images to decode, evenly drawn; 0 for all.
         speed: whether to measure loader and model.
 
     Raises:
-        UsageError: options to override are given for a store.
+        UsageError: options are given for a store.
         IgclError: the target is neither a store nor a config.
     """
     datasets.disable_progress_bars()
-    done = Examination(target)
-    if Path(target).is_dir():
-        if not (Path(target) / MANIFEST).is_file():
+    done, path = Examination(target), Path(target)
+    if path.is_dir():
+        if not (path / MANIFEST).is_file():
             raise IgclError(f"{target}: not a store (no {MANIFEST}), and no config")
         if words:
             raise UsageError(f"doctor: {words[0]}: overrides a config's option; {target} is a store")
-        _examine_store(done, Path(target), rows)
+        _examine_store(done, path, rows)
         if speed:
-            done.findings += _speed_of_store(Path(target))
-    elif Path(target).suffix not in CONFIG_SUFFIXES:
+            done.findings.append(_measured(lambda: _speed_of_store(path)))
+    elif path.suffix not in CONFIG_SUFFIXES:
         raise IgclError(f"{target}: no such store; a config ends in {' or '.join(CONFIG_SUFFIXES)}")
     else:
-        _examine_config(done, words, rows, speed)
-    done.findings += check_command()
-    done.findings = worst_first(done.findings)
+        config = Config(["--config", target, *words])
+        done.findings += config.findings
+        if config.parsed:
+            _examine_config(done, config, rows)
+            if speed and not done.failed:
+                done.findings.append(_measured(lambda: _speed_of_config(config)))
+    done.findings = worst_first([*done.findings, *config_checks.check_command()])
     return done
 
 
@@ -142,7 +141,7 @@ def _examine_store(done: Examination, path: Path, rows: int) -> None:
     store = done.store = OpenedStore(path)
     done.findings += store.faults
     if not store.num_rows:
-        done.findings.append(Finding("error", "splits", "the store has no rows that can be read"))
+        done.findings.append(Finding("error", "splits", "the store has no readable rows"))
         return
     for check in TABLE_CHECKS:
         done.findings += check(store)
@@ -155,55 +154,44 @@ def _examine_store(done: Examination, path: Path, rows: int) -> None:
     done.findings += check_orientation(store, looks)
 
 
-def _examine_config(done: Examination, words: list[str], rows: int, speed: bool) -> None:
-    config = Config(["--config", done.target, *words])
-    done.findings += config.findings
-    if not config.parsed:
-        return
-    done.findings += [*check_store_path(config), *check_length(config), *check_batch_norm(config), *check_wandb(config)]
+def _examine_config(done: Examination, config: Config, rows: int) -> None:
+    for check in CONFIG_CHECKS:
+        done.findings += check(config)
     path = config.store_path
     if path is not None and path.is_dir():
         _examine_store(done, path, rows)
     if done.store is not None and done.store.num_rows:
-        for check in (check_selection, check_pairs, check_batches, check_accumulation, check_image_size, check_targets):
-            done.findings += check(config, done.store)
+        for check_both in CHECKS_OF_BOTH:
+            done.findings += check_both(config, done.store)
         if done.looks is not None:
-            done.findings += check_normalisation(config, done.looks)
+            done.findings += config_checks.check_normalisation(config, done.looks)
         done.findings += config.connect()
     if not done.failed:
         done.findings.append(Finding("ok", "config", "parses, and model, data and trainer can be built"))
-        if speed:
-            done.findings += _speed_of_config(config)
 
 
-def _speed_of_store(path: Path) -> Iterator[Finding]:
-    workers = min(cores(), MOST_WORKERS)
+def _measured(measure: Callable[[], Finding]) -> Finding:
     try:
-        loader = PairedDataModule(str(path), BATCH_SIZE, workers, keep_empty=True).train_dataloader()
-        rate, _ = loader_rate(loader)
-    except Exception as error:  # whatever stops a loader would stop the training
-        yield _unmeasured(error)
-        return
-    yield loader_finding(rate, workers)
+        return measure()
+    except Exception as error:  # an error here would stop the training, too
+        text = message_of(error)[:300] or type(error).__name__
+        return Finding("error", "speed", f"the first batches of training fail: {text}")
 
 
-def _speed_of_config(config: Config) -> Iterator[Finding]:
+def _speed_of_store(path: Path) -> Finding:
+    workers = min(cores(), MOST_WORKERS)
+    loader = PairedDataModule(str(path), BATCH_SIZE, workers, keep_empty=True).train_dataloader()
+    return loader_finding(loader_rate(loader)[0], workers)
+
+
+def _speed_of_config(config: Config) -> Finding:
     model: object = config.model
     if isinstance(model, FeatureModel):
-        yield Finding("ok", "speed", "not measured: the features of a frozen encoder are computed once")
-        return
-    if config.data is None or config.model is None or config.trainer is None:
-        return
+        return Finding("ok", "speed", "not measured: the features of a frozen encoder are computed once")
+    assert config.data is not None
+    assert config.model is not None
+    assert config.trainer is not None
+    given, batch = loader_rate(config.data.train_dataloader())
+    taken = model_rate(config.model, config.trainer, batch)
     workers = int(config.option("data.num_workers", 0))
-    try:
-        given, batch = loader_rate(config.data.train_dataloader())
-        taken = model_rate(config.model, config.trainer, batch)
-    except Exception as error:  # whatever stops the first step would stop the training
-        yield _unmeasured(error)
-        return
-    yield limit_finding(given, taken, workers, config.trainer.strategy.root_device.type, cores())
-
-
-def _unmeasured(error: Exception) -> Finding:
-    text = message_of(error)[:300] or type(error).__name__
-    return Finding("error", "speed", f"the first batches of training fail: {text}")
+    return limit_finding(given, taken, workers, config.trainer.strategy.root_device.type, cores())

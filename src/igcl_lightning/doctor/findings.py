@@ -1,4 +1,4 @@
-"""What the doctor says: findings, their order, and their forms as lines and as data."""
+"""Findings of the doctor, as lines and as data, and the wording of counts."""
 
 from __future__ import annotations
 
@@ -9,19 +9,13 @@ from typing import Any, Literal, NamedTuple
 
 Level = Literal["error", "warning", "ok"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "ok")
-"""Worst first: training would be wrong or fail; look at it; as it should be."""
+"""Worst first: training fails or is wrong; look at it; fine."""
 
 MAX_NAMED_ROWS = 100
 
 
 class Place(NamedTuple):
-    """Where a row stands in a store.
-
-    Attributes:
-        split: its split.
-        number: its number within the split.
-        row: its id.
-    """
+    """Place of a row in a store: its split, its index within the split, and its id."""
 
     split: str
     number: int
@@ -30,14 +24,14 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at, and what was seen.
+    """Result of a check.
 
     Attributes:
         level: one of `LEVELS`.
-        check: what was looked at, in a word or two.
-        message: one line for a person: what was seen and, where something is wrong, what to do.
-        rows: the rows that it concerns; at most `MAX_NAMED_ROWS` are kept.
-        numbers: the counts behind the message, JSON-able.
+        check: subject of the check, in a word or two.
+        message: one line: the observation and, if something is wrong, what to do.
+        rows: rows concerned; at most `MAX_NAMED_ROWS` are kept.
+        numbers: counts behind the message, JSON-able.
     """
 
     level: Level
@@ -63,12 +57,12 @@ class Finding:
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings by level, those of one level in the order of the checks."""
+    """Return the findings sorted by level; the order within a level stays."""
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
 def counted(findings: Sequence[Finding]) -> str:
-    """Return how many findings of each level there are, such as "1 error, 2 warnings, 9 ok"."""
+    """Return the number of findings by level, such as "1 error, 2 warnings, 9 ok"."""
     counts = Counter(finding.level for finding in findings)
     return f"{number(counts['error'], 'error')}, {number(counts['warning'], 'warning')}, {counts['ok']} ok"
 
@@ -79,7 +73,7 @@ def share(part: int, whole: int) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """Return a share as "12 %", small ones as "0.4 %"."""
+    """Return a share as "12 %", a small one as "0.4 %"."""
     value = 100 * part / max(whole, 1)
     return f"{value:.1f} %" if 0 < value < 10 else f"{value:.0f} %"
 
@@ -90,6 +84,6 @@ def number(count: int, noun: str) -> str:
 
 
 def such_as(names: Iterable[object], most: int = 3) -> str:
-    """Return ", such as 'a', 'b'" with the first of the names, or nothing where there are none."""
+    """Return ", such as 'a', 'b'" with the first names, or "" if there are none."""
     shown = [repr(str(name)) for name, _ in zip(names, range(most), strict=False)]
     return f", such as {', '.join(shown)}" if shown else ""

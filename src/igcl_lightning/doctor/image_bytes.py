@@ -1,49 +1,43 @@
-"""Checks of all stored images without decoding them: missing ones, pointers, and bytes that stand twice.
+"""Checks of all stored images without decoding: missing images, pointers, and equal bytes.
 
-Images are read where they lie in the mapped file. Two images can only be equal if length and a few words from their
-middle are, so that of nearly all images these words are all that is read.
+Images are read in the memory-mapped file. Equal images have equal length and equal bytes in the middle: of most images
+nothing else is read.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from igcl_lightning.doctor.findings import Finding, number, such_as
+from igcl_lightning.doctor.findings import Finding, Level, number
 from igcl_lightning.doctor.opened import OpenedStore
 from igcl_lightning.reports.files import LFS_POINTER
 
 SAMPLE = 32
-"""Bytes that are read of an image."""
+"""Number of bytes in the middle of an image that are compared first; a multiple of 8."""
 
 
 def check_bytes(store: OpenedStore) -> Iterator[Finding]:
-    """Look for images without bytes and for Git-LFS pointers."""
-    missing = np.concatenate([_flags(store, split, _is_missing) for split in store.tables])
-    pointers = np.concatenate([_flags(store, split, _is_pointer) for split in store.tables])
-    for flags, what, todo in (
+    """Find images without bytes, and Git-LFS pointers."""
+    columns = [pc.struct_field(store.column(split, "image"), "bytes") for split in store.tables]
+    missing = [pc.equal(pc.fill_null(pc.binary_length(column), 0), 0) for column in columns]
+    pointers = [pc.fill_null(pc.starts_with(column, LFS_POINTER.decode()), False) for column in columns]
+    for flags, fault, todo in (
         (missing, "without bytes", "prepare the store again"),
         (pointers, "replaced by a Git-LFS pointer", "run git lfs pull and prepare again"),
     ):
-        rows = flags.nonzero()[0]
-        if len(rows):
-            places = store.places(rows)
-            message = f"{number(len(rows), 'image')} {what}{such_as(place.row for place in places)}; {todo}"
-            yield Finding("error", "images", message, places, {"rows": len(rows)})
+        rows = np.concatenate([flag.to_numpy() for flag in flags]).nonzero()[0]
+        text = f"{number(len(rows), 'image')} {fault}"
+        yield from store.suspects("error", "images", rows, text, f"; {todo}", rows=len(rows))
 
 
 def check_duplicates(store: OpenedStore, group: np.ndarray) -> Iterator[Finding]:
-    """Say which pictures stand twice, those that cross splits apart.
-
-    Args:
-        store: the opened store.
-        group: of each row, see `duplicate_groups`.
-    """
+    """Find rows with equal images, across splits and within a split; `group` is that of `duplicate_groups`."""
     rows = np.flatnonzero(group >= 0)
     if not len(rows):
         yield Finding("ok", "duplicates", f"no two of {store.num_rows:,} stored images are equal, byte by byte")
@@ -51,33 +45,29 @@ def check_duplicates(store: OpenedStore, group: np.ndarray) -> Iterator[Finding]
     table = pd.DataFrame({"row": rows, "group": group[rows], "split": store.ids["split"].to_numpy()[rows]})
     splits = table.groupby("group")["split"].nunique()
     crossing = table["group"].map(splits) > 1
-    for found, level in ((table[crossing], "error"), (table[~crossing], "warning")):
+    kinds: tuple[tuple[Level, pd.Series[bool], str, str], ...] = (
+        ("error", crossing, "in several splits", "; keep each in one"),
+        ("warning", ~crossing, "more than once within a split", ""),
+    )
+    for level, chosen, fault, todo in kinds:
+        found = table[chosen].sort_values(["group", "row"])
         if len(found):
-            yield _duplicates(store, found.sort_values(["group", "row"]), level == "error")
-
-
-def _duplicates(store: OpenedStore, found: pd.DataFrame, crossing: bool) -> Finding:
-    places = store.places(found["row"].to_numpy())
-    pair = " and ".join(f"{place.row!r} ({place.split})" for place in store.places(_first_pair(found)))
-    pictures = int(found["group"].nunique())
-    which = number(pictures, "picture")
-    numbers = {"pictures": pictures, "rows": len(found)}
-    if crossing:
-        message = f"{which} in several splits, {len(found):,} rows, such as {pair}; keep each in one"
-        return Finding("error", "duplicates", message, places, numbers)
-    message = f"{which} more than once within a split, {len(found):,} rows, such as {pair}"
-    return Finding("warning", "duplicates", message, places, numbers)
+            pictures = int(found["group"].nunique())
+            pair = " and ".join(f"{place.row!r} ({place.split})" for place in store.places(_first_pair(found)))
+            message = f"{number(pictures, 'picture')} {fault}, {len(found):,} rows, such as {pair}{todo}"
+            places = store.places(found["row"].to_numpy())
+            yield Finding(level, "duplicates", message, places, {"pictures": pictures, "rows": len(found)})
 
 
 def _first_pair(found: pd.DataFrame) -> list[int]:
-    """Return the numbers of two rows of the first picture, from two splits if it stands in two."""
+    """Return the numbers of two rows with the first picture, from two splits if possible."""
     group = found[found["group"] == found["group"].iloc[0]]
     other = int((group["split"] != group["split"].iloc[0]).to_numpy().argmax()) or 1
-    return [int(group["row"].iloc[place]) for place in (0, other)]
+    return [int(group["row"].iloc[index]) for index in (0, other)]
 
 
 def duplicate_groups(store: OpenedStore) -> np.ndarray:
-    """Return a number that rows with the same image bytes share, and no others; -1 for a row of its own, int64 [N]."""
+    """Return a number for each set of rows with equal image bytes, -1 for a row without equals, int64 [N]."""
     sampled = np.concatenate([_samples(chunk) for split in store.tables for chunk in _chunks(store, split)])
     _, inverse, counts = np.unique(sampled, axis=0, return_inverse=True, return_counts=True)
     alike = (counts[inverse.ravel()] > 1) & (sampled[:, 0] > 0)
@@ -90,17 +80,17 @@ def duplicate_groups(store: OpenedStore) -> np.ndarray:
 
 
 def _samples(chunk: pa.Array) -> np.ndarray:
-    """Return length and a few words of each image, int64 [N, 1 + SAMPLE / 8]."""
+    """Return length and middle bytes of each image, int64 [N, 1 + SAMPLE / 8]."""
     starts, ends, data = _layout(chunk)
     lengths = ends - starts
     middle = starts + np.maximum(lengths - SAMPLE, 0) // 2
-    places = middle[:, None] + np.minimum(np.arange(SAMPLE), np.maximum(lengths - 1, 0)[:, None])
-    words = data[np.minimum(places, max(len(data) - 1, 0))] if len(data) else np.zeros(places.shape, np.uint8)
+    at = middle[:, None] + np.minimum(np.arange(SAMPLE), np.maximum(lengths - 1, 0)[:, None])
+    words = data[np.minimum(at, max(len(data) - 1, 0))] if len(data) else np.zeros(at.shape, np.uint8)
     return np.concatenate([lengths[:, None], np.ascontiguousarray(words).view(np.int64)], axis=1)
 
 
 def _layout(chunk: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where each image begins and ends in the bytes of a chunk, and the bytes, without copying them."""
+    """Return start and end of each image in the bytes of a chunk, and the bytes, without a copy."""
     _, offsets, data = chunk.buffers()
     kind = np.int64 if pa.types.is_large_binary(chunk.type) else np.int32
     bounds = np.frombuffer(offsets, kind)[chunk.offset : chunk.offset + len(chunk) + 1].astype(np.int64)
@@ -108,7 +98,7 @@ def _layout(chunk: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _images(store: OpenedStore, wanted: np.ndarray) -> Iterator[memoryview]:
-    """Yield the bytes of the wanted rows (bool [N]) where they lie."""
+    """Yield the bytes of the rows in `wanted`, bool [N], without a copy."""
     before = 0
     for split in store.tables:
         for chunk in _chunks(store, split):
@@ -122,16 +112,3 @@ def _chunks(store: OpenedStore, split: str) -> Iterator[pa.Array]:
     """Yield the image bytes of a split, chunk by chunk."""
     for chunk in store.column(split, "image").chunks:
         yield pc.struct_field(chunk, "bytes")
-
-
-def _flags(store: OpenedStore, split: str, kind: Callable[[pa.Array], pa.Array]) -> np.ndarray:
-    parts = [kind(chunk).to_numpy(zero_copy_only=False) for chunk in _chunks(store, split)]
-    return np.concatenate([np.zeros(0, bool), *parts]).astype(bool)
-
-
-def _is_missing(chunk: pa.Array) -> pa.Array:
-    return pc.equal(pc.fill_null(pc.binary_length(chunk), 0), 0)
-
-
-def _is_pointer(chunk: pa.Array) -> pa.Array:
-    return pc.fill_null(pc.starts_with(chunk, LFS_POINTER.decode()), False)

@@ -1,4 +1,4 @@
-"""Checks of labels: how many are known and positive in each split."""
+"""Checks of labels: number of known and positive rows in each split."""
 
 from __future__ import annotations
 
@@ -13,18 +13,14 @@ from igcl_lightning.doctor.findings import Finding, such_as
 from igcl_lightning.doctor.opened import OpenedStore
 
 DIFFERING = 1.5
+"""Ratio of two prevalences above which they differ, if chance does not explain it."""
+
 CERTAIN = 4.0
+"""Standard errors that chance explains."""
 
 
 class Prevalence(NamedTuple):
-    """How often a label is known and positive in a split.
-
-    Attributes:
-        label: its name.
-        split: the split.
-        known: rows that have a value.
-        positive: rows whose value is 1.
-    """
+    """Number of rows of a split with a known value of a label, and of these with the value 1."""
 
     label: str
     split: str
@@ -33,7 +29,7 @@ class Prevalence(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Share of positives among the known rows; nan without any."""
+        """Share of positives among the known rows; NaN without any."""
         return self.positive / self.known if self.known else math.nan
 
 
@@ -43,23 +39,21 @@ def prevalences(store: OpenedStore) -> list[Prevalence]:
         Prevalence(label, split, int((~np.isnan(values)).sum()), int((values == 1).sum()))
         for label in store.labels
         for split in store.tables
-        if (values := label_values(store, split, label)) is not None
+        if (values := _label_values(store, split, label)) is not None
     ]
 
 
-def label_values(store: OpenedStore, split: str, label: str) -> np.ndarray | None:
-    """Return a label of each row of a split, float64 [N], nan where unknown; None where the table lacks it."""
+def _label_values(store: OpenedStore, split: str, label: str) -> np.ndarray | None:
+    """Return a label of each row of a split, float64 [N], NaN if unknown; None if the table lacks the label."""
     if "labels" not in store.tables[split].column_names:
         return None
     column = store.column(split, "labels")
-    if column.type.get_field_index(label) < 0:
-        return None
-    parts = [pc.struct_field(chunk, label).to_numpy(zero_copy_only=False).astype(float) for chunk in column.chunks]
-    return np.concatenate([np.zeros(0), *parts])
+    known = column.type.get_field_index(label) >= 0
+    return pc.struct_field(column, label).to_numpy().astype(float) if known else None
 
 
 def check_labels(store: OpenedStore) -> Iterator[Finding]:
-    """Look for labels that are missing, have values but 0 and 1, have one class only, or shift between splits."""
+    """Find missing labels, values other than 0 and 1, labels of one class, and shifts between splits."""
     if not store.labels:
         yield Finding("ok", "labels", "none stored: pretraining only")
         return
@@ -67,14 +61,14 @@ def check_labels(store: OpenedStore) -> Iterator[Finding]:
     yield from _check_values(store)
     yield from _check_classes(table)
     yield from _check_shift(table)
-    numbers = [row._asdict() | {"share": None if math.isnan(row.share) else row.share} for row in table]
+    numbers = [row._asdict() | {"share": row.share if row.known else None} for row in table]
     yield Finding("ok", "labels", f"{len(store.labels)} labels: {_summary(table)}", numbers={"prevalence": numbers})
 
 
 def _check_values(store: OpenedStore) -> Iterator[Finding]:
     for label in store.labels:
         for split in store.tables:
-            values = label_values(store, split, label)
+            values = _label_values(store, split, label)
             if values is None:
                 yield Finding("error", "labels", f"{label!r} is in the manifest, not among the {split} rows")
                 continue
@@ -87,8 +81,8 @@ def _check_values(store: OpenedStore) -> Iterator[Finding]:
 def _check_classes(table: list[Prevalence]) -> Iterator[Finding]:
     lacks = {
         "no known value": [row for row in table if not row.known],
-        "no positives": [row for row in table if row.known and not row.positive],
-        "no negatives": [row for row in table if row.known and row.positive == row.known],
+        "no positives": [row for row in table if row.share == 0],
+        "no negatives": [row for row in table if row.share == 1],
     }
     for lack, rows in lacks.items():
         for split in dict.fromkeys(row.split for row in rows):
@@ -101,14 +95,14 @@ def _check_classes(table: list[Prevalence]) -> Iterator[Finding]:
 def _check_shift(table: list[Prevalence]) -> Iterator[Finding]:
     train = {row.label: row for row in table if row.split == "train"}
     for split in dict.fromkeys(row.split for row in table if row.split != "train"):
-        shifted = [row for row in table if row.split == split and row.label in train and _differ(train[row.label], row)]
+        pairs = [(train[row.label], row) for row in table if row.split == split and row.label in train]
+        shifted = [f"{one.label} {one.share:.1%} to {row.share:.1%}" for one, row in pairs if _differ(one, row)]
         if shifted:
-            texts = ", ".join(f"{row.label} {train[row.label].share:.1%} to {row.share:.1%}" for row in shifted)
-            yield Finding("warning", "labels", f"prevalence differs from train to {split}: {texts}")
+            yield Finding("warning", "labels", f"prevalence differs from train to {split}: {', '.join(shifted)}")
 
 
 def _differ(first: Prevalence, second: Prevalence) -> bool:
-    """Return whether two shares differ by a factor that matters, and by more than the rows' number explains."""
+    """Return whether two shares differ by a factor that matters, and by more than chance explains."""
     if not first.known or not second.known:
         return False
     pooled = (first.positive + second.positive) / (first.known + second.known)
@@ -118,12 +112,10 @@ def _differ(first: Prevalence, second: Prevalence) -> bool:
 
 
 def _summary(table: list[Prevalence]) -> str:
-    train = sorted((row for row in table if row.split == "train" and row.known), key=lambda row: row.share)
+    rows = [row for row in table if row.split == "train"]
+    train = sorted((row for row in rows if row.known), key=lambda row: row.share)
     if not train:
         return "none is known in train"
     rare, common = train[0], train[-1]
-    unknown = [row.label for row in table if row.split == "train" and not row.known]
-    return (
-        f"in train from {rare.share:.1%} ({rare.label}) to {common.share:.1%} ({common.label})"
-        f"{such_as(unknown).replace('such as', 'unknown:')}"
-    )
+    unknown = such_as(row.label for row in rows if not row.known).replace("such as", "unknown:")
+    return f"in train from {rare.share:.1%} ({rare.label}) to {common.share:.1%} ({common.label}){unknown}"

@@ -1,9 +1,9 @@
-"""A store opened in order to be looked at: whatever is wrong with it is a finding, where `Store` would refuse it."""
+"""A store opened for inspection: a problem becomes a finding where `Store` would raise an error."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,23 @@ import pyarrow as pa
 
 from igcl_lightning.data.store import FORMAT_VERSION, MANIFEST
 from igcl_lightning.data.study import SPLITS
-from igcl_lightning.doctor.findings import MAX_NAMED_ROWS, Finding, Place
+from igcl_lightning.doctor.findings import MAX_NAMED_ROWS, Finding, Level, Place, such_as
 from igcl_lightning.graphs.schema import HEDGES, LABEL_ID, RELATION_TYPES, Entity, Relation, ReportGraph
 
-REQUIRED_COLUMNS = ("row", "study", "patient", "view", "age", "sex", "image", "report", "graph")
+IDS = ("row", "study", "patient", "view", "age", "sex")
+REQUIRED_COLUMNS = (*IDS, "image", "report", "graph")
 
 
 class OpenedStore:
-    """The tables of a store, memory-mapped, and its manifest.
+    """Manifest and memory-mapped tables of a store.
 
     Args:
         path: folder that `igcl prepare` wrote.
 
     Attributes:
-        manifest: what the manifest says, empty where it cannot be read.
-        tables: the rows of each split that can be opened, in the order of `SPLITS`.
-        faults: what stood in the way of opening it.
+        manifest: content of the manifest, empty if it is unreadable.
+        tables: rows of each readable split, in the order of `SPLITS`.
+        faults: reasons why manifest or splits are unreadable.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,19 +43,23 @@ class OpenedStore:
     @cached_property
     def ids(self) -> pd.DataFrame:
         """Row, study, patient, view, age, sex, split and index (within the split) of all rows."""
-        names = ["row", "study", "patient", "view", "age", "sex"]
         parts = [
-            pd.DataFrame({name: self.column(split, name).to_pandas() for name in names}).assign(
-                split=split, index=np.arange(len(table))
+            pd.DataFrame({name: self.column(split, name).to_pandas() for name in IDS}).assign(
+                split=split, index=np.arange(size)
             )
-            for split, table in self.tables.items()
+            for split, size in self.sizes.items()
         ]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*names, "split", "index"])
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*IDS, "split", "index"])
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of rows of each split."""
+        return {split: len(table) for split, table in self.tables.items()}
 
     @property
     def num_rows(self) -> int:
         """Number of rows of all splits."""
-        return sum(len(table) for table in self.tables.values())
+        return sum(self.sizes.values())
 
     @property
     def labels(self) -> list[str]:
@@ -62,20 +67,29 @@ class OpenedStore:
         return list(self.manifest.get("labels", []))
 
     def column(self, split: str, name: str) -> pa.ChunkedArray:
-        """Return a column of a split as it lies in the file."""
+        """Return a column of a split, memory-mapped."""
         return self.tables[split].data.column(name)
 
     def places(self, numbers: Sequence[int] | np.ndarray, most: int = MAX_NAMED_ROWS) -> tuple[Place, ...]:
-        """Return where the first rows stand that are given by their number in `ids`."""
+        """Return the places of the first rows in `numbers`, which index `ids`."""
         rows = self.ids.iloc[list(numbers[:most])]
         return tuple(Place(*values) for values in zip(rows["split"], rows["index"], rows["row"], strict=True))
 
+    def suspects(
+        self, level: Level, check: str, numbers: Sequence[int] | np.ndarray, text: str, more: str = "", **counts: int
+    ) -> Iterator[Finding]:
+        """Yield a finding on the rows in `numbers`, unless there are none: text, some row ids, more text."""
+        if len(numbers):
+            places = self.places(numbers)
+            named = such_as(dict.fromkeys(place.row for place in places))
+            yield Finding(level, check, f"{text}{named}{more}", places, counts)
+
     def image_bytes(self, number: int) -> pa.BinaryScalar:
-        """Return the stored image of a row that is given by its number in `ids`."""
-        for split, table in self.tables.items():
-            if number < len(table):
+        """Return the stored image of the row with this number in `ids`."""
+        for split, size in self.sizes.items():
+            if number < size:
                 return self.column(split, "image")[number]["bytes"]
-            number -= len(table)
+            number -= size
         raise IndexError(number)
 
     def record(self, place: Place) -> dict[str, Any]:
@@ -88,14 +102,13 @@ class OpenedStore:
         try:
             manifest = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            self._fault(f"{file}: cannot be read ({error}); prepare the store again")
+            self._fault(f"{file}: unreadable ({error})")
             return {}
         if not isinstance(manifest, dict):
-            self._fault(f"{file}: is no manifest of a store; prepare the store again")
+            self._fault(f"{file}: not the manifest of a store")
             return {}
-        if manifest.get("format_version") != FORMAT_VERSION:
-            found = manifest.get("format_version")
-            self._fault(f"store format {found}, this version reads {FORMAT_VERSION}; prepare the store again")
+        if (found := manifest.get("format_version")) != FORMAT_VERSION:
+            self._fault(f"store format {found}, this version reads {FORMAT_VERSION}")
         return manifest
 
     def _read_table(self, split: str) -> datasets.Dataset | None:
@@ -105,16 +118,16 @@ class OpenedStore:
         try:
             table = datasets.load_from_disk(str(folder))
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-            self._fault(f"{folder}: cannot be opened ({error}); prepare the store again")
+            self._fault(f"{folder}: unreadable ({error})")
             return None
         missing = [name for name in REQUIRED_COLUMNS if name not in table.column_names]
         if missing:
-            self._fault(f"{folder}: has no column {missing[0]!r}; prepare the store again")
+            self._fault(f"{folder}: has no column {missing[0]!r}")
             return None
         return table
 
     def _fault(self, message: str) -> None:
-        self.faults.append(Finding("error", "store", message))
+        self.faults.append(Finding("error", "store", f"{message}; prepare the store again"))
 
 
 def graph_of(columns: dict[str, Any]) -> ReportGraph:
@@ -122,7 +135,7 @@ def graph_of(columns: dict[str, Any]) -> ReportGraph:
 
     Raises:
         ValueError: the lists do not fit the text.
-        IndexError: a label, hedge or relation has a number that does not exist.
+        IndexError: the number of a label, hedge or relation is out of range.
     """
     labels = list(LABEL_ID)
     spans = zip(*(columns[name] for name in ("tokens", "label", "start", "end", "hedge")), strict=True)

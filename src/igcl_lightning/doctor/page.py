@@ -1,4 +1,4 @@
-"""Findings, suspects and sample pairs as one HTML file for people: no scripts, nothing from the network."""
+"""Findings, suspicious rows and sample pairs as one HTML file without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ from igcl_lightning.graphs.schema import LABEL_ID
 from igcl_lightning.reports.page import label_rules, report_part
 
 MAX_SIDE = 320
+"""Largest side of a picture, in pixels."""
+
 MAX_SUSPECTS = 8
-"""Pictures of one finding."""
+"""Number of pictures per finding."""
 
 STYLE = """\
 :root { color-scheme: light dark; --paper: #fff; --ink: #222; --soft: #5c5c5c; --line: #ddd; --panel: #f6f6f6;
@@ -76,12 +78,12 @@ details p { margin: .35rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 
 
 def write_page(path: Path, examination: Examination, samples: int) -> None:
-    """Write the page; an old one stays until the new one is complete.
+    """Write the page; an earlier file stays until the new one is complete.
 
     Args:
-        path: of the file.
-        examination: what was found; without a store the page shows the findings only.
-        samples: number of pairs to show, evenly drawn.
+        path: file to write.
+        examination: findings, and the store for pictures.
+        samples: number of sample pairs, evenly drawn.
     """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors="replace") as file:
         file.writelines(_page(examination, samples))
@@ -129,7 +131,7 @@ def _figure(store: OpenedStore, place: Place) -> str:
 
 
 def _labels(table: Sequence[Prevalence], splits: Sequence[str]) -> str:
-    """Return the table of labels: known rows and share of positives by split."""
+    """Return a table of labels: positive and known rows by split."""
     if not table:
         return ""
     cells = {(row.label, row.split): row for row in table}
@@ -160,7 +162,7 @@ def _pairs(store: OpenedStore, samples: int) -> Iterator[str]:
 
 
 def _pair(place: Place, record: dict[str, Any]) -> str:
-    """Return an image beside its report, with entities marked and the graph drawn."""
+    """Return an image beside its report with marked entities and the graph."""
     facts = {name: record[name] for name in ("study", "patient", "view", "age", "sex") if record[name] is not None}
     labels = {name: value for name, value in (record.get("labels") or {}).items() if value is not None}
     facts |= {
@@ -169,7 +171,8 @@ def _pair(place: Place, record: dict[str, Any]) -> str:
         "flags": ", ".join(record.get("flags") or []),
     }
     shown = {"split": place.split} | {name: value for name, value in facts.items() if value != ""}
-    terms = "".join(f"<dt>{name}</dt><dd>{escape(_text(value))}</dd>" for name, value in shown.items())
+    texts = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in shown.items()}
+    terms = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in texts.items())
     return f'<section class="pair"><div>{_picture(record)}<dl>{terms}</dl></div>\n{_report(place, record)}</section>\n'
 
 
@@ -185,16 +188,12 @@ def _report(place: Place, record: dict[str, Any]) -> str:
 
 
 def _picture(record: dict[str, Any]) -> str:
-    """Return the image, encoded anew: what stands on the page are pixels and not the bytes of a file."""
+    """Return the image, encoded again: the page has pixels, not the bytes of a file."""
     try:
         pixels = decode_grey((record["image"] or {}).get("bytes") or b"")
-    except Exception:  # broken images are what the page shows
+    except Exception:  # the page shows broken images, too
         return '<div class="broken">cannot be decoded</div>'
     image = Image.fromarray(pixels)
     image.thumbnail((MAX_SIDE, MAX_SIDE))
     data = base64.b64encode(encode_grey(np.asarray(image), lossless=False)).decode()
     return f'<img alt="radiograph" loading="lazy" src="data:image/jpeg;base64,{data}">'
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

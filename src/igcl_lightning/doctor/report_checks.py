@@ -9,74 +9,68 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from igcl_lightning.data.store import states
 from igcl_lightning.data.study import REPORT_SECTIONS
-from igcl_lightning.doctor.findings import Finding, number, percent, share, such_as
+from igcl_lightning.doctor.findings import Finding, number, percent, share
 from igcl_lightning.doctor.opened import OpenedStore
 from igcl_lightning.reports.files import LFS_POINTER
 
 NO_TEXT = ("nan", "none", "null", "n/a", "na")
-"""What tables and programs write where there is no report; compared in lower case."""
+"""What tables and programs write for a missing report; compared in lower case."""
 
 LARGE_GROUP = 0.2
+"""Share of the studies in one group of equal graphs above which it is a warning."""
 
 MANY_EMPTY = 0.05
-"""Share of the training rows without a statement from which on their number is a warning; of Open-i it is 0.008."""
+"""Share of training rows without a statement at which their number is a warning; 0.008 in Open-i."""
 
 
 def report_table(store: OpenedStore) -> pd.DataFrame:
-    """Return of all rows, in the order of `ids`: the hash of the text, and whether it is blank, a pointer, or "nan".
+    """Return the hash of each row's report, and whether it is blank, a pointer, or "nan", in the order of `ids`.
 
     Texts are hashed chunk by chunk, so that a store's reports are never in memory at once.
     """
     parts = [_read(chunk) for split in store.tables for chunk in store.column(split, "report").chunks]
-    columns = ["text", "blank", "pointer", "nan"]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    types = {"text": np.int64, "blank": bool, "pointer": bool, "nan": bool}
+    return pd.concat([pd.DataFrame(columns=list(types)), *parts], ignore_index=True).astype(types)
 
 
 def _read(chunk: pa.StructArray) -> pd.DataFrame:
-    names = [chunk.type.field(index).name for index in range(chunk.type.num_fields)]
+    names = [field.name for field in chunk.type]
     sections = [pc.fill_null(pc.struct_field(chunk, name), "") for name in REPORT_SECTIONS if name in names]
-    joined = pc.binary_join_element_wise(*sections, "\n")
-    text = pc.utf8_trim_whitespace(joined)
-    return pd.DataFrame(
-        {
-            "text": np.fromiter((hash(words) for words in text.to_pylist()), np.int64, len(text)),
-            "blank": pc.equal(pc.utf8_length(text), 0).to_numpy(zero_copy_only=False),
-            "pointer": pc.starts_with(text, LFS_POINTER.decode()).to_numpy(zero_copy_only=False),
-            "nan": pc.is_in(pc.utf8_lower(text), pa.array(NO_TEXT)).to_numpy(zero_copy_only=False),
-        }
-    )
+    text = pc.utf8_trim_whitespace(pc.binary_join_element_wise(*sections, "\n"))
+    flags = {
+        "blank": pc.equal(pc.utf8_length(text), 0),
+        "pointer": pc.starts_with(text, LFS_POINTER.decode()),
+        "nan": pc.is_in(pc.utf8_lower(text), pa.array(NO_TEXT)),
+    }
+    hashes = [hash(words) for words in text.to_pylist()]
+    return pd.DataFrame({"text": hashes} | {name: flag.to_pandas() for name, flag in flags.items()})
 
 
 def check_reports(store: OpenedStore) -> Iterator[Finding]:
-    """Look for reports that are pointers, empty, or stand in several studies."""
+    """Find reports that are pointers, placeholders such as "nan", empty, or shared by several studies."""
     table = report_table(store)
-    pointers = table["pointer"].to_numpy(dtype=bool).nonzero()[0]
-    if len(pointers):
-        places = store.places(pointers)
-        named = f"{number(len(pointers), 'report')} replaced by a Git-LFS pointer{such_as(row for _, _, row in places)}"
-        message = f"{named}; run git lfs pull and prepare again"
-        yield Finding("error", "reports", message, places, {"pointers": len(pointers)})
-    nans = table["nan"].to_numpy(dtype=bool).nonzero()[0]
+    pointers, nans = (table[kind].to_numpy().nonzero()[0] for kind in ("pointer", "nan"))
+    text = f"{number(len(pointers), 'report')} replaced by a Git-LFS pointer"
+    todo = "; run git lfs pull and prepare again"
+    yield from store.suspects("error", "reports", pointers, text, todo, pointers=len(pointers))
     if len(nans):
         message = f'{number(len(nans), "report")} that read "nan" or the like; empty those cells and prepare again'
         yield Finding("error", "reports", message, store.places(nans), {"nan": len(nans)})
-    yield from _check_empty(store, table)
+    text, numbers = _by_split(store, table["blank"])
+    yield Finding("ok", "reports", f"empty: {text}", numbers=numbers)
     yield from _check_identical(store, table)
 
 
-def _check_empty(store: OpenedStore, table: pd.DataFrame) -> Iterator[Finding]:
-    by_split = table["blank"].astype(bool).groupby(store.ids["split"], sort=False)
-    counts = {str(split): (int(blank.sum()), len(blank)) for split, blank in by_split}
-    numbers = {split: empty for split, (empty, _) in counts.items()}
-    text = ", ".join(f"{split} {share(empty, rows)}" for split, (empty, rows) in counts.items())
-    yield Finding("ok", "reports", f"empty: {text}", numbers=numbers)
+def _by_split(store: OpenedStore, empty: pd.Series[bool]) -> tuple[str, dict[str, int]]:
+    """Return the number of empty rows by split, as text and as data."""
+    counts = {str(split): rows for split, rows in empty.groupby(store.ids["split"], sort=False)}
+    numbers = {split: int(rows.sum()) for split, rows in counts.items()}
+    return ", ".join(f"{split} {share(numbers[split], len(rows))}" for split, rows in counts.items()), numbers
 
 
 def _check_identical(store: OpenedStore, table: pd.DataFrame) -> Iterator[Finding]:
-    written = pd.DataFrame({"study": store.ids["study"], "text": table["text"]})[~table["blank"].astype(bool)]
-    studies = written.drop_duplicates()
+    studies = table[["text"]].assign(study=store.ids["study"])[~table["blank"]].drop_duplicates()
     if not len(studies):
         return
     repeated = int(studies["text"].duplicated(keep=False).sum())
@@ -87,13 +81,12 @@ def _check_identical(store: OpenedStore, table: pd.DataFrame) -> Iterator[Findin
 
 
 def check_graphs(store: OpenedStore) -> Iterator[Finding]:
-    """Look for graphs without entities, and for the largest groups of graphs that state the same."""
-    counts = {split: (int((graph_sizes(store, split) == 0).sum()), len(store.tables[split])) for split in store.tables}
-    numbers = {split: empty for split, (empty, _) in counts.items()}
-    text = ", ".join(f"{split} {share(empty, rows)}" for split, (empty, rows) in counts.items())
-    empty, rows = counts.get("train", (0, 0))
-    many = rows > 0 and empty >= MANY_EMPTY * rows
-    if rows and empty == rows:
+    """Count graphs without entities, and find large groups of graphs that state the same."""
+    empty = pd.Series(np.concatenate([graph_sizes(store, split) for split in store.tables]) == 0)
+    text, numbers = _by_split(store, empty)
+    rows = store.sizes.get("train", 0)
+    many = rows > 0 and numbers["train"] >= MANY_EMPTY * rows
+    if rows and numbers["train"] == rows:
         text += "; no training report has an entity, so only methods without reports can be trained"
     elif many:
         text += "; pretraining with graphs leaves these rows out, probes use their images"
@@ -102,42 +95,30 @@ def check_graphs(store: OpenedStore) -> Iterator[Finding]:
 
 
 def _check_keys(store: OpenedStore) -> Iterator[Finding]:
-    keys = pd.DataFrame(
-        {"study": store.ids["study"], "key": np.concatenate([graph_keys(store, s) for s in store.tables])}
-    )
+    keys = store.ids[["study"]].assign(key=np.concatenate([graph_keys(store, split) for split in store.tables]))
     studies = keys[keys["key"] != -1].drop_duplicates()
     if not len(studies):
         return
     sizes = studies["key"].value_counts()
-    largest = ", ".join(f"{size:,}" for size in sizes.head(5))
+    largest = [int(size) for size in sizes.head(5)]
     alike = int(sizes[sizes > 1].sum())
-    message = f"{share(alike, len(studies))} studies state the same as another; largest groups {largest}"
-    large = sizes.iloc[0] > LARGE_GROUP * len(studies) and len(studies) > 50
+    message = f"{share(alike, len(studies))} studies state the same as another; largest groups "
+    message += ", ".join(f"{size:,}" for size in largest)
+    large = largest[0] > LARGE_GROUP * len(studies) and len(studies) > 50
     if large:
-        message += f" ({percent(int(sizes.iloc[0]), len(studies))} in one)"
-    first = keys.index[keys["key"] == sizes.index[0]][:3]
-    numbers = {"meanings": len(sizes), "alike": alike, "largest": [int(size) for size in sizes.head(5)]}
-    yield Finding("warning" if large else "ok", "graph keys", message, store.places(first) if large else (), numbers)
+        message += f" ({percent(largest[0], len(studies))} in one)"
+    places = store.places(keys.index[keys["key"] == sizes.index[0]][:3]) if large else ()
+    numbers = {"meanings": len(sizes), "alike": alike, "largest": largest}
+    yield Finding("warning" if large else "ok", "graph keys", message, places, numbers)
 
 
 def graph_sizes(store: OpenedStore, split: str) -> np.ndarray:
     """Return the number of entities of each row of a split, int64 [N]."""
-    lengths = [pc.list_value_length(pc.struct_field(chunk, "label")) for chunk in store.column(split, "graph").chunks]
-    return _joined([pc.fill_null(part, 0) for part in lengths])
-
-
-def rows_stating(store: OpenedStore, split: str, side: str) -> np.ndarray:
-    """Return which rows of a split state something on a side, "graph" or "report", bool [N]."""
-    stated: np.ndarray = states(store.column(split, "graph"), side).to_numpy()
-    return stated
+    sizes: np.ndarray = pc.list_value_length(pc.struct_field(store.column(split, "graph"), "label")).to_numpy()
+    return np.nan_to_num(sizes).astype(np.int64)
 
 
 def graph_keys(store: OpenedStore, split: str) -> np.ndarray:
-    """Return the graph key of each row of a split, int64 [N]; -1 where the graph states nothing."""
-    keys = [pc.struct_field(chunk, "key") for chunk in store.column(split, "graph").chunks]
-    return _joined([pc.fill_null(part, -1) for part in keys])
-
-
-def _joined(parts: list[pa.Array]) -> np.ndarray:
-    empty: list[np.ndarray] = [np.zeros(0, np.int64)]
-    return np.concatenate(empty + [part.to_numpy(zero_copy_only=False).astype(np.int64) for part in parts])
+    """Return the graph key of each row of a split, int64 [N]; -1 if the graph states nothing."""
+    keys: np.ndarray = pc.fill_null(pc.struct_field(store.column(split, "graph"), "key"), -1).to_numpy()
+    return keys

@@ -1,4 +1,4 @@
-"""How fast the loader gives images and the model takes them: which of the two will be the limit."""
+"""Rates of loader and model in images per second, and which of the two limits training."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,24 +14,26 @@ from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from igcl_lightning.doctor.findings import Finding
+from igcl_lightning.doctor.findings import Finding, number
 from igcl_lightning.errors import IgclError
 
 ENOUGH_IMAGES = 1500
 ENOUGH_SECONDS = 10.0
+"""The loader is measured until it has given this many images or taken this long."""
+
 WARM_BATCHES = 2
 MODEL_STEPS = 5
 
 
 def cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of CPU cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def loader_rate(loader: DataLoader[Any]) -> tuple[float, Any]:
-    """Return the images a second that a loader of training batches gives once warm, and one of its batches.
+    """Return the images per second of a loader of training batches, once warm, and one of its batches.
 
-    Epochs follow each other until there are enough images or seconds, as they do in training.
+    Epochs follow each other, as in training.
     """
     batches = _endless(loader)
     for _ in range(WARM_BATCHES):
@@ -56,9 +57,9 @@ def _endless(loader: DataLoader[Any]) -> Iterator[Any]:
 
 
 def model_rate(module: LightningModule, trainer: Trainer, batch: Any) -> float:
-    """Return the images a second that forward and backward passes take, on the trainer's device and precision.
+    """Return the images per second of forward and backward passes, with the trainer's device and precision.
 
-    The first step, which allocates and chooses algorithms, counts only where it takes all of the time.
+    The first step, which allocates memory and chooses algorithms, counts only if there is no other.
     """
     device = trainer.strategy.root_device
     module.to(device).train()
@@ -66,57 +67,45 @@ def model_rate(module: LightningModule, trainer: Trainer, batch: Any) -> float:
     seconds: list[float] = []
     with tqdm(total=MODEL_STEPS, desc=f"model on {device.type}", unit="step", leave=False) as bar:
         while len(seconds) < MODEL_STEPS and sum(seconds) < ENOUGH_SECONDS:
-            seconds.append(_timed(lambda: _step(module, trainer, batch), device))
+            begin = time.perf_counter()
+            _step(module, trainer, batch)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            seconds.append(time.perf_counter() - begin)
             bar.update()
     counted = seconds[1:] or seconds
     return float(len(batch.row) * len(counted) / sum(counted))
 
 
 def _step(module: LightningModule, trainer: Trainer, batch: Any) -> None:
-    with trainer.precision_plugin.forward_context(), _quiet():
+    with trainer.precision_plugin.forward_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*self\.log\(\)")  # nothing is logged without a running trainer
         output: Any = module.training_step(batch, 0)
     loss = output["loss"] if isinstance(output, dict) else output
     loss.backward()
     module.zero_grad()
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the note that nothing is logged without a running trainer."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r".*self\.log\(\)")
-        yield
-
-
-def _timed(work: Callable[[], None], device: torch.device) -> float:
-    begin = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - begin
-
-
 def loader_finding(rate: float, workers: int) -> Finding:
-    """Say what the loader gives."""
-    return Finding(
-        "ok", "speed", f"the loader gives {_round(rate):,} images/s with {_workers(workers)}", numbers={"loader": rate}
-    )
+    """Return a finding with the rate of the loader."""
+    return Finding("ok", "speed", _loader_text(rate, workers), numbers={"loader": rate})
+
+
+def _loader_text(rate: float, workers: int) -> str:
+    return f"the loader gives {_round(rate):,} images/s with {number(workers, 'worker')}"
 
 
 def limit_finding(loader: float, model: float, workers: int, device: str, available: int) -> Finding:
-    """Say whether the loader or the model is the limit; if the loader is, how many workers would be enough.
+    """Return a finding with the slower of loader and model, and the number of workers that is enough.
 
     Args:
-        loader: images a second that it gives.
-        model: images a second that it takes.
-        workers: processes of the loader.
-        device: what the model runs on.
-        available: cores of this machine.
+        loader: images per second of the loader.
+        model: images per second of the model.
+        workers: number of worker processes of the loader.
+        device: device of the model.
+        available: number of cores of this machine.
     """
-    rates = (
-        f"the loader gives {_round(loader):,} images/s with {_workers(workers)}, "
-        f"the model takes {_round(model):,} on {device}"
-    )
+    rates = f"{_loader_text(loader, workers)}, the model takes {_round(model):,} on {device}"
     numbers = {"loader": loader, "model": model, "workers": workers}
     if loader >= model:
         return Finding("ok", "speed", f"{rates}: the model is the limit", numbers=numbers)
@@ -131,11 +120,7 @@ def limit_finding(loader: float, model: float, workers: int, device: str, availa
     return Finding("warning", "speed", f"{rates}: the loader is the limit; {remedy}", numbers=numbers)
 
 
-def _workers(number: int) -> str:
-    return f"{number} worker{'s' * (number != 1)}"
-
-
 def _round(rate: float) -> int:
-    """Return a rate to two digits: more would not come out again."""
+    """Return a rate with two digits; others vary between measurements."""
     digits = max(0, math.floor(math.log10(max(rate, 1))) - 1)
     return int(round(rate, -digits))

@@ -1,12 +1,10 @@
-"""Checks of a store's outside: manifest, splits, ids, patients and what is known of them."""
+"""Checks of a store's manifest, splits, ids, patients and views."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
-
-import pandas as pd
 
 from igcl_lightning.data.store import NODE_TEXT
 from igcl_lightning.data.study import SPLITS, VIEWS
@@ -18,8 +16,8 @@ MAX_AGE = 120
 
 
 def check_manifest(store: OpenedStore) -> Iterator[Finding]:
-    """Compare the manifest's counts with the rows, and its parser with the one that is installed."""
-    rows = {split: len(table) for split, table in store.tables.items()}
+    """Compare the manifest's counts with the rows, and its parser with the installed one."""
+    rows = store.sizes
     claimed = dict(store.manifest.get("rows", {}))
     differing = [split for split in SPLITS if claimed.get(split, 0) != rows.get(split, 0)]
     if differing:
@@ -29,45 +27,36 @@ def check_manifest(store: OpenedStore) -> Iterator[Finding]:
     else:
         by = store.manifest.get("igcl_lightning", "an unknown version")
         yield Finding("ok", "manifest", f"counts agree with the rows; written by igcl-lightning {by}")
-    yield from _check_parser(store)
+    written, installed = store.manifest.get("parser"), SpacyReportParser().version
+    if written not in (None, installed):
+        message = f"graphs were parsed by {written}, installed is {installed}; parse them again"
+        yield Finding("warning", "parser", message)
     dropped = dict(store.manifest.get("dropped", {}))
     if dropped:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
         yield Finding("ok", "dropped", f"left out when preparing: {reasons}", numbers=dropped)
 
 
-def _check_parser(store: OpenedStore) -> Iterator[Finding]:
-    written, installed = store.manifest.get("parser"), SpacyReportParser().version
-    if written not in (None, installed):
-        yield Finding(
-            "warning", "parser", f"graphs were parsed by {written}, installed is {installed}; parse them again"
-        )
-
-
 def check_splits(store: OpenedStore) -> Iterator[Finding]:
-    """Say how large the splits are, and which are missing."""
-    sizes = {split: len(table) for split, table in store.tables.items()}
-    total = sum(sizes.values())
+    """Report the sizes of the splits, and missing splits."""
+    sizes = store.sizes
     uses = {"train": "nothing to train on", "valid": "nothing to stop on", "test": "nothing to report on"}
     for split in SPLITS:
         if not sizes.get(split):
             yield Finding("error" if split == "train" else "warning", "splits", f"no {split} rows: {uses[split]}")
     if sizes:
-        text = ", ".join(f"{size:,} {split} ({percent(size, total)})" for split, size in sizes.items())
+        text = ", ".join(f"{size:,} {split} ({percent(size, store.num_rows)})" for split, size in sizes.items())
         yield Finding("ok", "splits", f"rows {text}", numbers=sizes)
 
 
 def check_row_ids(store: OpenedStore) -> Iterator[Finding]:
-    """Look for ids that several rows share."""
+    """Find rows with the id of another row."""
     repeated = store.ids["row"].duplicated(keep=False).to_numpy().nonzero()[0]
-    if len(repeated):
-        places = store.places(repeated)
-        names = dict.fromkeys(place.row for place in places)
-        yield Finding("error", "rows", f"{number(len(repeated), 'row')} with the id of another{such_as(names)}", places)
+    yield from store.suspects("error", "rows", repeated, f"{number(len(repeated), 'row')} with the id of another")
 
 
 def check_patients(store: OpenedStore) -> Iterator[Finding]:
-    """Look for patients that stand in several splits, and for studies that several patients share."""
+    """Find patients in several splits, and studies of several patients."""
     splits = store.ids[["patient", "split"]].drop_duplicates()
     crossing = splits[splits["patient"].duplicated(keep=False)].groupby("patient", sort=False)["split"].agg(list)
     if len(crossing):
@@ -75,7 +64,7 @@ def check_patients(store: OpenedStore) -> Iterator[Finding]:
         rows = store.ids["patient"].isin(crossing.index).to_numpy().nonzero()[0]
         message = (
             f"{number(len(crossing), 'patient')} in several splits{such_as(crossing.index)} (the first in {where}): "
-            "training sees whom it is tested on; prepare the store again with splits by patient"
+            "training sees test patients; prepare the store again with splits by patient"
         )
         numbers = {"patients": {str(name): list(found) for name, found in crossing.head(100).items()}}
         yield Finding("error", "patients", message, store.places(rows), numbers)
@@ -90,7 +79,7 @@ def check_patients(store: OpenedStore) -> Iterator[Finding]:
 
 
 def check_people(store: OpenedStore) -> Iterator[Finding]:
-    """Say how often age and sex are missing, and name ages that no one has."""
+    """Count missing ages and sexes, and find impossible ages."""
     ids = store.ids
     missing = {name: int(ids[name].isna().sum()) for name in ("age", "sex")}
     text = ", ".join(f"{name} missing in {share(count, len(ids))}" for name, count in missing.items())
@@ -98,12 +87,8 @@ def check_people(store: OpenedStore) -> Iterator[Finding]:
     odd = ((ids["age"] < 0) | (ids["age"] > MAX_AGE)).to_numpy(dtype=bool).nonzero()[0]
     if len(odd):
         ages = sorted({float(age) for age in ids["age"].iloc[odd]})
-        yield Finding(
-            "warning",
-            "people",
-            f"{number(len(odd), 'row')} with an age no one has, such as {ages[-1]:g}",
-            store.places(odd),
-        )
+        message = f"{number(len(odd), 'row')} with an impossible age, such as {ages[-1]:g}"
+        yield Finding("warning", "people", message, store.places(odd))
 
 
 def check_views(store: OpenedStore) -> Iterator[Finding]:
@@ -115,18 +100,18 @@ def check_views(store: OpenedStore) -> Iterator[Finding]:
     names = {view for views in counts.values() for view in views}
     unknown = sorted(names - set(VIEWS))
     if unknown:
-        yield Finding("error", "views", f"{unknown[0]!r} is no view, expected {', '.join(VIEWS)}; prepare again")
+        yield Finding("error", "views", f"{unknown[0]!r} is not a view, expected {', '.join(VIEWS)}; prepare again")
     text = "; ".join(
         f"{split} {', '.join(f'{count:,} {view}' for view, count in views.items())}" for split, views in counts.items()
     )
     if names == {"unknown"}:
-        yield Finding("warning", "views", "no row's view is known: lateral images cannot be left out", numbers=counts)
+        yield Finding("warning", "views", "all views are unknown: lateral images cannot be left out", numbers=counts)
     else:
         yield Finding("ok", "views", text, numbers=counts)
 
 
 def check_node_text(store: OpenedStore) -> Iterator[Finding]:
-    """Say whether the store holds language-model features of graph nodes."""
+    """Report whether the store has language-model features of graph nodes."""
     present = [split for split, table in store.tables.items() if NODE_TEXT in table.column_names]
     described: dict[str, Any] = store.manifest.get("node_text") or {}
     if bool(present) != bool(described) or len(present) not in (0, len(store.tables)):
@@ -138,15 +123,15 @@ def check_node_text(store: OpenedStore) -> Iterator[Finding]:
 
 
 def check_flags(store: OpenedStore) -> Iterator[Finding]:
-    """Count what preparing flagged, by row where the store says so, else by the manifest."""
+    """Count the flags set by `igcl prepare`, by row if the store has them, else by the manifest."""
     counts: Counter[str] = Counter()
     flagged: list[int] = []
     before = 0
     for split, table in store.tables.items():
         if "flags" in table.column_names:
-            flags = pd.Series(store.column(split, "flags").to_pylist())
-            counts.update(flag for row in flags.dropna() for flag in row)
-            flagged += [before + int(index) for index in flags.map(bool).to_numpy().nonzero()[0]]
+            for index, flags in enumerate(store.column(split, "flags").to_pylist()):
+                counts.update(flags or ())
+                flagged += [before + index] if flags else []
         before += len(table)
     found = dict(counts) or {str(flag): int(count) for flag, count in (store.manifest.get("flags") or {}).items()}
     if found:

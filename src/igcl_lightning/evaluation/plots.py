@@ -1,4 +1,4 @@
-"""Pictures of `results.json`: how performance grows with labels, and how it differs between labels."""
+"""Plots of `results.json`: performance by number of labels, and by label."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from igcl_lightning.atomic import replacing
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record, setting_name
 
 PALETTE: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's colours, told apart with any colour vision."""
+"""Okabe and Ito's colours, distinguishable with any colour vision."""
 
 MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P", "X", "*")
-"""One more than colours, so that the two together do not repeat soon."""
+"""One more than colours, so that pairs of colour and marker repeat late."""
 
 AXIS_TITLE = {"fraction": "labelled share of the training data", "shots": "labelled positives per finding"}
 
 
 def plot_label_efficiency(records: Sequence[Record], path: Path, split: str = "test") -> None:
-    """Draw the mean AUROC against the labelled fraction and against the shots, with 95 % intervals, as PNG.
+    """Plot the mean AUROC by labelled fraction and by shots, with 95 % intervals, as PNG.
 
     Args:
-        records: of `summarise`; the macro means over seeds are drawn. Needs at least one with a fraction or shots.
-        path: of the picture.
-        split: whose records are drawn.
+        records: results of `summarise`, of which the macro means over seeds are drawn; at least one has a fraction or
+            shots.
+        path: file to write.
+        split: split to draw.
     """
     frame = _averaged(records, split)
     frame = frame[frame["label"] == MEAN_LABEL]
@@ -53,12 +54,13 @@ def plot_label_efficiency(records: Sequence[Record], path: Path, split: str = "t
 
 
 def plot_per_label(records: Sequence[Record], path: Path, split: str = "test") -> None:
-    """Draw the AUROC of each label by method with 95 % intervals, one panel per setting, as PNG.
+    """Plot the AUROC of each label by method with 95 % intervals, one panel per setting, as PNG.
 
     Args:
-        records: of `summarise`; the means over seeds are drawn. Fractions are shown, or shots where there are none.
-        path: of the picture.
-        split: whose records are drawn.
+        records: results of `summarise`, of which the means over seeds are drawn: those of fractions, if there are any,
+            else of shots.
+        path: file to write.
+        split: split to draw.
     """
     frame = _averaged(records, split)
     styles = _styles(frame)
@@ -86,17 +88,16 @@ def plot_per_label(records: Sequence[Record], path: Path, split: str = "test") -
 
 
 def _averaged(records: Sequence[Record], split: str) -> pd.DataFrame:
-    """The AUROC of a split, means over seeds, NaN where a record has None, with the column `setting`."""
-    drawn = [record for record in records if (record["metric"], record["split"]) == ("auroc", split)]
-    single = [record for record in drawn if record["versus"] is None]
-    averaged = [record for record in single if record["seed"] is None]
+    """Return the AUROCs of a split, means over seeds, NaN for None, with the column `setting`."""
+    wanted = ("auroc", split, None, None)
+    averaged = [r for r in records if (r["metric"], r["split"], r["versus"], r["seed"]) == wanted]
     frame = pd.DataFrame(averaged).assign(setting=[setting_name(record) for record in averaged])
     numbers = ["fraction", "shots", "value", "ci_low", "ci_high"]
     return frame.astype(dict.fromkeys(numbers, float))
 
 
 def _styles(frame: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """Colour and marker by method, the same in every panel and picture of these records."""
+    """Return colour and marker by method, the same in every panel and plot of these records."""
     looks = zip(frame["method"].unique(), cycle(PALETTE), cycle(MARKERS), strict=False)
     return {method: {"color": colour, "marker": marker} for method, colour, marker in looks}
 
@@ -107,7 +108,7 @@ def _finish(figure: Figure, path: Path) -> None:
         axes.grid(color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
     handles, methods = figure.axes[0].get_legend_handles_labels()
-    # Columns are as wide as the longest name; a legend wider than the figure would be cut off.
+    # Columns are as wide as the longest name; a legend wider than the figure is cut off.
     columns = int(figure.get_figwidth() / (0.5 + 0.08 * max(map(len, methods), default=1)))
     figure.legend(handles, methods, loc="outside upper center", ncols=max(1, min(columns, len(methods))), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`predictions.parquet`: every score that an evaluation rests on, one line per run, row and label."""
+"""`predictions.parquet`: all scores that an evaluation uses, one line per run, row and label."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
 
 
 class Run(NamedTuple):
-    """What tells one training run from another; a setting is a run without its seed."""
+    """What identifies a training run; a setting is a run with seed None."""
 
     method: str
     fraction: float | None
@@ -47,10 +47,10 @@ class ScoreTable:
 
     Attributes:
         labels: names [L].
-        patients: [N], the patient of each row.
-        target: float64 [L, N], 1, 0 and NaN for not known.
-        scores: float64 [L, N] by run; NaN only where the target is not known, or throughout a label that the run does
-            not score.
+        patients: patient of each row, [N].
+        target: float64 [L, N], 1, 0 or NaN for unknown.
+        scores: float64 [L, N] by run; NaN only where the target is unknown, or throughout a label that the run does not
+            score.
     """
 
     labels: list[str]
@@ -71,33 +71,21 @@ def write_predictions(frame: pd.DataFrame, path: Path) -> None:
         pq.write_table(table, temporary)
 
 
-def read_predictions(path: Path) -> pd.DataFrame:
-    """Read and check a file written by `write_predictions`.
-
-    Raises:
-        IgclError: there is no such file, it is not Parquet, or it breaks the contract (see `checked`).
-    """
-    try:
-        frame = pq.read_table(path).to_pandas()
-    except FileNotFoundError as error:
-        raise IgclError(f"{path}: no such file; `igcl test` writes it") from error
-    except pa.ArrowInvalid as error:
-        raise IgclError(f"{path}: not a Parquet file") from error
-    return checked(frame, str(path))
-
-
 def checked(frame: pd.DataFrame, source: str) -> pd.DataFrame:
     """Return `frame` with the columns and types of `SCHEMA`, in its order.
 
     Args:
         frame: predictions.
-        source: names the frame in an error, such as its path.
+        source: name of the frame in errors, such as its path.
 
     Raises:
-        IgclError: a column is missing, unknown or of another type, a value is missing where it must not be, a target is
-            not 0, 1 or null, a score is not finite, or a run scores one row and label twice.
+        IgclError: a column is missing, unknown or of another type, a required value is missing, a target is not 0, 1 or
+            null, a score is not finite, or a run scores one row and label twice.
     """
-    _check_columns(frame, source)
+    missing = [name for name in SCHEMA.names if name not in frame.columns]
+    unknown = [str(name) for name in frame.columns if name not in SCHEMA.names]
+    if missing or unknown:
+        raise IgclError(f"{source}: missing columns {missing}, unknown columns {unknown}; expected {SCHEMA.names}")
     typed = _typed(frame, source)
     faults = {
         "target is not 0, 1 or null": ~(typed["target"].isin([0.0, 1.0]) | typed["target"].isna()),
@@ -114,13 +102,6 @@ def checked(frame: pd.DataFrame, source: str) -> pd.DataFrame:
     return typed
 
 
-def _check_columns(frame: pd.DataFrame, source: str) -> None:
-    missing = [name for name in SCHEMA.names if name not in frame.columns]
-    unknown = [str(name) for name in frame.columns if name not in SCHEMA.names]
-    if missing or unknown:
-        raise IgclError(f"{source}: missing columns {missing}, unknown columns {unknown}; expected {SCHEMA.names}")
-
-
 def _typed(frame: pd.DataFrame, source: str) -> pd.DataFrame:
     columns = {}
     for field in SCHEMA:
@@ -135,23 +116,23 @@ def _typed(frame: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def arranged_by_split(predictions: pd.DataFrame) -> dict[str, ScoreTable]:
-    """Lay checked predictions out as arrays (see `arranged`), those of each split apart, in the order they come in.
+    """Return checked predictions as arrays by split (see `arranged`), in the order of first occurrence.
 
     Raises:
-        IgclError: a row stands in two splits, or runs disagree within a split.
+        IgclError: a row is in two splits, or runs disagree within a split.
     """
-    places = predictions[["row", "split"]].drop_duplicates()
-    twice = places[places.duplicated("row")]
+    splits = predictions[["row", "split"]].drop_duplicates()
+    twice = splits[splits.duplicated("row")]
     if len(twice):
-        raise IgclError(f"predictions: row {twice['row'].iloc[0]} stands in more than one split")
+        raise IgclError(f"predictions: row {twice['row'].iloc[0]} is in more than one split")
     parts = predictions.groupby("split", sort=False)
     return {str(split): arranged(part.reset_index(drop=True)) for split, part in parts}
 
 
 def arranged(predictions: pd.DataFrame) -> ScoreTable:
-    """Lay checked predictions of one split out as arrays, so that every comparison between runs is paired.
+    """Return checked predictions of one split as arrays, so that every comparison between runs is paired.
 
-    A run may leave out a whole label, such as one without positives to learn from, but no rows of a label.
+    A run may omit a whole label, such as one without positives to train on, but not single rows of a label.
 
     Raises:
         IgclError: runs disagree on a target or a patient, or one lacks rows that others score.

@@ -1,13 +1,11 @@
-"""`results.json`: flat records of a statistic with intervals over patients, and the table that a person reads."""
+"""`results.json`: flat records of a statistic with intervals over patients, and the printed table."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -19,22 +17,23 @@ from igcl_lightning.evaluation.predictions import Run, ScoreTable, arranged_by_s
 from igcl_lightning.metrics.clinical import auroc, patient_bootstrap_weights
 
 Statistic = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.int32]], NDArray[np.float64]]
-"""Maps scores [N], targets [N] of 0 and 1, and weights [R, N], how often each row counts in each of R resamples, to
-float [R]; NaN where a resample leaves it undefined. Higher is better."""
+"""Maps scores [N], targets [N] of 0 and 1, and weights [R, N], the number of times that each row counts in each of R
+resamples, to float [R]; NaN where it is undefined. Higher is better."""
 
 MEAN_LABEL = "mean"
-"""Stands for the macro mean over the labels that every run scores and of which both classes are present."""
+"""Label of the macro mean over the labels that every run scores and that have both classes."""
 
 MIN_DEFINED = 0.8
-"""An interval is given where at least this share of the resamples holds both classes. A class seen in one patient only
-is absent from a third of them, and the others say nothing about how patients vary."""
+"""Smallest share of the resamples with both classes for which an interval is given. A class with one patient is absent
+from a third of the resamples, and the others say nothing about how patients vary."""
 
 
 class Record(TypedDict):
-    """One line of `results.json`; what does not apply is None.
+    """One record of `results.json`; a field that does not apply is None.
 
-    `label` is "mean" for the macro mean over labels, `seed` None for the mean over seeds, `versus` the other method of
-    a paired difference `method - versus`. `n` counts the rows with a known target, `positives` those where it is 1.
+    `label` is "mean" for the macro mean over labels, `seed` is None for the mean over seeds, `versus` is the other
+    method of a paired difference `method - versus`. `n` is the number of rows with a known target, `positives` of those
+    with target 1.
     """
 
     method: str
@@ -56,6 +55,48 @@ class Record(TypedDict):
     positives: int | None
 
 
+class Subject(NamedTuple):
+    """What all records of one evaluation share (see `Record`)."""
+
+    protocol: str
+    store: str
+    split: str
+    metric: str
+
+
+def make_record(
+    run: Run,
+    subject: Subject,
+    value: float,
+    ends: tuple[float | None, float | None],
+    n: int,
+    *,
+    versus: str | None = None,
+    label: str = MEAN_LABEL,
+    positives: int | None = None,
+) -> Record:
+    """Return a record of a value (NaN becomes None) and the two ends of its interval."""
+    return Record(
+        method=run.method,
+        versus=versus,
+        protocol=subject.protocol,
+        store=subject.store,
+        split=subject.split,
+        group=None,
+        label=label,
+        fraction=run.fraction,
+        shots=run.shots,
+        seed=run.seed,
+        metric=subject.metric,
+        threshold=None,
+        value=None if np.isnan(value) else float(value),
+        ci_low=ends[0],
+        ci_high=ends[1],
+        n=n,
+        positives=positives,
+    )
+
+
 def summarise(
     predictions: pd.DataFrame,
     *,
@@ -69,55 +110,52 @@ def summarise(
 ) -> list[Record]:
     """Return a statistic by split, method, setting (fraction or shots), seed and label, with 95 % percentile intervals.
 
-    Patients are resampled, never rows. Runs that differ only in their seed are averaged within each resample and never
-    pooled: the scores of two runs share no scale. The interval covers which patients were tested, not which seeds were
-    drawn. A difference takes the same resamples for both methods.
+    Patients are resampled, not rows; all methods use the same resamples. Runs that differ only in their seed are
+    averaged within each resample, not pooled: the scores of two runs share no scale.
 
     Args:
-        predictions: columns as in `predictions.SCHEMA`; within a split, a label's rows are the same in every run that
-            scores it.
-        versus: pairs (method, other) of which `method - other` is wanted, in each split and setting that both have.
-        protocol: goes into the records, as do `store` and `metric`.
-        store: what was evaluated.
-        statistic: what is computed from the scores and targets of a label; the AUROC by default.
+        predictions: columns as in `predictions.SCHEMA`; runs that score a label score the same rows of a split.
+        versus: pairs (method, other) to report `method - other` of, in each split and setting that both have.
+        protocol: written into the records, like `store` and `metric`.
+        store: name of the store.
+        statistic: computed from the scores and targets of a label.
         metric: name of the statistic.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
 
     Raises:
-        IgclError: the predictions break their contract, runs differ in rows, targets or patients, or a pair of `versus`
-            names a method without predictions or has no setting in common.
+        IgclError: the predictions break their contract, runs differ in rows, or `versus` has no setting in common.
     """
     tables = arranged_by_split(checked(predictions, "predictions"))
     _check_versus(versus, [run for table in tables.values() for run in table.scores])
-    sections: list[list[Record]] = []
+    records = []
     for split, table in tables.items():
         by_run = resampled(table, statistic, resamples, seed)
         by_setting = mean_over_seeds(by_run)
-        records_of = partial(_records, table=table, protocol=protocol, store=store, split=split, metric=metric)
-        sections.extend(records_of(run, None, values) for run, values in {**by_run, **by_setting}.items())
-        for method, other in versus:
-            sections.extend(records_of(run, other, values) for run, values in _differences(by_setting, method, other))
-    return list(chain.from_iterable(sections))
+        lines = [line for pair in versus for line in _differences(by_setting, *pair)]
+        lines = [*((run, None, values) for run, values in {**by_run, **by_setting}.items()), *lines]
+        subject = Subject(protocol, store, split, metric)
+        records += [record for line in lines for record in _records(*line, table, subject)]
+    return records
 
 
 def resampled(table: ScoreTable, statistic: Statistic, resamples: int, seed: int) -> dict[Run, NDArray[np.float64]]:
-    """Return by run a statistic [L + 1, 1 + R] of each label and, last, of their mean, in R resamples of the patients.
+    """Return the statistic of each label and, last, the mean over labels in R resamples of the patients, by run.
 
-    The first column is the sample as observed. Column r is the same resample for every run.
+    Returns:
+        float [L + 1, 1 + R]. Column 0 is the observed sample, column r the same resample for every run.
     """
     observed = np.ones((1, len(table.patients)), dtype=np.int32)
     weights = np.vstack([observed, patient_bootstrap_weights(table.patients, resamples, seed)])
-    everywhere = ~np.any([np.isnan(score).all(axis=1) for score in table.scores.values()], axis=0)
-    by_label = partial(_by_label, statistic, target=table.target, weights=weights, in_mean=everywhere)
-    return {run: by_label(score) for run, score in table.scores.items()}
+    in_mean = ~np.any([np.isnan(score).all(axis=1) for score in table.scores.values()], axis=0)
+    return {run: _by_label(statistic, score, table.target, weights, in_mean) for run, score in table.scores.items()}
 
 
 def write_results(records: Sequence[Record], path: Path) -> None:
     """Write records as a JSON list; the file appears whole or not at all.
 
     Raises:
-        ValueError: a number is NaN or infinite; what is not defined is None.
+        ValueError: a number is NaN or infinite.
     """
     text = json.dumps(records, indent=1, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,13 +170,13 @@ def _by_label(
     weights: NDArray[np.int32],
     in_mean: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Return [L + 1, 1 + R] of each label and, last, the mean of some; the first weighting is the sample as observed.
+    """Return the statistic of each label and, last, the mean over the labels of `in_mean`, [L + 1, 1 + R].
 
     Args:
-        statistic: applied to the rows of a label that are known and scored.
+        statistic: applied to the known and scored rows of a label.
         score: [L, N].
         target: [L, N].
-        weights: [1 + R, N].
+        weights: [1 + R, N]; the first weighting is the observed sample.
         in_mean: bool [L].
     """
     values = np.full((len(score), len(weights)), np.nan)
@@ -147,13 +185,13 @@ def _by_label(
             values[label] = statistic(score[label, known], target[label, known], weights[:, known])
     defined = ~np.isnan(values) & in_mean[:, None]
     observed = defined[:, 0]
-    # A resample that lost a class of one label has no mean: the mean over the others is another quantity.
+    # A resample without a class of one label has no mean: the mean over the other labels is another quantity.
     mean = values[observed].mean(axis=0) if observed.any() else np.full(values.shape[1], np.nan)
     return np.vstack([values, mean])
 
 
 def mean_over_seeds(by_run: dict[Run, NDArray[np.float64]]) -> dict[Run, NDArray[np.float64]]:
-    """Return the mean of the runs that differ only in their seed, by setting: a run whose seed is None."""
+    """Return the mean over runs that differ only in their seed, by setting (a run with seed None)."""
     by_setting: dict[Run, list[NDArray[np.float64]]] = {}
     for run, values in by_run.items():
         by_setting.setdefault(run._replace(seed=None), []).append(values)
@@ -162,10 +200,10 @@ def mean_over_seeds(by_run: dict[Run, NDArray[np.float64]]) -> dict[Run, NDArray
 
 def _differences(
     by_setting: dict[Run, NDArray[np.float64]], method: str, other: str
-) -> Iterator[tuple[Run, NDArray[np.float64]]]:
+) -> Iterator[tuple[Run, str | None, NDArray[np.float64]]]:
     for run, values in by_setting.items():
         if run.method == method and run._replace(method=other) in by_setting:
-            yield run, values - by_setting[run._replace(method=other)]
+            yield run, other, values - by_setting[run._replace(method=other)]
 
 
 def _check_versus(versus: Sequence[tuple[str, str]], runs: Sequence[Run]) -> None:
@@ -181,49 +219,20 @@ def _check_versus(versus: Sequence[tuple[str, str]], runs: Sequence[Run]) -> Non
 
 
 def _records(
-    run: Run,
-    versus: str | None,
-    values: NDArray[np.float64],
-    *,
-    table: ScoreTable,
-    protocol: str,
-    store: str,
-    split: str,
-    metric: str,
-) -> list[Record]:
-    """One record per label and one for their mean, from `values` [L + 1, 1 + R] as `_by_label` gives them."""
+    run: Run, versus: str | None, values: NDArray[np.float64], table: ScoreTable, subject: Subject
+) -> Iterator[Record]:
+    """Yield one record per label and one for their mean from `values` [L + 1, 1 + R] (see `resampled`)."""
     known = ~np.isnan(table.target)
-    rows = [*known.sum(axis=1), known.any(axis=0).sum()]
-    positives = [*(table.target == 1).sum(axis=1), None]
-    records = []
+    rows = [*known.sum(axis=1).tolist(), int(known.any(axis=0).sum())]
+    positives = [*(table.target == 1).sum(axis=1).tolist(), None]
     for label, value, n, positive in zip([*table.labels, MEAN_LABEL], values, rows, positives, strict=True):
-        low, high = interval(value[1:])
-        records.append(
-            Record(
-                method=run.method,
-                versus=versus,
-                protocol=protocol,
-                store=store,
-                split=split,
-                group=None,
-                label=label,
-                fraction=run.fraction,
-                shots=run.shots,
-                seed=run.seed,
-                metric=metric,
-                threshold=None,
-                value=None if np.isnan(value[0]) else float(value[0]),
-                ci_low=low,
-                ci_high=high,
-                n=int(n),
-                positives=None if positive is None else int(positive),
-            )
+        yield make_record(
+            run, subject, value[0], interval(value[1:]), n, versus=versus, label=label, positives=positive
         )
-    return records
 
 
-def interval(drawn: NDArray[np.float64]) -> tuple[float, float] | tuple[None, None]:
-    """The 95 % percentile interval of resampled values [R], where enough of them are defined."""
+def interval(drawn: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """Return the 95 % percentile interval of resampled values [R]; None if too few are defined (`MIN_DEFINED`)."""
     defined = drawn[~np.isnan(drawn)]
     if len(defined) < MIN_DEFINED * len(drawn):
         return None, None
@@ -232,10 +241,10 @@ def interval(drawn: NDArray[np.float64]) -> tuple[float, float] | tuple[None, No
 
 
 def format_table(records: Sequence[Record], metric: str = "auroc", split: str = "test") -> str:
-    """Return the macro means over seeds as plain text: methods and differences down, settings across.
+    """Return the macro means over seeds as plain text, a row for each method or difference, a column for each setting.
 
-    A cell reads `value [ci_low, ci_high]`. Fractions and shots get a block each, and so do methods and differences, so
-    that a block fits a terminal. Records of other metrics and splits are left aside.
+    A cell reads `value [ci_low, ci_high]`. Fractions and shots, methods and differences get blocks of their own, so
+    that each fits a terminal. Records of other metrics and splits are ignored.
     """
     records = [record for record in records if (record["metric"], record["split"]) == (metric, split)]
     means = [record for record in records if record["label"] == MEAN_LABEL and record["seed"] is None]
@@ -250,29 +259,21 @@ def format_table(records: Sequence[Record], metric: str = "auroc", split: str = 
     caption = f"{title}, mean over {len(labels) - len(undefined)} labels and all seeds [95 % interval over patients]"
     if undefined:
         caption += f"\nleft out, one class only or not scored by every run: {', '.join(undefined)}"
-    blocks = (_block(part) for kind in kinds for part in _methods_and_differences(kind) if part)
-    return "\n\n".join([caption, *blocks])
+    parts = [
+        [record for record in kind if (record["versus"] is not None) == paired] for kind in kinds for paired in (0, 1)
+    ]
+    return "\n\n".join([caption, *(_block(part) for part in parts if part)])
 
 
 def setting_name(record: Record) -> str:
-    """Return how much was labelled: "1 %", "5-shot", or "" where neither applies."""
+    """Return the labelled share or number: "1 %", "5-shot", or "" if neither applies."""
     if record["fraction"] is not None:
         return f"{100 * record['fraction']:g} %"
     return "" if record["shots"] is None else f"{record['shots']}-shot"
 
 
-def setting_order(record: Record) -> tuple[float, int]:
-    """Return the key that sorts settings from few labels to many."""
-    return record["fraction"] or 0.0, record["shots"] or 0
-
-
-def _methods_and_differences(means: Sequence[Record]) -> tuple[list[Record], list[Record]]:
-    methods = [record for record in means if record["versus"] is None]
-    return methods, [record for record in means if record["versus"] is not None]
-
-
 def _block(means: Sequence[Record]) -> str:
-    means = sorted(means, key=setting_order)
+    means = sorted(means, key=lambda record: (record["fraction"] or 0.0, record["shots"] or 0))
     settings = list(dict.fromkeys(setting_name(record) for record in means))
     cells: dict[str, dict[str, str]] = {}
     for record in means:
@@ -284,12 +285,12 @@ def _block(means: Sequence[Record]) -> str:
 
 
 def method_name(record: Record) -> str:
-    """Return the method, or the two of a difference."""
+    """Return the method, or "method - other" of a difference."""
     return record["method"] if record["versus"] is None else f"{record['method']} - {record['versus']}"
 
 
 def format_cell(record: Record) -> str:
-    """Return `value [ci_low, ci_high]`, with signs where it is a difference."""
+    """Return `value [ci_low, ci_high]`, signed if it is a difference."""
     if record["value"] is None:
         return "-"
     sign = "" if record["versus"] is None else "+"

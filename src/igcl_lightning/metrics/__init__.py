@@ -1,1 +1,1 @@
-"""Retrieval and clinical statistics: a pure function, and a thin torchmetrics class that collects what it needs."""
+"""Retrieval and clinical statistics: each a pure function, and a thin torchmetrics class that collects its inputs."""

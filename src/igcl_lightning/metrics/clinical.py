@@ -8,22 +8,22 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
+
+from igcl_lightning.metrics.rows import RowMetric
 
 CHUNK_CELLS = 4_000_000
-"""Cells of a [resamples, rows] table worked on at once: about 32 MB in float64."""
+"""Cells of a [resamples, rows] table processed at once: about 32 MB in float64."""
 
 
 def auroc(score: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) -> NDArray[np.float64]:
-    """Return the area under the ROC curve as a weighted Mann-Whitney statistic, ties counted half.
+    """Return the area under the ROC curve as a weighted Mann-Whitney statistic; ties count half.
 
     It is the share of (positive, negative) pairs in which the positive scores higher, each pair weighted by the product
     of its two weights.
 
     Args:
-        score: float [N], higher means more likely present.
-        target: [N], 1 present, 0 absent, NaN not known (the row is left out).
+        score: float [N]; higher means more likely present.
+        target: [N], 1 present, 0 absent, NaN unknown (the row is ignored).
         weight: non-negative, [N], or [R, N] for R weightings at once, such as resamples of the rows.
 
     Returns:
@@ -44,9 +44,7 @@ def auroc(score: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) 
 
     positive, negative = np.flatnonzero(target == 1), np.flatnonzero(target == 0)
     negative = negative[np.argsort(score[negative])]
-    below = np.searchsorted(score[negative], score[positive], side="left")
-    not_above = np.searchsorted(score[negative], score[positive], side="right")
-
+    below, not_above = (np.searchsorted(score[negative], score[positive], side) for side in ("left", "right"))
     weightings = np.atleast_2d(weight)
     chunk = max(1, CHUNK_CELLS // max(1, len(score)))
     parts = [
@@ -59,16 +57,13 @@ def auroc(score: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) 
 def _share_won(
     positive: NDArray[Any], negative: NDArray[Any], below: NDArray[np.intp], not_above: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """The weighted share of pairs that the positive wins.
+    """Return the weighted share of pairs that the positive wins, [R]; NaN where a class has no weight.
 
     Args:
         positive: weights [R, P].
         negative: weights [R, N] in ascending order of score.
-        below: [P], how many negatives score lower than each positive.
-        not_above: [P], how many score lower or the same.
-
-    Returns:
-        [R], NaN where a class has no weight.
+        below: number of negatives that score lower than each positive, [P].
+        not_above: number of negatives that score lower or the same, [P].
     """
     weight_of_lowest = np.zeros((len(negative), negative.shape[1] + 1))
     np.cumsum(negative, axis=1, out=weight_of_lowest[:, 1:])
@@ -79,21 +74,18 @@ def _share_won(
 
 
 def patient_bootstrap_weights(patients: ArrayLike, resamples: int, seed: int) -> NDArray[np.int32]:
-    """Draw patients with replacement, as many as there are, and weight each row by how often its patient was drawn.
+    """Resample patients with replacement and return how often each row's patient was drawn, int32 [R, N].
 
-    Rows of one patient are alike; resampling rows as if they were independent makes intervals too narrow. The draw
-    depends on the set of patients only, not on the order of the rows.
+    Rows of one patient resemble each other: resampling rows as if they were independent makes intervals too narrow.
+    The draws depend on the set of patients only, not on the order of the rows.
 
     Args:
-        patients: [N], the patient of each row.
-        resamples: R, how many times to draw.
-        seed: of the random generator.
-
-    Returns:
-        int32 [R, N].
+        patients: patient of each row, [N].
+        resamples: number of resamples R, each of as many patients as there are.
+        seed: seed of the draws.
 
     Raises:
-        ValueError: fewer than one resample is asked for.
+        ValueError: `resamples` is less than 1.
     """
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, not {resamples}")
@@ -104,65 +96,43 @@ def patient_bootstrap_weights(patients: ArrayLike, resamples: int, seed: int) ->
 
 
 def macro_mean(values: Tensor) -> tuple[Tensor, int]:
-    """Return the mean over the defined entries of `values` [L] (NaN when there is none) and how many are defined."""
+    """Return the mean over the entries of `values` [L] that are not NaN (NaN if all are) and the number of these."""
     return values.nanmean(), int((~values.isnan()).sum())
 
 
-class MultilabelAuroc(Metric):
-    """AUROC of each label over all rows seen; labels may be missing, and a row counts once however often it comes.
+class MultilabelAuroc(RowMetric):
+    """AUROC of each label over all rows seen. Labels may be missing; a repeated row counts once."""
 
-    A distributed sampler repeats rows to give every process equally many; row ids tell which.
-    """
-
-    is_differentiable = False
     higher_is_better = True
-    full_state_update = False
-
+    collected = ("score", "target")
     score: list[Tensor]
     target: list[Tensor]
-    row: list[Tensor]
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        for state in ("score", "target", "row"):
-            self.add_state(state, default=[], dist_reduce_fx="cat")
 
     def update(self, score: Tensor, target: Tensor, row: Tensor) -> None:
-        """Add a batch: score float [B, L], target [B, L] of 0, 1 and NaN for not known, row int64 [B]."""
+        """Add a batch: score float [B, L], target [B, L] of 0, 1 and NaN for unknown, row id int64 [B]."""
         self.score.append(score.detach().float())
         self.target.append(target.detach().float())
         self.row.append(row.detach())
 
     def compute(self) -> Tensor:
-        """Return float32 [L]; NaN for a label of which one class was not seen."""
-        score, target = dim_zero_cat(self.score), dim_zero_cat(self.target)
-        _, first = np.unique(dim_zero_cat(self.row).cpu().numpy(), return_index=True)
-        columns = zip(score.cpu().numpy()[first].T, target.cpu().numpy()[first].T, strict=True)
+        """Return float32 [L]; NaN for a label with rows of one class only."""
+        score, target = self.each_row_once("score"), self.each_row_once("target")
+        columns = zip(score.cpu().numpy().T, target.cpu().numpy().T, strict=True)
         return torch.tensor([float(auroc(*column)) for column in columns], device=score.device)
 
 
-class KnownMean(Metric):
-    """Mean over all entries that are known, such as the losses of labels; a row counts once however often it comes."""
+class KnownMean(RowMetric):
+    """Mean over all known entries, such as the losses of labels. A repeated row counts once."""
 
-    is_differentiable = False
-    full_state_update = False
-
+    collected = ("value",)
     value: list[Tensor]
-    row: list[Tensor]
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        for state in ("value", "row"):
-            self.add_state(state, default=[], dist_reduce_fx="cat")
 
     def update(self, value: Tensor, row: Tensor) -> None:
-        """Add a batch: value float [B, L], nan where not known, and row int64 [B]."""
+        """Add a batch: value float [B, L], NaN where unknown, and row id int64 [B]."""
         self.value.append(value.detach().float())
         self.row.append(row.detach())
 
     def compute(self) -> Tensor:
-        """Return a float32 scalar; NaN where nothing is known."""
-        value = dim_zero_cat(self.value).cpu()
-        _, first = np.unique(dim_zero_cat(self.row).cpu().numpy(), return_index=True)
-        # Summed in double precision and in the order of the rows' ids: the same on one process and on many.
-        return value[first].double().nanmean().float().to(self.device)
+        """Return a float32 scalar; NaN if nothing is known."""
+        # In double precision and in the order of row ids: the same on any number of processes.
+        return self.each_row_once("value").cpu().double().nanmean().float().to(self.device)

@@ -1,4 +1,4 @@
-"""Has a space collapsed? Numbers that need no labels."""
+"""Measures of collapse of an embedding space; none needs labels."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ EPSILON = 1e-7
 
 
 def rankme(embeddings: Tensor) -> Tensor:
-    """Return how many directions embeddings use: the exponential of the entropy of their singular values.
+    """Return the effective rank of embeddings: the exponential of the entropy of their singular values, a scalar.
 
-    RankMe (Garrido et al., ICML 2023, eq. 1), in float32. It lies between 1 (all on one line) and min(N, D), so that
-    values are comparable only for the same number of rows.
+    RankMe (Garrido et al., ICML 2023, eq. 1), in float32. It lies between 1 (all on one line) and min(N, D): compare
+    values for equal N only. NaN if an embedding is not finite.
 
     Args:
         embeddings: [N, D], N at least 1.
-
-    Returns:
-        A scalar; nan where an embedding is not finite.
     """
     if not embeddings.isfinite().all():
         return embeddings.new_full((), torch.nan, dtype=torch.float32)
@@ -34,7 +31,7 @@ def rankme(embeddings: Tensor) -> Tensor:
 def embedding_std(embeddings: Tensor) -> Tensor:
     """Return the mean standard deviation of the channels, times the root of their number.
 
-    It is 1 for unit vectors that point everywhere alike, less for any others, and 0 where all are the same
+    It is 1 for unit vectors spread evenly over the sphere, less for any others, and 0 if all are the same
     (Chen and He, CVPR 2021, section 4.1).
 
     Args:
@@ -45,7 +42,7 @@ def embedding_std(embeddings: Tensor) -> Tensor:
 
 
 def alignment(first: Tensor, second: Tensor) -> Tensor:
-    """Return the mean squared distance of the two vectors of a pair (Wang and Isola, ICML 2020); lower is better.
+    """Return the mean squared distance between the two vectors of a pair (Wang and Isola, ICML 2020); lower is better.
 
     Args:
         first: unit vectors [N, D].
@@ -55,9 +52,9 @@ def alignment(first: Tensor, second: Tensor) -> Tensor:
 
 
 def uniformity(embeddings: Tensor) -> Tensor:
-    """Return the log of the mean Gaussian kernel, t = 2, of all pairs (Wang and Isola, ICML 2020); lower is better.
+    """Return the log of the mean Gaussian kernel, t = 2, over all pairs (Wang and Isola, ICML 2020); lower is better.
 
-    It is 0 where all vectors are the same, and falls towards -4 as they spread over the sphere.
+    It is 0 if all vectors are the same, and falls towards -4 as they spread over the sphere.
 
     Args:
         embeddings: unit vectors [N, D], N at least 2.

@@ -154,8 +154,10 @@ class LinearProbe(ClassifierModule):
 
     def training_step(self, batch: ProbeDraw, batch_idx: int) -> None:
         """Fit the head of one draw."""
-        weight, bias, penalty, best = self.fit_draw(batch)
-        self.log_dict({"train/inverse_penalty": penalty, "train/rows": float(len(batch.train.row))}, batch_size=1)
+        weight, bias, inverse_penalty, best = self.fit_draw(batch)
+        self.log_dict(
+            {"train/inverse_penalty": inverse_penalty, "train/rows": float(len(batch.train.row))}, batch_size=1
+        )
         self.log("train/val_auroc", best, batch_size=1)
         self._move_head(batch_idx, weight, bias)
 
@@ -167,12 +169,12 @@ class LinearProbe(ClassifierModule):
         mean, deviation = feature.mean(dim=0), feature.std(dim=0, correction=0).clamp(min=1e-6)
         train, valid = (feature - mean) / deviation, (draw.valid.feature.double() - mean) / deviation
         solution, best = None, (-1.0, self.inverse_penalties[0])
-        for penalty in self.inverse_penalties:
-            # The solution for the stronger penalty before it is a good place to start from.
-            solution = fit_logistic(train, draw.train.target, penalty, solution)
+        for inverse_penalty in self.inverse_penalties:
+            # Start from the solution for the stronger penalty before.
+            solution = fit_logistic(train, draw.train.target, inverse_penalty, solution)
             value = _mean_auroc(valid @ solution[0].T + solution[1], draw.valid.target)
-            if value > best[0] or penalty == self.inverse_penalties[0]:
-                best, chosen = (value, penalty), solution
+            if value > best[0] or inverse_penalty == self.inverse_penalties[0]:
+                best, chosen = (value, inverse_penalty), solution
         weight = chosen[0] / deviation
         return weight, chosen[1] - weight @ mean, best[1], best[0]
 
