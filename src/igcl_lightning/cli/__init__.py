@@ -254,10 +254,9 @@ def _jobs(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> None:
     from igcl_lightning.protocols.compare import compare
-    from igcl_lightning.training.lightning_cli import import_modules, search_current_folder
+    from igcl_lightning.training.lightning_cli import import_modules
 
-    search_current_folder()
-    import_modules([f"--import={name}" for name in options.modules])
+    import_modules(options.modules)
     compare(
         options.out,
         store=options.store,
