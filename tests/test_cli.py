@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import types
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from igcl_lightning.cli import main
 from igcl_lightning.cli.quiet import quieten
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.base import BaseModule
-from igcl_lightning.training import options as _usage
+from igcl_lightning.training import options as training_options
 
 BASE = """\
 trainer:
@@ -57,6 +58,17 @@ class TinyCliModel(BaseModule):
         self.log("val/loss", self.layer(batch[0]).square().mean())
 
     test_step = validation_step
+
+
+@dataclass(frozen=True)
+class Picture:
+    size: int = 4
+    shape: tuple[int, int] | None = None
+
+
+class GroupedCliModel(TinyCliModel):
+    def __init__(self, picture: Picture = Picture(), second: Picture | None = None, rate: float = 0.1):
+        super().__init__(learning_rate=rate)
 
 
 class InterruptedCliModel(TinyCliModel):
@@ -229,6 +241,46 @@ def test_wrong_config(one_line, text, expected):
     assert expected in line
 
 
+GROUPED = "model:\n  class_path: GroupedCliModel\n  init_args:\n    "
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--model.picture.sise", "3"], "--model.picture.sise: unknown option, did you mean --model.picture.size?"),
+        (["--model.second.sise=3"], "--model.second.sise: unknown option, did you mean --model.second.size?"),
+        (["--model.picture_size", "3"], "--model.picture_size: unknown option, did you mean --model.picture.size?"),
+        (["--model.picture.size", "big"], "--model.picture.size: expected int, got 'big'"),
+        (["--model.picture.size"], "--model.picture.size: expected one argument"),
+        (["--model.picture", "3"], "--model.picture: Unable to load config"),
+        (["--model.picture.shape", "[1]"], "--model.picture.shape: expected tuple with 2 elements or null, got '[1]'"),
+    ],
+)
+def test_wrong_option_of_a_group(one_line, words, expected):
+    Path("grouped.yaml").write_text(GROUPED + "rate: 0.2\ndata: TinyCliData\n")
+    status, line = one_line("fit", "--config", "grouped.yaml", *words)
+    assert (status, line.startswith(f"igcl: error: {expected}")) == (2, True), line
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "picture:\n      sise: 3",
+            "5: model.init_args.picture.sise: unknown option, did you mean model.picture.size?",
+        ),
+        ("second:\n      sise: 3", "5: model.init_args.second.sise: unknown option, did you mean model.second.size?"),
+        ("picture_size: 3", "4: model.init_args.picture_size: unknown option, did you mean model.picture.size?"),
+        ("picture:\n      size: big", "5: model.init_args.picture.size: expected int, got 'big'"),
+        ("picture: {size: 3}\n    second: {size: big}", "5: model.init_args.second.size: expected int, got 'big'"),
+    ],
+)
+def test_wrong_group_in_a_config(one_line, text, expected):
+    Path("grouped.yaml").write_text(f"{GROUPED}{text}\ndata: TinyCliData\n")
+    status, line = one_line("fit", "--config", "grouped.yaml")
+    assert (status, line) == (2, f"igcl: error: grouped.yaml, line {expected}")
+
+
 def test_missing_model_and_data(one_line):
     status, line = one_line("fit")
     assert status == 2
@@ -240,7 +292,7 @@ def shipped(folder, monkeypatch):
     shipped = folder / "installed" / "configs"
     (shipped / "pretrain").mkdir(parents=True)
     (shipped / "pretrain" / "tiny.yaml").write_text("seed_everything: 7\n")
-    monkeypatch.setattr(_usage, "shipped_configs", lambda: shipped)
+    monkeypatch.setattr(training_options, "shipped_configs", lambda: shipped)
     return shipped
 
 
@@ -256,11 +308,11 @@ def test_missing_config_names_near_ones(shipped, one_line):
     status, line = one_line("fit", "--config", "configs/pretrain/tyni.yaml")
     assert status == 2
     assert "--config configs/pretrain/tyni.yaml: no such file" in line
-    assert line.endswith("near: pretrain/tiny.yaml")
+    assert line.endswith("shipped configs, did you mean pretrain/tiny.yaml?")
 
 
 def test_shipped_configs_of_a_checkout():
-    assert (_usage.shipped_configs() / "pretrain").is_dir()
+    assert (training_options.shipped_configs() / "pretrain").is_dir()
 
 
 def test_run_folder_by_default():

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "training": {"data", "modules", "callbacks"},
     "protocols": {"phantom", "data", "metrics", "modules", "evaluation", "callbacks", "training"},
     "doctor": {"graphs", "reports", "data", "modules", "training"},
-    "cli": {"graphs", "reports", "data", "doctor", "training", "protocols"},
+    "cli": {"graphs", "phantom", "reports", "data", "doctor", "training", "protocols"},
     "__main__": {"cli"},
 }
 

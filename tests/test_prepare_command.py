@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,44 +10,65 @@ import pytest
 from PIL import Image
 
 from igcl_lightning import phantom
-from igcl_lightning.cli import build_parser, main
-from igcl_lightning.cli import prepare as _prepare
+from igcl_lightning.cli import build_parser, main, prepare
 from igcl_lightning.data import label_policy
 from igcl_lightning.data.pictures import fit
+from igcl_lightning.data.prepare import prepare as prepare_store
 from igcl_lightning.data.preparing import options, report_text
 from igcl_lightning.data.sources import chexpert_plus, mimic_cxr, padchest, vindr
+from igcl_lightning.data.sources.table import TableColumns
 from igcl_lightning.reports.sections import SECTION_CHOICES
 
 
 def reader(source):
-    module, _, name = _prepare.READERS[source][1].partition(".")
+    module, _, name = prepare.READERS[source][1].partition(".")
     return getattr(importlib.import_module(f"igcl_lightning.data.sources.{module}"), name)
 
 
-@pytest.mark.parametrize("source", _prepare.READERS)
+def arguments(function):
+    return inspect.signature(function).parameters
+
+
+def dest(flag, how):
+    return how.get("dest", flag.removeprefix("--").replace("-", "_"))
+
+
+@pytest.mark.parametrize("source", prepare.READERS)
 def test_every_option_of_a_data_set_is_an_argument_of_its_reader(source):
-    named = {flag.removeprefix("--").replace("-", "_") for flag, _ in _prepare.READERS[source][2]}
-    assert {*named, "root"} == set(inspect.signature(reader(source)).parameters) - {"seed"}
+    named = {dest(flag, how) for flag, how in prepare.READERS[source][2]}
+    if source == "table":
+        assert named > set(arguments(TableColumns))
+        named = named - set(arguments(TableColumns)) | {"columns"}
+    assert named == set(arguments(reader(source))) - {"seed"}
 
 
-@pytest.mark.parametrize("source", _prepare.READERS)
-def test_options_and_arguments_have_the_same_defaults(source):
-    given = build_parser().parse_args(["prepare", source, "--root", "r", "--out", "o"])
-    for name, argument in inspect.signature(reader(source)).parameters.items():
-        if name != "root":
-            assert getattr(given, name) == argument.default, name
+def test_every_other_option_is_an_argument_of_prepare_or_a_row_option():
+    named = {dest(flag, how) for flag, how in prepare.COMMON}
+    fixed = {"source", "options", "chunk"}
+    assert named - {"preset"} == {*arguments(options.Options), *arguments(prepare_store)} - fixed
+
+
+@pytest.mark.parametrize("source", [*prepare.READERS, None])
+def test_help_names_the_defaults(source):
+    flags = prepare.READERS[source][2] if source else prepare.COMMON
+    known = arguments(reader(source)) if source else {**arguments(options.Options), **arguments(prepare_store)}
+    for flag, how in flags:
+        default = re.search(r"\(default: ([\w-]+)\b(?! by)", how["help"])
+        argument = known.get(dest(flag, how))
+        if flag != "--jobs" and default and argument and argument.default not in (None, inspect.Parameter.empty, ()):
+            assert default[1] == str(argument.default), flag
 
 
 def test_choices_are_those_of_the_code():
-    assert set(_prepare.FITS) == set(fit.WAYS) - {"authors"}  # which is a preset
-    assert tuple(SECTION_CHOICES) == _prepare.SECTIONS
-    assert _prepare.MISSING_REPORT == options.MISSING_REPORT
-    assert (_prepare.PHRASINGS, _prepare.VARIANTS) == (phantom.PHRASINGS, phantom.VARIANTS)
-    assert set(_prepare.NO_REPORT) == set(report_text.STATES) - {"present"}
-    assert _prepare.BLANK == label_policy.BLANK
-    assert set(_prepare.MIMIC_LABELS) == set(mimic_cxr.LABEL_TABLES)
-    assert set(_prepare.PLUS_LABELS) == set(chexpert_plus.LABEL_FILES)
-    flags = {flag: how for _, _, flags in _prepare.READERS.values() for flag, how in flags}
+    assert set(prepare.FITS) == set(fit.WAYS) - {"authors"}  # which is a preset
+    assert tuple(SECTION_CHOICES) == prepare.SECTIONS
+    assert prepare.MISSING_REPORT == options.MISSING_REPORT
+    assert (prepare.PHRASINGS, prepare.VARIANTS) == (phantom.PHRASINGS, phantom.VARIANTS)
+    assert set(prepare.NO_REPORT) == set(report_text.STATES) - {"present"}
+    assert prepare.BLANK == label_policy.BLANK
+    assert set(prepare.MIMIC_LABELS) == set(mimic_cxr.LABEL_TABLES)
+    assert set(prepare.PLUS_LABELS) == set(chexpert_plus.LABEL_FILES)
+    flags = {flag: how for _, _, flags in prepare.READERS.values() for flag, how in flags}
     assert set(flags["--method"]["choices"]) == set(padchest.METHODS)
     assert set(flags["--aggregate"]["choices"]) == set(vindr.AGGREGATE)
 
@@ -65,7 +87,7 @@ def test_choices_are_those_of_the_code():
 )
 def test_what_is_said_overrides_a_preset(words, expected):
     given = build_parser().parse_args(["prepare", "folder", "--root", "r", "--out", "o", *words])
-    chosen = _prepare._row_options(given)
+    chosen = prepare._row_options(given)
     assert {name: getattr(chosen, name) for name in expected} == expected
 
 
@@ -100,6 +122,6 @@ def test_the_summary_tells_what_was_left_out_and_noticed(tmp_path, monkeypatch, 
     assert lines[1:] == [
         "  dropped: 1 image not readable",
         "  kept: 1 rows without a report",
-        "  kept: 1 rows with a Git-LFS pointer in place of a report",
+        "  kept: 1 rows with a Git-LFS pointer instead of a report",
         "  s/manifest.json names the rows",
     ]

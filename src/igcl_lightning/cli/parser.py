@@ -1,9 +1,10 @@
-"""The parser of the commands that need no Lightning."""
+"""The parser of the commands that do not need Lightning, and the argument types they share."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -11,12 +12,14 @@ from typing import Any, NoReturn
 
 from igcl_lightning.errors import UsageError, suggestion
 
+LARGEST_SEED = 2**32 - 1  # of NumPy
+
 
 class OneLineParser(argparse.ArgumentParser):
-    """An `argparse` parser that answers a mistake with a `UsageError` in place of a page, and never abbreviates.
+    """An `argparse` parser that raises `UsageError` for a mistake instead of printing a page, and never abbreviates.
 
     Attributes:
-        passed_on: beginnings of options that another parser reads; they and their values become `options.passed_on`.
+        passed_on: prefixes of options for another parser; these options and their values become `options.passed_on`.
     """
 
     passed_on: tuple[str, ...] = ()
@@ -25,7 +28,7 @@ class OneLineParser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **kwargs)
 
     def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse, after naming an unknown option: left to argparse, a missing one would hide the misspelt one."""
+        """Parse, but report unknown options first: argparse would report a missing option, not the misspelt one."""
         words = list(sys.argv[1:] if args is None else args)
         own = itertools.takewhile(lambda word: word.startswith("-"), words) if self._subparsers else words
         for option in (word.partition("=")[0] for word in own if word.startswith("--")):
@@ -37,9 +40,31 @@ class OneLineParser(argparse.ArgumentParser):
         return options, rest
 
     def error(self, message: str) -> NoReturn:
-        """Raise `UsageError` with the command's name in front."""
+        """Raise `UsageError` with the name of the command."""
         if match := re.search(r"invalid choice: '(.+?)' \(choose from (.+)\)", message):
             choices = re.findall(r"[\w-]+", match[2])
             message = f"unknown choice {match[1]!r}{suggestion(match[1], choices)} ({', '.join(choices)})"
         command = self.prog.partition(" ")[2]
         raise UsageError(f"{command}: {message}" if command else message)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read a comma-separated list of names."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """Add the option --seed of the commands that pretrain."""
+    text = "seed of pretraining (default: that of igcl fit); images, labelled rows and baselines do not depend on it"
+    parser.add_argument("--seed", type=_seed, metavar="N", help=text)
+
+
+def _seed(word: str) -> int:
+    if not word.isdecimal() or int(word) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number from 0 to {LARGEST_SEED}")
+    return int(word)
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,22 +1,27 @@
-"""The command `igcl prepare`: the options of each data set, and the way from them to a store. Starts fast."""
+"""The command `igcl prepare`: the options of each data set, and how they become a store.
+
+An option has the name of an argument of the reader, of `Options` or of `prepare`, which holds its default; only given
+options are passed on. Choices and defaults are repeated here because those modules are slow to import.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import inspect
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from igcl_lightning.cli.parser import available_cores, names
 from igcl_lightning.errors import IgclError, write_message
 
 if TYPE_CHECKING:
     from igcl_lightning.data.preparing.options import Options
     from igcl_lightning.data.sources.source import Source
 
+HELP = "read a data set into a store that training reads fast"
 SECTIONS = ("both", "findings", "impression")
 MISSING_REPORT = ("keep-image", "drop", "error")
 FITS = ("letterbox", "crop")
@@ -25,34 +30,20 @@ PLUS_LABELS = ("chexbert", "chexbert-findings", "chexbert-report", "none")
 BLANK = ("missing", "negative", "no-finding")
 PHRASINGS = ("mixed", "known", "held_back", "reworded")
 VARIANTS = ("standard", "hard_negatives")
-SIZE = 256
-STUDIES_PER_PROCESS = 256
+PHANTOM_SIZE = 128  # pixels
+STUDIES_PER_PROCESS = 256  # starting a process costs as much as preparing a few hundred studies
 PRESETS: Mapping[str, Mapping[str, Any]] = {"igcl-authors": {"size": 320, "fit": "authors", "full_decode": True}}
-"""Ways to make images square that go by a name; the first is what the authors of IGCL and of CheXzero did."""
-
-TABLE_COLUMNS = {
-    "report": "text of the report",
-    "patient": "the patient, so that none crosses splits",
-    "study": "the study, where it has several images",
-    "split": "train, valid or test; drawn by patient where there is none",
-    "view": "PA, AP or lateral",
-    "age": "age in years",
-    "sex": "F or M",
-}
-
+"""Named options; "igcl-authors" is what the authors of IGCL and of CheXzero did."""
 
 NO_REPORT = {
     "none": "rows without a report",
     "empty": "rows with an empty report",
-    "Git-LFS pointer": "rows with a Git-LFS pointer in place of a report",
-    "not readable": "rows with a report that cannot be read",
+    "Git-LFS pointer": "rows with a Git-LFS pointer instead of a report",
+    "not readable": "rows with an unreadable report",
 }
-"""What a summary calls the states of a report, `report_text.STATES`, that it mentions."""
+"""Text in the summary for each of `report_text.STATES` that it mentions."""
 
-
-def names(text: str) -> list[str]:
-    """Read a comma-separated list of names."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+Option = tuple[str, dict[str, Any]]
 
 
 def pairs(text: str) -> dict[str, str]:
@@ -63,72 +54,136 @@ def pairs(text: str) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in parts}
 
 
-Option = tuple[str, dict[str, Any]]
+def _option(flag: str, text: str, **how: Any) -> Option:
+    return flag, {"help": text, **how}
 
-IMAGES: Option = ("--images", {"type": Path, "metavar": "DIR", "help": "folder of the images, where not below --root"})
-GRAPHS: Option = (
-    "--graphs",
-    {"type": Path, "metavar": "PATH", "help": "RadGraph file of the reports, in any of its layouts"},
-)
-UNCERTAIN: Option = (
+
+def _column(name: str, text: str, **how: Any) -> Option:
+    """Return the option of one column of a table; its value becomes the field of that name in `TableColumns`."""
+    return _option(f"--{name}-column", text, dest=name, metavar="NAME", **how)
+
+
+def _columns(name: str, field: str, text: str) -> Option:
+    """Return the option of several columns of a table; its value becomes that field of `TableColumns`."""
+    return _option(f"--{name}-columns", text, dest=field, type=names, metavar="A,B")
+
+
+ROOT = _option("--root", "folder of the data set", type=Path, required=True, metavar="DIR")
+IMAGES = _option("--images", "folder of the images (default: below --root)", type=Path, metavar="DIR")
+GRAPHS = _option("--graphs", "RadGraph file of the reports, in any of its layouts", type=Path, metavar="PATH")
+UNCERTAIN = _option(
     "--uncertain",
-    {
-        "default": "ignore",
-        "metavar": "POLICY",
-        "help": "label -1: ignore (default), positive, negative, per-label (as GLoRIA), or LABEL=POLICY,...",
-    },
+    "label -1 (default: ignore); positive, negative, per-label (as GLoRIA), or LABEL=POLICY,...",
+    metavar="POLICY",
 )
-BLANKS: Option = (
+BLANKS = _option(
     "--blank",
-    {"choices": BLANK, "default": "missing", "help": "no label: not known (default), 0, or 0 beside No Finding"},
+    "label not given (default: missing); negative: 0, no-finding: 0 if No Finding is given",
+    choices=BLANK,
 )
+
+COMMON = (
+    _option("--out", "folder to write", type=Path, required=True, metavar="STORE"),
+    _option("--size", "side of the stored images in pixels (default: 256)", type=int, metavar="N"),
+    _option("--fit", "how images become square (default: letterbox)", choices=FITS),
+    _option("--preset", "size and fit of a paper", choices=tuple(PRESETS)),
+    _option("--quality", "quality of the stored JPEGs, 1 to 100 (default: 95)", type=int, metavar="Q"),
+    _option("--lossless", "store PNG instead of JPEG", action="store_true"),
+    _option("--full-decode", "decode JPEGs at full size: slower, hardly better", action="store_true"),
+    _option("--views", "views to keep (default: all)", type=names, metavar="PA,AP"),
+    _option("--rename-labels", "store label A under the name B", type=pairs, metavar="A=B,.."),
+    _option("--on-missing-report", "studies without a report (default: keep-image)", choices=MISSING_REPORT),
+    _option("--sections", "sections of a report to parse (default: both)", choices=SECTIONS),
+    _option("--reparse", "parse reports even if the source has their graphs", action="store_true"),
+    _option("--node-text", "store features of graph nodes from this language model", metavar="MODEL"),
+    _option("--node-text-word", "word from its wordpieces (default: mean); the authors: sum", choices=("mean", "sum")),
+    _option("--seed", "seed of all random draws (default: 0)", type=int, metavar="N"),
+    _option("--jobs", "processes (default: one per core)", type=int, metavar="N"),
+    _option("--resume", "resume an interrupted run", action="store_true"),
+    _option("--update", "renew a store; what has not changed is copied", action="store_true"),
+    _option("--overwrite", "replace an existing store, finished or not", action="store_true"),
+)
+"""Options of all data sets."""
 
 READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
+    "phantom": (
+        "synthetic radiographs with reports, graphs and labels",
+        "phantom.phantom_source",
+        (
+            _option("--count", "number of studies (default: 3000)", type=int, default=3000, metavar="N"),
+            _option("--size", f"side of the images in pixels (default: {PHANTOM_SIZE})", type=int, metavar="N"),
+            _option("--views", "views to draw (default: all); frontal: no lateral ones", choices=("all", "frontal")),
+            _option("--phrasing", "wording of the reports (default: mixed)", choices=PHRASINGS),
+            _option("--variant", "hard_negatives: twins, all in test (default: standard)", choices=VARIANTS),
+            _option("--shortcut", "plant a mark that gives LABEL away, except in test", metavar="LABEL"),
+            _option("--masks", "store the masks of organs, findings and devices", action="store_true"),
+        ),
+    ),
+    "table": (
+        "a CSV file or JSON lines that name images, reports, labels",
+        "table.read_table",
+        (
+            _option("--csv", "one row per image; .csv or .jsonl", type=Path, required=True, metavar="FILE"),
+            _option("--root", "folder of the images (default: that of the file)", type=Path, metavar="DIR"),
+            _column("image", "file name of the image", required=True),
+            _column("report", "text of the report"),
+            _column("patient", "id of the patient (default: each study is a patient)"),
+            _column("study", "id of the study (default: each row is a study)"),
+            _column("split", "train, valid or test (default: drawn by patient)"),
+            _column("view", "PA, AP or lateral"),
+            _column("age", "age in years"),
+            _column("sex", "F or M"),
+            GRAPHS,
+            _column("graph", "key in --graphs (default: the study, then the image)"),
+            _columns("label", "labels", "labels: 1, 0, -1 (uncertain) or blank"),
+            *(UNCERTAIN, BLANKS),
+            _option(
+                "--split-values", "values of the split column: fold0=test,fold1=valid", type=pairs, metavar="A=B,.."
+            ),
+            _columns("extra", "extra", "further columns to keep"),
+            _columns("array", "arrays", "columns that name .npy files"),
+            _columns("mask", "masks", "columns that name masks"),
+        ),
+    ),
     "mimic-cxr": (
         "MIMIC-CXR-JPG with its reports",
         "mimic_cxr.read_mimic_cxr",
         (
-            (
-                "--reports",
-                {"type": Path, "metavar": "PATH", "help": "folder of reports, or mimic_cxr_sectioned.csv"},
-            ),
-            ("--labels", {"choices": MIMIC_LABELS, "default": "chexpert", "help": "whose labels"}),
+            ROOT,
+            _option("--reports", "folder of reports, or mimic_cxr_sectioned.csv", type=Path, metavar="PATH"),
+            _option("--labels", "source of the labels (default: chexpert)", choices=MIMIC_LABELS),
             *(GRAPHS, UNCERTAIN, BLANKS, IMAGES),
         ),
     ),
     "chexpert": (
         "CheXpert v1.0, full or small, and its test set",
         "chexpert.read_chexpert",
-        (UNCERTAIN, BLANKS, IMAGES),
+        (ROOT, UNCERTAIN, BLANKS, IMAGES),
     ),
     "chexpert-plus": (
         "CheXpert with the reports of CheXpert Plus",
         "chexpert_plus.read_chexpert_plus",
         (
-            (
-                "--labels",
-                {"choices": PLUS_LABELS, "default": "chexbert", "help": "of which section (chexbert: impression)"},
-            ),
+            ROOT,
+            _option("--labels", "section that was labelled (default: chexbert, the impression)", choices=PLUS_LABELS),
             *(GRAPHS, UNCERTAIN, BLANKS, IMAGES),
         ),
     ),
-    "openi": ("Open-i, the Indiana University collection", "openi.read_openi", (GRAPHS, IMAGES)),
-    "nih-cxr14": ("NIH ChestX-ray14, with its boxes", "nih_cxr14.read_nih_cxr14", (IMAGES,)),
+    "openi": ("Open-i, the Indiana University collection", "openi.read_openi", (ROOT, GRAPHS, IMAGES)),
+    "nih-cxr14": ("NIH ChestX-ray14, with its boxes", "nih_cxr14.read_nih_cxr14", (ROOT, IMAGES)),
     "covid-chestxray": (
         "covid-chestxray, with its clinical notes",
         "covid_chestxray.read_covid_chestxray",
-        (IMAGES,),
+        (ROOT, IMAGES),
     ),
-    "rsna": ("RSNA Pneumonia Detection, with its boxes", "rsna.read_rsna", (IMAGES,)),
-    "siim": ("SIIM-ACR Pneumothorax, with its masks", "siim.read_siim", (IMAGES,)),
+    "rsna": ("RSNA Pneumonia Detection, with its boxes", "rsna.read_rsna", (ROOT, IMAGES)),
+    "siim": ("SIIM-ACR Pneumothorax, with its masks", "siim.read_siim", (ROOT, IMAGES)),
     "vindr": (
         "VinDr-CXR, with its boxes",
         "vindr.read_vindr",
         (
-            (
-                "--aggregate",
-                {"choices": ("majority", "any"), "default": "majority", "help": "of the readers: who decides"},
-            ),
+            ROOT,
+            _option("--aggregate", "readers who must agree (default: majority)", choices=("majority", "any")),
             IMAGES,
         ),
     ),
@@ -136,15 +191,10 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
         "PadChest",
         "padchest.read_padchest",
         (
-            ("--labels", {"type": names, "metavar": "A,B", "help": "labels to keep (default: those of many rows)"}),
-            (
-                "--min-positives",
-                {"type": int, "default": 50, "metavar": "N", "help": "many are so many (default 50)"},
-            ),
-            (
-                "--method",
-                {"choices": ("all", "physician", "rnn"), "default": "all", "help": "whose labels (default all)"},
-            ),
+            ROOT,
+            _option("--labels", "labels to keep (default: those of many rows)", type=names, metavar="A,B"),
+            _option("--min-positives", "number of rows that counts as many (default: 50)", type=int, metavar="N"),
+            _option("--method", "source of the labels (default: all)", choices=("all", "physician", "rnn")),
             IMAGES,
         ),
     ),
@@ -152,173 +202,92 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
         "any folder of images, with texts of the same name as reports",
         "folder.read_folder",
         (
-            (
-                "--patient-pattern",
-                {
-                    "metavar": "REGEX",
-                    "help": "its first group in a path is the patient, such as '^(p[0-9]+)/'",
-                },
-            ),
+            ROOT,
+            _option("--patient-pattern", "its first group in a path is the patient: '^(p[0-9]+)/'", metavar="REGEX"),
         ),
     ),
 }
-"""Help, reader and options of each data set that is a folder; the reader's arguments have the options' names."""
+"""Help, reader and own options of each data set."""
 
 
-def add_prepare(parser: argparse.ArgumentParser) -> None:
-    """Add the data sets and their options to the command."""
-    sources = parser.add_subparsers(title="sources", metavar="SOURCE", dest="source", required=True)
-    _add_phantom(sources.add_parser("phantom", help="synthetic radiographs with reports, graphs and labels"))
-    _add_table(sources.add_parser("table", help="a CSV file or JSON lines that name images, reports, labels"))
-    for name, (text, _, options) in READERS.items():
-        source = sources.add_parser(name, help=text)
-        source.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of the data set")
-        for flag, how in options:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the data sets and their options."""
+    sources = parser.add_subparsers(title="sources", metavar="SOURCE", dest="data_set", required=True)
+    for name, (text, _, own) in READERS.items():
+        source = sources.add_parser(name, help=text, argument_default=argparse.SUPPRESS)
+        flags = {flag for flag, _ in own}
+        for flag, how in (*own, *(option for option in COMMON if option[0] not in flags)):
             source.add_argument(flag, **how)
-        _add_common(source)
-        source.set_defaults(run=_prepare_folder)
 
 
-def _add_phantom(phantom: argparse.ArgumentParser) -> None:
-    phantom.add_argument("--count", type=int, default=3000, metavar="N", help="number of studies (default 3000)")
-    phantom.add_argument("--views", choices=("all", "frontal"), default="all", help="frontal leaves lateral views out")
-    phantom.add_argument("--phrasing", choices=PHRASINGS, default="mixed", help="reports in words the parser knows?")
-    phantom.add_argument("--variant", choices=VARIANTS, default="standard", help="hard_negatives: twins, all in test")
-    phantom.add_argument("--shortcut", metavar="LABEL", help="plant a mark that gives LABEL away, but not in test")
-    phantom.add_argument("--masks", action="store_true", help="store the masks of organs, findings and devices")
-    _add_common(phantom, size=128, views=False)
-    phantom.set_defaults(run=_prepare_phantom)
-
-
-def _add_table(table: argparse.ArgumentParser) -> None:
-    table.add_argument("--csv", type=Path, required=True, metavar="FILE", help="one row per image; .csv or .jsonl")
-    table.add_argument("--root", type=Path, metavar="DIR", help="folder of the images (default: the file's)")
-    table.add_argument("--image-column", required=True, metavar="NAME", help="file name of the image")
-    for column, text in TABLE_COLUMNS.items():
-        table.add_argument(f"--{column}-column", metavar="NAME", help=text)
-    table.add_argument(GRAPHS[0], **GRAPHS[1])
-    table.add_argument("--graph-column", metavar="NAME", help="key in --graphs (default: the study, then the image)")
-    table.add_argument("--label-columns", type=names, default=[], metavar="A,B", help="1, 0, -1 (uncertain) or blank")
-    for flag, how in (UNCERTAIN, BLANKS):
-        table.add_argument(flag, **how)
-    table.add_argument("--split-values", type=pairs, default={}, metavar="A=B,..", help="fold0=test,fold1=valid")
-    table.add_argument("--extra-columns", type=names, default=[], metavar="A,B", help="further columns to keep")
-    table.add_argument("--array-columns", type=names, default=[], metavar="A,B", help="columns that name .npy files")
-    table.add_argument("--mask-columns", type=names, default=[], metavar="A,B", help="columns that name masks")
-    _add_common(table)
-    table.set_defaults(run=_prepare_table)
-
-
-def _add_common(source: argparse.ArgumentParser, size: int = SIZE, views: bool = True) -> None:
-    """Add the options that every data set has."""
-    source.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder to write")
-    source.add_argument("--size", type=int, metavar="N", help=f"side in pixels (default {size})")
-    source.add_argument("--fit", choices=FITS, help="how images become square (default letterbox)")
-    source.add_argument("--preset", choices=tuple(PRESETS), help="size and fit of a paper")
-    source.add_argument("--quality", type=int, default=95, metavar="Q", help="of the stored JPEGs (default 95)")
-    source.add_argument("--lossless", action="store_true", help="store PNG instead of JPEG")
-    source.add_argument("--full-decode", action="store_true", help="decode JPEGs at full size: slower, hardly better")
-    if views:
-        source.add_argument("--views", type=names, default=[], metavar="PA,AP", help="what to keep (default all)")
-    source.add_argument("--rename-labels", type=pairs, default={}, metavar="A=B,..", help="labels under other names")
-    source.add_argument(
-        "--on-missing-report", choices=MISSING_REPORT, default="keep-image", help="a study without a report"
-    )
-    source.add_argument("--sections", choices=SECTIONS, default="both", help="what of a report is parsed")
-    source.add_argument("--reparse", action="store_true", help="parse reports whose graphs the source has")
-    source.add_argument("--node-text", metavar="MODEL", help="store a language model's features of graph nodes")
-    source.add_argument(
-        "--node-text-word", choices=("mean", "sum"), default="mean", help="of a word's pieces; the authors: sum"
-    )
-    source.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default 0)")
-    source.add_argument("--jobs", type=int, metavar="N", help="processes to use (default: one per core)")
-    source.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    source.add_argument("--update", action="store_true", help="renew a store; what has not changed is taken over")
-    source.add_argument("--overwrite", action="store_true", help="replace a store that exists, finished or not")
-    source.set_defaults(default_size=size)
-
-
-def _prepare_phantom(options: argparse.Namespace) -> None:
-    from igcl_lightning.data.sources.phantom import phantom_source
-
-    drawing = ("seed", "variant", "views", "phrasing", "shortcut", "masks")
-    size = options.size or options.default_size
-    _write_store(
-        options, phantom_source(options.count, size=size, **{name: getattr(options, name) for name in drawing})
-    )
-
-
-def _prepare_table(options: argparse.Namespace) -> None:
-    from igcl_lightning.data.sources.table import TableColumns, read_table
-
-    if options.graph_column and not options.graphs:
-        raise IgclError("--graph-column names keys of a file of graphs; give the file with --graphs")
-    named = {name: getattr(options, f"{name}_column") for name in ("image", "graph", *TABLE_COLUMNS)}
-    lists = {f"{name}s": getattr(options, f"{name}_columns") for name in ("label", "array", "mask")}
-    columns = TableColumns(**named, **lists, extra=options.extra_columns)
-    reading = ("root", "split_values", "uncertain", "blank", "seed", "graphs")
-    _write_store(options, read_table(options.csv, columns, **{name: getattr(options, name) for name in reading}))
-
-
-def _prepare_folder(options: argparse.Namespace) -> None:
-    module, _, reader = READERS[options.source][1].partition(".")
-    read = getattr(importlib.import_module(f"igcl_lightning.data.sources.{module}"), reader)
-    arguments = [name for name in inspect.signature(read).parameters if hasattr(options, name)]
-    _write_store(options, read(**{name: getattr(options, name) for name in arguments}))
-
-
-def _write_store(options: argparse.Namespace, source: Source) -> None:
-    """Prepare a store with the options every source has, and say what went into it."""
+def run(options: argparse.Namespace) -> None:
+    """Prepare a store, and print what went into it."""
     from igcl_lightning.data.prepare import prepare
 
-    jobs = _jobs(source) if options.jobs is None else options.jobs
+    source = _read_source(options)
+    jobs = options.jobs if "jobs" in options else _jobs(source)
     if jobs < 1:
         raise IgclError(f"--jobs is {jobs}, not at least 1")
-    doing = {name: getattr(options, name) for name in ("overwrite", "resume", "update")}
+    given = _given(options, prepare)
     try:
-        manifest = prepare(source, options.out, options=_row_options(options), jobs=jobs, **doing)
+        manifest = prepare(source, **given | {"options": _row_options(options), "jobs": jobs})
     except KeyboardInterrupt:
         if options.out.with_name(f"{options.out.name}.partial").exists():
-            write_message("warning", "interrupted; what is done is kept: the same command with --resume goes on")
+            write_message("warning", "interrupted; finished work is kept: run the same command with --resume")
         raise
     sys.stdout.write("".join(f"{line}\n" for line in _summary(options.out, manifest)))
 
 
+def _given(options: argparse.Namespace, function: Callable[..., object]) -> dict[str, Any]:
+    """Return the given options that a function has arguments for."""
+    return {name: value for name, value in vars(options).items() if name in inspect.signature(function).parameters}
+
+
+def _read_source(options: argparse.Namespace) -> Source:
+    module, _, name = READERS[options.data_set][1].partition(".")
+    read = getattr(importlib.import_module(f"igcl_lightning.data.sources.{module}"), name)
+    arguments = _given(options, read)
+    if options.data_set == "table":
+        from igcl_lightning.data.sources.table import TableColumns
+
+        if "graph" in options and "graphs" not in options:
+            raise IgclError("--graph-column names keys of a file of graphs; give the file with --graphs")
+        arguments["columns"] = TableColumns(**_given(options, TableColumns))
+    elif options.data_set == "phantom":
+        from igcl_lightning.phantom import Drawing
+
+        arguments |= _given(options, Drawing)
+    source: Source = read(**arguments)
+    return source
+
+
 def _row_options(options: argparse.Namespace) -> Options:
-    """Return how studies become rows; what is said overrides what a preset says."""
+    """Return how studies become rows; given options override a preset."""
     from igcl_lightning.data.preparing.options import Options
 
-    same = ("quality", "lossless", "rename_labels", "on_missing_report", "sections", "reparse", "node_text")
-    how = {name: getattr(options, name) for name in (*same, "node_text_word", "seed")}
-    how |= {"size": options.default_size, **PRESETS.get(options.preset, {})}
-    chosen = {"size": options.size, "fit": options.fit, "full_decode": options.full_decode or None}
-    how |= {name: value for name, value in chosen.items() if value is not None}
-    return Options(**how, views=() if options.source == "phantom" else tuple(options.views))
+    chosen = {**PRESETS.get(getattr(options, "preset", ""), {}), **_given(options, Options)}
+    if options.data_set == "phantom":
+        chosen = {"size": PHANTOM_SIZE, **chosen, "views": ()}  # its --views says what is drawn
+    return Options(**chosen)
 
 
 def _summary(out: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """Return what a person should know of a store that was prepared: its rows, and everything left out or noticed."""
+    """Return the lines that describe a prepared store: its rows, and everything left out or noticed."""
     lines = [f"{out}: rows {', '.join(f'{count} {split}' for split, count in manifest['rows'].items())}"]
     states = manifest["rows_by_report"]
-    reports = {text: states.get(state, 0) for state, text in NO_REPORT.items()}
-    if set(states) == {"none"}:  # a data set without reports
-        reports = {}
-    for title, counts in (
-        ("dropped", manifest["dropped"]),
-        ("kept", reports),
-        ("noticed", {**manifest["flags"], **manifest["source_counts"]}),
-    ):
+    has_reports = set(states) != {"none"}
+    counted = {
+        "dropped": manifest["dropped"],
+        "kept": {text: states.get(state, 0) for state, text in NO_REPORT.items()} if has_reports else {},
+        "noticed": {**manifest["flags"], **manifest["source_counts"]},
+    }
+    for title, counts in counted.items():
         lines += [f"  {title}: {count} {what}" for what, count in counts.items() if count]
     named = manifest["dropped_rows"] or manifest["flagged_rows"]
     return [*lines, f"  {out / 'manifest.json'} names the rows"] if named else lines
 
 
 def _jobs(source: Source) -> int:
-    """Return the number of processes where none is asked for: a new one costs as much as some hundred studies."""
+    """Return the default number of processes."""
     cores = available_cores()
     return cores if source.total is None else max(1, min(cores, source.total // STUDIES_PER_PROCESS))
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,9 +15,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from igcl_lightning.doctor.findings import Finding
 from igcl_lightning.errors import IgclError, UsageError, one_line
-from igcl_lightning.training.lightning_cli import TrainingCLI, import_modules, refuse_clash, search_current_folder
+from igcl_lightning.training.lightning_cli import TrainingCLI, refuse_clash
 from igcl_lightning.training.monitors import refuse_unknown_monitors
-from igcl_lightning.training.options import resolve_configs
 
 
 class _ParsedConfig(TrainingCLI):
@@ -53,8 +52,7 @@ class Config:
         self.trainer: Trainer | None = None
         self.options: Any = {}
         with self._noting():
-            search_current_folder()
-            cli = _ParsedConfig(resolve_configs(import_modules(["fit", *words])))
+            cli = _ParsedConfig(["fit", *words])
             self.options = cli.config["fit"]
             self._parser = cli._subcommand_parsers["fit"]
         if self.parsed:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
 from types import FunctionType
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from igcl_lightning.errors import IgclError, suggestion
 
@@ -76,11 +76,16 @@ def plain_arguments(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def option_names(cls: type) -> list[str]:
-    """Return the options of a class as the command line spells them: "name", or "group.field"."""
+    """Return the options of a class as the command line spells them: "name", and "group.field"."""
+    try:
+        hints = get_type_hints(cls.__init__)  # type: ignore[misc]  # of a class, not of an instance
+    except NameError:  # types imported for type checkers only
+        hints = {}
     names: list[str] = []
-    for name, argument in inspect.signature(cls).parameters.items():
-        grouped = is_dataclass(argument.default)
-        names += [f"{name}.{field.name}" for field in fields(argument.default)] if grouped else [name]
+    for name in inspect.signature(cls).parameters:
+        hint = hints.get(name)
+        groups = [kind for kind in (hint, *get_args(hint)) if isinstance(kind, type) and is_dataclass(kind)]
+        names += [name, *(f"{name}.{field}" for group in groups for field in option_names(group))]
     return names
 
 

@@ -1,6 +1,6 @@
-"""fit, validate, test and predict: Lightning's command line with its traps settled.
+"""fit, validate, test and predict: `LightningCLI` with stricter checks, one line per error and a fixed run folder.
 
-Heavy: importing this module imports Lightning and everything a config may name by its bare class name.
+Importing this module imports Lightning and every class that a config may name without its module.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,26 +25,17 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import igcl_lightning.callbacks
 import igcl_lightning.data.modules
-import igcl_lightning.modules  # noqa: F401  # with the two above: their classes are known by bare name
+import igcl_lightning.modules  # noqa: F401  # with the two above: configs may name their classes without the module
 from igcl_lightning.errors import IgclError, UsageError, one_line, write_message
 from igcl_lightning.modules.base import BaseModule, module_class, read_checkpoint
 from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, split_arguments
 from igcl_lightning.run_folder import RunConfig, keep_metrics
 from igcl_lightning.training.checkpoints import LastCheckpoint, use_plain_checkpoints
 from igcl_lightning.training.monitors import refuse_unknown_monitors
-from igcl_lightning.training.options import (
-    Written,
-    all_subclasses,
-    class_options,
-    explain,
-    resolve_configs,
-    written_options,
-)
+from igcl_lightning.training.options import Written, all_subclasses, class_options, explain, read_options
 
 DEFAULT_SEED = 42
-IMPORT_HELP = (
-    "--import MODULE, any number of times, imports your own module first; --debug shows the traceback of an error"
-)
+IMPORT_HELP = "--import MODULE (may be repeated) imports your own module first; --debug shows the traceback of errors"
 DEFAULT_LOGGER = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": "runs", "name": None}}
 OPTION_CLASSES: dict[str, type] = {
     "model": BaseModule,
@@ -52,63 +43,61 @@ OPTION_CLASSES: dict[str, type] = {
     "trainer.callbacks": Callback,
     "trainer.logger": Logger,
 }
-CHECKPOINT_WORDS = ("best", "last", "hpc", "registry")  # understood by the trainer in place of a path
+CHECKPOINT_WORDS = ("best", "last", "hpc", "registry")  # the trainer takes them in place of a path
 
 
 def run(words: list[str]) -> None:
-    """Run one of Lightning's subcommands.
+    """Run fit, validate, test or predict.
 
     Args:
-        words: the subcommand and its options; `--import MODULE`, any number of times, imports a user's module first.
+        words: the subcommand and its options; `--import MODULE`, which may be repeated, imports a user's module first.
 
     Raises:
-        UsageError: an option, a config key or a value is wrong; one line names it.
+        UsageError: an option, a config key or a value is wrong.
         IgclError: Lightning refuses the combination, such as a GPU on a machine without one, or a checkpoint does not
             fit.
-        SystemExit: the process was asked to end (SIGTERM), and did so between two steps.
+        SystemExit: the process was asked to end (SIGTERM).
     """
-    search_current_folder()
     try:
-        TrainingCLI(resolve_configs(import_modules(words)))
+        TrainingCLI(words)
     except MisconfigurationException as error:
         raise IgclError(one_line(error)[:400]) from error
     except SIGTERMException:
         raise SystemExit(128 + signal.SIGTERM) from None
 
 
-def search_current_folder() -> None:
-    """Let modules of the current folder be imported: a console script does not look there.
-
-    It comes last, so that nothing installed is shadowed.
-    """
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-
-
-def import_modules(words: list[str]) -> list[str]:
-    """Import what `--import` names and return the words without it.
+def import_modules(names: Iterable[str]) -> None:
+    """Import modules that are installed or in the current folder.
 
     Raises:
-        UsageError: there is no such module. What goes wrong inside the module keeps its traceback.
+        UsageError: a module does not exist. An error inside a module keeps its traceback.
     """
-    rest, remaining = [], iter(words)
-    for word in remaining:
-        option, equals, name = word.partition("=")
-        if option != "--import":
-            rest.append(word)
-            continue
-        name = name if equals else next(remaining, "")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a console script does not look there; last, so that it shadows nothing
+    for name in names:
         try:
             importlib.import_module(name)
         except (ModuleNotFoundError, ValueError) as error:
             if getattr(error, "name", name) != name:
                 raise
             raise UsageError(f"--import {name}: no such module, in the current folder or installed") from None
+
+
+def _take_imports(words: list[str]) -> list[str]:
+    """Import what `--import` names, and return the other words."""
+    names, rest, remaining = [], [], iter(words)
+    for word in remaining:
+        option, equals, name = word.partition("=")
+        if option == "--import":
+            names.append(name if equals else next(remaining, ""))
+        else:
+            rest.append(word)
+    import_modules(names)
     return rest
 
 
 class _Rejected(SystemExit):
-    """What the parser has to say about a mistake, before it is explained; an exit, for `UsageError`'s reason."""
+    """The parser's message, before it is explained; a `SystemExit` for the same reason as `UsageError`."""
 
 
 class _Parser(LightningArgumentParser):
@@ -119,13 +108,16 @@ class _Parser(LightningArgumentParser):
 class TrainingCLI(LightningCLI):
     """`LightningCLI` for any `BaseModule` and any data module, given by class name.
 
-    Other than in Lightning: a fixed seed by default, a run folder `runs/NAME/version_K`, no `--optimizer` (it would
-    silently replace `configure_optimizers`), no abbreviated options, checkpoints that load as plain data only, and one
-    line for each mistake.
+    Differences to Lightning: a fixed default seed, a run folder `runs/NAME/version_K`, no `--optimizer` (it would
+    silently replace `configure_optimizers`), no abbreviated options, checkpoints that load as plain data only, one line
+    per mistake, and `--import`.
+
+    Args:
+        words: the subcommand and its options.
     """
 
     def __init__(self, words: list[str]) -> None:
-        self.written = written_options(words)
+        words, self.written = read_options(_take_imports(words))
         exact: dict[str, Any] = {"allow_abbrev": False, "epilog": IMPORT_HELP}
         super().__init__(
             model_class=BaseModule,
@@ -143,30 +135,33 @@ class TrainingCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Return Lightning's subcommands without `--weights_only`: it is always on."""
+        """Return Lightning's subcommands without the option `--weights_only`, which is always on."""
         return {name: {*skipped, "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the command line; one line for a mistake."""
+        """Parse the command line.
+
+        Raises:
+            UsageError: one line that names the mistake.
+        """
         try:
             self.config = parser.parse_args(args)
         except _Rejected as rejected:
             raise UsageError(self._explain(str(rejected), command=args[0])) from None
 
     def before_instantiate_classes(self) -> None:
-        """Name the run folder after the model's class where the CSV logger has no name."""
+        """Name the run folder after the model's class unless the CSV logger has a name."""
         options = self.config[self.subcommand]
         loggers = options.trainer.logger
         for logger in loggers if isinstance(loggers, list) else [loggers]:
-            if not isinstance(logger, Namespace) or not logger.class_path.endswith(".CSVLogger"):
-                continue
-            if logger.init_args.name is None:
+            is_csv = isinstance(logger, Namespace) and logger.class_path.endswith(".CSVLogger")
+            if is_csv and logger.init_args.name is None:
                 logger.init_args.name = _snake_case(options.model.class_path.rpartition(".")[2])
 
     def instantiate_classes(self) -> None:
-        """Build model, data and trainer; what a constructor raises arrives as it was raised.
+        """Build model, data and trainer; an error in a constructor is raised as it is.
 
-        The parser takes it for a value of the wrong type, and says so at length.
+        jsonargparse wraps it into a long message about types.
         """
         try:
             super().instantiate_classes()
@@ -177,7 +172,7 @@ class TrainingCLI(LightningCLI):
             raise origin from origin.__cause__
 
     def after_instantiate_classes(self) -> None:
-        """Refuse what would end the run later; put earlier metrics aside."""
+        """Check what would fail later in the run, and keep the metrics of an earlier one."""
         refuse_clash(self.model, self.datamodule)
         if self.subcommand == "fit":
             refuse_unknown_monitors(self.trainer, self.model, self.datamodule)
@@ -185,20 +180,20 @@ class TrainingCLI(LightningCLI):
         keep_metrics(self.trainer)
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Run it; what keeps a checkpoint from being restored is one line that names the file."""
+        """Run; an error while a checkpoint is restored becomes one line that names the file."""
         try:
             super()._run_subcommand(subcommand)
         except Exception as error:
             if not _is_restoring(error) or (path := str(self.trainer.ckpt_path)) in str(error):
                 raise
-            said = error if isinstance(error, IgclError) else f"cannot be restored ({one_line(repr(error))[:300]})"
-            raise IgclError(f"{path}: {said}") from error
+            reason = error if isinstance(error, IgclError) else f"cannot be restored ({one_line(repr(error))[:300]})"
+            raise IgclError(f"{path}: {reason}") from error
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         return {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
 
     def _parse_ckpt_path(self) -> None:
-        """Let the checkpoint decide the model, as Lightning does, and say which given options that overrides."""
+        """Take the model from the checkpoint, as Lightning does, and warn of the options that it overrides."""
         command = self.config.subcommand
         given = self.config[command].get("ckpt_path")
         if not given and command in ("validate", "test", "predict"):
@@ -231,11 +226,11 @@ def stored_model(path: Path, usual: str) -> dict[str, Any]:
 
     Args:
         path: the checkpoint.
-        usual: class path where the checkpoint names none.
+        usual: class path for a checkpoint that names none.
 
     Raises:
-        IgclError: the file is missing, no checkpoint, holds more than plain data, names a class that nobody has
-            imported, or arguments that the class has no longer.
+        IgclError: the file is missing, is not a checkpoint, holds more than plain data, or names a class that is not
+            imported or arguments that the class lacks.
     """
     stored = read_checkpoint(path)[HYPER_PARAMETERS]
     name = stored.get(CLASS_PATH, usual)
@@ -250,10 +245,10 @@ def stored_model(path: Path, usual: str) -> dict[str, Any]:
 
 
 def refuse_clash(model: LightningModule, data: LightningDataModule | None) -> None:
-    """Check that model and data do not log one hyper-parameter name with two values.
+    """Check that model and data agree on the hyper-parameters they share, which Lightning checks later, in the run.
 
     Raises:
-        UsageError: they do; Lightning would stop with an error when the run is already set up.
+        UsageError: they log different values under one name.
     """
     if data is None or not (model._log_hyperparams and data._log_hyperparams):
         return
@@ -265,7 +260,7 @@ def refuse_clash(model: LightningModule, data: LightningDataModule | None) -> No
 
 
 def _model_options(model: Namespace) -> Iterator[tuple[str, Any]]:
-    """Yield each option of a model; its class under the path where it is defined, whatever path was written."""
+    """Yield name and value of each option of a model; its class path is the one where the class is defined."""
     module, _, name = model.class_path.rpartition(".")
     cls = getattr(importlib.import_module(module), name)
     yield from ((key, f"{cls.__module__}.{cls.__qualname__}") for key in ("model", "model.class_path"))
@@ -281,7 +276,7 @@ def _warn_overridden(path: str, written: list[Written], before: dict[str, Any], 
 
 
 def _is_restoring(error: BaseException) -> bool:
-    """Return whether an error came up while Lightning restored a checkpoint."""
+    """Return whether an error was raised while Lightning restored a checkpoint."""
     frames = traceback.extract_tb(error.__traceback__)
     places = [frame.name.lstrip("_") for frame in frames if Path(frame.filename).name == "checkpoint_connector.py"]
     return any(name.startswith(("restore", "resume")) for name in places)

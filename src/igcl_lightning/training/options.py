@@ -1,8 +1,7 @@
-"""The options a person wrote, on the command line and in configs, and one line for what is wrong with them."""
+"""Options as given on the command line and in configs, and one line for each mistake in them."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -15,14 +14,25 @@ from igcl_lightning.modules.groups import option_names
 
 CONFIG_OPTIONS = ("-c", "--config")
 
+# Messages of jsonargparse.
+NO_VALUE = re.compile(r"argument (--\S+): (expected .+)")
+UNKNOWN = re.compile(r"(?:Option '|accept option '|unrecognized arguments: --)([\w.+-]+)")
+KEY = re.compile(r'Parser key "([\w.]+)":\s*')
+NO_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
+REASON = re.compile(
+    r"^ +- ((?!Expected a|Does not validate|Not a valid|Parser key).+(?:\n {5,}[^- ].*)*)", re.MULTILINE
+)
+TYPE = re.compile(r"Expected an? (?:<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[(.+?)\]|(tuple with \d+ elements))")
+VALUE = re.compile(r"(?:Got|Given) value: (.*)")
+
 
 class Written(NamedTuple):
-    """One option as a person wrote it.
+    """One option as it was given.
 
     Attributes:
-        key: its dotted name without the inner "init_args", such as "model.learning_rate".
+        key: dotted name without "init_args", such as "model.learning_rate".
         shown: where it stands: "--model.learning_rate", or "my.yaml, line 3: model.init_args.learning_rate".
-        value: its text, empty where the value is a block of further options.
+        value: its text, empty for a block of further options.
     """
 
     key: str
@@ -37,36 +47,30 @@ def shipped_configs() -> Path:
     return installed if installed.is_dir() else package.parents[1] / "configs"
 
 
-def resolve_configs(words: list[str]) -> list[str]:
-    """Return `words` with every --config naming a file that exists.
+def read_options(words: list[str]) -> tuple[list[str], list[Written]]:
+    """Find the configs of a command line and list its options.
+
+    Returns:
+        words: the same words, with each --config as the path of a file that exists.
+        options: every option in reading order, those inside configs included.
 
     Raises:
-        UsageError: a config is in neither the current folder nor the shipped ones, or is not a mapping of options.
+        UsageError: a config is neither in the current folder nor shipped, or is not a mapping of options.
     """
-    resolved = list(words)
-    for index, word in enumerate(words):
-        option, equals, name = word.partition("=")
-        if option in CONFIG_OPTIONS and equals:
-            resolved[index] = f"{option}={_find_config(name)}"
-        elif option in CONFIG_OPTIONS and index + 1 < len(words):
-            resolved[index + 1] = _find_config(words[index + 1])
-    return resolved
-
-
-def written_options(words: list[str]) -> list[Written]:
-    """Return every option in `words`, those inside the configs they name included, in reading order."""
-    options: list[Written] = []
+    resolved, options = list(words), []
     for index, word in enumerate(words):
         if not word.startswith("-"):
             continue
         option, equals, value = word.partition("=")
         following = "".join(words[index + 1 : index + 2])
         value = value if equals or following.startswith("--") else following
-        if option in CONFIG_OPTIONS:
-            options.extend(_options_in_config(value))
-        else:
+        if option not in CONFIG_OPTIONS:
             options.append(Written(plain_key(option.lstrip("-")), option.rstrip("+"), value))
-    return options
+        elif value and not _is_inline(value):
+            path = _find_config(value)
+            resolved[index if equals else index + 1] = f"{option}={path}" if equals else str(path)
+            options.extend(_options_below(_read_config(path), path))
+    return resolved, options
 
 
 def plain_key(key: str) -> str:
@@ -75,11 +79,11 @@ def plain_key(key: str) -> str:
 
 
 def class_options(prefix: str, base: type, written: list[Written]) -> Iterator[str]:
-    """Yield "prefix.argument" for the constructor arguments of the classes chosen there, or of all that could be.
+    """Yield "prefix.argument" for the constructor arguments of the classes chosen there, or of all possible ones.
 
     Args:
-        prefix: where the class is chosen, such as "model".
-        base: what its class is a subclass of.
+        prefix: option that chooses the class, such as "model".
+        base: base class of the possible classes.
         written: the options that were given.
     """
     places = (prefix, f"{prefix}.class_path")
@@ -99,67 +103,59 @@ def explain(message: str, written: list[Written], known: Collection[str], classe
     """Turn a parser's message into one line that names the option, where it stands, and what was probably meant.
 
     Args:
-        message: what the parser says, over any number of lines.
+        message: message of the parser, over any number of lines.
         written: the options that were given.
-        known: the names of options that exist, as `plain_key` writes them.
-        classes: the names of classes that a class path may use bare.
+        known: names of the options that exist, as `plain_key` writes them.
+        classes: names of the classes that a class path may give without their module.
     """
-    if match := re.match(r"argument (--\S+): (expected .+)", message):  # it names --model where --model.width was given
-        bare = (option.shown for option in written if not option.value and option.shown.startswith(match[1]))
-        return f"{next(bare, match[1])}: {match[2]}"
-    option = _named_option(message, written)
+    if match := NO_VALUE.match(message):  # names --model where --model.width has no value
+        empty = (option.shown for option in written if not option.value and option.shown.startswith(match[1]))
+        return f"{next(empty, match[1])}: {match[2]}"
+    unknown = UNKNOWN.search(message)
+    named = unknown or KEY.search(message)
+    option = _find_written(named[1], message, written) if named else None
     shown = f"{option.shown}: " if option else ""
-    if option and option.key not in known and re.search(r"not accept|unrecognized|not expected", message):
+    if unknown and option:
         dashes = "--" if option.shown.startswith("-") else ""
         return f"{shown}unknown option{suggestion(dashes + option.key, [dashes + key for key in known])}"
-    if match := re.search(r"Expected a dot import path string: (\S+)", message):
-        return f"{shown}no class is called {match[1]!r}{suggestion(match[1], classes)}"
-    reasons = re.findall(r"^ +- (.+(?:\n {5,}[^- ].*)*)", message, flags=re.MULTILINE)
-    if telling := [reason for reason in reasons if not reason.startswith(("Expected a", "Does not validate"))]:
-        return f"{shown}{one_line(telling[0])}"
-    types = re.findall(r"Expected an? (?:<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[(.+?)\])", message)
-    if option and option.value and types:
-        accepted = " or ".join(name or choices for name, choices in types).replace("NoneType", "null")
-        return f"{shown}expected {accepted}, got {option.value!r}"
-    return f"{shown}{one_line(message)}"
+    return shown + _wrong_value(message, classes)
 
 
-def _named_option(message: str, written: list[Written]) -> Written | None:
-    """Return the written option that a message names; of several, one whose value it quotes, then the last."""
-    names = [plain_key(name.lstrip("-")) for name in re.findall(r"(?<=['\"])[\w.+-]+(?=['\"])|--[\w.+-]+", message)]
-    for name in names:
-        options = [option for option in reversed(written) if f".{option.key}".endswith(f".{name}")]
-        if options:
-            return next((option for option in options if option.value and option.value in message), options[0])
-    return None
+def _find_written(name: str, message: str, written: list[Written]) -> Written | None:
+    """Return the option of that name: one whose value the message quotes, otherwise the last."""
+    options = [option for option in reversed(written) if f".{option.key}".endswith(f".{plain_key(name)}")]
+    return max(options, key=lambda option: bool(option.value) and option.value in message, default=None)
 
 
-def _find_config(name: str) -> str:
-    if name.startswith("{") or "\n" in name or "://" in name:  # the options themselves, or an address
-        return name
-    places = (Path(name), shipped_configs() / name, shipped_configs() / name.removeprefix("configs/"))
-    found = next((path for path in places if path.is_file()), None)
-    if found is None:
-        near = ", ".join(_near_configs(name))
-        raise UsageError(f"--config {name}: no such file, here or among the shipped configs; near: {near or 'none'}")
-    _config_tree(found)
-    return str(found)
+def _wrong_value(message: str, classes: Collection[str]) -> str:
+    if match := NO_CLASS.search(message):
+        return f"no class is called {match[1]!r}{suggestion(match[1], classes)}"
+    if match := REASON.search(message):
+        return one_line(match[1])
+    types, value = TYPE.findall(message), VALUE.search(message)
+    if types and value:
+        accepted = " or ".join("".join(found) for found in types).replace("NoneType", "null")
+        return f"expected {accepted}, got {value[1]!r}"
+    return KEY.sub("", message.strip().splitlines()[-1].lstrip(" -"))
 
 
-def _near_configs(name: str) -> list[str]:
+def _is_inline(config: str) -> bool:
+    """Return whether a config is given as YAML text or at an address, not as a file."""
+    return config.startswith("{") or "\n" in config or "://" in config
+
+
+def _find_config(name: str) -> Path:
     shipped = shipped_configs()
-    known = {path.relative_to(shipped).as_posix() for path in shipped.rglob("*.yaml")}
-    known |= {path.as_posix() for path in Path(name).parent.glob("*.yaml")}
-
-    def likeness(other: str) -> float:
-        asked, offered = Path(name.removeprefix("configs/")).with_suffix(""), Path(other).with_suffix("")
-        pairs = ((str(asked), str(offered)), (asked.name, offered.name))
-        return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
-
-    return [other for other in sorted(known, key=likeness, reverse=True) if likeness(other) > 0.5][:3]
+    short = name.removeprefix("configs/")
+    for path in (Path(name), shipped / name, shipped / short):
+        if path.is_file():
+            return path
+    known = [path.relative_to(shipped).as_posix() for path in shipped.rglob("*.yaml")]
+    known += [path.as_posix() for path in Path(name).parent.glob("*.yaml")]
+    raise UsageError(f"--config {name}: no such file, here or among the shipped configs{suggestion(short, known)}")
 
 
-def _config_tree(path: Path) -> yaml.MappingNode:
+def _read_config(path: Path) -> yaml.MappingNode:
     try:
         tree = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -170,21 +166,15 @@ def _config_tree(path: Path) -> yaml.MappingNode:
     return tree
 
 
-def _options_in_config(name: str) -> Iterator[Written]:
-    path = Path(name)
-    if path.is_file():
-        for key, line, value in _keys(_config_tree(path)):
-            yield Written(plain_key(key), f"{path}, line {line}: {key}", value)
-
-
-def _keys(node: yaml.Node, prefix: str = "") -> Iterator[tuple[str, int, str]]:
-    """Yield name, line and text of every option at or below `node`; list items and init_args are no options."""
+def _options_below(node: yaml.Node, path: Path, prefix: str = "") -> Iterator[Written]:
+    """Yield every option at or below `node`; list items and init_args are not options themselves."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             name = f"{prefix}{key.value}"
             if key.value != "init_args":
-                yield name, key.start_mark.line + 1, value.value if isinstance(value, yaml.ScalarNode) else ""
-            yield from _keys(value, f"{name}.")
+                text = value.value if isinstance(value, yaml.ScalarNode) else ""
+                yield Written(plain_key(name), f"{path}, line {key.start_mark.line + 1}: {name}", text)
+            yield from _options_below(value, path, f"{name}.")
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            yield from _keys(item, prefix)
+            yield from _options_below(item, path, prefix)

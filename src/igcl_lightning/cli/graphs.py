@@ -1,0 +1,84 @@
+"""The command `igcl graphs`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from igcl_lightning.cli.parser import available_cores
+from igcl_lightning.cli.prepare import SECTIONS
+from igcl_lightning.errors import UsageError, write_message
+
+if TYPE_CHECKING:
+    from igcl_lightning.graphs.parser import ReportGraphParser
+
+HELP = "parse reports into knowledge graphs"
+PARSERS = ("rules", "radgraph", "radgraph-xl", "modern-radgraph-xl")
+LARGE_PAGE = 10_000_000  # bytes
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument(
+        "reports",
+        type=Path,
+        metavar="REPORTS",
+        help='lines {"id": ..., "text": ...} or with "findings" and "impression", a .csv file, a folder of .txt files, '
+        "or Open-i's XML as a folder or .tgz",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="GRAPHS.jsonl", help="file to write, a line per report"
+    )
+    parser.add_argument("--sections", choices=SECTIONS, default="both", help="sections to parse (default: both)")
+    parser.add_argument("--id-column", metavar="NAME", help="column or key of the id (default: id or uid)")
+    parser.add_argument(
+        "--text-column", metavar="NAME", help="column or key of the text (default: text, findings, impression)"
+    )
+    parser.add_argument(
+        "--parser", choices=PARSERS, default="rules", help="rules (default), or a model of the package radgraph"
+    )
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core, 1 for a model)")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page; in a folder, its graphs.html")
+    parser.add_argument("--html-limit", type=int, default=200, metavar="N", help="reports on the page (default: 200)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from igcl_lightning.reports.parsing import parse_reports
+    from igcl_lightning.reports.sources import open_source
+
+    page = options.html / "graphs.html" if options.html and options.html.is_dir() else options.html
+    model = None if options.parser == "rules" else _model(options)
+    done = parse_reports(
+        open_source(options.reports, options.sections, options.id_column, options.text_column),
+        options.out,
+        model,
+        jobs=options.jobs if options.jobs is not None else 1 if model else available_cores(),
+        page=page,
+        page_limit=options.html_limit,
+        warn=partial(write_message, "warning"),
+    )
+    if done.pointers:
+        write_message(
+            "warning",
+            f"{options.reports}: {len(done.pointers)} files left out, such as {done.pointers[0]}: Git-LFS pointers, not "
+            "reports; fetch them with git lfs pull",
+        )
+    resumed = f", {done.resumed} of them from an interrupted run" if done.resumed else ""
+    sys.stdout.write(f"{done.reports} reports -> {options.out}{resumed}\n")
+    if page:
+        size = page.stat().st_size
+        sys.stdout.write(f"{page}: {-(-size // 1000)} kB\n")
+        if size > LARGE_PAGE:
+            write_message("warning", f"{page}: large for a browser; --html-limit shows fewer reports")
+
+
+def _model(options: argparse.Namespace) -> ReportGraphParser:
+    from igcl_lightning.graphs.radgraph_model import RadGraphModelParser
+
+    if options.jobs not in (None, 1):
+        raise UsageError(f"graphs: --jobs: --parser {options.parser} runs in one process")
+    return RadGraphModelParser(options.parser)
