@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import re
+import shlex
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import yaml
 from PIL import Image
 
 from igcl_lightning import callbacks, modules
-from igcl_lightning.cli import build_parser
+from igcl_lightning.cli import build_parser, main
 from igcl_lightning.data import modules as data_modules
 from igcl_lightning.training.options import shipped_configs
 
@@ -26,6 +27,7 @@ DATA = (data_modules.PairedDataModule, data_modules.LabeledDataModule)
 CLASSES = {name: getattr(room, name) for room in (modules, callbacks) for name in room.__all__}
 CLASSES |= {datamodule.__name__: datamodule for datamodule in DATA}
 WRITTEN_BY_CHECKPOINTS = {"encoder", "label_names", "num_heads", "in_channels", "origin", "text.config"}
+TRAINING_COMMANDS = {"fit", "validate", "test", "predict"}
 TRAINING_OPTIONS = {"--config", "--debug", "--ckpt_path", "--print_config", "--import"}
 
 
@@ -96,6 +98,26 @@ def test_options_that_are_named_exist(page):
             assert name in of_data, option
         elif part != "--trainer":
             assert option in known
+
+
+def commands(page):
+    """Return the `igcl` command lines of a page's shell examples, as words; tests/test_new_modality.py runs ecg.yaml."""
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [
+        shlex.split(line, comments=True)[1:]
+        for line in lines
+        if line.strip().startswith("igcl ") and "ecg.yaml" not in line
+    ]
+
+
+@pytest.mark.parametrize("words", [words for page in GUIDES for words in commands(page)], ids=" ".join)
+def test_commands_are_understood(words, capsys):
+    if words[0] in TRAINING_COMMANDS:
+        known = [word for word, before in zip(words, ["", *words], strict=False) if "--ckpt_path" not in (word, before)]
+        assert not main([*known, "--print_config"]), capsys.readouterr().err
+    else:
+        build_parser().parse_args(words)
 
 
 def test_arguments_have_the_documented_defaults():
