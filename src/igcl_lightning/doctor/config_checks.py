@@ -81,7 +81,7 @@ def check_normalisation(config: Config, looks: Looks) -> Iterator[Finding]:
     values = f"the model's mean {mean:.3f} and std {std:.3f}, the images' {looks.mean:.3f} and {looks.std:.3f}"
     numbers = {"mean": looks.mean, "std": looks.std}
     far = abs(mean - looks.mean) > MEAN_APART or not 1 / STD_APART < std / looks.std < STD_APART
-    if far and config.option("model.image_weights", "none") == "none":
+    if far and config.option("model.image.weights", "none") == "none":
         yield Finding("warning", "normalisation", f"{values}: far apart", numbers=numbers)
     elif far:
         yield Finding("ok", "normalisation", f"{values}: as the published weights expect", numbers=numbers)

@@ -8,16 +8,21 @@ rows' ids (`contrastive_targets`), and is the same on one process and on many.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.gather import gather, rank, repeats, world_size
 from igcl_lightning.losses.similarity import Similarity
 
 TARGETS = ("identity", "study", "graph", "soft")
+
+MAX_LOGIT_SCALE = 100.0
+"""Upper bound of 1 / temperature, as in CLIP; `clamp_logit_scale` keeps it."""
 
 
 class PairIds(NamedTuple):
@@ -38,45 +43,55 @@ class PairIds(NamedTuple):
     graph_facts: Tensor
 
 
-class ContrastiveLoss(nn.Module):
-    """InfoNCE both ways, with a bounded temperature.
+@dataclass(frozen=True)
+class ContrastiveOptions:
+    """Contrastive loss.
 
     Args:
         temperature: initial temperature; logits are similarities divided by it.
-        max_logit_scale: upper bound of 1 / temperature (CLIP uses 100), kept by `clamp_logit_scale`.
         targets: which pairs are positive:
             "identity": only the row's own pair (CLIP);
             "study": pairs of one study; other studies of the same patient are neither positive nor negative;
             "graph": pairs whose report graphs are identical; an empty graph equals no other;
             "soft": in proportion to the squared cosine overlap of the graphs' facts.
-        first_weight: share of the direction from the first side to the second (lambda of ConVIRT, eq. 4).
+        image_weight: share of the direction from the first side, the image, to the second (lambda of ConVIRT, eq. 4).
         learn_temperature: whether the temperature is trained.
+    """
+
+    temperature: float = 0.07
+    targets: str = "graph"
+    image_weight: float = 0.5
+    learn_temperature: bool = True
+
+
+class ContrastiveLoss(nn.Module):
+    """InfoNCE both ways, with a bounded temperature.
+
+    Args:
+        options: temperature and targets.
 
     Attributes:
         logit_scale: log of 1 / temperature, [1]; sharded training refuses parameters without a dimension.
 
     Raises:
+        IgclError: temperature is not above 0, or image_weight not in [0, 1].
         ValueError: unknown targets.
     """
 
     logit_scale: Tensor
 
-    def __init__(
-        self,
-        temperature: float = 0.07,
-        max_logit_scale: float = 100.0,
-        targets: str = "study",
-        first_weight: float = 0.5,
-        learn_temperature: bool = True,
-    ) -> None:
+    def __init__(self, options: ContrastiveOptions = ContrastiveOptions()) -> None:
         super().__init__()
-        if targets not in TARGETS:
-            raise ValueError(f"targets {targets!r} is not one of {', '.join(TARGETS)}")
-        self.targets = targets
-        self.max_log_scale = math.log(max_logit_scale)
-        self.first_weight = first_weight
-        log_scale = torch.tensor([-math.log(temperature)])
-        if learn_temperature:
+        if options.targets not in TARGETS:
+            raise ValueError(f"targets {options.targets!r} is not one of {', '.join(TARGETS)}")
+        if options.temperature <= 0:
+            raise IgclError(f"model.loss.temperature is {options.temperature}, not above 0")
+        if not 0 <= options.image_weight <= 1:
+            raise IgclError(f"model.loss.image_weight is {options.image_weight}, not in [0, 1]")
+        self.targets = options.targets
+        self.image_weight = options.image_weight
+        log_scale = torch.tensor([-math.log(options.temperature)])
+        if options.learn_temperature:
             self.logit_scale = nn.Parameter(log_scale)
         else:
             self.register_buffer("logit_scale", log_scale)
@@ -89,7 +104,7 @@ class ContrastiveLoss(nn.Module):
         Clamping the value in `forward` instead would leave a parameter beyond the bound without gradient, and clamping
         the parameter there is lost where its shards are gathered for the pass only.
         """
-        self.logit_scale.clamp_(max=self.max_log_scale)
+        self.logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
 
     def forward(self, similarity: Similarity, ids: PairIds) -> Tensor:
         """Return this process's share of the loss, a scalar.
@@ -106,7 +121,7 @@ class ContrastiveLoss(nn.Module):
         weight, keep = contrastive_targets(self.targets, ids, all_ids, rank() * len(ids.row))
         # The scale is in single precision at least, and so are the logits.
         first_to_second, second_to_first = (cross_entropy(scale * matrix, weight, keep) for matrix in similarity)
-        loss = self.first_weight * first_to_second + (1 - self.first_weight) * second_to_first
+        loss = self.image_weight * first_to_second + (1 - self.image_weight) * second_to_first
         return mean_over_counted(loss, ~repeats(all_ids.row))
 
 

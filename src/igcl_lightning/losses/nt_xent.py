@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.contrastive import mean_over_counted
 from igcl_lightning.losses.gather import gather, rank, repeats
 from igcl_lightning.nn.scoring import at_least_single
+
+
+@dataclass(frozen=True)
+class NTXentOptions:
+    """NT-Xent loss.
+
+    Args:
+        temperature: tau; logits are cosines divided by it.
+    """
+
+    temperature: float = 0.1
 
 
 class NTXentLoss(nn.Module):
@@ -20,12 +34,17 @@ class NTXentLoss(nn.Module):
     repels the other images' views of its own side.
 
     Args:
-        temperature: tau.
+        options: temperature.
+
+    Raises:
+        IgclError: temperature is not above 0.
     """
 
-    def __init__(self, temperature: float = 0.1) -> None:
+    def __init__(self, options: NTXentOptions = NTXentOptions()) -> None:
         super().__init__()
-        self.temperature = temperature
+        if options.temperature <= 0:
+            raise IgclError(f"model.loss.temperature is {options.temperature}, not above 0")
+        self.temperature = options.temperature
 
     def forward(self, first: Tensor, second: Tensor, row: Tensor) -> Tensor:
         """Return this process's share of the loss, a scalar; the mean over processes is the loss of the global batch.

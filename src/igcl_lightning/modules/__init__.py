@@ -1,7 +1,7 @@
 """The Lightning modules. Importing the package makes every class known by its bare name in YAML."""
 
 from igcl_lightning.modules.base import BaseModule
-from igcl_lightning.modules.contrastive import ContrastiveModule
+from igcl_lightning.modules.contrastive import ContrastiveModule, PretrainOptimOptions
 from igcl_lightning.modules.convirt import ConVIRT
 from igcl_lightning.modules.few_shot import FewShotProbe
 from igcl_lightning.modules.fine_tune import FineTune
@@ -17,5 +17,6 @@ __all__ = [
     "FewShotProbe",
     "FineTune",
     "LinearProbe",
+    "PretrainOptimOptions",
     "SimCLR",
 ]

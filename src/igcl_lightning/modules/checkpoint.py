@@ -13,10 +13,10 @@ from lightning.pytorch.cli import instantiate_module
 from torch import nn
 
 from igcl_lightning.errors import IgclError, one_line, suggestion
+from igcl_lightning.modules.groups import group_defaults, group_fields, option_names
 
 HYPER_PARAMETERS = "hyper_parameters"
 CLASS_PATH = "_class_path"
-INPUTS = "inputs"
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool = True) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def split_arguments(cls: type, stored: Mapping[str, Any]) -> tuple[dict[str, Any
     """Return the stored arguments of a class that its constructor names, and those it takes by `**kwargs`.
 
     Raises:
-        IgclError: it takes some of them no longer.
+        IgclError: it does not take some of them, or some fields of a group.
     """
     parameters = inspect.signature(cls).parameters
     arguments = {name: value for name, value in stored.items() if not name.startswith("_")}
@@ -60,9 +60,11 @@ def split_arguments(cls: type, stored: Mapping[str, Any]) -> tuple[dict[str, Any
     if others and all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
         first, *more = others
         raise IgclError(
-            f"{cls.__name__} has no argument {first!r}{suggestion(first, parameters)}"
+            f"{cls.__name__} has no argument {first!r}{suggestion(first, option_names(cls))}"
             f"{f' (and lacks {len(more)} more)' if more else ''}: the checkpoint is of another version of the class"
         )
+    for name in group_defaults(cls).keys() & arguments.keys():
+        group_fields(cls, name, arguments[name])
     return named, others
 
 

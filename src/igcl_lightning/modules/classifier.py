@@ -14,6 +14,7 @@ from igcl_lightning.data.interfaces import LabeledRows, labeled_rows
 from igcl_lightning.errors import IgclError
 from igcl_lightning.metrics.clinical import MultilabelAuroc, macro_mean
 from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.modules.optim import OptimOptions
 from igcl_lightning.nn.logistic import trainable_labels
 
 
@@ -42,13 +43,17 @@ class ClassifierModule(BaseModule):
         name: name that results are reported under; `default_name` when None.
         label_names: names of the labels; taken from the data module when None.
         origin: how the head was trained; written into checkpoints.
-        base: arguments of `BaseModule`.
+        optim: optimiser and learning-rate schedule.
     """
 
     def __init__(
-        self, name: str | None, label_names: list[str] | None, origin: dict[str, Any] | None, **base: Any
+        self,
+        name: str | None,
+        label_names: list[str] | None,
+        origin: dict[str, Any] | None,
+        optim: OptimOptions = OptimOptions(),
     ) -> None:
-        super().__init__(**base)
+        super().__init__(optim)
         self.name = name
         self.label_names = label_names
         self.origin = origin

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -13,7 +14,8 @@ from igcl_lightning.losses.contrastive import ContrastiveLoss, PairIds
 from igcl_lightning.losses.gather import gather
 from igcl_lightning.losses.similarity import Similarity, batch_similarity
 from igcl_lightning.metrics.retrieval import PairRetrieval
-from igcl_lightning.modules.base import BaseModule, ParameterGroup
+from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.modules.optim import OptimOptions, ParameterGroup, split_by_decay
 from igcl_lightning.nn.encoded import Encoded
 from igcl_lightning.nn.scoring import cosine_similarity
 
@@ -34,6 +36,17 @@ class PairEmbedding(NamedTuple):
     row: Tensor
 
 
+@dataclass(frozen=True)
+class PretrainOptimOptions(OptimOptions):
+    """Optimiser and learning-rate schedule of pretraining.
+
+    Args:
+        freeze_image_steps: optimiser steps at the start during which the first side's encoder stays as it is.
+    """
+
+    freeze_image_steps: int = 0
+
+
 class ContrastiveModule(BaseModule):
     """Pretraining by contrast of paired samples.
 
@@ -47,26 +60,15 @@ class ContrastiveModule(BaseModule):
     reads; training, validation and retrieval follow. `similarity` alone changes what is trained, not what is measured.
 
     Args:
-        learning_rate: see `BaseModule`.
-        weight_decay: see `BaseModule`.
-        warmup_fraction: see `BaseModule`.
-        schedule: see `BaseModule`.
-        image_freeze_steps: optimiser steps at the start during which the first side's encoder stays as it is.
+        optim: optimiser and learning-rate schedule.
     """
 
     sides: ClassVar[tuple[str, str]] = ("image", "graph")
     loss: nn.Module
 
-    def __init__(
-        self,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.05,
-        warmup_fraction: float = 0.05,
-        schedule: str = "cosine",
-        image_freeze_steps: int = 0,
-    ) -> None:
-        super().__init__(learning_rate, weight_decay, warmup_fraction, schedule)
-        self.image_freeze_steps = image_freeze_steps
+    def __init__(self, optim: PretrainOptimOptions = PretrainOptimOptions()) -> None:
+        super().__init__(optim)
+        self.freeze_steps: int = getattr(self.optim, "freeze_image_steps", 0)
         self.retrieval = PairRetrieval(self.sides, k=(1, 5, 10), score=self.score)
 
     def side_input(self, side: str, batch: PairBatch) -> Any:
@@ -181,8 +183,8 @@ class ContrastiveModule(BaseModule):
 
     def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:
         """Keep the first encoder in eval mode while it is frozen: its batch norms must not drift."""
-        if self.image_freeze_steps:
-            getattr(self, f"{self.sides[0]}_encoder").train(self.global_step >= self.image_freeze_steps)
+        if self.freeze_steps:
+            getattr(self, f"{self.sides[0]}_encoder").train(self.global_step >= self.freeze_steps)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return the parameters, those of a frozen first encoder apart.
@@ -190,12 +192,13 @@ class ContrastiveModule(BaseModule):
         A learning rate of zero freezes them. Switching `requires_grad` during training would make the processes of
         distributed training disagree on which gradients to exchange.
         """
-        if not self.image_freeze_steps:
+        if not self.freeze_steps:
             return super().parameter_groups()
         frozen = list(getattr(self, f"{self.sides[0]}_encoder").parameters())
         ids = {id(parameter) for parameter in frozen}
         rest = [parameter for parameter in self.parameters() if id(parameter) not in ids]
-        return [*self.split_by_decay(frozen, self.image_freeze_steps), *self.split_by_decay(rest)]
+        decay = self.optim.weight_decay
+        return [*split_by_decay(frozen, decay, self.freeze_steps), *split_by_decay(rest, decay)]
 
     @property
     def input_kinds(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -11,49 +12,39 @@ from torch_geometric.data import Batch, Data
 from igcl_lightning.data.samples import PairBatch
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.tokens import ReportTokenizer
-from igcl_lightning.losses.contrastive import ContrastiveLoss
-from igcl_lightning.modules.contrastive import ContrastiveModule
-from igcl_lightning.nn.image_encoder import ImageEncoder
-from igcl_lightning.nn.projection import ProjectionHead
-from igcl_lightning.nn.text_encoder import HubTextEncoder, TextEncoder
+from igcl_lightning.losses.contrastive import ContrastiveLoss, ContrastiveOptions
+from igcl_lightning.modules.contrastive import ContrastiveModule, PretrainOptimOptions
+from igcl_lightning.nn.image_encoder import ImageEncoder, ImageOptions
+from igcl_lightning.nn.projection import ProjectionHead, ProjectionOptions
+from igcl_lightning.nn.text_encoder import HubTextEncoder, TextEncoder, TextOptions
 
 SENTENCE_TOKENS = 3
 """Tokens of a sentence worth reading; shorter ones, such as the number of a list item, are drawn last."""
 
 
+@dataclass(frozen=True)
+class ReportOptions(TextOptions):
+    """Text encoder, and what it reads in training.
+
+    Args:
+        sentence_sampling: in training, read one randomly drawn sentence per report; evaluation reads the whole report.
+    """
+
+    sentence_sampling: bool = True
+
+
 class ConVIRT(ContrastiveModule):
     """Contrast chest X-rays with the sentences of their reports.
 
-    The text encoder is a small transformer from scratch on hashed subwords, the same as IGCL's nodes are made of; or a
-    Hugging Face model, as in the paper, whose tokenizer the data then needs (`data.tokenizer`).
+    The text encoder is a small transformer from scratch, on the same hashed subwords as IGCL's nodes; or, as in the
+    paper, a Hugging Face model, whose tokenizer the data then needs (`data.tokenizer`).
 
     Args:
-        backbone: timm name of the image encoder.
-        image_size: side of the square the image encoder sees, in pixels.
-        image_weights: "none", "hub" or the path of a local weights file (see `ImageEncoder`).
-        image_mean: grey mean on the scale 0-1, of the images or of what the weights were trained on.
-        image_std: grey standard deviation on the scale 0-1, likewise.
-        image_interpolation: "bilinear" or "bicubic".
-        text_channels: width of the text encoder.
-        text_layers: its transformer layers.
-        text_heads: heads of each.
-        text_readout: "max" (the paper's), "mean" or "attention".
-        text_dropout: in the transformer layers.
-        text_model: folder or hub name of a Hugging Face model instead; then `text_channels`, `text_layers`,
-            `text_heads` and `text_dropout` are its own.
-        text_frozen_layers: its first layers that stay as they are, the embeddings with them (paper: 6); 0 trains all.
-        text_config: its configuration; checkpoints hold it, so that they load without the model's files.
-        sentence_sampling: in training, read one sentence of each report, drawn at random; evaluation reads it whole.
-        embedding_channels: width of the space both sides share.
-        image_weight: share of the direction from image to report in the loss (lambda, eq. 4).
-        temperature: tau of eq. 2-3.
-        learn_temperature: whether it is trained.
-        targets: which pairs count as positive (see `ContrastiveLoss`).
-        learning_rate: see `BaseModule`.
-        weight_decay: see `BaseModule`.
-        warmup_fraction: see `BaseModule`.
-        schedule: see `BaseModule`.
-        image_freeze_steps: see `ContrastiveModule`.
+        image: image encoder and preprocessing.
+        text: text encoder.
+        projection: projection of each side into the shared space.
+        loss: contrastive loss.
+        optim: optimiser and learning-rate schedule.
     """
 
     sides: ClassVar[tuple[str, str]] = ("image", "report")
@@ -61,55 +52,28 @@ class ConVIRT(ContrastiveModule):
 
     def __init__(
         self,
-        backbone: str = "resnet18",
-        image_size: int = 224,
-        image_weights: str = "none",
-        image_mean: float = 0.449,
-        image_std: float = 0.226,
-        image_interpolation: str = "bilinear",
-        text_channels: int = 256,
-        text_layers: int = 2,
-        text_heads: int = 4,
-        text_readout: str = "max",
-        text_dropout: float = 0.1,
-        text_model: str | None = None,
-        text_frozen_layers: int = 6,
-        text_config: dict[str, Any] | None = None,
-        sentence_sampling: bool = True,
-        embedding_channels: int = 512,
-        image_weight: float = 0.75,
-        temperature: float = 0.1,
-        learn_temperature: bool = False,
-        targets: str = "identity",
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.05,
-        warmup_fraction: float = 0.05,
-        schedule: str = "cosine",
-        image_freeze_steps: int = 0,
+        image: ImageOptions = ImageOptions(),
+        text: ReportOptions = ReportOptions(),
+        projection: ProjectionOptions = ProjectionOptions(channels=512),
+        loss: ContrastiveOptions = ContrastiveOptions(0.1, "identity", image_weight=0.75, learn_temperature=False),
+        optim: PretrainOptimOptions = PretrainOptimOptions(),
     ) -> None:
-        super().__init__(learning_rate, weight_decay, warmup_fraction, schedule, image_freeze_steps)
-        if text_channels % text_heads:
-            raise IgclError(f"model.text_channels {text_channels} is no multiple of text_heads {text_heads}")
-        if temperature <= 0:
-            raise IgclError(f"model.temperature is {temperature}, not above 0")
-        if not 0 <= image_weight <= 1:
-            raise IgclError(f"model.image_weight is {image_weight}, not in [0, 1]")
+        super().__init__(optim)
         self.save_hyperparameters()
-        self.text_model = text_model
-        self.sentence_sampling = sentence_sampling
-        self.image_encoder = ImageEncoder(
-            backbone, image_size, image_weights, image_mean, image_std, image_interpolation
-        )
-        if text_model is None:
-            self.report_encoder = TextEncoder(text_channels, text_layers, text_heads, text_readout, text_dropout)
-        else:
-            self.report_encoder = HubTextEncoder(text_model, text_config, text_frozen_layers, text_readout)
-            self.hparams["text_config"] = self.report_encoder.config
-        self.image_projection = ProjectionHead(self.image_encoder.out_channels, embedding_channels)
-        self.report_projection = ProjectionHead(self.report_encoder.out_channels, embedding_channels)
-        self.loss = ContrastiveLoss(
-            temperature, targets=targets, first_weight=image_weight, learn_temperature=learn_temperature
-        )
+        self.text: ReportOptions = self.group("text", text)
+        projection = self.group("projection", projection)
+        self.image_encoder = ImageEncoder(self.group("image", image))
+        self.report_encoder = TextEncoder(self.text) if self.text.model is None else HubTextEncoder(self.text)
+        self.image_projection = ProjectionHead(self.image_encoder.out_channels, projection)
+        self.report_projection = ProjectionHead(self.report_encoder.out_channels, projection)
+        self.loss = ContrastiveLoss(self.group("loss", loss))
+
+    def portable_hyperparameters(self) -> dict[str, Any]:
+        """Return the arguments that rebuild this module, with the configuration of the text model."""
+        portable = super().portable_hyperparameters()
+        if isinstance(self.report_encoder, HubTextEncoder):
+            portable["text"] = {**portable["text"], "config": self.report_encoder.config}
+        return portable
 
     def setup(self, stage: str) -> None:
         """Check that the data is cut into what the text encoder reads.
@@ -118,14 +82,14 @@ class ConVIRT(ContrastiveModule):
             IgclError: the tokenizer of the data is not that of the text model.
         """
         tokenizer = getattr(getattr(self.trainer, "datamodule", None), "tokenizer", None)
-        if isinstance(tokenizer, ReportTokenizer) and tokenizer.model != self.text_model:
-            cut, read = tokenizer.model, self.text_model
-            raise IgclError(f"data.tokenizer is {cut!r}, model.text_model is {read!r}: give both alike")
+        if isinstance(tokenizer, ReportTokenizer) and tokenizer.model != self.text.model:
+            cut, read = tokenizer.model, self.text.model
+            raise IgclError(f"data.tokenizer is {cut!r}, model.text.model is {read!r}: set both to the same model")
 
     def side_input(self, side: str, batch: PairBatch) -> Any:
         """Return what a side's encoder reads; of reports, in training, one sentence of each."""
         value = super().side_input(side, batch)
-        return sample_sentences(value) if side == "report" and self.training and self.sentence_sampling else value
+        return sample_sentences(value) if side == "report" and self.training and self.text.sentence_sampling else value
 
 
 def sample_sentences(report: Data) -> Data:

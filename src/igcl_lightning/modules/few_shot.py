@@ -9,7 +9,7 @@ from torch import nn
 from igcl_lightning.errors import IgclError
 from igcl_lightning.metrics.clinical import MultilabelAuroc, macro_mean
 from igcl_lightning.modules.classifier import Scores, median_probability
-from igcl_lightning.modules.linear_probe import PENALTIES, LinearProbe
+from igcl_lightning.modules.linear_probe import LinearProbe
 
 
 class FewShotProbe(LinearProbe):
@@ -19,53 +19,12 @@ class FewShotProbe(LinearProbe):
     mean over draws, never a pool of their scores; `auroc_ensemble` scores each row by the median of the heads'
     probabilities (IGCL, section 4).
 
-    Args:
-        checkpoint: pretraining checkpoint whose image encoder is probed.
-        backbone: name of an encoder instead of a checkpoint (see `LinearProbe`).
-        image_size: side of the square that backbone sees, in pixels; None is its own default.
-        image_weights: weights of that backbone: "none", "hub" or a file.
-        features: "pooled" or "projected" (see `LinearProbe`).
-        name: the name results are reported under (see `LinearProbe`).
-        inverse_penalties: values of C to choose from (see `fit_logistic`).
-        encoder: arguments that rebuild the encoder; written into checkpoints.
-        label_names: names of the labels; taken from the data module when None.
-        num_heads: number of heads, one per draw; taken from the data module when None.
-        in_channels: length of features made elsewhere; taken from the data module when None.
-        origin: how the head was trained; written into checkpoints.
-
-    Raises:
-        IgclError: more than one of checkpoint, backbone and encoder is given, or the features are unavailable.
+    The arguments are those of `LinearProbe`.
     """
 
-    def __init__(
-        self,
-        checkpoint: str | None = None,
-        backbone: str | None = None,
-        image_size: int | None = None,
-        image_weights: str = "none",
-        features: str = "pooled",
-        name: str | None = None,
-        inverse_penalties: list[float] = PENALTIES,
-        encoder: dict[str, Any] | None = None,
-        label_names: list[str] | None = None,
-        num_heads: int | None = None,
-        in_channels: int | None = None,
-        origin: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(
-            checkpoint,
-            backbone,
-            image_size,
-            image_weights,
-            features,
-            name,
-            inverse_penalties,
-            encoder,
-            label_names,
-            num_heads,
-            in_channels,
-            origin,
-        )
+    def build_head(self, num_labels: int) -> None:
+        """Create the heads, and the metrics of their ensemble."""
+        super().build_head(num_labels)
         self.ensembles: Any = nn.ModuleDict({stage: MultilabelAuroc() for stage in ("val", "test")})
 
     def logged_metrics(self, data: Any) -> set[str] | None:

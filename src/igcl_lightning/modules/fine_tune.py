@@ -13,54 +13,47 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.classification import masked_cross_entropy
 from igcl_lightning.metrics.clinical import KnownMean
 from igcl_lightning.modules.classifier import ClassifierModule, Scores
+from igcl_lightning.modules.optim import OptimOptions
 from igcl_lightning.modules.pretrained import NO_ENCODER, PretrainedEncoder
+from igcl_lightning.nn.external_encoder import ExternalOptions
 from igcl_lightning.nn.scoring import at_least_single
 
 
 class FineTune(ClassifierModule):
     """Train the image encoder and a linear head on labelled images.
 
-    With `backbone` and random weights this is the supervised baseline; with `checkpoint` it is full fine-tuning. The
-    loss is the binary cross-entropy, the mean over all known labels: of a step for `train/loss`, of the whole split for
+    With `image.backbone` and random weights this is the supervised baseline, with `checkpoint` full fine-tuning. The loss
+    is the binary cross-entropy, averaged over all known labels: of a step for `train/loss`, of the whole split for
     `val/loss` and `test/loss`.
 
     Args:
         checkpoint: pretraining checkpoint whose image encoder is trained further.
-        backbone: name of an encoder instead of a checkpoint: a timm name, "timm:NAME" or "xrv:NAME".
-        image_size: side of the square that backbone sees, in pixels; by default what its published weights took.
-        image_weights: weights of that backbone: "none", "hub" or a file.
+        image: image encoder by name, instead of a checkpoint.
         features: what the head reads: "pooled", or "projected" by the checkpoint's projection, not normalised.
         name: the name results are reported under; "supervised" or "METHOD_fine_tuned" by default.
-        learning_rate: see `BaseModule`.
-        weight_decay: see `BaseModule`.
-        warmup_fraction: see `BaseModule`.
+        optim: optimiser and learning-rate schedule.
         encoder: arguments that rebuild the encoder; written into checkpoints.
         label_names: names of the labels; taken from the data module when None.
         origin: how the head was trained; written into checkpoints.
 
     Raises:
-        IgclError: not exactly one of checkpoint, backbone and encoder is given, or the features are unavailable.
+        IgclError: not exactly one of checkpoint, image.backbone and encoder is given, or the features are unavailable.
     """
 
     def __init__(
         self,
         checkpoint: str | None = None,
-        backbone: str | None = None,
-        image_size: int | None = None,
-        image_weights: str = "none",
+        image: ExternalOptions = ExternalOptions(),
         features: str = "pooled",
         name: str | None = None,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.05,
-        warmup_fraction: float = 0.05,
+        optim: OptimOptions = OptimOptions(),
         encoder: dict[str, Any] | None = None,
         label_names: list[str] | None = None,
         origin: dict[str, Any] | None = None,
     ) -> None:
-        base = {"learning_rate": learning_rate, "weight_decay": weight_decay, "warmup_fraction": warmup_fraction}
-        super().__init__(name, label_names, origin, **base)
+        super().__init__(name, label_names, origin, optim)
         self.save_hyperparameters()
-        found = PretrainedEncoder.find(checkpoint, backbone, image_size, image_weights, features, encoder, frozen=False)
+        found = PretrainedEncoder.find(checkpoint, self.group("image", image), encoder, features=features, frozen=False)
         if found is None:
             raise IgclError(NO_ENCODER)
         self.encoder = found

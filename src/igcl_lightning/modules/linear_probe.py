@@ -13,6 +13,7 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.metrics.clinical import auroc
 from igcl_lightning.modules.classifier import ClassifierModule
 from igcl_lightning.modules.pretrained import NO_ENCODER, PretrainedEncoder
+from igcl_lightning.nn.external_encoder import ExternalOptions
 from igcl_lightning.nn.logistic import fit_logistic, trainable_labels
 
 PENALTIES = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]
@@ -29,9 +30,7 @@ class LinearProbe(ClassifierModule):
 
     Args:
         checkpoint: pretraining checkpoint whose image encoder is probed.
-        backbone: name of an encoder instead of a checkpoint: a timm name, "timm:NAME" or "xrv:NAME".
-        image_size: side of the square that backbone sees, in pixels; by default what its published weights took.
-        image_weights: weights of that backbone: "none", "hub" or a file.
+        image: image encoder by name, instead of a checkpoint.
         features: what is probed: "pooled", or "projected" by the checkpoint's projection, not normalised, as the
             authors of IGCL do.
         name: the name results are reported under; by default that of the method, or of the file of features.
@@ -43,15 +42,13 @@ class LinearProbe(ClassifierModule):
         origin: how the head was trained; written into checkpoints.
 
     Raises:
-        IgclError: more than one of checkpoint, backbone and encoder is given, or the features are unavailable.
+        IgclError: more than one of checkpoint, image.backbone and encoder is given, or the features are unavailable.
     """
 
     def __init__(
         self,
         checkpoint: str | None = None,
-        backbone: str | None = None,
-        image_size: int | None = None,
-        image_weights: str = "none",
+        image: ExternalOptions = ExternalOptions(),
         features: str = "pooled",
         name: str | None = None,
         inverse_penalties: list[float] = PENALTIES,
@@ -64,7 +61,7 @@ class LinearProbe(ClassifierModule):
         super().__init__(name, label_names, origin)
         self.save_hyperparameters()
         self.encoder = PretrainedEncoder.find(
-            checkpoint, backbone, image_size, image_weights, features, encoder, frozen=True
+            checkpoint, self.group("image", image), encoder, features=features, frozen=True
         )
         self.automatic_optimization = False
         self.inverse_penalties = sorted(inverse_penalties)
@@ -117,7 +114,7 @@ class LinearProbe(ClassifierModule):
 
     def _take_channels(self, file: str, channels: int | None) -> None:
         if self.encoder is not None:
-            raise IgclError("data.features stands for an encoder: leave out model.checkpoint and model.backbone")
+            raise IgclError("data.features stands for an encoder: leave out model.checkpoint and model.image.backbone")
         if self.in_channels is None:
             self.in_channels = channels
         elif self.in_channels != channels:

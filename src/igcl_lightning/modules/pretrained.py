@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.base import BaseModule, read_checkpoint, rebuild
-from igcl_lightning.nn.external_encoder import create_image_encoder
+from igcl_lightning.modules.checkpoint import HYPER_PARAMETERS
+from igcl_lightning.nn.external_encoder import ExternalOptions, create_image_encoder
 from igcl_lightning.nn.projection import ProjectionHead
 
 FEATURES = ("pooled", "projected")
-NO_ENCODER = "give either model.checkpoint (a pretrained encoder) or model.backbone (timm:NAME or xrv:NAME)"
+NO_ENCODER = "give either model.checkpoint (a pretrained encoder) or model.image.backbone (timm:NAME or xrv:NAME)"
 
 
 class PretrainedEncoder(nn.Module):
@@ -50,44 +51,40 @@ class PretrainedEncoder(nn.Module):
     def find(
         cls,
         checkpoint: str | None,
-        backbone: str | None,
-        image_size: int | None,
-        image_weights: str,
-        features: str,
+        image: ExternalOptions,
         stored: dict[str, Any] | None,
+        *,
+        features: str,
         frozen: bool,
     ) -> Self | None:
-        """Return the encoder that a head's arguments name, None where they name none.
+        """Return the encoder that a head's arguments name, None if they name none.
 
         Args:
-            checkpoint: of a pretrained module, or of a head, whose encoder is taken.
-            backbone: name of an encoder instead (see `create_image_encoder`).
-            image_size: side of the square that backbone sees, in pixels; None is its own default.
-            image_weights: weights of that backbone: "none", "hub" or a file.
-            features: "pooled", or "projected" by the projection that the checkpoint holds.
+            checkpoint: checkpoint of a pretrained module, or of a head, whose encoder is taken.
+            image: an encoder by name instead.
             stored: arguments that rebuild the module instead, with random weights.
+            features: "pooled", or "projected" by the projection that the checkpoint holds.
             frozen: see the class.
 
         Raises:
-            IgclError: more than one of checkpoint, backbone and stored is given, the features are unknown, or the
+            IgclError: more than one of checkpoint, image.backbone and stored is given, the features are unknown, or the
                 module lacks an encoder or a projection.
         """
-        if [checkpoint, backbone, stored].count(None) < 2:
+        if [checkpoint, image.backbone, stored].count(None) < 2:
             raise IgclError(f"{NO_ENCODER}, not both")
         if features not in FEATURES:
             raise IgclError(f"model.features {features!r} is not one of {', '.join(FEATURES)}")
         if checkpoint is not None:
             # Read from the file: under the command line, `hparams` of a module made in here would be this module's.
-            stored = read_checkpoint(checkpoint)["hyper_parameters"]
+            stored = read_checkpoint(checkpoint)[HYPER_PARAMETERS]
             return cls._of(BaseModule.load_from_checkpoint(checkpoint, map_location="cpu"), features, stored, frozen)
         if stored is not None:
             return cls._of(rebuild(stored), features, stored, frozen)
         if features == "projected":
             raise IgclError("model.features projected: only a pretrained model projects; give model.checkpoint")
-        if backbone is None:
+        if image.backbone is None:
             return None
-        encoder = create_image_encoder(backbone, image_size, image_weights)
-        return cls(encoder, method=_backbone_name(backbone, image_weights), frozen=frozen)
+        return cls(create_image_encoder(image), method=_name_of(image.backbone, image.weights), frozen=frozen)
 
     @classmethod
     def _of(cls, pretrained: BaseModule, features: str, stored: dict[str, Any], frozen: bool) -> Self:
@@ -127,7 +124,7 @@ class PretrainedEncoder(nn.Module):
         return {"checkpoint": None, "encoder": self.stored}
 
 
-def _backbone_name(backbone: str, weights: str) -> str:
+def _name_of(backbone: str, weights: str) -> str:
     """Return the method of an encoder that was not pretrained here: "random", or its name with the library's."""
     if weights == "none":
         return "random"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -10,11 +11,32 @@ from torch import Tensor
 from igcl_lightning.data.augment import Augment
 from igcl_lightning.data.samples import PairBatch
 from igcl_lightning.errors import IgclError
-from igcl_lightning.losses.nt_xent import NTXentLoss
-from igcl_lightning.modules.contrastive import ContrastiveModule, PairEmbedding
+from igcl_lightning.losses.nt_xent import NTXentLoss, NTXentOptions
+from igcl_lightning.modules.contrastive import ContrastiveModule, PairEmbedding, PretrainOptimOptions
 from igcl_lightning.nn.encoded import Encoded
-from igcl_lightning.nn.image_encoder import ImageEncoder
-from igcl_lightning.nn.projection import ProjectionHead
+from igcl_lightning.nn.image_encoder import ImageEncoder, ImageOptions
+from igcl_lightning.nn.projection import ProjectionHead, ProjectionOptions
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """Random views of an image.
+
+    Args:
+        crop_area: smallest share of the image that a view shows, in (0, 1].
+        degrees: largest rotation of a view either way.
+        contrast: largest relative change of contrast either way.
+        brightness: largest change of brightness either way, on the scale 0-1.
+        gamma: largest change of log gamma either way.
+        blur: largest standard deviation of a Gaussian blur, as a share of the side.
+    """
+
+    crop_area: float = 0.3
+    degrees: float = 15.0
+    contrast: float = 0.3
+    brightness: float = 0.1
+    gamma: float = 0.3
+    blur: float = 0.01
 
 
 class SimCLR(ContrastiveModule):
@@ -25,25 +47,14 @@ class SimCLR(ContrastiveModule):
     time, so that epochs compare. There are no flips: the heart is on the left.
 
     Args:
-        backbone: timm name of the image encoder.
-        image_size: side of the square the image encoder sees, in pixels.
-        image_weights: "none", "hub" or the path of a local weights file (see `ImageEncoder`).
-        image_mean: grey mean on the scale 0-1, of the images or of what the weights were trained on.
-        image_std: grey standard deviation on the scale 0-1, likewise.
-        image_interpolation: "bilinear" or "bicubic".
-        embedding_channels: width of the space the views share.
-        temperature: of the loss.
-        crop_area: smallest share of the image that a view shows, in (0, 1].
-        degrees: largest rotation of a view either way.
-        contrast: see `Augment`.
-        brightness: see `Augment`.
-        gamma: see `Augment`.
-        blur: see `Augment`.
-        learning_rate: see `BaseModule`.
-        weight_decay: see `BaseModule`.
-        warmup_fraction: see `BaseModule`.
-        schedule: see `BaseModule`.
-        image_freeze_steps: see `ContrastiveModule`.
+        image: image encoder and preprocessing.
+        projection: projection of the views into their shared space.
+        loss: NT-Xent loss.
+        view: random views.
+        optim: optimiser and learning-rate schedule.
+
+    Raises:
+        IgclError: crop_area is not in (0, 1].
     """
 
     sides: ClassVar[tuple[str, str]] = ("image", "view")
@@ -51,38 +62,21 @@ class SimCLR(ContrastiveModule):
 
     def __init__(
         self,
-        backbone: str = "resnet18",
-        image_size: int = 224,
-        image_weights: str = "none",
-        image_mean: float = 0.449,
-        image_std: float = 0.226,
-        image_interpolation: str = "bilinear",
-        embedding_channels: int = 128,
-        temperature: float = 0.1,
-        crop_area: float = 0.3,
-        degrees: float = 15.0,
-        contrast: float = 0.3,
-        brightness: float = 0.1,
-        gamma: float = 0.3,
-        blur: float = 0.01,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.05,
-        warmup_fraction: float = 0.05,
-        schedule: str = "cosine",
-        image_freeze_steps: int = 0,
+        image: ImageOptions = ImageOptions(),
+        projection: ProjectionOptions = ProjectionOptions(),
+        loss: NTXentOptions = NTXentOptions(),
+        view: ViewOptions = ViewOptions(),
+        optim: PretrainOptimOptions = PretrainOptimOptions(),
     ) -> None:
-        super().__init__(learning_rate, weight_decay, warmup_fraction, schedule, image_freeze_steps)
-        if temperature <= 0:
-            raise IgclError(f"model.temperature is {temperature}, not above 0")
-        if not 0 < crop_area <= 1:
-            raise IgclError(f"model.crop_area is {crop_area}, not in (0, 1]")
+        super().__init__(optim)
+        view = self.group("view", view)
+        if not 0 < view.crop_area <= 1:
+            raise IgclError(f"model.view.crop_area is {view.crop_area}, not in (0, 1]")
         self.save_hyperparameters()
-        self.augment = Augment(degrees, 0.0, 0.0, contrast, brightness, gamma, crop_area, blur)
-        self.image_encoder = ImageEncoder(
-            backbone, image_size, image_weights, image_mean, image_std, image_interpolation
-        )
-        self.image_projection = ProjectionHead(self.image_encoder.out_channels, embedding_channels)
-        self.loss = NTXentLoss(temperature)
+        self.augment = Augment(scale=0.0, shift=0.0, **asdict(view))
+        self.image_encoder = ImageEncoder(self.group("image", image))
+        self.image_projection = ProjectionHead(self.image_encoder.out_channels, self.group("projection", projection))
+        self.loss = NTXentLoss(self.group("loss", loss))
 
     @property
     def view_encoder(self) -> ImageEncoder:

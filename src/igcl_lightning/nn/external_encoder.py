@@ -6,6 +6,7 @@ import pickle
 import re
 import warnings
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +18,52 @@ from torch import Tensor, nn
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.nn.encoded import Encoded
-from igcl_lightning.nn.image_encoder import INTERPOLATIONS, LAST_LAYER, ImageEncoder
-
-TIMM_SIZE = 224
-"""Side of the square that a timm backbone sees where none is asked for, in pixels."""
+from igcl_lightning.nn.image_encoder import INTERPOLATIONS, LAST_LAYER, ImageEncoder, ImageOptions
 
 
-def create_image_encoder(name: str, size: int | None = None, weights: str = "none") -> ImageEncoder | XrvEncoder:
-    """Create the image encoder that a name stands for.
+@dataclass(frozen=True)
+class ExternalOptions:
+    """Image encoder by name, in place of one pretrained here.
 
     Args:
-        name: "NAME" or "timm:NAME" for a timm model, "xrv:NAME" for one of torchxrayvision.
-        size: side of the square the encoder sees, in pixels; by default what its published weights were trained at, or
-            224 where there are none.
-        weights: "none" for random weights, "hub" for the published ones, or the path of a local weights file.
+        backbone: "NAME" or "timm:NAME" for a timm model, "xrv:NAME" for one of torchxrayvision.
+        size: side of the square that the encoder sees, in pixels; by default that of its published weights, 224 if it
+            has none.
+        weights: "none" (random), "hub" (the published ones) or the path of a local weights file.
+    """
+
+    backbone: str | None = None
+    size: int | None = None
+    weights: str = "none"
+
+
+def create_image_encoder(options: ExternalOptions) -> ImageEncoder | XrvEncoder:
+    """Create an image encoder by name.
 
     Raises:
-        IgclError: no library has this name, torchxrayvision is not installed, or the weights cannot be had.
+        IgclError: the name is unknown, torchxrayvision is not installed, or the weights are unavailable.
     """
+    name = options.backbone or ""
     library, colon, model = name.partition(":")
     if not colon or library == "timm":
-        return _timm_encoder(model if colon else name, size, weights)
+        return _timm_encoder(model if colon else name, options)
     if library == "xrv":
-        return XrvEncoder(model, size, weights)
+        return XrvEncoder(model, options.size, options.weights)
     raise IgclError(f"backbone {name!r}: encoders are called timm:NAME or xrv:NAME")
 
 
-def _timm_encoder(name: str, size: int | None, weights: str) -> ImageEncoder:
-    """Create a timm encoder that sees images as in the training of its published weights.
+def _timm_encoder(name: str, options: ExternalOptions) -> ImageEncoder:
+    """Create a timm encoder with the preprocessing of its published weights.
 
-    Random weights do too, so that a checkpoint, whose weights come from nowhere else, is rebuilt from the name alone.
+    Random weights get it too: a checkpoint, whose weights come from nowhere else, is rebuilt from the name alone.
     """
     published: Any = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     if published is None:
-        return ImageEncoder(name, size or TIMM_SIZE, weights)
+        return ImageEncoder(ImageOptions(name, options.size or ImageOptions.size, options.weights))
     mean, std = (sum(values) / len(values) for values in (published.mean, published.std))
     interpolation = published.interpolation if published.interpolation in INTERPOLATIONS else "bilinear"
-    return ImageEncoder(name, size or published.input_size[-1], weights, mean, std, interpolation)
+    size = options.size or published.input_size[-1]
+    return ImageEncoder(ImageOptions(name, size, options.weights, mean, std, interpolation))
 
 
 class XrvEncoder(nn.Module):
@@ -138,7 +148,7 @@ def _hub_file(models: Any, name: str) -> Path:
         convert = f"torch.save(torchxrayvision.models.DenseNet(weights='{name}').state_dict(), 'FILE.pt')"
         raise IgclError(
             f"xrv:{name}: the published weights are a pickle, which can run code as it loads; if you trust them, write "
-            f"them once as plain data with {convert}, and give --model.image_weights FILE.pt, or xrv:{name}@FILE.pt to "
+            f"them once as plain data with {convert}, and give --model.image.weights FILE.pt, or xrv:{name}@FILE.pt to "
             "igcl compare"
         )
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -15,7 +16,7 @@ from igcl_lightning.graphs.featurizer import NUM_BUCKETS
 from igcl_lightning.graphs.schema import CONNECTOR, ENTITY_LABELS, NUM_EDGE_TYPES, RELATION_TYPES
 from igcl_lightning.graphs.transforms import ComponentJoin, FirstRelation
 from igcl_lightning.nn.encoded import Encoded, UnitRelations
-from igcl_lightning.nn.readout import READOUTS, fill_empty, read_out
+from igcl_lightning.nn.readout import fill_empty, read_out, readout_gate
 
 
 class HashedText(nn.Module):
@@ -62,7 +63,7 @@ class StoredText(nn.Module):
         if text.shape[1] != self.out_channels:
             raise IgclError(
                 f"the model reads {self.out_channels} channels of node text, the store has {text.shape[1]}: "
-                f"set model.graph_node_text_channels to {text.shape[1]}"
+                f"set model.graph.node_text_channels to {text.shape[1]}"
             )
         return text
 
@@ -122,70 +123,80 @@ class RelationalConv(nn.Module):
         return mean.view(num_nodes, num_relations * x.shape[1]) @ self.weight.flatten(0, 1) + x @ self.root + self.bias
 
 
+@dataclass(frozen=True)
+class GraphOptions:
+    """Graph encoder.
+
+    Args:
+        channels: width of all layers.
+        layers: R-GCN layers.
+        attention_layers: post-norm transformer layers over the nodes of a report; 0 leaves components apart.
+        attention_heads: attention heads of each.
+        readout: "max", "mean" or "attention" (a learned gate).
+        inverse_relations: also send messages from tail to head, with weights of their own.
+        dropout: dropout of the transformer layers.
+        join: how components are joined before the R-GCN: "none", "dummy", "meta" or "primary" (see `ComponentJoin`).
+        node_text_channels: width of the node text features in the store; 0 embeds hashed subwords instead.
+        fc_layers: Linear + ReLU layers after the readout.
+        attention_mask: False lets attention read padding, as the authors' code does: a report's encoding then depends
+            on its batch. For comparison with their code only.
+        first_relation_only: keep one relation per entity, as the authors' code does. For comparison with it only.
+    """
+
+    channels: int = 256
+    layers: int = 2
+    attention_layers: int = 1
+    attention_heads: int = 2
+    readout: str = "max"
+    inverse_relations: bool = True
+    dropout: float = 0.1
+    join: str = "none"
+    node_text_channels: int = 0
+    fc_layers: int = 0
+    attention_mask: bool = True
+    first_relation_only: bool = False
+
+
 class GraphEncoder(nn.Module):
     """Encode report graphs.
 
     The R-GCN spreads information within a connected component. Components meet in the masked self-attention over all
     nodes of one report that follows (IGCL eq. 4-6), or through nodes that a join adds before. Padding never takes part,
     so a graph's encoding does not depend on the graphs it is batched with. A graph without entities is encoded as one
-    learned unit. Unit u of a graph is its entity u. Nodes that a join added take part in all layers and in the readout,
+    learned unit. Unit u of a graph is its entity u. Nodes added by a join take part in all layers and in the readout,
     but are no units.
 
     Args:
-        channels: width of all layers.
-        num_layers: R-GCN layers.
-        num_attention_layers: post-norm transformer layers over the nodes of a report.
-        num_heads: heads of each.
-        readout: "max", "mean" or "attention" (a learned gate).
-        inverse_relations: also send messages from tail to head, with weights of their own.
-        dropout: in the transformer layers.
-        join: what joins the components before the R-GCN (see `ComponentJoin`).
-        node_text_channels: width of node text features that the store holds; 0 embeds hashed subwords instead.
-        fc_layers: Linear + ReLU after the readout.
-        attention_mask: False lets padding take part in attention, as the authors' code does: a report's encoding then
-            depends on its batch. For comparison with them only.
-        first_relation_only: keep one relation per entity, as the authors' code does. For comparison with them only.
+        options: layers, readout and join.
 
     Raises:
+        IgclError: channels is not a multiple of attention_heads.
         ValueError: unknown readout or join.
     """
 
-    def __init__(
-        self,
-        channels: int = 512,
-        num_layers: int = 2,
-        num_attention_layers: int = 1,
-        num_heads: int = 2,
-        readout: str = "max",
-        inverse_relations: bool = True,
-        dropout: float = 0.1,
-        join: str = "none",
-        node_text_channels: int = 0,
-        fc_layers: int = 0,
-        attention_mask: bool = True,
-        first_relation_only: bool = False,
-    ) -> None:
+    def __init__(self, options: GraphOptions = GraphOptions()) -> None:
         super().__init__()
-        if readout not in READOUTS:
-            raise ValueError(f"readout {readout!r} is not one of {', '.join(READOUTS)}")
-        self.readout = readout
-        self.inverse_relations = inverse_relations
-        self.attention_mask = attention_mask
+        channels, heads, text = options.channels, options.attention_heads, options.node_text_channels
+        if options.attention_layers and channels % heads:
+            raise IgclError(f"model.graph.channels {channels} is not a multiple of model.graph.attention_heads {heads}")
+        self.readout = options.readout
+        self.inverse_relations = options.inverse_relations
+        self.attention_mask = options.attention_mask
         self.out_channels = channels
-        choice: list[BaseTransform] = [FirstRelation()] if first_relation_only else []
-        self.transform = Compose([*choice, ComponentJoin(join)])
-        self.nodes = NodeEmbedding(StoredText(node_text_channels) if node_text_channels else HashedText(channels))
-        widths = [self.nodes.out_channels, *[channels] * num_layers]
-        num_relations = NUM_EDGE_TYPES + (len(RELATION_TYPES) if inverse_relations else 0)
+        choice: list[BaseTransform] = [FirstRelation()] if options.first_relation_only else []
+        self.transform = Compose([*choice, ComponentJoin(options.join)])
+        self.nodes = NodeEmbedding(StoredText(text) if text else HashedText(channels))
+        widths = [self.nodes.out_channels, *[channels] * options.layers]
+        num_relations = NUM_EDGE_TYPES + (len(RELATION_TYPES) if options.inverse_relations else 0)
         self.convs = nn.ModuleList(RelationalConv(before, after, num_relations) for before, after in pairwise(widths))
         self.empty = nn.Parameter(torch.randn(channels) * 0.02)
         self.attention = nn.ModuleList(
-            nn.TransformerEncoderLayer(channels, num_heads, 2 * channels, dropout, batch_first=True)
-            for _ in range(num_attention_layers)
+            nn.TransformerEncoderLayer(channels, heads, 2 * channels, options.dropout, batch_first=True)
+            for _ in range(options.attention_layers)
         )
-        self.gate = nn.Linear(channels, 1) if readout == "attention" else None
+        self.gate = readout_gate(options.readout, channels)
         self.fc = nn.Sequential(
-            *(layer for _ in range(fc_layers) for layer in (nn.Linear(channels, channels), nn.ReLU()))
+            *(layer for _ in range(options.fc_layers) for layer in (nn.Linear(channels, channels), nn.ReLU()))
         )
 
     def forward(self, graph: Data) -> Encoded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,27 @@ LAST_LAYER = "last"
 """Stands for a backbone's final feature map, which is not always the output of one of its stages."""
 
 
+@dataclass(frozen=True)
+class ImageOptions:
+    """Image encoder and its preprocessing.
+
+    Args:
+        backbone: name of a timm model (`timm.list_models()`).
+        size: side of the square that the backbone sees, in pixels.
+        weights: "none" (random), "hub" (timm's pretrained weights) or the path of a local weights file.
+        mean: grey mean on the scale 0-1; ImageNet's by default.
+        std: grey standard deviation on the scale 0-1.
+        interpolation: resizing of images of another size, "bilinear" or "bicubic"; always antialiased.
+    """
+
+    backbone: str = "resnet18"
+    size: int = 224
+    weights: str = "none"
+    mean: float = 0.449
+    std: float = 0.226
+    interpolation: str = "bilinear"
+
+
 class ImageEncoder(nn.Module):
     """Encode grey images with a timm backbone.
 
@@ -26,51 +48,37 @@ class ImageEncoder(nn.Module):
     of one feature map; `pooled` always comes from the last.
 
     Args:
-        name: any name that `timm.list_models()` knows.
-        size: side of the square the backbone sees, in pixels.
-        weights: "none" for random weights, "hub" for timm's pretrained ones, or the path of a local weights file.
-        mean: grey mean on the scale 0-1; the default is ImageNet's.
-        std: grey standard deviation on the scale 0-1.
-        interpolation: "bilinear" or "bicubic", how images of another size are resized; always with antialiasing.
-        unit_layer: which feature map the units are taken from, as timm counts them (a ResNet has 0 to 4), from the end
-            where negative; the final one by default.
+        options: backbone and preprocessing.
+        unit_layer: feature map that the units come from, as timm counts them (a ResNet has 0 to 4), from the end if
+            negative; the final one by default.
 
     Attributes:
         out_channels: length of `pooled`.
         unit_channels: length of a unit.
 
     Raises:
-        IgclError: timm does not know the name, the weights or the feature map are not available, or the interpolation
-            is another.
+        IgclError: unknown backbone, feature map or interpolation, or weights that are unavailable.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self,
-        name: str = "resnet18",
-        size: int = 224,
-        weights: str = "none",
-        mean: float = 0.449,
-        std: float = 0.226,
-        interpolation: str = "bilinear",
-        unit_layer: int | None = None,
-    ) -> None:
+    def __init__(self, options: ImageOptions = ImageOptions(), unit_layer: int | None = None) -> None:
         super().__init__()
-        if interpolation not in INTERPOLATIONS:
-            raise IgclError(f"image interpolation {interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
-        self.name = name
-        self.size = size
-        self.interpolation = interpolation
-        # Convolutions are faster with channels last, on CPUs and under mixed precision; transformers do not care.
-        backbone: Any = create_backbone(name, size, weights).to(memory_format=torch.channels_last)
+        if options.interpolation not in INTERPOLATIONS:
+            known = ", ".join(INTERPOLATIONS)
+            raise IgclError(f"model.image.interpolation {options.interpolation!r} is not one of {known}")
+        self.name = options.backbone
+        self.size = options.size
+        self.interpolation = options.interpolation
+        # Convolutions are faster with channels last, on CPUs and in mixed precision; transformers do not care.
+        backbone: Any = create_backbone(self.name, self.size, options.weights).to(memory_format=torch.channels_last)
         self.backbone = backbone
         self.out_channels: int = backbone.num_features
         self.unit_layer = unit_layer
-        self.layer, self.unit_channels = _unit_source(name, backbone, unit_layer)
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
+        self.layer, self.unit_channels = _unit_source(self.name, backbone, unit_layer)
+        self.register_buffer("mean", torch.tensor(options.mean))
+        self.register_buffer("std", torch.tensor(options.std))
 
     def extra_repr(self) -> str:
         """Name what the weights do not show; cached features are keyed by it."""

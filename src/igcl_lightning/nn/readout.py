@@ -8,6 +8,17 @@ from torch import Tensor, nn
 READOUTS = ("max", "mean", "attention")
 
 
+def readout_gate(readout: str, channels: int) -> nn.Linear | None:
+    """Return the gate of a readout over units of `channels`: a layer for "attention", None for the others.
+
+    Raises:
+        ValueError: unknown readout.
+    """
+    if readout not in READOUTS:
+        raise ValueError(f"readout {readout!r} is not one of {', '.join(READOUTS)}")
+    return nn.Linear(channels, 1) if readout == "attention" else None
+
+
 def fill_empty(units: Tensor, mask: Tensor, empty: Tensor) -> tuple[Tensor, Tensor]:
     """Give each sample without units one learned unit, in the first place; at least one place always exists.
 

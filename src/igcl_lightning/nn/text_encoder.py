@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,44 +11,62 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.utils import scatter, to_dense_batch
 
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.graphs.featurizer import NUM_BUCKETS
 from igcl_lightning.nn.encoded import Encoded
-from igcl_lightning.nn.readout import READOUTS, fill_empty, read_out
+from igcl_lightning.nn.readout import fill_empty, read_out, readout_gate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """Text encoder: a transformer from scratch, or a Hugging Face model.
+
+    Args:
+        channels: width of all layers; like the next two and `dropout`, the model's own if `model` is given.
+        layers: transformer layers.
+        heads: attention heads of each layer.
+        readout: "max", "mean" or "attention" (a learned gate).
+        dropout: dropout of the transformer layers.
+        model: folder or hub name of a Hugging Face model to use instead; its tokenizer must be `data.tokenizer`.
+        frozen_layers: first layers of that model that are not trained, with its embeddings; 0 trains everything.
+        config: configuration of that model, stored in checkpoints: the weights then stay random until the checkpoint
+            fills them, and nothing is read from `model`.
+    """
+
+    channels: int = 256
+    layers: int = 2
+    heads: int = 4
+    readout: str = "max"
+    dropout: float = 0.1
+    model: str | None = None
+    frozen_layers: int = 6
+    config: dict[str, Any] | None = None
 
 
 class TextEncoder(nn.Module):
     """Encode reports with a transformer from scratch, on the hashed subwords of their words.
 
     Padding never takes part, so a report's encoding does not depend on the reports it is batched with. A report without
-    words is encoded as one learned unit.
+    words is encoded as one learned unit. Layers are pre-norm.
 
     Args:
-        channels: width of all layers.
-        num_layers: pre-norm transformer layers.
-        num_heads: heads of each.
-        readout: "max", "mean" or "attention" (a learned gate).
-        dropout: in the transformer layers.
+        options: size of the transformer and readout.
         max_tokens: words of the longest report that can be read.
 
     Raises:
+        IgclError: channels is not a multiple of heads.
         ValueError: unknown readout.
     """
 
-    def __init__(
-        self,
-        channels: int = 256,
-        num_layers: int = 2,
-        num_heads: int = 4,
-        readout: str = "max",
-        dropout: float = 0.1,
-        max_tokens: int = 256,
-    ) -> None:
+    def __init__(self, options: TextOptions = TextOptions(), max_tokens: int = 256) -> None:
         super().__init__()
-        self.readout = _known(readout)
+        channels, heads = options.channels, options.heads
+        if channels % heads:
+            raise IgclError(f"model.text.channels {channels} is not a multiple of model.text.heads {heads}")
+        self.readout = options.readout
         self.max_tokens = max_tokens
         self.out_channels = channels
         self.subwords = nn.EmbeddingBag(NUM_BUCKETS, channels, mode="mean", padding_idx=0)
@@ -55,12 +74,12 @@ class TextEncoder(nn.Module):
         self.empty = nn.Parameter(torch.randn(channels) * 0.02)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
-                channels, num_heads, 2 * channels, dropout, activation="gelu", batch_first=True, norm_first=True
+                channels, heads, 2 * channels, options.dropout, activation="gelu", batch_first=True, norm_first=True
             )
-            for _ in range(num_layers)
+            for _ in range(options.layers)
         )
         self.norm = nn.LayerNorm(channels)
-        self.gate = nn.Linear(channels, 1) if readout == "attention" else None
+        self.gate = readout_gate(options.readout, channels)
 
     def forward(self, report: Data) -> Encoded:
         """Encode a `Batch` of B reports with fields x (subword buckets [T, S]) and word [T]; the units are the words.
@@ -91,29 +110,23 @@ class HubTextEncoder(nn.Module):
     one learned unit.
 
     Args:
-        name: folder or hub name of the model; of the tokenizer that cut the reports, too.
-        config: the model's configuration, as `config` of this class gives it; the weights then stay random until a
-            checkpoint fills them, and nothing is read from `name`.
-        frozen_layers: first layers that stay as they are, and the embeddings with them; 0 trains everything.
-        readout: "max", "mean" or "attention" (a learned gate).
+        options: the model and readout.
 
     Raises:
-        IgclError: `transformers` is missing, or the model cannot be had.
+        IgclError: `transformers` is missing, or the model is unavailable.
         ValueError: unknown readout.
     """
 
-    def __init__(
-        self, name: str, config: dict[str, Any] | None = None, frozen_layers: int = 6, readout: str = "max"
-    ) -> None:
+    def __init__(self, options: TextOptions) -> None:
         super().__init__()
-        self.readout = _known(readout)
-        backbone = _hub_model(name, config)
+        self.readout = options.readout
+        backbone = _hub_model(options)
         self.backbone = backbone
         self.out_channels: int = backbone.config.hidden_size
         self.empty = nn.Parameter(torch.randn(self.out_channels) * 0.02)
-        self.gate = nn.Linear(self.out_channels, 1) if readout == "attention" else None
-        self.frozen = _first_layers(backbone, frozen_layers)
-        # The head for the first token is not used; left trainable, distributed training would wait for its gradient.
+        self.gate = readout_gate(options.readout, self.out_channels)
+        self.frozen = _first_layers(backbone, options.frozen_layers)
+        # The head for the first token is unused; left trainable, distributed training would wait for its gradient.
         unused = [backbone.pooler] if getattr(backbone, "pooler", None) is not None else []
         for module in (*self.frozen, *unused):
             module.requires_grad_(False)
@@ -138,7 +151,7 @@ class HubTextEncoder(nn.Module):
             IgclError: the reports were not cut into wordpieces.
         """
         if report.x.shape[1] != 1:
-            raise IgclError("the reports are hashed subwords, not wordpieces: set data.tokenizer to model.text_model")
+            raise IgclError("the reports are hashed subwords, not wordpieces: set data.tokenizer to model.text.model")
         ids, mask = to_dense_batch(report.x, report.batch, batch_size=report.num_graphs)
         filled, attended = fill_empty(ids, mask, ids.new_zeros(1))
         hidden = self.backbone(filled[..., 0], attention_mask=attended.long()).last_hidden_state
@@ -156,21 +169,20 @@ def _mean_of_words(token: Tensor, word: Tensor, batch: Tensor) -> tuple[Tensor, 
     return scatter(token[of_word], place, dim_size=len(key), reduce="mean"), key // 2**32
 
 
-def _hub_model(name: str, config: dict[str, Any] | None) -> PreTrainedModel:
+def _hub_model(options: TextOptions) -> PreTrainedModel:
     try:
         from transformers import AutoConfig, AutoModel
     except ImportError:
-        raise IgclError("model.text_model needs the package transformers: pip install 'igcl-lightning[text]'") from None
-    if config is not None:
+        raise IgclError("model.text.model needs the package transformers: pip install 'igcl-lightning[text]'") from None
+    if options.config is not None:
         blank: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call]  # transformers has no types here
-            AutoConfig.for_model(**config), dtype=torch.float32
+            AutoConfig.for_model(**options.config), dtype=torch.float32
         )
         return blank
     try:
-        pretrained: PreTrainedModel = AutoModel.from_pretrained(name, dtype=torch.float32)
+        pretrained: PreTrainedModel = AutoModel.from_pretrained(str(options.model), dtype=torch.float32)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise IgclError(f"model.text_model {name!r}: no model to be had from there ({reason})") from error
+        raise IgclError(f"model.text.model {options.model!r}: no model found there ({one_line(error)})") from error
     return pretrained
 
 
@@ -186,11 +198,5 @@ def _first_layers(backbone: PreTrainedModel, count: int) -> list[nn.Module]:
     stacks = (part for part in backbone.modules() if isinstance(part, nn.ModuleList) and len(part) == depth)
     layers = next(stacks, nn.ModuleList())
     if not 0 < count <= len(layers):
-        raise IgclError(f"model.text_frozen_layers is {count}; the text model has {len(layers)} layers")
+        raise IgclError(f"model.text.frozen_layers is {count}; the text model has {len(layers)} layers")
     return [getattr(backbone, "embeddings", backbone.get_input_embeddings()), *layers[:count]]
-
-
-def _known(readout: str) -> str:
-    if readout not in READOUTS:
-        raise ValueError(f"readout {readout!r} is not one of {', '.join(READOUTS)}")
-    return readout

@@ -101,7 +101,7 @@ def _external(name: str | None, word: str) -> Encoder:
             raise IgclError(f"{word}: no such file")
         return Encoder(name or Path(word).stem, {}, word)
     backbone, at, weights = word.partition("@")
-    return Encoder(name or backbone, {"backbone": backbone, "image_weights": weights if at else "hub"})
+    return Encoder(name or backbone, {"image": {"backbone": backbone, "weights": weights if at else "hub"}})
 
 
 def _check_methods(trained: Sequence[str], store: Path | None) -> None:

@@ -36,6 +36,7 @@ from igcl_lightning.modules.contrastive import PairEmbedding
 from igcl_lightning.modules.few_shot import FewShotProbe
 from igcl_lightning.modules.fine_tune import FineTune
 from igcl_lightning.modules.linear_probe import LinearProbe
+from igcl_lightning.modules.optim import OptimOptions
 from igcl_lightning.training.lightning_cli import run as run_training
 
 IMAGE_SIZE = 64
@@ -188,7 +189,7 @@ class Comparison:
         best = ModelCheckpoint(self.out / "supervised" / f"{fraction:g}-{seed}", monitor="val/auroc_mean", mode="max")
         stop = EarlyStopping("val/auroc_mean", mode="max", patience=5)
         return self._fit_and_test(
-            FineTune(**architecture, learning_rate=self.scale.supervised_learning_rate),
+            FineTune(**architecture, optim=OptimOptions(self.scale.supervised_learning_rate)),
             self._data(fraction=fraction, draw_seed=seed),
             callbacks=[best, stop],
             gradient_clip_val=1.0,
@@ -311,8 +312,9 @@ def _architecture(encoders: Sequence[Encoder]) -> dict[str, Any]:
     for encoder in encoders:
         if "checkpoint" in encoder.options:
             stored = read_checkpoint(encoder.options["checkpoint"])["hyper_parameters"]
-            if {"backbone", "image_size"} <= set(stored):
-                return {name: stored[name] for name in ("backbone", "image_size")}
+            image = stored.get("image", {})
+            if {"backbone", "size"} <= set(image):
+                return {"image": {name: image[name] for name in ("backbone", "size")}}
     return {}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import yaml
 
 from igcl_lightning.errors import UsageError, one_line, suggestion
+from igcl_lightning.modules.groups import option_names
 
 CONFIG_OPTIONS = ("-c", "--config")
 
@@ -86,7 +86,7 @@ def class_options(prefix: str, base: type, written: list[Written]) -> Iterator[s
     names = {option.value.rpartition(".")[2] for option in written if option.key in places}
     candidates = {base, *all_subclasses(base)}
     for cls in {cls for cls in candidates if cls.__name__ in names} or candidates:
-        yield from (f"{prefix}.{name}" for name in inspect.signature(cls).parameters)
+        yield from (f"{prefix}.{name}" for name in option_names(cls))
 
 
 def all_subclasses(base: type) -> set[type]:

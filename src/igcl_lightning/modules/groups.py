@@ -1,0 +1,89 @@
+"""Groups of constructor arguments: dataclasses such as `ImageOptions`, given as an object or as a dictionary."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass, replace
+from types import FunctionType
+from typing import Any
+
+from igcl_lightning.errors import IgclError, suggestion
+
+
+def group_defaults(cls: type) -> dict[str, Any]:
+    """Return the default of each group of a class, by name: the arguments whose default is a dataclass.
+
+    A subclass whose constructor takes `**kwargs` has the groups of its parent.
+    """
+    constructors = (vars(base).get("__init__") for base in reversed(cls.__mro__))
+    signatures = (inspect.signature(init) for init in constructors if isinstance(init, FunctionType))
+    arguments = (argument for signature in signatures for argument in signature.parameters.values())
+    return {argument.name: argument.default for argument in arguments if is_dataclass(argument.default)}
+
+
+def group_of(cls: type, name: str, given: Any) -> Any:
+    """Return a group as its dataclass, with the defaults of the class for the fields that are not given.
+
+    Args:
+        cls: class whose constructor takes the group.
+        name: name of the argument.
+        given: the group as its dataclass, a parent of that, or a dictionary of some of its fields.
+
+    Raises:
+        IgclError: it is none of these, or has an unknown field.
+    """
+    default = group_defaults(cls)[name]
+    return given if isinstance(given, type(default)) else replace(default, **group_fields(cls, name, given))
+
+
+def group_fields(cls: type, name: str, given: Any) -> dict[str, Any]:
+    """Return the given fields of a group by name.
+
+    Raises:
+        IgclError: the group is neither a dataclass nor a dictionary, or has an unknown field.
+    """
+    values = plain(given)
+    if not isinstance(values, Mapping):
+        raise IgclError(f"{cls.__name__}: {name} is a dictionary of options, not {given!r}")
+    known = [f"{name}.{field.name}" for field in fields(group_defaults(cls)[name])]
+    for option in (f"{name}.{field}" for field in values):
+        if option not in known:
+            raise IgclError(f"{cls.__name__} has no option {option!r}{suggestion(option, known)}")
+    return dict(values)
+
+
+def override(cls: type, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stored arguments of a class with others in their place, field by field within a group.
+
+    Raises:
+        IgclError: a group has an unknown field.
+    """
+    merged = {**stored, **given}
+    for name in group_defaults(cls).keys() & given.keys():
+        merged[name] = group_fields(cls, name, stored.get(name, {})) | group_fields(cls, name, given[name])
+    return merged
+
+
+def plain_arguments(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a class with each group as a dictionary of all its fields."""
+    values = {name: plain(value) for name, value in arguments.items()}
+    groups = {name: asdict(default) for name, default in group_defaults(cls).items()}
+    return {
+        name: {**groups[name], **value} if name in groups and isinstance(value, Mapping) else value
+        for name, value in values.items()
+    }
+
+
+def option_names(cls: type) -> list[str]:
+    """Return the options of a class as the command line spells them: "name", or "group.field"."""
+    names: list[str] = []
+    for name, argument in inspect.signature(cls).parameters.items():
+        grouped = is_dataclass(argument.default)
+        names += [f"{name}.{field.name}" for field in fields(argument.default)] if grouped else [name]
+    return names
+
+
+def plain(value: Any) -> Any:
+    """Return a dataclass as a dictionary, anything else as it is."""
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
