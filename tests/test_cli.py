@@ -42,7 +42,7 @@ CHECKPOINT = "runs/tiny_cli_model/version_0/checkpoints/epoch=0-step=2.ckpt"
 
 class TinyCliModel(BaseModule):
     def __init__(self, width: int = 4, learning_rate: float = 0.1, title: str = "a"):
-        super().__init__(learning_rate=learning_rate)
+        super().__init__({"learning_rate": learning_rate})
         self.save_hyperparameters()
         if width < 1:
             raise ValueError(f"width {width}:\n expected 1 or more")

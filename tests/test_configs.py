@@ -19,10 +19,10 @@ CONFIGS = sorted(path.relative_to(shipped_configs()).as_posix() for path in ship
 WHOLE = [config for config in CONFIGS if config.split("/")[0] in ("pretrain", "probe")]
 FRAGMENTS = [config for config in CONFIGS if config not in WHOLE]
 HEADS = ("probe/linear.yaml", "probe/few_shot.yaml")
-SMALL = ["--model.backbone", "test_resnet", "--model.image_size", "32"]
+SMALL = ["--model.image.backbone", "test_resnet", "--model.image.size", "32"]
 NARROW = [
-    *("--model.image_weights", "none", "--model.graph_node_text_channels", "0"),
-    *("--model.graph_channels", "32", "--data.node_text", "false"),
+    *("--model.image.weights", "none", "--model.graph.node_text_channels", "0"),
+    *("--model.graph.channels", "32", "--data.node_text", "false"),
 ]
 BATCH = ["--data.batch_size", "16", "--data.num_workers", "0"]
 QUIET = ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
@@ -37,7 +37,7 @@ def checkpoint(tmp_path_factory):
 def save_igcl(path):
     """Save a tiny model with random weights, for heads to read."""
     trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False, enable_checkpointing=False)
-    trainer.strategy.connect(IGCL("test_resnet", 32, graph_channels=16))
+    trainer.strategy.connect(IGCL(image={"backbone": "test_resnet", "size": 32}, graph={"channels": 16}))
     trainer.save_checkpoint(path)
     return path
 

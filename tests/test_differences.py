@@ -36,13 +36,15 @@ def test_each_fact_names_a_test_that_exists(row):
 
 
 def value_of(name, config):
-    """Return an argument's value in a config: as the YAML says, or the default where it is silent."""
-    room, _, argument = name.rpartition(".")
-    if room == "trainer":
-        return config["trainer"].get(argument)
-    owner = {"": IGCL, "data": PairedDataModule}[room]
-    given = config[room or "model"]["init_args"]
-    return given.get(argument, inspect.signature(owner).parameters[argument].default)
+    """Return an option's value in a config: as the YAML says, or the default where it is silent."""
+    part, _, option = name.rpartition(".")
+    if part == "trainer":
+        return config["trainer"].get(option)
+    if part == "data":
+        default = inspect.signature(PairedDataModule).parameters[option].default
+        return config["data"]["init_args"].get(option, default)
+    default = getattr(inspect.signature(IGCL).parameters[part].default, option)
+    return config["model"]["init_args"].get(part, {}).get(option, default)
 
 
 def test_values_on_the_page_are_those_of_the_code():
@@ -60,4 +62,5 @@ def test_every_setting_that_the_two_configs_change_is_on_the_page():
     for column, name in COLUMNS.items():
         config = yaml.safe_load((shipped_configs() / "pretrain" / f"{name}.yaml").read_text())
         quoted = {argument for row in FACTS for argument, _ in re.findall(r"`([\w.]+): ([^`]+)`", row[column])}
-        assert set(config["model"]["init_args"]) <= quoted, name
+        groups = config["model"]["init_args"].items()
+        assert {f"{group}.{option}" for group, options in groups for option in options} <= quoted, name

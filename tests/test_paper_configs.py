@@ -13,7 +13,7 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.graphs.schema import NUM_EDGE_TYPES
 from igcl_lightning.modules import IGCL
-from igcl_lightning.nn.image_encoder import ImageEncoder
+from igcl_lightning.nn.image_encoder import ImageEncoder, ImageOptions
 from igcl_lightning.training.options import shipped_configs
 from stores import prepare_studies
 
@@ -27,7 +27,9 @@ def arguments(name):
 @pytest.fixture(scope="module", params=CONFIGS)
 def model(request):
     torch.manual_seed(0)
-    return IGCL(**arguments(request.param) | {"image_weights": "none"}).eval()
+    given = arguments(request.param)
+    given["image"]["weights"] = "none"
+    return IGCL(**given).eval()
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +180,7 @@ def test_the_temperature_starts_at_007_and_is_learned(model):
 
 def test_clips_larger_transformer_from_scratch_can_be_named():
     with torch.device("meta"):
-        backbone = ImageEncoder("vit_base_patch16_clip_quickgelu_224", 320).backbone
+        backbone = ImageEncoder(ImageOptions("vit_base_patch16_clip_quickgelu_224", 320)).backbone
     assert (len(backbone.blocks), backbone.num_features, backbone.blocks[0].attn.num_heads) == (12, 768, 12)
     assert backbone.pos_embed.shape[1] == 1 + (320 // 16) ** 2
     assert type(backbone.blocks[0].mlp.act).__name__ == "QuickGELU"
@@ -201,5 +203,5 @@ def test_each_image_of_a_study_is_a_pair_with_its_graph(tmp_path):
 def test_parity_switches_are_on_in_one_config_only():
     for path in sorted((shipped_configs() / "pretrain").glob("*.yaml")):
         text = path.read_text()
-        switched = "graph_attention_mask: false" in text or "graph_first_relation_only: true" in text
+        switched = " attention_mask: false" in text or " first_relation_only: true" in text
         assert switched == (path.stem == "igcl_authors"), path

@@ -61,7 +61,7 @@ def words_of(config, store, folder, pretrained):
     if config.startswith("pretrain/"):
         words += ["--config", "callbacks/comfort.yaml"]
     if config == BATCH_BOUND:
-        words += ["--model.graph_attention_mask", "true"]
+        words += ["--model.graph.attention_mask", "true"]
     return words + SMALL + (NARROW if config in ("pretrain/igcl_paper.yaml", "pretrain/igcl_authors.yaml") else [])
 
 

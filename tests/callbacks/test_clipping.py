@@ -21,7 +21,7 @@ class GradientNorms(Callback):
 
 def test_the_configs_bound_holds(phantom_store, tmp_path):
     words = ["fit", "--config", "pretrain/phantom.yaml", "--data.store", str(phantom_store), "--data.batch_size", "16"]
-    words += ["--model.backbone", "test_resnet", "--model.image_size", "32", "--trainer.accelerator", "cpu"]
+    words += ["--model.image.backbone", "test_resnet", "--model.image.size", "32", "--trainer.accelerator", "cpu"]
     words += ["--trainer.max_epochs", "1", "--trainer.logger", "false", "--trainer.limit_val_batches", "0"]
     words += ["--trainer.default_root_dir", str(tmp_path), "--trainer.enable_progress_bar", "false"]
     words += ["--trainer.callbacks+", f"{__name__}.GradientNorms", "--trainer.gradient_clip_val"]

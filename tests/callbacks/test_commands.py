@@ -11,7 +11,7 @@ from igcl_lightning.cli import main
 from igcl_lightning.data.store import Store
 from igcl_lightning.modules import ContrastiveModule
 
-SMALL = {"backbone": "test_resnet", "image_size": "32", "graph_channels": "16", "text_channels": "16"}
+SMALL = {"image.backbone": "test_resnet", "image.size": "32", "graph.channels": "16", "text.channels": "16"}
 CONFIG = """
 data: {class_path: PairedDataModule, init_args: {store: STORE, batch_size: 16}}
 trainer:
@@ -47,7 +47,8 @@ def logged(run):
 def test_every_job_shows_what_the_module_learned(module_class, phantom_store, tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(CONFIG.replace("STORE", str(phantom_store)).replace("FOLDER", str(tmp_path)))
-    options = {name: value for name, value in SMALL.items() if name in inspect.signature(module_class).parameters}
+    groups = inspect.signature(module_class).parameters
+    options = {name: value for name, value in SMALL.items() if name.partition(".")[0] in groups}
     words = ["--config", str(config), "--config", "callbacks/comfort.yaml", "--model", module_class.__name__]
     words += [word for name, value in options.items() for word in (f"--model.{name}", value)]
     runs = [tmp_path / "run" / f"version_{number}" for number in range(4)]

@@ -83,7 +83,14 @@ def words(config, store, folder):
     logger = ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", str(folder), "--trainer.logger.name", "run"]
     return [
         *("--config", config, "--config", "callbacks/ema.yaml", "--data.store", str(store), *logger),
-        *("--model.backbone", "test_resnet", "--model.image_size", "32", "--trainer.enable_progress_bar", "false"),
+        *(
+            "--model.image.backbone",
+            "test_resnet",
+            "--model.image.size",
+            "32",
+            "--trainer.enable_progress_bar",
+            "false",
+        ),
         *("--trainer.accelerator", "cpu", "--data.num_workers", "0", "--data.batch_size", "16"),
     ]
 

@@ -14,7 +14,7 @@ from igcl_lightning.data.row_datasets import LabeledDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.pretrained import PretrainedEncoder
-from igcl_lightning.nn.image_encoder import ImageEncoder
+from igcl_lightning.nn.image_encoder import ImageEncoder, ImageOptions
 from igcl_lightning.phantom import FINDINGS
 
 
@@ -61,7 +61,7 @@ def test_the_second_time_nothing_is_computed(loader, tmp_path):
 def test_the_size_an_encoder_works_at_is_part_of_the_key(loader, tmp_path):
     for size in (32, 64):
         torch.manual_seed(0)
-        features(PretrainedEncoder(ImageEncoder("test_byobnet", size)), loader, tmp_path)
+        features(PretrainedEncoder(ImageEncoder(ImageOptions("test_byobnet", size))), loader, tmp_path)
     assert len(list(tmp_path.glob("*.arrow"))) == 2
 
 

@@ -19,7 +19,7 @@ from igcl_lightning.modules import IGCL, ContrastiveModule, ConVIRT, SimCLR
 from stores import prepare_studies
 
 NOTE, WORDS, BLANK = "Small effusion.", "Comparison: none.", ""
-TINY = {"backbone": "test_resnet", "image_size": 32}
+TINY = {"image": {"backbone": "test_resnet", "size": 32}}
 
 
 class SignalOfReport(ContrastiveModule):

@@ -111,7 +111,7 @@ def test_images_alone_need_no_reports(tmp_path):
     prepare_studies(studies, tmp_path / "store")
     data = PairedDataModule(str(tmp_path / "store"))
     data.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
-    data.trainer.strategy.connect(SimCLR("test_resnet", 32))
+    data.trainer.strategy.connect(SimCLR(image={"backbone": "test_resnet", "size": 32}))
     data.setup("fit")
     assert len(next(iter(data.train_dataloader())).row) == 2
 

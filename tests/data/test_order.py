@@ -214,6 +214,6 @@ def test_lengths_are_entities_of_graphs_or_words_of_reports(phantom_store):
 def test_length_is_nothing_to_a_model_of_images_alone(phantom_store):
     data = PairedDataModule(str(phantom_store), length_aware=True)
     data.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
-    data.trainer.strategy.connect(SimCLR("test_resnet", 32))
+    data.trainer.strategy.connect(SimCLR(image={"backbone": "test_resnet", "size": 32}))
     with pytest.raises(IgclError, match="data.length_aware: this model reads neither graphs nor reports"):
         data.setup("fit")

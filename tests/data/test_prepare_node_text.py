@@ -50,7 +50,7 @@ def test_igcl_trains_on_them(store):
     data = PairedDataModule(str(store), batch_size=4, node_text=True)
     batch = next(iter(data.train_dataloader()))
     channels = Store(store).node_text_channels
-    module = IGCL("test_resnet", 32, graph_channels=16, graph_node_text_channels=channels)
+    module = IGCL(image={"backbone": "test_resnet", "size": 32}, graph={"channels": 16, "node_text_channels": channels})
     loss = module.contrast_batch(batch)[0]
     assert torch.isfinite(loss)
     changed = batch.graph.clone()

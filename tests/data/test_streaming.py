@@ -123,7 +123,7 @@ def test_every_process_evaluates_its_part_of_each_batch(address, folder):
 def test_a_fit_over_the_network_reads_reports_and_labels_by_row(address, tmp_path):
     data = PairedDataModule(address, batch_size=8, augment=False, num_workers=1)
     trainer = Trainer(max_steps=6, accelerator="cpu", logger=False, default_root_dir=tmp_path, num_sanity_val_steps=0)
-    trainer.fit(SimCLR("test_resnet", 32), data)
+    trainer.fit(SimCLR(image={"backbone": "test_resnet", "size": 32}), data)
     assert "val/loss" in trainer.callback_metrics
 
 
@@ -212,7 +212,7 @@ def test_a_split_that_is_not_there_is_named(address):
 
 def test_a_stream_without_a_planned_end_is_refused(address, tmp_path):
     trainer = Trainer(max_epochs=2, logger=False, enable_checkpointing=False, default_root_dir=tmp_path)
-    model = SimCLR(backbone="test_byobnet", image_size=64)
+    model = SimCLR(image={"backbone": "test_byobnet", "size": 64})
     with pytest.raises(IgclError, match=r"a stream does not tell: set trainer.max_steps"):
         trainer.fit(model, datamodule=PairedDataModule(address, batch_size=8))
 

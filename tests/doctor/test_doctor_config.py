@@ -33,7 +33,7 @@ from igcl_lightning.doctor.looks import evenly, look_at
 from igcl_lightning.doctor.opened import OpenedStore
 from igcl_lightning.doctor.report_checks import check_graphs
 
-MODEL = {"backbone": "resnet10t", "image_size": 32, "graph_channels": 16, "embedding_channels": 8}
+MODEL = {"image": {"backbone": "resnet10t", "size": 32}, "graph": {"channels": 16}, "projection": {"channels": 8}}
 
 
 @pytest.fixture
@@ -85,11 +85,11 @@ def test_a_good_config_is_parsed_and_built(config, phantom_store):
     ("words", "message"),
     [
         (["--data.stor", "x"], "--data.stor: unknown option, did you mean --data.store?"),
-        (["--model.readout", "sum"], "readout"),
-        (["--model.image_size", "wide"], "--model.image_size: expected int, got 'wide'"),
+        (["--model.graph.readout", "sum"], "readout"),
+        (["--model.image.size", "wide"], "--model.image.size: expected int, got 'wide'"),
         (["--trainer.accelerator", "gpu"], "gpu"),
-        (["--model.backbone", "resnet0"], "timm knows no model 'resnet0'"),
-        (["--model.temperature", "-1"], "model.temperature is -1.0, not above 0"),
+        (["--model.image.backbone", "resnet0"], "timm knows no model 'resnet0'"),
+        (["--model.loss.temperature", "-1"], "model.temperature is -1.0, not above 0"),
     ],
 )
 def test_a_mistake_is_one_line(config, words, message):
@@ -101,7 +101,7 @@ def test_a_mistake_is_one_line(config, words, message):
 
 
 def test_several_mistakes_are_several_findings(config):
-    findings = config("--model.temperature", "-1", "--trainer.max_epochs", "-5").findings
+    findings = config("--model.loss.temperature", "-1", "--trainer.max_epochs", "-5").findings
     assert len(said(findings, "error")) == 2
 
 
@@ -220,7 +220,7 @@ def test_batch_norm_of_one_process_is_a_warning(config):
     assert (finding.level, finding.message) == ("error", "trainer.sync_batchnorm works on GPUs only: leave it out")
     assert batch_norm_finding(8, 2, synchronised=True, device="cuda").level == "ok"
     assert batch_norm_finding(8, 2, False, "cuda").message.endswith("2 processes: add --trainer.sync_batchnorm true")
-    without = config(*two, "--model.backbone", "vit_tiny_patch16_224", "--model.image_size", "32")
+    without = config(*two, "--model.image.backbone", "vit_tiny_patch16_224", "--model.image.size", "32")
     assert without.model is not None
     assert not [name for name, _ in without.model.named_buffers() if "running_mean" in name]
     assert list(check_batch_norm(without)) == []
@@ -231,7 +231,7 @@ def test_a_run_without_an_end_is_an_error(config):
 
 
 def test_images_that_are_blown_up_are_a_warning(config, phantom_store):
-    large = config("--model.image_size", "96")
+    large = config("--model.image.size", "96")
     message = "the model sees 96 pixels a side, the store has 64: images are blown up; prepare larger"
     assert said(check_image_size(large, OpenedStore(phantom_store)), "warning") == [message]
 
@@ -239,7 +239,7 @@ def test_images_that_are_blown_up_are_a_warning(config, phantom_store):
 def test_a_normalisation_far_from_the_images_is_a_warning(config, phantom_store):
     store = OpenedStore(phantom_store)
     looks = look_at(store, evenly(store.num_rows, 0), 1)
-    for words in (["--model.image_mean", "0.05"], ["--model.image_std", "0.9"]):
+    for words in (["--model.image.mean", "0.05"], ["--model.image.std", "0.9"]):
         assert "far apart" in said(check_normalisation(config(*words), looks), "warning")[0]
 
 
@@ -257,11 +257,11 @@ def test_identical_reports_as_negatives_are_a_warning(config, tmp_path):
     texts = ["No edema."] * 8 + ["Small effusion."] * 4
     studies = [study(n, split="train", report={"findings": text}) for n, text in enumerate(texts)]
     store = OpenedStore(write_store(tmp_path / "alike", studies))
-    warned = said(check_targets(config("--model.targets", "identity"), store), "warning")
+    warned = said(check_targets(config("--model.loss.targets", "identity"), store), "warning")
     assert "of a batch of 8, 3.6 other rows a row state the same" in warned[0]
     assert "targets 'graph' would make them positives" in warned[0]
-    assert said(check_targets(config("--model.targets", "graph"), store), "warning") == []
-    assert "each study has one image" in said(check_targets(config("--model.targets", "study"), store))[0]
+    assert said(check_targets(config("--model.loss.targets", "graph"), store), "warning") == []
+    assert "each study has one image" in said(check_targets(config("--model.loss.targets", "study"), store))[0]
 
 
 def test_a_wandb_logger_needs_an_account_or_runs_offline(config, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.node_text import NodeText
 from igcl_lightning.graphs.schema import Entity, ReportGraph
-from igcl_lightning.nn.graph_encoder import GraphEncoder
+from igcl_lightning.nn.graph_encoder import GraphEncoder, GraphOptions
 from stores import prepare_studies
 
 transformers = pytest.importorskip("transformers", reason="the extra `text` is not installed")
@@ -160,7 +160,7 @@ def test_features_travel_through_the_store_to_the_model(folder, tmp_path):
     batch = Batch.from_data_list([pair.graph for pair in PairDataset(store, "train", node_text=True)])
     expected = np.concatenate([node_text(report) for report in (LONG, SHORT)])
     torch.testing.assert_close(batch.text, torch.from_numpy(expected).float())
-    encoded = GraphEncoder(channels=8, join="primary", node_text_channels=16)(batch)
+    encoded = GraphEncoder(GraphOptions(channels=8, join="primary", node_text_channels=16))(batch)
     assert encoded.pooled.shape == (3, 8)
     assert encoded.pooled.isfinite().all()
 

@@ -7,7 +7,14 @@ import torch.nn.functional as F
 
 from igcl_lightning.graphs.featurizer import graph_facts
 from igcl_lightning.graphs.identity import stated_facts
-from igcl_lightning.losses.contrastive import TARGETS, ContrastiveLoss, PairIds, contrastive_targets, fact_overlap
+from igcl_lightning.losses.contrastive import (
+    TARGETS,
+    ContrastiveLoss,
+    ContrastiveOptions,
+    PairIds,
+    contrastive_targets,
+    fact_overlap,
+)
 from igcl_lightning.losses.similarity import Similarity, batch_similarity
 from igcl_lightning.nn.scoring import cosine_similarity
 from igcl_lightning.phantom import phantom_study
@@ -63,7 +70,7 @@ def info_nce_by_loops(image, graph, scale, positive, kept, first_weight=0.5):
 )
 def test_loss_is_the_equation_by_loops(targets, positive, kept):
     image, graph = embeddings(5)
-    loss = ContrastiveLoss(temperature=0.2, targets=targets).double()
+    loss = ContrastiveLoss(ContrastiveOptions(temperature=0.2, targets=targets)).double()
     expected = info_nce_by_loops(image, graph, 5.0, positive, kept)
     assert loss(cosines(image, graph), ids()).item() == pytest.approx(expected, rel=1e-6)
 
@@ -71,15 +78,15 @@ def test_loss_is_the_equation_by_loops(targets, positive, kept):
 @pytest.mark.parametrize("first_weight", [0.0, 0.75, 1.0])
 def test_directions_are_weighted_as_in_convirt(first_weight):
     image, report = embeddings(5)
-    loss = ContrastiveLoss(temperature=0.1, targets="identity", first_weight=first_weight).double()
+    loss = ContrastiveLoss(ContrastiveOptions(temperature=0.1, targets="identity", image_weight=first_weight)).double()
     expected = info_nce_by_loops(image, report, 10.0, lambda i, j: i == j, lambda i, j: True, first_weight)
     assert loss(cosines(image, report), ids()).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_fixed_temperature_is_no_parameter_but_travels_with_the_weights():
-    loss = ContrastiveLoss(temperature=0.1, learn_temperature=False)
+    loss = ContrastiveLoss(ContrastiveOptions(temperature=0.1, learn_temperature=False))
     assert not list(loss.parameters())
-    other = ContrastiveLoss(temperature=0.5, learn_temperature=False)
+    other = ContrastiveLoss(ContrastiveOptions(temperature=0.5, learn_temperature=False))
     other.load_state_dict(loss.state_dict())
     assert other.logit_scale.exp().item() == pytest.approx(10, rel=1e-5)
 
@@ -90,7 +97,9 @@ def test_distinct_pairs_give_plain_info_nce(targets):
     logits = image @ graph.T / 0.07
     own = torch.arange(4)
     plain = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
-    torch.testing.assert_close(ContrastiveLoss(targets=targets).double()(cosines(image, graph), distinct(4)), plain)
+    torch.testing.assert_close(
+        ContrastiveLoss(ContrastiveOptions(targets=targets)).double()(cosines(image, graph), distinct(4)), plain
+    )
 
 
 def test_the_two_sides_are_treated_alike():
@@ -107,7 +116,7 @@ def test_identical_embeddings_give_log_of_the_batch_size():
 def test_pairs_of_one_graph_attract_and_never_repel():
     image, graph = (side.requires_grad_() for side in embeddings(4))
     same = [5, 5, 5, 5]
-    loss = ContrastiveLoss(temperature=0.5, targets="graph").double()
+    loss = ContrastiveLoss(ContrastiveOptions(temperature=0.5, targets="graph")).double()
     before = (image @ graph.T).std().item()
     # Gradient descent on the similarities themselves must leave all pairs equally similar, not the own pair most.
     for _ in range(300):
@@ -187,7 +196,7 @@ def test_gradient_reaches_both_sides_and_the_temperature():
 
 
 def test_a_temperature_beyond_its_bound_comes_back_and_keeps_its_gradient():
-    loss = ContrastiveLoss(temperature=0.001)
+    loss = ContrastiveLoss(ContrastiveOptions(temperature=0.001))
     assert loss.logit_scale.shape == (1,)
     assert loss.logit_scale.item() == pytest.approx(math.log(100))
     with torch.no_grad():
@@ -198,14 +207,14 @@ def test_a_temperature_beyond_its_bound_comes_back_and_keeps_its_gradient():
     assert loss.logit_scale.grad.item() > 0
     loss.clamp_logit_scale()
     assert loss.logit_scale.item() == pytest.approx(math.log(100))
-    fixed = ContrastiveLoss(temperature=0.001, learn_temperature=False)
+    fixed = ContrastiveLoss(ContrastiveOptions(temperature=0.001, learn_temperature=False))
     assert fixed.logit_scale.item() == pytest.approx(math.log(100))
 
 
 def test_the_loss_reads_a_matrix_of_any_scorer_and_its_directions_apart():
     generator = torch.Generator().manual_seed(3)
     rows, columns = torch.randn(2, 5, 5, generator=generator, dtype=torch.float64)
-    loss = ContrastiveLoss(temperature=0.5, targets="identity", first_weight=0.75).double()
+    loss = ContrastiveLoss(ContrastiveOptions(temperature=0.5, targets="identity", image_weight=0.75)).double()
     own = torch.arange(5)
     expected = 0.75 * F.cross_entropy(rows * 2, own) + 0.25 * F.cross_entropy(columns * 2, own)
     torch.testing.assert_close(loss(Similarity(rows, columns), ids()), expected)
@@ -236,7 +245,7 @@ def test_a_row_that_is_repeated_counts_once(targets):
     facts = torch.tensor([[1, 2], [1, 2], [2, 3], [9, -1], [-1, -1]])
     once, again = torch.arange(5), torch.tensor([0, 1, 2, 3, 4, 4, 4])
     image, graph = embeddings(5)
-    loss = ContrastiveLoss(targets=targets).double()
+    loss = ContrastiveLoss(ContrastiveOptions(targets=targets)).double()
     every = ids(facts=facts)
     repeated = PairIds(*(value[again] for value in every))
     expected = loss(cosines(image[once], graph[once]), every)
@@ -249,7 +258,7 @@ def test_a_repeated_row_has_no_target_and_leaves_gradients_finite():
     weight, _ = contrastive_targets("identity", every, every)
     assert weight.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
     image, graph = (side.requires_grad_() for side in embeddings(4))
-    loss = ContrastiveLoss(targets="identity").double()
+    loss = ContrastiveLoss(ContrastiveOptions(targets="identity")).double()
     value = loss(cosines(image, graph), every)
     value.backward()
     assert all(number.isfinite().all() for number in (value, image.grad, graph.grad, loss.logit_scale.grad))
@@ -268,7 +277,7 @@ def test_half_precision_embeddings_are_compared_in_single():
 def test_a_scorer_in_half_precision_is_contrasted_in_single(targets):
     matrix = torch.randn(5, 5, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
     half, single = Similarity(matrix, matrix.T), Similarity(matrix.float(), matrix.T.float())
-    loss = ContrastiveLoss(targets=targets)
+    loss = ContrastiveLoss(ContrastiveOptions(targets=targets))
     facts = torch.tensor([[1, 2], [1, 2], [2, 3], [9, -1], [-1, -1]])
     with torch.autocast("cpu", torch.bfloat16):
         value = loss(half, ids(facts=facts))
@@ -278,4 +287,4 @@ def test_a_scorer_in_half_precision_is_contrasted_in_single(targets):
 
 def test_unknown_targets_are_named():
     with pytest.raises(ValueError, match="targets 'clip' is not one of identity, study, graph, soft"):
-        ContrastiveLoss(targets="clip")
+        ContrastiveLoss(ContrastiveOptions(targets="clip"))

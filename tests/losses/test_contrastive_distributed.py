@@ -16,7 +16,7 @@ from torch_geometric.loader import DataLoader
 
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
-from igcl_lightning.losses.contrastive import TARGETS, ContrastiveLoss, PairIds
+from igcl_lightning.losses.contrastive import TARGETS, ContrastiveLoss, ContrastiveOptions, PairIds
 from igcl_lightning.losses.gather import gather, gather_units
 from igcl_lightning.losses.nt_xent import NTXentLoss
 from igcl_lightning.losses.similarity import batch_similarity
@@ -43,7 +43,9 @@ class WholeMethod(nn.Module):
     def __init__(self, targets):
         super().__init__()
         torch.manual_seed(0)
-        self.module = IGCL("test_resnet", 32, graph_channels=16, targets=targets).double()
+        self.module = IGCL(
+            image={"backbone": "test_resnet", "size": 32}, graph={"channels": 16}, loss={"targets": targets}
+        ).double()
         self.module.eval()  # batch norm and dropout differ between one batch and its halves by design
 
     def forward(self, batch):
@@ -71,7 +73,7 @@ class LocalMatching(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.words, self.regions = nn.Linear(6, 4).double(), nn.Linear(6, 12).double()
-        self.loss = ContrastiveLoss(0.5, targets="study").double()
+        self.loss = ContrastiveLoss(ContrastiveOptions(0.5, targets="study")).double()
 
     def forward(self, batch):
         image, units, mask, row = batch

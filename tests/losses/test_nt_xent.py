@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from igcl_lightning.losses.nt_xent import NTXentLoss
+from igcl_lightning.losses.nt_xent import NTXentLoss, NTXentOptions
 
 
 def views(size, seed=0):
@@ -30,7 +30,9 @@ def nt_xent_by_loops(first, second, temperature):
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
 def test_loss_is_the_papers_double_loop(temperature):
     first, second = views(5)
-    value = NTXentLoss(temperature)(F.normalize(first, dim=1), F.normalize(second, dim=1), torch.arange(len(first)))
+    value = NTXentLoss(NTXentOptions(temperature))(
+        F.normalize(first, dim=1), F.normalize(second, dim=1), torch.arange(len(first))
+    )
     assert value.item() == pytest.approx(nt_xent_by_loops(first, second, temperature), rel=1e-9)
 
 

@@ -10,14 +10,14 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.modules import IGCL, BaseModule, FewShotProbe, FineTune, LinearProbe
 from igcl_lightning.modules.base import module_class, rebuild
 
-TINY = {"backbone": "test_resnet", "image_size": 32, "graph_channels": 16}
+TINY = {"image": {"backbone": "test_resnet", "size": 32}, "graph": {"channels": 16}}
 
 
 class Renamed(IGCL):
     """A user's own subclass, with a constructor of its own."""
 
     def __init__(self, width: int = 16) -> None:
-        super().__init__("test_resnet", 32, graph_channels=width)
+        super().__init__(TINY["image"], {"channels": width})
 
 
 def trainer(folder, **options):
@@ -55,7 +55,7 @@ def test_a_checkpoint_from_python_loads_by_its_path(from_python, loader):
     module, path = from_python
     loaded = loader.load_from_checkpoint(path)
     assert type(loaded) is IGCL
-    assert loaded.hparams["graph_channels"] == 16
+    assert loaded.hparams["graph"]["channels"] == 16
     for name, value in module.state_dict().items():
         torch.testing.assert_close(loaded.state_dict()[name], value)
 
@@ -64,7 +64,7 @@ def test_a_checkpoint_from_python_loads_by_its_path(from_python, loader):
 def test_a_checkpoint_from_the_command_line_loads_by_its_path(from_command_line, loader):
     loaded = loader.load_from_checkpoint(from_command_line)
     assert type(loaded) is IGCL
-    assert loaded.hparams["image_size"] == 64
+    assert loaded.hparams["image"]["size"] == 64
 
 
 def test_checkpoints_are_plain_data(from_python, from_command_line):
@@ -80,14 +80,14 @@ def test_checkpoints_are_plain_data(from_python, from_command_line):
         (FineTune, {"features": "projected"}, {"batch_size": 16}),
         (FewShotProbe, {}, {"shots": 3, "draws": 3}),
         (FineTune, {}, {"batch_size": 16}),
-        (LinearProbe, {"backbone": "test_resnet", "image_size": 32}, {}),
+        (LinearProbe, {"image": {"backbone": "test_resnet", "size": 32}}, {}),
     ],
 )
 def test_a_heads_checkpoint_needs_no_other_file(from_python, phantom_store, tmp_path, probe, options, data):
     encoder = tmp_path / "pretrained.ckpt"
     encoder.write_bytes(from_python[1].read_bytes())
     fitting = trainer(tmp_path)
-    module = probe(**options) if "backbone" in options else probe(str(encoder), **options)
+    module = probe(**options) if "image" in options else probe(str(encoder), **options)
     fitting.fit(module, LabeledDataModule(str(phantom_store), feature_cache=str(tmp_path / "cache"), **data))
     fitting.save_checkpoint(tmp_path / "head.ckpt")
     encoder.unlink()
@@ -112,10 +112,10 @@ def test_a_users_subclass_loads_through_the_base_class(phantom_store, tmp_path):
 
 def test_weights_the_training_started_from_are_not_needed_again(tmp_path):
     module = IGCL(**TINY)
-    module.hparams["image_weights"] = str(tmp_path / "gone.safetensors")
+    module.hparams["image"]["weights"] = str(tmp_path / "gone.safetensors")
     checkpoint = {}
     module.on_save_checkpoint(checkpoint)
-    assert checkpoint["hyper_parameters"]["image_weights"] == "none"
+    assert checkpoint["hyper_parameters"]["image"]["weights"] == "none"
 
 
 def test_a_checkpoint_cannot_name_code_to_run():
@@ -136,9 +136,9 @@ def test_a_wrong_file_is_named(from_python, tmp_path):
 
 
 def test_an_encoder_must_be_named_exactly_once(phantom_store, tmp_path):
-    with pytest.raises(IgclError, match=r"either model.checkpoint .* or model.backbone .*, not both"):
-        LinearProbe(checkpoint="a.ckpt", backbone="test_resnet")
-    with pytest.raises(IgclError, match=r"either model.checkpoint .* or model.backbone"):
+    with pytest.raises(IgclError, match=r"either model.checkpoint .* or model.image.backbone .*, not both"):
+        LinearProbe(checkpoint="a.ckpt", image={"backbone": "test_resnet"})
+    with pytest.raises(IgclError, match=r"either model.checkpoint .* or model.image.backbone"):
         FineTune()
-    with pytest.raises(IgclError, match=r"either model.checkpoint .* or model.backbone .*, or data.features"):
+    with pytest.raises(IgclError, match=r"either model.checkpoint .* or model.image.backbone .*, or data.features"):
         trainer(tmp_path).fit(LinearProbe(), LabeledDataModule(str(phantom_store)))

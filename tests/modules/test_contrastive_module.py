@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
-from igcl_lightning.losses.contrastive import ContrastiveLoss
+from igcl_lightning.losses.contrastive import ContrastiveLoss, ContrastiveOptions
 from igcl_lightning.modules import IGCL, ContrastiveModule
-from igcl_lightning.modules.schedule import schedule_factor
-from igcl_lightning.nn.graph_encoder import GraphEncoder
-from igcl_lightning.nn.image_encoder import ImageEncoder
+from igcl_lightning.modules.optim import schedule_factor
+from igcl_lightning.nn.graph_encoder import GraphEncoder, GraphOptions
+from igcl_lightning.nn.image_encoder import ImageEncoder, ImageOptions
 from igcl_lightning.nn.projection import ProjectionHead
 
-TINY = {"backbone": "test_resnet", "image_size": 32, "graph_channels": 16}
+TINY = {"image": {"backbone": "test_resnet", "size": 32}, "graph": {"channels": 16}}
 
 
 class Entities(NamedTuple):
@@ -33,12 +33,12 @@ class LocalMatching(ContrastiveModule):
     def __init__(self) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.image_encoder = ImageEncoder("test_resnet", 64, unit_layer=3)
-        self.graph_encoder = GraphEncoder(16)
+        self.image_encoder = ImageEncoder(ImageOptions("test_resnet", 64), unit_layer=3)
+        self.graph_encoder = GraphEncoder(GraphOptions(16))
         self.image_projection, self.graph_projection = ProjectionHead(96), ProjectionHead(16)
         self.regions = nn.Linear(self.image_encoder.unit_channels, 8)
         self.entities = nn.Linear(16, 8)
-        self.loss = ContrastiveLoss(targets="identity")
+        self.loss = ContrastiveLoss(ContrastiveOptions(targets="identity"))
 
     def matched(self, side, encoded, embedding):
         if side == "image":
@@ -71,7 +71,7 @@ class Steps(Callback):
 
 def test_the_learning_rate_moves_every_step(phantom_store):
     steps = Steps()
-    module = IGCL(**TINY, learning_rate=0.01, warmup_fraction=0.25)
+    module = IGCL(**TINY, optim={"learning_rate": 0.01, "warmup_fraction": 0.25})
     data = PairedDataModule(str(phantom_store), batch_size=6)
     quiet(max_epochs=1, limit_train_batches=8, limit_val_batches=0, callbacks=[steps]).fit(module, data)
     factor = schedule_factor("cosine", 8, 0.25)
@@ -80,7 +80,11 @@ def test_the_learning_rate_moves_every_step(phantom_store):
 
 def test_the_temperature_stays_within_its_bound_after_every_step(phantom_store):
     steps = Steps()
-    module = IGCL(**TINY, temperature=0.0101, learning_rate=0.5, warmup_fraction=0.0, targets="identity")
+    module = IGCL(
+        **TINY,
+        loss={"temperature": 0.0101, "targets": "identity"},
+        optim={"learning_rate": 0.5, "warmup_fraction": 0.0},
+    )
     module.loss.register_parameter("logit_scale", nn.Parameter(torch.tensor([math.log(99.0)])))
     data = PairedDataModule(str(phantom_store), batch_size=6)
     module.loss.logit_scale.register_hook(lambda gradient: -torch.ones_like(gradient))

@@ -16,7 +16,8 @@ from igcl_lightning.modules import BaseModule, ConVIRT
 from igcl_lightning.modules.convirt import sample_sentences
 from tiny_bert import save_tiny_bert
 
-TINY = {"backbone": "test_resnet", "image_size": 32, "text_channels": 16, "embedding_channels": 32}
+TINY = {"image": {"backbone": "test_resnet", "size": 32}, "text": {"channels": 16}}
+WHOLE = {"channels": 16, "sentence_sampling": False}
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_fit_test_and_checkpoint(phantom_store, tmp_path):
 
 
 def test_with_a_hub_model_the_checkpoint_needs_none_of_its_files(phantom_store, tmp_path, bert):
-    module = ConVIRT(**TINY, text_model=bert, text_frozen_layers=2)
+    module = ConVIRT(**TINY | {"text": {"model": bert, "frozen_layers": 2}})
     run = trainer(tmp_path)
     run.fit(module, PairedDataModule(str(phantom_store), batch_size=16, tokenizer=bert))
     run.save_checkpoint(tmp_path / "convirt.ckpt")
@@ -68,15 +69,16 @@ def test_with_a_hub_model_the_checkpoint_needs_none_of_its_files(phantom_store, 
 
 
 def test_another_tokenizer_than_the_text_models_is_refused(phantom_store, tmp_path, bert):
-    with pytest.raises(IgclError, match=r"data.tokenizer is None, model.text_model is '.*bert': give both alike"):
+    with pytest.raises(IgclError, match=r"data.tokenizer is None, model.text.model is '.*bert': set both to the same"):
         trainer(tmp_path).fit(
-            ConVIRT(**TINY, text_model=bert, text_frozen_layers=1), PairedDataModule(str(phantom_store), batch_size=16)
+            ConVIRT(**TINY | {"text": {"model": bert, "frozen_layers": 1}}),
+            PairedDataModule(str(phantom_store), batch_size=16),
         )
 
 
 def test_it_can_learn_eight_pairs_by_heart(batch):
     torch.manual_seed(0)
-    module = ConVIRT(**TINY, sentence_sampling=False, text_dropout=0.0)
+    module = ConVIRT(**TINY | {"text": WHOLE | {"dropout": 0.0}})
     optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
     for _ in range(60):
         loss = module.contrast_batch(batch)[0]
@@ -97,14 +99,14 @@ def test_the_loss_is_equation_2_to_4(batch):
     )
     torch.testing.assert_close(module.contrast_batch(batch)[0], 0.75 * image_to_report + 0.25 * report_to_image)
     assert "loss.logit_scale" not in dict(module.named_parameters())
-    assert "loss.logit_scale" in dict(ConVIRT(**TINY, learn_temperature=True).named_parameters())
+    assert "loss.logit_scale" in dict(ConVIRT(**TINY, loss={"learn_temperature": True}).named_parameters())
 
 
 def test_training_reads_one_sentence_and_evaluation_the_whole_report(batch):
     module = ConVIRT(**TINY).train()
     assert len(module.side_input("report", batch).x) < len(batch.report.x)
     assert module.eval().side_input("report", batch) is batch.report
-    assert ConVIRT(**TINY, sentence_sampling=False).train().side_input("report", batch) is batch.report
+    assert ConVIRT(**TINY | {"text": WHOLE}).train().side_input("report", batch) is batch.report
 
 
 def test_every_sentence_of_a_report_is_drawn_alike_and_whole():
@@ -153,9 +155,9 @@ def test_a_batch_of_empty_reports_trains_every_parameter(batch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": 0.0}, "model.temperature is 0.0, not above 0"),
-        ({"image_weight": 1.5}, r"model.image_weight is 1.5, not in \[0, 1\]"),
-        ({"text_heads": 3}, "model.text_channels 16 is no multiple of text_heads 3"),
+        ({"loss": {"temperature": 0.0}}, "model.loss.temperature is 0.0, not above 0"),
+        ({"loss": {"image_weight": 1.5}}, r"model.loss.image_weight is 1.5, not in \[0, 1\]"),
+        ({"text": {"heads": 3}}, "model.text.channels 256 is not a multiple of model.text.heads 3"),
     ],
 )
 def test_arguments_out_of_range_are_named(options, message):

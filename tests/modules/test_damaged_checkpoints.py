@@ -16,7 +16,7 @@ from igcl_lightning.modules import IGCL, BaseModule, FineTune, LinearProbe
 from igcl_lightning.modules.base import module_class, rebuild
 from igcl_lightning.training.lightning_cli import stored_model
 
-SMALL = {"backbone": "test_resnet", "image_size": 32, "graph_channels": 16}
+SMALL = {"image": {"backbone": "test_resnet", "size": 32}, "graph": {"channels": 16}}
 
 
 class SmallModule(BaseModule):
@@ -123,7 +123,7 @@ def _read_as_the_command_line_does(path):
 
 CONFIG = """\
 trainer: {accelerator: cpu, logger: false, enable_progress_bar: false, limit_test_batches: 1, max_epochs: 1}
-model: {class_path: IGCL, init_args: {backbone: test_resnet, image_size: 32, graph_channels: 16}}
+model: {class_path: IGCL, init_args: {image: {backbone: test_resnet, size: 32}, graph: {channels: 16}}}
 data: {class_path: PairedDataModule, init_args: {store: STORE, batch_size: 8}}
 """
 
@@ -168,7 +168,7 @@ def test_an_argument_that_the_class_has_no_longer_is_named(tmp_path, small):
 
 def test_an_old_argument_of_a_probes_encoder_is_named(tmp_path):
     old = save(IGCL(**SMALL), tmp_path / "old.ckpt", hyper_parameters={"graph_chanels": 16})
-    with pytest.raises(IgclError, match="old.ckpt: IGCL has no argument 'graph_chanels', did you mean graph_channels"):
+    with pytest.raises(IgclError, match="old.ckpt: IGCL has no argument 'graph_chanels', did you mean graph.channels"):
         LinearProbe(str(old))
     good = save(IGCL(**SMALL), tmp_path / "good.ckpt")
     head = FineTune(str(good))

@@ -24,7 +24,7 @@ from image_files import dicom
 ROWS = 24
 LABELS = ["Pleural Effusion", "Edema", "No Finding"]
 EXACT = {"rtol": 0, "atol": 1e-5}
-SMALL = ["--model.backbone", "test_resnet", "--model.image_size", "32"]
+SMALL = ["--model.image.backbone", "test_resnet", "--model.image.size", "32"]
 
 
 def texts():
@@ -152,7 +152,7 @@ def test_node_text_is_read_again(table, tmp_path):
 
     bert = save_tiny_bert(tmp_path / "bert")
     store = prepare(table, tmp_path / "store", "--lossless", "--node-text", bert)
-    words = ["--config", "pretrain/phantom.yaml", "--data.node_text", "true", "--model.graph_node_text_channels", "16"]
+    words = ["--config", "pretrain/phantom.yaml", "--data.node_text", "true", "--model.graph.node_text_channels", "16"]
     checkpoint, frame = pretrain(store, tmp_path, *words)
     model = BaseModule.load_from_checkpoint(checkpoint)
     given = pd.read_csv(table / "table.csv", keep_default_na=False).set_index("file").loc[frame.index]
@@ -168,8 +168,8 @@ def test_a_checkpoint_holds_its_tokenizer(table, tmp_path, pretrained):
     from tiny_bert import save_tiny_bert
 
     bert = Path(save_tiny_bert(tmp_path / "bert"))
-    words = ["--config", "pretrain/phantom_convirt.yaml", "--model.text_model", str(bert)]
-    words += ["--data.tokenizer", str(bert), "--data.max_tokens", "20", "--model.text_frozen_layers", "1"]
+    words = ["--config", "pretrain/phantom_convirt.yaml", "--model.text.model", str(bert)]
+    words += ["--data.tokenizer", str(bert), "--data.max_tokens", "20", "--model.text.frozen_layers", "1"]
     checkpoint, frame = pretrain(pretrained("lossless")[2], tmp_path, *words)
     for path in bert.iterdir():
         path.unlink()
@@ -278,10 +278,18 @@ def quick_fit(module, data, path):
 
 def test_a_model_that_cannot_know_says_so(pretrained, tmp_path):
     store = pretrained("lossless")[2]
-    path = quick_fit(IGCL("test_resnet", 32, graph_channels=16), Foreign(store), tmp_path / "foreign.ckpt")
+    path = quick_fit(
+        IGCL(image={"backbone": "test_resnet", "size": 32}, graph={"channels": 16}),
+        Foreign(store),
+        tmp_path / "foreign.ckpt",
+    )
     with pytest.raises(IgclError, match="this IGCL does not know how its inputs were made"):
         BaseModule.load_from_checkpoint(path).embed_images("a.png")
-    path = quick_fit(SimCLR("test_resnet", 32), PairedDataModule(str(store), augment=False), tmp_path / "views.ckpt")
+    path = quick_fit(
+        SimCLR(image={"backbone": "test_resnet", "size": 32}),
+        PairedDataModule(str(store), augment=False),
+        tmp_path / "views.ckpt",
+    )
     with pytest.raises(IgclError, match="SimCLR has no report side, only image and view"):
         BaseModule.load_from_checkpoint(path).embed_reports("Edema.")
     model = BaseModule.load_from_checkpoint(path)
@@ -291,14 +299,14 @@ def test_a_model_that_cannot_know_says_so(pretrained, tmp_path):
 
 
 def test_a_fit_on_data_that_know_no_store_keeps_the_record(phantom_store, tmp_path):
-    module = IGCL("test_resnet", 32, graph_channels=16)
+    module = IGCL(image={"backbone": "test_resnet", "size": 32}, graph={"channels": 16})
     module.input_record = {"parser": "then"}
     path = quick_fit(module, Foreign(phantom_store), tmp_path / "foreign.ckpt")
     assert BaseModule.load_from_checkpoint(path).input_record == {"parser": "then"}
 
 
 def test_a_validation_on_another_store_leaves_the_record_of_training(phantom_store, tmp_path):
-    module = IGCL("test_resnet", 32, graph_channels=16)
+    module = IGCL(image={"backbone": "test_resnet", "size": 32}, graph={"channels": 16})
     module.input_record = {"parser": "then"}
     quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
     trainer = Trainer(accelerator="cpu", **quiet)
@@ -370,7 +378,7 @@ def test_a_head_without_an_encoder_scores_no_files(pretrained, table):
     with pytest.raises(IgclError, match="reads features made elsewhere"):
         probe.score_images(table / "0.png")
     with pytest.raises(IgclError, match="never trained"):
-        LinearProbe(backbone="test_resnet").score_images(table / "0.png")
+        LinearProbe(image={"backbone": "test_resnet"}).score_images(table / "0.png")
 
 
 def test_a_store_that_was_prepared_otherwise_is_one_warning(pretrained, tmp_path):

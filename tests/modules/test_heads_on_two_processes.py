@@ -26,7 +26,7 @@ def words(job, config, processes, folder):
     given += ["--data.store", folder / "store", "--data.batch_size", 3, "--trainer.enable_progress_bar", "false"]
     given += ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", folder]
     given += ["--trainer.logger.name", f"{job}-{config}-{processes}"]
-    given += ["--model.backbone", "test_resnet", "--model.image_size", 32]
+    given += ["--model.image.backbone", "test_resnet", "--model.image.size", 32]
     if config in PROBES:
         given += ["--data.feature_cache", folder / f"features-{processes}"]
     if job == "predict":
@@ -43,7 +43,7 @@ def runs(tmp_path_factory):
     studies = [partial(phantom_study, index, size=64, views="frontal") for index in range(60)]
     prepare_studies(studies, folder / "store", labels=FINDINGS, options=Options(size=64, lossless=True))
     trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False, enable_checkpointing=False)
-    trainer.strategy.connect(IGCL("test_resnet", 32, graph_channels=16))
+    trainer.strategy.connect(IGCL(image={"backbone": "test_resnet", "size": 32}, graph={"channels": 16}))
     trainer.save_checkpoint(folder / "igcl.ckpt")
     for job in JOBS:
         assert main([*words(*job, 1, folder), *ONE]) == 0

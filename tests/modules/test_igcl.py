@@ -16,9 +16,9 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import GraphFeaturizer
 from igcl_lightning.graphs.schema import ReportGraph
 from igcl_lightning.modules import IGCL
-from igcl_lightning.modules.schedule import schedule_factor
+from igcl_lightning.modules.optim import schedule_factor
 
-TINY = {"backbone": "test_resnet", "image_size": 32, "graph_channels": 32}
+TINY = {"image": {"backbone": "test_resnet", "size": 32}, "graph": {"channels": 32}}
 
 
 def trainer(**options):
@@ -57,7 +57,7 @@ def test_fit_validate_test_and_predict_run(phantom_store, tmp_path):
 
 def test_it_can_learn_twelve_pairs_by_heart(batch):
     torch.manual_seed(0)
-    module = IGCL(**TINY, targets="identity")
+    module = IGCL(**TINY, loss={"targets": "identity"})
     optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
     for _ in range(60):
         loss, embedding = module.contrast_batch(batch)
@@ -71,10 +71,10 @@ def test_it_can_learn_twelve_pairs_by_heart(batch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"graph_channels": 33}, "model.graph_channels 33 is no multiple of attention_heads 2"),
-        ({"temperature": 0.0}, "model.temperature is 0.0, not above 0"),
-        ({"schedule": "linear"}, "model.schedule 'linear' is not one of cosine, constant"),
-        ({"image_interpolation": "nearest"}, "image interpolation 'nearest' is not one of bilinear, bicubic"),
+        ({"graph": {"channels": 33}}, "model.graph.channels 33 is not a multiple of model.graph.attention_heads 2"),
+        ({"loss": {"temperature": 0.0}}, "model.loss.temperature is 0.0, not above 0"),
+        ({"optim": {"schedule": "linear"}}, "model.optim.schedule 'linear' is not one of cosine, constant"),
+        ({"image": {"interpolation": "nearest"}}, "model.image.interpolation 'nearest' is not one of bilinear, bicubic"),
     ],
 )
 def test_arguments_out_of_range_are_named(options, message):
@@ -88,7 +88,7 @@ def test_a_run_without_end_is_refused(phantom_store):
 
 
 def test_every_parameter_takes_part(batch):
-    module = IGCL(**TINY, readout="attention")
+    module = IGCL(**TINY | {"graph": {"readout": "attention"}})
     module.contrast_batch(batch)[0].backward()
     without = [name for name, value in module.named_parameters() if value.grad is None]
     assert not without
@@ -106,7 +106,7 @@ def test_an_empty_report_in_the_batch_is_finite(batch):
 
 
 def test_weight_decay_spares_biases_norms_and_temperature():
-    module = IGCL(**TINY, weight_decay=0.1)
+    module = IGCL(**TINY, optim={"weight_decay": 0.1})
     decayed, spared = module.parameter_groups()
     assert decayed.weight_decay == 0.1
     assert spared.weight_decay == 0
@@ -130,7 +130,7 @@ def test_a_constant_learning_rate_stays():
 
 
 def test_the_image_encoder_waits_while_it_is_frozen(phantom_store):
-    module = IGCL(**TINY, image_freeze_steps=2)
+    module = IGCL(**TINY, optim={"freeze_image_steps": 2})
     start = copy.deepcopy(module.state_dict())
     data = PairedDataModule(str(phantom_store), batch_size=16)
     moved = {}
@@ -146,8 +146,8 @@ def test_the_image_encoder_waits_while_it_is_frozen(phantom_store):
 
 @pytest.mark.parametrize("join", ["dummy", "meta", "primary"])
 def test_it_trains_and_reloads_with_every_option_of_the_graph_side(batch, join, tmp_path):
-    options = {"graph_join": join, "graph_fc_layers": 1, "projection_layers": 1, "image_interpolation": "bicubic"}
-    module = IGCL(**TINY | options, graph_first_relation_only=True, graph_attention_mask=False).eval()
+    graph = {"join": join, "fc_layers": 1, "first_relation_only": True, "attention_mask": False}
+    module = IGCL(TINY["image"] | {"interpolation": "bicubic"}, graph, projection={"layers": 1}).eval()
     module.contrast_batch(batch)[0].backward()
     assert all(parameter.grad is not None for parameter in module.parameters())
     run = trainer()
@@ -158,7 +158,7 @@ def test_it_trains_and_reloads_with_every_option_of_the_graph_side(batch, join, 
 
 
 def test_stored_node_text_is_read(batch):
-    module = IGCL(**TINY, graph_node_text_channels=5).eval()
+    module = IGCL(**TINY | {"graph": {"node_text_channels": 5}}).eval()
     with pytest.raises(IgclError, match="prepare the store with --node-text and set data.node_text"):
         module(batch)
     batch.graph.text = torch.randn(batch.graph.num_nodes, 5)

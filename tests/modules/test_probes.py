@@ -29,7 +29,7 @@ from igcl_lightning.modules.classifier import ClassifierModule, median_probabili
 from igcl_lightning.phantom import FINDINGS
 from stores import prepare_studies
 
-RANDOM = {"backbone": "test_resnet", "image_size": 32}
+RANDOM = {"image": {"backbone": "test_resnet", "size": 32}}
 
 
 def trainer(folder, *callbacks, **options):
@@ -281,11 +281,11 @@ def weights_file(folder):
 def test_results_have_one_name_per_method(tmp_path):
     assert LinearProbe(**RANDOM).method_name == "random"
     assert FineTune(**RANDOM).method_name == "supervised"
-    pretrained = RANDOM | {"image_weights": weights_file(tmp_path)}
-    assert LinearProbe(**pretrained).method_name == "timm:test_resnet"
-    assert LinearProbe(**pretrained | {"backbone": "timm:test_resnet"}).method_name == "timm:test_resnet"
-    assert FineTune(**pretrained).method_name == "timm:test_resnet_fine_tuned"
-    assert LinearProbe(**pretrained, name="mine").method_name == "mine"
+    image = RANDOM["image"] | {"weights": weights_file(tmp_path)}
+    assert LinearProbe(image=image).method_name == "timm:test_resnet"
+    assert LinearProbe(image=image | {"backbone": "timm:test_resnet"}).method_name == "timm:test_resnet"
+    assert FineTune(image=image).method_name == "timm:test_resnet_fine_tuned"
+    assert LinearProbe(image=image, name="mine").method_name == "mine"
 
 
 def test_a_given_name_stands_in_the_predictions_and_travels(phantom_store, tmp_path):
@@ -303,7 +303,7 @@ def test_an_encoder_of_torchxrayvision_is_probed_like_any_other(phantom_store, t
         xrv = pytest.importorskip("torchxrayvision")
     torch.save(xrv.models.DenseNet().state_dict(), tmp_path / "weights.pt")
     name = "xrv:densenet121-res224-all"
-    probe = LinearProbe(backbone=name, image_size=32, image_weights=str(tmp_path / "weights.pt"))
+    probe = LinearProbe(image={"backbone": name, "size": 32, "weights": str(tmp_path / "weights.pt")})
     run, writer = trainer(tmp_path, WritePredictions()), WritePredictions()
     data = LabeledDataModule(str(phantom_store), feature_cache=str(tmp_path / "cache"))
     run.fit(probe, data)
@@ -319,7 +319,7 @@ def test_an_encoder_of_torchxrayvision_is_probed_like_any_other(phantom_store, t
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory):
     path = tmp_path_factory.mktemp("pretrained") / "igcl.ckpt"
-    module = IGCL("test_resnet", 32, graph_channels=16, embedding_channels=6)
+    module = IGCL(image={"backbone": "test_resnet", "size": 32}, graph={"channels": 16}, projection={"channels": 6})
     run = trainer(path.parent)
     run.strategy.connect(module)
     run.save_checkpoint(path)

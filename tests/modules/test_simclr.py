@@ -10,7 +10,7 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules import BaseModule, SimCLR
 
-TINY = {"backbone": "test_resnet", "image_size": 32}
+TINY = {"image": {"backbone": "test_resnet", "size": 32}}
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_fit_test_and_checkpoint(phantom_store, tmp_path):
 
 def test_it_can_learn_eight_images_by_heart(batch):
     torch.manual_seed(0)
-    module = SimCLR(**TINY, crop_area=0.8, degrees=5.0, contrast=0.1, brightness=0.05, gamma=0.1)
+    module = SimCLR(**TINY, view={"crop_area": 0.8, "degrees": 5.0, "contrast": 0.1, "brightness": 0.05, "gamma": 0.1})
     optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
     for _ in range(60):
         loss = module.contrast_batch(batch)[0]
@@ -77,7 +77,7 @@ def test_the_view_of_an_image_does_not_depend_on_its_batch(batch):
 
 
 def test_the_loss_is_nt_xent_of_the_two_views(batch):
-    module = SimCLR(**TINY, temperature=0.2).eval()
+    module = SimCLR(**TINY, loss={"temperature": 0.2}).eval()
     embedding = module(batch)
     view = torch.cat([embedding.first, embedding.second])
     similarity = (view @ view.T / 0.2).masked_fill(torch.eye(16, dtype=torch.bool), -torch.inf)
@@ -90,8 +90,8 @@ def test_the_loss_is_nt_xent_of_the_two_views(batch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": 0.0}, "model.temperature is 0.0, not above 0"),
-        ({"crop_area": 0.0}, r"model.crop_area is 0.0, not in \(0, 1\]"),
+        ({"loss": {"temperature": 0.0}}, "model.loss.temperature is 0.0, not above 0"),
+        ({"view": {"crop_area": 0.0}}, r"model.view.crop_area is 0.0, not in \(0, 1\]"),
     ],
 )
 def test_arguments_out_of_range_are_named(options, message):

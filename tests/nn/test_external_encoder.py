@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.nn.external_encoder import XrvEncoder, create_image_encoder
+from igcl_lightning.nn.external_encoder import ExternalOptions, XrvEncoder, create_image_encoder
 from igcl_lightning.nn.image_encoder import ImageEncoder
 
 SIZE = 64
@@ -41,17 +41,17 @@ def refuse(*args, **options):
 
 def test_names_of_timm_with_and_without_prefix():
     for name in ("test_resnet", "timm:test_resnet"):
-        encoder = create_image_encoder(name, 32)
+        encoder = create_image_encoder(ExternalOptions(name, 32))
         assert isinstance(encoder, ImageEncoder)
         assert (encoder.name, encoder.size) == ("test_resnet", 32)
-    assert create_image_encoder("test_resnet").size == 160
+    assert create_image_encoder(ExternalOptions("test_resnet")).size == 160
 
 
 def test_images_are_prepared_as_in_the_training_of_the_weights():
-    encoder = create_image_encoder("timm:test_vit")
+    encoder = create_image_encoder(ExternalOptions("timm:test_vit"))
     assert (encoder.size, encoder.interpolation) == (160, "bicubic")
     assert (float(encoder.mean), float(encoder.std)) == (0.5, 0.5)
-    asked = create_image_encoder("test_byobnet", size=64)
+    asked = create_image_encoder(ExternalOptions("test_byobnet", size=64))
     assert asked.size == 64
     assert float(asked.mean) == pytest.approx((0.485 + 0.456 + 0.406) / 3)
 
@@ -59,13 +59,15 @@ def test_images_are_prepared_as_in_the_training_of_the_weights():
 @pytest.mark.parametrize("name", ["open_clip:vit", "xrv-densenet:all", "hf-hub:someone/model"])
 def test_another_library_is_named(name):
     with pytest.raises(IgclError, match=f"backbone '{name}': encoders are called timm:NAME or xrv:NAME"):
-        create_image_encoder(name)
+        create_image_encoder(ExternalOptions(name))
 
 
 def test_features_of_a_densenet_are_torchxrayvisions(xrv, image, tmp_path):
     model = xrv.models.DenseNet().eval()
     torch.save(model.state_dict(), tmp_path / "weights.pt")
-    encoder = create_image_encoder("xrv:densenet121-res224-all", SIZE, str(tmp_path / "weights.pt")).eval()
+    encoder = create_image_encoder(
+        ExternalOptions("xrv:densenet121-res224-all", SIZE, str(tmp_path / "weights.pt"))
+    ).eval()
     with torch.no_grad():
         encoded, expected = encoder(image), model.features2(normalised(xrv, image))
     assert_close(encoded.pooled, expected)
@@ -155,13 +157,13 @@ def test_an_unreachable_hub_is_one_line(xrv, monkeypatch):
 
 def test_an_unknown_network_is_named_with_those_there_are(xrv):
     with pytest.raises(IgclError, match="torchxrayvision has no network 'densenet', only densenet121-res224-all, "):
-        create_image_encoder("xrv:densenet")
+        create_image_encoder(ExternalOptions("xrv:densenet"))
 
 
 def test_without_torchxrayvision_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchxrayvision", None)
     with pytest.raises(IgclError, match=r"xrv: backbones need torchxrayvision: pip install 'igcl-lightning\[xrv\]'"):
-        create_image_encoder("xrv:densenet121-res224-all")
+        create_image_encoder(ExternalOptions("xrv:densenet121-res224-all"))
 
 
 def test_torchxrayvision_does_not_silence_our_warnings(xrv):

@@ -7,8 +7,8 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import GraphFeaturizer
 from igcl_lightning.graphs.schema import CONNECTOR, NUM_EDGE_TYPES, Entity, Relation, ReportGraph
 from igcl_lightning.graphs.transforms import JOINS, ComponentJoin
-from igcl_lightning.nn.graph_encoder import READOUTS, GraphEncoder, RelationalConv
-from igcl_lightning.nn.readout import read_out
+from igcl_lightning.nn.graph_encoder import GraphEncoder, GraphOptions, RelationalConv
+from igcl_lightning.nn.readout import READOUTS, read_out
 
 EFFUSION = ReportGraph(
     "small right pleural effusion",
@@ -38,7 +38,7 @@ def with_text(graphs, channels):
 
 def encoder(**options):
     torch.manual_seed(0)
-    return GraphEncoder(channels=16, **options).eval()
+    return GraphEncoder(GraphOptions(channels=16, **options)).eval()
 
 
 def chain(size, parts=1):
@@ -131,7 +131,7 @@ def test_without_attention_components_stay_apart_and_with_it_they_meet():
     apart = ReportGraph("lungs clear", CLEAR.entities)
     other = ReportGraph("heart clear", (Entity("heart", "ANAT-DP", 0, 0), CLEAR.entities[1]))
     for layers, meets in ((0, False), (1, True)):
-        model = encoder(num_attention_layers=layers)
+        model = encoder(attention_layers=layers)
         one, two = model(batch(apart)).units[0, 1], model(batch(other)).units[0, 1]
         assert torch.allclose(one, two) != meets
 
@@ -154,7 +154,7 @@ def test_a_join_lets_components_meet_without_attention(join):
     other = ReportGraph("heart clear", (Entity("heart", "ANAT-DP", 0, 0), CLEAR.entities[1]))
     meets = {}
     for num_layers in (1, 4):
-        model = encoder(num_attention_layers=0, num_layers=num_layers, join=join)
+        model = encoder(attention_layers=0, layers=num_layers, join=join)
         one, two = model(batch(apart)).units[0, 1], model(batch(other)).units[0, 1]
         meets[num_layers] = not torch.allclose(one, two, atol=1e-7)
     assert meets == {1: False, 4: True}
@@ -174,7 +174,7 @@ def test_unit_u_is_entity_u_and_added_nodes_are_no_units(join):
     slow = model.nodes(joined)
     for conv in model.convs:
         slow = conv(slow, *model._edges(joined)).relu()
-    without_attention = encoder(join=join, num_attention_layers=0).eval()
+    without_attention = encoder(join=join, attention_layers=0).eval()
     without_attention.load_state_dict(model.state_dict(), strict=False)
     flat = without_attention(graphs)
     for number, (start, size) in enumerate(zip(joined.ptr.tolist(), sizes, strict=False)):
@@ -242,7 +242,7 @@ def test_stored_text_takes_the_place_of_hashed_subwords():
     ("channels", "message"),
     [
         (0, "reads 6 stored channels of node text, the batch has none: prepare the store with --node-text and set"),
-        (5, "reads 6 channels of node text, the store has 5: set model.graph_node_text_channels to 5"),
+        (5, "reads 6 channels of node text, the store has 5: set model.graph.node_text_channels to 5"),
     ],
 )
 def test_node_text_that_does_not_fit_is_one_line(channels, message):
@@ -298,4 +298,4 @@ def test_the_connector_has_its_weight_whatever_the_join(inverse, relations, join
 
 def test_unknown_readout_is_named():
     with pytest.raises(ValueError, match="readout 'sum' is not one of max, mean, attention"):
-        GraphEncoder(readout="sum")
+        GraphEncoder(GraphOptions(readout="sum"))

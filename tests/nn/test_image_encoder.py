@@ -6,12 +6,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.nn.image_encoder import ImageEncoder
+from igcl_lightning.nn.image_encoder import ImageEncoder, ImageOptions
 
 
 @pytest.mark.parametrize(("name", "size", "units"), [("test_resnet", 64, 4), ("test_vit", 160, 100)])
 def test_units_and_pooled_of_a_cnn_and_a_transformer(name, size, units):
-    encoder = ImageEncoder(name, size).eval()
+    encoder = ImageEncoder(ImageOptions(name, size)).eval()
     encoded = encoder(torch.randint(0, 256, (2, 1, 80, 70), dtype=torch.uint8))
     assert encoded.pooled.shape == (2, encoder.out_channels)
     assert encoded.units.shape == (2, units, encoder.out_channels)
@@ -20,7 +20,9 @@ def test_units_and_pooled_of_a_cnn_and_a_transformer(name, size, units):
 
 
 def test_a_cnn_pools_its_patches_by_mean():
-    encoded = ImageEncoder("test_resnet", 64).eval()(torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8))
+    encoded = ImageEncoder(ImageOptions("test_resnet", 64)).eval()(
+        torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
+    )
     torch.testing.assert_close(encoded.pooled, encoded.units.mean(dim=1))
 
 
@@ -36,7 +38,7 @@ def test_a_cnn_pools_its_patches_by_mean():
 def test_units_lie_on_a_grid_row_by_row(name, size, grid):
     """A bright corner moves the unit of that corner most: channels first, channels last and tokens alike."""
     torch.manual_seed(0)
-    encoder = ImageEncoder(name, size).eval()
+    encoder = ImageEncoder(ImageOptions(name, size)).eval()
     plain = torch.full((1, 1, size, size), 100.0)
     side = size // grid[0]
     with torch.no_grad():
@@ -55,11 +57,11 @@ def test_units_lie_on_a_grid_row_by_row(name, size, grid):
 def test_units_come_from_the_feature_map_that_is_asked_for(name):
     size = 64 if name != "test_vit" else 160
     torch.manual_seed(0)
-    whole = ImageEncoder(name, size).eval()
+    whole = ImageEncoder(ImageOptions(name, size)).eval()
     image = torch.randint(0, 256, (2, 1, size, size), dtype=torch.uint8)
     for layer in (-2, 1):
         torch.manual_seed(0)
-        encoder = ImageEncoder(name, size, unit_layer=layer).eval()
+        encoder = ImageEncoder(ImageOptions(name, size), unit_layer=layer).eval()
         encoded = encoder(image)
         seen = {}
         module = encoder.backbone.get_submodule(encoded.layer)
@@ -74,7 +76,7 @@ def test_units_come_from_the_feature_map_that_is_asked_for(name):
 
 
 def test_an_earlier_feature_map_of_a_backbone_with_channels_last_is_read_row_by_row():
-    encoder = ImageEncoder("swin_tiny_patch4_window7_224", 224, unit_layer=1).eval()
+    encoder = ImageEncoder(ImageOptions("swin_tiny_patch4_window7_224", 224), unit_layer=1).eval()
     seen = []
     encoder.backbone.get_submodule(encoder.layer).register_forward_hook(lambda part, given, output: seen.append(output))
     with torch.no_grad():
@@ -86,13 +88,13 @@ def test_an_earlier_feature_map_of_a_backbone_with_channels_last_is_read_row_by_
 
 def test_a_feature_map_that_there_is_not_is_named():
     with pytest.raises(IgclError, match="test_resnet: no feature map 7; it has 0 act1, 1 layer1, 2 layer2"):
-        ImageEncoder("test_resnet", 32, unit_layer=7)
+        ImageEncoder(ImageOptions("test_resnet", 32), unit_layer=7)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_preprocessing_is_resize_then_normalise(interpolation):
     pixels = np.random.default_rng(0).integers(0, 256, (50, 50), dtype=np.uint8)
-    encoder = ImageEncoder("test_resnet", 32, mean=0.4, std=0.3, interpolation=interpolation)
+    encoder = ImageEncoder(ImageOptions("test_resnet", 32, mean=0.4, std=0.3, interpolation=interpolation))
     got = encoder.preprocess(torch.from_numpy(pixels)[None, None])[0, 0]
     resample = Image.Resampling[interpolation.upper()]
     resized = np.asarray(Image.fromarray(pixels.astype(np.float32)).resize((32, 32), resample))
@@ -101,8 +103,8 @@ def test_preprocessing_is_resize_then_normalise(interpolation):
 
 def test_normalising_before_resizing_is_the_same():
     image = torch.randint(0, 256, (1, 1, 80, 80)).float()
-    encoder = ImageEncoder("test_resnet", 32, mean=0.4, std=0.3, interpolation="bicubic")
-    plain = ImageEncoder("test_resnet", 32, mean=0.0, std=1 / 255, interpolation="bicubic")
+    encoder = ImageEncoder(ImageOptions("test_resnet", 32, mean=0.4, std=0.3, interpolation="bicubic"))
+    plain = ImageEncoder(ImageOptions("test_resnet", 32, mean=0.0, std=1 / 255, interpolation="bicubic"))
     torch.testing.assert_close(encoder.preprocess(image), plain.preprocess((image / 255 - 0.4) / 0.3))
 
 
@@ -111,34 +113,36 @@ def test_one_channel_gives_what_three_equal_channels_give(name, size, tmp_path):
     torch.manual_seed(0)
     coloured = timm.create_model(name, num_classes=0).eval()
     save_file({key: value.contiguous() for key, value in coloured.state_dict().items()}, tmp_path / "rgb.safetensors")
-    encoder = ImageEncoder(name, size, weights=str(tmp_path / "rgb.safetensors")).eval()
+    encoder = ImageEncoder(ImageOptions(name, size, weights=str(tmp_path / "rgb.safetensors"))).eval()
     image = torch.randint(0, 256, (2, 1, size, size), dtype=torch.uint8)
     expected = coloured(encoder.preprocess(image).expand(-1, 3, -1, -1))
     torch.testing.assert_close(encoder(image).pooled, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_unknown_interpolation_is_named():
-    with pytest.raises(IgclError, match="image interpolation 'lanczos' is not one of bilinear, bicubic"):
-        ImageEncoder("test_resnet", 32, interpolation="lanczos")
+    with pytest.raises(IgclError, match="model.image.interpolation 'lanczos' is not one of bilinear, bicubic"):
+        ImageEncoder(ImageOptions("test_resnet", 32, interpolation="lanczos"))
 
 
 def test_how_images_are_resized_shows_in_the_name_of_cached_features():
-    assert repr(ImageEncoder("test_resnet", 32)) != repr(ImageEncoder("test_resnet", 32, interpolation="bicubic"))
+    assert repr(ImageEncoder(ImageOptions("test_resnet", 32))) != repr(
+        ImageEncoder(ImageOptions("test_resnet", 32, interpolation="bicubic"))
+    )
 
 
 def test_uint8_and_float_images_are_the_same():
-    encoder = ImageEncoder("test_resnet", 32).eval()
+    encoder = ImageEncoder(ImageOptions("test_resnet", 32)).eval()
     image = torch.randint(0, 256, (1, 1, 32, 32), dtype=torch.uint8)
     torch.testing.assert_close(encoder(image).pooled, encoder(image.float()).pooled)
 
 
 def test_local_weights_are_loaded(tmp_path):
-    source = ImageEncoder("test_resnet", 32)
+    source = ImageEncoder(ImageOptions("test_resnet", 32))
     save_file(
         {name: value.contiguous() for name, value in source.backbone.state_dict().items()},
         tmp_path / "weights.safetensors",
     )
-    loaded = ImageEncoder("test_resnet", 32, weights=str(tmp_path / "weights.safetensors"))
+    loaded = ImageEncoder(ImageOptions("test_resnet", 32, weights=str(tmp_path / "weights.safetensors")))
     for name, value in source.backbone.state_dict().items():
         torch.testing.assert_close(loaded.backbone.state_dict()[name], value)
 
@@ -152,23 +156,23 @@ def test_hub_asks_timm_for_its_pretrained_weights(monkeypatch):
         return create(name, **options)
 
     monkeypatch.setattr(timm, "create_model", record)
-    ImageEncoder("test_resnet", 32, weights="hub")
+    ImageEncoder(ImageOptions("test_resnet", 32, weights="hub"))
     assert asked == {"test_resnet": True}
-    ImageEncoder("test_resnet", 32)
+    ImageEncoder(ImageOptions("test_resnet", 32))
     assert asked == {"test_resnet": False}
 
 
 def test_unknown_backbone_is_named_with_neighbours():
     with pytest.raises(IgclError, match=r"timm knows no model 'resnet18x'") as error:
-        ImageEncoder("resnet18x")
+        ImageEncoder(ImageOptions("resnet18x"))
     assert "\n" not in str(error.value)
     with pytest.raises(IgclError, match="did you mean"):
-        ImageEncoder("esnet18")
+        ImageEncoder(ImageOptions("esnet18"))
 
 
 def test_missing_weights_file_is_named():
     with pytest.raises(IgclError, match=r'"nowhere.pt"|nowhere.pt.*no such file'):
-        ImageEncoder("test_resnet", 32, weights="nowhere.pt")
+        ImageEncoder(ImageOptions("test_resnet", 32, weights="nowhere.pt"))
 
 
 def test_unreachable_hub_is_one_line(monkeypatch):
@@ -179,4 +183,4 @@ def test_unreachable_hub_is_one_line(monkeypatch):
 
     monkeypatch.setattr("timm.create_model", refuse)
     with pytest.raises(IgclError, match="weights 'hub' for test_resnet could not be loaded: no network$"):
-        ImageEncoder("test_resnet", 32, weights="hub")
+        ImageEncoder(ImageOptions("test_resnet", 32, weights="hub"))

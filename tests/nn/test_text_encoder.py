@@ -9,7 +9,7 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import subword_ids
 from igcl_lightning.graphs.tokens import WORD_SUBWORDS, ReportTokenizer
 from igcl_lightning.nn.readout import READOUTS
-from igcl_lightning.nn.text_encoder import HubTextEncoder, TextEncoder
+from igcl_lightning.nn.text_encoder import HubTextEncoder, TextEncoder, TextOptions
 from tiny_bert import save_tiny_bert
 
 LONG = "no left pleural effusion . no pneumothorax . heart enlarged"
@@ -26,9 +26,9 @@ def batch(*texts, model=None):
     return Batch.from_data_list([tokenizer(text) for text in texts])
 
 
-def encoder(**options):
+def encoder(max_tokens=256, **options):
     torch.manual_seed(0)
-    return TextEncoder(**{"channels": 16, "num_layers": 2, "num_heads": 2} | options).eval()
+    return TextEncoder(TextOptions(channels=16, layers=2, heads=2, **options), max_tokens).eval()
 
 
 @pytest.fixture(params=["hashed", "hub"])
@@ -36,7 +36,7 @@ def kind(request, bert):
     """Builder of an encoder, and the model of its tokenizer."""
     if request.param == "hashed":
         return encoder, None
-    return lambda **options: HubTextEncoder(bert, frozen_layers=1, **options).eval(), bert
+    return lambda **options: HubTextEncoder(TextOptions(model=bert, frozen_layers=1, **options)).eval(), bert
 
 
 @pytest.mark.parametrize("readout", READOUTS)
@@ -112,7 +112,7 @@ def test_a_report_longer_than_the_encoder_reads_is_refused():
 
 def test_unknown_readout_is_named():
     with pytest.raises(ValueError, match="readout 'sum' is not one of max, mean, attention"):
-        TextEncoder(readout="sum")
+        TextEncoder(TextOptions(readout="sum"))
 
 
 def test_hub_units_are_means_over_the_pieces_of_a_word(bert):
@@ -122,37 +122,38 @@ def test_hub_units_are_means_over_the_pieces_of_a_word(bert):
     with torch.no_grad():
         hidden = model(**inputs).last_hidden_state[0]
     expected = torch.stack([hidden[1], hidden[2], hidden[3:5].mean(dim=0)])
-    encoded = HubTextEncoder(bert, frozen_layers=0, readout="mean").eval()(batch(" ".join(words), model=bert))
+    encode = HubTextEncoder(TextOptions(model=bert, frozen_layers=0, readout="mean")).eval()
+    encoded = encode(batch(" ".join(words), model=bert))
     torch.testing.assert_close(encoded.units[0], expected)
     torch.testing.assert_close(encoded.pooled[0], expected.mean(dim=0))
 
 
 def test_frozen_layers_do_not_train(bert):
-    encode = HubTextEncoder(bert, frozen_layers=2).train()
+    encode = HubTextEncoder(TextOptions(model=bert, frozen_layers=2)).train()
     backbone = encode.backbone
     trained = {name for name, value in backbone.named_parameters() if value.requires_grad}
     assert trained == {name for name, _ in backbone.named_parameters() if name.startswith("encoder.layer.2.")}
     assert [layer.training for layer in (backbone.embeddings, *backbone.encoder.layer)] == [False, False, False, True]
-    everything = HubTextEncoder(bert, frozen_layers=0).backbone
+    everything = HubTextEncoder(TextOptions(model=bert, frozen_layers=0)).backbone
     assert all(v.requires_grad for n, v in everything.named_parameters() if not n.startswith("pooler"))
-    with pytest.raises(IgclError, match="model.text_frozen_layers is 6; the text model has 3 layers"):
-        HubTextEncoder(bert)
+    with pytest.raises(IgclError, match="model.text.frozen_layers is 6; the text model has 3 layers"):
+        HubTextEncoder(TextOptions(model=bert))
 
 
 def test_a_hub_encoder_is_rebuilt_from_its_configuration_alone(bert):
-    encode = HubTextEncoder(bert, frozen_layers=1).eval()
-    copy = HubTextEncoder("gone", encode.config, frozen_layers=1).eval()
+    encode = HubTextEncoder(TextOptions(model=bert, frozen_layers=1)).eval()
+    copy = HubTextEncoder(TextOptions(model="gone", config=encode.config, frozen_layers=1)).eval()
     copy.load_state_dict(encode.state_dict())
     reports = batch(LONG, "", model=bert)
     torch.testing.assert_close(copy(reports).pooled, encode(reports).pooled)
 
 
 def test_hub_encoders_need_wordpieces_a_model_and_the_package(bert, tmp_path, monkeypatch):
-    with pytest.raises(IgclError, match=r"hashed subwords, not wordpieces: set data.tokenizer to model.text_model"):
-        HubTextEncoder(bert, frozen_layers=1)(batch(SHORT))
-    with pytest.raises(IgclError, match=r"model.text_model '.*': no model to be had from there") as caught:
-        HubTextEncoder(str(tmp_path))
+    with pytest.raises(IgclError, match=r"hashed subwords, not wordpieces: set data.tokenizer to model.text.model"):
+        HubTextEncoder(TextOptions(model=bert, frozen_layers=1))(batch(SHORT))
+    with pytest.raises(IgclError, match=r"model.text.model '.*': no model found there") as caught:
+        HubTextEncoder(TextOptions(model=str(tmp_path)))
     assert "\n" not in str(caught.value)
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(IgclError, match="model.text_model needs the package transformers"):
-        HubTextEncoder(bert)
+    with pytest.raises(IgclError, match="model.text.model needs the package transformers"):
+        HubTextEncoder(TextOptions(model=bert))

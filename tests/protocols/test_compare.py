@@ -17,7 +17,7 @@ from igcl_lightning.modules import IGCL
 def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("pretrained") / "igcl.ckpt"
     trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False, enable_checkpointing=False)
-    trainer.strategy.connect(IGCL("test_resnet", 32, graph_channels=16))
+    trainer.strategy.connect(IGCL(image={"backbone": "test_resnet", "size": 32}, graph={"channels": 16}))
     trainer.save_checkpoint(path)
     return path
 

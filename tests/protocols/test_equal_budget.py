@@ -8,7 +8,7 @@ from igcl_lightning.cli import main
 from igcl_lightning.protocols.equal_budget import Comparison, Scale
 
 TINY = Scale(0, 1, {1.0: 1}, fractions=(1.0,), shots=(), draws=1, seeds=1)
-SMALL = {"backbone": "test_resnet", "image_size": 32}
+SMALL = {"image": {"backbone": "test_resnet", "size": 32}}
 
 
 @pytest.fixture(scope="module")

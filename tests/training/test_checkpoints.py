@@ -52,7 +52,7 @@ class StoppingModel(BaseModule):
     seen: list[float]
 
     def __init__(self, stop: int = 0, how: str = "error", where: str = "train"):
-        super().__init__(schedule="constant", warmup_fraction=0.0, learning_rate=0.1)
+        super().__init__({"schedule": "constant", "warmup_fraction": 0.0, "learning_rate": 0.1})
         self.save_hyperparameters()
         self.layer = nn.Linear(1, 1)
         self.norm = nn.BatchNorm1d(1)

@@ -18,9 +18,9 @@ from igcl_lightning.training.monitors import refuse_unknown_monitors
 PAIRS = {"class_path": "PairedDataModule", "init_args": {"batch_size": 16}}
 LABELS = {"class_path": "LabeledDataModule", "init_args": {"batch_size": 16}}
 MODELS = {
-    "IGCL": ({"backbone": "test_resnet", "image_size": 32, "graph_channels": 16}, PAIRS),
-    "FineTune": ({"backbone": "test_resnet", "image_size": 32}, LABELS),
-    "LinearProbe": ({"backbone": "test_resnet", "image_size": 32}, LABELS),
+    "IGCL": ({"image": {"backbone": "test_resnet", "size": 32}, "graph": {"channels": 16}}, PAIRS),
+    "FineTune": ({"image": {"backbone": "test_resnet", "size": 32}}, LABELS),
+    "LinearProbe": ({"image": {"backbone": "test_resnet", "size": 32}}, LABELS),
 }
 EARLY = "lightning.pytorch.callbacks.EarlyStopping"
 KEEP = "lightning.pytorch.callbacks.ModelCheckpoint"
@@ -41,8 +41,8 @@ class HookLoggingIGCL(IGCL):
 class RenamedIGCL(IGCL):
     """Nothing but another constructor: what it logs is known."""
 
-    def __init__(self, backbone: str = "test_resnet", image_size: int = 32, graph_channels: int = 16):
-        super().__init__(backbone, image_size, graph_channels=graph_channels)
+    def __init__(self, backbone: str = "test_resnet", size: int = 32, channels: int = 16):
+        super().__init__({"backbone": backbone, "size": size}, {"channels": channels})
 
 
 class DeclaringFineTune(FineTune):
@@ -136,7 +136,7 @@ def test_what_is_logged_can_be_monitored(config, model, callbacks):
 
 
 def test_a_metric_of_one_of_several_loaders_can_be_monitored():
-    model = IGCL("test_resnet", 32, graph_channels=16)
+    model = IGCL(image={"backbone": "test_resnet", "size": 32}, graph={"channels": 16})
     refuse_unknown_monitors(SimpleNamespace(callbacks=[EarlyStopping("val/loss/dataloader_idx_0")]), model, None)
     with pytest.raises(UsageError) as error:
         refuse_unknown_monitors(SimpleNamespace(callbacks=[EarlyStopping("val/los/dataloader_idx_0")]), model, None)

@@ -22,8 +22,8 @@ from igcl_lightning.nn.scoring import at_least_single
 class FineTune(ClassifierModule):
     """Train the image encoder and a linear head on labelled images.
 
-    With `image.backbone` and random weights this is the supervised baseline, with `checkpoint` full fine-tuning. The loss
-    is the binary cross-entropy, averaged over all known labels: of a step for `train/loss`, of the whole split for
+    With `image.backbone` and random weights this is the supervised baseline, with `checkpoint` full fine-tuning. The
+    loss is the binary cross-entropy, averaged over all known labels: of a step for `train/loss`, of the whole split for
     `val/loss` and `test/loss`.
 
     Args:
