@@ -1,38 +1,47 @@
-"""What the pages for users say is compared with the code."""
+"""The pages for users are compared with the code: links, commands, options, defaults, examples."""
 
 import argparse
 import inspect
 import re
+import shlex
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from igcl_lightning import callbacks, modules
-from igcl_lightning.cli import build_parser
+from igcl_lightning.cli import build_parser, main
 from igcl_lightning.data import modules as data_modules
 from igcl_lightning.training.options import shipped_configs
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES += sorted((ROOT / "notebooks").glob("*.ipynb"))
-GUIDES = [
-    ROOT / "README.md",
-    ROOT / "docs" / "configuration.md",
-    ROOT / "docs" / "new_modality.md",
-    ROOT / "docs" / "data.md",
-]
+README = ROOT / "README.md"
+GUIDES = [README, *(ROOT / "docs" / f"{name}.md" for name in ("configuration", "data", "new_modality", "results"))]
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 CONFIGS = {path.relative_to(shipped_configs()).as_posix() for path in shipped_configs().rglob("*.yaml")}
 DATA = (data_modules.PairedDataModule, data_modules.LabeledDataModule)
-CLASSES = {name: getattr(room, name) for room in (modules, callbacks) for name in room.__all__}
+CLASSES = {name: getattr(package, name) for package in (modules, callbacks) for name in package.__all__}
+CLASSES = {name: cls for name, cls in CLASSES.items() if not is_dataclass(cls)}
 CLASSES |= {datamodule.__name__: datamodule for datamodule in DATA}
-WRITTEN_BY_CHECKPOINTS = {"encoder", "label_names", "num_heads", "in_channels", "origin", "text_config"}
+WRITTEN_BY_CHECKPOINTS = {"encoder", "label_names", "num_heads", "in_channels", "origin", "text.config"}
+TRAINING_COMMANDS = {"fit", "validate", "test", "predict"}
 TRAINING_OPTIONS = {"--config", "--debug", "--ckpt_path", "--print_config", "--import"}
 
 
 def arguments(cls):
-    return {name: argument.default for name, argument in inspect.signature(cls).parameters.items()}
+    """Return the constructor's arguments with their defaults, those of a group as GROUP.NAME."""
+    found = {}
+    for name, argument in inspect.signature(cls).parameters.items():
+        if is_dataclass(argument.default):
+            group = argument.default
+            found |= {f"{name}.{field.name}": getattr(group, field.name) for field in fields(group)}
+        else:
+            found[name] = argument.default
+    return found
 
 
 def options_of(parser):
@@ -44,10 +53,10 @@ def options_of(parser):
 
 
 def documented(text):
-    """Yield the class names, argument and default of each row of the tables that stand under a class's heading."""
-    for section in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
+    """Yield class names, argument and default of each row of the tables under a heading that names classes."""
+    for section in re.split(r"^#+ ", text, flags=re.MULTILINE)[1:]:
         heading, _, body = section.partition("\n")
-        for argument, default in re.findall(r"^\| `(\w+)` \| (.*?) \|", body, re.MULTILINE):
+        for argument, default in re.findall(r"^\| `([\w.]+)` \| (.*?) \|", body, re.MULTILINE):
             yield re.findall(r"`(\w+)`", heading), argument, default
 
 
@@ -92,6 +101,23 @@ def test_options_that_are_named_exist(page):
             assert option in known
 
 
+def commands(page):
+    """Return the `igcl` commands of a page's shell examples as words, but not of ecg.yaml, which another test runs."""
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE)
+    lines = [line.strip() for line in "".join(blocks).replace("\\\n", " ").splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if re.match(r"igcl (?!.*ecg[.]yaml)", line)]
+
+
+@pytest.mark.parametrize("words", [words for page in GUIDES for words in commands(page)], ids=" ".join)
+def test_commands_are_understood(words, capsys):
+    if words[0] in TRAINING_COMMANDS:
+        known = [word for word, before in zip(words, ["", *words], strict=False) if "--ckpt_path" not in (word, before)]
+        with pytest.raises(SystemExit, match="0"):
+            main([*known, "--print_config"])
+    else:
+        build_parser().parse_args(words)
+
+
 def test_arguments_have_the_documented_defaults():
     for names, argument, default in documented(CONFIGURATION.read_text()):
         for name in names:
@@ -108,7 +134,20 @@ def test_every_argument_is_explained(name):
     assert explained == set(arguments(CLASSES[name])) - WRITTEN_BY_CHECKPOINTS
 
 
-def test_pictures_are_small():
-    pictures = list((ROOT / "docs" / "images").glob("*.png"))
-    assert pictures
-    assert max(path.stat().st_size for path in pictures) < 300_000
+def test_the_code_of_the_readme_runs(phantom_store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("stores").mkdir()
+    Path("stores/phantom").symlink_to(phantom_store)
+    first, second = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+    names = {}
+    exec(compile(first, str(README), "exec"), names)
+    (checkpoint,) = Path("checkpoints").glob("*.ckpt")
+    for name in ("chest.png", "chest.dcm"):  # files are read by content
+        Image.fromarray(names["phantom_study"](0, size=64).images[0].source).save(name, format="png")
+    exec(compile(re.sub(r"runs/.*?[.]ckpt", str(checkpoint), second), str(README), "exec"), names)
+    assert (names["report"].shape, names["image"].shape) == ((2, 128), (2, 128))
+
+
+def test_a_reader_in_a_hurry_is_not_kept():
+    assert len(README.read_text().splitlines()) < 200
+    assert max(path.stat().st_size for path in (ROOT / "docs" / "images").glob("*.png")) < 300_000
