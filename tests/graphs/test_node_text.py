@@ -181,7 +181,7 @@ def test_an_unreachable_hub_is_one_line(monkeypatch):
         raise OSError("no network\nand more lines")
 
     monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", refuse)
-    with pytest.raises(IgclError, match=r"from 'bert-base-uncased' \(no network and more lines\)$"):
+    with pytest.raises(IgclError, match=r"at 'bert-base-uncased' \(no network and more lines\)$"):
         NodeText("bert-base-uncased")
 
 

@@ -48,10 +48,9 @@ LONG_LABELS: dict[str, str] = {
 """Label names of RadGraph-XL, each with its short name."""
 
 MEASUREMENTS: dict[str, str] = {
-    "Anatomy::measurement::uncertain": "ANAT-M",
-    "Anatomy::measurement::definitely absent": "ANAT-M",
-    "Observation::measurement::uncertain": "OBS-M",
-    "Observation::measurement::definitely absent": "OBS-M",
+    f"{kind}::measurement::{certainty}": label
+    for kind, label in (("Anatomy", "ANAT-M"), ("Observation", "OBS-M"))
+    for certainty in ("uncertain", "definitely absent")
 }
 """Rare labels of RadGraph-XL without a short name."""
 
@@ -298,11 +297,13 @@ def _read_relation(identity: str, stated: Any, index: Mapping[str, int | None], 
 
 
 def _note_kept(relations: list[Relation], faults: Faults) -> None:
-    for relation, count in Counter(relations).items():
-        for _ in range(count - 1):
+    seen: set[Relation] = set()
+    for relation in relations:
+        if relation in seen:
             faults.note("repeated relation", "kept", f"{relation} is stated twice")
-        for _ in range(count if relation.head == relation.tail else 0):
+        if relation.head == relation.tail:
             faults.note("self loop", "kept", f"{relation} joins an entity with itself")
+        seen.add(relation)
 
 
 def _ordered(relations: list[Relation], by_head: Any) -> list[Relation]:

@@ -38,8 +38,6 @@ _MEMBERS = frozenset(
 )
 """First keys in the record of a single report; no report has such a name."""
 
-_SPACE = re.compile(r"\s*")
-
 
 @dataclass(frozen=True)
 class RadGraphFile:
@@ -122,24 +120,24 @@ def write_radgraph(graphs: Mapping[str, ReportGraph], path: str | Path, labels: 
 def _read(value: Any, known: bool, labeler: str, faults: Faults) -> ReportGraph:
     if known:
         faults.note("repeated report", "dropped", "the key is repeated in the file")
-        return from_radgraph(
-            _record(value, labeler, Faults()), Faults()
-        )  # further faults of a dropped report do not count
+        faults = Faults()  # further faults of a dropped report do not count
     return from_radgraph(_record(value, labeler, faults), faults)
 
 
 def _values(path: Path) -> Iterator[tuple[str, str | None, Any]]:
     """Yield the layout of the file, and the key and value of each report."""
+    where = path.name
     try:
         with path.open(encoding="utf-8-sig") as file:
             head = [line for _, line in zip(range(2), filter(str.strip, file), strict=False)]
             if len(head) == 2 and _is_json(head[0]):
                 for number, line in enumerate(filter(str.strip, chain(head, file)), start=1):
-                    yield "JSON lines", None, _line(line, f"{path.name} line {number}")
+                    where = f"{path.name} line {number}"
+                    yield "JSON lines", None, json.loads(line, object_pairs_hook=first_of_each)
             elif head:
                 yield from _members("".join([*head, *file]).strip(), path.name)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path.name}: not JSON: {error}") from error
+        raise ValueError(f"{where}: not JSON: {error}") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path.name}: not JSON: no text in UTF-8") from error
 
@@ -150,13 +148,6 @@ def _is_json(line: str) -> bool:
     except (json.JSONDecodeError, RecursionError):
         return False
     return True
-
-
-def _line(line: str, where: str) -> Any:
-    try:
-        return json.loads(line, object_pairs_hook=first_of_each)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{where}: not JSON: {error}") from error
 
 
 def _members(text: str, name: str) -> Iterator[tuple[str, str | None, Any]]:
@@ -176,7 +167,7 @@ def _decoded(text: str) -> Iterator[tuple[str | None, Any]]:
     """Yield key and value of each member of a JSON object, or None and each element of a JSON array."""
     decoder = json.JSONDecoder(object_pairs_hook=first_of_each)
     closing = "}" if text[0] == "{" else "]"
-    position = _after_space(text, 1)
+    position = _after("", text, 1)
     while not text.startswith(closing, position):
         key = None
         if closing == "}":
@@ -184,7 +175,7 @@ def _decoded(text: str) -> Iterator[tuple[str | None, Any]]:
             position = _after(":", text, position)
         value, position = decoder.raw_decode(text, position)
         yield key, value
-        position = _after_space(text, position)
+        position = _after("", text, position)
         if not text.startswith(closing, position):
             position = _after(",", text, position)
             if text.startswith(closing, position):
@@ -194,16 +185,11 @@ def _decoded(text: str) -> Iterator[tuple[str | None, Any]]:
 
 
 def _after(delimiter: str, text: str, position: int) -> int:
-    """Return the position of the value after a delimiter."""
-    position = _after_space(text, position)
-    if not text.startswith(delimiter, position):
+    """Return the position after a delimiter and the white space around it."""
+    found = re.compile(rf"\s*{delimiter}\s*").match(text, position)
+    if found is None:
         raise json.JSONDecodeError(f"Expecting {delimiter!r} delimiter", text, position)
-    return _after_space(text, position + 1)
-
-
-def _after_space(text: str, position: int) -> int:
-    space = _SPACE.match(text, position)
-    return position if space is None else space.end()
+    return found.end()
 
 
 def _form(value: Any) -> str:

@@ -7,6 +7,7 @@ overlaps of graphs. It works on any `ReportGraph`, from the parser or from RadGr
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -65,20 +66,19 @@ class _Edges:
     def __init__(self, graph: ReportGraph) -> None:
         self.graph = graph
         self.anatomy = [entity.label.startswith("ANAT") for entity in graph.entities]
-        self.modifiers: dict[int, list[int]] = {}
-        self.modified: dict[int, list[int]] = {}
-        self.places: dict[int, list[int]] = {}
-        self.conclusions: dict[int, list[int]] = {}
-        self.premises: dict[int, list[int]] = {}
-        for relation in graph.relations:
-            if relation.type == "modify":
-                self.modifiers.setdefault(relation.tail, []).append(relation.head)
-                self.modified.setdefault(relation.head, []).append(relation.tail)
-            elif relation.type == "located_at":
-                self.places.setdefault(relation.head, []).append(relation.tail)
-            else:
-                self.conclusions.setdefault(relation.head, []).append(relation.tail)
-                self.premises.setdefault(relation.tail, []).append(relation.head)
+        self.modifiers, self.modified = self._ends("modify")
+        _, self.places = self._ends("located_at")
+        self.premises, self.conclusions = self._ends("suggestive_of")
+
+    def _ends(self, relation_type: str) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+        """Return the heads by tail and the tails by head of the relations of a type."""
+        heads: dict[int, list[int]] = defaultdict(list)
+        tails: dict[int, list[int]] = defaultdict(list)
+        for relation in self.graph.relations:
+            if relation.type == relation_type:
+                heads[relation.tail].append(relation.head)
+                tails[relation.head].append(relation.tail)
+        return heads, tails
 
     def is_head(self, index: int) -> bool:
         """Return whether an entity is an observation that modifies no other observation."""
