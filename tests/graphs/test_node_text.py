@@ -159,7 +159,7 @@ def test_features_travel_through_the_store_to_the_model(folder, tmp_path):
     assert store.manifest["node_text"] == {"model": node_text.name, "channels": 16}
     batch = Batch.from_data_list([pair.graph for pair in PairDataset(store, "train", node_text=True)])
     expected = np.concatenate([node_text(report) for report in (LONG, SHORT)])
-    torch.testing.assert_close(batch.text, torch.from_numpy(expected).float())
+    torch.testing.assert_close(batch.node_text, torch.from_numpy(expected).float())
     encoded = GraphEncoder(channels=8, join="primary", node_text_channels=16)(batch)
     assert encoded.pooled.shape == (3, 8)
     assert encoded.pooled.isfinite().all()
