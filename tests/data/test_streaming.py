@@ -170,7 +170,7 @@ def test_workers_without_a_file_are_not_started(address):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_replicas": 50}, "Arrow files cannot be dealt to 50 processes; copy the store"),
+        ({"num_replicas": 50}, "Arrow files are too few for 50 processes; copy the store"),
         ({"num_replicas": 2, "batch_size": 500}, "rows give 2 processes no batch of 500; make data.batch_size smaller"),
     ],
 )
@@ -180,7 +180,7 @@ def test_what_cannot_be_dealt_is_named(address, options, message):
 
 
 def test_rows_left_out_cannot_be_dealt_to_processes(address):
-    with pytest.raises(IgclError, match="data.views and data.arrays leave out rows of a stream; use one process"):
+    with pytest.raises(IgclError, match="data.views and data.arrays select rows of a stream; use one process"):
         PairStream(StreamedStore(address, ["PA"]), ["train"], PairCollator(), 4, shuffled=True, num_replicas=2)
 
 

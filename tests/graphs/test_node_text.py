@@ -159,7 +159,7 @@ def test_features_travel_through_the_store_to_the_model(folder, tmp_path):
     assert store.manifest["node_text"] == {"model": node_text.name, "channels": 16}
     batch = Batch.from_data_list([pair.graph for pair in PairDataset(store, "train", node_text=True)])
     expected = np.concatenate([node_text(report) for report in (LONG, SHORT)])
-    torch.testing.assert_close(batch.text, torch.from_numpy(expected).float())
+    torch.testing.assert_close(batch.node_text, torch.from_numpy(expected).float())
     encoded = GraphEncoder(GraphOptions(channels=8, join="primary", node_text_channels=16))(batch)
     assert encoded.pooled.shape == (3, 8)
     assert encoded.pooled.isfinite().all()
@@ -181,7 +181,7 @@ def test_an_unreachable_hub_is_one_line(monkeypatch):
         raise OSError("no network\nand more lines")
 
     monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", refuse)
-    with pytest.raises(IgclError, match=r"from 'bert-base-uncased' \(no network and more lines\)$"):
+    with pytest.raises(IgclError, match=r"at 'bert-base-uncased' \(no network and more lines\)$"):
         NodeText("bert-base-uncased")
 
 

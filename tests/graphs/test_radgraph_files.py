@@ -131,7 +131,7 @@ def bad_record(**changes):
     [
         (bad_record(end_ix=2), "entity '7': span 1..2 lies outside the text of 2 words"),
         (bad_record(start_ix=-1), "entity '7': span -1..1 lies outside the text"),
-        (bad_record(start_ix=0), "entity '7': 'effusion' does not stand at words 0..1"),
+        (bad_record(start_ix=0), "entity '7': 'effusion' is not at words 0..1"),
         (bad_record(label="OBS-X"), "entity '7': .*unknown label 'OBS-X'"),
         (bad_record(relations=[["modify", "8"]]), "entity '7': modify names entity '8', which does not exist"),
         (bad_record(relations=[["near", "7"]]), "entity '7': unknown relation 'near'"),
@@ -201,7 +201,7 @@ def test_the_first_of_two_reports_with_one_key_is_kept(tmp_path):
     file = read(tmp_path, content)
     assert file.graphs == {"a": GRAPH}
     assert file.counts == {"repeated report: dropped": 1}
-    with pytest.raises(ValueError, match="report 'a': stands in the file before"):
+    with pytest.raises(ValueError, match="report 'a': the key is repeated in the file"):
         read(tmp_path, content, strict=True)
 
 

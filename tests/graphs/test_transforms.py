@@ -23,7 +23,7 @@ def report_graph(num_nodes, edges, text=False):
         num_nodes=num_nodes,
     )
     if text:
-        data.text = torch.randn(num_nodes, 3, generator=generator)
+        data.node_text = torch.randn(num_nodes, 3, generator=generator)
     return data
 
 
@@ -93,7 +93,7 @@ def same_batch(got, expected):
     assert got.num_graphs == expected.num_graphs
     for one, two in zip([got, *got.to_data_list()], [expected, *expected.to_data_list()], strict=True):
         assert one.num_nodes == two.num_nodes
-        for name in ("x", "node_type", "edge_index", "edge_type", *(["text"] if "text" in expected else [])):
+        for name in ("x", "node_type", "edge_index", "edge_type", *(["node_text"] if "node_text" in expected else [])):
             assert torch.equal(one[name], two[name]), name
     assert torch.equal(got.batch, expected.batch)
     assert torch.equal(got.ptr, expected.ptr)
@@ -121,10 +121,10 @@ def test_connectors_run_both_ways_once_and_never_in_a_loop(kind):
 def test_added_nodes_are_zero_and_stand_after_the_entities(kind):
     graph = report_graph(3, [(0, 1, 0)], text=True)
     joined = ComponentJoin(kind)(graph)
-    for name in ("x", "text", "node_type"):
+    for name in ("x", "node_text", "node_type"):
         assert torch.equal(joined[name][:3], graph[name])
     assert not joined.x[3:].any()
-    assert not joined.text[3:].any()
+    assert not joined.node_text[3:].any()
     assert joined.node_type[3:].tolist() == [ADDED_NODE] * (joined.num_nodes - 3)
     assert len(ENTITY_LABELS) == ADDED_NODE
 

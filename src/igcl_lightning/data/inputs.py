@@ -144,7 +144,7 @@ class InputReader:
         readers = {"image": self.images, "graph": self.graphs, "report": self.reports}
         if size < 1:
             raise IgclError(f"batch_size is {size}, not at least 1")
-        single = isinstance(inputs, str | Path | Image.Image | Mapping | np.ndarray) or not isinstance(inputs, Iterable)
+        single = isinstance(inputs, ImageInput | Mapping) or not isinstance(inputs, Iterable)
         remaining = iter([inputs] if single else inputs)
         while batch := list(islice(remaining, size)):
             yield readers[kind](batch)

@@ -28,25 +28,15 @@ class Rows(Protocol):
     def __len__(self) -> int:
         """Return the number of rows."""
 
-    def __getitem__(self, index: int, /) -> Any:
-        """Return one row: the fields of a batch without the first dimension."""
-
     def batch(self, indices: Sequence[int]) -> Any:
         """Return a batch of some rows."""
 
 
 class _StoreRows(Dataset[Any]):
-    """Rows of one or several splits of a store, read from Arrow in whole batches.
-
-    Args:
-        store: the opened store.
-        splits: the splits, whose rows follow each other.
-        columns: Arrow columns to read.
-        labels: names of the labels in `target`; all by default.
-        rows: indices of the rows to keep, in this order; all by default.
+    """Rows of one or several splits of a store, one split after the other.
 
     Attributes:
-        table: the rows in the files of all splits.
+        table: the Arrow columns in the files of the splits.
         places: index in `table` of each row, int64 [N].
         target: labels, float32 [N, L], nan where unknown.
     """
@@ -93,7 +83,7 @@ class PairDataset(_StoreRows):
         node_text: bool = False,
         stating: Sequence[str] = (),
     ) -> None:
-        splits = _names(split)
+        splits = [split] if isinstance(split, str) else list(split)
         shapes = {name: store.array_shapes[name] for name in arrays}
         self.collate = PairCollator(shapes, store.node_text_channels if node_text else 0, tokenizer)
         kept = np.flatnonzero(np.concatenate([is_pair(store, name, arrays, stating) for name in splits]))
@@ -141,7 +131,7 @@ class LabeledDataset(_StoreRows):
     def __init__(
         self, store: Store, split: str | Sequence[str], labels: Sequence[str], rows: np.ndarray | None = None
     ) -> None:
-        super().__init__(store, _names(split), ["image", "row"], labels, rows)
+        super().__init__(store, [split] if isinstance(split, str) else split, ["image", "row"], labels, rows)
 
     def __getitem__(self, index: int) -> LabeledBatch:
         """Return one labelled image: the fields of a batch without the first dimension."""
@@ -174,10 +164,6 @@ class WholeBatches(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> Any:
-        """Return one row."""
-        return self.rows[index]
-
     def __getitems__(self, indices: Sequence[int]) -> Any:
         """Return a batch of some rows."""
         return self.rows.batch(indices)
@@ -186,7 +172,3 @@ class WholeBatches(Dataset[Any]):
 def ready(batch: Any) -> Any:
     """Return a batch unchanged, since `WholeBatches` has collated it."""
     return batch
-
-
-def _names(split: str | Sequence[str]) -> list[str]:
-    return [split] if isinstance(split, str) else list(split)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -86,6 +87,7 @@ class StreamedStore(StoreDescription):
             self._records |= {stable_hash(record["row"]): (split, record) for record in table.to_pylist()}
 
 
+@dataclass(eq=False)
 class PairStream(IterableDataset[PairBatch]):
     """Batches of pairs of a streamed store.
 
@@ -112,38 +114,28 @@ class PairStream(IterableDataset[PairBatch]):
             select views or arrays, so that the number of rows is unknown.
     """
 
-    def __init__(
-        self,
-        store: StreamedStore,
-        splits: Sequence[str],
-        collate: PairCollator,
-        batch_size: int,
-        shuffled: bool,
-        seed: int = 0,
-        num_replicas: int = 1,
-        rank: int = 0,
-        epoch: int = 0,
-        stating: Sequence[str] = (),
-    ) -> None:
-        super().__init__()
-        self.store = store
-        self.splits = splits
-        self.collate = collate
-        self.batch_size = batch_size
-        self.shuffled = shuffled
-        self.seed = seed
-        self.num_replicas = num_replicas
-        self.rank = rank
-        self.epoch = epoch
-        self.stating = tuple(stating) if store.empty_rows[0] else ()
-        self.num_shards = sum(len(store.shards(split)) for split in splits)
-        rows = sum(int(store.manifest["rows"][split]) for split in splits)
-        rows -= store.empty_rows[0] if self.stating and num_replicas > 1 else 0
-        self.most_batches = rows // (num_replicas * batch_size)
-        self.steps = self._equal_steps() if shuffled and num_replicas > 1 else None
-        if shuffled and self.most_batches < 1:
+    store: StreamedStore
+    splits: Sequence[str]
+    collate: PairCollator
+    batch_size: int
+    shuffled: bool
+    seed: int = 0
+    num_replicas: int = 1
+    rank: int = 0
+    epoch: int = 0
+    stating: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        empty, _ = self.store.empty_rows
+        self.stating = tuple(self.stating) if empty else ()
+        self.num_shards = sum(len(self.store.shards(split)) for split in self.splits)
+        rows = sum(int(self.store.manifest["rows"][split]) for split in self.splits)
+        rows -= empty if self.stating and self.num_replicas > 1 else 0
+        self.most_batches = rows // (self.num_replicas * self.batch_size)
+        self.steps = self._equal_steps() if self.shuffled and self.num_replicas > 1 else None
+        if self.shuffled and self.most_batches < 1:
             raise IgclError(
-                f"{store.path}: {rows} rows give {num_replicas} processes no batch of {batch_size}; "
+                f"{self.store.path}: {rows} rows give {self.num_replicas} processes no batch of {self.batch_size}; "
                 "make data.batch_size smaller"
             )
 
@@ -192,11 +184,8 @@ class PairStream(IterableDataset[PairBatch]):
         needed = {column.split(".")[0] for column in self.collate.columns}
         columns = [*needed, "image", "view", *(["labels"] if self.store.labels else [])]
         rows = self.store.stream(self.splits, columns)
-        return rows.filter(self._wanted, batched=True) if self._leaves_out else rows
-
-    @property
-    def _leaves_out(self) -> bool:
-        return self.store.views is not None or bool(self.collate.shapes) or bool(self.stating)
+        all_wanted = self.store.views is None and not self.collate.shapes and not self.stating
+        return rows if all_wanted else rows.filter(self._wanted, batched=True)
 
     def _wanted(self, table: pa.Table) -> pa.Array:
         """Return which rows have a wanted view, all array columns, and something stated on each side of `stating`."""
@@ -211,13 +200,9 @@ class PairStream(IterableDataset[PairBatch]):
     def _equal_steps(self) -> int:
         path, world = self.store.path, self.num_replicas
         if self.num_shards < world:
-            raise IgclError(
-                f"{path}: {self.num_shards} Arrow files cannot be dealt to {world} processes; copy the store"
-            )
+            raise IgclError(f"{path}: {self.num_shards} Arrow files are too few for {world} processes; copy the store")
         if self.store.views is not None or self.collate.shapes:
-            raise IgclError(
-                f"{path}: data.views and data.arrays leave out rows of a stream; use one process, or copy it"
-            )
+            raise IgclError(f"{path}: data.views and data.arrays select rows of a stream; use one process, or copy it")
         return self.most_batches
 
 

@@ -1,4 +1,4 @@
-"""Which observations a sentence affirms, doubts and denies."""
+"""Observations that a sentence affirms, doubts and denies."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from igcl_lightning.graphs.phrases import CONCLUSIONS, FAR, PLACES, Phrase
 from igcl_lightning.graphs.schema import HEDGE_ID
 
 REACH = 6
-"""A denial or doubt speaks about nothing that starts more words away than this."""
+"""Words between a denial or doubt and the furthest start of its scope."""
 
 DIFFERENTIAL = "differential diagnosis"
-"""The doubt that speaks about all of a list, across "and" too."""
+"""The hedge whose scope is a whole list, across "and" too."""
 
 _STATEMENT_ENDS = frozenset({"break", "with"})
 
 
 class Assertion(NamedTuple):
-    """How sure an observation is: its label, and the strength of a doubt (`schema.HEDGES`)."""
+    """Certainty of an observation: its label, and the strength of a hedge (`schema.HEDGES`)."""
 
     label: str
     hedge: str = ""
@@ -29,7 +29,7 @@ PRESENT, ABSENT = Assertion("OBS-DP"), Assertion("OBS-DA")
 
 
 def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]) -> list[Assertion]:
-    """Return what the sentence says of each item: present, or uncertain under a doubt, or absent under a denial.
+    """Return the assertion of each item: present, uncertain in the scope of a hedge, absent in that of a denial.
 
     Denial outweighs doubt, and the stronger of two doubts the weaker.
     """
@@ -60,10 +60,10 @@ def _doubt(said: list[Assertion], indices: Iterable[int], strength: str) -> None
 def _scope(
     cue: Match, position: str, items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]
 ) -> Iterator[int]:
-    """Yield the items that a cue of denial or doubt speaks about.
+    """Yield the items in the scope of a cue of denial or doubt.
 
-    A doubt that closes a clause speaks about what went before ("effusion is likely"), and a cue for what went before,
-    of which there is nothing, about what follows ("resolved effusion").
+    A hedge that closes a clause applies to the items before it ("effusion is likely"); a cue for items before it,
+    without any there, applies to those after it ("resolved effusion").
     """
     if position == "context":
         yield from (index for phrase in phrases if phrase.follows in CONCLUSIONS for index in phrase.items)
@@ -81,7 +81,7 @@ def _scope(
 
 
 def _closes_clause(cue: Match, matches: Sequence[Match]) -> bool:
-    """Say whether nothing but a verb stands between a cue and the end of its clause ("is probably present")."""
+    """Return whether at most a verb separates a cue from the end of its clause ("is probably present")."""
     end, ends = cue.end, {"break", "list"}
     for match in matches:
         if match.start > end:
@@ -116,7 +116,7 @@ def _scope_after(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) 
 
 
 def _new_statement(phrase: Phrase, after: Phrase | None, items: Sequence[Match]) -> bool:
-    """Say whether a listed phrase starts a statement of its own: "the ...", a normal or stable thing, a new subject."""
+    """Return whether a listed phrase starts a new statement: "the ...", something normal or stable, a new subject."""
     subject = not phrase.observations and after is not None and after.follows == "predicate"
     kinds = [items[index].kind for index in phrase.items]
     described = kinds[0] in {"size", "severity"} and "side" in kinds and not phrase.either
@@ -124,13 +124,13 @@ def _new_statement(phrase: Phrase, after: Phrase | None, items: Sequence[Match])
 
 
 def _complete(phrase: Phrase, items: Sequence[Match]) -> bool:
-    """Say whether a phrase is a whole statement: a predicate, or one that ends in a change ("effusion persists")."""
+    """Return whether a phrase is a complete statement: a predicate, or it ends in a change ("effusion persists")."""
     last = items[phrase.items[-1]]
     return phrase.follows == "predicate" or (bool(phrase.observations) and last.kind in {"temporal", "stability"})
 
 
 def _scope_before(cue: Match, position: str, items: Sequence[Match], phrases: Sequence[Phrase]) -> Iterator[int]:
-    """Yield the items before a cue back to the start of their list; "versus" speaks about its neighbour alone."""
+    """Yield the items before a cue back to the start of their list; for "versus", its neighbour only."""
     at = next((n for n in reversed(range(len(phrases))) if items[phrases[n].items[0]].end < cue.start), -1)
     while at >= 0:
         phrase = phrases[at]

@@ -1,4 +1,4 @@
-"""Pictures of a report and of its graph, for people."""
+"""Pictures of a report and of its graph."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class LabelStyle(NamedTuple):
-    """How entities of a label look.
+    """Style of the boxes of a label.
 
     Attributes:
-        meaning: what the label says, in a word.
+        meaning: the label in words.
         fill: colour of the box.
         edge: colour of its border.
-        line: style of its border; colour alone does not reach every reader.
+        line: line style of its border, for readers who cannot tell the colours apart.
     """
 
     meaning: str
@@ -40,7 +40,7 @@ LABEL_STYLES: dict[str, LabelStyle] = {
     "OBS-U": LabelStyle("uncertain", "#FFF1B8", "#B58900", "--"),
     "OBS-DA": LabelStyle("absent", "#EFEFEF", "#777777", ":"),
 }
-"""Style of each of `ENTITY_LABELS`, after Okabe and Ito's colours, told apart with any colour vision."""
+"""Style of each of `ENTITY_LABELS`, in Okabe and Ito's colours, distinct for any colour vision."""
 
 XL_STYLES: dict[str, LabelStyle] = {
     "ANAT-U": LabelStyle("anatomy, uncertain", "#D6E8F5", "#0072B2", "--"),
@@ -48,7 +48,7 @@ XL_STYLES: dict[str, LabelStyle] = {
     "ANAT-M": LabelStyle("measure of anatomy", "#E3F2EC", "#009E73"),
     "OBS-M": LabelStyle("measure", "#F7E6F0", "#CC79A7"),
 }
-"""Style of each of `XL_LABELS`; no legend of a picture has them."""
+"""Style of each of `XL_LABELS`, which no legend shows."""
 
 FONT_SIZE = 9.0
 RELATION_FONT_SIZE = 6.5
@@ -63,7 +63,7 @@ PICTURE_WIDTH = 680.0
 """Lengths are points, 72 to the inch."""
 
 CLOSING = frozenset(".,;:)")
-"""Words that stand close to the one before."""
+"""Words without a space before them."""
 
 INK = "#222222"
 ARROW_COLOUR = "#555555"
@@ -78,9 +78,9 @@ class Canvas:
     """Axes on which one unit is one point at scale 1; all text and lines scale with them.
 
     Args:
-        axes: where to draw; None for a figure of its own at scale 1.
-        size: width and height of what will be drawn, in points.
-        legend: whether the labels are explained below.
+        axes: axes to draw on; None makes a figure at scale 1.
+        size: width and height of the drawing, in points.
+        legend: whether to draw a legend of the labels below.
     """
 
     def __init__(self, axes: Axes | None, size: tuple[float, float], legend: bool) -> None:
@@ -99,7 +99,7 @@ class Canvas:
             self.legend()
 
     def box(self, centre: Sequence[float], size: tuple[float, float], label: str) -> FancyBboxPatch:
-        """Draw a box of a label's style."""
+        """Draw a box in the style of a label."""
         style = label_style(label)
         corner = centre[0] - size[0] / 2, centre[1] - size[1] / 2
         box = FancyBboxPatch(
@@ -116,12 +116,12 @@ class Canvas:
 
     def text(self, place: Sequence[float], text: str, size: float = FONT_SIZE, **how: Any) -> None:
         """Write text, vertically centred on `place`."""
-        # Reports may hold dollar signs, which matplotlib would read as formulas.
+        # Matplotlib reads text between dollar signs as formulas.
         options: dict[str, Any] = {"fontsize": size * self.scale, "va": "center_baseline", "parse_math": False}
         self.axes.text(place[0], place[1], text, **{"color": INK} | options | how)
 
     def arrow(self, head: Sequence[float], tail: FancyBboxPatch, path: np.ndarray, name: str) -> None:
-        """Draw an arrow from a place to a box by way of the places `path` [P, 2], its name at the first of them."""
+        """Draw an arrow from `head` over the points `path` [P, 2] to a box, with its name at the first point."""
         end = tail.get_x() + tail.get_width() / 2, tail.get_y() + tail.get_height() / 2
         line: dict[str, Any] = {"linewidth": 0.9 * self.scale, "color": ARROW_COLOUR, "zorder": 0.5}
         self.axes.plot(*np.vstack([head, path]).T, **line)
@@ -131,7 +131,7 @@ class Canvas:
         self.text(path[0], name, RELATION_FONT_SIZE, ha="center", color=ARROW_COLOUR, bbox=back)
 
     def legend(self) -> None:
-        """Draw the four labels below."""
+        """Draw the legend of the four labels."""
         left, y = 0.0, -LEGEND_HEIGHT + NODE_HEIGHT / 2
         for label, style in LABEL_STYLES.items():
             self.box((left + 7, y), (14, 11), label)
@@ -142,13 +142,12 @@ class Canvas:
 def draw_graph(graph: ReportGraph, axes: Axes | None = None, legend: bool = True) -> Figure:
     """Draw a report graph: a box per entity in the style of its label, an arrow per relation.
 
-    What the graph leaves disconnected stands side by side, in the order of the report; modifiers are on top, anatomy
-    below.
+    Components are side by side in the order of the report, modifiers on top, anatomy at the bottom.
 
     Args:
-        graph: any report graph; an empty one gives a picture that says so.
-        axes: where to draw, at the scale that fits; by default a figure of its own, at most ten inches wide.
-        legend: whether the labels are explained below.
+        graph: the report graph; an empty one is drawn as "(empty graph)".
+        axes: axes to draw on, scaled to fit; by default a new figure, at most ten inches wide.
+        legend: whether to draw a legend of the labels below.
 
     Returns:
         The figure.
@@ -175,12 +174,12 @@ def draw_graph(graph: ReportGraph, axes: Axes | None = None, legend: bool = True
 
 
 def draw_report(graph: ReportGraph, axes: Axes | None = None, legend: bool = True) -> Figure:
-    """Draw the words of a report, its entities in boxes of their labels' styles.
+    """Draw the words of a report, its entities in boxes in the style of their labels.
 
     Args:
-        graph: of the report; its `text` is drawn.
-        axes: where to draw, at the scale that fits; by default a figure of its own, at most ten inches wide.
-        legend: whether the labels are explained below.
+        graph: the report graph, whose `text` is drawn.
+        axes: axes to draw on, scaled to fit; by default a new figure, at most ten inches wide.
+        legend: whether to draw a legend of the labels below.
 
     Returns:
         The figure.
@@ -210,7 +209,7 @@ def text_width(text: str) -> float:
 
 
 def _flow(words: Sequence[str], width: np.ndarray, line_width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each word begins and the number of its line."""
+    """Return the left end and the line number of each word."""
     left, line = np.zeros(len(words)), np.zeros(len(words), dtype=int)
     for index in range(1, len(words)):
         gap = WORD_PADDING + 0.5 if words[index] in CLOSING else WORD_GAP
@@ -222,7 +221,7 @@ def _flow(words: Sequence[str], width: np.ndarray, line_width: float) -> tuple[n
 
 
 def _flow_within(words: Sequence[str], width: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the same with the line width that fills a frame of width to height `ratio` best."""
+    """Do the same with the line width that best fills a frame with `ratio` of width to height."""
 
     def extent(flow: tuple[np.ndarray, np.ndarray]) -> tuple[float, int]:
         left, line = flow
@@ -235,7 +234,7 @@ def _flow_within(words: Sequence[str], width: np.ndarray, ratio: float) -> tuple
 
 
 def _pieces(entity: Entity, line: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Yield first and last word of an entity on each of the lines it stands on."""
+    """Yield the first and last word of an entity on each of its lines."""
     words = np.arange(entity.start, entity.end + 1)
     for number in np.unique(line[words]):
         here = words[line[words] == number]

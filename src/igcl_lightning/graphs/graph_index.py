@@ -1,4 +1,4 @@
-"""The graph of a report, found by whatever names its study: a report's path, an image's path, an id, or its text."""
+"""Look-up of report graphs by any name of the study (path of a report or image, id) or by the text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SUFFIX = re.compile(r"\.(?:txt|json|xml|jpe?g|png|dcm|dicom)$", re.IGNORECASE)
 
 
 def study_key(name: str) -> str:
-    """Return what a path or an id of a study has in common with the other names of that study.
+    """Return a key that all paths and ids of a study share.
 
     - MIMIC-CXR: "s58821758" of any path with this folder or file name, or of the bare number of eight digits.
     - CheXpert: "patient00001/study1" of any path with these folders, or with them joined by "_".
@@ -34,11 +34,11 @@ def study_key(name: str) -> str:
 class GraphIndex:
     """Finds graphs by study and by text.
 
-    A study or a text that stands for several different graphs is ambiguous, and found to have none: two sections of a
-    report in one file, say. The exact key of the file always finds its graph.
+    A study or text with several different graphs, such as two sections of a report in one file, is ambiguous and has
+    none. The exact key of the file always finds its graph.
 
     Args:
-        graphs: by the report's key, as `read_radgraph` gives them.
+        graphs: graphs by the report's key, as `read_radgraph` returns them.
     """
 
     def __init__(self, graphs: Mapping[str, ReportGraph]) -> None:
@@ -48,21 +48,21 @@ class GraphIndex:
 
     @property
     def ambiguous(self) -> int:
-        """The number of studies that stand for several different graphs."""
+        """Number of studies with several different graphs."""
         return sum(graph is None for graph in self._by_study.values())
 
     def find(self, name: str) -> ReportGraph | None:
-        """Return the graph of a study, or None where there is none or the study is ambiguous.
+        """Return the graph of a study, or None if it has none or is ambiguous.
 
         Args:
-            name: the key of the file, or a path or an id that `study_key` takes for the same study's.
+            name: key in the file, or a path or id with the same `study_key`.
         """
         return self._graphs[name] if name in self._graphs else self._by_study.get(study_key(name))
 
     def find_text(self, text: str) -> ReportGraph | None:
-        """Return the graph of a report by its text, or None where there is none or the text is ambiguous.
+        """Return the graph of a report by its text, or None if there is none or the text is ambiguous.
 
-        Case and white space do not count, so that a text is found however its words were parted.
+        Case and white space are ignored, so that the tokenization does not matter.
         """
         if self._by_text is None:
             self._by_text = _unambiguous((loose(graph.text), graph) for graph in self._graphs.values())
@@ -71,7 +71,7 @@ class GraphIndex:
 
 
 def _unambiguous(pairs: Iterable[tuple[str, ReportGraph]]) -> dict[str, ReportGraph | None]:
-    """Return the graph of each key, None where several different graphs have it."""
+    """Return the graph of each key, None for a key of several different graphs."""
     found: dict[str, ReportGraph | None] = {}
     for key, graph in pairs:
         found[key] = graph if found.setdefault(key, graph) == graph else None

@@ -1,6 +1,6 @@
-"""From a report graph to labels: the 14 observations of CheXpert, or the 14 findings of ChestX-ray14.
+"""Report graph -> labels: the 14 observations of CheXpert, or the 14 findings of ChestX-ray14.
 
-What counts as a finding and what a data set calls it stand in `lexicon/findings.tsv` and `lexicon/labels.tsv`.
+`lexicon/findings.tsv` defines findings, `lexicon/labels.tsv` the labels of each data set.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from igcl_lightning.graphs.statements import Statement, statements
 SCHEMES = ("chexpert", "nih")
 
 ABNORMAL_KINDS = frozenset({"finding", "appearance", "sign", "state", "generic"})
-"""Kinds of observations that are no normal state, device, or mere change."""
+"""Kinds of observations other than normal states, devices and changes."""
 
 NO_FINDING = "No Finding"
 SKELETAL = "skeletal"
 
 NORMAL = frozenset({"normal", "unremarkable", "clear", "symmetric", "nonobstructive"})
-"""Modifiers that take the abnormal out of an observation ("pulmonary markings are normal")."""
+"""Modifiers that make an observation normal ("pulmonary markings are normal")."""
 
 
 class Rule(NamedTuple):
@@ -48,9 +48,9 @@ class Label(NamedTuple):
     """A line of `labels.tsv`.
 
     Attributes:
-        name: what the scheme calls it.
+        name: name in the scheme.
         findings: the findings that it covers.
-        believed: hedges that count as present where a label must be 1 or 0.
+        believed: hedges that count as present in binary labels.
     """
 
     name: str
@@ -59,24 +59,24 @@ class Label(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What a report says of a label: 1.0 present, -1.0 uncertain, 0.0 absent, and how strong a doubt is."""
+    """Value of a label: 1.0 present, -1.0 uncertain, 0.0 absent; and the hedge of an uncertain one."""
 
     value: float
     hedge: str = ""
 
 
 def labels_from_graph(graph: ReportGraph, scheme: str = "chexpert") -> dict[str, float | None]:
-    """Return the labels of a report as its graph has them.
+    """Return the labels of a report from its graph.
 
     Args:
-        graph: from the parser, or from RadGraph.
+        graph: graph from the parser or from RadGraph.
         scheme: "chexpert", the 14 observations of CheXpert (Irvin et al., AAAI 2019), or "nih", the 14 of ChestX-ray14
             (Wang et al., CVPR 2017).
 
     Returns:
         1.0 present, 0.0 absent, -1.0 uncertain, None not mentioned, in the scheme's order. Presence outweighs doubt,
-        and doubt denial; an unlikely finding counts as absent. "No Finding" is 1.0 where a graph with entities has
-        nothing abnormal that is present or uncertain, and None otherwise; devices do not count.
+        and doubt denial; an unlikely finding counts as absent. "No Finding" is 1.0 if a graph with entities has no
+        abnormal finding that is present or uncertain, devices aside, and None otherwise.
 
     Raises:
         ValueError: the scheme is unknown.
@@ -85,7 +85,7 @@ def labels_from_graph(graph: ReportGraph, scheme: str = "chexpert") -> dict[str,
 
 
 def binary_labels(graph: ReportGraph, scheme: str = "chexpert") -> dict[str, int]:
-    """Return the labels of a report as 1 or 0: what is not mentioned is 0, what is uncertain as `labels.tsv` says.
+    """Return the labels of a report as 1 or 0: 0 if not mentioned, by `labels.tsv` if uncertain.
 
     Raises:
         ValueError: the scheme is unknown.
@@ -99,7 +99,7 @@ def binary_labels(graph: ReportGraph, scheme: str = "chexpert") -> dict[str, int
 
 
 def _verdicts(graph: ReportGraph, scheme: str) -> dict[str, Verdict | None]:
-    """Return the strongest thing that a report says of each label, None where it says nothing."""
+    """Return the strongest verdict on each label, None for one that is not mentioned."""
     if scheme not in SCHEMES:
         raise ValueError(f"scheme {scheme!r}, expected one of {SCHEMES}")
     said = statements(graph)
@@ -121,23 +121,23 @@ def _verdicts(graph: ReportGraph, scheme: str) -> dict[str, Verdict | None]:
 
 
 def _is_unhealthy(statement: Statement) -> bool:
-    """Say whether a statement tells of something abnormal, sure or not, or denies a normal state ("not clear")."""
+    """Return whether a statement is abnormal and not denied, or denies a normal state ("not clear")."""
     if is_abnormal(statement):
         return _verdict(statement).value != 0
     return statement.label == "OBS-DA" and statement.kind == "normal"
 
 
 def is_abnormal(statement: Statement) -> bool:
-    """Say whether a statement is about something abnormal: no normal state, no device, no mere change."""
+    """Return whether a statement is about an abnormality: no normal state, device or change."""
     return not NORMAL & statement.modifiers and (not statement.kind or statement.kind in ABNORMAL_KINDS)
 
 
 def abnormal_observations(graph: ReportGraph, *, skeleton: bool = True) -> list[str]:
-    """Return the words of the abnormal observations that a graph states as definitely present.
+    """Return the tokens of the abnormal observations that are definitely present.
 
     Args:
-        graph: from the parser, or from RadGraph.
-        skeleton: whether those of bones and joints count; reporters and coders call chests normal in spite of them.
+        graph: graph from the parser or from RadGraph.
+        skeleton: whether bones and joints count; reporters and coders call chests normal in spite of them.
     """
     return [
         graph.entities[each.entity].tokens
@@ -159,7 +159,7 @@ def _verdict(statement: Statement) -> Verdict:
 
 
 def _findings(statement: Statement) -> Iterator[tuple[str, bool]]:
-    """Yield the findings that a statement speaks of, and whether it says that they are there."""
+    """Yield the findings of a statement, and whether it affirms their presence."""
     return ((rule.finding, rule.present) for rule in finding_rules() if rule.holds(statement))
 
 

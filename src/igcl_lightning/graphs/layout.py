@@ -1,7 +1,7 @@
-"""Where the nodes of a report graph stand in a picture: each component in rows, components in lines like words.
+"""Layout of a report graph in a picture: nodes of a component in rows, components in lines like words.
 
-The rows follow Sugiyama et al. (IEEE Transactions on Systems, Man, and Cybernetics 11, 1981): arrows point downwards,
-and what names an arrow, or where it passes a row, is a node of the layout as well, so that nothing covers another.
+Rows follow Sugiyama et al. (IEEE Transactions on Systems, Man, and Cybernetics 11, 1981): arrows point downwards. Names
+of arrows, and the places where arrows pass a row, are nodes of the layout too, so that nothing overlaps.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LINE_GAP = 22.0
 """Lengths are points, 72 to the inch."""
 
 SWEEPS = 8
-"""Passes over the rows of a component, each of which moves nodes nearer to their neighbours."""
+"""Passes over the rows of a component; each moves nodes closer to their neighbours."""
 
 
 class Layout(NamedTuple):
@@ -29,8 +29,8 @@ class Layout(NamedTuple):
 
     Attributes:
         centre: centre of each node, float [N, 2], in points from the lower left corner.
-        paths: for each edge the places it passes between its ends, float [P, 2]; its name stands at the first.
-        size: width and height of the whole, in points.
+        paths: points of each edge between its ends, float [P, 2]; its name is at the first.
+        size: width and height of the picture, in points.
     """
 
     centre: np.ndarray
@@ -39,7 +39,7 @@ class Layout(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """One component: numbers of its nodes, their centres from its own lower left corner, its width and height."""
+    """One component: its nodes, their centres from its lower left corner, its width and height."""
 
     nodes: list[int]
     centre: np.ndarray
@@ -49,16 +49,15 @@ class _Part(NamedTuple):
 def lay_out(
     edges: Sequence[tuple[int, int]], width: np.ndarray, name_width: Sequence[float], line_width: float
 ) -> Layout:
-    """Place the nodes of a graph and the names of its edges so that no two overlap.
+    """Place the nodes of a graph and the names of its edges without overlap.
 
-    Every edge points downwards, but those of a cycle. Components stand side by side in the order of their first nodes;
-    a new line begins where the next component would reach beyond `line_width`.
+    Edges point downwards, except in cycles. Components are side by side in the order of their first nodes.
 
     Args:
         edges: head and tail of each edge, each pair once.
-        width: of the node boxes, float [N], in points.
-        name_width: of the name of each edge, in points.
-        line_width: of the picture, in points; a wider component has a line of its own.
+        width: widths of the node boxes, float [N], in points.
+        name_width: width of the name of each edge, in points.
+        line_width: width of the picture, in points; a wider component has its own line.
     """
     graph, paths = _in_rows(edges, width, name_width)
     lines: list[list[_Part]] = [[]]
@@ -74,18 +73,18 @@ def lay_out(
 def lay_out_within(
     edges: Sequence[tuple[int, int]], width: np.ndarray, name_width: Sequence[float], ratio: float
 ) -> Layout:
-    """Place them likewise, with the line width that fills a frame of width to height `ratio` best."""
+    """Do the same with the line width that best fills a frame with `ratio` of width to height."""
     widest = float(width.sum() + sum(name_width)) + COMPONENT_GAP * len(width) + 1
-    layouts = [lay_out(edges, width, name_width, line_width) for line_width in np.linspace(widest / 16, widest, 32)]
+    layouts = (lay_out(edges, width, name_width, line_width) for line_width in np.linspace(widest / 16, widest, 32))
     return min(layouts, key=lambda layout: max(layout.size[0], layout.size[1] * ratio))
 
 
 def _in_rows(
     edges: Sequence[tuple[int, int]], width: np.ndarray, name_width: Sequence[float]
 ) -> tuple[nx.Graph, list[list[int]]]:
-    """Return the graph with a node more wherever an edge has its name or passes a row, and those nodes by edge.
+    """Return the graph with extra nodes for the names of edges and where they pass rows, and these nodes by edge.
 
-    Nodes have the attributes `row`, counted from the bottom, even for the given ones, and `width`.
+    Nodes have the attributes `row`, counted from the bottom and even for entities, and `width`.
     """
     height = _heights(edges, len(width))
     graph = nx.Graph()
@@ -102,7 +101,7 @@ def _in_rows(
 
 
 def _heights(edges: Sequence[tuple[int, int]], num_nodes: int) -> list[int]:
-    """Return the number of steps from each node down to the last; the nodes of a cycle are level."""
+    """Return the longest path from each node down to a sink; the nodes of a cycle share a height."""
     graph = nx.DiGraph()
     graph.add_nodes_from(range(num_nodes))
     graph.add_edges_from(edges)
@@ -130,18 +129,18 @@ def _component(graph: nx.Graph, nodes: list[int]) -> _Part:
 
 
 def _apart(wish: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """Return places as near to the wishes, in least squares, as boxes of these widths can stand side by side."""
+    """Return the places of boxes side by side that are closest to `wish` in least squares."""
     order = np.argsort(wish, kind="stable")
     step = (width[order][:-1] + width[order][1:]) / 2 + NODE_GAP
     offset = np.concatenate([[0.0], np.cumsum(step)])[: len(wish)]
     place = np.empty(len(wish))
-    # Less the offsets, "in this order and apart" reads "never decreasing".
+    # After subtracting the offsets, "ordered and apart" means "non-decreasing".
     place[order] = isotonic_regression(wish[order] - offset).x + offset
     return place
 
 
 def _stack(lines: list[list[_Part]], num_nodes: int) -> tuple[np.ndarray, tuple[float, float]]:
-    """Return the centres of all nodes, the first line of components on top, and the size of the whole."""
+    """Return the centres of all nodes, the first line of components on top, and the size of the picture."""
     centre = np.zeros((num_nodes, 2))
     bottom = 0.0
     for line in reversed(lines):

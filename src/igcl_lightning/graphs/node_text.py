@@ -1,7 +1,8 @@
 """Frozen language-model features of the entities of a report, each read in the context of the whole report.
 
-The feature of an entity is the mean over its words, that of a word the mean over its wordpieces, that of a wordpiece the
-sum of the last four hidden layers, as in IGCL. A report longer than the model's input is read in overlapping windows.
+The feature of an entity is the mean over its words, that of a word the mean over its wordpieces, that of a wordpiece
+the sum of the last four hidden layers, as in IGCL. A report longer than the model's input is read in overlapping
+windows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What belongs together inside a phrase: qualifiers of observations, the words of an anatomy, states of an anatomy."""
+"""Relations inside a phrase: qualifiers of observations, words of an anatomy, states of an anatomy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class PhraseRelations:
 
     Attributes:
         pairs: (head, type, tail) by item index.
-        anatomy: whether each item is an anatomy; the "size" of "moderate size effusion" is none.
+        anatomy: whether each item is an anatomy, unlike "size" in "moderate size effusion".
     """
 
     def __init__(self, items: Sequence[Match], phrases: Sequence[Phrase], joined: set[int]) -> None:
@@ -31,7 +31,7 @@ class PhraseRelations:
                     self.pairs.add((head, relation, tail))
 
     def _relate_inside(self, phrase: Phrase) -> None:
-        """Tie the qualifiers and anatomies of a phrase to its observations, or the qualifiers to its anatomy."""
+        """Relate the qualifiers and anatomies of a phrase to its observations, or the qualifiers to its anatomy."""
         qualifiers: list[int] = []
         anatomies: list[int] = []
         for index in phrase.items:
@@ -54,7 +54,7 @@ class PhraseRelations:
         self._locate_states(phrase.states, places)
 
     def _relate_observation(self, index: int, qualifiers: list[int], anatomies: list[int]) -> None:
-        """Tie what stands before an observation to it; a property there ("moderate size") is a qualifier."""
+        """Relate preceding items to an observation; a property there ("moderate size") is a qualifier."""
         properties = [place for place in anatomies if self.items[place].kind == "property"]
         for place in properties:
             self.anatomy[place] = False
@@ -62,25 +62,25 @@ class PhraseRelations:
         self._add([index], "located_at", self._group([place for place in anatomies if place not in properties]))
 
     def _relate_neighbours(self, first: int, second: int) -> None:
-        """Tie two observations without a word between them: the tip of a tube, the changes that a finding makes."""
+        """Relate two adjacent observations: the tip of a tube, the changes of a finding."""
         if self.items[second].kind == "part":
             self._add([second], "modify", [first])
         elif self.items[second].kind == "generic":
             self._add([first], "modify", [second])
 
     def _locate_states(self, states: Sequence[int], places: Sequence[int]) -> None:
-        """Say a state of an anatomy; a size or severity is none of a mere side ("more marked on the right")."""
+        """Relate states to an anatomy; a size or severity does not describe a side ("more marked on the right")."""
         for state in states if places else ():
             item = self.items[state]
             lasting = item.kind in STATES or item.kind in {"stability", "temporal"}
             self._add([state], "located_at", [p for p in places if lasting or self.items[p].kind not in ADJECTIVES])
 
     def _group(self, anatomies: Sequence[int]) -> list[int]:
-        """Tie the words of an anatomy to its head and return the heads.
+        """Relate the words of an anatomy to its heads and return those.
 
-        The head of "right lower lobe" is its last noun; adjectives after it have a head of their own ("lower lobe
-        airspace" opacity), as has each part of a list of adjectives ("right and left basilar"). A property belongs to
-        the anatomy, not the other way round ("heart size").
+        The head of "right lower lobe" is its last noun; adjectives after it have their own head ("lower lobe airspace"
+        opacity), and so has each part of a list of adjectives ("right and left basilar"). A property modifies the
+        anatomy ("heart size").
         """
         if len(anatomies) < 2:
             return list(anatomies)
@@ -97,9 +97,9 @@ class PhraseRelations:
         return heads
 
     def _states(self, qualifiers: Sequence[int]) -> list[int]:
-        """Tie modifiers to the state right after them ("mildly enlarged") and return what is left.
+        """Relate modifiers to the state after them ("mildly enlarged") and return the other qualifiers.
 
-        How much something changed or shows is said of that ("slightly decreased", "markedly atelectatic").
+        A severity modifies the change or texture after it ("slightly decreased", "markedly atelectatic").
         """
         states = []
         for index in qualifiers:

@@ -1,4 +1,4 @@
-"""Phrases: the terms of a sentence that belong together, and how each phrase follows the one before."""
+"""Phrases: terms of a sentence that belong together, and how each phrase follows the previous one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from igcl_lightning.graphs.lexicon import HYPHENS, Match
 
 FAR = 4
-"""Nothing is tied across more unknown words than this."""
+"""Largest number of unknown words between related phrases."""
 
 HEADS = frozenset({"finding", "appearance", "sign", "device", "procedure", "part", "generic", "mention"})
 STATES = frozenset({"state", "borderline", "normal"})
@@ -19,12 +19,12 @@ CONCLUSIONS = {
     "possibly suggests": "possible",
     "hardly suggests": "unlikely",
 }
-"""How strongly each way to conclude believes what it concludes; "" leaves no doubt."""
+"""Hedge of each kind of conclusion; "" for none."""
 
 PLACES = frozenset({"place", "of"})
 EXPLAINS = "explains"
 SAYINGS = PLACES | CONCLUSIONS.keys() | {EXPLAINS, "predicate"}
-"""Ways to follow that speak about a phrase before."""
+"""Ways to follow that refer to an earlier phrase."""
 
 _EITHER = frozenset({"or", "and or", "/"})
 _LINKS = PLACES | {EXPLAINS, "predicate", "with", "list"}
@@ -33,26 +33,25 @@ _PREDICATES = frozenset({"predicate", "negation after", "hedges after"})
 
 @dataclass(slots=True, eq=False)
 class Phrase:
-    """Terms that belong together, and how they follow the phrase before.
+    """Terms that belong together, and how they follow the previous phrase.
 
     Attributes:
-        follows: "place", "of", "predicate", "list", "with", "beside", "break", "explains" or one of
-            `CONCLUSIONS`.
-        listed: a list word stands before it ("and", a comma).
-        choice: that list word is not "and", so that a doubt goes on.
-        either: that list word is "or": one of the two.
+        follows: "place", "of", "predicate", "list", "with", "beside", "break", "explains" or one of `CONCLUSIONS`.
+        listed: a list word precedes it ("and", a comma).
+        choice: that list word is not "and", so that a doubt continues.
+        either: that list word is "or".
         versus: that list word is "versus".
-        doubt: how strongly a hedge before it believes it, "" without any.
-        opens: "the" after the list word: a new statement.
-        said: a predicate stands before it: the statement before is complete.
+        doubt: strength of the hedge before it, "" without any.
+        opens: "the" follows the list word: a new statement.
+        said: a predicate precedes it: the previous statement is complete.
         foreign: number of unknown words before it.
         since: first word after the last break before it.
         items: indices of its terms.
         observations: its findings and devices.
         places: anatomies that locate none of its observations.
         states: qualifiers of none of its observations.
-        speaks_of: what a place locates, the subject of a predicate, the premise of a conclusion.
-        about: the phrase that a later predicate or conclusion speaks about in its place (see `root`).
+        speaks_of: subject of a place or predicate, premise of a conclusion.
+        about: subject of later predicates and conclusions, if it is another phrase (see `root`).
     """
 
     follows: str
@@ -74,19 +73,19 @@ class Phrase:
 
     @property
     def root(self) -> Phrase:
-        """The phrase that a later predicate or conclusion speaks about: itself, where it speaks about no other."""
+        """The phrase that is the subject of later predicates and conclusions."""
         return self.about or self
 
 
 @dataclass(slots=True)
 class _Gap:
-    """What stands between two items.
+    """Words between two items.
 
     Attributes:
-        links: what each term does, in order (`Match.link`).
+        links: function of each term, in order (`Match.link`).
         lists: the list words.
-        doubt: how strongly a hedge before what follows believes it.
-        versus: whether a term leaves open which of the two.
+        doubt: strength of a hedge of the following item.
+        versus: whether a term states alternatives.
         since: last word of the last break.
         foreign: number of unknown words.
     """
@@ -99,7 +98,7 @@ class _Gap:
     foreign: int = 0
 
     def add(self, match: Match) -> None:
-        """Take in a term."""
+        """Add a term."""
         link = match.link
         self.links.append(link)
         if link == "list":
@@ -117,7 +116,7 @@ _NOTHING = _Gap()
 
 
 def split_phrases(words: Sequence[str], matches: Sequence[Match]) -> tuple[list[Phrase], set[int]]:
-    """Return the phrases of a sentence, and the items that a list word joins to the item before in the same phrase."""
+    """Return the phrases of a sentence, and the items that a list word joins to the previous item of their phrase."""
     phrases: list[Phrase] = []
     joined: set[int] = set()
     items: list[Match] = []
@@ -147,7 +146,7 @@ def split_phrases(words: Sequence[str], matches: Sequence[Match]) -> tuple[list[
 
 
 def _same_phrase(items: Sequence[Match], match: Match, gap: _Gap, phrase: Phrase) -> bool:
-    """Say whether an item goes on with a phrase, given what stands between."""
+    """Return whether an item continues a phrase, given the words between."""
     if not gap.links:
         return True
     links = set(gap.links) - {"inside"}
@@ -165,7 +164,7 @@ def _same_phrase(items: Sequence[Match], match: Match, gap: _Gap, phrase: Phrase
 
 
 def _new_phrase(gap: _Gap, phrases: Sequence[Phrase]) -> Phrase:
-    """Return an empty phrase that follows the last one as the terms between them say."""
+    """Return an empty phrase that follows the last one as the words between determine."""
     links, lists = gap.links, gap.lists
     if not links:
         return Phrase(follows="beside", choice=True, foreign=gap.foreign)

@@ -1,27 +1,27 @@
-"""One report in RadGraph's layout <-> `ReportGraph`, and what becomes of reports that break the layout.
+"""One report in RadGraph's layout <-> `ReportGraph`, and the policy for reports that break the layout.
 
 The layout is that of RadGraph v1 (Jain et al., 2021) and RadGraph-XL (Delbrouck et al., 2024): `text` and `entities`;
-an entity has an id, words `start_ix..end_ix` (inclusive) and relations to other ids. Files of reports, and the layouts
-that differ from it, are read by `graphs/radgraph_files.py`.
+an entity has an id, words `start_ix..end_ix` (inclusive) and relations to other ids. `graphs/radgraph_files.py` reads
+files of reports and other layouts.
 
-Policy for faults, each counted by kind and by what became of it:
+Policy for faults, each counted by kind and outcome:
 
-| fault | what becomes of it |
+| fault | outcome |
 | --- | --- |
 | report: no `text` or `entities`, or of another type; the labeler asked for is missing | report dropped |
-| report: stands in the file before, under the same key | later one dropped |
+| report: key repeated in the file | later one dropped |
 | report: no entities | kept, an empty graph |
-| entity: id used before in the report (of sentences, a span) | later one dropped |
+| entity: id (of sentences, a span) repeated in the report | later one dropped |
 | entity: no dictionary | dropped |
 | entity: unknown or missing label | dropped, with its relations |
-| entity: a measurement that is uncertain or absent | repaired: a measurement, its certainty is lost |
+| entity: a measurement that is uncertain or absent | repaired: a measurement without certainty |
 | entity: unknown hedge | repaired: no hedge |
 | entity: tokens missing or empty, at a span of the text | repaired: the words at the span |
-| entity: tokens differ from the words at the span by case or white space only | repaired: the words at the span |
+| entity: tokens differ from the words at the span in case or white space only | repaired: the words at the span |
 | entity: tokens differ from the words at the span | repaired: moved to the nearest words that match, else dropped |
 | entity: span outside the text | repaired: moved to the nearest words that match, else dropped |
-| entity: no span | repaired where exactly one place of the text matches the tokens, else dropped |
-| relation: no pair of type and target, unknown type, an end that does not exist | dropped |
+| entity: no span | repaired if exactly one place of the text matches the tokens, else dropped |
+| relation: no pair of type and target, unknown type, unknown entity | dropped |
 | relation: from or to an entity that was dropped | dropped |
 | relation: of an entity with itself, or stated twice | kept |
 """
@@ -45,18 +45,17 @@ LONG_LABELS: dict[str, str] = {
     "Anatomy::measurement::definitely present": "ANAT-M",
     "Observation::measurement::definitely present": "OBS-M",
 }
-"""The label names of RadGraph-XL, each with its short name."""
+"""Label names of RadGraph-XL, each with its short name."""
 
 MEASUREMENTS: dict[str, str] = {
-    "Anatomy::measurement::uncertain": "ANAT-M",
-    "Anatomy::measurement::definitely absent": "ANAT-M",
-    "Observation::measurement::uncertain": "OBS-M",
-    "Observation::measurement::definitely absent": "OBS-M",
+    f"{kind}::measurement::{certainty}": label
+    for kind, label in (("Anatomy", "ANAT-M"), ("Observation", "OBS-M"))
+    for certainty in ("uncertain", "definitely absent")
 }
-"""Rare labels of RadGraph-XL that have no short name of their own."""
+"""Rare labels of RadGraph-XL without a short name."""
 
 RELATION_ORDER = "relation_order"
-"""Our own key of a record whose relations are not in the order of their heads."""
+"""Key of the order of relations, in a record whose relations are not in the order of their heads."""
 
 LabelNames: TypeAlias = Literal["v1", "xl"]
 Outcome: TypeAlias = Literal["kept", "repaired", "dropped"]
@@ -69,10 +68,10 @@ _NAMES: dict[str, dict[str, str]] = {
 
 @dataclass
 class Faults:
-    """Counts what was wrong with reports; a strict one raises instead.
+    """Counter of faults in reports.
 
     Attributes:
-        strict: raise at the first fault that is repaired or dropped; those that are kept are still counted.
+        strict: raise at the first fault that is repaired or dropped; kept ones are still counted.
         counts: faults by kind and outcome, such as "target missing: dropped".
     """
 
@@ -95,13 +94,13 @@ def from_radgraph(record: Mapping[str, Any], faults: Faults | None = None) -> Re
 
     Args:
         record: `text` and `entities`, a dictionary by id of `tokens`, `label`, `start_ix`, `end_ix`, `relations`
-            (`[type, target id]` each) and, as our own files have it, `hedge`; ids are any strings, labels short
+            (`[type, target id]` each) and, in files of `igcl graphs`, `hedge`; ids are any strings, labels short
             ("OBS-DP") or long ("Observation::definitely present"). Spans count the words of `text.split()`.
-        faults: what to do about faults; without it the first one raises.
+        faults: counter of the faults; without it the first fault raises.
 
     Raises:
-        ValueError: there is no `text` or no `entities`, or, when strict, the report breaks the layout; the message
-            names the entity.
+        ValueError: `text` or `entities` is missing, or, when strict, the report breaks the layout; the message names
+            the entity.
     """
     faults = Faults(strict=True) if faults is None else faults
     text = " ".join(_text(record).split())
@@ -124,13 +123,12 @@ def from_radgraph(record: Mapping[str, Any], faults: Faults | None = None) -> Re
 def to_radgraph(graph: ReportGraph, labels: LabelNames = "v1") -> dict[str, Any]:
     """Return a graph in RadGraph's layout, the entities as "1", "2", ... in their order.
 
-    Reading it back gives an equal graph. For that it holds two keys that RadGraph has not, each only where it says
-    something: `hedge` of an entity, and `relation_order` where relations are not in the order of their heads.
+    `from_radgraph` returns an equal graph. Two keys extend RadGraph where needed: `hedge` of an entity, and
+    `relation_order` if relations are not in the order of their heads.
 
     Args:
-        graph: its words must hold no white space, as those of every reader and parser.
-        labels: "v1" for short label names ("OBS-DP"), "xl" for long ones ("Observation::definitely present"). The
-            labels that RadGraph-XL adds have a short name too, which is ours.
+        graph: a graph whose words hold no white space, as those of every reader and parser.
+        labels: "v1" for short label names ("OBS-DP"), "xl" for long ones ("Observation::definitely present").
     """
     entities = {str(number): _entity_record(entity, labels) for number, entity in enumerate(graph.entities, start=1)}
     for relation in graph.relations:
@@ -143,18 +141,18 @@ def to_radgraph(graph: ReportGraph, labels: LabelNames = "v1") -> dict[str, Any]
 
 
 def loose(text: str) -> str:
-    """Return a text without white space and case: what two tokenizations of the same words share."""
+    """Return a text without white space and case, equal for all tokenizations of the same words."""
     return "".join(text.split()).casefold()
 
 
 class RepeatedKeys(dict[str, Any]):
-    """A JSON object that held a key twice: the first value of each key, and the keys that came again."""
+    """A JSON object with repeated keys: the first value of each key, and the repeated keys."""
 
     repeated: tuple[str, ...] = ()
 
 
 def first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object from its members; for `json`'s `object_pairs_hook`, as plain dictionaries hide repeats."""
+    """Return a JSON object from its members, repeated keys noted; an `object_pairs_hook` of `json`."""
     plain = dict(pairs)
     if len(plain) == len(pairs):
         return plain
@@ -168,14 +166,14 @@ def first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _text(record: Mapping[str, Any]) -> str:
     if "text" not in record:
         raise ValueError("record: no 'text'")
-    if not isinstance(record["text"], str):
-        raise ValueError(f"record: 'text' is a {type(record['text']).__name__}, not a string")
-    text: str = record["text"]
+    text = record["text"]
+    if not isinstance(text, str):
+        raise ValueError(f"record: 'text' is a {type(text).__name__}, not a string")
     return text
 
 
 def _entities(record: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
-    """Return the entities by id; null and an empty list stand for none."""
+    """Return the entities by id; null and an empty list mean none."""
     if "entities" not in record:
         raise ValueError("record: no 'entities'")
     entities = record["entities"] or {}
@@ -191,12 +189,10 @@ def _entities(record: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
 def _read_entity(identity: str, entity: Any, words: list[str], faults: Faults) -> Entity | None:
     where = f"entity {identity!r}"
     if not isinstance(entity, Mapping):
-        found = type(entity).__name__
-        faults.note("not an entity", "dropped", f"{where}: expected a dictionary, found a {found}")
+        faults.note("not an entity", "dropped", f"{where}: expected a dictionary, found a {type(entity).__name__}")
         return None
     label = _read_label(where, entity, faults)
-    span = _read_span(where, entity, words, faults) if label is not None else None
-    if label is None or span is None:
+    if label is None or (span := _read_span(where, entity, words, faults)) is None:
         return None
     start, end = span
     return Entity(" ".join(words[start : end + 1]), label, start, end, _read_hedge(where, entity, faults))
@@ -224,7 +220,7 @@ def _read_hedge(where: str, entity: Mapping[str, Any], faults: Faults) -> str:
 
 
 def _read_span(where: str, entity: Mapping[str, Any], words: list[str], faults: Faults) -> tuple[int, int] | None:
-    """Return the span of an entity, at the words that its tokens are; None where there is none."""
+    """Return the span of the words that equal the entity's tokens, or None."""
     tokens = entity["tokens"] if isinstance(entity.get("tokens"), str) else ""
     start, end = entity.get("start_ix"), entity.get("end_ix")
     if not isinstance(start, int) or not isinstance(end, int):
@@ -239,7 +235,7 @@ def _read_span(where: str, entity: Mapping[str, Any], words: list[str], faults: 
     if not tokens.strip():
         faults.note("no tokens", "repaired", f"{where}: no 'tokens'")
         return start, end
-    message = f"{where}: {tokens!r} does not stand at words {start}..{end}"
+    message = f"{where}: {tokens!r} is not at words {start}..{end}"
     if loose(tokens) == loose(written):
         faults.note("tokens written otherwise", "repaired", message)
         return start, end
@@ -249,7 +245,7 @@ def _read_span(where: str, entity: Mapping[str, Any], words: list[str], faults: 
 def _moved(
     kind: str, message: str, tokens: str, start: int | None, words: list[str], faults: Faults
 ) -> tuple[int, int] | None:
-    """Return the place of the tokens that is nearest to `start`; without a start, the only one."""
+    """Return the place of the tokens nearest to `start`; without a start, the only place."""
     places = list(_places(loose(tokens), words)) if tokens.strip() else []
     if start is None:
         span = places[0] if len(places) == 1 else None
@@ -260,7 +256,7 @@ def _moved(
 
 
 def _places(tokens: str, words: list[str]) -> Iterator[tuple[int, int]]:
-    """Yield every span whose words are the tokens, free of case and white space."""
+    """Yield every span whose words equal the tokens, case and white space ignored."""
     for start in range(len(words)):
         text = ""
         for end in range(start, len(words)):
@@ -280,7 +276,7 @@ def _stated_relations(identity: str, entity: Any, faults: Faults) -> Iterator[An
 
 
 def _read_relation(identity: str, stated: Any, index: Mapping[str, int | None], faults: Faults) -> Relation | None:
-    """Return a relation; `index` holds the position of each entity, None for one that was dropped."""
+    """Return a relation; `index` holds the position of each entity, None for a dropped one."""
     where = f"entity {identity!r}"
     if not isinstance(stated, list | tuple) or len(stated) != 2:
         faults.note("not a relation", "dropped", f"{where}: {stated!r} is not [type, target]")
@@ -301,11 +297,13 @@ def _read_relation(identity: str, stated: Any, index: Mapping[str, int | None], 
 
 
 def _note_kept(relations: list[Relation], faults: Faults) -> None:
-    for relation, count in Counter(relations).items():
-        for _ in range(count - 1):
+    seen: set[Relation] = set()
+    for relation in relations:
+        if relation in seen:
             faults.note("repeated relation", "kept", f"{relation} is stated twice")
-        for _ in range(count if relation.head == relation.tail else 0):
+        if relation.head == relation.tail:
             faults.note("self loop", "kept", f"{relation} joins an entity with itself")
+        seen.add(relation)
 
 
 def _ordered(relations: list[Relation], by_head: Any) -> list[Relation]:

@@ -1,16 +1,16 @@
-"""Files of RadGraph graphs: every layout that RadGraph comes in, found by looking at the content.
+"""Files of RadGraph graphs, in any of RadGraph's layouts, detected from the content.
 
 A file is a JSON dictionary by report, a JSON list, or JSON lines. Each of its reports is one of
 
 - `{"text", "entities"}`: RadGraph 1.0.0, RadGraph-XL, RadGraph-IT, and our own `igcl graphs`, which adds "id";
 - `{"text", "labeler_1": {"entities"}, "labeler_2": {"entities"}}`: `test.json` of RadGraph 1.0.0;
-- `{"0": {"text", "entities"}}`: what the radgraph package returns for one report; CheXpert Plus is a list of these, in
-  the order of the rows of its table that have the section;
-- `{"dataset", "doc_key", "sentences", "ner", "relations"}`: the release of RadGraph-XL. Of its `relations` no example
-  was seen, so that their layout is unconfirmed; they are read as DyGIE++ documents them, `[head start, head end, tail
-  start, tail end, type]`. Spans count the words of the document; the lists may be nested by sentence or flat.
+- `{"0": {"text", "entities"}}`: result of the radgraph package for one report; CheXpert Plus is a list of these, in the
+  order of the rows of its table that have the section;
+- `{"dataset", "doc_key", "sentences", "ner", "relations"}`: the release of RadGraph-XL. Its `relations` are
+  read as DyGIE++ documents them, `[head start, head end, tail start, tail end, type]`, unconfirmed by an example. Spans
+  count the words of the document; the lists may be nested by sentence or flat.
 
-A report without a key goes by its place in the file, "0", "1", ...
+The key of a report without one is its position in the file, "0", "1", ...
 """
 
 from __future__ import annotations
@@ -29,28 +29,26 @@ from igcl_lightning.graphs.radgraph import Faults, LabelNames, first_of_each, fr
 from igcl_lightning.graphs.schema import ReportGraph
 
 ID_KEYS = ("id", "doc_key", "path_to_image", "report_path", "path", "study_id", "study")
-"""What names a report that stands in a list or on a line; the first of them that it has."""
+"""Keys of a report's name in a list or on a line, by precedence."""
 
 LABELERS = ("labeler_1", "labeler_2")
 
 _MEMBERS = frozenset(
     ("text", "entities", "data_source", "data_split", "dataset", "sentences", "ner", *LABELERS, *ID_KEYS)
 )
-"""What the record of one report begins with, and no key of a report is called."""
-
-_SPACE = re.compile(r"\s*")
+"""First keys in the record of a single report; no report has such a name."""
 
 
 @dataclass(frozen=True)
 class RadGraphFile:
-    """What a file of graphs held.
+    """Contents of a file of graphs.
 
     Attributes:
-        name: of the file.
-        layout: how it is laid out, such as "JSON by report" or "JSON lines of sentences".
-        graphs: by the reports' keys in the file; of JSON lines of sentences, by "dataset/doc_key".
-        positional: the keys are but the places of the reports in the file.
-        counts: faults by kind and outcome, such as "target missing: dropped"; the policy is in `graphs/radgraph.py`.
+        name: name of the file.
+        layout: layout, such as "JSON by report" or "JSON lines of sentences".
+        graphs: graphs by the reports' keys in the file; "dataset/doc_key" for JSON lines of sentences.
+        positional: whether the keys are the positions of the reports in the file.
+        counts: faults by kind and outcome, such as "target missing: dropped" (policy: `graphs/radgraph.py`).
     """
 
     name: str
@@ -63,17 +61,17 @@ class RadGraphFile:
 def read_radgraph(path: str | Path, *, strict: bool = False, labeler: str = LABELERS[0]) -> RadGraphFile:
     """Read a file of graphs in any of RadGraph's layouts.
 
-    Reports are read one by one: of JSON lines only one is in memory, of other files only their text besides.
+    Reports are decoded one by one; files other than JSON lines are held in memory as text.
 
     Args:
-        path: the file.
+        path: path of the file.
         strict: raise at the first fault that would be repaired or dropped.
-        labeler: whose entities count where two labelers marked a report.
+        labeler: labeler whose entities are read from reports with two.
 
     Raises:
-        ValueError: the file is no JSON, none of its reports can be read, or, when strict, a report breaks the layout;
+        ValueError: the file is not JSON, none of its reports can be read, or, when strict, a report breaks the layout;
             the message names file, report and entity.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
     """
     path = Path(path)
     faults = Faults(strict)
@@ -98,16 +96,16 @@ def read_radgraph(path: str | Path, *, strict: bool = False, labeler: str = LABE
 
 
 def write_radgraph(graphs: Mapping[str, ReportGraph], path: str | Path, labels: LabelNames = "v1") -> None:
-    """Write graphs in RadGraph's layout; `read_radgraph` gives equal ones.
+    """Write graphs in RadGraph's layout; `read_radgraph` returns equal graphs.
 
     Args:
-        graphs: by report.
-        path: appears only when all is written. With the suffix `.jsonl` it gets one line a report, as `igcl graphs`
-            writes them, otherwise it is a dictionary by report, as those of RadGraph 1.0.0.
+        graphs: graphs by report.
+        path: path of the file, which appears whole: JSON lines, as `igcl graphs` writes them, if it ends in `.jsonl`,
+            or a dictionary by report, as in RadGraph 1.0.0.
         labels: "v1" for short label names, "xl" for long ones.
 
     Raises:
-        FileNotFoundError: there is no such folder.
+        FileNotFoundError: the folder does not exist.
     """
     path = Path(path)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
@@ -121,23 +119,25 @@ def write_radgraph(graphs: Mapping[str, ReportGraph], path: str | Path, labels: 
 
 def _read(value: Any, known: bool, labeler: str, faults: Faults) -> ReportGraph:
     if known:
-        faults.note("repeated report", "dropped", "stands in the file before")
-        return from_radgraph(_record(value, labeler, Faults()), Faults())  # what is dropped has no further faults
+        faults.note("repeated report", "dropped", "the key is repeated in the file")
+        faults = Faults()  # further faults of a dropped report do not count
     return from_radgraph(_record(value, labeler, faults), faults)
 
 
 def _values(path: Path) -> Iterator[tuple[str, str | None, Any]]:
-    """Yield how the file holds its reports, and each report's key and value."""
+    """Yield the layout of the file, and the key and value of each report."""
+    where = path.name
     try:
         with path.open(encoding="utf-8-sig") as file:
             head = [line for _, line in zip(range(2), filter(str.strip, file), strict=False)]
             if len(head) == 2 and _is_json(head[0]):
                 for number, line in enumerate(filter(str.strip, chain(head, file)), start=1):
-                    yield "JSON lines", None, _line(line, f"{path.name} line {number}")
+                    where = f"{path.name} line {number}"
+                    yield "JSON lines", None, json.loads(line, object_pairs_hook=first_of_each)
             elif head:
                 yield from _members("".join([*head, *file]).strip(), path.name)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path.name}: not JSON: {error}") from error
+        raise ValueError(f"{where}: not JSON: {error}") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path.name}: not JSON: no text in UTF-8") from error
 
@@ -150,15 +150,8 @@ def _is_json(line: str) -> bool:
     return True
 
 
-def _line(line: str, where: str) -> Any:
-    try:
-        return json.loads(line, object_pairs_hook=first_of_each)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{where}: not JSON: {error}") from error
-
-
 def _members(text: str, name: str) -> Iterator[tuple[str, str | None, Any]]:
-    """Yield the members of one JSON value, each decoded when it is asked for; a single report is one itself."""
+    """Yield the members of one JSON value, decoded lazily; a single report is its only member."""
     if text[0] not in "{[":
         kind = type(json.loads(text)).__name__
         raise ValueError(f"{name}: expected a dictionary or a list of reports, found a {kind}")
@@ -171,10 +164,10 @@ def _members(text: str, name: str) -> Iterator[tuple[str, str | None, Any]]:
 
 
 def _decoded(text: str) -> Iterator[tuple[str | None, Any]]:
-    """Yield key and value of the members of a JSON object, or no key and the elements of a JSON array."""
+    """Yield key and value of each member of a JSON object, or None and each element of a JSON array."""
     decoder = json.JSONDecoder(object_pairs_hook=first_of_each)
     closing = "}" if text[0] == "{" else "]"
-    position = _after_space(text, 1)
+    position = _after("", text, 1)
     while not text.startswith(closing, position):
         key = None
         if closing == "}":
@@ -182,7 +175,7 @@ def _decoded(text: str) -> Iterator[tuple[str | None, Any]]:
             position = _after(":", text, position)
         value, position = decoder.raw_decode(text, position)
         yield key, value
-        position = _after_space(text, position)
+        position = _after("", text, position)
         if not text.startswith(closing, position):
             position = _after(",", text, position)
             if text.startswith(closing, position):
@@ -192,20 +185,15 @@ def _decoded(text: str) -> Iterator[tuple[str | None, Any]]:
 
 
 def _after(delimiter: str, text: str, position: int) -> int:
-    """Return where the value after a delimiter begins."""
-    position = _after_space(text, position)
-    if not text.startswith(delimiter, position):
+    """Return the position after a delimiter and the white space around it."""
+    found = re.compile(rf"\s*{delimiter}\s*").match(text, position)
+    if found is None:
         raise json.JSONDecodeError(f"Expecting {delimiter!r} delimiter", text, position)
-    return _after_space(text, position + 1)
-
-
-def _after_space(text: str, position: int) -> int:
-    space = _SPACE.match(text, position)
-    return position if space is None else space.end()
+    return found.end()
 
 
 def _form(value: Any) -> str:
-    """Return what a report's record adds to the name of the layout."""
+    """Return the suffix of the layout's name for the form of a report's record."""
     if not isinstance(value, dict) or "entities" in value:
         return ""
     if "sentences" in value:
@@ -216,7 +204,7 @@ def _form(value: Any) -> str:
 
 
 def _key(value: Any, place: int) -> str:
-    """Return the key of a report that stands in a list or on a line."""
+    """Return the key of a report in a list or on a line."""
     named = value if isinstance(value, dict) else {}
     key = next((named[name] for name in ID_KEYS if isinstance(named.get(name), str | int)), place)
     return f"{named['dataset']}/{key}" if "sentences" in named and "dataset" in named else str(key)
@@ -227,10 +215,10 @@ def _labelers(value: Mapping[str, Any]) -> list[str]:
 
 
 def _record(value: Any, labeler: str, faults: Faults) -> Mapping[str, Any]:
-    """Return the `text` and `entities` of a report in any form.
+    """Return a record with `text` and `entities` of a report in any form.
 
     Raises:
-        ValueError: it has none of the forms, or lacks the labeler; the message says which.
+        ValueError: it has none of the forms, or lacks the labeler.
     """
     if not isinstance(value, dict):
         raise ValueError(f"expected a dictionary, found a {type(value).__name__}")
@@ -251,7 +239,7 @@ def _record(value: Any, labeler: str, faults: Faults) -> Mapping[str, Any]:
 
 
 def _from_sentences(value: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
-    """Return a report of the RadGraph-XL release as `text` and `entities`, whose ids are their spans."""
+    """Return a report of the RadGraph-XL release as `text` and `entities`, with spans as ids."""
     sentences = _list(value, "sentences")
     if not all(isinstance(sentence, list) for sentence in sentences):
         raise ValueError("'sentences' holds more than lists of tokens")
@@ -304,9 +292,9 @@ def _add_relation(stated: Any, entities: dict[str, dict[str, Any]], faults: Faul
     if head in entities:
         entities[head]["relations"].append([relation, tail])
     else:
-        faults.note("head missing", "dropped", f"entity {head!r}: {relation} begins here, where no entity is")
+        faults.note("head missing", "dropped", f"entity {head!r}: {relation} starts here, but there is no entity")
 
 
 def _starts_with_numbers(stated: Any, count: int) -> bool:
-    """Say whether a list holds that many numbers and a name; DyGIE++ puts scores behind them."""
+    """Return whether a list starts with this many numbers and a name; DyGIE++ appends scores."""
     return isinstance(stated, list) and len(stated) > count and all(isinstance(item, int) for item in stated[:count])

@@ -1,4 +1,4 @@
-"""The models of the package `radgraph` as a report parser, for those who have the package and the weights."""
+"""Report parser that runs the models of the package `radgraph`."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ from igcl_lightning.graphs.radgraph import from_radgraph
 from igcl_lightning.graphs.schema import ReportGraph
 
 MODEL_TYPES = ("radgraph", "radgraph-xl", "modern-radgraph-xl")
-"""Models of the package: of RadGraph (Jain et al., 2021) and of RadGraph-XL (Delbrouck et al., 2024)."""
+"""Models of RadGraph (Jain et al., 2021) and RadGraph-XL (Delbrouck et al., 2024)."""
 
 BATCH = 64
-"""Texts that go to the model in one call."""
+"""Texts per call of the model."""
 
 
 class RadGraphModelParser:
-    """Reads reports with a model of the package `radgraph`, which downloads the weights unless it finds them.
-
-    A `ReportGraphParser`. The words are those of the package's tokenizer.
+    """A `ReportGraphParser` over the package `radgraph`, which downloads missing weights and tokenizes the reports.
 
     Args:
         model_type: one of `MODEL_TYPES`.
 
     Raises:
-        IgclError: an unknown model, or the package or the weights are missing.
+        IgclError: the model is unknown, or the package or the weights are missing.
     """
 
     def __init__(self, model_type: str = "modern-radgraph-xl") -> None:
@@ -43,15 +41,15 @@ class RadGraphModelParser:
         """Return the graph of one report.
 
         Raises:
-            IgclError: the model gave no graph for it, or one that breaks RadGraph's layout.
+            IgclError: the model returned no graph, or one that breaks RadGraph's layout.
         """
         return next(self.parse_many([text]))
 
     def parse_many(self, texts: Iterable[str]) -> Iterator[ReportGraph]:
-        """Yield the graph of each report, in order; a blank text gives `ReportGraph("")` without asking the model.
+        """Yield the graph of each report, in order; a blank text gives `ReportGraph("")` without the model.
 
         Raises:
-            IgclError: the model gave no graph for a report, or one that breaks RadGraph's layout.
+            IgclError: the model returned no graph for a report, or one that breaks RadGraph's layout.
         """
         rest = iter(texts)
         while batch := list(islice(rest, BATCH)):
@@ -65,7 +63,7 @@ class RadGraphModelParser:
         return [self._graph(records, index, text) for index, text in enumerate(texts)]
 
     def _graph(self, records: Mapping[str, Mapping[str, Any]], index: int, text: str) -> ReportGraph:
-        # The package leaves out what its model fails on.
+        # The package omits reports on which its model fails.
         if str(index) not in records:
             raise IgclError(f"{self._name}: no graph for the report that begins {text.strip()[:40]!r}; leave it out")
         try:
@@ -75,11 +73,6 @@ class RadGraphModelParser:
 
 
 def _load(model_type: str) -> Any:
-    """Return the model.
-
-    Raises:
-        IgclError: the package or the weights are missing.
-    """
     try:
         from radgraph import RadGraph
     except ImportError as error:
@@ -89,7 +82,7 @@ def _load(model_type: str) -> Any:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return RadGraph(model_type=model_type)
-    except Exception as error:  # the package raises bare `Exception` where the download of the weights fails
+    except Exception as error:  # the package raises bare `Exception` if the download of the weights fails
         raise IgclError(
             f"--parser {model_type}: the weights are missing or cannot be read ({error}); the package fetches them "
             "from huggingface.co/StanfordAIMI/RRG_scorers on first use, so run it once with a connection"

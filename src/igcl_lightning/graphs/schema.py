@@ -103,7 +103,7 @@ class ReportGraph:
         words = self.words
         for entity in self.entities:
             if " ".join(words[entity.start : entity.end + 1]) != entity.tokens:
-                raise ValueError(f"entity {entity.tokens!r} does not stand at words {entity.start}..{entity.end}")
+                raise ValueError(f"entity {entity.tokens!r} is not at words {entity.start}..{entity.end}")
         for relation in self.relations:
             if max(relation.head, relation.tail) >= len(self.entities):
                 raise ValueError(f"{relation} names an entity outside 0..{len(self.entities) - 1}")

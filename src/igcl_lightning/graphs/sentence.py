@@ -1,10 +1,10 @@
 """The rules of the report parser: from the words of one sentence to its entities and relations.
 
-A sentence is read in four steps. Terms of the lexicon without a foreign word between them form *phrases* ("small right
-pleural effusion"); what stands between two phrases says how the second *follows* the first ("is", "in the",
+A sentence is read in four steps. Terms of the lexicon without an unknown word between them form *phrases* ("small right
+pleural effusion"); the words between two phrases determine how the second *follows* the first ("is", "in the",
 "consistent with"). Inside a phrase, qualifiers modify the observation and anatomies locate it. Between phrases, a
-place, a predicate or a conclusion is tied to the phrase it speaks about. At last, denial and doubt run over lists.
-Labels and relations mean what they mean in RadGraph (Jain et al., 2021, section 3).
+place, a predicate or a conclusion is related to its subject. Finally, denial and doubt are applied across lists. Labels
+and relations have the meaning of RadGraph (Jain et al., 2021, section 3).
 """
 
 from __future__ import annotations
@@ -18,34 +18,32 @@ from igcl_lightning.graphs.phrases import split_phrases
 from igcl_lightning.graphs.ties import SentenceRelations
 
 RULES_VERSION = 3
-"""Raised with every change of these rules: part of the parser's version."""
-
+"""Part of the parser's version; incremented with every change of these rules."""
 
 ANATOMY = Assertion("ANAT-DP")
 
 Pair = tuple[int, str, int]
 """Head, type, tail."""
 
-
 _ALONE = frozenset({"finding", "appearance", "device", "procedure"})
-"""Observations that state something without another word."""
+"""Observations that are statements without another word."""
 
 _TOGETHER = frozenset({"generic", "mention"})
-"""Observations that state something together with any other."""
+"""Observations that are statements together with any other entity."""
 
 _DENIED = frozenset({"generic", "sign"})
-"""Observations that state something when they are doubted or denied ("no abnormality")."""
+"""Observations that are statements when doubted or denied ("no abnormality")."""
 
 
 class SentenceGraph(NamedTuple):
-    """What one sentence states: entities as (first, last word, label, hedge), relations as (head, type, tail)."""
+    """Graph of one sentence: entities as (first word, last word, label, hedge), relations as (head, type, tail)."""
 
     entities: tuple[tuple[int, int, str, str], ...]
     relations: tuple[tuple[int, str, int], ...]
 
 
 def read_sentence(words: Sequence[str], lexicon: Lexicon) -> SentenceGraph:
-    """Return what the sentence of these words (lower case) states."""
+    """Return the graph of a sentence from its words in lower case."""
     matches = lexicon.match(words)
     items = [match for match in matches if not match.link]
     if not items:
@@ -65,7 +63,7 @@ def read_sentence(words: Sequence[str], lexicon: Lexicon) -> SentenceGraph:
 
 
 def _keep_statements(items: Sequence[Match], said: Sequence[Assertion], pairs: Sequence[Pair]) -> SentenceGraph:
-    """Return the graph without words that state nothing: anatomy of no observation, qualifiers of nothing."""
+    """Return the graph without entities that state nothing: anatomy and qualifiers without an observation."""
     modified = [(head, tail) for head, relation, tail in pairs if relation == "modify"]
     placed = {end for head, relation, tail in pairs if relation != "modify" for end in (head, tail)}
     tied = placed.union(*modified)
@@ -92,7 +90,7 @@ def _keep_statements(items: Sequence[Match], said: Sequence[Assertion], pairs: S
 
 
 def _states(index: int, kind: str, said: Assertion, placed: set[int], tied: set[int]) -> bool:
-    """Say whether an observation states something, alone or with what it is tied to."""
+    """Return whether an observation is a statement, alone or with the entities it is related to."""
     if kind in _ALONE or (said is not PRESENT and kind in _DENIED):
         return True
     return index in (tied if kind in _TOGETHER else placed)

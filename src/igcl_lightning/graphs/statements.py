@@ -1,12 +1,13 @@
-"""What a report graph states, in words that do not depend on how it was said.
+"""Statements of a report graph, independent of wording.
 
-A graph says the same thing in many shapes: "LLL" or "lower lobe of the left lung", "cardiac" or "heart", one entity or
-three. A statement gathers what is said of one observation as sets of meanings (`Lexicon.meaning`), so that labels,
-keys and overlaps of graphs look at what is meant. It works on any `ReportGraph`, from the parser or from RadGraph.
+The same content has many forms: "LLL" or "lower lobe of the left lung", "cardiac" or "heart", one entity or three. A
+statement collects everything about one observation as sets of meanings (`Lexicon.meaning`), for labels, keys and
+overlaps of graphs. It works on any `ReportGraph`, from the parser or from RadGraph.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +21,7 @@ Meanings = frozenset[str]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One observation with all that is said of it.
+    """One observation with its attributes.
 
     Attributes:
         entity: index of the observation in `ReportGraph.entities`.
@@ -28,10 +29,10 @@ class Statement:
         kind: kind of its last term in the lexicon, "" without any.
         label: its label.
         hedge: strength of belief if it is uncertain (`schema.HEDGES`).
-        modifiers: meanings of what modifies it, at any distance.
-        places: meanings of where it is: anatomy it is located at, what modifies that, and what that is part of. A
-            conclusion without a place is where its premise is.
-        conclusions: meanings of what it is suggestive of.
+        modifiers: meanings of its modifiers, direct and indirect.
+        places: meanings of its location: the anatomy, its modifiers, and what it is part of. A conclusion without a
+            place has that of its premise.
+        conclusions: meanings of the observations it is suggestive of.
     """
 
     entity: int
@@ -45,7 +46,7 @@ class Statement:
 
     @property
     def assertion(self) -> str:
-        """How sure it is: the label, and whether the doubt amounts to a denial."""
+        """Certainty: the label, and whether it is unlikely."""
         return f"{self.label} unlikely" if self.hedge == "unlikely" else self.label
 
     def __str__(self) -> str:
@@ -54,7 +55,7 @@ class Statement:
 
 
 def statements(graph: ReportGraph) -> list[Statement]:
-    """Return what a graph states, one entry per observation that modifies no other, in the order of the report."""
+    """Return the statements of a graph, one per observation that modifies no other, in the order of the report."""
     edges = _Edges(graph)
     return [edges.statement(index) for index in range(len(graph.entities)) if edges.is_head(index)]
 
@@ -65,29 +66,28 @@ class _Edges:
     def __init__(self, graph: ReportGraph) -> None:
         self.graph = graph
         self.anatomy = [entity.label.startswith("ANAT") for entity in graph.entities]
-        self.modifiers: dict[int, list[int]] = {}
-        self.modified: dict[int, list[int]] = {}
-        self.places: dict[int, list[int]] = {}
-        self.conclusions: dict[int, list[int]] = {}
-        self.premises: dict[int, list[int]] = {}
-        for relation in graph.relations:
-            if relation.type == "modify":
-                self.modifiers.setdefault(relation.tail, []).append(relation.head)
-                self.modified.setdefault(relation.head, []).append(relation.tail)
-            elif relation.type == "located_at":
-                self.places.setdefault(relation.head, []).append(relation.tail)
-            else:
-                self.conclusions.setdefault(relation.head, []).append(relation.tail)
-                self.premises.setdefault(relation.tail, []).append(relation.head)
+        self.modifiers, self.modified = self._ends("modify")
+        _, self.places = self._ends("located_at")
+        self.premises, self.conclusions = self._ends("suggestive_of")
+
+    def _ends(self, relation_type: str) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+        """Return the heads by tail and the tails by head of the relations of a type."""
+        heads: dict[int, list[int]] = defaultdict(list)
+        tails: dict[int, list[int]] = defaultdict(list)
+        for relation in self.graph.relations:
+            if relation.type == relation_type:
+                heads[relation.tail].append(relation.head)
+                tails[relation.head].append(relation.tail)
+        return heads, tails
 
     def is_head(self, index: int) -> bool:
-        """Say whether an entity is an observation that modifies no observation but itself."""
+        """Return whether an entity is an observation that modifies no other observation."""
         return not self.anatomy[index] and all(
             self.anatomy[tail] or tail == index for tail in self.modified.get(index, ())
         )
 
     def statement(self, index: int) -> Statement:
-        """Return what is said of an observation."""
+        """Return the statement of an observation."""
         entity = self.graph.entities[index]
         inside = _reach([index], self.modifiers)
         targets = self._targets(inside) or self._targets(_reach(self.premises.get(index, ()), self.modifiers))
@@ -107,7 +107,7 @@ class _Edges:
         return [place for each in observations for place in self.places.get(each, ()) if self.anatomy[place]]
 
     def _place(self, targets: list[int]) -> Iterator[int]:
-        """Yield places with what modifies them; of what they are part of, only sides and zones."""
+        """Yield places with their modifiers; of the wholes they are part of, only sides and zones."""
         yield from (each for each in _reach(targets, self.modifiers) if self.anatomy[each])
         for whole in _reach(targets, self.modified) - set(targets):
             if self.anatomy[whole]:
@@ -122,7 +122,7 @@ class _Edges:
 
 
 def _reach(start: Iterable[int], edges: dict[int, list[int]]) -> set[int]:
-    """Return what can be reached along `edges`, the start included."""
+    """Return the entities reachable along `edges`, the start included."""
     reached: set[int] = set()
     ahead = list(start)
     while ahead:
@@ -135,7 +135,7 @@ def _reach(start: Iterable[int], edges: dict[int, list[int]]) -> set[int]:
 
 @lru_cache(65_536)
 def meaning(name: str) -> Meanings:
-    """Return the meanings of an entity's words, in lower case: names of terms, after `lexicon/synonyms.tsv`."""
+    """Return the meanings of an entity's words in lower case, with synonyms merged."""
     return load_lexicon().meaning(name.split())
 
 

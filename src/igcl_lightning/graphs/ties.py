@@ -1,4 +1,4 @@
-"""How the phrases of a sentence speak about each other: places, predicates, conclusions, lists, afterthoughts."""
+"""Relations between the phrases of a sentence: places, predicates, conclusions, lists, afterthoughts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from igcl_lightning.graphs.phrase_relations import PhraseRelations
 from igcl_lightning.graphs.phrases import ADJECTIVES, CONCLUSIONS, EXPLAINS, PLACES, SAYINGS, STATES, Phrase
 
 AFTERTHOUGHTS = frozenset({"severity", "size", "texture", "extent", "temporal", "stability", "measure"})
-"""Modifiers that may follow what they say it of."""
+"""Modifiers that may follow what they modify."""
 
 
 class SentenceRelations(PhraseRelations):
-    """All relations of a sentence: those inside its phrases, and those between them."""
+    """All relations of a sentence: inside its phrases and between them."""
 
     def __init__(self, items: Sequence[Match], phrases: Sequence[Phrase], joined: set[int]) -> None:
         super().__init__(items, phrases, joined)
@@ -24,7 +24,7 @@ class SentenceRelations(PhraseRelations):
                 self._tie(phrase, previous, after)
 
     def _tie(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
-        """Tie a phrase to the one that it speaks about."""
+        """Relate a phrase to its subject."""
         if self._is_conclusion(phrase, previous, after):
             phrase.follows = f"{'possibly' if phrase.doubt == 'possible' else 'probably'} suggests"
         if self._only_mentions(phrase) and phrase.follows in {"list", "beside"}:
@@ -45,7 +45,7 @@ class SentenceRelations(PhraseRelations):
             self._say(phrase, phrase.speaks_of)
 
     def _say(self, phrase: Phrase, subject: Phrase) -> None:
-        """Tie a conclusion, a place or a predicate to what it speaks about."""
+        """Relate a conclusion, a place or a predicate to its subject."""
         if phrase.follows in CONCLUSIONS:
             self._conclude(phrase, subject)
             return
@@ -62,7 +62,7 @@ class SentenceRelations(PhraseRelations):
             self._tie_predicate(phrase, subject)
 
     def _is_conclusion(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> bool:
-        """Say whether a doubtful phrase explains an appearance before it ("opacity, likely atelectasis")."""
+        """Return whether a doubtful phrase explains an appearance before it ("opacity, likely atelectasis")."""
         looks = previous.root.observations
         lists = phrase.follows == "beside" or (phrase.follows == "list" and phrase.choice and not phrase.either)
         doubt = phrase.doubt or (after is not None and after.versus)
@@ -73,11 +73,11 @@ class SentenceRelations(PhraseRelations):
         return any(self.items[index].kind == "appearance" for index in observations)
 
     def _only_mentions(self, phrase: Phrase) -> bool:
-        """Say whether a phrase only takes up what was said ("opacity, a finding that represents ...")."""
+        """Return whether a phrase only refers back ("opacity, a finding that represents ...")."""
         return all(self.items[index].kind == "mention" for index in phrase.items)
 
     def _conclude(self, phrase: Phrase, source: Phrase) -> None:
-        """Tie a conclusion to its premise; unqualified "findings" are none, but tell where the conclusion is."""
+        """Relate a conclusion to its premise; unqualified "findings" are none, but their place is the conclusion's."""
         modified = {tail for _, relation, tail in self.pairs if relation == "modify"}
         premise = source.observations[-1:] or source.states[-1:]
         bare = [index for index in premise if self.items[index].kind == "mention" and index not in modified]
@@ -88,25 +88,25 @@ class SentenceRelations(PhraseRelations):
         self._add([index for index in premise if index not in bare], "suggestive_of", phrase.observations)
 
     def _tie_part(self, phrase: Phrase) -> None:
-        """Tie a part to the last device before it ("catheter with its tip in the ...")."""
+        """Relate a part to the last device before it ("catheter with its tip in the ...")."""
         before = (index for index in reversed(range(phrase.observations[0])) if self.items[index].kind == "device")
         device = next(before, None)
         if device is not None:
             self._add(phrase.observations[:1], "modify", [device])
 
     def _tells_only_qualifiers(self, phrase: Phrase) -> bool:
-        """Say whether a sentence begins with no more than qualifiers ("new since the prior study is ...")."""
+        """Return whether a sentence begins with qualifiers only ("new since the prior study is ...")."""
         return phrase is self.phrases[0] and bool(phrase.states) and not phrase.places
 
     def _tells_state(self, phrase: Phrase) -> bool:
-        """Say whether a phrase tells no more than a state ("not enlarged", "at the upper limits of normal")."""
+        """Return whether a phrase is only a state ("not enlarged", "at the upper limits of normal")."""
         return bool(phrase.states) and not phrase.places and all(map(self._is_state, phrase.items[-1:]))
 
     def _is_part(self, phrase: Phrase) -> bool:
         return bool(phrase.observations) and self.items[phrase.observations[0]].kind == "part"
 
     def _spoken_of(self, phrase: Phrase, previous: Phrase) -> Phrase | None:
-        """Return what a place locates, the subject of a predicate or the premise of a conclusion."""
+        """Return the subject of a place or predicate, or the premise of a conclusion."""
         if phrase.follows in PLACES:
             said_of = previous.speaks_of is not None and not previous.observations and not previous.places
             of_part = previous.follows == "of" and self._is_part(previous.root)
@@ -119,7 +119,7 @@ class SentenceRelations(PhraseRelations):
         return previous if previous.states and not previous.root.observations else previous.root
 
     def _tie_list(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
-        """Tie a listed phrase, or one beside the last, to what it goes on with or tells more about."""
+        """Relate a listed or adjacent phrase to the phrase that it continues or describes."""
         if previous.follows in CONCLUSIONS and phrase.listed and phrase.observations:
             phrase.follows, phrase.speaks_of = previous.follows, previous.speaks_of
         elif after is not None and after.follows == "predicate" and not phrase.states:
@@ -134,9 +134,9 @@ class SentenceRelations(PhraseRelations):
             self._go_on(phrase, previous, after)
 
     def _go_on(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
-        """Go on with the place or predicate before ("in the right lung and the left base").
+        """Continue the previous place or predicate ("in the right lung and the left base").
 
-        A state goes on too, in both directions: "normal heart and mediastinum", "heart and mediastinum normal".
+        A state continues in both directions: "normal heart and mediastinum", "heart and mediastinum normal".
         """
         if self._goes_on(phrase, previous, after):
             phrase.follows, phrase.speaks_of = previous.follows, previous.speaks_of
@@ -154,7 +154,7 @@ class SentenceRelations(PhraseRelations):
                     self._locate_states(phrase.states, each.places)
 
     def _goes_on(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> bool:
-        """Say whether a listed phrase is of the same kind as the place, predicate or conclusion before it."""
+        """Return whether a listed phrase is of the same kind as the place, predicate or conclusion before it."""
         if previous.speaks_of is None:
             return False
         if previous.follows in PLACES:
@@ -164,21 +164,21 @@ class SentenceRelations(PhraseRelations):
         return bool(phrase.states and previous.states) and not phrase.places
 
     def _is_afterthought(self, phrase: Phrase, kinds: frozenset[str]) -> bool:
-        """Say whether a phrase only tells the state of what went before ("nodule, stable", "enlarged but clear")."""
+        """Return whether a phrase only describes the previous one ("nodule, stable", "enlarged but clear")."""
         return not phrase.opens and all(self.items[index].kind in kinds for index in phrase.items)
 
     def _normal_before_places(self, phrase: Phrase) -> list[int]:
-        """Return the states of health that a phrase begins with ("normal heart size and vascular markings")."""
+        """Return the normal states at the start of a phrase ("normal heart size and vascular markings")."""
         begins = bool(phrase.places) and not phrase.observations
         return [i for i in phrase.states if begins and i < phrase.places[0] and self.items[i].kind == "normal"]
 
     def _comes_after_its_place(self, phrase: Phrase, previous: Phrase) -> bool:
-        """Say whether a sentence begins with where it is ("in the left base , opacity is seen")."""
+        """Return whether a sentence begins with the place ("in the left base , opacity is seen")."""
         begins = previous is self.phrases[0] and previous.follows == "place" and not previous.observations
         return begins and not previous.states and phrase.choice and not phrase.either and bool(phrase.observations)
 
     def _is_place_afterthought(self, phrase: Phrase, previous: Phrase) -> bool:
-        """Say whether a phrase only tells where what went before is ("effusions, left greater than right")."""
+        """Return whether a phrase only locates the previous one ("effusions, left greater than right")."""
         subject = previous.root.observations
         if phrase.opens or phrase.observations or phrase.states or not phrase.places:
             return False
@@ -187,19 +187,19 @@ class SentenceRelations(PhraseRelations):
         return phrase.choice and bool(subject) and (sides or subject[-1] not in placed)
 
     def _measures(self, phrase: Phrase) -> bool:
-        """Say whether a phrase holds nothing but a measure and its state ("of normal size")."""
+        """Return whether a phrase is only a measure and its state ("of normal size")."""
         kinds = {self.items[place].kind for place in phrase.items if self.anatomy[place]}
         return bool(phrase.states) and bool(kinds) and kinds <= {"property", "outline"}
 
     def _tie_measure(self, phrase: Phrase, subject: Phrase) -> None:
-        """Tie "of normal size" to the anatomies that have it."""
+        """Relate "of normal size" to its anatomies."""
         self.pairs -= {(state, "located_at", place) for state in phrase.states for place in phrase.places}
         for each in self._with_coordinates(subject):
             self._add(phrase.places, "modify", each.places)
             self._add(phrase.states, "located_at", each.places)
 
     def _tie_place(self, phrase: Phrase, located: Phrase) -> None:
-        """Tie "in the left lung", "of the aorta" or "of the opacity" to what stands before it."""
+        """Relate "in the left lung", "of the aorta" or "of the opacity" to its subject."""
         if not phrase.observations and not phrase.places:
             grades = [index for index in phrase.states if self.items[index].kind in {"severity", "size"}]
             self._add(grades, "modify", located.observations[-1:] or located.states[-1:])
@@ -218,7 +218,7 @@ class SentenceRelations(PhraseRelations):
             self._locate_states(located.states, phrase.places)
 
     def _tie_predicate(self, phrase: Phrase, subject: Phrase) -> None:
-        """Tie "is enlarged", "are unchanged" or "shows an opacity" to each of its subjects."""
+        """Relate "is enlarged", "are unchanged" or "shows an opacity" to each of its subjects."""
         direct = phrase.observations if not phrase.foreign else []
         if not subject.observations and not subject.places:
             self._add(subject.states, "modify", phrase.observations[-1:])
@@ -232,7 +232,7 @@ class SentenceRelations(PhraseRelations):
                 self._add(direct, "located_at", each.places)
 
     def _with_coordinates(self, subject: Phrase) -> Iterator[Phrase]:
-        """Yield a subject and the phrases of its sort that are listed before it ("heart and mediastinum")."""
+        """Yield a subject and the similar phrases listed before it ("heart and mediastinum")."""
         yield subject
         at = self.phrases.index(subject)
         while at > 0 and self.phrases[at].follows == "list" and not self.phrases[at].said:
@@ -244,7 +244,7 @@ class SentenceRelations(PhraseRelations):
             yield previous
 
     def share_places(self, said: Sequence[Assertion]) -> None:
-        """Give the place of one alternative to the others, and of an observation to a mere sign listed after it.
+        """Share places between alternatives, and of an observation with a sign listed after it.
 
         "Scarring or atelectasis in the left base", "left basilar atelectasis versus infiltrate", "no pleural effusion
         or thickening".
