@@ -76,7 +76,7 @@ def test_it_can_learn_twelve_pairs_by_heart(batch):
         ({"optim": {"schedule": "linear"}}, "model.optim.schedule 'linear' is not one of cosine, constant"),
         (
             {"image": {"interpolation": "nearest"}},
-            "model.image.interpolation 'nearest' is not one of bilinear, bicubic",
+            "interpolation 'nearest' is not one of bilinear, bicubic",
         ),
     ],
 )
