@@ -152,6 +152,10 @@ def test_the_graph_counts_the_words_of_the_prose(told):
         assert all(words[e.start : e.end + 1] == e.tokens.split(" ") for e in graph.entities)
 
 
+def test_the_words_of_every_finding_are_known_here():
+    assert WORDS.keys() == PATHOLOGIES.keys(), "add the finding's observations to WORDS"
+
+
 def test_findings_are_said_as_surely_as_the_reporter_is(told):
     for scene, sections, graph in told:
         said = {label: observations(graph, label) for label in ("OBS-DP", "OBS-U", "OBS-DA")}
@@ -292,9 +296,7 @@ def test_an_empty_report_has_empty_sections_and_an_empty_graph():
 
 def test_findings_are_said_in_many_ways():
     sentences: dict[str, set[str]] = defaultdict(set)
-    for finding in [
-        Finding(name, 1, "right", "upper" * (name in ("Consolidation", "Lung Lesion"))) for name in PATHOLOGIES
-    ]:
+    for finding in [Finding(name, 1, row.sides[0], "upper" * bool(row.zones)) for name, row in PATHOLOGIES.items()]:
         for seed in range(60):
             sections, _ = report_of(scene_with(finding), seed)
             sentences[finding.name].add(sections["impression"])
