@@ -22,47 +22,17 @@ from igcl_lightning.phantom.report import write_report
 from igcl_lightning.phantom.scene import CERTAINTIES, DEVICES, Device, Finding, Scene
 
 WORDS = {
-    "Atelectasis": {
-        "atelectasis",
-        "atelectatic",
-        "change",
-        "collapse",
-        "collapsed",
-        "hypoaeration",
-        "loss",
-        "underexpansion",
-    },
-    "Cardiomegaly": {"cardiomegaly", "enlarged", "enlargement", "broadening", "oversized", "globular", "prominence"},
-    "Consolidation": {
-        "consolidation",
-        "opacity",
-        "infiltrate",
-        "opacification",
-        "pneumonia",
-        "filling",
-        "hepatization",
-        "disease",
-        "process",
-        "infection",
-        "consolidated",
-        "opacified",
-    },
-    "Edema": {"edema", "oedema", "congestion", "flooding", "plethora"},
-    "Lung Lesion": {
-        "nodule",
-        "mass",
-        "nodular",
-        "masslike",
-        "lesion",
-        "lump",
-        "growth",
-        "density",
-        "shadow",
-        "malignancy",
-        "neoplasm",
-    },
-    "Pleural Effusion": {"effusion", "effusions", "fluid", "liquid", "meniscus", "collection"},
-    "Pneumothorax": {"pneumothorax", "gas", "air"},
+    key: set(words.split())
+    for key, words in {
+        "Atelectasis": "atelectasis atelectatic change collapse collapsed hypoaeration loss underexpansion",
+        "Cardiomegaly": "cardiomegaly enlarged enlargement broadening oversized globular prominence",
+        "Consolidation": "consolidation opacity infiltrate opacification pneumonia filling hepatization disease process "
+        "infection consolidated opacified",
+        "Edema": "edema oedema congestion flooding plethora",
+        "Lung Lesion": "nodule mass nodular masslike lesion lump growth density shadow malignancy neoplasm",
+        "Pleural Effusion": "effusion effusions fluid liquid meniscus collection",
+        "Pneumothorax": "pneumothorax gas air",
+    }.items()
 }
 """Observations that mean a finding, written out by hand."""
 
@@ -76,31 +46,14 @@ DEVICE_WORDS = {
 }
 
 CHANGES = {
-    "new": {"new", "fresh", "development", "developed", "appeared"},
-    "unchanged": {"unchanged", "stable", "persistent", "constant", "identical", "similar", "persisting", "persisted"},
-    "increased": {
-        "increased",
-        "worsened",
-        "worsening",
-        "progressed",
-        "increase",
-        "progression",
-        "progressive",
-        "worse",
-    },
-    "decreased": {
-        "decreased",
-        "improved",
-        "improving",
-        "receded",
-        "waned",
-        "decrease",
-        "improvement",
-        "regression",
-        "diminished",
-        "lessened",
+    key: set(words.split())
+    for key, words in {
+        "new": "new fresh development developed appeared",
+        "unchanged": "unchanged stable persistent constant identical similar persisting persisted",
+        "increased": "increased worsened worsening progressed increase progression progressive worse",
+        "decreased": "decreased improved improving receded waned decrease improvement regression diminished lessened "
         "reduction",
-    },
+    }.items()
 }
 
 SECTIONS = ["indication", "comparison", "technique", "findings", "impression"]
