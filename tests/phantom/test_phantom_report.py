@@ -26,8 +26,8 @@ WORDS = {
     for key, words in {
         "Atelectasis": "atelectasis atelectatic change collapse collapsed hypoaeration loss underexpansion",
         "Cardiomegaly": "cardiomegaly enlarged enlargement broadening oversized globular prominence",
-        "Consolidation": "consolidation opacity infiltrate opacification pneumonia filling hepatization disease process "
-        "infection consolidated opacified",
+        "Consolidation": "consolidation opacity infiltrate opacification pneumonia filling hepatization disease "
+        "process infection consolidated opacified",
         "Edema": "edema oedema congestion flooding plethora",
         "Lung Lesion": "nodule mass nodular masslike lesion lump growth density shadow malignancy neoplasm",
         "Pleural Effusion": "effusion effusions fluid liquid meniscus collection",
