@@ -22,47 +22,17 @@ from igcl_lightning.phantom.report import write_report
 from igcl_lightning.phantom.scene import CERTAINTIES, DEVICES, Device, Finding, Scene
 
 WORDS = {
-    "Atelectasis": {
-        "atelectasis",
-        "atelectatic",
-        "change",
-        "collapse",
-        "collapsed",
-        "hypoaeration",
-        "loss",
-        "underexpansion",
-    },
-    "Cardiomegaly": {"cardiomegaly", "enlarged", "enlargement", "broadening", "oversized", "globular", "prominence"},
-    "Consolidation": {
-        "consolidation",
-        "opacity",
-        "infiltrate",
-        "opacification",
-        "pneumonia",
-        "filling",
-        "hepatization",
-        "disease",
-        "process",
-        "infection",
-        "consolidated",
-        "opacified",
-    },
-    "Edema": {"edema", "oedema", "congestion", "flooding", "plethora"},
-    "Lung Lesion": {
-        "nodule",
-        "mass",
-        "nodular",
-        "masslike",
-        "lesion",
-        "lump",
-        "growth",
-        "density",
-        "shadow",
-        "malignancy",
-        "neoplasm",
-    },
-    "Pleural Effusion": {"effusion", "effusions", "fluid", "liquid", "meniscus", "collection"},
-    "Pneumothorax": {"pneumothorax", "gas", "air"},
+    key: set(words.split())
+    for key, words in {
+        "Atelectasis": "atelectasis atelectatic change collapse collapsed hypoaeration loss underexpansion",
+        "Cardiomegaly": "cardiomegaly enlarged enlargement broadening oversized globular prominence",
+        "Consolidation": "consolidation opacity infiltrate opacification pneumonia filling hepatization disease "
+        "process infection consolidated opacified",
+        "Edema": "edema oedema congestion flooding plethora",
+        "Lung Lesion": "nodule mass nodular masslike lesion lump growth density shadow malignancy neoplasm",
+        "Pleural Effusion": "effusion effusions fluid liquid meniscus collection",
+        "Pneumothorax": "pneumothorax gas air",
+    }.items()
 }
 """Observations that mean a finding, written out by hand."""
 
@@ -76,31 +46,14 @@ DEVICE_WORDS = {
 }
 
 CHANGES = {
-    "new": {"new", "fresh", "development", "developed", "appeared"},
-    "unchanged": {"unchanged", "stable", "persistent", "constant", "identical", "similar", "persisting", "persisted"},
-    "increased": {
-        "increased",
-        "worsened",
-        "worsening",
-        "progressed",
-        "increase",
-        "progression",
-        "progressive",
-        "worse",
-    },
-    "decreased": {
-        "decreased",
-        "improved",
-        "improving",
-        "receded",
-        "waned",
-        "decrease",
-        "improvement",
-        "regression",
-        "diminished",
-        "lessened",
+    key: set(words.split())
+    for key, words in {
+        "new": "new fresh development developed appeared",
+        "unchanged": "unchanged stable persistent constant identical similar persisting persisted",
+        "increased": "increased worsened worsening progressed increase progression progressive worse",
+        "decreased": "decreased improved improving receded waned decrease improvement regression diminished lessened "
         "reduction",
-    },
+    }.items()
 }
 
 SECTIONS = ["indication", "comparison", "technique", "findings", "impression"]
@@ -150,6 +103,10 @@ def test_the_graph_counts_the_words_of_the_prose(told):
         assert spoken(sections).replace(".", " .").replace(",", " ,") == graph.text
         words = graph.text.split(" ")
         assert all(words[e.start : e.end + 1] == e.tokens.split(" ") for e in graph.entities)
+
+
+def test_the_words_of_every_finding_are_known_here():
+    assert WORDS.keys() == PATHOLOGIES.keys(), "add the finding's observations to WORDS"
 
 
 def test_findings_are_said_as_surely_as_the_reporter_is(told):
@@ -292,9 +249,7 @@ def test_an_empty_report_has_empty_sections_and_an_empty_graph():
 
 def test_findings_are_said_in_many_ways():
     sentences: dict[str, set[str]] = defaultdict(set)
-    for finding in [
-        Finding(name, 1, "right", "upper" * (name in ("Consolidation", "Lung Lesion"))) for name in PATHOLOGIES
-    ]:
+    for finding in [Finding(name, 1, row.sides[0], "upper" * bool(row.zones)) for name, row in PATHOLOGIES.items()]:
         for seed in range(60):
             sections, _ = report_of(scene_with(finding), seed)
             sentences[finding.name].add(sections["impression"])

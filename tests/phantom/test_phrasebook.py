@@ -1,6 +1,7 @@
 """Phrase files: every phrase reads for every finding it is about, a broken line is named, and so is a missing one."""
 
 import re
+from dataclasses import replace
 from importlib import resources
 from itertools import product
 
@@ -14,7 +15,7 @@ from igcl_lightning.phantom.case import find_case
 from igcl_lightning.phantom.findings import FRONTAL_FINDINGS
 from igcl_lightning.phantom.lateral_findings import LATERAL_FINDINGS
 from igcl_lightning.phantom.markup import join, prose, read_sentence, read_template
-from igcl_lightning.phantom.pathologies import PATHOLOGIES, ZONES, Pathology
+from igcl_lightning.phantom.pathologies import PATHOLOGIES, SCENARIOS, ZONES, Pathology
 from igcl_lightning.phantom.phrasebook import (
     SEVERITIES,
     WORD_SLOTS,
@@ -22,7 +23,7 @@ from igcl_lightning.phantom.phrasebook import (
     phrases_about,
     read_phrasebook,
 )
-from igcl_lightning.phantom.radiograph import render
+from igcl_lightning.phantom.radiograph import render, render_lateral
 from igcl_lightning.phantom.scene import CERTAINTIES, Finding
 
 FILES = PHRASINGS[1:]
@@ -227,32 +228,32 @@ def test_a_subject_without_phrases_is_named(start, missing):
 def test_every_finding_has_a_label_and_drawings():
     for name in PATHOLOGIES:
         assert name in LABELS, f"{name} has no label"
+        assert len(PATHOLOGIES[name].chances) == len(SCENARIOS), f"{name} needs a chance in each scenario"
         assert name in FRONTAL_FINDINGS, f"{name} has no drawing function in phantom/findings.py"
         assert name in LATERAL_FINDINGS, f"{name} has no drawing function, nor None, in phantom/lateral_findings.py"
     assert {*FRONTAL_FINDINGS, *LATERAL_FINDINGS} == {*PATHOLOGIES}
 
 
 @pytest.fixture
-def hernia(monkeypatch):
-    """A row for a new finding, and nothing else."""
-    monkeypatch.setitem(PATHOLOGIES, "Hiatal Hernia", Pathology((0.1,) * 7, bilateral=1.0, in_lungs=False))
+def unfinished(monkeypatch):
+    """A finding with a row in the table, and nothing else."""
+    monkeypatch.setitem(PATHOLOGIES, "Unfinished", Pathology((0.1,) * len(SCENARIOS), bilateral=1.0))
     monkeypatch.setitem(phrasebook.KINDS, "noun", tuple(PATHOLOGIES))
-    return Finding("Hiatal Hernia", 1, "bilateral")
+    return Finding("Unfinished", 1, "bilateral")
 
 
-def test_a_finding_without_phrases_is_named(hernia):
-    with pytest.raises(ValueError, match=r"^phrases/known\.tsv: no noun for Hiatal Hernia, add a line$"):
+def test_a_finding_without_phrases_is_named(unfinished):
+    with pytest.raises(ValueError, match=r"^phrases/known\.tsv: no noun for Unfinished, add a line$"):
         read_phrasebook("known", text_of("known"), {})
-    line = "noun\tHiatal Hernia\ta [{small}:*>hernia] [hiatal:A] [hernia:*@hiatal]"
-    book = read_phrasebook("known", f"{text_of('known')}\n{line}\n", {})
-    assert phrases_about(hernia, book["noun"])
+    line = "noun\tUnfinished\ta [{small}:*>hernia] [hiatal:A] [hernia:*@hiatal]"
+    assert phrases_about(unfinished, read_phrasebook("known", f"{text_of('known')}\n{line}\n", {})["noun"])
 
 
-def test_a_finding_without_a_drawing_function_is_named(hernia):
-    scene = find_case(0).scene
-    object.__setattr__(scene, "findings", (hernia,))
-    with pytest.raises(ValueError, match="^Hiatal Hernia: no entry in FRONTAL_FINDINGS"):
-        render(scene, 64, np.random.default_rng(0))
+@pytest.mark.parametrize("draw", [render, render_lateral])
+def test_a_finding_without_a_drawing_function_is_named(unfinished, draw):
+    scene = replace(find_case(0).scene, findings=(unfinished,))
+    with pytest.raises(ValueError, match="^Unfinished: no entry in FRONTAL_FINDINGS or LATERAL_FINDINGS"):
+        draw(scene, 64, np.random.default_rng(0))
 
 
 def test_phantoms_of_one_index_differ_between_phrasings_only_in_their_text():

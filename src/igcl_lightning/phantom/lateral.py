@@ -119,12 +119,7 @@ def _from_heart(scene: Scene, frame: Frame) -> Array:
 
 def draw_lateral_anatomy(chest: LateralChest, rng: np.random.Generator) -> Layers:
     """Return the layers of a chest without findings."""
-    return Layers(
-        air=_air(chest, rng),
-        vessels=_vessels(chest, rng),
-        tissue=_soft_tissue(chest, rng),
-        bone=_bones(chest, rng),
-    )
+    return Layers(_air(chest, rng), _vessels(chest, rng), _soft_tissue(chest, rng), _bones(chest, rng))
 
 
 def _air(chest: LateralChest, rng: np.random.Generator) -> Array:

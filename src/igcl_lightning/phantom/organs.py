@@ -35,12 +35,7 @@ class Layers:
 
 def draw_anatomy(chest: Chest, rng: np.random.Generator) -> Layers:
     """Return the layers of a chest without findings."""
-    return Layers(
-        air=_air(chest, rng),
-        vessels=_vessels(chest, rng),
-        tissue=_soft_tissue(chest, rng),
-        bone=draw_bones(chest, rng),
-    )
+    return Layers(_air(chest, rng), _vessels(chest, rng), _soft_tissue(chest, rng), draw_bones(chest, rng))
 
 
 def _air(chest: Chest, rng: np.random.Generator) -> Array:

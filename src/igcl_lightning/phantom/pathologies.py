@@ -1,7 +1,14 @@
 """The findings of the phantom: how often each is present, on which sides and in which zones.
 
-To add a finding, add a row here, a drawing function to `findings` and to `lateral_findings`, and its phrases to the
-files in `phrases/`. The label follows from the row. A missing part raises an error that names the finding.
+To add a finding, add
+
+1. a row to `PATHOLOGIES`, from which its label follows;
+2. a drawing function to `findings.FRONTAL_FINDINGS`;
+3. a drawing function, or None if it is not seen from the side, to `lateral_findings.LATERAL_FINDINGS`;
+4. lines of the kind "noun" to each file in `phrases/`, and of the kind "denied" to `known.tsv` and `reworded.tsv`;
+5. the observations that mean it to `WORDS` in `tests/phantom/test_phantom_report.py`.
+
+Errors and tests name the finding whose part is missing. A new row changes what all studies show.
 """
 
 from __future__ import annotations
