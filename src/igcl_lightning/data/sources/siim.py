@@ -73,7 +73,7 @@ def _read_rows(path: Path) -> tuple[pd.DataFrame, Counter[str]]:
 def _check_runs(where: str, text: str) -> None:
     try:
         if text != NONE:
-            _runs(text).spans()
+            _runs(text).check()
     except ValueError as error:
         raise IgclError(f"{where}: {error}; expected gaps and lengths, or -1") from None
 
