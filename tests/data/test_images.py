@@ -329,7 +329,7 @@ def test_an_absurd_size_is_refused_in_one_line(read, size):
 def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("igcl_lightning.data.images.MAX_BYTES", 100)
     (tmp_path / "image.png").write_bytes(b"x" * 101)
-    with pytest.raises(IgclError, match="image.png: larger than the 100 bytes"):
+    with pytest.raises(IgclError, match="image.png: larger than 100 bytes"):
         read_picture(tmp_path / "image.png")
 
 

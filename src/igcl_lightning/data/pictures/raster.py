@@ -78,7 +78,7 @@ def to_grey(values: np.ndarray) -> np.ndarray:
         IgclError: they have another shape, or are not finite numbers.
     """
     if values.ndim != 2 or not values.size or values.dtype.kind not in "uif":
-        raise IgclError(f"expected an image of grey values [H, W], got {values.dtype} {list(values.shape)}")
+        raise IgclError(f"an image is grey values [H, W]; this is an array {list(values.shape)} of {values.dtype}")
     refuse_size(values.shape[1], values.shape[0])
     if values.dtype == np.uint8:
         return values
