@@ -29,7 +29,7 @@ from PIL import Image
 from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.order import EpochOrder
-from igcl_lightning.data.pictures.fit import letterbox
+from igcl_lightning.data.pictures.fit import Fit
 from igcl_lightning.data.prepare import prepare
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.row_datasets import PairDataset
@@ -161,7 +161,8 @@ def decode_rows(table, share):
 def shrink_files(files, share, size):
     for number in share:
         with Image.open(files[number]) as image:
-            letterbox(np.asarray(image.convert("L")), size)
+            pixels = np.asarray(image.convert("L"))
+            Fit.of(pixels.shape, size).image(pixels)
 
 
 def original_files(folder, count):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from igcl_lightning.data.images import decode_grey, encode_grey, letterbox, read_grey, read_picture
+from igcl_lightning.data.images import decode_grey, encode_grey, read_grey, read_picture
 from igcl_lightning.data.pictures.fit import Fit
 from igcl_lightning.data.pictures.picture import stretch_range, to_bytes
 from igcl_lightning.errors import IgclError
@@ -329,7 +329,7 @@ def test_an_absurd_size_is_refused_in_one_line(read, size):
 def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("igcl_lightning.data.images.MAX_BYTES", 100)
     (tmp_path / "image.png").write_bytes(b"x" * 101)
-    with pytest.raises(IgclError, match="image.png: larger than the 100 bytes"):
+    with pytest.raises(IgclError, match="image.png: larger than 100 bytes"):
         read_picture(tmp_path / "image.png")
 
 
@@ -383,7 +383,7 @@ def test_edge_cases(data_folder):
     assert rgba.pixels.ndim == 2
     black = read_picture(folder / "all_black.png")
     assert "constant" in black.flags
-    assert (letterbox(black.pixels, 64) == 0).all()
+    assert (Fit.of(black.shape, 64).image(black.pixels) == 0).all()
     turned_over = read_picture(folder / "nih_upside_down_00003490_011.jpg")
     assert turned_over.flags == ()  # nothing in the file says so
     with pytest.raises(IgclError, match="truncated.jpg: cannot be decoded"):

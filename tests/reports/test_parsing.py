@@ -228,10 +228,10 @@ from igcl_lightning.reports.partial_file import PartialFile
 
 append, left = PartialFile.append, 2
 
-def append_and_die(self, content, count):
+def append_and_die(self, content):
     global left
     left -= 1
-    append(self, content if left >= 0 else content[: len(content) // 2], count)
+    append(self, content if left >= 0 else content[: len(content) // 2])
     if left < 0:
         print(*(process.pid for process in multiprocessing.active_children()), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)

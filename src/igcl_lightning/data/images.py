@@ -1,4 +1,4 @@
-"""Image files into grey pixels and back: any format, mode and bit depth, judged by the bytes and not by the suffix."""
+"""Read and write images as grey pixels: any format, mode and bit depth, recognised by content and not by suffix."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from igcl_lightning.data.pictures.fit import Fit, letterbox
 from igcl_lightning.data.pictures.picture import Picture, one_line
 from igcl_lightning.data.pictures.raster import FORMATS, read_raster
 from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.files import LFS_POINTER
 
-__all__ = ["Fit", "Picture", "decode_grey", "encode_grey", "letterbox", "read_grey", "read_picture"]
-
 JPEG_QUALITY = 95
-MAX_BYTES = 2**29  # `picture.MAX_PIXELS` in colour of 16 bits, uncompressed
+MAX_BYTES = 2**29  # `picture.MAX_PIXELS` of uncompressed 16-bit colour
 SUFFIXES = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".gif": "GIF",
     ".webp": "WEBP", ".jp2": "JPEG2000", ".pgm": "PPM", ".ppm": "PPM", ".dcm": "DICOM", ".dicom": "DICOM",
@@ -30,31 +27,27 @@ def read_picture(path: Path, at_least: int | None = None) -> Picture:
     """Decode one image file: DICOM (`dicom.read_dicom`), or what Pillow reads (`raster.read_raster`).
 
     Args:
-        path: The file. Its suffix decides nothing; one that says something else than the bytes is flagged.
-        at_least: A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size while its long side keeps this many pixels.
+        path: image file; a suffix that contradicts the content is flagged.
+        at_least: pixels that the long side of a JPEG keeps if it is decoded at 1/2, 1/4 or 1/8 of its size.
 
     Raises:
-        IgclError: the file is missing, or is not one complete image of at most `picture.MAX_PIXELS` pixels.
+        IgclError: the file is missing, or not a single complete image of at most `picture.MAX_PIXELS` pixels.
     """
     data = _read_bytes(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what the libraries warn of is an error or a flag here
+            warnings.simplefilter("ignore")  # libraries warn of what is an error or a flag here
             content, picture = _decode(data, at_least)
     except IgclError as error:
         raise IgclError(f"{path}: {one_line(str(error))}") from error
-    except Exception as error:  # whatever a parser of a library trips over in bytes from anywhere
+    except Exception as error:  # libraries raise anything on damaged files
         said = one_line(str(error)) or type(error).__name__
         raise IgclError(f"{path}: cannot be decoded as an image ({said})") from error
     return picture._replace(flags=(*picture.flags, *_observed(path, content, picture.pixels)))
 
 
 def read_grey(path: Path) -> np.ndarray:
-    """Decode an image file at full size to grey pixels, uint8 [H, W]; see `read_picture`.
-
-    Raises:
-        IgclError: the file is missing, or is not one complete image.
-    """
+    """Decode an image file at full size, uint8 [H, W]; see `read_picture`."""
     return read_picture(path).pixels
 
 
@@ -65,19 +58,15 @@ def decode_grey(data: bytes) -> np.ndarray:
 
 
 def encode_grey(pixels: np.ndarray, lossless: bool, quality: int = JPEG_QUALITY) -> bytes:
-    """Encode grey pixels uint8 [H, W] as PNG, or as JPEG of a quality of 1 to 100."""
+    """Encode grey pixels uint8 [H, W], or a mask bool [H, W], as PNG, or grey pixels as JPEG of quality 1 to 100."""
     buffer = io.BytesIO()
-    image = Image.fromarray(pixels)
-    if lossless:
-        image.save(buffer, "PNG")
-    else:
-        image.save(buffer, "JPEG", quality=quality)
+    Image.fromarray(pixels).save(buffer, "PNG" if lossless else "JPEG", **({} if lossless else {"quality": quality}))
     return buffer.getvalue()
 
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for without end
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would block forever
             raise IgclError(f"{path}: not a regular file")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -86,13 +75,13 @@ def _read_bytes(path: Path) -> bytes:
     except OSError as error:
         raise IgclError(f"{path}: cannot be read ({error.strerror})") from error
     if len(data) > MAX_BYTES:
-        raise IgclError(f"{path}: larger than the {MAX_BYTES:,} bytes that an image file may have")
+        raise IgclError(f"{path}: larger than {MAX_BYTES:,} bytes, the limit for an image file")
     return data
 
 
 def _decode(data: bytes, at_least: int | None) -> tuple[str, Picture]:
     if _is_dicom(data):
-        from igcl_lightning.data.pictures.dicom import read_dicom  # pydicom takes its time to import
+        from igcl_lightning.data.pictures.dicom import read_dicom  # pydicom is slow to import
 
         return "DICOM", read_dicom(data)
     if not data:
@@ -107,10 +96,10 @@ def _decode(data: bytes, at_least: int | None) -> tuple[str, Picture]:
 
 
 def _is_dicom(data: bytes) -> bool:
-    """Whether bytes are a DICOM file, or the data set of one without its preamble."""
+    """Return whether bytes are a DICOM file, with or without preamble."""
     if data[128:132] == b"DICM":
         return True
-    if data[:2] not in (b"\x02\x00", b"\x08\x00") or len(data) < 16:  # the groups that a data set begins with
+    if data[:2] not in (b"\x02\x00", b"\x08\x00") or len(data) < 16:  # group of the first element
         return False
     length = int.from_bytes(data[4:8], "little")
     return (data[4:6].isalpha() and data[4:6].isupper()) or length <= min(len(data), 1024)

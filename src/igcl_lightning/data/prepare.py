@@ -22,9 +22,10 @@ from tqdm import tqdm
 from igcl_lightning import __version__
 from igcl_lightning.data.preparing.chunk import Chunk, chunk_identity
 from igcl_lightning.data.preparing.earlier import EarlierRows
+from igcl_lightning.data.preparing.item_identity import identity
 from igcl_lightning.data.preparing.manifest import Ids, Tally
 from igcl_lightning.data.preparing.options import Columns, Options
-from igcl_lightning.data.preparing.study_rows import Rows, node_text, study_identity, study_rows
+from igcl_lightning.data.preparing.study_rows import Rows, node_text, study_rows
 from igcl_lightning.data.preparing.unfinished import UnfinishedStore, is_store, read_record, tidy
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.splits import split_name
@@ -222,7 +223,7 @@ def _complete(source: Source, unfinished: UnfinishedStore, run: Map, size: int) 
     """Yield the numbers of complete chunks whose files have not changed."""
     for number, items in enumerate(chunks(source.items(), size)):
         if (notes := unfinished.notes(number)) is not None:
-            identities = chain.from_iterable(run(partial(_each, study_identity), chunks(items, BATCH * 16)))
+            identities = chain.from_iterable(run(partial(_each, identity), chunks(items, BATCH * 16)))
             if chunk_identity(list(identities)) == notes["identity"]:
                 yield number
 

@@ -1,1 +1,1 @@
-"""Reports as hospitals write them -> their knowledge graphs: the work behind `igcl graphs`."""
+"""Radiology reports -> knowledge graphs: the work of `igcl graphs`."""

@@ -1,4 +1,4 @@
-"""One report in Open-i's XML, read without ever expanding an entity."""
+"""One report in Open-i's XML; entities are never expanded."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class OpeniRecord(NamedTuple):
     """A report, its codes and its images.
 
     Attributes:
-        id: such as "CXR12".
-        sections: text of each section by its name in lower case, such as "findings".
-        mesh: the codes that people gave, such as "Opacity/lung/base/left": head and qualifiers.
+        id: id such as "CXR12".
+        sections: text by section name in lower case, such as "findings".
+        mesh: codes such as "Opacity/lung/base/left": head and qualifiers.
         images: ids of the images, such as "CXR12_IM-0123-1001".
-        caption: what the examination is called; the same for all images.
+        caption: name of the examination.
     """
 
     id: str
@@ -24,20 +24,11 @@ class OpeniRecord(NamedTuple):
     caption: str
 
 
-def openi_report(content: bytes) -> tuple[str, dict[str, str]]:
-    """Return id and sections of a report, as `openi_record` does."""
-    record = openi_record(content)
-    return record.id, record.sections
-
-
 def openi_record(content: bytes) -> OpeniRecord:
-    """Return what a file says of its report.
-
-    Args:
-        content: of one of the files of `NLMCXR_reports.tgz`.
+    """Parse a file of `NLMCXR_reports.tgz`.
 
     Raises:
-        ValueError: no XML, XML with a document type, or no report of Open-i.
+        ValueError: not XML, XML with a document type, or not a report of Open-i.
     """
     try:
         root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_NoDoctype()))
@@ -48,7 +39,7 @@ def openi_record(content: bytes) -> OpeniRecord:
     named = root.find(".//uId")
     report_id = None if named is None else named.get("id")
     if not report_id:
-        raise ValueError("no <uId id=...>, so no report of Open-i")
+        raise ValueError("no <uId id=...>, so not a report of Open-i")
     sections: dict[str, list[str]] = {}
     for part in root.iter("AbstractText"):
         sections.setdefault(part.get("Label", "").strip().lower(), []).append("".join(part.itertext()).strip())
@@ -63,8 +54,8 @@ def openi_record(content: bytes) -> OpeniRecord:
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
-    """Refuses a document type, and with it every entity that could be expanded."""
+    """Refuses a document type, and with it every entity."""
 
     def doctype(self, name: str, public_id: str | None, system: str | None) -> None:
-        """Stop the reading."""
+        """Raise `ValueError`."""
         raise ValueError(f"declares the document type {name!r}, which no report needs; not read")

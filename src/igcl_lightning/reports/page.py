@@ -1,4 +1,4 @@
-"""A page for people: reports with their entities marked and their graphs drawn, in one file without scripts."""
+"""HTML page of reports, with entities marked and graphs drawn, in one file without scripts."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from igcl_lightning.reports.sources import Item, ReportSource
 from igcl_lightning.reports.worker import parse_items
 
 LINES = {"-": "solid", "--": "dashed", ":": "dotted"}
-"""What CSS calls the lines of matplotlib."""
+"""CSS names of matplotlib line styles."""
 
 ENTITY = '<mark class="{css}" title="{label}">{text}{note}</mark>'
-"""How displaCy writes an entity."""
+"""displaCy's template of an entity."""
 
 STYLE = """\
 :root { color-scheme: light; }
@@ -49,7 +49,7 @@ class Part(NamedTuple):
     """A report on the page.
 
     Attributes:
-        html: what is shown of it.
+        html: its HTML.
         labels: number of entities by label.
     """
 
@@ -78,11 +78,11 @@ def write_page(path: Path, parts: Sequence[Part], *, source: str, parser: str, t
     """Write the page; an old one stays until the new one is complete.
 
     Args:
-        path: of the file.
-        parts: of the reports that are shown.
-        source: name of what the reports come from.
+        path: path of the page.
+        parts: reports on the page.
+        source: name of their source.
         parser: version of the parser.
-        total: number of reports that there are.
+        total: number of reports in the source.
     """
     counts: Counter[str] = Counter()
     for part in parts:
@@ -111,7 +111,7 @@ def _head(source: str, parser: str, shown: int, total: int, counts: Counter[str]
 
 
 def label_rules(labels: Iterable[str]) -> str:
-    """Return the style of marked entities as CSS, a rule a label."""
+    """Return the style of marked entities as CSS, one rule per label."""
     styles = {label: label_style(label) for label in labels}
     return "".join(
         f".{label} {{ background: {style.fill}; border-color: {style.edge}; border-style: {LINES[style.line]}; }}\n"
@@ -120,7 +120,7 @@ def label_rules(labels: Iterable[str]) -> str:
 
 
 def _marked(graph: ReportGraph) -> str:
-    """Return the text of a report with its entities marked; uncertain ones tell how strongly they are believed."""
+    """Return the text of a report with its entities marked; uncertain ones show their hedge."""
     from spacy import displacy
 
     text, starts = _running_text(graph.words)
@@ -139,7 +139,7 @@ def _marked(graph: ReportGraph) -> str:
 
 
 def _running_text(words: Sequence[str]) -> tuple[str, list[int]]:
-    """Return the words as a text, closing signs at the word before, and where each word begins in it."""
+    """Return the words as a text, without spaces before closing signs, and the start of each word."""
     text, starts = "", []
     for word in words:
         text += " " if text and word not in CLOSING else ""
@@ -149,13 +149,13 @@ def _running_text(words: Sequence[str]) -> tuple[str, list[int]]:
 
 
 def _svg(graph: ReportGraph) -> str:
-    """Return the drawing of a graph, without what an inline picture does not need."""
+    """Return the drawing of a graph as inline SVG."""
     import matplotlib as mpl
 
     file = StringIO()
-    # Words stay words: they can be searched and copied, and take a fraction of their outlines.
+    # Words stay text: searchable, and a fraction of the size of outlines.
     with mpl.rc_context({"svg.fonttype": "none"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the reader's fonts are what counts
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the browser's fonts count
         figure = draw_graph(graph, legend=False)
         for artist in figure.axes[0].get_children():
             artist.set_clip_on(False)
@@ -166,7 +166,7 @@ def _svg(graph: ReportGraph) -> str:
 
 
 def _lean(svg: str) -> str:
-    """Return a picture of matplotlib's without ids, which would clash on a page, with coordinates to a tenth."""
+    """Remove ids, which would clash on a page, and round coordinates to a tenth."""
     head, _, body = svg.partition("</defs>")
     pieces = re.split(r"(>[^<]*</text>)", body)
     pieces[::2] = (_lean_tags(piece) for piece in pieces[::2])
@@ -174,7 +174,7 @@ def _lean(svg: str) -> str:
 
 
 def _lean_tags(tags: str) -> str:
-    """Return everything but the words; the font stands once, in `STYLE`."""
+    """Shorten tags; the font is set once, in `STYLE`."""
     tags = re.sub(r' id="[^"]*"| clip-path="[^"]*"| transform="rotate\(-?0 [^"]*"| font-family:[^;"]*;|</?g>', "", tags)
     tags = re.sub(r"<g\b[^>]*>", "", tags)
     tags = re.sub(r"(\d+\.\d)\d+", r"\1", tags)

@@ -60,7 +60,7 @@ def parse_reports(
     Args:
         source: reports to parse; see `open_source`.
         out: path of the file.
-        parser: default: `SpacyReportParser`; any other must be picklable if `jobs` is more than 1.
+        parser: default: `SpacyReportParser`. Any other is pickled with each chunk of reports if `jobs` is more than 1.
         jobs: number of processes; 1 parses in this one.
         page: path of an HTML page of the first reports and their graphs, or None.
         page_limit: number of reports on the page.
@@ -112,11 +112,11 @@ def _parse(
     """Append the graphs of all reports that the unfinished file lacks."""
     items = islice(source.items(), unfinished.lines, None)
     with tqdm(desc="reports", unit=" reports", total=total, initial=unfinished.lines) as bar:
-        for lines in run(partial(graph_lines, source, parser), chunks(items, CHUNK)):
-            unfinished.append(lines.content, lines.number)
-            bar.update(lines.number)
-            if lines.fault:
-                raise ValueError(lines.fault)
+        for content, fault in run(partial(graph_lines, source, parser), chunks(items, CHUNK)):
+            unfinished.append(content)
+            bar.update(unfinished.lines - bar.n)
+            if fault:
+                raise ValueError(fault)
 
 
 def _draw(

@@ -53,8 +53,8 @@ class PartialFile:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def append(self, content: bytes, count: int) -> None:
-        """Write `count` lines.
+    def append(self, content: bytes) -> None:
+        """Write lines.
 
         Raises:
             IgclError: the disk is full, or the file is not writable.
@@ -63,7 +63,7 @@ class PartialFile:
         with resumable(self._path, AGAIN):
             while rest:
                 rest = rest[self._file.write(rest) :]
-        self.lines += count
+        self.lines += content.count(b"\n")
 
     def finish(self) -> None:
         """Rename the file to `out`.

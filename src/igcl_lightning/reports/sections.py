@@ -1,4 +1,4 @@
-"""The sections of a report: which text stands under which header, and which of it is parsed."""
+"""Sections of a report: the text under each header, and the sections that are parsed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ SECTION_CHOICES: dict[str, tuple[str, ...]] = {
     "findings": ("findings",),
     "impression": ("impression",),
 }
-"""What may be parsed: the sections of each choice, in their order."""
+"""Sections of each choice, in order."""
 
 COMBINED = "findings and impression"
-"""The section that belongs to every choice."""
+"""Section that belongs to every choice."""
 
 HEADERS: dict[str, tuple[str, ...]] = {
     "findings": ("findings", "finding"),
@@ -37,7 +37,7 @@ HEADERS: dict[str, tuple[str, ...]] = {
     "wet read": ("wet read",),
     "final report": ("final report",),
 }
-"""Name of each section, and the headers that open it. What is no section of its own, such as "LUNGS:", is no header."""
+"""Headers of each section. Subheadings such as "LUNGS:" are not headers."""
 
 _NAME = {header: name for name, headers in HEADERS.items() for header in headers}
 _WORDS = "|".join(re.escape(header).replace(r"\ ", r"[ \t]+") for header in sorted(_NAME, key=len, reverse=True))
@@ -51,14 +51,9 @@ _HEADER = re.compile(
 def split_sections(text: str) -> dict[str, str]:
     r"""Return the sections of a report by name, in the order of the text.
 
-    A header is one of `HEADERS`, in capitals or with a capital first letter, before a colon, at the start of a line or
-    after the end of a sentence. Sections of one name are joined by a blank line.
-
-    Args:
-        text: of a whole report.
-
-    Returns:
-        The text of each section that has any; what no header precedes stands under "".
+    A header is one of `HEADERS` with a capital first letter, before a colon, at the start of a line or after a
+    sentence. Sections of one name are joined by a blank line, empty ones are left out. Text before the first header
+    has the name "".
 
     Example:
         >>> split_sections("INDICATION: Cough. FINDINGS: Clear lungs.\nIMPRESSION: Normal.")
@@ -68,21 +63,19 @@ def split_sections(text: str) -> dict[str, str]:
     name, start = "", 0
     for match in _HEADER.finditer(text):
         sections.setdefault(name, []).append(text[start : match.start()].strip())
-        name, start = _name(match["header"] or match["title"]), match.end()
+        header = match["header"] or match["title"]
+        name, start = _NAME[" ".join(header.lower().split())], match.end()
     sections.setdefault(name, []).append(text[start:].strip())
     joined = {name: "\n\n".join(filter(None, parts)) for name, parts in sections.items()}
     return {name: part for name, part in joined.items() if part}
 
 
 def choose_sections(sections: Mapping[str, str], choice: str = "both") -> str | None:
-    """Return the text of the chosen sections, joined by a blank line.
+    """Return the text of the chosen sections, joined by a blank line; None without findings and impression.
 
     Args:
         sections: text by name.
         choice: one of `SECTION_CHOICES`.
-
-    Returns:
-        The text, "" where only the other section has any; None where there are neither findings nor impression.
     """
     parts = {name: sections.get(name, "").strip() for name in ("findings", COMBINED, "impression")}
     if not any(parts.values()):
@@ -92,10 +85,6 @@ def choose_sections(sections: Mapping[str, str], choice: str = "both") -> str | 
 
 
 def choose_text(text: str, choice: str = "both") -> str:
-    """Return the text of the chosen sections of a report, or all of it where it has neither findings nor impression."""
+    """Return the text of the chosen sections of a report, or all of it without findings and impression."""
     chosen = choose_sections(split_sections(text), choice) if ":" in text else None
     return text if chosen is None else chosen
-
-
-def _name(header: str) -> str:
-    return _NAME[" ".join(header.lower().split())]

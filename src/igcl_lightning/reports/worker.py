@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple
 
 from igcl_lightning.graphs.parser import ReportGraphParser, SpacyReportParser
 from igcl_lightning.graphs.radgraph import to_radgraph
@@ -14,29 +13,19 @@ from igcl_lightning.reports.files import reason
 from igcl_lightning.reports.sources import Item, Report, ReportSource
 
 
-class Lines(NamedTuple):
-    """Graphs of a chunk.
+def graph_lines(source: ReportSource, parser: ReportGraphParser | None, items: list[Item]) -> tuple[bytes, str]:
+    """Return the graphs of a chunk in RadGraph's layout, one line of JSON per report.
 
-    Attributes:
-        content: one line of JSON per report, up to the first that cannot be read.
-        number: number of lines.
-        fault: error message of that report, or "".
+    Returns:
+        The lines up to the first report that cannot be read, and the error message of that report or "".
     """
-
-    content: bytes
-    number: int
-    fault: str
-
-
-def graph_lines(source: ReportSource, parser: ReportGraphParser | None, items: list[Item]) -> Lines:
-    """Return the graphs of a chunk in RadGraph's layout."""
     reports, fault = _read(source, items)
     lines = [
-        json.dumps({"id": report.id, **to_radgraph(graph)}, ensure_ascii=False)
+        json.dumps({"id": report.id, **to_radgraph(graph)}, ensure_ascii=False) + "\n"
         for report, graph in _parse(reports, parser)
     ]
     # JSON may escape half a surrogate pair, which UTF-8 cannot hold.
-    return Lines("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"), len(lines), fault)
+    return "".join(lines).encode("utf-8", "replace"), fault
 
 
 def parse_items(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from igcl_lightning.data.pictures.fit import Fit, decode_size, letterbox
+from igcl_lightning.data.pictures.fit import Fit, decode_size
 from igcl_lightning.errors import IgclError
 
 SHAPES = [(40, 20), (20, 40), (7, 100), (16, 16), (32, 32), (61, 50), (1, 300), (12, 10)]
@@ -21,7 +21,7 @@ def test_the_stored_image_is_square(shape, how):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_letterbox_keeps_the_aspect_and_centres(shape):
-    inside = letterbox(np.full(shape, 255, np.uint8), 32) > 128
+    inside = Fit.of(shape, 32).image(np.full(shape, 255, np.uint8)) > 128
     height, width = inside.any(axis=1).sum(), inside.any(axis=0).sum()
     assert max(height, width) == 32
     assert min(height, width) == max(1, round(32 * min(shape) / max(shape)))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from igcl_lightning.data.preparing.earlier import NOTES
+from igcl_lightning.data.preparing.earlier import NOTES, EarlierRows
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.preparing.unfinished import UnfinishedStore
 from igcl_lightning.data.store import Store
@@ -79,6 +80,11 @@ def test_two_runs_do_not_work_in_one_place(tmp_path):
                 run(tmp_path / "store", **how)
         assert (tmp_path / "store.partial" / "work.json").exists()
     run(tmp_path / "store", overwrite=True)
+
+
+def test_a_process_opens_the_earlier_store_once(tmp_path):
+    sent = pickle.dumps(EarlierRows(tmp_path, node_text=False))
+    assert pickle.loads(sent) is pickle.loads(sent)
 
 
 @pytest.mark.parametrize("damage", ["notes", "rows", "manifest"])

@@ -11,7 +11,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.preparing.row_images import decode_mask
-from igcl_lightning.data.regions import Box, run_lengths
+from igcl_lightning.data.regions import Box, RunLengths
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
@@ -90,7 +90,11 @@ def test_masks_are_moved_with_the_image(tmp_path):
     mask = np.zeros((20, 30), bool)
     mask[4:20, 6:12] = True
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    masks = {"array": mask, "file": tmp_path / "mask.png", "runs": run_lengths(mask)}
+    masks = {
+        "array": mask,
+        "file": tmp_path / "mask.png",
+        "runs": RunLengths(tuple((20 * x + 4, 16) for x in range(6, 12)), 20, 30),
+    }
     table = rows(tmp_path, [study(1, image={"masks": masks})], masks=True, options=Options(size=15))
     expected = np.zeros((15, 15), bool)
     expected[4:12, 3:6] = True
@@ -100,7 +104,7 @@ def test_masks_are_moved_with_the_image(tmp_path):
         np.testing.assert_array_equal(decode_mask(png), expected)
 
 
-@pytest.mark.parametrize("mask", [np.ones((3, 3), bool), run_lengths(np.ones((90, 90), bool))])
+@pytest.mark.parametrize("mask", [np.ones((3, 3), bool), RunLengths(((0, 8100),), 90, 90)])
 def test_a_mask_that_does_not_fit_costs_its_row_and_is_named(tmp_path, mask):
     studies = [study(1, image={"masks": {"lung": mask}}), study(2)]
     manifest = prepare_studies(studies, tmp_path / "store", masks=True, options=Options(size=16))

@@ -1,1 +1,1 @@
-"""Image files of any format into grey squares, with what is marked on them."""
+"""Image files of any format as grey squares, with their boxes and masks."""

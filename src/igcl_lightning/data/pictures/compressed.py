@@ -1,7 +1,7 @@
-"""Decodes compressed DICOM files with GDCM in a process of its own: broken ones make GDCM crash, and what runs it.
+"""Decode compressed DICOM files with GDCM in a child process, because GDCM crashes on damaged files.
 
-The process starts with the first such file and serves all further ones. It is sent files and answers with arrays in
-NumPy's format, the stored values or the text of what is wrong; the length of each goes before it, in 8 bytes.
+The process starts with the first such file and serves all later ones. It receives files and answers with arrays in
+NumPy's format: the stored values, or the text of an error. Each message follows its length in 8 bytes.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pydicom.pixels.utils import pixel_array
 
 from igcl_lightning.errors import IgclError
 
-SECONDS = 60  # for one file
+SECONDS = 60  # per file
 _one_at_a_time = Lock()
 
 
 def decode_apart(data: bytes) -> np.ndarray:
-    """The stored values of a DICOM file, [H, W] or [H, W, 3].
+    """Return the stored values of a DICOM file, [H, W] or [H, W, 3].
 
     Raises:
-        IgclError: the decoder crashed, or took longer than `SECONDS`.
+        IgclError: the decoder crashed, or exceeded `SECONDS`.
         ValueError: the decoder refused the file.
     """
     with _one_at_a_time:
@@ -37,11 +37,11 @@ def decode_apart(data: bytes) -> np.ndarray:
         watch.start()
         try:
             answer = _ask(process, data)
-        except (OSError, ValueError, EOFError) as error:  # a pipe that broke, an answer that ends early
+        except (OSError, ValueError, EOFError) as error:  # a broken pipe or a truncated answer
             process.kill()
             process.wait()
             _decoder.cache_clear()
-            raise IgclError("its compressed pixels are broken: the decoder crashed or hung") from error
+            raise IgclError("its compressed pixels are damaged: the decoder crashed or hung") from error
         finally:
             watch.cancel()
     if answer.dtype.kind == "U":
@@ -51,7 +51,7 @@ def decode_apart(data: bytes) -> np.ndarray:
 
 @cache
 def _decoder(owner: int) -> subprocess.Popen[bytes]:
-    """The process that decodes for the process `owner`: a fork must not share its parent's."""
+    """Return the decoder of the process `owner`; a fork must not share its parent's."""
     command = [sys.executable, "-m", "igcl_lightning.data.pictures.compressed"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
@@ -70,16 +70,16 @@ def _send(pipe: IO[bytes], message: bytes) -> None:
 
 
 def _receive(pipe: IO[bytes]) -> bytes:
-    """The next message; empty where the other side has ended."""
+    """Return the next message, empty at the end of the pipe."""
     return pipe.read(int.from_bytes(pipe.read(8), "little"))
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Answer one file after the other until the other side ends."""
+    """Answer files until the pipe ends."""
     while data := _receive(requests):
         try:
             stored = pixel_array(pydicom.dcmread(io.BytesIO(data), force=True))
-        except Exception as error:  # whatever it is, it is told
+        except Exception as error:  # sent as the answer
             stored = np.array(f"{type(error).__name__}: {error}")
         answer = io.BytesIO()
         np.save(answer, stored, allow_pickle=False)

@@ -1,8 +1,7 @@
-"""DICOM files: from stored values to grey levels in the order of the standard, and what the header says of the image.
+"""DICOM files: from stored values to grey levels, and header values.
 
-The order is that of PS3.3: modality LUT or rescale (C.11.1), VOI LUT or window (C.11.2), then the inversion of
-MONOCHROME1 (C.7.6.3.1.2). Stored values have at most 16 bits, so each step is done on the table of those that occur and
-not on every pixel.
+The steps follow PS3.3: modality LUT or rescale (C.11.1), VOI LUT or window (C.11.2), inversion of MONOCHROME1
+(C.7.6.3.1.2). Stored values have at most 16 bits, so each step is applied to a table of values instead of all pixels.
 """
 
 from __future__ import annotations
@@ -50,30 +49,28 @@ MAY_BE_EMPTY = (
 )  # fmt: skip
 FRONTAL, LATERAL = ("PA", "AP"), ("LL", "RL", "LATERAL")
 
-logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # what it warns of is an error or a flag here
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings are errors or flags here
 
 
 def read_dicom(data: bytes) -> Picture:
-    """Decode the bytes of a DICOM file that holds one frame.
+    """Decode the bytes of a DICOM file with one frame, at full size.
 
-    The first VOI LUT counts, its largest entry becoming 255; else the first window; else `stretch_range`. Padding takes
-    no part in that range and becomes black. Colour becomes grey as in Pillow. `pixels` are never reduced.
+    Applies the first VOI LUT, whose largest entry becomes 255; without one the first window; without that
+    `stretch_range`, which ignores padding. Padding becomes black. Colour becomes grey as in Pillow.
 
     Raises:
-        IgclError: it holds no image, several frames, too many pixels or more than 16 bits, or no decoder is installed.
-        Exception: pydicom's own, of many kinds, for what is not a complete image.
+        IgclError: no image, several frames, too many pixels, more than 16 bits, or no decoder is installed.
+        Exception: any exception of pydicom's, for an incomplete image.
     """
-    if DEFLATED in data[:4096]:  # pydicom would inflate it whatever its size
+    if DEFLATED in data[:4096]:  # pydicom would inflate it to any size
         raise IgclError("a deflated DICOM file: inflate it first, for example with `dcmconv`")
     dataset = pydicom.dcmread(io.BytesIO(data), force=True)
     _refuse_shape(dataset)
     _refuse_syntax(dataset)
-    compressed_apart = dataset.file_meta.TransferSyntaxUID in BY_GDCM
-    stored = decode_apart(data) if compressed_apart else _stored(dataset)
+    stored = decode_apart(data) if dataset.file_meta.TransferSyntaxUID in BY_GDCM else _stored(dataset)
     pixels, flags = _render(stored, dataset)
     header = _header(dataset)
-    height, width = pixels.shape
-    return Picture(pixels, (height, width), flags + _orientation(header), header)
+    return Picture(pixels, pixels.shape, flags + _orientation(header), header)
 
 
 def _refuse_shape(dataset: Dataset) -> None:
@@ -82,14 +79,14 @@ def _refuse_shape(dataset: Dataset) -> None:
         raise IgclError(f"a DICOM file without pixels, of the class {kind}")
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames != 1:
-        raise IgclError(f"a DICOM file of {frames} frames: save the one that is meant as a file of its own")
+        raise IgclError(f"a DICOM file of {frames} frames: save the one you want as its own file")
     refuse_size(dataset.Columns, dataset.Rows)
     if dataset.BitsAllocated > 16:
         raise IgclError(f"a DICOM file of {dataset.BitsAllocated} bits per pixel; a radiograph has at most 16")
 
 
 def _refuse_syntax(dataset: Dataset) -> None:
-    """Refuse a transfer syntax that cannot be decoded, after naming the one that a file without preamble must have."""
+    """Refuse a transfer syntax without decoder; a file without preamble gets the syntax of its encoding."""
     if "TransferSyntaxUID" not in dataset.file_meta:
         if bytes(dataset.PixelData[:4]) == b"\xfe\xff\x00\xe0":
             raise IgclError("a DICOM file with compressed pixels that names no transfer syntax")
@@ -106,12 +103,12 @@ def _refuse_syntax(dataset: Dataset) -> None:
 
 
 def _stored(dataset: Dataset) -> np.ndarray:
-    """The stored values, [H, W] or [H, W, 3]."""
+    """Return the stored values, [H, W] or [H, W, 3]."""
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax not in BY_PILLOW:
         return pixel_array(dataset)
     frame = io.BytesIO(get_frame(dataset.PixelData, 0, number_of_frames=1))
-    with Image.open(frame, formats=("JPEG", "JPEG2000")) as image:  # a frame of its own size would be allocated first
+    with Image.open(frame, formats=("JPEG", "JPEG2000")) as image:  # before a frame of another size is allocated
         if image.size != (dataset.Columns, dataset.Rows):
             width, height = image.size
             raise IgclError(f"says {dataset.Columns} x {dataset.Rows} pixels, its compressed frame {width} x {height}")
@@ -149,7 +146,7 @@ def _render(stored: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, tuple[str
 
 
 def _padding(levels: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Which stored values are padding and not image (C.7.5.1.1.2), bool [V]."""
+    """Return which stored values are padding (C.7.5.1.1.2), bool [V]."""
     value = dataset.get("PixelPaddingValue")
     if value is None:
         return np.zeros(levels.shape, bool)
@@ -158,7 +155,7 @@ def _padding(levels: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 
 def _windowed(values: np.ndarray, counts: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Apply the VOI LUT or the window, or what stands for them, to modality values of which there are `counts`."""
+    """Return modality values, number [V], after VOI LUT, window or stretch, and flags; `counts` are their pixels."""
     stretched, flag = to_bytes(values, *stretch_range(values, counts)), "range stretched to 8 bits"
     if "VOILUTSequence" in dataset:
         return _looked_up(values, dataset), ()
@@ -166,9 +163,9 @@ def _windowed(values: np.ndarray, counts: np.ndarray, dataset: Dataset) -> tuple
         return stretched, (flag,)
     try:
         shown = apply_windowing(values, dataset)
-    except ValueError:  # a width below 1, or a function that the standard does not know
+    except ValueError:  # a width below 1, or an unknown function
         return stretched, ("window is not valid", flag)
-    low, high = apply_windowing(np.array([-np.inf, np.inf]), dataset)  # the ends of what the function can give
+    low, high = apply_windowing(np.array([-np.inf, np.inf]), dataset)  # range of the function
     return to_bytes(shown, low, high), ()
 
 
@@ -188,17 +185,17 @@ def _header(dataset: Dataset) -> dict[str, str]:
 
 
 def _text(dataset: Dataset, name: str) -> str:
-    """One value of the header as the file writes it, its parts joined by a backslash; empty where it is broken."""
+    """Return a header value, its parts joined by a backslash; "" if it is damaged."""
     try:
         value = dataset.get(name)
-    except Exception:  # a value that its own type does not allow
+    except Exception:  # a value that its type does not allow
         return ""
     parts = value if isinstance(value, pydicom.multival.MultiValue) else [value]
     return one_line("\\".join(str(part) for part in parts if part is not None))
 
 
 def _orientation(header: dict[str, str]) -> tuple[str, ...]:
-    """Flag rows that do not run to the patient's left (lateral views: to front or back), columns not to the feet."""
+    """Flag lateral views, and rows not to the patient's left (lateral: front or back) or columns not to the feet."""
     orientation, view = header.get("PatientOrientation"), header.get("ViewPosition", "").upper()
     flags = ("lateral view",) if view in LATERAL else ()
     if orientation:

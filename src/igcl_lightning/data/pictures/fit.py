@@ -1,4 +1,4 @@
-"""The geometry from a source image to the square that is stored: the same for its pixels, its masks and its boxes."""
+"""Geometry from a source image to the stored square, shared by its pixels, masks and boxes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from igcl_lightning.errors import IgclError
 
 Box = tuple[float, float, float, float]  # x_min, y_min, x_max, y_max
 WAYS = ("letterbox", "crop", "authors")
-GAP = 3.0  # how far a cheap reduction may come near the size before LANCZOS takes over
-ROUNDING = 1e-4  # an area of exactly one half may come out of the sums a little smaller
+GAP = 3.0  # a cheap reduction stops at this multiple of the size, and LANCZOS does the rest
+ROUNDING = 1e-4  # tolerance for an area of exactly one half
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One image's way to the square; made by `Fit.of`.
+    """Geometry of one image; made by `Fit.of`.
 
     Args:
-        shape: Height and width of the image at full size.
-        size: Side of the stored square.
-        region: The part of the source that is kept, in its pixels.
-        inner: Width and height of that part on the square; it is centred, and what it leaves is black.
+        shape: height and width of the image at full size.
+        size: side of the stored square.
+        region: part of the source that is kept, in its pixels.
+        inner: width and height of that part on the square, where it is centred on black.
         gap: `reducing_gap` of Pillow's resize; None filters all pixels at once.
     """
 
@@ -38,12 +38,12 @@ class Fit:
         """Fit an image of `shape` (height, width) into a square of `size` pixels.
 
         Args:
-            shape: Height and width at full size.
-            size: Side of the square.
-            how: "letterbox": the long side becomes `size`, the short one is rounded; centred on black. "crop": the
-                short side becomes `size`, what the long side has more is cut off evenly. "authors": as in the
-                preprocessing of IGCL's authors and of CheXzero, a letterbox with both sides truncated, and LANCZOS
-                over all source pixels; give it a full decode.
+            shape: height and width at full size.
+            size: side of the square.
+            how: "letterbox" scales the long side to `size`, rounds the short one and centres on black. "crop" scales
+                the short side to `size` and cuts both ends of the long one. "authors", the preprocessing of IGCL's
+                authors and of CheXzero, is a letterbox that truncates both sides and applies LANCZOS to all source
+                pixels; it needs a full decode.
 
         Raises:
             IgclError: `how` is none of these.
@@ -65,7 +65,7 @@ class Fit:
         """Resize grey pixels to the square, uint8 [size, size].
 
         Args:
-            pixels: uint8 [H, W] of `shape`, or of `shape` reduced by a whole number, as a JPEG decoder does it.
+            pixels: uint8 [H, W] of `shape`, or of `shape` reduced by a whole number, as JPEG decoders do.
 
         Raises:
             IgclError: the pixels have another shape.
@@ -81,11 +81,11 @@ class Fit:
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """Resize a mask to the square, bool [size, size].
 
-        A stored pixel belongs to the mask where the mask covers at least half of its area; what is thinner than half a
-        stored pixel vanishes. The black border never belongs to it.
+        A stored pixel is set if the mask covers at least half of its area, so parts thinner than half a stored pixel
+        vanish. The black border is never set.
 
         Args:
-            mask: [H, W] of `shape`; what is not zero belongs to it.
+            mask: [H, W] of `shape`; set where not zero.
 
         Raises:
             IgclError: the mask has another shape than its image.
@@ -99,7 +99,7 @@ class Fit:
         return self._centred(Image.fromarray(covered)) >= 0.5 - ROUNDING
 
     def box(self, box: Box) -> Box | None:
-        """Move a box from the source to the square, clipped to the picture; None where nothing of it is left.
+        """Move a box from the source to the square and clip it to the picture; None if nothing is left.
 
         Args:
             box: x_min, y_min, x_max, y_max in pixels of `shape`, counted from the outer edge of the first pixel.
@@ -116,18 +116,12 @@ class Fit:
 
 
 def decode_size(size: int, how: str) -> int | None:
-    """The long side that a decoder must keep for this fit (`at_least` of `read_picture`); None: decode in full.
+    """Return the long side that a decoder must keep (`at_least` of `read_picture`); None for all.
 
-    Twice what is stored, so that the last resize still filters. A crop needs more of the long side: three times leaves
-    twice on the short one up to an aspect of 3 : 2.
+    Twice the stored size, so that the last resize still filters. For a crop three times, which leaves twice on the
+    short side up to an aspect of 3:2.
     """
     return {"letterbox": 2 * size, "crop": 3 * size}.get(how)
-
-
-def letterbox(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Resize uint8 [H, W] so that its long side is `size` and centre it on black, uint8 [size, size]."""
-    height, width = pixels.shape
-    return Fit.of((height, width), size).image(pixels)
 
 
 def _margin(size: int, inner: int) -> int:
@@ -142,7 +136,7 @@ def _moved(low: float, high: float, start: float, end: float, inner: int, size: 
 
 
 def _overlaps(start: float, end: float, inner: int, count: int) -> np.ndarray:
-    """Which share of each of `inner` stored pixels lies on each of `count` source pixels, float32 [inner, count]."""
+    """Return the share of each of `inner` stored pixels on each of `count` source pixels, float32 [inner, count]."""
     edges = np.linspace(start, end, inner + 1)[:, None]
     source = np.arange(count)
     shared = np.minimum(edges[1:], source + 1) - np.maximum(edges[:-1], source)

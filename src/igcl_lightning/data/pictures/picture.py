@@ -1,4 +1,4 @@
-"""What every reader of image files gives, the sizes it refuses, and how deep values become grey levels."""
+"""Result of all image readers, the size limit, and the mapping of deep values to grey levels."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 
 from igcl_lightning.errors import IgclError
 
-MAX_PIXELS = 2**26  # 8192 x 8192, four times what the largest detectors have
+MAX_PIXELS = 2**26  # 8192 x 8192, four times the largest detectors
 STRETCH_SHARE = 0.005  # of the pixels, at each end of the values
 
 
 class Picture(NamedTuple):
-    """One image as it came out of its file.
+    """A decoded image.
 
     Attributes:
-        pixels: uint8 [H, W] grey, upright as the file says, possibly decoded at reduced size.
-        shape: Height and width at full size, upright: what boxes and masks count in.
-        flags: What was done to it, and what looks wrong, in short fixed phrases.
-        header: Of a DICOM file, the values of `dicom.HEADER` that it gives; empty otherwise.
+        pixels: grey values, uint8 [H, W], upright; H and W may be reduced.
+        shape: height and width at full size, upright; boxes and masks are in these pixels.
+        flags: applied changes and oddities, as short fixed phrases.
+        header: values of `dicom.HEADER` in a DICOM file.
     """
 
     pixels: np.ndarray
@@ -32,21 +32,14 @@ class Picture(NamedTuple):
 
 
 def refuse_size(width: int, height: int) -> None:
-    """Refuse an image before its pixels are allocated.
-
-    Raises:
-        IgclError: it has more than `MAX_PIXELS` pixels.
-    """
+    """Raise `IgclError` for more than `MAX_PIXELS` pixels, before they are allocated."""
     if width * height > MAX_PIXELS:
-        raise IgclError(f"claims {width} x {height} pixels, more than the {MAX_PIXELS:,} that an image may have")
+        raise IgclError(f"claims {width} x {height} pixels, more than the limit of {MAX_PIXELS:,}")
 
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Keep a C library from writing to the process's own stderr, past Python, as libtiff does.
-
-    What other threads write there meanwhile is lost too, so it is held around the decoding of such files only.
-    """
+    """Discard what a C library such as libtiff writes to the process's stderr; other threads' output is lost too."""
     kept = os.dup(2)
     with open(os.devnull, "w") as nothing:
         os.dup2(nothing.fileno(), 2)
@@ -58,23 +51,23 @@ def muted() -> Iterator[None]:
 
 
 def one_line(text: str) -> str:
-    """What a library or a broken file says, fit to be shown: printable, in one line of bounded length."""
+    """Return a library's or a file's text for a message: printable, one line, at most 300 characters."""
     printable = "".join(letter if letter.isprintable() else " " for letter in text[:2000])
     return " ".join(printable.split())[:300]
 
 
 def stretch_range(levels: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
-    """The range of deep values that 0-255 stands for, where the file does not say.
+    """Return the range of deep values that is mapped to 0-255 if the file does not define one.
 
-    It leaves out `STRETCH_SHARE` of the pixels at each end, at least one: one hot pixel, or a letter burned in at the
-    largest value, would otherwise leave the rest nearly black. Where that leaves no range, it is the full one.
+    Excludes `STRETCH_SHARE` of the pixels at each end, at least one, since a hot pixel or a burned-in letter would
+    leave the rest nearly black. If that leaves no range, returns the full one.
 
     Args:
-        levels: The values that may occur, number [V], in any order.
-        counts: How many pixels have each, int [V].
+        levels: possible values, number [V], in any order.
+        counts: pixels per value, int [V].
 
     Returns:
-        The values that become 0 and 255, both the same where all pixels have one value, or where there are none.
+        The values mapped to 0 and 255; equal if all pixels have one value, or if there are none.
     """
     order = np.argsort(levels)
     ascending, reached = levels[order], np.cumsum(counts[order])
@@ -88,10 +81,7 @@ def stretch_range(levels: np.ndarray, counts: np.ndarray) -> tuple[float, float]
 
 
 def to_bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Map `low` to 0, `high` to 255 and what lies between linearly, uint8 of the same shape.
-
-    What is no number becomes 0, and everything where `low` and `high` are one.
-    """
+    """Map `low`..`high` linearly to 0..255, uint8 of the same shape; NaN becomes 0, as does all if `low` is `high`."""
     if low == high:
         return np.zeros(values.shape, np.uint8)
     share = (values.astype(np.float64) - low) / (high - low)

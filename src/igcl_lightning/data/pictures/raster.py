@@ -14,7 +14,7 @@ from igcl_lightning.errors import IgclError
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")  # none that starts another program
 DEEP = ("I", "F")  # first letters of the modes with more than 8 bits
-UPRIGHT = {  # what brings an image upright, by its EXIF tag Orientation
+UPRIGHT = {  # by EXIF tag Orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -24,28 +24,27 @@ UPRIGHT = {  # what brings an image upright, by its EXIF tag Orientation
     8: Image.Transpose.ROTATE_90,
 }
 
-logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what it complains of is an error or a flag here
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # its warnings are errors or flags here
 
 
 def read_raster(data: bytes, at_least: int | None = None) -> tuple[str, Picture]:
-    """Decode the bytes of an image file: its format as Pillow names it, and the picture.
+    """Decode the bytes of an image file; return Pillow's name of the format, and the picture.
 
-    Transparency becomes black, an orientation tag is applied; deep pixels keep their range until
-    `stretch_range` maps it.
+    Transparency becomes black, the orientation tag is applied, and `stretch_range` maps deep pixels.
 
     Args:
-        data: The whole file.
-        at_least: A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size while its long side keeps this many pixels,
-            unless it has to be turned. Its luminance is then taken as it stands, without the way through RGB.
+        data: content of the file.
+        at_least: pixels that the long side of a JPEG keeps if it is decoded at 1/2, 1/4 or 1/8 of its size. A reduced
+            JPEG gives its luminance without a detour through RGB; one with an orientation tag is not reduced.
 
     Raises:
-        IgclError: it is too large, or is several images.
-        Exception: Pillow's own, of many kinds, for what is not a complete image.
+        IgclError: it is too large, or holds several images.
+        Exception: any exception of Pillow's, for an incomplete image.
     """
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         refuse_size(*image.size)
         if image.format != "MPO" and getattr(image, "is_animated", False):  # an MPO's further frames are by-products
-            raise IgclError("holds several frames: save the one that is meant as a file of its own")
+            raise IgclError("holds several frames: save the one you want as its own file")
         height, width = image.height, image.width
         orientation = _orientation(image)
         reduced = bool(at_least) and orientation not in UPRIGHT and _reduce(image, at_least or 0)
@@ -61,7 +60,7 @@ def read_raster(data: bytes, at_least: int | None = None) -> tuple[str, Picture]
 
 
 def grey_pixels(image: Image.Image) -> np.ndarray:
-    """Return the grey pixels of an opened image, upright as `read_raster` has them, uint8 [H, W].
+    """Return the upright grey pixels of an opened image, uint8 [H, W].
 
     Raises:
         IgclError: it is too large.
@@ -73,13 +72,10 @@ def grey_pixels(image: Image.Image) -> np.ndarray:
 
 
 def to_grey(values: np.ndarray) -> np.ndarray:
-    """Return grey values as uint8 [H, W]; deep ones keep their range until `stretch_range` maps it.
-
-    Args:
-        values: [H, W], of whole or real numbers.
+    """Return grey values, number [H, W], as uint8 [H, W]; `stretch_range` maps deep ones.
 
     Raises:
-        IgclError: they have another shape, or are no numbers.
+        IgclError: they have another shape, or are not finite numbers.
     """
     if values.ndim != 2 or not values.size or values.dtype.kind not in "uif":
         raise IgclError(f"an image is grey values [H, W]; this is an array {list(values.shape)} of {values.dtype}")
@@ -92,29 +88,25 @@ def to_grey(values: np.ndarray) -> np.ndarray:
 
 
 def _reduce(image: Image.Image, at_least: int) -> bool:
-    """Ask the decoder for the smallest image whose long side is `at_least`; whether it can do so."""
+    """Let the decoder reduce an image whose long side stays `at_least`; return whether it does."""
     full = image.size
-    for factor in (8, 4, 2):
-        if max(image.size) >= factor * at_least:
-            break
-    else:
-        factor = 1
+    factor = next((factor for factor in (8, 4, 2) if max(full) >= factor * at_least), 1)
     image.draft("L", (max(1, image.width // factor), max(1, image.height // factor)))
     return image.size != full
 
 
 def _orientation(image: Image.Image) -> int:
-    """The orientation tag; 1, upright, where there is none or none that can be read."""
+    """Return the orientation tag; 1, upright, if it is missing or unreadable."""
     if image.format == "PNG":
-        image.load()  # its tags may follow the pixels, and what is wrong with those must show
+        image.load()  # its tags may follow the pixels, whose errors must not be caught below
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # tags broken in any way: the pixels are complete
+    except Exception:  # damaged tags do not affect the pixels
         return 1
 
 
 def _upright(pixels: np.ndarray, orientation: int, name: str) -> np.ndarray:
-    if orientation not in UPRIGHT or name == "TIFF":  # which Pillow has turned itself
+    if orientation not in UPRIGHT or name == "TIFF":  # Pillow turns TIFFs itself
         return pixels
     return np.asarray(Image.fromarray(pixels).transpose(UPRIGHT[orientation]))
 
@@ -134,7 +126,7 @@ def _to_grey(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
 def _deep_to_grey(values: np.ndarray) -> np.ndarray:
     levels, counts = np.unique(values, return_counts=True)
     low, high = stretch_range(levels, np.where(np.isfinite(levels), counts, 0))
-    if values.dtype.itemsize == 2:  # a table is quicker, and smaller than the pixels as float64
+    if values.dtype.itemsize == 2:  # a table is faster, and smaller than the pixels as float64
         table = to_bytes(np.arange(2**16), low, high)
         return np.asarray(table[values])
     return to_bytes(values, low, high)

@@ -117,19 +117,15 @@ def _add_rows(
         made.notes.append(RowNote(row, image.identity, image.shape, image.flags, image.header, text.identity))
 
 
-def study_identity(item: Item) -> str:
-    """Return a hash of a study's inputs, files included."""
-    return identity(item)
-
-
 def _images(study: Study, options: Options, earlier: EarlierRows | None, drops: list[Drop]) -> Iterator[StoredImage]:
     """Yield the readable, wanted images of a study, and add the others to `drops`."""
     for image in study.images:
-        if not _is_utf8(image.image_id):
+        try:
+            image.image_id.encode()  # Arrow stores UTF-8
+            stored = _stored(image, options, earlier)
+        except UnicodeEncodeError:
             drops.append(Drop(image.image_id, "name is not UTF-8", str(image.source)))
             continue
-        try:
-            stored = _stored(image, options, earlier)
         except IgclError as error:
             drops.append(Drop(image.image_id, why_unreadable(image), str(error)))
             continue
@@ -137,14 +133,6 @@ def _images(study: Study, options: Options, earlier: EarlierRows | None, drops: 
             drops.append(Drop(image.image_id, f"view {stored.view} is not wanted"))
             continue
         yield stored
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _stored(image: StudyImage, options: Options, earlier: EarlierRows | None) -> StoredImage:

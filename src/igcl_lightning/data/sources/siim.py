@@ -59,7 +59,7 @@ def _read_rows(path: Path) -> tuple[pd.DataFrame, Counter[str]]:
     frame = read_columns(path, ("ImageId", "EncodedPixels"), filled=("ImageId", "EncodedPixels"))
     for index, text in zip(frame.index, frame["EncodedPixels"], strict=True):
         try:
-            _runs(text).spans()
+            _runs(text).check()
         except ValueError as error:
             message = f"{error}; expected gaps and lengths, or -1"
             raise IgclError(f"{path} row {index + 2}, column 'EncodedPixels': {message}") from None
