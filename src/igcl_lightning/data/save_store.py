@@ -1,4 +1,4 @@
-"""Tables that `datasets` has filtered, concatenated or fetched, as a store again."""
+"""Stores of tables that `datasets` filtered, concatenated or fetched."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEPT = (
     *("format_version", "igcl_lightning", "parser", "options", "columns", "node_text"),
     *("size", "image_format", "sections", "labels", "extra", "arrays"),
 )
-"""What the manifest of the rows' store says of these rows too; what it counted is counted anew or not known."""
+"""Entries that are copied from the manifest of the rows' store; counts are made anew or left out."""
 
 ROWS_AT_ONCE = 256
 
@@ -33,14 +33,14 @@ def save_store(tables: Mapping[str, datasets.Dataset], out: Path, manifest: Mapp
     """Write tables as a store and return its manifest.
 
     Args:
-        tables: rows by split, with the columns of a store: `Store.table(split)`, or what `datasets` makes of it.
-        out: folder of the store; must not exist.
-        manifest: of the store that the rows come from (`Store.manifest`); of one of them where there are several, which
-            were prepared alike.
+        tables: rows by split, with the columns of a store: `Store.table(split)`, or a table derived from it.
+        out: path of the new store.
+        manifest: manifest of the store of the rows (`Store.manifest`), or of one of several that were prepared with the
+            same options.
 
     Raises:
-        IgclError: the folder exists, a split or a column is unknown, labels, image sizes or shapes of arrays are not
-            those of the manifest, a row id occurs twice, or a patient stands in two splits.
+        IgclError: the path exists, a split or a column is unknown, labels, image sizes or shapes of arrays differ from
+            the manifest, a row id occurs twice, or a patient is in two splits.
     """
     unfinished = out.with_name(f"{out.name}.partial")
     for path in (out, unfinished):
@@ -70,7 +70,7 @@ def save_store(tables: Mapping[str, datasets.Dataset], out: Path, manifest: Mapp
 
 
 class _Count:
-    """What the tables hold, for the manifest."""
+    """Counts and content hash of the tables, for the manifest."""
 
     def __init__(self) -> None:
         self.rows: dict[str, str] = {}
