@@ -12,7 +12,7 @@ import pandas as pd
 
 from igcl_lightning.data.label_policy import LabelPolicy, LabelTable
 from igcl_lightning.data.sources.checks import refuse_conflict, refuse_repeats, require
-from igcl_lightning.data.sources.graphs import ReportGraphs
+from igcl_lightning.data.sources.graphs import find_graphs
 from igcl_lightning.data.sources.json_lines import SUFFIXES, read_json_lines
 from igcl_lightning.data.sources.rows import ages, image_of, patient_splits, records, study_of
 from igcl_lightning.data.sources.source import Notes, Source
@@ -159,16 +159,14 @@ class _Table:
     def find_graphs(self, path: Path | None, notes: Notes) -> Sequence[ReportGraph | None]:
         """Return the graph of each row, None if it has none."""
         frame, columns = self.frame, self.columns
-        if path is None:
-            return [None] * len(frame)
-        file = ReportGraphs(path, by_place=columns.graph is not None)
         names = [columns.graph] if columns.graph else [name for name in (columns.study, columns.image) if name]
         texts = frame[columns.report] if columns.report else [None] * len(frame)
-        keys = frame[names].itertuples(index=False)
-        found = [file.find(row, text) for row, text in zip(keys, texts, strict=True)]
-        file.refuse_stranger(self.csv, "name the column that holds them with --graph-column")
-        notes.inputs.append(path)
-        notes.settings["graphs"] = {"file": file.path.name, **file.described()}
+        keys = zip(frame[names].itertuples(index=False), texts, strict=True)
+        advice = "name the column that holds them with --graph-column"
+        found = find_graphs(path, keys, self.csv, notes, by_place=columns.graph is not None, advice=advice)
+        if path is None or found is None:
+            return [None] * len(frame)
+        notes.settings["graphs"] = {"file": path.name, **notes.settings["graphs"]}
         return found
 
     def studies(self, rows: pd.DataFrame, labels: LabelTable, graphs: Sequence[ReportGraph | None]) -> Iterator[Study]:
