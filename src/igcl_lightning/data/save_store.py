@@ -1,4 +1,4 @@
-"""Tables that `datasets` has filtered, concatenated or fetched, as a store again."""
+"""Stores of tables that `datasets` filtered, concatenated or fetched."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pandas as pd
 from PIL import Image
 
 from igcl_lightning.data.store import MANIFEST
@@ -24,7 +25,7 @@ KEPT = (
     *("format_version", "igcl_lightning", "parser", "options", "columns", "node_text"),
     *("size", "image_format", "sections", "labels", "extra", "arrays"),
 )
-"""What the manifest of the rows' store says of these rows too; what it counted is counted anew or not known."""
+"""Entries that are copied from the manifest of the rows' store; counts are made anew or left out."""
 
 ROWS_AT_ONCE = 256
 
@@ -33,14 +34,14 @@ def save_store(tables: Mapping[str, datasets.Dataset], out: Path, manifest: Mapp
     """Write tables as a store and return its manifest.
 
     Args:
-        tables: rows by split, with the columns of a store: `Store.table(split)`, or what `datasets` makes of it.
-        out: folder of the store; must not exist.
-        manifest: of the store that the rows come from (`Store.manifest`); of one of them where there are several, which
-            were prepared alike.
+        tables: rows by split, with the columns of a store: `Store.table(split)`, or a table derived from it.
+        out: path of the new store.
+        manifest: manifest of the store of the rows (`Store.manifest`), or of one of several that were prepared with the
+            same options.
 
     Raises:
-        IgclError: the folder exists, a split or a column is unknown, labels, image sizes or shapes of arrays are not
-            those of the manifest, a row id occurs twice, or a patient stands in two splits.
+        IgclError: the path exists, a split or a column is unknown, labels, image sizes or shapes of arrays differ from
+            the manifest, a row id occurs twice, or a patient is in two splits.
     """
     unfinished = out.with_name(f"{out.name}.partial")
     for path in (out, unfinished):
@@ -49,13 +50,11 @@ def save_store(tables: Mapping[str, datasets.Dataset], out: Path, manifest: Mapp
     unknown = sorted(set(tables) - set(SPLITS))
     if unknown:
         raise IgclError(f"{out}: split {unknown[0]!r} is not one of {', '.join(SPLITS)}")
-    counted = _Count()
-    for split in SPLITS:
-        if split in tables:
-            counted.add(split, tables[split], manifest)
-    if not counted.rows:
+    chosen = {split: _checked(split, tables[split], manifest) for split in SPLITS if split in tables}
+    if not any(map(len, chosen.values())):
         raise IgclError(f"{out}: the tables have no rows")
-    described = {name: manifest[name] for name in KEPT if name in manifest} | counted.described()
+    described = {name: manifest[name] for name in KEPT if name in manifest}
+    described |= _counted(chosen) | _hashed(chosen, manifest)
     described["source"] = {"name": "tables", "of": manifest["source"]}
     try:
         for split, table in tables.items():
@@ -69,56 +68,60 @@ def save_store(tables: Mapping[str, datasets.Dataset], out: Path, manifest: Mapp
     return described
 
 
-class _Count:
-    """What the tables hold, for the manifest."""
+def _checked(split: str, table: datasets.Dataset, manifest: Mapping[str, Any]) -> datasets.Dataset:
+    """Return the columns that are hashed, with the images as bytes."""
+    names = {*HASHED, "graph"} - (set() if manifest["labels"] else {"labels"})
+    lacking = sorted(names - set(table.column_names))
+    if lacking:
+        raise IgclError(f"split {split!r}: no column {lacking[0]!r}; these are not the rows of a store")
+    labels = list(table.features["labels"]) if manifest["labels"] else []
+    if labels != list(manifest["labels"]):
+        raise IgclError(f"split {split!r}: its labels are {', '.join(labels)}, not those of the manifest")
+    chosen = table.select_columns(sorted({*names, *manifest["arrays"]}))
+    return chosen.cast_column("image", datasets.Image(decode=False))
 
-    def __init__(self) -> None:
-        self.rows: dict[str, str] = {}
-        self.studies: set[str] = set()
-        self.split_of: dict[str, str] = {}
-        self.empty_graphs = 0
-        self.content = hashlib.sha256()
 
-    def add(self, split: str, table: datasets.Dataset, manifest: Mapping[str, Any]) -> None:
-        names = {*HASHED, "graph"} - (set() if manifest["labels"] else {"labels"})
-        lacking = sorted(names - set(table.column_names))
-        if lacking:
-            raise IgclError(f"split {split!r}: no column {lacking[0]!r}; these are not the rows of a store")
-        labels = list(table.features["labels"]) if manifest["labels"] else []
-        if labels != list(manifest["labels"]):
-            raise IgclError(f"split {split!r}: its labels are {', '.join(labels)}, not those of the manifest")
-        lengths = {name: math.prod(shape) for name, shape in manifest["arrays"].items()}
-        chosen = table.select_columns(sorted({*names, *lengths}))
-        for batch in chosen.cast_column("image", datasets.Image(decode=False)).iter(ROWS_AT_ONCE):
+def _counted(tables: Mapping[str, datasets.Dataset]) -> dict[str, Any]:
+    """Return the counts of the manifest.
+
+    Raises:
+        IgclError: a row id occurs twice, or a patient is in two splits.
+    """
+    columns = ["row", "study", "patient"]
+    ids = pd.concat([table.select_columns(columns).to_pandas().assign(split=split) for split, table in tables.items()])
+    for row in ids.loc[ids["row"].duplicated(), "row"]:
+        raise IgclError(f"row {row!r} occurs twice in the tables; row ids must be unique")
+    patients = ids[["patient", "split"]].drop_duplicates()
+    for patient in patients.loc[patients["patient"].duplicated(), "patient"]:
+        first, second = patients.loc[patients["patient"] == patient, "split"].iloc[:2]
+        raise IgclError(f"patient {patient!r} stands in {first} and in {second}; splits must be by patient")
+    return {
+        "rows": dict(Counter(ids["split"])),
+        "studies": ids["study"].nunique(),
+        "patients": dict(Counter(patients["split"])),
+    }
+
+
+def _hashed(tables: Mapping[str, datasets.Dataset], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fingerprint of the rows, and the number of rows with an empty graph.
+
+    Raises:
+        IgclError: an image or an array has not the size of the manifest.
+    """
+    lengths = {name: math.prod(shape) for name, shape in manifest["arrays"].items()}
+    content, empty = hashlib.sha256(), 0
+    for split, table in tables.items():
+        for batch in table.iter(ROWS_AT_ONCE):
             for place, row in enumerate(batch["row"]):
-                self._add_row(split, row, batch["patient"][place])
                 _check_image(row, batch["image"][place]["bytes"], manifest["size"])
                 for name, length in lengths.items():
                     numbers = batch[name][place]
                     if numbers is not None and len(numbers) != length:
                         raise IgclError(f"row {row!r}: {name} has {len(numbers)} numbers, not {length}")
-            self.studies.update(batch["study"])
-            self.empty_graphs += sum(graph["key"] == -1 for graph in batch["graph"])
+            empty += sum(graph["key"] == -1 for graph in batch["graph"])
             images = [hashlib.sha256(image["bytes"]).hexdigest() for image in batch["image"]]
-            self.content.update(repr((split, {**batch, "image": images})).encode())
-
-    def _add_row(self, split: str, row: str, patient: str) -> None:
-        if row in self.rows:
-            raise IgclError(f"row {row!r} occurs twice in the tables; row ids must be unique")
-        first = self.split_of.setdefault(patient, split)
-        if first != split:
-            raise IgclError(f"patient {patient!r} stands in {first} and in {split}; splits must be by patient")
-        self.rows[row] = split
-
-    def described(self) -> dict[str, Any]:
-        splits = Counter(self.rows.values())
-        return {
-            "rows": {split: splits[split] for split in SPLITS if splits[split]},
-            "studies": len(self.studies),
-            "patients": dict(Counter(self.split_of.values())),
-            "rows_with_empty_graph": self.empty_graphs,
-            "fingerprint": self.content.hexdigest(),
-        }
+            content.update(repr((split, {**batch, "image": images})).encode())
+    return {"rows_with_empty_graph": empty, "fingerprint": content.hexdigest()}
 
 
 def _check_image(row: str, data: bytes, size: int) -> None:

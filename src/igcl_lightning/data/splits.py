@@ -22,7 +22,7 @@ _SPLIT_NAMES = {
 
 
 def split_name(value: str) -> str:
-    """Return the split that a source's word for it means.
+    """Return the split by a source's word for it.
 
     Raises:
         IgclError: the word names no split.
@@ -34,10 +34,10 @@ def split_name(value: str) -> str:
 
 
 def refuse_unknown_splits(wanted: Sequence[str], known: Sequence[str]) -> None:
-    """Check the splits that `predict` reads.
+    """Check `data.predict_splits`.
 
     Raises:
-        IgclError: there is none, or one that the store lacks.
+        IgclError: it is empty, or names a split that the store lacks.
     """
     if not wanted:
         raise IgclError(f"data.predict_splits names no split; the store has {', '.join(known)}")
@@ -47,7 +47,7 @@ def refuse_unknown_splits(wanted: Sequence[str], known: Sequence[str]) -> None:
 
 
 def split_of_patient(patient: str, fractions: Mapping[str, float] = DEFAULT_FRACTIONS, seed: int = 0) -> str:
-    """Draw the split of a patient: the same on every machine, whatever the other patients are."""
+    """Draw the split of a patient, the same on every machine and independent of other patients."""
     position = stable_hash(f"split/{seed}/{patient}") / 2**63 * sum(fractions.values())
     for name, fraction in fractions.items():
         position -= fraction
@@ -57,9 +57,9 @@ def split_of_patient(patient: str, fractions: Mapping[str, float] = DEFAULT_FRAC
 
 
 def lend_validation(splits: Sequence[str], patients: Sequence[str], seed: int = 0) -> list[str]:
-    """Return the splits, with a tenth of the training patients as "valid" where no row is valid.
+    """Return the splits, with a tenth of the training patients moved to "valid" if no row is valid.
 
-    So the test rows of a data set stay untouched where it names train and test only.
+    This leaves the test rows of a data set with only train and test untouched.
     """
     if "valid" in splits:
         return list(splits)
@@ -70,18 +70,18 @@ def lend_validation(splits: Sequence[str], patients: Sequence[str], seed: int = 
 
 
 def draw_fraction(target: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Draw a share of the training rows with at least one positive and one negative row of each label that has them.
+    """Draw a fraction of the training rows, with a positive and a negative row of each label that has them.
 
-    Rows that secure a class are drawn first, the rest uniformly; the share is exceeded only when the secured rows
-    alone do.
+    Rows that secure a class are drawn first, the rest uniformly. More than the fraction is drawn only if the secured
+    rows alone are more.
 
     Args:
         target: [N, L]; 1, 0 or nan.
-        fraction: in (0, 1].
-        seed: of the draw.
+        fraction: fraction of the rows, in (0, 1].
+        seed: seed of the draw.
 
     Returns:
-        Sorted row indices.
+        Sorted row indices, int64.
     """
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(target))
@@ -96,17 +96,18 @@ def draw_fraction(target: np.ndarray, fraction: float, seed: int) -> np.ndarray:
 
 
 def draw_shots(target: np.ndarray, shots: int, seed: int) -> np.ndarray:
-    """Draw `shots` positive rows per label without reusing a row (IGCL's few-shot protocol); negatives come with them.
+    """Draw `shots` positive rows per label without reusing a row (few-shot protocol of IGCL).
 
-    A label with fewer positives gives all it has. An uncertain label does not count as positive.
+    All positives of a label are drawn if it has fewer. The other labels of the drawn rows supply negatives. An
+    uncertain label does not count as positive.
 
     Args:
         target: [N, L]; 1, 0 or nan.
-        shots: positives per label.
-        seed: of the draw.
+        shots: number of positive rows per label.
+        seed: seed of the draw.
 
     Returns:
-        Sorted row indices, at most shots * L.
+        Sorted row indices, int64, at most shots * L.
     """
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(target))

@@ -1,4 +1,4 @@
-"""The record every source yields: one study, its images, its report and what is known about it."""
+"""Studies as sources yield them: images, report, labels and metadata."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from igcl_lightning.data.regions import Box, RunLengths
 from igcl_lightning.graphs.schema import ReportGraph
 
 REPORT_SECTIONS: tuple[str, ...] = ("indication", "comparison", "technique", "findings", "impression", "report")
-"""Section names of a report; `report` holds a text whose sections are not known."""
+"""Section names of a report; `report` is a text without known sections."""
 
 SPLITS: tuple[str, ...] = ("train", "valid", "test")
 """Split names of a store; "validate", "validation" and "val" are read as "valid"."""
 
 VIEWS: tuple[str, ...] = ("PA", "AP", "frontal", "lateral", "unknown")
-"""Projections; "frontal" is PA or AP, and it is not known which."""
+"""Projections; "frontal" is PA or AP, unknown which."""
 
 
 def wanted_views(views: Sequence[str]) -> tuple[str, ...]:
-    """Return the views to keep where these are asked for; PA and AP together include what is one of the two."""
+    """Return the views to keep for a list of views; PA and AP together include "frontal"."""
     return (*views, "frontal") if {"PA", "AP"} <= set(views) and "frontal" not in views else tuple(views)
 
 
@@ -38,11 +38,11 @@ class StudyImage:
         image_id: unique in the source; becomes the store's `row`.
         source: a file to decode, or grey pixels uint8 [H, W].
         view: one of `VIEWS`.
-        source_view: the projection in the source's own words, where it has any.
+        source_view: the projection in the source's own words.
         boxes: marked regions, in pixels of the source.
-        masks: named regions such as "left_lung" or "Pleural Effusion": boolean [H, W] of the source's pixels, a file
-            whose non-zero pixels are inside, or run lengths.
-        flags: what the source knows to be odd about the image, such as "upside down"; counted and kept.
+        masks: regions by name, such as "left_lung": bool [H, W] of the source's pixels, a file with non-zero pixels
+            inside the region, or run lengths.
+        flags: known oddities of the image, such as "upside down"; counted and kept.
     """
 
     image_id: str
@@ -59,17 +59,17 @@ class Study:
     """One imaging study, or one image of it, as a source describes it, before checks.
 
     Attributes:
-        study_id: of the study; records of one study, such as one for each of its images, are of one patient.
-        patient_id: the person; splits never cut through a patient. None where only the header of the DICOM file knows;
-            without one the study stands for the person.
-        images: at least one, or the study is counted as dropped.
-        report: text by section name (`REPORT_SECTIONS`), or a text file of the whole; empty when there is none.
-        graph: the report's graph where the source ships one; parsed from the report otherwise.
-        labels: 1.0 present, 0.0 absent, None not known; the names are the source's own.
+        study_id: id of the study; several records may share it, such as one per image, if they share the patient.
+        patient_id: id of the patient, who is in one split only. None if only the DICOM header has it; the study counts
+            as the patient if that has none either.
+        images: images; a study without images is dropped and counted.
+        report: text by section name (`REPORT_SECTIONS`), or a text file; empty without a report.
+        graph: graph of the report, None to parse the report.
+        labels: 1.0 present, 0.0 absent, None unknown, under the source's names.
         split: one of `SPLITS`, or None to let `prepare` draw it by patient.
-        age: in years, or None.
-        sex: "F", "M" or None.
-        extra: further columns, kept in the store under their name.
+        age: age in years.
+        sex: "F" or "M".
+        extra: further columns of the store, by name.
         arrays: further columns of numbers, such as a signal: arrays, or `.npy` files to read.
     """
 

@@ -228,9 +228,7 @@ def test_images_may_lie_elsewhere(root, tmp_path):
         (root / split).rename(tmp_path / "elsewhere" / split)
     images = [image for study in read_chexpert(root, images=tmp_path / "elsewhere").items() for image in study.images]
     assert all(image.source.is_file() for image in images)
-    with pytest.raises(
-        IgclError, match=r"no folder train of images for train.csv; name the one above it with --images"
-    ):
+    with pytest.raises(IgclError, match=r"no folder train of images for train.csv; name its parent with --images"):
         read_chexpert(root)
 
 
@@ -277,7 +275,7 @@ def test_a_source_travels_and_repeats(root):
         (lambda f: f.assign(Path=["", *f["Path"][1:]]), "train.csv row 2: column 'Path' is empty"),
         (lambda f: f.drop(columns="Path"), "train.csv: no column 'Path' or 'Study'; it has 'Sex'"),
         (lambda f: f.rename(columns={"Lung Lesion": " Edema"}), "train.csv: no column 'Lung Lesion'"),
-        (lambda f: f.assign(**{"Edema ": f["Edema"]}), "train.csv: column 'Edema' stands there 2 times"),
+        (lambda f: f.assign(**{"Edema ": f["Edema"]}), "train.csv: 2 columns are named 'Edema'"),
         (lambda f: pd.concat([f, f.head(1)]), "train.csv row 7: column 'Path': .* is in row 2 already"),
         (
             lambda f: f.replace("patient00001", "patient90001", regex=True),

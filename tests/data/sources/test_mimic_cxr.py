@@ -226,7 +226,7 @@ def test_a_source_travels_and_repeats(root):
         (
             SPLIT,
             lambda f: f.replace("12000001", "11000001"),
-            "subject_id '11000001' has split 'test', but 'validate' in",
+            "subject_id '11000001' has split 'test', but 'valid' in",
         ),
         (SPLIT, lambda f: f.replace("12000001", ""), "split.csv row 6: column 'subject_id' is empty"),
         (METADATA, lambda f: f.drop(columns="ViewPosition"), "metadata.csv: no column 'ViewPosition'"),
@@ -246,7 +246,7 @@ def test_a_source_travels_and_repeats(root):
         (
             CHEXPERT,
             lambda f: pd.concat([f, f]),
-            "chexpert.csv row 6: column 'study_id': '50000001' is in row 2 already",
+            "chexpert.csv row 6: column 'study_id': '50000001' is in row 2",
         ),
     ],
 )

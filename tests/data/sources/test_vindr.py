@@ -276,7 +276,7 @@ def test_one_of_physionets_two_parts_is_enough(physionet):
     ("row", "message"),
     [
         (",Cardiomegaly,3,R1,1,2,3,4", "row 13: column 'image_id' is empty"),
-        ("a1,,3,R1,1,2,3,4", "row 13, column 'class_name' is empty"),
+        ("a1,,3,R1,1,2,3,4", "row 13: column 'class_name' is empty"),
         ("a1,Cardiomegaly,3,,1,2,3,4", "row 13: column 'rad_id' is empty"),
         ("a1,Cardiomegali,3,R1,1,2,3,4", "row 13, column 'class_name': 'Cardiomegali' is none of Aortic enlargement,"),
         ("a1,Cardiomegaly,3,R1,1,2,3,", "row 13: a box needs all of x_min, y_min, x_max, y_max, or none"),

@@ -1,4 +1,4 @@
-"""Checks of tables: each raises one line that names the file and the first wrong row.
+"""Checks of tables. Each raises an `IgclError` that names the file and the first wrong row.
 
 Frames are indexed as `read_columns` returns them: index i is row i + 2 of the file.
 """
@@ -20,20 +20,13 @@ def refuse(path: Path, wrong: pd.Series, message: str) -> None:
         path: path of the table.
         wrong: bool by row.
         message: what is wrong with the row.
-
-    Raises:
-        IgclError: a row is wrong.
     """
     if wrong.any():
         raise IgclError(f"{path} row {_row_number(wrong)}: {message}")
 
 
 def refuse_cells(path: Path, cells: pd.Series, wrong: pd.Series, message: str) -> None:
-    """Raise if a cell of a column is wrong; the message follows the cell's text.
-
-    Raises:
-        IgclError: a cell is wrong.
-    """
+    """Raise if a cell of a column is wrong; the message follows the cell's text."""
     if wrong.any():
         cell = str(cells[wrong].iloc[0])
         raise IgclError(f"{path} row {_row_number(wrong)}, column {cells.name!r}: {cell!r} {message}")
@@ -44,21 +37,13 @@ def _row_number(wrong: pd.Series) -> int:
 
 
 def require(path: Path, frame: pd.DataFrame, columns: Iterable[str]) -> None:
-    """Raise if a cell of these columns is blank.
-
-    Raises:
-        IgclError: a cell is blank.
-    """
+    """Raise if a cell of these columns is blank."""
     for column in columns:
         refuse(path, frame[column].isna(), f"column {column!r} is empty")
 
 
 def refuse_repeats(path: Path, frame: pd.DataFrame, column: str) -> None:
-    """Raise if two rows have the same id.
-
-    Raises:
-        IgclError: two rows have the same id; the message names both.
-    """
+    """Raise if two rows have the same id; the message names both rows."""
     repeated = frame[column].duplicated()
     if repeated.any():
         value = frame[column].loc[repeated].iloc[0]
@@ -67,11 +52,7 @@ def refuse_repeats(path: Path, frame: pd.DataFrame, column: str) -> None:
 
 
 def refuse_conflict(path: Path, frame: pd.DataFrame, key: str, column: str) -> None:
-    """Raise if a row contradicts an earlier row with the same key, such as a patient in two splits.
-
-    Raises:
-        IgclError: rows with the same key differ in the column; the message names both.
-    """
+    """Raise if a row contradicts an earlier row with the same key, such as a patient in two splits."""
     first = frame.groupby(key, sort=False)[column].transform("first")
     wrong = first != frame[column]
     if wrong.any():
@@ -88,9 +69,6 @@ def refuse_strangers(path: Path, keys: Collection[str], wanted: Collection[str])
         path: path of the joined table.
         keys: its keys.
         wanted: keys of the other table.
-
-    Raises:
-        IgclError: both tables have keys, but none in common.
     """
     if keys and wanted and set(keys).isdisjoint(wanted):
         here, there = next(iter(keys)), next(iter(wanted))
@@ -98,10 +76,6 @@ def refuse_strangers(path: Path, keys: Collection[str], wanted: Collection[str])
 
 
 def require_choice(option: str, value: str, choices: Iterable[str]) -> None:
-    """Raise if an option is not one of its choices.
-
-    Raises:
-        IgclError: the value is no choice; the message lists them.
-    """
+    """Raise if an option is not one of its choices; the message lists them."""
     if value not in choices:
         raise IgclError(f"{option}: {value!r} is not one of {', '.join(choices)}")

@@ -1,4 +1,9 @@
-"""CheXpert v1.0 and v1.0-small in any of their layouts, and the test set that came with CheXlocalize."""
+"""CheXpert v1.0 and v1.0-small in any of their layouts, and the test set that came with CheXlocalize.
+
+A table with the column `Path` has a row per image. A table with the column `Study`, such as that of the test set,
+stands for all images in the folder of the study. Ids are "patient00001", "patient00001/study1" and
+"train/patient00001/study1/view1_frontal.jpg", whatever folder a `Path` begins with.
+"""
 
 from __future__ import annotations
 
@@ -48,10 +53,6 @@ def read_chexpert(
     seed: int = 0,
 ) -> Source:
     """Read the splits whose tables are found, one table per split.
-
-    A table with the column `Path` has a row per image. A table with the column `Study`, such as that of the test set,
-    stands for all images in the folder of the study. Ids are "patient00001", "patient00001/study1" and
-    "train/patient00001/study1/view1_frontal.jpg", whatever folder a `Path` begins with.
 
     Args:
         root: folder of `train.csv`, or a folder one or two levels above the tables.

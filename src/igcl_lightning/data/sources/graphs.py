@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from igcl_lightning.data.sources.source import Notes
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.graph_index import GraphIndex
 from igcl_lightning.graphs.radgraph_files import RadGraphFile, read_radgraph
@@ -82,6 +83,38 @@ class ReportGraphs:
             "faults": dict(sorted(self.file.counts.items())),
             "rows": dict(self.counts),
         }
+
+
+def find_graphs(
+    path: Path | None,
+    studies: Iterable[tuple[Iterable[str | None], str | None]],
+    table: Path,
+    notes: Notes,
+    *,
+    by_place: bool = False,
+    advice: str = "",
+) -> list[ReportGraph | None] | None:
+    """Return the graph of each study; None without a file of graphs, which is added to the notes.
+
+    Args:
+        path: path of the file.
+        studies: names and text of each study (`ReportGraphs.find`).
+        table: table of the studies.
+        notes: notes of the reader.
+        by_place: see `ReportGraphs`.
+        advice: see `ReportGraphs.refuse_stranger`.
+
+    Raises:
+        IgclError: the file is missing or broken, or no study finds its graph.
+    """
+    if path is None:
+        return None
+    file = ReportGraphs(path, by_place=by_place)
+    found = [file.find(names, text) for names, text in studies]
+    file.refuse_stranger(table, advice)
+    notes.inputs.append(path)
+    notes.settings["graphs"] = file.described()
+    return found
 
 
 def _read(path: Path) -> RadGraphFile:

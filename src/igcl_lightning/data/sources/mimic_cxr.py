@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from igcl_lightning.data.label_policy import CHEXPERT_LABELS, LabelPolicy, LabelTable
 from igcl_lightning.data.sources.checks import refuse_conflict, refuse_strangers, require_choice
-from igcl_lightning.data.sources.graphs import ReportGraphs
+from igcl_lightning.data.sources.graphs import find_graphs
 from igcl_lightning.data.sources.rows import groups, image_of, patient_splits, study_of
 from igcl_lightning.data.sources.source import Notes, Source
 from igcl_lightning.data.sources.tables import find_file, find_optional, read_columns, table_patterns
@@ -79,7 +79,7 @@ def read_mimic_cxr(
     known = _read_labels(table.parent, labels, policy, studies, notes)
     images = _p_folder(images or table.parent, "images", "--images")
     texts = _read_reports(reports, table.parent, images, studies, notes)
-    graph_of = _find_graphs(graphs, table, studies, notes)
+    graph_of = find_graphs(graphs, (([study], None) for study in studies), table, notes)
     items = partial(_studies, pa.Table.from_pandas(rows, preserve_index=False), known, graph_of, texts, images)
     return Source("mimic-cxr", items, known.names, EXTRA, total=len(studies), **vars(notes))
 
@@ -159,20 +159,6 @@ def _read_sections(path: Path) -> dict[str, dict[str, str]]:
             text["report"] = last
         texts[study.removeprefix("s")] = text
     return texts
-
-
-def _find_graphs(
-    path: Path | None, table: Path, studies: Sequence[str], notes: Notes
-) -> list[ReportGraph | None] | None:
-    """Return the graph of each study; None without a file of graphs."""
-    if path is None:
-        return None
-    file = ReportGraphs(path)
-    found = [file.find([study]) for study in studies]
-    file.refuse_stranger(table)
-    notes.inputs.append(path)
-    notes.settings["graphs"] = file.described()
-    return found
 
 
 def _studies(

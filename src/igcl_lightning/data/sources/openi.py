@@ -10,7 +10,7 @@ from pathlib import Path
 
 from igcl_lightning.data.label_policy import NIH_LABELS
 from igcl_lightning.data.sources.checks import refuse_strangers
-from igcl_lightning.data.sources.graphs import ReportGraphs
+from igcl_lightning.data.sources.graphs import find_graphs
 from igcl_lightning.data.sources.image_folder import NAMED_TWICE, ImageFolder
 from igcl_lightning.data.sources.openi_reports import OpeniReports, read_reports
 from igcl_lightning.data.sources.rows import with_numbers
@@ -18,6 +18,7 @@ from igcl_lightning.data.sources.source import Notes, Source
 from igcl_lightning.data.sources.tables import find_optional, read_columns, table_patterns
 from igcl_lightning.data.study import REPORT_SECTIONS, Study, StudyImage
 from igcl_lightning.data.views import view_name
+from igcl_lightning.graphs.schema import ReportGraph
 from igcl_lightning.reports.openi_xml import OpeniRecord
 from igcl_lightning.reports.sections import choose_sections
 
@@ -36,23 +37,21 @@ class _Beside:
         folder: folder of images that were not found.
         projections: "Frontal" or "Lateral", by image.
         gold: labels by report.
-        graphs: graphs of the reports.
     """
 
     images: ImageFolder
     folder: Path
     projections: Mapping[str, str | None]
     gold: Mapping[str, Mapping[str, float | None]]
-    graphs: ReportGraphs | None
 
 
 def read_openi(root: Path, *, graphs: Path | None = None, images: Path | None = None) -> Source:
     """Read one study per report, in numeric order; ids are those of the XML files in all forms.
 
-    No patient ids are known, so each report counts as a patient. Labels are those of `openi_gld_std14.csv`, unchanged:
-    they follow codes, so that Effusion includes pericardial effusion, which is counted. Projections are those of
-    `indiana_projections.csv`; a frontal image is PA or AP if the name of the examination says so. Views of DICOM headers
-    are often wrong and not read.
+    No patient ids are known, so each report counts as a patient. Labels are those of `openi_gld_std14.csv`. They
+    follow codes, so that Effusion includes pericardial effusion, which is counted. Projections are those of
+    `indiana_projections.csv`; a frontal image is PA or AP if the name of the examination says so. Views of DICOM
+    headers are often wrong and not read.
 
     Args:
         root: folder of the reports: `ecgen-radiology/*.xml` or `NLMCXR_reports.tgz`, `indiana_reports.csv` and
@@ -64,17 +63,22 @@ def read_openi(root: Path, *, graphs: Path | None = None, images: Path | None = 
     Raises:
         IgclError: a file, column or cell is missing or wrong, or no report finds its graph; names file and row.
     """
-    reports, beside, notes = _read(root, graphs, images)
-    studies = [_study(reports.records[name], reports, beside) for name in sorted(reports.records, key=_by_number)]
-    if beside.graphs is not None:
-        beside.graphs.refuse_stranger(reports.path)
-        notes.inputs.append(beside.graphs.path)
-        notes.settings["graphs"] = {"file": beside.graphs.path.name, **beside.graphs.described()}
+    reports, beside, notes = _read(root, images)
+    records = [reports.records[name] for name in sorted(reports.records, key=_by_number)]
+    keys = (
+        ((record.id, record.id.removeprefix("CXR")), choose_sections(_report(record)) or record.sections.get("report"))
+        for record in records
+    )
+    found = find_graphs(graphs, keys, reports.path, notes)
+    if graphs is not None:
+        notes.settings["graphs"] = {"file": graphs.name, **notes.settings["graphs"]}
+    graph_of = [None] * len(records) if found is None else found
+    studies = [_study(record, graph, reports, beside) for record, graph in zip(records, graph_of, strict=True)]
     notes.counts.update(_counts(reports, studies, beside))
     return Source.of(studies, "openi", labels=LABELS if beside.gold else (), extra=("mesh",), **vars(notes))
 
 
-def _read(root: Path, graphs: Path | None, images: Path | None) -> tuple[OpeniReports, _Beside, Notes]:
+def _read(root: Path, images: Path | None) -> tuple[OpeniReports, _Beside, Notes]:
     projection_table = find_optional(root, *table_patterns("indiana_projections.csv"))
     gold_table = find_optional(root, *table_patterns("openi_gld_std14.csv"))
     projections = {} if projection_table is None else _read_projections(projection_table)
@@ -94,21 +98,21 @@ def _read(root: Path, graphs: Path | None, images: Path | None) -> tuple[OpeniRe
         folder=images or (reports.path.parent if reports.splits else root) / "images",
         projections=projections,
         gold=gold,
-        graphs=None if graphs is None else ReportGraphs(graphs),
     )
     return reports, beside, notes
 
 
-def _study(record: OpeniRecord, reports: OpeniReports, beside: _Beside) -> Study:
-    report = {name: text for name, text in record.sections.items() if name in REPORT_SECTIONS and text}
-    graphs = beside.graphs
-    names = (record.id, record.id.removeprefix("CXR"))
+def _report(record: OpeniRecord) -> dict[str, str]:
+    return {name: text for name, text in record.sections.items() if name in REPORT_SECTIONS and text}
+
+
+def _study(record: OpeniRecord, graph: ReportGraph | None, reports: OpeniReports, beside: _Beside) -> Study:
     return Study(
         study_id=record.id,
         patient_id=record.id,
         images=tuple(_image(image_id, record.caption, beside) for image_id in record.images),
-        report=report,
-        graph=None if graphs is None else graphs.find(names, choose_sections(report) or report.get("report")),
+        report=_report(record),
+        graph=graph,
         labels=beside.gold.get(_uid(record), {}),
         split=reports.splits.get(record.id),
         extra={"mesh": ";".join(record.mesh) or None},

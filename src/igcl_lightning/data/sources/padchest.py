@@ -58,8 +58,8 @@ def read_padchest(
 ) -> Source:
     """Read the images of PadChest's table, with the column `report_spanish` instead of a report.
 
-    Labels are compared in lower case. A label that a row does not name is absent, or unknown if the row names a narrower
-    label with all its words, such as "loculated pleural effusion" for "pleural effusion", or only labels of
+    Labels are compared in lower case. A label that a row does not name is absent, or unknown if the row names a
+    narrower label with all its words, such as "loculated pleural effusion" for "pleural effusion", or only labels of
     `SAYS_NOTHING`. The age is the year of the study less the year of birth.
 
     Args:

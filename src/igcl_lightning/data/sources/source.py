@@ -54,7 +54,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Notes:
-    """Notes of a reader on its way through the tables: `inputs`, `settings` and `counts` of its `Source`."""
+    """Notes of a reader for the manifest: `inputs`, `settings` and `counts` of its `Source`."""
 
     inputs: list[Path] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
