@@ -63,7 +63,7 @@ def test_a_chosen_label_shows_rows_where_it_is_not_known(data):
 
 
 def test_a_label_that_no_row_has_is_named(data):
-    with pytest.warns(UserWarning, match=r"EmbeddingMap\.label: 'Edma' is not known for any row, only \['Rare'"):
+    with pytest.warns(UserWarning, match=r"EmbeddingMap\.label: 'Edma' is unknown for all rows, known are \['Rare'"):
         figure = EmbeddingMap(label="Edma").draw(pairs(), run(data))
     assert legend(figure) == ("", ["image", "graph"])
 

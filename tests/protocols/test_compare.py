@@ -109,7 +109,7 @@ def test_inputs_are_not_removed_with_an_earlier_comparison(phantom_store, tmp_pa
     (out / ".comparison").touch()
     words = ["compare", "--store", str(out / "store"), "--encoder", "timm:test_resnet", "--out", str(out)]
     assert main(words) == 1
-    assert f"{out / 'store'}: lies in --out {out}, which is replaced" in capsys.readouterr().err
+    assert f"{out / 'store'}: is in --out {out}, which is replaced" in capsys.readouterr().err
     assert (out / "store" / "manifest.json").exists()
 
 

@@ -24,7 +24,7 @@ def test_the_full_demo_keeps_what_it_promises(tmp_path):
 def test_the_demo_does_not_delete_a_folder_of_something_else(tmp_path, capsys):
     (tmp_path / "thesis.tex").touch()
     assert main(["demo", "--out", str(tmp_path)]) == 1
-    assert "holds something else than an earlier comparison" in capsys.readouterr().err
+    assert "not empty and not an earlier comparison" in capsys.readouterr().err
     assert (tmp_path / "thesis.tex").exists()
 
 

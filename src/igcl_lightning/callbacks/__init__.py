@@ -1,4 +1,4 @@
-"""What watches training: pictures in the run folder's `plots/`, and the files that evaluation reads."""
+"""Callbacks: plots and metrics during training, and the files that evaluation reads."""
 
 from igcl_lightning.callbacks.collapse_monitor import CollapseMonitor
 from igcl_lightning.callbacks.ema import EMA

@@ -1,4 +1,4 @@
-"""Watches whether the learned space collapses, without labels."""
+"""Monitors collapse of the embedding space, without labels."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ SIDE_METRICS = {"rankme": rankme, "std": embedding_std, "uniformity": uniformity
 
 
 class CollapseMonitor(Callback):
-    """Logs, after each validation, how much of its space each side uses, and warns once of a side that collapses.
+    """Logs how much of its space each side uses, after each validation, and warns once per collapsed side.
 
-    For each side `val/rankme_{side}`, `val/std_{side}` and `val/uniformity_{side}`; for both together `val/alignment`
-    (see `metrics.collapse`), over the first rows of the split, whichever process has them. RankMe depends on how many
-    rows it sees: compare runs with equal `max_rows` and split.
+    Logged are `val/rankme_{side}`, `val/std_{side}` and `val/uniformity_{side}` of each side, and `val/alignment` of
+    both (see `metrics.collapse`), over the first rows of the split on all processes. RankMe depends on the number of
+    rows: compare runs with equal `max_rows` and split.
 
     Args:
-        max_rows: rows of the validation split that are looked at.
-        warn_below: a side whose std, 1 on the whole sphere and 0 at a point, is lower is called collapsed.
+        max_rows: number of validation rows used.
+        warn_below: std below which a side counts as collapsed; 1 is the whole sphere, 0 a point.
     """
 
     def __init__(self, max_rows: int = 2048, warn_below: float = 0.05) -> None:
@@ -36,24 +36,24 @@ class CollapseMonitor(Callback):
         self._warned: set[str] = set()
 
     def logged_metrics(self, module: Any, data: Any) -> set[str]:
-        """Return the names of what is logged."""
+        """Return the names of the logged metrics."""
         by_side = {f"val/{name}_{side}" for name in SIDE_METRICS for side in getattr(module, "sides", ())}
         return {*by_side, "val/alignment"} if by_side else set()
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Forget the rows of the epoch before."""
+        """Drop the rows of the epoch before."""
         self._batches = []
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Keep the batch while there are fewer rows than wanted."""
+        """Keep the batch while there are fewer rows than needed."""
         wanted = isinstance(outputs, PairEmbedding) and not trainer.sanity_checking
         if wanted and sum(len(kept.row) for kept in self._batches) < self._own_rows(trainer):
             self._batches.append(outputs)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Log, and warn where a side collapses."""
+        """Log, and warn if a side collapses."""
         if not self._batches:
             return
         own = self._own_rows(trainer)
@@ -68,34 +68,30 @@ class CollapseMonitor(Callback):
             self._warn(side, float(values[f"std_{side}"]), trainer)
 
     def _own_rows(self, trainer: Trainer) -> int:
-        """Return how many rows each process has to keep."""
+        """Return the number of rows that each process keeps."""
         return math.ceil(self.max_rows / trainer.world_size)
 
     def _warn(self, side: str, std: float, trainer: Trainer) -> None:
         if std < self.warn_below and side not in self._warned:
             self._warned.add(side)
             rank_zero_warn(
-                f"the {side} side collapses: the std of its unit vectors is {std:.3f} of what the whole sphere has, "
-                f"below {self.warn_below} (epoch {trainer.current_epoch}); its inputs are hardly told apart"
+                f"the {side} side collapses: the std of its unit vectors is {std:.3f} of that of the whole sphere, "
+                f"below {self.warn_below} (epoch {trainer.current_epoch}); its inputs get nearly equal embeddings"
             )
 
 
 def in_order(own: Tensor) -> Tensor:
-    """Return the rows of all processes, which take the rows of a split in turn, in the order of the split.
+    """Return the rows of all processes in the order of the split, which samplers deal out in turn.
 
     Args:
-        own: of this process, [B, ...]; every process holds equally many.
+        own: rows of this process, [B, ...]; every process has equally many.
     """
     gathered = gather(own)
     return gathered.view(-1, *own.shape).transpose(0, 1).reshape(gathered.shape)
 
 
 def collapse_metrics(embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the metrics of two sides, by name.
-
-    Args:
-        embeddings: unit vectors [N, D] of the two sides, by side.
-    """
+    """Return the metrics by name, from the unit vectors [N, D] of the two sides."""
     by_side = {
         f"{name}_{side}": metric(values) for name, metric in SIDE_METRICS.items() for side, values in embeddings.items()
     }

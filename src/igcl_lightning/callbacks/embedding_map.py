@@ -1,4 +1,4 @@
-"""A map of the shared space: where the two sides lie, and where a finding does."""
+"""A map of the shared embedding space, by side and label."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 METHODS = {"tsne": "t-SNE", "umap": "UMAP"}
 MIN_POINTS = 10
-"""Fewer are drawn by PCA: they have no neighbourhoods to keep."""
+"""Fewer points are projected by PCA: they have no neighbourhoods."""
 
 LOOKS = (("present", 1.0, "#D55E00"), ("absent", 0.0, "#0072B2"), ("not known", np.nan, "0.6"))
 """Name, value and colour of a label."""
@@ -33,9 +33,9 @@ class EmbeddingMap(ValidationPairsCallback):
     Labels come from `trainer.datamodule.row_labels(row)`; without it all points have one colour.
 
     Args:
-        label: which label colours the points; None takes the one that is nearest to half present.
-        max_pairs: how many pairs are drawn.
-        every_n_epochs: how often to draw during fit.
+        label: label that colours the points (default: the one nearest to half present).
+        max_pairs: number of pairs.
+        every_n_epochs: epochs between drawings during fit.
         method: "tsne", or "umap", which needs umap-learn.
 
     Raises:
@@ -56,7 +56,7 @@ class EmbeddingMap(ValidationPairsCallback):
         self.method = method
 
     def draw(self, pairs: ValidationPairs, trainer: Trainer) -> Figure | None:
-        """Return the map, or None where embeddings are not finite or too few for one."""
+        """Return the map, or None if embeddings are not finite or fewer than four."""
         from matplotlib.figure import Figure
 
         embeddings = torch.cat([pairs.first, pairs.second]).numpy()
@@ -67,12 +67,12 @@ class EmbeddingMap(ValidationPairsCallback):
         axes = figure.subplots()
         module: Any = trainer.lightning_module
         sides = zip(module.sides, "o^", np.split(plane(embeddings, self.method), 2), strict=True)
-        for side, marker, places in sides:
+        for side, marker, points in sides:
             for state, value, colour in LOOKS:
                 chosen = np.isclose(values, value, equal_nan=True)
                 if chosen.any():
                     name = f"{side}, {state}" if label else side
-                    x, y = places[chosen].T
+                    x, y = points[chosen].T
                     axes.scatter(x, y, s=16, c=colour, marker=marker, alpha=0.7, lw=0, label=name)
         axes.set_xticks([])
         axes.set_yticks([])
@@ -82,12 +82,12 @@ class EmbeddingMap(ValidationPairsCallback):
         return figure
 
     def _colouring(self, rows: Sequence[int], trainer: Trainer) -> tuple[str | None, NDArray[np.float64]]:
-        """The label that colours the points and its values [N], all NaN where it is not to be had."""
+        """Return the label that colours the points and its values [N], all NaN if it is unavailable."""
         row_labels = getattr(getattr(trainer, "datamodule", None), "row_labels", None)
         labels = pd.DataFrame([row_labels(row) for row in rows] if row_labels else [], dtype=float)
         known = labels.dropna(axis=1, how="all")
         if self.label is not None and self.label not in known:
-            rank_zero_warn(f"EmbeddingMap.label: {self.label!r} is not known for any row, only {list(known)}")
+            rank_zero_warn(f"EmbeddingMap.label: {self.label!r} is unknown for all rows, known are {list(known)}")
         elif not known.empty:
             name = self.label or str((known.mean() - 0.5).abs().idxmin())
             return name, known[name].to_numpy()
@@ -95,23 +95,21 @@ class EmbeddingMap(ValidationPairsCallback):
 
 
 def plane(embeddings: NDArray[np.float32], method: str = "tsne") -> NDArray[np.float32]:
-    """Return places [N, 2] of embeddings [N, D].
+    """Project embeddings [N, D] to points [N, 2], the same each time.
 
-    By t-SNE (van der Maaten and Hinton 2008) or UMAP (McInnes et al. 2018); a handful by PCA. The same embeddings give
-    the same places.
+    By t-SNE (van der Maaten and Hinton 2008) or UMAP (McInnes et al. 2018); fewer than `MIN_POINTS` by PCA.
     """
+    projection: Any
     if len(embeddings) < MIN_POINTS:
         from sklearn.decomposition import PCA
 
-        places = PCA(2).fit_transform(embeddings)
+        projection = PCA(2)
     elif method == "umap":
         from umap import UMAP
 
-        neighbours = min(15, len(embeddings) - 1)
-        places = UMAP(n_neighbors=neighbours, init="pca", random_state=0, n_jobs=1).fit_transform(embeddings)
+        projection = UMAP(n_neighbors=min(15, len(embeddings) - 1), init="pca", random_state=0, n_jobs=1)
     else:
         from sklearn.manifold import TSNE
 
-        perplexity = min(30.0, (len(embeddings) - 1) / 3)
-        places = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(embeddings)
-    return np.asarray(places, dtype=np.float32)
+        projection = TSNE(perplexity=min(30.0, (len(embeddings) - 1) / 3), init="pca", random_state=0)
+    return np.asarray(projection.fit_transform(embeddings), dtype=np.float32)

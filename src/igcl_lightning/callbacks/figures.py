@@ -1,4 +1,4 @@
-"""Where the pictures of a run go."""
+"""Files of the plots of a run."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def plots_folder(trainer: Trainer) -> Path:
-    """Return `plots/` in the run folder; every process must call this."""
+    """Return `plots/` in the run folder; all processes must call this."""
     return run_folder(trainer) / "plots"
 
 
 def save_figure(figure: Figure, path: Path, trainer: Trainer) -> None:
-    """Write `figure` as PNG and show it in Weights & Biases where that logger is attached; for rank zero only.
+    """Write a figure as PNG and log it to Weights & Biases, if attached; on rank zero only.
 
-    A picture that cannot be written is a warning: it must not end days of training.
+    A figure that cannot be written is a warning: it must not end the training.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

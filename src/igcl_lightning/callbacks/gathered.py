@@ -1,4 +1,4 @@
-"""Outputs of all batches and all processes, collected for one file."""
+"""Outputs of all batches and processes, gathered for one file."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
+from igcl_lightning.data.interfaces import RowLookup
+from igcl_lightning.metrics.rows import first_of_each
 from igcl_lightning.run_folder import run_folder
 
 
 class GatheringCallback(Callback):
-    """Collects named tuples of tensors, with a field `row`, from the batches of `test` and `predict`.
+    """Gathers the outputs of the batches of `test` and `predict`.
 
     Args:
-        output_type: outputs of another type are left alone.
+        output_type: named tuple of tensors with a field `row`; outputs of other types are ignored.
     """
 
     def __init__(self, output_type: type) -> None:
@@ -26,24 +30,24 @@ class GatheringCallback(Callback):
 
     @abstractmethod
     def write(self, outputs: Any, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
-        """Write the outputs of all rows, each row once, in the order in which one process would meet them.
+        """Write the outputs of all rows, each row once, in the order of a single process.
 
-        It runs on the first process only, so it must not call anything that all processes take part in.
+        Called on the first process only: it must not call collective operations.
 
         Args:
-            outputs: of the type asked for.
+            outputs: gathered outputs, of `output_type`.
             folder: the run folder; it may not exist yet.
-            trainer: what ran.
-            pl_module: what put them out.
+            trainer: the trainer.
+            pl_module: the module.
             job: "test" or "predict".
         """
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start anew."""
+        """Drop earlier outputs."""
         self._batches = []
 
     def on_predict_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start anew."""
+        """Drop earlier outputs."""
         self._batches = []
 
     def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *rest: Any) -> None:
@@ -68,16 +72,11 @@ class GatheringCallback(Callback):
 
     def _finish(self, trainer: Trainer, pl_module: LightningModule, job: str) -> None:
         folder = run_folder(trainer)
-        parts = [part for part in _from_all_processes(self._joined()) if part is not None]
+        own = [torch.cat(field) for field in zip(*self._batches, strict=True)]
+        parts = [self.output_type(*fields) for fields in _from_all_processes(own) if fields]
         self._batches = []
         if trainer.is_global_zero and parts:
-            self.write(_each_row_once(_taken_in_turn(parts)), folder, trainer, pl_module, job)
-
-    def _joined(self) -> Any:
-        """Return the outputs of all batches of this process as one, None where there are none."""
-        if not self._batches:
-            return None
-        return self.output_type(*(torch.cat(field) for field in zip(*self._batches, strict=True)))
+            self.write(_in_order(parts), folder, trainer, pl_module, job)
 
 
 def _from_all_processes(outputs: Any) -> list[Any]:
@@ -88,15 +87,20 @@ def _from_all_processes(outputs: Any) -> list[Any]:
     return parts
 
 
-def _taken_in_turn(parts: list[Any]) -> Any:
-    """Return the outputs of all processes in the order of one: samplers deal the rows out to the processes in turn."""
-    place = torch.cat([torch.arange(len(part.row)) * len(parts) + rank for rank, part in enumerate(parts)])
-    order = place.argsort()
+def _in_order(parts: list[Any]) -> Any:
+    """Return the outputs of all processes in the order of a single process, without repeated rows.
+
+    Samplers deal the rows out to the processes in turn, and repeat rows to fill every process.
+    """
+    index = torch.cat([torch.arange(len(part.row)) * len(parts) + rank for rank, part in enumerate(parts)])
+    order = index.argsort()
+    row = torch.cat([part.row for part in parts])[order]
+    order = order[first_of_each(row).sort().values]
     return type(parts[0])(*(torch.cat(field)[order] for field in zip(*parts, strict=True)))
 
 
-def _each_row_once(outputs: Any) -> Any:
-    """Drop the rows that a distributed sampler repeats."""
-    place = {row: index for index, row in reversed(list(enumerate(outputs.row.tolist())))}
-    first = torch.tensor(sorted(place.values()))
-    return type(outputs)(*(value[first] for value in outputs))
+def ids_of(row: Tensor, data: RowLookup) -> pd.DataFrame:
+    """Return the columns `row`, `study`, `patient` and `split` of hashed row ids [N]."""
+    rows = row.tolist()
+    ids = pd.DataFrame([data.row_ids(row) for row in rows], columns=["row", "study", "patient"])
+    return ids.assign(split=[data.row_split(row) for row in rows])

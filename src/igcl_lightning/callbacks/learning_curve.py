@@ -1,4 +1,4 @@
-"""The learning curve of a run, redrawn while it trains."""
+"""The learning curve of a run, updated while it trains."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LOSSES: tuple[str, ...] = ("train/loss", "val/loss")
 
 
 class LearningCurve(Callback):
-    """Draws `plots/learning_curve.png` after each validation: losses, and the metrics of interest beside them.
+    """Draws `plots/learning_curve.png` after each validation: losses and validation metrics.
 
-    What was collected goes into the checkpoint, so that a resumed run continues its curve.
+    The points are saved in the checkpoint, so that a resumed run continues its curve.
 
     Args:
-        metrics: names of logged validation metrics; one that is not logged is left out. By default, for a contrastive
-            module, recall at 5 of its second side, and the online probe's mean AUROC.
+        metrics: names of logged validation metrics; others are ignored (default for a contrastive module: recall at 5
+            of the second side, and mean AUROC of the online probe).
     """
 
     def __init__(self, metrics: list[str] | None = None) -> None:
@@ -31,7 +31,7 @@ class LearningCurve(Callback):
         self.points: dict[str, list[tuple[int, float]]] = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the values of a validation within fit, and draw: one on its own is no point of a curve."""
+        """Take the values of a validation within fit, and draw."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self._collect(trainer, ("val/loss", *self._metrics(pl_module)))
             self._save(trainer)
@@ -41,7 +41,7 @@ class LearningCurve(Callback):
         self._collect(trainer, ("train/loss",))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw once more: the training loss of the last epoch is known only after its validation."""
+        """Draw again: the training loss of the last epoch is known only after its validation."""
         self._save(trainer)
 
     def state_dict(self) -> dict[str, Any]:

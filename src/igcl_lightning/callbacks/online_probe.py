@@ -1,4 +1,4 @@
-"""What a linear probe would see, while the encoder is still training."""
+"""A linear probe while the encoder is still training."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from igcl_lightning.modules.contrastive import PairEmbedding
 
 
 class OnlineProbe(Callback):
-    """Trains a linear head per label beside a contrastive module and logs its AUROC after each validation.
+    """Trains a linear head per label beside a contrastive module, and logs its AUROC after each validation.
 
-    The head reads the detached encoding of the first side, each row of it normalised, and has an optimiser of its own:
-    the module trains as if it were not there, to the last bit. Logged are `val/online_auroc_{label}`, their mean
-    `val/online_auroc_mean` and over how many labels, `val/online_auroc_labels`. It uses all training labels and an
-    encoder that still moves: good for watching a run, not for comparing methods. Without labels it does nothing.
+    The head reads the detached encoding of the first side, normalised per row, and has its own optimiser: the module
+    trains bit for bit as without it. Logged are `val/online_auroc_{label}`, their mean `val/online_auroc_mean`, and the
+    number of labels in the mean, `val/online_auroc_labels`. It uses all training labels and a changing encoder: use it
+    to watch a run, not to compare methods. Without labels it does nothing.
 
     Args:
-        labels: names of the labels; all of the store's by default.
-        learning_rate: of the head's AdamW.
+        labels: names of the labels (default: all of the store's).
+        learning_rate: learning rate of the head's AdamW.
     """
 
     def __init__(self, labels: list[str] | None = None, learning_rate: float = 0.01) -> None:
@@ -46,23 +46,25 @@ class OnlineProbe(Callback):
         Raises:
             IgclError: the store has no such label.
         """
-        store = getattr(getattr(trainer, "datamodule", None), "store", None)
-        known = list(getattr(store, "labels", ()))
+        known, names = self._labels_of(getattr(trainer, "datamodule", None))
         if not known and stage == "fit":
             rank_zero_warn("OnlineProbe: the data have no labels, nothing is probed")
-        names = known if self.labels is None or not known else self.labels
         if unknown := [name for name in names if name not in known]:
             raise IgclError(f"OnlineProbe.labels: {unknown[0]!r} is no label of the store, only {', '.join(known)}")
         self._names, self._columns = names, [known.index(name) for name in names]
 
     def logged_metrics(self, module: Any, data: Any) -> set[str]:
-        """Return the names of what is logged; nothing where the data have no labels."""
-        known = getattr(getattr(data, "store", None), "labels", ())
-        labels = known if self.labels is None or not known else self.labels
+        """Return the names of the logged metrics; none if the data have no labels."""
+        _, labels = self._labels_of(data)
         return {f"val/online_auroc_{name}" for name in (*labels, "mean", "labels")} if labels else set()
 
+    def _labels_of(self, data: Any) -> tuple[list[str], list[str]]:
+        """Return the labels of a data module, and those that are probed."""
+        known = list(getattr(getattr(data, "store", None), "labels", ()))
+        return known, known if self.labels is None or not known else self.labels
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Train the head for one step on the features the module has just computed."""
+        """Train the head for one step on the features of the module's step."""
         embedding = outputs.get("embedding") if isinstance(outputs, dict) else None
         if not self._names or not isinstance(embedding, PairEmbedding):
             return
@@ -86,7 +88,7 @@ class OnlineProbe(Callback):
         self.auroc.to(outputs.row.device).update(logits, batch.target[:, self._columns], outputs.row)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Log the AUROC over the whole validation split; a label that shows one class only is left out."""
+        """Log the AUROC over the whole validation split, without labels of one class."""
         if not self.auroc.update_called:
             return
         values = self.auroc.compute()
@@ -94,7 +96,7 @@ class OnlineProbe(Callback):
         mean, count = macro_mean(values)
         logged = {name: value for name, value in zip(self._names, values, strict=True) if not value.isnan()}
         logged |= {"mean": mean, "labels": torch.tensor(float(count))}
-        # Equal on all processes already; Lightning warns of each value that is not said to be.
+        # Already equal on all processes; Lightning warns without `sync_dist`.
         pl_module.log_dict({f"val/online_auroc_{name}": value for name, value in logged.items()}, sync_dist=True)
 
     def state_dict(self) -> dict[str, Any]:
@@ -104,13 +106,13 @@ class OnlineProbe(Callback):
         return {"labels": self._names, "head": self._head.state_dict(), "optimizer": self._optimizer.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue with the head of a checkpoint, if it is for the same labels."""
+        """Continue with the head of a checkpoint, if it has the same labels."""
         self._head, self._resumed = None, state_dict
 
     def _ready(self, pooled: Tensor) -> tuple[nn.Linear, torch.optim.Optimizer]:
-        """Return head and optimiser, built where the width of the features is first known."""
+        """Return head and optimiser, built when the width of the features is known."""
         if self._head is None or self._optimizer is None:
-            # A convex problem may start at zero; that draws no random numbers, which the module would miss.
+            # A convex problem may start at zero, which draws none of the module's random numbers.
             head = skip_init(nn.Linear, pooled.shape[1], len(self._names), device=pooled.device)
             for parameter in head.parameters():
                 nn.init.zeros_(parameter)

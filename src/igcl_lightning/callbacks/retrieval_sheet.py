@@ -1,4 +1,4 @@
-"""Images beside the reports that the model finds for them."""
+"""Images beside the reports that the model retrieves for them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 from igcl_lightning.callbacks.validation_pairs import ValidationPairs, ValidationPairsCallback
 from igcl_lightning.metrics.retrieval import hit_rank
+from igcl_lightning.metrics.rows import first_of_each
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,18 +23,18 @@ LINE_LENGTH = 34
 MAX_LINES = 14
 
 OWN, SAME, OTHER = ("own report", "#009E73"), ("states the same", "#0072B2"), ("other report", "0.5")
-"""Name and colour of what a retrieved report can be."""
+"""Name and colour of each kind of retrieved report."""
 
 
 class Retrieved(NamedTuple):
-    """What Q queries find among the reports of S studies.
+    """Results of Q queries among the reports of S studies.
 
     Attributes:
-        query: numbers of the pairs that ask, int64 [Q].
+        query: pair index of each query, int64 [Q].
         own_rank: rank of the query's own report, int64 [Q]; 1 is best.
         num_reports: S.
-        found: numbers of the pairs found, nearest first, int64 [Q, K].
-        cosine: their similarity, float32 [Q, K].
+        found: pair indices of the nearest reports, nearest first, int64 [Q, K].
+        cosine: similarity of these reports, float32 [Q, K].
     """
 
     query: Tensor
@@ -46,19 +45,18 @@ class Retrieved(NamedTuple):
 
 
 class RetrievalSheet(ValidationPairsCallback):
-    """Draws `plots/retrieval_sheet.png`: images of a few patients, each with its own report and those found for it.
+    """Draws `plots/retrieval_sheet.png`: images of a few patients with their own and the nearest reports.
 
-    The first side searches the second, where each study counts once. The most similar reports are shown with their
-    cosine; the own one is marked, and so are reports of equal graphs, which are right answers too. Images are shown
-    where they are the first side. Texts come from `trainer.report_text(row)`; without it nothing is drawn.
-    Weights & Biases gets the same as a table, `retrieval`: images and reports then leave this machine, unless it runs
-    offline.
+    Queries are first sides, candidates the second sides of all studies. Reports have their cosine; the own report is
+    marked, and so are reports with an equal graph, which are right, too. Images are shown if they are the first side.
+    Texts come from `trainer.datamodule.report_text(row)`; without it nothing is drawn. Weights & Biases gets the same
+    as a table, `retrieval`: images and reports then leave this machine, unless it runs offline.
 
     Args:
-        num_images: how many patients.
-        top_k: how many reports for each.
-        max_pairs: how many validation rows are searched.
-        every_n_epochs: how often to draw during fit.
+        num_images: number of patients.
+        top_k: number of reports for each.
+        max_pairs: number of validation rows searched.
+        every_n_epochs: epochs between drawings during fit.
     """
 
     picture = "retrieval_sheet"
@@ -68,7 +66,7 @@ class RetrievalSheet(ValidationPairsCallback):
         self.top_k = top_k
 
     def publish(self, pairs: ValidationPairs, folder: Path, trainer: Trainer) -> None:
-        """Write the picture into `folder`, and the table where Weights & Biases is attached."""
+        """Write the picture into `folder`, and log the table to Weights & Biases, if attached."""
         super().publish(pairs, folder, trainer)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and _texts(trainer):
@@ -76,7 +74,7 @@ class RetrievalSheet(ValidationPairsCallback):
                 logger.log_table("retrieval", columns, data, step=trainer.global_step)
 
     def draw(self, pairs: ValidationPairs, trainer: Trainer) -> Figure | None:
-        """Return the sheet, or None where the data module has no texts."""
+        """Return the sheet, or None if the data module has no texts."""
         from matplotlib.figure import Figure
 
         report_text = _texts(trainer)
@@ -97,14 +95,13 @@ class RetrievalSheet(ValidationPairsCallback):
             rank = f"own report: rank {answer.own_rank[number]} of {answer.num_reports}"
             _draw_report(own_axes, own_text, rank, "black")
             cells = zip(found_axes, answer.found[number].tolist(), answer.cosine[number].tolist(), strict=True)
-            for place, (axes, index, cosine) in enumerate(cells, start=1):
-                name, colour = _relation(pairs, query, index)
-                text = report_text(int(pairs.row[index]))
-                _draw_report(axes, text, f"{place}. {name}, {cosine:.2f}", colour)
+            for rank_found, (axes, index, cosine) in enumerate(cells, start=1):
+                name, colour = _kind(pairs, query, index)
+                _draw_report(axes, report_text(int(pairs.row[index])), f"{rank_found}. {name}, {cosine:.2f}", colour)
         return figure
 
     def table(self, pairs: ValidationPairs, trainer: Trainer) -> tuple[list[str], list[list[Any]]]:
-        """Return columns and rows of the table: image, own report and its rank, then what was found, nearest first."""
+        """Return columns and rows of the table: image, own report and its rank, then the reports, nearest first."""
         import wandb
 
         report_text = _texts(trainer)
@@ -119,28 +116,23 @@ class RetrievalSheet(ValidationPairsCallback):
             image = [wandb.Image(pairs.pixels[number, 0].numpy(), mode="L")] if shows_images else []
             row = [*image, report_text(int(pairs.row[query])), int(answer.own_rank[number])]
             for index, cosine in zip(answer.found[number].tolist(), answer.cosine[number].tolist(), strict=True):
-                row += [report_text(int(pairs.row[index])), _relation(pairs, query, index)[0], cosine]
+                row += [report_text(int(pairs.row[index])), _kind(pairs, query, index)[0], cosine]
             data.append(row)
         return columns, data
 
 
 def retrieve(pairs: ValidationPairs, top_k: int) -> Retrieved:
-    """Search the second side of each study with the first side of the patients that have pixels."""
-    query, candidate = first_of_each(pairs.patient)[: len(pairs.pixels)], first_of_each(pairs.study)
+    """Retrieve reports, one for each study, for the first images of the patients that have pixels."""
+    query = first_of_each(pairs.patient).sort().values[: len(pairs.pixels)]
+    candidate = first_of_each(pairs.study).sort().values
     similarity = pairs.first[query] @ pairs.second[candidate].T
     own_rank = hit_rank(similarity, pairs.study[query, None] == pairs.study[candidate])
     nearest = similarity.topk(min(top_k, len(candidate)), dim=1)
     return Retrieved(query, own_rank, len(candidate), candidate[nearest.indices], nearest.values)
 
 
-def first_of_each(ids: Tensor) -> Tensor:
-    """Return where each id of [N] stands first, in ascending order."""
-    _, first = np.unique(ids.numpy(), return_index=True)
-    return torch.from_numpy(np.sort(first))
-
-
 def _texts(trainer: Trainer) -> Callable[[int], str] | None:
-    """Return what gives the report of a hashed row id, None where the data module has no reports."""
+    """Return the function from a hashed row id to its report; None if the data module has no reports."""
     return getattr(getattr(trainer, "datamodule", None), "report_text", None)
 
 
@@ -149,7 +141,8 @@ def _shows_images(trainer: Trainer) -> bool:
     return bool(module.sides[0] == "image")
 
 
-def _relation(pairs: ValidationPairs, query: int, index: int) -> tuple[str, str]:
+def _kind(pairs: ValidationPairs, query: int, index: int) -> tuple[str, str]:
+    """Return name and colour of a retrieved report."""
     if pairs.study[index] == pairs.study[query]:
         return OWN
     key = pairs.graph_key
@@ -160,7 +153,7 @@ def _draw_report(axes: Axes, text: str, title: str, colour: str) -> None:
     lines = [part for line in text.splitlines() for part in textwrap.wrap(line, LINE_LENGTH)]
     shown = lines[:MAX_LINES] + ["..."] * (len(lines) > MAX_LINES)
     axes.set_title(title, fontsize=9, color=colour)
-    # Reports may hold dollar signs, which matplotlib would read as formulas.
+    # `parse_math`: matplotlib would read dollar signs in reports as formulas.
     body = "\n".join(shown) or "(empty report)"
     axes.text(0.03, 0.97, body, fontsize=7.5, va="top", transform=axes.transAxes, parse_math=False)
     axes.set_xticks([])

@@ -1,4 +1,4 @@
-"""The validation pairs that a picture of the embeddings is drawn from."""
+"""Base class of callbacks that draw validation pairs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class ValidationPairs(NamedTuple):
     """Embedded pairs on the CPU.
 
     Attributes:
-        pixels: grey values 0-255, [P, 1, H, W], of the first row of each of the first P patients.
+        pixels: grey values 0-255 of the first row of each of the first P patients, [P, 1, H, W].
         first: unit vectors of the first side, float32 [N, D].
         second: unit vectors of the second side, float32 [N, D].
         graph_key: int64 [N], equal where two graphs state the same, negative for an empty graph.
-        study: hash of the study's id, int64 [N].
-        patient: hash of the patient's id, int64 [N].
-        row: hash of the row's id, int64 [N].
+        study: hashed study id, int64 [N].
+        patient: hashed patient id, int64 [N].
+        row: hashed row id, int64 [N].
     """
 
     pixels: Tensor
@@ -43,13 +43,13 @@ class ValidationPairs(NamedTuple):
 class ValidationPairsCallback(Callback):
     """Draws `plots/{picture}.png` from the first validation pairs: every few epochs, after fit and after validate.
 
-    It listens to modules whose `validation_step` returns a `PairEmbedding`, and leaves others alone. With several
-    processes the picture shows the share of rank zero.
+    Works with modules whose `validation_step` returns a `PairEmbedding`; others are ignored. With several processes,
+    the picture shows the pairs of rank zero.
 
     Args:
-        max_pairs: how many pairs the picture rests on.
-        num_images: of how many patients the pixels of an image are needed.
-        every_n_epochs: how often to draw during fit.
+        max_pairs: number of pairs.
+        num_images: number of patients of whom the pixels of an image are kept.
+        every_n_epochs: epochs between drawings during fit.
     """
 
     picture: str
@@ -63,7 +63,7 @@ class ValidationPairsCallback(Callback):
 
     @abstractmethod
     def draw(self, pairs: ValidationPairs, trainer: Trainer) -> Figure | None:
-        """Return the picture, or None where the run lacks what it shows."""
+        """Return the picture, or None if the run lacks its contents."""
 
     def publish(self, pairs: ValidationPairs, folder: Path, trainer: Trainer) -> None:
         """Write the picture into `folder`; runs on rank zero only."""
@@ -72,7 +72,7 @@ class ValidationPairsCallback(Callback):
             save_figure(figure, folder / f"{self.picture}.png", trainer)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget the pairs of the epoch before."""
+        """Drop the pairs of the epoch before."""
         self._batches, self._patients = [], set()
 
     def on_validation_batch_end(
@@ -84,41 +84,34 @@ class ValidationPairsCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the batch while there are fewer pairs than wanted."""
+        """Keep the batch while there are fewer than `max_pairs`."""
         if trainer.sanity_checking or not trainer.is_global_zero or dataloader_idx > 0:
             return
-        room = self.max_pairs - sum(len(pairs.row) for pairs in self._batches)
-        if room <= 0 or not isinstance(outputs, PairEmbedding):
+        missing = self.max_pairs - sum(len(pairs.row) for pairs in self._batches)
+        if missing <= 0 or not isinstance(outputs, PairEmbedding):
             return
-        self._batches.append(
-            ValidationPairs(
-                pixels=batch.image[self._new_patients(batch.patient[:room].tolist())].cpu(),
-                first=outputs.first[:room].float().cpu(),
-                second=outputs.second[:room].float().cpu(),
-                graph_key=batch.graph_key[:room].cpu(),
-                study=batch.study[:room].cpu(),
-                patient=batch.patient[:room].cpu(),
-                row=batch.row[:room].cpu(),
-            )
-        )
+        pixels = batch.image[self._new_patients(batch.patient[:missing].tolist())]
+        vectors = (outputs.first.float(), outputs.second.float())
+        ids = (batch.graph_key, batch.study, batch.patient, batch.row)
+        self._batches.append(ValidationPairs(pixels.cpu(), *(field[:missing].cpu() for field in (*vectors, *ids))))
 
     def _new_patients(self, patients: list[int]) -> list[int]:
-        """Return the places of patients not seen before, while images are wanted: one patient's look much alike."""
-        places = []
-        for place, patient in enumerate(patients):
+        """Return the indices of patients not seen before, until there are `num_images`."""
+        new = []
+        for index, patient in enumerate(patients):
             if patient not in self._patients and len(self._patients) < self.num_images:
                 self._patients.add(patient)
-                places.append(place)
-        return places
+                new.append(index)
+        return new
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw where this epoch is due."""
+        """Draw if this epoch is due."""
         fitting = trainer.state.fn == TrainerFn.FITTING
         if not fitting or (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             self._finish(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the last validation, where that was not due."""
+        """Draw the last validation, if not drawn yet."""
         self._finish(trainer)
 
     def _finish(self, trainer: Trainer) -> None:

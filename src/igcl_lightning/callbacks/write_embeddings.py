@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from lightning.pytorch import Trainer
 
 from igcl_lightning.atomic import replacing
-from igcl_lightning.callbacks.gathered import GatheringCallback
+from igcl_lightning.callbacks.gathered import GatheringCallback, ids_of
 from igcl_lightning.data.interfaces import row_lookup
 from igcl_lightning.modules.contrastive import PairEmbedding
 
@@ -18,7 +17,7 @@ class WriteEmbeddings(GatheringCallback):
     """After `predict`, write `embeddings.parquet` into the run folder.
 
     Columns: `row`, `study`, `patient`, `split`, the unit vectors of each side under its name, and `feature`, the
-    encoding of the first side that probes read.
+    encoding of the first side for probes.
     """
 
     def __init__(self) -> None:
@@ -28,9 +27,7 @@ class WriteEmbeddings(GatheringCallback):
         """Write the file."""
         if job != "predict":
             return
-        data = row_lookup(trainer, type(self).__name__)
-        frame = pd.DataFrame([data.row_ids(row) for row in outputs.row.tolist()], columns=["row", "study", "patient"])
-        frame["split"] = [data.row_split(row) for row in outputs.row.tolist()]
+        frame = ids_of(outputs.row, row_lookup(trainer, type(self).__name__))
         first, second = pl_module.sides
         frame[first] = outputs.first.float().tolist()
         frame[second] = outputs.second.float().tolist()

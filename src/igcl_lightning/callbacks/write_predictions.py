@@ -1,4 +1,4 @@
-"""What a head predicted, in the form every evaluation reads: kept, or written."""
+"""Predictions of a head in the format of every evaluation, kept or written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from lightning.pytorch import Trainer
 
-from igcl_lightning.callbacks.gathered import GatheringCallback
+from igcl_lightning.callbacks.gathered import GatheringCallback, ids_of
 from igcl_lightning.data.interfaces import RowLookup, row_lookup
 from igcl_lightning.evaluation.predictions import write_predictions
 from igcl_lightning.evaluation.results import summarise, write_results
@@ -16,7 +16,7 @@ from igcl_lightning.modules.classifier import ClassifierModule, Scores
 
 
 class KeepPredictions(GatheringCallback):
-    """After `test` or `predict`, keep the predictions in `frame`, on the first process; nothing is written."""
+    """After `test` or `predict`, keep the predictions in `frame`, on the first process, without writing them."""
 
     def __init__(self) -> None:
         super().__init__(Scores)
@@ -40,18 +40,16 @@ class WritePredictions(KeepPredictions):
 
 
 def predictions_frame(scores: Scores, module: ClassifierModule, data: RowLookup) -> pd.DataFrame:
-    """Return the rows of `predictions.parquet`, each head under the seed of its draw.
+    """Return the rows of `predictions.parquet`, each head with the seed of its draw.
 
     Args:
-        scores: of all rows, each row once.
-        module: what scored them.
-        data: the data module that served the rows.
+        scores: scores of all rows, each row once.
+        module: module that computed them.
+        data: data module of the rows.
     """
     score, target = scores.score.double().numpy(), scores.target.float().numpy()
     heads = score if score.ndim == 3 else score[:, None]
-    rows = scores.row.tolist()
-    ids = pd.DataFrame([data.row_ids(row) for row in rows], columns=["row", "study", "patient"])
-    ids["split"] = [data.row_split(row) for row in rows]
+    ids = ids_of(scores.row, data)
     origin = module.origin or {}
     setting = {"method": module.method_name, "fraction": origin.get("fraction"), "shots": origin.get("shots")}
     seed = origin.get("draw_seed", 0)

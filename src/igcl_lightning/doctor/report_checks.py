@@ -115,7 +115,8 @@ def _check_keys(store: OpenedStore) -> Iterator[Finding]:
 def graph_sizes(store: OpenedStore, split: str) -> np.ndarray:
     """Return the number of entities of each row of a split, int64 [N]."""
     sizes: np.ndarray = pc.list_value_length(pc.struct_field(store.column(split, "graph"), "label")).to_numpy()
-    return np.nan_to_num(sizes).astype(np.int64)
+    counted: np.ndarray = np.nan_to_num(sizes).astype(np.int64)
+    return counted
 
 
 def graph_keys(store: OpenedStore, split: str) -> np.ndarray:

@@ -1,9 +1,10 @@
-"""Pretraining methods, supervised training, random weights and other encoders, compared: what `make compare` runs."""
+"""`igcl compare`: pretraining methods, supervised training, random weights and other encoders."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
@@ -28,6 +29,9 @@ COMPARE = Scale(
     shots=(5, 20),
     hard_negatives=600,
 )
+OWN_STORE: dict[str, Any] = {"hard_negatives": 0, "supervised_learning_rate": 1e-3}
+"""What differs on a store other than the phantoms'."""
+
 FAST = Scale(240, 1, {0.1: 1, 1.0: 1}, fractions=(0.1, 1.0), shots=(5,), draws=2, seeds=1, hard_negatives=40)
 
 
@@ -46,38 +50,28 @@ def compare(
     """Compare methods and encoders, and print one table.
 
     Args:
-        out: folder of everything that is written; an earlier comparison there is replaced.
-        store: the store to compare on; phantoms are made by default, and `trained` methods pretrained on them.
-        trained: methods to pretrain, of `CONFIGS`; all by default, none with a store.
+        out: output folder; an earlier comparison there is replaced.
+        store: store to compare on (default: a new store of phantoms).
+        trained: methods to pretrain on phantoms, of `CONFIGS` (default: all, none with a store).
         checkpoints: pretrained models, PATH or NAME=PATH.
-        encoders: timm:NAME or xrv:NAME with published weights, or those of a file, timm:NAME@FILE; or a Parquet file
-            of features. Each may be named, NAME=ENCODER.
-        labels: reported labels; all of the store's but "No Finding" by default.
-        supervised: whether to train from scratch too.
-        fast: a smaller one, which shows the way and not the numbers.
+        encoders: timm:NAME or xrv:NAME with published weights, timm:NAME@FILE with those of a file, or a Parquet file
+            of features; each may be named, NAME=ENCODER.
+        labels: reported labels (default: all of the store's but "No Finding").
+        supervised: whether to train from scratch, too.
+        fast: whether to run a smaller comparison, which shows the steps, not the numbers.
         seed: seed of pretraining (see `Comparison`).
 
     Raises:
-        IgclError: the folder holds something else or an input, a method, encoder, file or label is not known, two
-            encoders have one name, or there is nothing to compare. Nothing is removed or trained then.
+        IgclError: an argument is wrong. Nothing is removed or trained then.
     """
     trained = [*(CONFIGS if store is None else ())] if trained is None else trained
     known = [encoder_of(Path(path), name) for name, path in map(_named, checkpoints)]
     known += [_external(name, word) for name, word in map(_named, encoders)]
-    _check_methods(trained, store)
-    if seed is not None and not trained:
-        raise IgclError("--seed is the seed of pretraining, and nothing is pretrained here; leave it out")
-    if not trained and not known:
-        raise IgclError("nothing to compare: give --checkpoint or --encoder")
+    _check_methods(trained, known, store, seed)
     _check_labels(labels, store)
-    check_names([*trained, *(encoder.method for encoder in known)])
-    _check_apart(out, [store, *(encoder.path for encoder in known)])
-    for encoder in known:
-        LinearProbe(**encoder.options)  # says now what would stop the comparison after an hour
+    _check_inputs(out, store, known)
     clear(out)
-    scale = FAST if fast else COMPARE
-    if store is not None:
-        scale = scale._replace(hard_negatives=0, supervised_learning_rate=1e-3)
+    scale = (FAST if fast else COMPARE)._replace(**({} if store is None else OWN_STORE))
     comparison = Comparison(out, store or out / "store", scale, labels, "compare", seed)
     if store is None:
         comparison.prepare_phantoms()
@@ -85,17 +79,13 @@ def compare(
 
 
 def _named(word: str) -> tuple[str | None, str]:
-    """Split NAME=VALUE; a file whose own name holds the sign has none."""
+    """Split NAME=VALUE; there is no name if the word is a path."""
     name, equals, value = word.partition("=")
     return (name, value) if equals and "/" not in name and not Path(word).exists() else (None, word)
 
 
 def _external(name: str | None, word: str) -> Encoder:
-    """Return an encoder that was not pretrained here: a file of features, or a backbone, with @FILE for its weights.
-
-    Raises:
-        IgclError: there is no such file.
-    """
+    """Return an encoder from a file of features, or from a backbone with published weights or those of @FILE."""
     if word.endswith(".parquet"):
         if not Path(word).is_file():
             raise IgclError(f"{word}: no such file")
@@ -104,12 +94,17 @@ def _external(name: str | None, word: str) -> Encoder:
     return Encoder(name or backbone, {"image": {"backbone": backbone, "weights": weights if at else "hub"}})
 
 
-def _check_methods(trained: Sequence[str], store: Path | None) -> None:
+def _check_methods(trained: Sequence[str], known: Sequence[Encoder], store: Path | None, seed: int | None) -> None:
     for method in trained:
         if method not in CONFIGS:
             raise IgclError(f"--train: {method!r} is not one of {', '.join(CONFIGS)}")
     if trained and store is not None:
         raise IgclError("--train pretrains on phantoms; train on a store of yours with `igcl fit`, then --checkpoint")
+    if seed is not None and not trained:
+        raise IgclError("--seed is the seed of pretraining, and nothing is pretrained here; leave it out")
+    if not trained and not known:
+        raise IgclError("nothing to compare: give --checkpoint or --encoder")
+    check_names([*trained, *(encoder.method for encoder in known)])
 
 
 def _check_labels(labels: Sequence[str] | None, store: Path | None) -> None:
@@ -119,8 +114,10 @@ def _check_labels(labels: Sequence[str] | None, store: Path | None) -> None:
             raise IgclError(f"--labels: no label {label!r}, only {', '.join(known) or 'none'}")
 
 
-def _check_apart(out: Path, inputs: Sequence[str | Path | None]) -> None:
-    """Check that no input lies in the folder that is about to be replaced."""
-    for path in inputs:
+def _check_inputs(out: Path, store: Path | None, known: Sequence[Encoder]) -> None:
+    """Check that no input is in the folder that will be replaced, and that each encoder can be built."""
+    for path in (store, *(encoder.path for encoder in known)):
         if path is not None and out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents):
-            raise IgclError(f"{path}: lies in --out {out}, which is replaced; choose another --out")
+            raise IgclError(f"{path}: is in --out {out}, which is replaced; choose another --out")
+    for encoder in known:
+        LinearProbe(**encoder.options)  # fail now, not after an hour

@@ -1,4 +1,4 @@
-"""The whole idea in minutes, on the embedded phantom: prepare, pretrain, probe, compare, and one table."""
+"""`igcl demo`: IGCL on phantoms in minutes: prepare, pretrain, probe, compare with baselines."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def run_demo(out: Path, fast: bool = False, seed: int | None = None) -> None:
     """Run the demo and print its table.
 
     Args:
-        out: folder of everything it writes; an earlier demo there is replaced.
-        fast: a smaller one, which shows the way and not the numbers.
+        out: output folder; an earlier demo there is replaced.
+        fast: whether to run a smaller demo, which shows the steps, not the numbers.
         seed: seed of pretraining (see `Comparison`).
 
     Raises:
-        IgclError: the folder holds something else.
+        IgclError: the folder contains something else.
     """
     scale = FAST if fast else FULL
     clear(out)

@@ -1,4 +1,4 @@
-"""Methods at equal budget on one store: pretrain, probe, compare, one table. What `compare` and `demo` run."""
+"""Comparison of methods at equal budget on one store, used by `igcl compare` and `igcl demo`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,25 +47,25 @@ CONFIGS = {
     "convirt": "pretrain/phantom_convirt.yaml",
     "simclr": "pretrain/phantom_simclr.yaml",
 }
-"""The pretraining methods that phantoms are compared with, and their configs: one encoder, one budget."""
+"""Configs of the pretraining methods on phantoms: one encoder, one budget."""
 
 BASELINES = ("random", "supervised")
 SAVINGS_CAPTION = "labels saved: what the other method needs to do as well [95 % interval over patients]"
 
 
 class Scale(NamedTuple):
-    """How much is done.
+    """Size of a comparison.
 
     Attributes:
-        studies: phantom studies, of which seven in ten train.
-        pretrain_epochs: epochs of pretraining, or None for those of the shipped configs.
-        supervised_epochs: most epochs of the supervised baseline, by fraction.
+        studies: number of phantom studies, seven in ten for training.
+        pretrain_epochs: epochs of pretraining; None for those of the shipped configs.
+        supervised_epochs: maximum number of epochs of the supervised baseline, by fraction.
         fractions: labelled shares of the training rows.
-        shots: positive rows per label.
-        draws: draws of rows for linear and few-shot probes of an encoder.
-        seeds: seeds of the supervised baseline and of random encoders.
-        hard_negatives: studies whose reports hold the same words at other places; 0 leaves them out.
-        supervised_learning_rate: of the supervised baseline.
+        shots: numbers of positive rows per label.
+        draws: number of draws of rows for linear and few-shot probes of an encoder.
+        seeds: number of seeds of the supervised baseline and of random encoders.
+        hard_negatives: number of studies with two reports of the same words in other places; 0 for none.
+        supervised_learning_rate: learning rate of the supervised baseline.
     """
 
     studies: int
@@ -79,12 +80,12 @@ class Scale(NamedTuple):
 
 
 class Encoder(NamedTuple):
-    """An image encoder in the table.
+    """An image encoder to compare.
 
     Attributes:
-        method: name of its line.
-        options: constructor arguments of a probe that name it.
-        features: file of embeddings that stands for it, or None.
+        method: name in the table.
+        options: constructor arguments of a probe that name the encoder.
+        features: file of its features instead, or None.
     """
 
     method: str
@@ -93,42 +94,34 @@ class Encoder(NamedTuple):
 
     @property
     def path(self) -> str | None:
-        """The file it is read from, if it is one."""
+        """File of the encoder or of its features, if there is one."""
         return self.features or self.options.get("checkpoint")
 
 
+@dataclass(frozen=True)
 class Comparison:
-    """One comparison: its folder, its store and how much is done.
+    """One comparison on one store.
 
-    Args:
-        out: folder of everything that is written.
-        store: folder of the store.
-        scale: how much is done.
-        labels: reported labels; all of the store's but "No Finding" by default.
-        name: of the comparison, in `results.json`.
-        seed: seed of pretraining: initial weights, order of the training pairs, augmentation, dropout; that of
-            `igcl fit` by default. Phantoms, draws of labelled rows and baselines do not depend on it, so that
-            comparisons of several seeds are paired.
+    Attributes:
+        out: output folder.
+        store: path of the prepared store.
+        scale: size of the comparison.
+        labels: reported labels (default: all of the store's but "No Finding").
+        name: name of the protocol in `results.json`.
+        seed: seed of pretraining: initial weights, order of the training pairs, augmentation, dropout (default: that of
+            `igcl fit`). Phantoms, draws of labelled rows and baselines do not depend on it, so that comparisons of
+            several seeds are paired.
     """
 
-    def __init__(
-        self,
-        out: Path,
-        store: Path,
-        scale: Scale,
-        labels: Sequence[str] | None = None,
-        name: str = "compare",
-        seed: int | None = None,
-    ) -> None:
-        self.out = out
-        self.store = store
-        self.scale = scale
-        self.labels = None if labels is None else list(labels)
-        self.name = name
-        self.seed = seed
+    out: Path
+    store: Path
+    scale: Scale
+    labels: Sequence[str] | None = None
+    name: str = "compare"
+    seed: int | None = None
 
     def prepare_phantoms(self) -> None:
-        """Write a store of phantoms, their reports read by the parser, and the hard negatives beside it."""
+        """Write a store of phantoms with parsed reports, and the hard negatives beside it."""
         self._prepare(self.store, self.scale.studies)
         if self.scale.hard_negatives:
             self._prepare(self.hard_negatives, self.scale.hard_negatives, variant="hard_negatives")
@@ -143,7 +136,7 @@ class Comparison:
         return self.out / "hard_negatives"
 
     def pretrain(self, method: str) -> Path:
-        """Pretrain as the command line does, and return the checkpoint."""
+        """Pretrain as `igcl fit` does, and return the checkpoint."""
         words = ["fit", "--config", CONFIGS[method], "--data.store", str(self.store)]
         words += [] if self.seed is None else ["--seed_everything", str(self.seed)]
         words += ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", str(self.out)]
@@ -161,7 +154,7 @@ class Comparison:
             yield self._probe(module, setting, encoder.features)
 
     def probe_random(self, architecture: dict[str, Any]) -> Iterator[pd.DataFrame]:
-        """Yield the predictions of the same probes on encoders of random weights, one draw of each."""
+        """Yield the predictions of the same probes on encoders with random weights, one draw each."""
         for probe, setting in self._settings():
             for seed in range(self.scale.seeds):
                 seed_everything(seed, verbose=False)
@@ -184,7 +177,7 @@ class Comparison:
         return self._fit_and_test(module, data, max_epochs=1)
 
     def _supervised(self, architecture: dict[str, Any], fraction: float, epochs: int, seed: int) -> pd.DataFrame:
-        """Train until the validation AUROC has stopped rising, and test the best epoch."""
+        """Train until the validation AUROC stops rising, and test the best epoch."""
         seed_everything(seed, verbose=False)
         best = ModelCheckpoint(self.out / "supervised" / f"{fraction:g}-{seed}", monitor="val/auroc_mean", mode="max")
         stop = EarlyStopping("val/auroc_mean", mode="max", patience=5)
@@ -199,7 +192,7 @@ class Comparison:
 
     def _data(self, **options: Any) -> LabeledDataModule:
         labels = self.labels or [label for label in Store(self.store).labels if label != "No Finding"]
-        return LabeledDataModule(str(self.store), labels=labels, **options)
+        return LabeledDataModule(str(self.store), labels=list(labels), **options)
 
     def _fit_and_test(
         self, module: ClassifierModule, data: LabeledDataModule, callbacks: Sequence[Callback] = (), **options: Any
@@ -222,13 +215,13 @@ class Comparison:
         return kept.frame
 
     def choose(self, checkpoint: Path) -> Choices:
-        """Ask a pretrained model, for each hard negative, which of the two reports belongs to the image."""
+        """Let a pretrained model choose between the two reports of each patient of the hard negatives."""
         data = PairedDataModule(str(self.hard_negatives), batch_size=256)
         trainer = Trainer(logger=False, devices=1, enable_progress_bar=False, default_root_dir=self.out)
         outputs: Any = trainer.predict(BaseModule.load_from_checkpoint(checkpoint, map_location="cpu"), data)
         embedding = PairEmbedding(*(torch.cat(values) for values in zip(*outputs, strict=True)))
-        key = torch.cat([batch.graph_key for batch in data.predict_dataloader()])
-        patient = torch.cat([batch.patient for batch in data.predict_dataloader()])
+        batches = list(data.predict_dataloader())
+        key, patient = (torch.cat([getattr(each, name) for each in batches]) for name in ("graph_key", "patient"))
         right, asked = within_patient_choices(embedding.first, embedding.second, key, patient)
         return Choices(patient.numpy(), right.numpy(), asked.numpy())
 
@@ -237,10 +230,10 @@ def clear(out: Path) -> None:
     """Remove an earlier comparison.
 
     Raises:
-        IgclError: the folder holds something else.
+        IgclError: the folder contains something else.
     """
     if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
-        raise IgclError(f"{out}: holds something else than an earlier comparison; choose another --out")
+        raise IgclError(f"{out}: not empty and not an earlier comparison; choose another --out")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     (out / MARKER).touch()
@@ -263,17 +256,17 @@ def run_comparison(
 ) -> None:
     """Pretrain, probe, compare, write the results and print the table.
 
-    The first of all encoders is the one the others are compared with. Random weights and supervised training take its
-    architecture, where it has one.
+    All others are compared with the first encoder. Random weights and supervised training use the architecture of the
+    first encoder that has one.
 
     Args:
-        comparison: what to compare on.
-        trained: methods to pretrain here, keys of `CONFIGS`.
-        encoders: encoders that exist.
-        supervised: whether to train from scratch too.
+        comparison: store, output folder and size.
+        trained: methods to pretrain, keys of `CONFIGS`.
+        encoders: existing encoders.
+        supervised: whether to train from scratch, too.
 
     Raises:
-        IgclError: two lines of the table would have one name.
+        IgclError: two encoders have one name.
     """
     check_names([*trained, *(encoder.method for encoder in encoders)])
     start = time.monotonic()
@@ -288,17 +281,18 @@ def run_comparison(
             frames += _timed("probes on random weights", list, comparison.probe_random(architecture))
             if supervised:
                 frames += _timed("supervised from scratch", list, comparison.supervise(architecture))
-        choices = {method: comparison.choose(path) for method, path in checkpoints.items() if _asks(comparison, path)}
+        asked = checkpoints if comparison.scale.hard_negatives else {}
+        choices = {method: comparison.choose(path) for method, path in asked.items() if _has_reports(path)}
     say("results")
     _report(comparison, pd.concat(frames, ignore_index=True), choices)
     say(f"done in {time.monotonic() - start:.0f} s")
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Check that every line of the table has a name of its own.
+    """Check that names are unique.
 
     Raises:
-        IgclError: a name is taken twice, or belongs to a baseline.
+        IgclError: a name occurs twice, or is that of a baseline.
     """
     for name in names:
         if name in BASELINES:
@@ -308,7 +302,7 @@ def check_names(names: Sequence[str]) -> None:
 
 
 def _architecture(encoders: Sequence[Encoder]) -> dict[str, Any]:
-    """Return the backbone of the first encoder that has one of its own, as arguments of a head."""
+    """Return the backbone of the first encoder with a checkpoint that names one, as arguments of a head."""
     for encoder in encoders:
         if "checkpoint" in encoder.options:
             stored = read_checkpoint(encoder.options["checkpoint"])["hyper_parameters"]
@@ -318,10 +312,10 @@ def _architecture(encoders: Sequence[Encoder]) -> dict[str, Any]:
     return {}
 
 
-def _asks(comparison: Comparison, checkpoint: Path) -> bool:
-    """Return whether a checkpoint can be asked about reports, and there are hard negatives to ask about."""
+def _has_reports(checkpoint: Path) -> bool:
+    """Return whether a checkpoint contrasts images with reports, not with other views of images."""
     module = BaseModule.load_from_checkpoint(checkpoint, map_location="cpu")
-    return bool(comparison.scale.hard_negatives) and getattr(module, "sides", ("", "view"))[1] != "view"
+    return getattr(module, "sides", ("", "view"))[1] != "view"
 
 
 def _report(comparison: Comparison, predictions: pd.DataFrame, choices: Mapping[str, Choices]) -> None:
@@ -361,7 +355,7 @@ def _timed(what: str, work: Callable[..., Any], *arguments: Any) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Lightning from announcing each of many short runs."""
+    """Silence Lightning's messages at the start of each of many short runs."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -374,6 +368,6 @@ def _quiet() -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """Tell the person at the terminal."""
+    """Print a line at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
