@@ -107,7 +107,7 @@ def _read_text(path: Path, required: Sequence[str], optional: Sequence[str], oth
 
 
 def _header_and_widths(path: Path) -> tuple[list[str], np.ndarray]:
-    """Return the stripped names of the columns, and the number of cells of each further row, 0 for a blank line, int [N]."""
+    """Return the stripped names of the columns, and the number of cells of each further line, int [N]."""
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, skipinitialspace=True)
