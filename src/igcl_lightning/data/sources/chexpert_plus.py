@@ -52,14 +52,12 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 }
 """Columns of each section of a report."""
 
-GRAPH_FILES: Mapping[str, str] = {
-    "findings": "section_findings.json",
-    "impression": "section_impression.json",
-}
+GRAPH_FILES: Mapping[str, str] = {"findings": "section_findings.json", "impression": "section_impression.json"}
 """Files of RadGraph-XL annotations: graphs of sections of at least two words, found by their text."""
 
 EXTRA = ("patient_report_date_order", "race", "ethnicity")
 BOTH = ["section_findings", "section_impression"]
+"""Columns of the sections that are parsed."""
 COLUMNS: Mapping[str, str] = {
     "path_to_image": "image",
     "deid_patient_id": "patient",

@@ -85,7 +85,7 @@ def _read_text(path: Path, required: Sequence[str], optional: Sequence[str], oth
     try:
         names, widths = _header_and_widths(path)
         _check_names(path, names, required)
-        rows = _rows(path, widths, len(names))
+        _check_widths(path, widths, len(names))
         used = [place for place, name in enumerate(names) if name and (others or name in (*required, *optional))]
         frame = pd.read_csv(
             path,
@@ -102,12 +102,12 @@ def _read_text(path: Path, required: Sequence[str], optional: Sequence[str], oth
     except (pd.errors.ParserError, csv.Error, UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
         raise IgclError(f"{path}: not a CSV file ({str(error).strip()})") from None
     frame.columns = pd.Index([names[place] for place in used])
-    text = text_or_none(frame[rows])
+    text = text_or_none(frame[widths > 0])
     return text.assign(**{name: None for name in optional if name not in text})
 
 
 def _header_and_widths(path: Path) -> tuple[list[str], np.ndarray]:
-    """Return the stripped names of the columns, and the number of cells of each further row, int [N]."""
+    """Return the stripped names of the columns, and the number of cells of each further line, int [N]."""
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, skipinitialspace=True)
@@ -129,18 +129,12 @@ def _check_names(path: Path, names: list[str], required: Sequence[str]) -> None:
             raise IgclError(f"{path}: {count} columns are named {name!r}; keep one of them")
 
 
-def _rows(path: Path, widths: np.ndarray, width: int) -> np.ndarray:
-    """Return which lines are rows rather than blank, bool [N].
-
-    Raises:
-        IgclError: a row has more or fewer cells than the header.
-    """
+def _check_widths(path: Path, widths: np.ndarray, width: int) -> None:
     wrong = np.flatnonzero((widths != width) & (widths > 0))
     if len(wrong):
         cells = f"{widths[wrong[0]]} cells, the header has {width}"
         advice = "put cells that hold a comma in quotes" if widths[wrong[0]] > width else "is the file cut off?"
         raise IgclError(f"{path} row {wrong[0] + 2}: {cells}; {advice}")
-    return widths > 0
 
 
 def text_or_none(frame: pd.DataFrame) -> pd.DataFrame:
