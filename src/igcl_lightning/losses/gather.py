@@ -1,4 +1,4 @@
-"""Tensors of all processes, in the order of their ranks and with gradients."""
+"""Tensors gathered from all processes, by rank and with gradients."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def gather(value: Tensor) -> Tensor:
 def gather_units(value: Any) -> Any:
     """Concatenate a tensor, or each tensor of a named tuple, of all processes.
 
-    Of a named tuple, the processes may hold different numbers of units: all dimensions but the first are padded with
-    zeros (False) to the longest of any process. A plain tensor must have the same shape everywhere.
+    Tensors of a named tuple may differ in size between processes: all dimensions but the first are padded with zeros
+    (False) to the largest. A plain tensor must have the same shape everywhere.
 
     Args:
         value: tensor [B, ...], or named tuple of such tensors and of None.
@@ -50,9 +50,9 @@ def rank() -> int:
 
 
 def repeats(row: Tensor) -> Tensor:
-    """Return which of the ids [N] stood earlier in the tensor, bool [N].
+    """Return True for ids [N] that occur earlier in the tensor, bool [N].
 
-    Samplers repeat rows to give every process equally many; in a loss each row counts once.
+    Samplers repeat rows so that every process has the same number; in a loss each row counts once.
     """
     ordered, place = row.sort(stable=True)
     repeated = torch.zeros_like(row, dtype=torch.bool)
@@ -69,7 +69,7 @@ def _largest_shapes(parts: list[Tensor]) -> list[list[int]]:
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather whose backward pass sums the gradients that all processes have for this one's rows."""
+    """All-gather; the backward pass sums the gradients of all processes for this one's rows."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, value: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""NT-Xent, the loss of two views of each image, over the batch of all processes (SimCLR, Chen et al. 2020, eq. 1)."""
+"""NT-Xent: loss of two views of each image, over the batch of all processes (SimCLR, Chen et al. 2020, eq. 1)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class NTXentLoss(nn.Module):
         Args:
             first: unit vectors of one view of each image, [B, D].
             second: unit vectors of the other view, [B, D].
-            row: ids of the images, int64 [B]; one that is repeated counts once.
+            row: ids of the images, int64 [B]; a repeated one counts once.
         """
         with torch.autocast(first.device.type, enabled=False):
             first, second = at_least_single(first), at_least_single(second)

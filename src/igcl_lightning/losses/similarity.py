@@ -1,4 +1,4 @@
-"""How similar the two sides of a batch are: one matrix for each direction, over the pairs of all processes."""
+"""Similarities of the two sides of a batch, over the pairs of all processes: a matrix for each direction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from igcl_lightning.nn.scoring import Scorer
 
 
 class Similarity(NamedTuple):
-    """Similarities of the B pairs of this process with the N pairs of all processes, in the order of their ranks.
+    """Similarities of the B pairs of this process with the N pairs of all processes, by rank.
 
     Attributes:
         first_to_second: this process's first sides with all second sides, [B, N].
@@ -25,8 +25,8 @@ class Similarity(NamedTuple):
 def batch_similarity(score: Scorer, first: Any, second: Any) -> Similarity:
     """Score the pairs of a batch over all processes, with gradients.
 
-    On several processes each scores its rows and its columns of the matrix. Where a scorer costs more than sending its
-    scores, `gather` the rows that every process has scored instead.
+    Each process scores its rows and its columns of the matrix. If scoring costs more than sending scores, `gather` the
+    rows scored by each process instead.
 
     Args:
         score: maps Q first sides and C second sides to [Q, C].

@@ -1,4 +1,4 @@
-"""The Lightning modules. Importing the package makes every class known by its bare name in YAML."""
+"""Lightning modules. After importing the package, YAML can name every class without its module."""
 
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.contrastive import ContrastiveModule, PretrainOptimOptions

@@ -18,7 +18,6 @@ from igcl_lightning.modules.checkpoint import (
     build,
     class_path,
     imported,
-    misfit,
     read_checkpoint,
 )
 from igcl_lightning.modules.groups import group_of, override, plain_arguments
@@ -61,7 +60,7 @@ class BaseModule(InputRecord):
         super()._set_hparams(plain_arguments(type(self), self._to_hparams_dict(hp)))
 
     @classmethod
-    def load_from_checkpoint(  # type: ignore[override]  # without what a checkpoint of this package makes needless
+    def load_from_checkpoint(  # type: ignore[override]  # fewer arguments
         cls,
         checkpoint_path: str | Path,
         map_location: Any = None,
@@ -72,12 +71,12 @@ class BaseModule(InputRecord):
 
         Args:
             checkpoint_path: file that training wrote.
-            map_location: device of the module, as in `torch.load`; by default where it was trained, if that is there.
-            strict: whether each weight must be there and known; by default as the module's `strict_loading` says.
-            kwargs: constructor arguments to override.
+            map_location: device of the module, as in `torch.load`; by default that of training, if available.
+            strict: whether missing and unknown weights raise; by default the module's `strict_loading`.
+            kwargs: constructor arguments to override; the fields given of a group override those of the stored group.
 
         Raises:
-            IgclError: the file is missing or no checkpoint, holds a module of another class, or its arguments or
+            IgclError: the file is missing or not a checkpoint, holds a module of another class, or its arguments or
                 weights do not fit the class.
         """
         if kwargs.pop("weights_only", True) is False:  # an argument of Lightning's
@@ -104,7 +103,7 @@ class BaseModule(InputRecord):
 
     @classmethod
     def _stored_class(cls, path: str | None) -> type[BaseModule]:
-        """Return the class of a checkpoint: this one if it has the stored name, or else the latest that has."""
+        """Return the class of a checkpoint: this one if it has the stored name, otherwise the imported one."""
         if path is None or path == class_path(cls):
             return cls
         target = module_class(path)
@@ -116,21 +115,18 @@ class BaseModule(InputRecord):
         """Load weights, as `torch.nn.Module` does.
 
         Raises:
-            IgclError: some are missing, not known, or of another shape.
+            IgclError: some are missing, unknown, or of another shape.
         """
         try:
             return super().load_state_dict(state_dict, strict, assign)
         except RuntimeError as error:
-            said = misfit(self, state_dict) or one_line(error)[:300]
-            raise IgclError(f"the weights do not fit {type(self).__name__}: {said}") from error
+            said = one_line(error).removeprefix(f"Error(s) in loading state_dict for {type(self).__name__}: ")
+            raise IgclError(f"the weights do not fit {type(self).__name__}: {said[:300]}") from error
 
     def logged_metrics(self, data: Any) -> set[str] | None:
-        """Return the names of all that training, validation and test log; None where that is not known.
+        """Return the names of all logged metrics, given the data module; None if they are unknown.
 
         A callback that monitors any other name is refused before a run starts.
-
-        Args:
-            data: the data module.
         """
         return None
 
@@ -184,9 +180,9 @@ class BaseModule(InputRecord):
 
 
 def module_class(path: str) -> type[BaseModule]:
-    """Return the module class of a stored class path; of several, such as a notebook cell leaves, the latest.
+    """Return the module class of a stored class path; the latest if there are several, as after running a cell again.
 
-    Only classes that are imported already are considered, so that a checkpoint cannot name code to run.
+    Only imported classes are considered, so that a checkpoint cannot name code to run.
 
     Raises:
         IgclError: no imported class has this path.
@@ -212,7 +208,7 @@ def rebuild(hyperparameters: dict[str, Any]) -> BaseModule:
 
 
 def _where_available(storage: torch.UntypedStorage, location: str) -> torch.UntypedStorage | None:
-    """Leave a stored tensor to go to its device (None); keep it on the CPU where there is no such device."""
+    """Return None to move a stored tensor to its device; without that device, the tensor, to keep it on the CPU."""
     kind, _, index = location.partition(":")
     device = torch.accelerator.current_accelerator(check_available=True)
     there = device is not None and kind == device.type and int(index or 0) < torch.accelerator.device_count()

@@ -1,16 +1,15 @@
-"""Checkpoints as files from anywhere: read as data, checked before anything is built, each fault in one line."""
+"""Checkpoints from any source: read as data, checked before anything is built, each fault in one line."""
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.cli import instantiate_module
-from torch import nn
 
 from igcl_lightning.errors import IgclError, one_line, suggestion
 from igcl_lightning.modules.groups import group_defaults, group_fields, option_names
@@ -23,21 +22,21 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool =
     """Read a checkpoint as data and never as code.
 
     Args:
-        path: the file.
-        map_location: where tensors go, as in `torch.load`.
-        mmap: whether tensors are mapped from the file, which must then stay as it is while they are used.
+        path: checkpoint file.
+        map_location: device of the tensors, as in `torch.load`.
+        mmap: whether tensors are mapped from the file, which must then not change while they are used.
 
     Returns:
-        The checkpoint; `state_dict` is a dictionary by name, and so is `hyper_parameters`, empty where it has none.
+        The checkpoint; `state_dict` and `hyper_parameters` are dictionaries by name, the latter empty if missing.
 
     Raises:
-        IgclError: the file is missing, is no checkpoint or holds more than plain data.
+        IgclError: the file is missing, is not a checkpoint or holds more than plain data.
     """
     try:
         checkpoint: Any = torch.load(path, map_location, weights_only=True, mmap=mmap)
     except FileNotFoundError:
         raise IgclError(f"{path}: no such checkpoint") from None
-    except Exception as error:  # whatever the reader trips over in bytes from anywhere
+    except Exception as error:  # any bytes may come in
         raise IgclError(f"{path}: not a checkpoint that loads as plain data") from error
     if not isinstance(checkpoint, dict) or not _is_named(checkpoint.get("state_dict")):
         raise IgclError(f"{path}: is not a checkpoint of a training run")
@@ -48,7 +47,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool =
 
 
 def split_arguments(cls: type, stored: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the stored arguments of a class that its constructor names, and those it takes by `**kwargs`.
+    """Return the stored arguments that a class names, and those it takes by `**kwargs`.
 
     Raises:
         IgclError: it does not take some of them, or some fields of a group.
@@ -69,7 +68,7 @@ def split_arguments(cls: type, stored: Mapping[str, Any]) -> tuple[dict[str, Any
 
 
 def build(cls: type, stored: Mapping[str, Any]) -> Any:
-    """Build an object from stored arguments, those that the command line made from class paths included.
+    """Build an object from stored arguments; class paths among them become objects, as on the command line.
 
     Raises:
         IgclError: the class does not take these arguments.
@@ -92,39 +91,14 @@ def build(cls: type, stored: Mapping[str, Any]) -> Any:
 
 
 def class_path(cls: type) -> str:
-    """Return the name under which a checkpoint stores a class."""
+    """Return the name of a class in checkpoints."""
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def imported(path: str) -> Any:
-    """Return what a dotted name means in the modules that are imported now, or None."""
+    """Return the object of a dotted name if its module is imported, or None."""
     module, _, name = path.rpartition(".")
     return getattr(sys.modules.get(module), name, None)
-
-
-def misfit(module: nn.Module, weights: Mapping[str, Any]) -> str:
-    """Say what keeps weights from fitting a module, such as "3 weights are missing, the first is 'head.bias'"."""
-    own = module.state_dict()
-    shapes = [name for name in own if name in weights and _shape(own[name]) != _shape(weights[name])]
-    said = [
-        _counted([name for name in own if name not in weights], "missing"),
-        _counted([name for name in weights if name not in own], "not known to it"),
-        _counted(shapes, "of another shape"),
-    ]
-    return "; ".join(filter(None, said))
-
-
-def _counted(names: Iterable[str], fault: str) -> str:
-    listed = list(names)
-    if not listed:
-        return ""
-    if len(listed) == 1:
-        return f"1 weight is {fault}: {listed[0]!r}"
-    return f"{len(listed)} weights are {fault}, the first is {listed[0]!r}"
-
-
-def _shape(value: Any) -> tuple[int, ...] | None:
-    return tuple(value.shape) if isinstance(value, torch.Tensor) else None
 
 
 def _is_named(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The base of all modules that score labels: what is trained, what is reported, and under which name."""
+"""The base of all modules that score labels."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ class Scores(NamedTuple):
     """Scores of a batch.
 
     Attributes:
-        score: logits, [B, L], or [B, R, L] of R heads, in single precision at least; nan for a label that was not
-            trained.
+        score: logits, [B, L], or [B, R, L] of R heads, in single precision at least; nan for an untrained label.
         target: float [B, L]; 1, 0 or nan.
         row: hash of the row's id, int64 [B].
     """
@@ -36,11 +35,10 @@ class Scores(NamedTuple):
 class ClassifierModule(BaseModule):
     """Score L labels of a row; log the AUROC of each and their mean.
 
-    The module knows labels and scores only; a subclass decides what it scores (`score`) and by which name it goes when
-    none is given (`default_name`).
+    A subclass computes the scores (`score`) and has a name for its results (`default_name`).
 
     Args:
-        name: name that results are reported under; `default_name` when None.
+        name: name of the results; `default_name` when None.
         label_names: names of the labels; taken from the data module when None.
         origin: how the head was trained; written into checkpoints.
         optim: optimiser and learning-rate schedule.
@@ -73,11 +71,11 @@ class ClassifierModule(BaseModule):
 
     @abstractmethod
     def default_name(self) -> str:
-        """Return the name that results are reported under when none is given."""
+        """Return the name of the results if none is given."""
 
     @property
     def method_name(self) -> str:
-        """The name that results are reported under."""
+        """Name of the results."""
         if self.name is not None:
             return self.name
         return self.default_name() if self.origin is None else str(self.origin["method"])
@@ -97,17 +95,17 @@ class ClassifierModule(BaseModule):
         return ("image", "label")
 
     def score_images(self, images: Any, batch_size: int = 64) -> pd.DataFrame:
-        """Score images as they come, fitted as the store of training was; with several heads by their median.
+        """Score images, resized like the training store; the median if there are several heads.
 
         Args:
             images: one or many paths, opened images (`PIL.Image.Image`) or grey arrays [H, W]; read batch by batch.
             batch_size: images on the device at once.
 
         Returns:
-            Probabilities [N, L] by label, in the order of the images; nan for a label that was not trained.
+            Probabilities [N, L] by label, in the order of the images; nan for an untrained label.
 
         Raises:
-            IgclError: an image cannot be read, nothing was trained, or it is not known how images were made.
+            IgclError: an image cannot be read, nothing was trained, or it is unknown how images were made.
         """
         if self.label_names is None:
             raise IgclError(f"this {type(self).__name__} was never trained")
@@ -126,11 +124,11 @@ class ClassifierModule(BaseModule):
         """Return logits [B, L], or [B, R, L] of R heads, of grey values 0-255 [B, 1, H, W]."""
 
     def portable_hyperparameters(self) -> dict[str, Any]:
-        """Return the arguments that rebuild this module, the labels and how they were trained included."""
+        """Return the arguments that rebuild this module, including its labels."""
         return super().portable_hyperparameters() | {"label_names": self.label_names, "origin": self.origin}
 
     def setup(self, stage: str) -> None:
-        """Take the label names from the data module, and check them when they are known.
+        """Take the label names from the data module, or check them if they are known.
 
         Raises:
             IgclError: nothing was trained, or the checkpoint scores other labels than the data module serves.
@@ -145,11 +143,11 @@ class ClassifierModule(BaseModule):
             raise IgclError(f"the module scores {', '.join(self.label_names)}; data.labels gives {', '.join(names)}")
 
     def build_head(self, num_labels: int) -> None:
-        """Create what scores `num_labels` labels; called once the labels are known."""
+        """Create the head for `num_labels` labels; called once the labels are known."""
         self.register_buffer("trained", torch.ones(num_labels, dtype=torch.bool))
 
     def on_fit_start(self) -> None:
-        """Note what is trained on; leave out, and name, labels of which the training rows show one class only.
+        """Note the training data; leave out, with a warning, labels with one class only.
 
         Raises:
             IgclError: no label is left.
@@ -177,11 +175,11 @@ class ClassifierModule(BaseModule):
         return Scores(self.score(batch).masked_fill(~self.trained, torch.nan), batch.target, batch.row)
 
     def on_validation_epoch_end(self) -> None:
-        """Log what the whole validation split gives."""
+        """Log the metrics of the whole validation split."""
         self.log_metrics("val")
 
     def on_test_epoch_end(self) -> None:
-        """Log what the whole test split gives."""
+        """Log the metrics of the whole test split."""
         self.log_metrics("test")
 
     def _evaluate(self, batch: Any, stage: str) -> Scores:
@@ -190,7 +188,7 @@ class ClassifierModule(BaseModule):
         return scores
 
     def trained_target(self, target: Tensor) -> Tensor:
-        """Return targets [B, L] with nan for labels that are not trained: they have no AUROC and no loss."""
+        """Return targets [B, L] with nan for untrained labels, which have no AUROC and no loss."""
         return target.masked_fill(~self.trained, torch.nan)
 
     def update_metrics(self, scores: Scores, stage: str) -> None:
@@ -200,7 +198,7 @@ class ClassifierModule(BaseModule):
         self.metrics[stage].update(heads, target.repeat(1, heads.shape[1] // target.shape[1]), scores.row)
 
     def log_metrics(self, stage: str) -> None:
-        """Log the AUROC of each label, its mean over heads, and the mean over the labels that have one."""
+        """Log the AUROC of each label, averaged over heads, and the mean over labels."""
         assert self.label_names is not None
         values = self.metrics[stage].compute().view(-1, len(self.label_names)).mean(dim=0)
         self.metrics[stage].reset()

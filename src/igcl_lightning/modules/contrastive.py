@@ -26,7 +26,7 @@ class PairEmbedding(NamedTuple):
     Attributes:
         first: unit vectors of the first side, [B, D].
         second: unit vectors of the second side, [B, D].
-        pooled: encoding of the first side before its projection, which is what probes read, [B, C].
+        pooled: encoding of the first side before its projection, which probes read, [B, C].
         row: hash of the row's id, int64 [B].
     """
 
@@ -50,14 +50,13 @@ class PretrainOptimOptions(OptimOptions):
 class ContrastiveModule(BaseModule):
     """Pretraining by contrast of paired samples.
 
-    `sides` names the two sides; the names appear in logged metrics and in `embeddings.parquet`. A subclass sets, in its
-    constructor, an encoder (returns `Encoded`) and a projection (to unit vectors of one space) for each side, as
-    attributes `{side}_encoder` and `{side}_projection`, and `loss`. A side reads the batch's field of its name, or the
-    store's array column of that name (`data.arrays`), so that another modality is another encoder and nothing else.
+    `sides` names the two sides, also in logged metrics and in `embeddings.parquet`. The constructor of a subclass sets
+    `loss` and, for each side, `{side}_encoder` (returns `Encoded`) and `{side}_projection` (to unit vectors of one
+    space). A side reads the batch's field of its name, or the store's array column of that name (`data.arrays`).
 
     A step encodes both sides, projects them, scores all pairs (`similarity`), and turns the matrix into a loss
-    (`contrast`). A method that matches units overrides `score`, and `matched` where the embeddings are not all that it
-    reads; training, validation and retrieval follow. `similarity` alone changes what is trained, not what is measured.
+    (`contrast`). A method that matches units overrides `score`, and `matched` if it reads more than the embeddings;
+    training, validation and retrieval follow. `similarity` changes training only, not evaluation.
 
     Args:
         optim: optimiser and learning-rate schedule.
@@ -72,10 +71,10 @@ class ContrastiveModule(BaseModule):
         self.retrieval = PairRetrieval(self.sides, k=(1, 5, 10), score=self.score)
 
     def side_input(self, side: str, batch: PairBatch) -> Any:
-        """Return what a side's encoder reads.
+        """Return the input of a side's encoder.
 
         Raises:
-            IgclError: the batch holds nothing of that name, or no pairs.
+            IgclError: the batch has no field of that name, or no pairs.
         """
         if not isinstance(batch, PairBatch):
             raise IgclError(
@@ -89,7 +88,7 @@ class ContrastiveModule(BaseModule):
         return getattr(batch, side)
 
     def encode(self, side: str, inputs: Any) -> Encoded:
-        """Encode one side: images [B, 1, H, W], graphs, reports, or whatever its encoder reads."""
+        """Encode the inputs of one side, such as images [B, 1, H, W]."""
         encoded: Encoded = getattr(self, f"{side}_encoder")(inputs)
         return encoded
 
@@ -103,14 +102,14 @@ class ContrastiveModule(BaseModule):
         return self._embed(*self._encode_sides(batch), batch)
 
     def matched(self, side: str, encoded: Encoded, embedding: Tensor) -> Any:
-        """Return what `score` reads of one side: a tensor [B, ...], or a named tuple of tensors [B, ...] and None.
+        """Return the input of `score` for one side: a tensor [B, ...], or a named tuple of tensors [B, ...] and None.
 
-        By default the embedding alone. The tensors of a named tuple may differ between batches and processes in all
-        sizes but the first; they are then padded with zeros (False), so that a mask goes with units.
+        By default the embedding. Tensors of a named tuple may differ between batches and processes in all sizes but
+        the first; they are padded with zeros (False), so units need a mask.
 
         Args:
             side: name of the side.
-            encoded: of B samples.
+            encoded: encodings of B samples.
             embedding: their projection, unit vectors [B, D].
         """
         return embedding
@@ -132,8 +131,8 @@ class ContrastiveModule(BaseModule):
         Args:
             first: encodings of the first side.
             second: encodings of the second side.
-            embedding: both, projected.
-            batch: what was encoded, and its ids.
+            embedding: projections of both.
+            batch: the encoded batch, with its ids.
         """
         loss: Tensor = self.loss(self.similarity(first, second, embedding), self.ids(batch))
         return loss
@@ -167,7 +166,7 @@ class ContrastiveModule(BaseModule):
         return embedding
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Take a step, and bring temperatures that it moved beyond their bound back to it."""
+        """Take a step, then clamp temperatures to their bound."""
         super().optimizer_step(*args, **kwargs)
         for part in self.modules():
             if isinstance(part, ContrastiveLoss):
@@ -202,18 +201,18 @@ class ContrastiveModule(BaseModule):
 
     @property
     def input_kinds(self) -> tuple[str, ...]:
-        """What the sides read."""
+        """Names of the sides."""
         return self.sides
 
     def embed_images(self, images: Any, batch_size: int = 64) -> Tensor:
-        """Embed images as they come: files of any kind, DICOM included, are fitted as the store of training was.
+        """Embed image files (DICOM included) or images, resized like the training store.
 
         Args:
             images: one or many paths, opened images (`PIL.Image.Image`) or grey arrays [H, W]; read batch by batch.
             batch_size: images on the device at once.
 
         Returns:
-            Unit vectors [N, D] of the space that both sides share, on the CPU.
+            Unit vectors [N, D] of the shared space, on the CPU.
 
         Raises:
             IgclError: an image cannot be read, the module has no image side, or does not know how images were made.
@@ -221,17 +220,17 @@ class ContrastiveModule(BaseModule):
         return self._embed_inputs("image", images, batch_size)
 
     def embed_reports(self, reports: Any, batch_size: int = 64) -> Tensor:
-        """Embed reports as they come: split into sections, parsed and cut as the store of training was.
+        """Embed reports, split into sections, parsed and tokenized like the training store.
 
         Args:
             reports: one or many, each a text or a mapping of sections (such as "findings") to their texts.
             batch_size: reports on the device at once.
 
         Returns:
-            Unit vectors [N, D] of the space that both sides share, on the CPU.
+            Unit vectors [N, D] of the shared space, on the CPU.
 
         Raises:
-            IgclError: the module has no side that reads reports, or does not know how they were read.
+            IgclError: the module has no side that reads reports, or does not know how they were made.
         """
         side = next((side for side in self.sides if side in ("graph", "report")), "report")
         return self._embed_inputs(side, reports, batch_size)
@@ -246,18 +245,18 @@ class ContrastiveModule(BaseModule):
         return torch.cat(parts) if parts else torch.empty(0, channels)
 
     def logged_metrics(self, data: Any) -> set[str] | None:
-        """Return the names of the losses, of retrieval in both directions, and of the temperature where it is one."""
+        """Return the names of the losses, of retrieval in both directions, and of the temperature if there is one."""
         evaluated = {"loss", *self.retrieval.names}
         scale = {"train/logit_scale"} if getattr(self.loss, "logit_scale", None) is not None else set()
         return {"train/loss", *scale, *(f"{stage}/{name}" for stage in ("val", "test") for name in evaluated)}
 
     def statement(self, batch: PairBatch) -> Tensor:
-        """Return what the second side states, int64 [B]: equal where it is the same, -1 where it states nothing."""
+        """Return an id of the second side's statement, int64 [B]; -1 if it states nothing."""
         return batch.graph_key
 
     @staticmethod
     def ids(batch: PairBatch) -> PairIds:
-        """Return what the loss needs to know of the pairs."""
+        """Return the ids of the pairs."""
         return PairIds(batch.row, batch.study, batch.patient, batch.graph_key, batch.graph_facts)
 
     def _encode_sides(self, batch: PairBatch) -> tuple[Encoded, Encoded]:

@@ -19,7 +19,7 @@ from igcl_lightning.nn.projection import ProjectionHead, ProjectionOptions
 from igcl_lightning.nn.text_encoder import HubTextEncoder, TextEncoder, TextOptions
 
 SENTENCE_TOKENS = 3
-"""Tokens of a sentence worth reading; shorter ones, such as the number of a list item, are drawn last."""
+"""Fewest tokens of a sentence worth reading; shorter ones, such as the number of a list item, are drawn last."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ class ConVIRT(ContrastiveModule):
         return portable
 
     def setup(self, stage: str) -> None:
-        """Check that the data is cut into what the text encoder reads.
+        """Check the tokenizer of the data.
 
         Raises:
-            IgclError: the tokenizer of the data is not that of the text model.
+            IgclError: it is not that of the text model.
         """
         tokenizer = getattr(getattr(self.trainer, "datamodule", None), "tokenizer", None)
         if isinstance(tokenizer, ReportTokenizer) and tokenizer.model != self.text.model:
@@ -87,15 +87,15 @@ class ConVIRT(ContrastiveModule):
             raise IgclError(f"data.tokenizer is {cut!r}, model.text.model is {read!r}: set both to the same model")
 
     def side_input(self, side: str, batch: PairBatch) -> Any:
-        """Return what a side's encoder reads; of reports, in training, one sentence of each."""
+        """Return the input of a side's encoder; in training, one sentence of each report."""
         value = super().side_input(side, batch)
         return sample_sentences(value) if side == "report" and self.training and self.text.sentence_sampling else value
 
 
 def sample_sentences(report: Data) -> Data:
-    """Return a batch of B reports with one sentence left of each, drawn uniformly, and with all special tokens.
+    """Return a batch of B reports with one sentence of each, drawn uniformly, and with all special tokens.
 
-    Sentences of fewer than `SENTENCE_TOKENS` tokens are drawn only where there is no longer one.
+    Sentences of fewer than `SENTENCE_TOKENS` tokens are drawn only if there is no longer one.
 
     Args:
         report: `Batch` with fields x [T, S], word, sentence and batch [T] (see `ReportTokenizer`).
@@ -105,7 +105,7 @@ def sample_sentences(report: Data) -> Data:
     of_sentence = report.sentence >= 0
     place = (report.batch * size[1] + report.sentence)[of_sentence]
     length = torch.bincount(place, minlength=size[0] * size[1]).view(size)
-    # Whole numbers rank by length, the random fraction decides among equals.
+    # Whole numbers rank by length, the random fraction breaks ties.
     drawn = (length.clamp(max=SENTENCE_TOKENS) + torch.rand(size, device=length.device)).argmax(dim=1)
     return _select(report, (report.sentence == drawn[report.batch]) | ~of_sentence)
 

@@ -1,4 +1,4 @@
-"""Few-shot probe: linear probes on a handful of positives per label, many draws, and their ensemble."""
+"""Few-shot probe: linear probes on a few positives per label, several draws, and their ensemble."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from igcl_lightning.modules.linear_probe import LinearProbe
 class FewShotProbe(LinearProbe):
     """Linear probes on several draws of `data.shots` positives per label.
 
-    Draws differ much when labels are few, so several are fitted (`data.draws`; the paper takes 10). `auroc_mean` is the
-    mean over draws, never a pool of their scores; `auroc_ensemble` scores each row by the median of the heads'
-    probabilities (IGCL, section 4).
+    With few labels, draws differ much, so several are fitted (`data.draws`; 10 in the paper). `auroc_mean` is the mean
+    over draws; `auroc_ensemble` scores each row by the median of the heads' probabilities (IGCL, section 4).
 
     The arguments are those of `LinearProbe`.
     """
@@ -28,7 +27,7 @@ class FewShotProbe(LinearProbe):
         self.ensembles: Any = nn.ModuleDict({stage: MultilabelAuroc() for stage in ("val", "test")})
 
     def logged_metrics(self, data: Any) -> set[str] | None:
-        """Return the names of what a probe logs, and of the ensemble's AUROC."""
+        """Return the names of a probe's metrics, and of the ensemble's AUROC."""
         single = super().logged_metrics(data)
         return single and single | {"val/auroc_ensemble", "test/auroc_ensemble"}
 

@@ -1,4 +1,4 @@
-"""Supervised training of encoder and head, from random weights or from a pretrained encoder."""
+"""Supervised training of encoder and head, from random or pretrained weights."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class FineTune(ClassifierModule):
     Args:
         checkpoint: pretraining checkpoint whose image encoder is trained further.
         image: image encoder by name, instead of a checkpoint.
-        features: what the head reads: "pooled", or "projected" by the checkpoint's projection, not normalised.
-        name: the name results are reported under; "supervised" or "METHOD_fine_tuned" by default.
+        features: input of the head: "pooled", or "projected" by the checkpoint's projection, not normalised.
+        name: name of the results; "supervised" or "METHOD_fine_tuned" by default.
         optim: optimiser and learning-rate schedule.
         encoder: arguments that rebuild the encoder; written into checkpoints.
         label_names: names of the labels; taken from the data module when None.
@@ -63,7 +63,7 @@ class FineTune(ClassifierModule):
 
     @property
     def image_encoder(self) -> nn.Module:
-        """The image encoder itself."""
+        """The image encoder."""
         return self.encoder.image_encoder
 
     def logged_metrics(self, data: Any) -> set[str] | None:
@@ -87,8 +87,7 @@ class FineTune(ClassifierModule):
     def forward(self, image: Tensor) -> Tensor:
         """Map grey values 0-255 [B, 1, H, W] to logits [B, L].
 
-        The head works in single precision at least, whatever the encoder works in: in half precision many scores would
-        be equal.
+        The head works in single precision at least: in half precision many scores would be equal.
         """
         feature = self.encoder(image)
         with torch.autocast(feature.device.type, enabled=False):

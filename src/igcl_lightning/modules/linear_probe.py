@@ -1,4 +1,4 @@
-"""Linear probe: what a linear map can read from frozen features."""
+"""Linear probe: logistic regression on frozen features."""
 
 from __future__ import annotations
 
@@ -23,22 +23,20 @@ class LinearProbe(ClassifierModule):
     """Logistic regression of each label on frozen features, the penalty chosen on validation rows.
 
     Each training step fits one draw of labelled rows to the optimum, by full-batch L-BFGS, for every penalty, and
-    keeps the one with the best mean AUROC on the validation rows, the strongest of several that do equally well.
-    Features are standardised by the drawn rows. One epoch trains everything. Features made elsewhere (`data.features`)
-    need neither checkpoint nor backbone. With several processes each fits every draw, and rows are shared out for
-    scoring alone.
+    keeps the penalty with the best mean AUROC on the validation rows, the strongest in a tie. Features are standardised
+    by the drawn rows. One epoch trains everything. Features of a file (`data.features`) need neither checkpoint nor
+    backbone. Each of several processes fits every draw; only scoring is shared out.
 
     Args:
         checkpoint: pretraining checkpoint whose image encoder is probed.
         image: image encoder by name, instead of a checkpoint.
-        features: what is probed: "pooled", or "projected" by the checkpoint's projection, not normalised, as the
-            authors of IGCL do.
-        name: the name results are reported under; by default that of the method, or of the file of features.
+        features: "pooled", or "projected" by the checkpoint's projection, not normalised, as the authors of IGCL do.
+        name: name of the results; by default that of the method, or of the file of features.
         inverse_penalties: values of C to choose from (see `fit_logistic`).
         encoder: arguments that rebuild the encoder; written into checkpoints.
         label_names: names of the labels; taken from the data module when None.
         num_heads: number of heads, one per draw; taken from the data module when None.
-        in_channels: length of features made elsewhere; taken from the data module when None.
+        in_channels: length of the features of a file; taken from the data module when None.
         origin: how the head was trained; written into checkpoints.
 
     Raises:
@@ -72,11 +70,11 @@ class LinearProbe(ClassifierModule):
 
     @property
     def image_encoder(self) -> nn.Module | None:
-        """The image encoder itself; None where features of a file stand for one."""
+        """The image encoder; None if the features come from a file."""
         return None if self.encoder is None else self.encoder.image_encoder
 
     def feature_encoder(self) -> nn.Module:
-        """Return what the data module computes features with.
+        """Return the encoder that the data module computes features with.
 
         Raises:
             IgclError: there is no encoder, and no file of features was given.
@@ -86,7 +84,7 @@ class LinearProbe(ClassifierModule):
         return self.encoder
 
     def logged_metrics(self, data: Any) -> set[str] | None:
-        """Return the names of the AUROCs and of what is chosen in training."""
+        """Return the names of the AUROCs and of the choices in training."""
         evaluated = super().logged_metrics(data)
         return evaluated and evaluated | {"train/inverse_penalty", "train/rows", "train/val_auroc"}
 
@@ -97,17 +95,17 @@ class LinearProbe(ClassifierModule):
         return super().portable_hyperparameters() | encoder | sizes
 
     def setup(self, stage: str) -> None:
-        """Take label names, the number of draws and the length of features made elsewhere from the data module.
+        """Take label names, the number of draws and the length of the features of a file from the data module.
 
         Raises:
             IgclError: reduced precision, or other labels or features than the checkpoint's.
         """
         if self.trainer.precision not in ("32-true", "64-true"):
             raise IgclError("a probe solves its problem exactly: set trainer.precision to 32-true")
-        if self.data.feature_file is not None:
+        if self.data.feature_file is None:
+            self.feature_encoder()
+        else:
             self._take_channels(self.data.feature_file, self.data.feature_channels)
-        elif self.encoder is None:
-            raise IgclError(f"{NO_ENCODER}, or data.features (a file of features)")
         if self.num_heads is None:
             self.num_heads = self.data.draws
         super().setup(stage)
@@ -145,10 +143,10 @@ class LinearProbe(ClassifierModule):
         """Return logits [B, R, L] of grey values 0-255 [B, 1, H, W].
 
         Raises:
-            IgclError: the probe reads features made elsewhere.
+            IgclError: the probe reads features of a file.
         """
         if self.encoder is None:
-            raise IgclError(f"this {type(self).__name__} reads features made elsewhere; it has no image encoder")
+            raise IgclError(f"this {type(self).__name__} reads features of a file; it has no image encoder")
         logits: Tensor = self(self.encoder(image))
         return logits
 
@@ -162,22 +160,22 @@ class LinearProbe(ClassifierModule):
     def fit_draw(self, draw: ProbeDraw) -> tuple[Tensor, Tensor, float, float]:
         """Return weight [L, D], bias [L], the chosen C and its mean AUROC on the validation rows."""
         # On the CPU: some devices know no double precision.
-        draw = draw._replace(train=_on_cpu(draw.train), valid=_on_cpu(draw.valid))
-        feature = draw.train.feature.double()
+        drawn, held_out = (FeatureBatch(*(field.cpu() for field in batch)) for batch in (draw.train, draw.valid))
+        feature = drawn.feature.double()
         mean, deviation = feature.mean(dim=0), feature.std(dim=0, correction=0).clamp(min=1e-6)
-        train, valid = (feature - mean) / deviation, (draw.valid.feature.double() - mean) / deviation
+        train, valid = (feature - mean) / deviation, (held_out.feature.double() - mean) / deviation
         solution, best = None, (-1.0, self.inverse_penalties[0])
         for penalty in self.inverse_penalties:
-            # The solution for the stronger penalty before it is a good place to start from.
-            solution = fit_logistic(train, draw.train.target, penalty, solution)
-            value = _mean_auroc(valid @ solution[0].T + solution[1], draw.valid.target)
+            # Start from the solution for the stronger penalty before.
+            solution = fit_logistic(train, drawn.target, penalty, solution)
+            value = _mean_auroc(valid @ solution[0].T + solution[1], held_out.target)
             if value > best[0] or penalty == self.inverse_penalties[0]:
                 best, chosen = (value, penalty), solution
         weight = chosen[0] / deviation
         return weight, chosen[1] - weight @ mean, best[1], best[0]
 
     def _move_head(self, index: int, weight: Tensor, bias: Tensor) -> None:
-        """Move a head to its optimum as one optimiser step of size one, so that the trainer counts and saves it."""
+        """Move a head to its optimum by one optimiser step of size one, which the trainer counts and saves."""
         optimizer = self.optimizers()
         self.weight.grad, self.bias.grad = torch.zeros_like(self.weight), torch.zeros_like(self.bias)
         self.weight.grad[index] = self.weight.detach()[index] - weight.to(self.weight)
@@ -185,12 +183,8 @@ class LinearProbe(ClassifierModule):
         optimizer.step()  # type: ignore[union-attr]  # one optimiser, so not a list
 
     def configure_optimizers(self) -> Any:
-        """Plain gradient descent of step one; the work is done by `fit_logistic`."""
+        """Gradient descent of step one; `fit_logistic` does the work."""
         return torch.optim.SGD([self.weight, self.bias], lr=1.0)
-
-
-def _on_cpu(batch: FeatureBatch) -> FeatureBatch:
-    return FeatureBatch(*(field.cpu() for field in batch))
 
 
 def _mean_auroc(score: Tensor, target: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""A pretrained image encoder as heads hold it: images in, features out."""
+"""The image encoder of a head: pretrained here, or by name."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ NO_ENCODER = "give either model.checkpoint (a pretrained encoder) or model.image
 
 
 class PretrainedEncoder(nn.Module):
-    """An image encoder and what is read from it: its pooled vector, or the projection of that, not normalised.
+    """An image encoder whose features are its pooled vectors, or their projections, not normalised.
 
     Args:
         image_encoder: maps grey values 0-255 [B, 1, H, W] to `Encoded`; has `out_channels`.
-        image_projection: projects the pooled vectors; None leaves them as they are.
-        method: name of the method that trained the encoder, under which results of a probe on it are reported.
-        stored: arguments that rebuild the module the encoder is part of (`BaseModule.portable_hyperparameters`); None
-            where its name alone does.
+        image_projection: projection of the pooled vectors, or None.
+        method: name of the method that trained the encoder, and of a probe's results.
+        stored: arguments that rebuild the module of the encoder (`BaseModule.portable_hyperparameters`); None for an
+            encoder by name.
         frozen: whether the encoder keeps its weights and stays in eval mode, so that batch norms do not drift.
     """
 
@@ -43,7 +43,7 @@ class PretrainedEncoder(nn.Module):
         self.stored = stored
         self.frozen = frozen
         self.input_record: dict[str, Any] | None = None
-        """How the inputs of its pretraining were made (`BaseModule.input_record`), if that is known."""
+        """Record of the inputs of its pretraining (see `InputRecord`), if known."""
         if frozen:
             self.eval().requires_grad_(False)
 
@@ -75,7 +75,7 @@ class PretrainedEncoder(nn.Module):
         if features not in FEATURES:
             raise IgclError(f"model.features {features!r} is not one of {', '.join(FEATURES)}")
         if checkpoint is not None:
-            # Read from the file: under the command line, `hparams` of a module made in here would be this module's.
+            # From the file: on the command line, `hparams` of a module built in here would be the head's.
             stored = read_checkpoint(checkpoint)[HYPER_PARAMETERS]
             return cls._of(BaseModule.load_from_checkpoint(checkpoint, map_location="cpu"), features, stored, frozen)
         if stored is not None:
@@ -88,7 +88,7 @@ class PretrainedEncoder(nn.Module):
 
     @classmethod
     def _of(cls, pretrained: BaseModule, features: str, stored: dict[str, Any], frozen: bool) -> Self:
-        """Take the encoder out of a module, or out of a head that holds one itself."""
+        """Return the encoder of a pretraining module or of a head."""
         held = getattr(pretrained, "encoder", None)
         owner = held if isinstance(held, PretrainedEncoder) else pretrained
         encoder, projection = getattr(owner, "image_encoder", None), getattr(owner, "image_projection", None)
@@ -100,7 +100,7 @@ class PretrainedEncoder(nn.Module):
             raise IgclError(f"{type(pretrained).__name__} has no image_projection to take")
         method = str(stored["_class_path"]).rpartition(".")[2].lower()
         taken = cls(encoder, projection, method, stored, frozen)
-        # Weights that a head left alone saw what they were pretrained on; others what the head was trained on.
+        # A frozen encoder has seen the images of its pretraining, others those of the head.
         taken.input_record = held.input_record if owner is held and held.frozen else pretrained.input_record
         return taken
 
@@ -120,12 +120,12 @@ class PretrainedEncoder(nn.Module):
         return super().train(mode and not self.frozen)
 
     def portable_arguments(self) -> dict[str, Any]:
-        """Return the arguments with which a head finds its encoder again without the pretraining checkpoint."""
+        """Return the arguments that rebuild a head's encoder without the pretraining checkpoint."""
         return {"checkpoint": None, "encoder": self.stored}
 
 
 def _name_of(backbone: str, weights: str) -> str:
-    """Return the method of an encoder that was not pretrained here: "random", or its name with the library's."""
+    """Return the method of an encoder by name: "random", or LIBRARY:NAME."""
     if weights == "none":
         return "random"
     return backbone if ":" in backbone else f"timm:{backbone}"

@@ -1,4 +1,4 @@
-"""SimCLR: contrast of two views of each image, without reports (Chen et al., ICML 2020)."""
+"""SimCLR: contrastive learning of two views of each image, without reports (Chen et al., ICML 2020)."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class ViewOptions:
 
 
 class SimCLR(ContrastiveModule):
-    """Contrast two augmented views of each image: what images alone teach, at the budget of the other methods.
+    """Contrast two augmented views of each image: the image-only baseline.
 
     The views are made here, on the device; set `data.augment` to false. In training both sides are views. In evaluation
-    the first side is the image as it is, which is what probes read, and the second is a view of it, the same one each
-    time, so that epochs compare. There are no flips: the heart is on the left.
+    the first side is the image itself, which probes read, and the second a view of it that is the same in each epoch.
+    There are no flips: the heart is on the left.
 
     Args:
         image: image encoder and preprocessing.
@@ -89,7 +89,7 @@ class SimCLR(ContrastiveModule):
         return self.image_projection
 
     def side_input(self, side: str, batch: PairBatch) -> Any:
-        """Return a new view of the images; in evaluation, the images themselves for the first side."""
+        """Return a view of the images; in evaluation, the images themselves for the first side."""
         if self.training:
             return self.augment(batch.image)
         if side == "image":
@@ -97,10 +97,10 @@ class SimCLR(ContrastiveModule):
         return self.augment.apply(batch.image, self.augment.draw_rows(batch.row, batch.image.device))
 
     def statement(self, batch: PairBatch) -> Tensor:
-        """Return that views state nothing: an image is found by its own view, whatever the reports say."""
+        """Return -1 for all: an image is found by its own view, whatever its report states."""
         return torch.full_like(batch.graph_key, -1)
 
     def contrast(self, first: Encoded, second: Encoded, embedding: PairEmbedding, batch: PairBatch) -> Tensor:
-        """Return NT-Xent of the views of a batch, which contrasts views of one side too."""
+        """Return NT-Xent of the views of a batch, which also contrasts views of one side."""
         loss: Tensor = self.loss(embedding.first, embedding.second, batch.row)
         return loss

@@ -1,9 +1,10 @@
-"""What every encoder returns, whatever it encodes."""
+"""The output of every encoder."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
+import torch
 from torch import Tensor
 
 
@@ -26,15 +27,15 @@ class Encoded(NamedTuple):
 
     Attributes:
         pooled: one vector per sample, [B, D].
-        units: one vector per unit, [B, U, D]; zero where there is no unit.
+        units: one vector per unit, [B, U, D]; zero for padding.
         mask: True where there is a unit, bool [B, U].
-        importance: share of each unit in `pooled`, [B, U]; sums to one over the units of a sample, or to less where
-            `pooled` also reads nodes that are no units, which a join of components added.
+        importance: share of each unit in `pooled`, [B, U]; sums to one over the units of a sample, or to less if
+            `pooled` also reads nodes added by a join of components, which are no units.
         relation: relations between units, or None.
-        grid: rows and columns of the units of an image, whose unit u is the patch in row u // columns and column
-            u % columns; None where units lie on no grid.
+        grid: rows and columns of an image's units; unit u is the patch in row u // columns and column u % columns. None
+            if units lie on no grid.
         layer: name of the backbone's module that an image's units come from, "last" for its final feature map; None
-            where units come from no feature map.
+            if they come from no feature map.
     """
 
     pooled: Tensor
@@ -44,3 +45,10 @@ class Encoded(NamedTuple):
     relation: UnitRelations | None = None
     grid: tuple[int, int] | None = None
     layer: str | None = None
+
+    @classmethod
+    def of_patches(cls, pooled: Tensor, units: Tensor, grid: tuple[int, int] | None, layer: str) -> Self:
+        """Return encoded images: all U patches [B, U, D] are units and share `pooled` equally."""
+        mask = units.new_ones(units.shape[:2], dtype=torch.bool)
+        importance = units.new_full(units.shape[:2], 1 / units.shape[1])
+        return cls(pooled, units, mask, importance, grid=grid, layer=layer)

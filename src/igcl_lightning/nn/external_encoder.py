@@ -78,7 +78,7 @@ class XrvEncoder(nn.Module):
         weights: "none" for random weights, "hub" for the published ones, or the path of a state dict.
 
     Raises:
-        IgclError: torchxrayvision is not installed or has no such network, or the weights cannot be had.
+        IgclError: torchxrayvision is not installed or has no such network, or the weights are unavailable.
     """
 
     def __init__(self, name: str, size: int | None = None, weights: str = "none") -> None:
@@ -96,7 +96,7 @@ class XrvEncoder(nn.Module):
         self.out_channels = 1024 if name.startswith("densenet") else 2048
 
     def extra_repr(self) -> str:
-        """Name what the weights do not show; cached features are keyed by it."""
+        """Return what the weights do not show; cached features are keyed by it."""
         return f"{self.name}, size={self.size}"
 
     def preprocess(self, image: Tensor) -> Tensor:
@@ -110,14 +110,11 @@ class XrvEncoder(nn.Module):
         """Encode grey values 0-255, uint8 or float [B, 1, H, W]."""
         features = self.backbone(self.preprocess(image))
         units = features.flatten(2).transpose(1, 2)
-        mask = units.new_ones(units.shape[:2], dtype=torch.bool)
-        importance = units.new_full(units.shape[:2], 1 / units.shape[1])
-        grid = (features.shape[2], features.shape[3])
-        return Encoded(units.mean(dim=1), units, mask, importance, grid=grid, layer=LAST_LAYER)
+        return Encoded.of_patches(units.mean(dim=1), units, (features.shape[2], features.shape[3]), LAST_LAYER)
 
 
 def _torchxrayvision_models() -> Any:
-    """Import torchxrayvision's networks. It silences every warning of the process, hence the guard."""
+    """Import torchxrayvision's networks, guarded: the import silences every warning of the process."""
     try:
         with warnings.catch_warnings():
             from torchxrayvision import models
@@ -131,7 +128,7 @@ def _densenet(models: Any) -> nn.Sequential:
 
 
 def _resnet() -> nn.Sequential:
-    """The network of torchxrayvision's `ResNet`, which can be made there only by loading its weights."""
+    """Create the network of torchxrayvision's `ResNet`, which itself always loads its weights."""
     network = torchvision.models.resnet50()
     network.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
     head = ("avgpool", "fc")
@@ -139,7 +136,7 @@ def _resnet() -> nn.Sequential:
 
 
 def _hub_file(models: Any, name: str) -> Path:
-    """Return the published weights, downloaded where torchxrayvision keeps them.
+    """Return the path of the published weights, downloaded to torchxrayvision's cache.
 
     Raises:
         IgclError: they are not plain data, or cannot be downloaded.
@@ -158,10 +155,10 @@ def _hub_file(models: Any, name: str) -> Path:
 
 
 def _load(backbone: nn.Sequential, path: Path) -> None:
-    """Load a state dict as plain data; its classifier and thresholds are left aside.
+    """Load a state dict as plain data, without its classifier and thresholds.
 
     Raises:
-        IgclError: there is no such file, it is no state dict, or lacks weights of the backbone.
+        IgclError: the file is missing, is no state dict, or lacks weights of the backbone.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

@@ -20,11 +20,7 @@ from igcl_lightning.nn.readout import fill_empty, read_out, readout_gate
 
 
 class HashedText(nn.Module):
-    """Embed the text of a node as the mean of its subword embeddings; a node without text is zero.
-
-    Args:
-        channels: width of the embedding.
-    """
+    """Embed the text of a node as the mean of its subword embeddings, [channels]; zero without text."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -38,11 +34,7 @@ class HashedText(nn.Module):
 
 
 class StoredText(nn.Module):
-    """Take the text features of a node from the store, as a frozen language model gave them (`graphs.node_text`).
-
-    Args:
-        channels: width of the stored features.
-    """
+    """Text features of a node that the store holds, [channels], from a frozen language model (`graphs.node_text`)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -69,11 +61,7 @@ class StoredText(nn.Module):
 
 
 class NodeEmbedding(nn.Module):
-    """Embed an entity as [text | one-hot label]; a node that a join added is zero.
-
-    Args:
-        text: embeds the text of the nodes of a graph, to [N, text.out_channels].
-    """
+    """Embed an entity as [text | one-hot label]; a node added by a join is zero."""
 
     def __init__(self, text: HashedText | StoredText) -> None:
         super().__init__()
@@ -94,11 +82,6 @@ class RelationalConv(nn.Module):
 
     Messages run from the head to the tail of an edge. Equal to `torch_geometric.nn.RGCNConv` with its defaults, but
     averages before it multiplies: one scatter and one matrix product instead of a loop over relations.
-
-    Args:
-        in_channels: channels of a node.
-        out_channels: channels of an output node.
-        num_relations: number of edge types.
     """
 
     def __init__(self, in_channels: int, out_channels: int, num_relations: int) -> None:
@@ -203,7 +186,7 @@ class GraphEncoder(nn.Module):
         """Encode a `Batch` of B graphs with fields x, node_type, edge_index, edge_type and, where used, text.
 
         Raises:
-            IgclError: node text is to come from the store, and the batch has none or of another width.
+            IgclError: the batch lacks the node text of the store, or has another width.
         """
         batch_size, num_entities = graph.num_graphs, graph.ptr.diff()
         graph = self.transform(graph)
@@ -234,12 +217,12 @@ class GraphEncoder(nn.Module):
 
 
 def _first_places(count: Tensor) -> Tensor:
-    """Return True in the first `count` [B] places of each row, bool [B, U], U being the largest count."""
+    """Return a mask of the first `count` [B] places of each row, bool [B, U] with U the largest count."""
     return torch.arange(int(count.max()), device=count.device) < count[:, None]
 
 
 def _entity_relations(graph: Data, edge_index: Tensor, edge_type: Tensor, num_units: int) -> UnitRelations:
-    """Return the relations between entities, each numbered b * U + u; connectors of a join are left out."""
+    """Return the relations between entities, numbered b * U + u, without the connectors of a join."""
     count = torch.bincount(graph.batch, minlength=graph.num_graphs)
     start = count.cumsum(0) - count
     place = torch.arange(len(graph.batch), device=graph.batch.device) - start[graph.batch] + graph.batch * num_units

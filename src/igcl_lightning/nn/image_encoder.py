@@ -17,7 +17,7 @@ from igcl_lightning.nn.encoded import Encoded
 INTERPOLATIONS = ("bilinear", "bicubic")
 
 LAST_LAYER = "last"
-"""Stands for a backbone's final feature map, which is not always the output of one of its stages."""
+"""Name of a backbone's final feature map, which is not always the output of one of its stages."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class ImageEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(options.std))
 
     def extra_repr(self) -> str:
-        """Name what the weights do not show; cached features are keyed by it."""
+        """Return what the weights do not show; cached features are keyed by it."""
         units = "" if self.unit_layer is None else f", units of {self.layer}"
         return f"{self.name}, size={self.size}, interpolation={self.interpolation}{units}"
 
@@ -97,12 +97,10 @@ class ImageEncoder(nn.Module):
         features, unit_map = self._feature_maps(self.preprocess(image))
         pooled = self.backbone.forward_head(features, pre_logits=True)
         units, grid = self._units(unit_map)
-        mask = units.new_ones(units.shape[:2], dtype=torch.bool)
-        importance = units.new_full(units.shape[:2], 1 / units.shape[1])
-        return Encoded(pooled, units, mask, importance, grid=grid, layer=self.layer)
+        return Encoded.of_patches(pooled, units, grid, self.layer)
 
     def _feature_maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the final feature map, and that of the units."""
+        """Return the final feature map and that of the units."""
         if self.unit_layer is None:
             features = self.backbone.forward_features(image)
             return features, features
@@ -121,13 +119,13 @@ class ImageEncoder(nn.Module):
 
 
 def _token_grid(backbone: Any, num_tokens: int) -> tuple[int, int] | None:
-    """Return rows and columns of a transformer's patches, None where its tokens are not those of its grid."""
+    """Return rows and columns of a transformer's patches, None if its tokens are not those of its grid."""
     rows, columns = getattr(getattr(backbone, "patch_embed", None), "grid_size", None) or (0, 0)
     return (rows, columns) if rows * columns == num_tokens else None
 
 
 def _unit_source(name: str, backbone: Any, unit_layer: int | None) -> tuple[str, int]:
-    """Return the module that units come from, and their length.
+    """Return name of the module that units come from, and length of a unit.
 
     Raises:
         IgclError: the backbone has no such feature map.
@@ -145,7 +143,7 @@ def create_backbone(name: str, size: int, weights: str) -> nn.Module:
     """Create a timm backbone without classifier on one channel.
 
     Raises:
-        IgclError: timm does not know the name, or the weights cannot be had.
+        IgclError: unknown name, or weights that are unavailable.
     """
     if not timm.is_model(name):
         similar = timm.list_models(f"*{name}*")[:5]
@@ -158,16 +156,13 @@ def create_backbone(name: str, size: int, weights: str) -> nn.Module:
     try:
         return _create(name, size, pretrained=weights != "none", **options)
     except (OSError, RuntimeError) as error:
-        raise IgclError(f"weights {weights!r} for {name} could not be loaded: {_first_line(error)}") from error
+        reason = str(error).strip().split("\n")[0]
+        raise IgclError(f"weights {weights!r} for {name} could not be loaded: {reason}") from error
 
 
 def _create(name: str, size: int, **options: Any) -> nn.Module:
-    """Create the model, telling its size to the architectures that fix it (transformers) and only to them."""
+    """Create the model; only architectures with a fixed size (transformers) take `img_size`."""
     try:
         return timm.create_model(name, img_size=size, **options)
     except TypeError:
         return timm.create_model(name, **options)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]

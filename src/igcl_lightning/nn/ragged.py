@@ -1,4 +1,4 @@
-"""Tensors of different numbers of units, padded to one shape."""
+"""Padding of tensors with different numbers of units to one shape."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def pad_to(value: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def concatenate(parts: Sequence[Tensor]) -> Tensor:
-    """Concatenate tensors [B, ...] along the first dimension, padding the others to the largest of each."""
+    """Concatenate tensors [B, ...] along the first dimension, the other dimensions padded to the largest."""
     shape = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
     return torch.cat([pad_to(part, shape) for part in parts])

@@ -1,4 +1,4 @@
-"""From the units of a sample to one vector, whatever the units are; and what stands in for a sample without units."""
+"""Readout of a sample's units as one vector, and the learned unit of a sample without units."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def readout_gate(readout: str, channels: int) -> nn.Linear | None:
 
 
 def fill_empty(units: Tensor, mask: Tensor, empty: Tensor) -> tuple[Tensor, Tensor]:
-    """Give each sample without units one learned unit, in the first place; at least one place always exists.
+    """Give each sample without units one learned unit, in the first place.
 
-    Padding, and not new zeros, keeps the units connected to the layers before them: where all samples of a process are
-    empty, distributed training still waits for the gradients of every parameter.
+    Padding rather than new zeros keeps the units connected to the layers before them: distributed training waits for
+    the gradients of every parameter, also if all samples of a process are empty.
 
     Args:
         units: [B, U, D]; U may be 0.
@@ -47,9 +47,8 @@ def read_out(units: Tensor, mask: Tensor, readout: str, gate: nn.Module | None =
     Args:
         units: [B, U, D].
         mask: True where there is a unit, bool [B, U]; at least one in each row.
-        readout: "max" takes each channel from the unit that has most of it, "mean" takes the mean, "attention" a mean
-            weighted by the softmax of the gate.
-        gate: maps units to one value each, [B, U, 1]; of the attention readout only.
+        readout: "max" and "mean" over units, or "attention", the mean weighted by the softmax of the gate.
+        gate: maps units to [B, U, 1]; for "attention" only.
     """
     if readout == "max":
         pooled, winner = units.masked_fill(~mask[..., None], -torch.inf).max(dim=1)

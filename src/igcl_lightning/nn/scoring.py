@@ -1,7 +1,7 @@
-"""Scores of queries and candidates, for losses and retrieval alike.
+"""Scores of queries and candidates, for losses and for retrieval.
 
-A scorer maps Q first sides and C second sides to their similarities, [Q, C]. What a side consists of is the scorer's
-business: a tensor [B, ...], or a named tuple of tensors [B, ...] and None, such as embeddings, units and their mask.
+A scorer maps Q first sides and C second sides to their similarities, [Q, C]. A side is whatever the scorer reads: a
+tensor [B, ...], or a named tuple of tensors [B, ...] and None, such as embeddings, units and their mask.
 """
 
 from __future__ import annotations

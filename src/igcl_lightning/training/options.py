@@ -127,6 +127,8 @@ def explain(message: str, written: list[Written], known: Collection[str], classe
 def _named_option(message: str, written: list[Written]) -> Written | None:
     """Return the written option that a message names; of several, one whose value it quotes, then the last."""
     names = [plain_key(name.lstrip("-")) for name in re.findall(r"(?<=['\"])[\w.+-]+(?=['\"])|--[\w.+-]+", message)]
+    if match := re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message):
+        names.insert(0, f"{match[1]}.{match[2]}")
     for name in names:
         options = [option for option in reversed(written) if f".{option.key}".endswith(f".{name}")]
         if options:
