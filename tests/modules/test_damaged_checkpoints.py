@@ -196,24 +196,24 @@ def test_arguments_that_are_taken_by_any_name_stay(tmp_path):
 @pytest.mark.parametrize(
     ("weights", "said"),
     [
-        ({"layer.bias": None}, "1 weight is missing: 'layer.bias'"),
-        ({"layer.bias": None, "layer.weight": None}, "2 weights are missing, the first is 'layer.weight'"),
-        ({"a": torch.ones(1), "b": torch.ones(1)}, "2 weights are not known to it, the first is 'a'"),
-        ({"layer.bias": torch.ones(3)}, "1 weight is of another shape: 'layer.bias'"),
-        ({"layer.bias": 3}, "1 weight is of another shape: 'layer.bias'"),
+        ({"layer.bias": None}, 'Missing key(s) in state_dict: "layer.bias"'),
+        ({"layer.bias": None, "layer.weight": None}, 'Missing key(s) in state_dict: "layer.weight", "layer.bias"'),
+        ({"a": torch.ones(1), "b": torch.ones(1)}, 'Unexpected key(s) in state_dict: "a", "b"'),
+        ({"layer.bias": torch.ones(3)}, "size mismatch for layer.bias"),
+        ({"layer.bias": 3}, 'While copying the parameter named "layer.bias"'),
         (
             {"layer.bias": None, "b": torch.ones(1)},
-            "1 weight is missing: 'layer.bias'; 1 weight is not known to it: 'b'",
+            'Missing key(s) in state_dict: "layer.bias". Unexpected key(s) in state_dict: "b"',
         ),
     ],
 )
-def test_weights_that_do_not_fit_are_counted_and_the_first_is_named(tmp_path, weights, said):
+def test_weights_that_do_not_fit_are_named(tmp_path, weights, said):
     path = save(SmallModule(), tmp_path / "odd.ckpt", state_dict=weights)
     for cls in (SmallModule, BaseModule):
         with pytest.raises(IgclError, match="odd.ckpt: the weights do not fit SmallModule: ") as caught:
             cls.load_from_checkpoint(path)
-        assert str(caught.value).endswith(said)
-    if "shape" not in said:
+        assert said in str(caught.value)
+    if "key(s)" in said:
         assert type(SmallModule.load_from_checkpoint(path, strict=False)) is SmallModule
 
 
@@ -224,7 +224,7 @@ def test_weights_that_do_not_fit_are_one_line_of_the_command_line(phantom_store,
     for job in ("fit", "test", "predict"):
         assert main([job, "--config", "c.yaml", "--ckpt_path", str(path)]) == 1
         (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igcl: error: ")]
-        assert line.endswith("odd.ckpt: the weights do not fit IGCL: 1 weight is not known to it: 'extra'")
+        assert line.endswith('odd.ckpt: the weights do not fit IGCL: Unexpected key(s) in state_dict: "extra".')
 
 
 CELL = """

@@ -18,7 +18,6 @@ from igcl_lightning.modules.checkpoint import (
     build,
     class_path,
     imported,
-    misfit,
     read_checkpoint,
 )
 from igcl_lightning.modules.groups import group_of, override, plain_arguments
@@ -121,8 +120,8 @@ class BaseModule(InputRecord):
         try:
             return super().load_state_dict(state_dict, strict, assign)
         except RuntimeError as error:
-            said = misfit(self, state_dict) or one_line(error)[:300]
-            raise IgclError(f"the weights do not fit {type(self).__name__}: {said}") from error
+            said = one_line(error).removeprefix(f"Error(s) in loading state_dict for {type(self).__name__}: ")
+            raise IgclError(f"the weights do not fit {type(self).__name__}: {said[:300]}") from error
 
     def logged_metrics(self, data: Any) -> set[str] | None:
         """Return the names of all logged metrics, given the data module; None if they are unknown.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.cli import instantiate_module
-from torch import nn
 
 from igcl_lightning.errors import IgclError, one_line, suggestion
 from igcl_lightning.modules.groups import group_defaults, group_fields, option_names
@@ -100,31 +99,6 @@ def imported(path: str) -> Any:
     """Return the object of a dotted name if its module is imported, or None."""
     module, _, name = path.rpartition(".")
     return getattr(sys.modules.get(module), name, None)
-
-
-def misfit(module: nn.Module, weights: Mapping[str, Any]) -> str:
-    """Return why weights do not fit a module, such as "3 weights are missing, the first is 'head.bias'"."""
-    own = module.state_dict()
-    shapes = [name for name in own if name in weights and _shape(own[name]) != _shape(weights[name])]
-    said = [
-        _counted([name for name in own if name not in weights], "missing"),
-        _counted([name for name in weights if name not in own], "not known to it"),
-        _counted(shapes, "of another shape"),
-    ]
-    return "; ".join(filter(None, said))
-
-
-def _counted(names: Iterable[str], fault: str) -> str:
-    listed = list(names)
-    if not listed:
-        return ""
-    if len(listed) == 1:
-        return f"1 weight is {fault}: {listed[0]!r}"
-    return f"{len(listed)} weights are {fault}, the first is {listed[0]!r}"
-
-
-def _shape(value: Any) -> tuple[int, ...] | None:
-    return tuple(value.shape) if isinstance(value, torch.Tensor) else None
 
 
 def _is_named(value: Any) -> bool:

@@ -102,10 +102,10 @@ class LinearProbe(ClassifierModule):
         """
         if self.trainer.precision not in ("32-true", "64-true"):
             raise IgclError("a probe solves its problem exactly: set trainer.precision to 32-true")
-        if self.data.feature_file is not None:
+        if self.data.feature_file is None:
+            self.feature_encoder()
+        else:
             self._take_channels(self.data.feature_file, self.data.feature_channels)
-        elif self.encoder is None:
-            raise IgclError(f"{NO_ENCODER}, or data.features (a file of features)")
         if self.num_heads is None:
             self.num_heads = self.data.draws
         super().setup(stage)
@@ -162,15 +162,15 @@ class LinearProbe(ClassifierModule):
     def fit_draw(self, draw: ProbeDraw) -> tuple[Tensor, Tensor, float, float]:
         """Return weight [L, D], bias [L], the chosen C and its mean AUROC on the validation rows."""
         # On the CPU: some devices know no double precision.
-        draw = draw._replace(train=_on_cpu(draw.train), valid=_on_cpu(draw.valid))
-        feature = draw.train.feature.double()
+        drawn, held_out = (FeatureBatch(*(field.cpu() for field in batch)) for batch in (draw.train, draw.valid))
+        feature = drawn.feature.double()
         mean, deviation = feature.mean(dim=0), feature.std(dim=0, correction=0).clamp(min=1e-6)
-        train, valid = (feature - mean) / deviation, (draw.valid.feature.double() - mean) / deviation
+        train, valid = (feature - mean) / deviation, (held_out.feature.double() - mean) / deviation
         solution, best = None, (-1.0, self.inverse_penalties[0])
         for inverse_penalty in self.inverse_penalties:
             # Start from the solution for the stronger penalty before.
-            solution = fit_logistic(train, draw.train.target, inverse_penalty, solution)
-            value = _mean_auroc(valid @ solution[0].T + solution[1], draw.valid.target)
+            solution = fit_logistic(train, drawn.target, inverse_penalty, solution)
+            value = _mean_auroc(valid @ solution[0].T + solution[1], held_out.target)
             if value > best[0] or inverse_penalty == self.inverse_penalties[0]:
                 best, chosen = (value, inverse_penalty), solution
         weight = chosen[0] / deviation
@@ -187,10 +187,6 @@ class LinearProbe(ClassifierModule):
     def configure_optimizers(self) -> Any:
         """Gradient descent of step one; `fit_logistic` does the work."""
         return torch.optim.SGD([self.weight, self.bias], lr=1.0)
-
-
-def _on_cpu(batch: FeatureBatch) -> FeatureBatch:
-    return FeatureBatch(*(field.cpu() for field in batch))
 
 
 def _mean_auroc(score: Tensor, target: Tensor) -> float:
