@@ -393,7 +393,7 @@ def test_a_store_that_was_prepared_otherwise_is_one_warning(pretrained, tmp_path
 
     for way in ("lossless", "jpeg"):
         assert said(way) == []
-    start = "the store was prepared otherwise than that of the checkpoint: "
+    start = "the store was prepared differently from that of the checkpoint: "
     assert said("crop") == [f"{start}fit letterbox (here crop)"]
     assert said("crop", "predict") == [f"{start}fit letterbox (here crop)"]
     assert said("impression") == [f"{start}sections both (here impression)"]
