@@ -389,7 +389,7 @@ def test_a_store_that_was_prepared_otherwise_is_one_warning(pretrained, tmp_path
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             run(job, tmp_path, job, *words, "--data.store", str(pretrained(way)[2]))
-        return [str(note.message) for note in caught if "prepared otherwise" in str(note.message)]
+        return [str(note.message) for note in caught if "prepared differently" in str(note.message)]
 
     for way in ("lossless", "jpeg"):
         assert said(way) == []
