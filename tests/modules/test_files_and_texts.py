@@ -389,11 +389,11 @@ def test_a_store_that_was_prepared_otherwise_is_one_warning(pretrained, tmp_path
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             run(job, tmp_path, job, *words, "--data.store", str(pretrained(way)[2]))
-        return [str(note.message) for note in caught if "prepared otherwise" in str(note.message)]
+        return [str(note.message) for note in caught if "prepared differently" in str(note.message)]
 
     for way in ("lossless", "jpeg"):
         assert said(way) == []
-    start = "the store was prepared otherwise than that of the checkpoint: "
+    start = "the store was prepared differently from that of the checkpoint: "
     assert said("crop") == [f"{start}fit letterbox (here crop)"]
     assert said("crop", "predict") == [f"{start}fit letterbox (here crop)"]
     assert said("impression") == [f"{start}sections both (here impression)"]
