@@ -3,13 +3,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+LOWEST := .venv-lowest
 IGCL_JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 export MPLBACKEND := Agg
 
-.PHONY: help install demo compare test soak lint types bench clean
+.PHONY: help install demo compare test test-lowest soak lint types bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## make .venv with everything the project needs, at the versions known to work
 
@@ -28,6 +29,14 @@ compare: $(STAMP) ## IGCL, ConVIRT, SimCLR, supervised and random at equal budge
 test: $(STAMP) lint types ## lint, types, and every test but the long proofs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(IGCL_JOBS)  # threads of processes that share cores only wait
 
+test-lowest: $(LOWEST)/installed ## every test but the long proofs, at the lowest version of each direct dependency
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(IGCL_JOBS)
+
+$(LOWEST)/installed: $(STAMP) pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --group dev --editable .
+	touch $@
+
 soak: $(STAMP) ## the long proofs
 	$(BIN)/python -m pytest -m soak
 
@@ -42,4 +51,4 @@ bench: $(STAMP) ## side-by-side measurements of speed and memory
 	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
 
 clean: ## remove the environment, caches and runs
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache runs
+	rm -rf .venv $(LOWEST) .mypy_cache .pytest_cache .ruff_cache runs

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import types
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +70,12 @@ class Picture:
 class GroupedCliModel(TinyCliModel):
     def __init__(self, picture: Picture = Picture(), second: Picture | None = None, rate: float = 0.1):
         super().__init__(learning_rate=rate)
+
+
+class FrozenCliModel(TinyCliModel):
+    def on_fit_start(self):
+        self.frozen = nn.Dropout().eval()
+        warnings.warn("one that nobody knows", stacklevel=1)
 
 
 class InterruptedCliModel(TinyCliModel):
@@ -468,15 +475,6 @@ def test_interrupt_and_surprise():
         main(["fit", "--config", "base.yaml", "--model", "SurprisedCliModel"])
 
 
-def test_known_noise_is_quiet_and_news_is_not(recwarn):
-    quieten()
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    notes = {text: logger.filter(logger.makeRecord("", logging.INFO, "", 0, text, (), None)) for text in NOTES}
-    assert {text: bool(passed) for text, passed in notes.items()} == NOTES
-    fit()
-    assert not [warning for warning in recwarn if "many workers" in str(warning.message)]
-
-
 NOTES = {
     "GPU available: False, used: False": False,
     "TPU available: False, using: 0 TPU cores": False,
@@ -484,6 +482,24 @@ NOTES = {
     "`Trainer.fit` stopped: `max_epochs=1` reached.": True,
     "Restoring states from the checkpoint path at x": True,
 }
+
+
+def test_known_notes_are_quiet_and_news_is_not():
+    quieten()
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    notes = {text: logger.filter(logger.makeRecord("", logging.INFO, "", 0, text, (), None)) for text in NOTES}
+    assert {text: bool(passed) for text, passed in notes.items()} == NOTES
+
+
+def test_known_warnings_are_quiet_and_news_is_not(recwarn):
+    logging_rarely = ["--trainer.log_every_n_steps", "50", "--model", "FrozenCliModel"]
+    fit(*logging_rarely)
+    checkpoint = "runs/frozen_cli_model/version_0/checkpoints/epoch=0-step=2.ckpt"
+    fit(*logging_rarely, "--ckpt_path", checkpoint, "--trainer.max_epochs", "2", "--trainer.logger.version", "0")
+    said = {str(warning.message) for warning in recwarn}
+    assert "one that nobody knows" in said
+    known = ("many workers", "eval mode", "logging interval", "not empty")
+    assert not [text for text in said if any(words in text for words in known)]
 
 
 def test_graphs_command(capsys, one_line):

@@ -1,4 +1,4 @@
-"""Silences what the libraries say on every run and a newcomer can do nothing about: by message, and nothing else."""
+"""Silences messages that libraries repeat on every run and that call for no action: by message, and no others."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ import warnings
 NOTES = re.compile(r"(GPU|TPU) available: |💡 Tip: |Loading `train_dataloader` to estimate")
 WARNINGS = (
     r".*does not have many workers which may be a bottleneck",
-    r".*isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning uses it
-    r"`torch\.jit\.script` is deprecated",  # imported libraries use it
+    r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen encoders
+    r"The number of training batches \(\d+\) is smaller than the logging interval",  # Lightning logs each epoch's end
+    r".*isinstance\(treespec, LeafSpec\)` is deprecated",  # called by Lightning
+    r"`torch\.jit\.script` is deprecated",  # called by imported libraries
     r"The dirpath has changed from",  # a test or a prediction has a run folder of its own
-    r"Experiment logs directory .* exists and is not empty",  # `keep_metrics` has put the earlier file aside
+    r"Experiment logs directory .* exists and is not empty",  # `keep_metrics` has renamed the earlier file
+    r"Checkpoint directory .* exists and is not empty",  # of a resumed run; `LastCheckpoint` renames another run's file
 )
 
 
 def quieten() -> None:
     """Silence `NOTES` of Lightning's log and `WARNINGS`; call it before the heavy imports."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_worth_saying)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)
     for message in WARNINGS:
         warnings.filterwarnings("ignore", message=message)
 
 
-def _is_worth_saying(record: logging.LogRecord) -> bool:
+def _is_news(record: logging.LogRecord) -> bool:
     return not NOTES.match(record.getMessage())
