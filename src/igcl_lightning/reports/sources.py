@@ -220,13 +220,13 @@ class ReportFolder(ReportSource):
 
     def items(self) -> Iterator[Item]:
         """Yield the name of each file, sorted by folder."""
-        return (Item(name) for name, path in self._files() if not self._is_pointer(path))
+        return (Item(name) for name, path in self.files() if not self._is_pointer(path))
 
     def survey(self) -> Survey:
         """Walk the folder: names, sizes and times of all files are its identity."""
         digest, total = hashlib.sha256(), 0
         pointers = []
-        for name, path in self._files():
+        for name, path in self.files():
             status = path.stat()
             digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
             total += 1
@@ -234,7 +234,7 @@ class ReportFolder(ReportSource):
         identity = {"path": str(self.path.resolve()), "files": total, "listing": digest.hexdigest()}
         return Survey(identity, total - len(pointers), pointers)
 
-    def _files(self) -> Iterator[tuple[str, Path]]:
+    def files(self) -> Iterator[tuple[str, Path]]:
         """Yield path within the folder and full path of each file."""
         for folder, names in walk_folders(self.path):
             within = folder.relative_to(self.path)
@@ -332,7 +332,7 @@ def _file_kind(path: Path) -> type[ReportSource]:
 
 
 def _folder_kind(path: Path) -> type[ReportSource]:
-    found = [kind for kind in (TextFolder, XmlFolder) if next(kind(path)._files(), None)]
+    found = [kind for kind in (TextFolder, XmlFolder) if next(kind(path).files(), None)]
     if len(found) != 1:
         content = "both .txt and .xml files; give a folder of one kind" if found else "no .txt and no .xml files"
         raise IgclError(f"{path}: holds {content}")
