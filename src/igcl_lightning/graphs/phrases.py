@@ -50,7 +50,7 @@ class Phrase:
         observations: its findings and devices.
         places: anatomies that locate none of its observations.
         states: qualifiers of none of its observations.
-        speaks_of: subject of a place or predicate, premise of a conclusion.
+        subject: subject of a place or predicate, premise of a conclusion.
         about: subject of later predicates and conclusions, if it is another phrase (see `root`).
     """
 
@@ -68,7 +68,7 @@ class Phrase:
     observations: list[int] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     states: list[int] = field(default_factory=list)
-    speaks_of: Phrase | None = None
+    subject: Phrase | None = None
     about: Phrase | None = None
 
     @property

@@ -21,30 +21,30 @@ class SentenceRelations(PhraseRelations):
         super().__init__(items, phrases, joined)
         for previous, phrase, after in zip([None, *phrases], phrases, [*phrases[1:], None], strict=False):
             if previous is not None:
-                self._tie(phrase, previous, after)
+                self._relate(phrase, previous, after)
 
-    def _tie(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
+    def _relate(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
         """Relate a phrase to its subject."""
         if self._is_conclusion(phrase, previous, after):
             phrase.follows = f"{'possibly' if phrase.doubt == 'possible' else 'probably'} suggests"
         if self._only_mentions(phrase) and phrase.follows in {"list", "beside"}:
             phrase.about = previous if previous.states else previous.root
         elif phrase.follows in {"list", "beside"}:
-            self._tie_list(phrase, previous, after)
+            self._relate_list(phrase, previous, after)
         elif phrase.follows in {"with", "place"} and self._tells_state(phrase):
-            phrase.follows, phrase.speaks_of = "predicate", previous.root
+            phrase.follows, phrase.subject = "predicate", previous.root
         elif phrase.follows in SAYINGS:
-            phrase.speaks_of = self._spoken_of(phrase, previous)
+            phrase.subject = self._subject_of(phrase, previous)
         elif phrase.follows == "break" and self._is_afterthought(phrase, STATES):
-            phrase.speaks_of = previous.root
+            phrase.subject = previous.root
         elif phrase.follows == "break" and phrase.said and self._tells_only_qualifiers(previous):
-            phrase.follows, phrase.speaks_of = "predicate", previous
+            phrase.follows, phrase.subject = "predicate", previous
         if self._is_part(phrase):
-            self._tie_part(phrase)
-        if phrase.speaks_of is not None:
-            self._say(phrase, phrase.speaks_of)
+            self._relate_part(phrase)
+        if phrase.subject is not None:
+            self._relate_to_subject(phrase, phrase.subject)
 
-    def _say(self, phrase: Phrase, subject: Phrase) -> None:
+    def _relate_to_subject(self, phrase: Phrase, subject: Phrase) -> None:
         """Relate a conclusion, a place or a predicate to its subject."""
         if phrase.follows in CONCLUSIONS:
             self._conclude(phrase, subject)
@@ -55,11 +55,11 @@ class SentenceRelations(PhraseRelations):
         if phrase.follows in PLACES or phrase.states or subject.observations:
             phrase.about = subject.root
         if self._measures(phrase) and subject.places:
-            self._tie_measure(phrase, subject)
+            self._relate_measure(phrase, subject)
         elif phrase.follows in PLACES:
-            self._tie_place(phrase, subject)
+            self._relate_place(phrase, subject)
         else:
-            self._tie_predicate(phrase, subject)
+            self._relate_predicate(phrase, subject)
 
     def _is_conclusion(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> bool:
         """Return whether a doubtful phrase explains an appearance before it ("opacity, likely atelectasis")."""
@@ -87,7 +87,7 @@ class SentenceRelations(PhraseRelations):
         self._add(phrase.observations, "located_at", places)
         self._add([index for index in premise if index not in bare], "suggestive_of", phrase.observations)
 
-    def _tie_part(self, phrase: Phrase) -> None:
+    def _relate_part(self, phrase: Phrase) -> None:
         """Relate a part to the last device before it ("catheter with its tip in the ...")."""
         before = (index for index in reversed(range(phrase.observations[0])) if self.items[index].kind == "device")
         device = next(before, None)
@@ -105,43 +105,43 @@ class SentenceRelations(PhraseRelations):
     def _is_part(self, phrase: Phrase) -> bool:
         return bool(phrase.observations) and self.items[phrase.observations[0]].kind == "part"
 
-    def _spoken_of(self, phrase: Phrase, previous: Phrase) -> Phrase | None:
+    def _subject_of(self, phrase: Phrase, previous: Phrase) -> Phrase | None:
         """Return the subject of a place or predicate, or the premise of a conclusion."""
         if phrase.follows in PLACES:
-            said_of = previous.speaks_of is not None and not previous.observations and not previous.places
+            said_of = previous.subject is not None and not previous.observations and not previous.places
             of_part = previous.follows == "of" and self._is_part(previous.root)
             if previous.root.observations and (said_of or of_part or (phrase.said and not previous.states)):
                 return previous.root
             place_again = previous.follows in PLACES and not previous.observations and not previous.states
-            return previous.speaks_of if place_again and phrase.follows != "of" else previous
+            return previous.subject if place_again and phrase.follows != "of" else previous
         if phrase.follows == "predicate":
             return previous.root
         return previous if previous.states and not previous.root.observations else previous.root
 
-    def _tie_list(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
+    def _relate_list(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
         """Relate a listed or adjacent phrase to the phrase that it continues or describes."""
         if previous.follows in CONCLUSIONS and phrase.listed and phrase.observations:
-            phrase.follows, phrase.speaks_of = previous.follows, previous.speaks_of
+            phrase.follows, phrase.subject = previous.follows, previous.subject
         elif after is not None and after.follows == "predicate" and not phrase.states:
             return
         elif self._is_afterthought(phrase, AFTERTHOUGHTS):
-            phrase.speaks_of = previous.root
+            phrase.subject = previous.root
         elif self._is_place_afterthought(phrase, previous):
-            phrase.follows, phrase.speaks_of = "place", previous.root
+            phrase.follows, phrase.subject = "place", previous.root
         elif self._comes_after_its_place(phrase, previous):
-            phrase.follows, phrase.speaks_of = "predicate", previous
+            phrase.follows, phrase.subject = "predicate", previous
         elif phrase.follows == "list":
-            self._go_on(phrase, previous, after)
+            self._continue(phrase, previous, after)
 
-    def _go_on(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
+    def _continue(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
         """Continue the previous place or predicate ("in the right lung and the left base").
 
         A state continues in both directions: "normal heart and mediastinum", "heart and mediastinum normal".
         """
-        if self._goes_on(phrase, previous, after):
-            phrase.follows, phrase.speaks_of = previous.follows, previous.speaks_of
+        if self._continues(phrase, previous, after):
+            phrase.follows, phrase.subject = previous.follows, previous.subject
         elif phrase.said and self._tells_state(phrase):
-            phrase.follows, phrase.speaks_of = "predicate", previous.root
+            phrase.follows, phrase.subject = "predicate", previous.root
         elif phrase.places and not phrase.states and previous.places and previous.states:
             if previous.states[0] < previous.places[0]:
                 phrase.states = previous.states
@@ -153,9 +153,9 @@ class SentenceRelations(PhraseRelations):
                 if not each.states:
                     self._locate_states(phrase.states, each.places)
 
-    def _goes_on(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> bool:
+    def _continues(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> bool:
         """Return whether a listed phrase is of the same kind as the place, predicate or conclusion before it."""
-        if previous.speaks_of is None:
+        if previous.subject is None:
             return False
         if previous.follows in PLACES:
             return bool(phrase.places) and not phrase.states
@@ -191,14 +191,14 @@ class SentenceRelations(PhraseRelations):
         kinds = {self.items[place].kind for place in phrase.items if self.anatomy[place]}
         return bool(phrase.states) and bool(kinds) and kinds <= {"property", "outline"}
 
-    def _tie_measure(self, phrase: Phrase, subject: Phrase) -> None:
+    def _relate_measure(self, phrase: Phrase, subject: Phrase) -> None:
         """Relate "of normal size" to its anatomies."""
         self.pairs -= {(state, "located_at", place) for state in phrase.states for place in phrase.places}
         for each in self._with_coordinates(subject):
             self._add(phrase.places, "modify", each.places)
             self._add(phrase.states, "located_at", each.places)
 
-    def _tie_place(self, phrase: Phrase, located: Phrase) -> None:
+    def _relate_place(self, phrase: Phrase, located: Phrase) -> None:
         """Relate "in the left lung", "of the aorta" or "of the opacity" to its subject."""
         if not phrase.observations and not phrase.places:
             grades = [index for index in phrase.states if self.items[index].kind in {"severity", "size"}]
@@ -206,7 +206,7 @@ class SentenceRelations(PhraseRelations):
         elif phrase.observations:
             if located.observations and self.items[located.observations[-1]].kind in {"generic", "part"}:
                 self._add(located.observations[-1:], "modify", phrase.observations[:1])
-            elif not located.observations and not located.places and located.speaks_of is None:
+            elif not located.observations and not located.places and located.subject is None:
                 self._add(located.states, "modify", phrase.observations[:1])
         elif located.observations:
             self._add(located.observations[-1:], "located_at", phrase.places)
@@ -214,10 +214,10 @@ class SentenceRelations(PhraseRelations):
             self._add(located.places, "modify", phrase.places)
             if all(self.items[place].kind == "property" for place in located.places):
                 located.places = phrase.places
-        elif located.speaks_of is None:
+        elif located.subject is None:
             self._locate_states(located.states, phrase.places)
 
-    def _tie_predicate(self, phrase: Phrase, subject: Phrase) -> None:
+    def _relate_predicate(self, phrase: Phrase, subject: Phrase) -> None:
         """Relate "is enlarged", "are unchanged" or "shows an opacity" to each of its subjects."""
         direct = phrase.observations if not phrase.foreign else []
         if not subject.observations and not subject.places:
