@@ -61,8 +61,10 @@ class CollapseMonitor(Callback):
         embedding = PairEmbedding(*(in_order(torch.cat(field)[:own]) for field in fields))
         self._batches = []
         once = ~repeats(embedding.row)
-        vectors = (embedding.first[once][: self.max_rows], embedding.second[once][: self.max_rows])
-        values = collapse_metrics(dict(zip(pl_module.sides, vectors, strict=True)))
+        vectors = [side[once][: self.max_rows] for side in (embedding.first, embedding.second)]
+        sides = list(zip(pl_module.sides, vectors, strict=True))
+        values = {f"{name}_{side}": metric(vector) for name, metric in SIDE_METRICS.items() for side, vector in sides}
+        values["alignment"] = alignment(*vectors)
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=True)
         for side in pl_module.sides:
             self._warn(side, float(values[f"std_{side}"]), trainer)
@@ -88,11 +90,3 @@ def in_order(own: Tensor) -> Tensor:
     """
     gathered = gather(own)
     return gathered.view(-1, *own.shape).transpose(0, 1).reshape(gathered.shape)
-
-
-def collapse_metrics(embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the metrics by name, from the unit vectors [N, D] of the two sides."""
-    by_side = {
-        f"{name}_{side}": metric(values) for name, metric in SIDE_METRICS.items() for side, values in embeddings.items()
-    }
-    return by_side | {"alignment": alignment(*embeddings.values())}

@@ -46,17 +46,16 @@ class GatheringCallback(Callback):
         """Drop earlier outputs."""
         self._batches = []
 
-    def on_predict_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Drop earlier outputs."""
-        self._batches = []
-
     def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *rest: Any) -> None:
         """Keep the outputs of a batch."""
-        self._keep(outputs)
+        if isinstance(outputs, tuple) and type(outputs) is self.output_type:
+            self._batches.append(self.output_type(*(value.detach().cpu() for value in outputs)))
 
     def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *rest: Any) -> None:
         """Keep the outputs of a batch."""
-        self._keep(outputs)
+        self.on_test_batch_end(trainer, pl_module, outputs)
+
+    on_predict_epoch_start = on_test_epoch_start
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write, once for all processes."""
@@ -65,10 +64,6 @@ class GatheringCallback(Callback):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write, once for all processes."""
         self._finish(trainer, pl_module, "predict")
-
-    def _keep(self, outputs: Any) -> None:
-        if isinstance(outputs, tuple) and type(outputs) is self.output_type:
-            self._batches.append(self.output_type(*(value.detach().cpu() for value in outputs)))
 
     def _finish(self, trainer: Trainer, pl_module: LightningModule, job: str) -> None:
         folder = run_folder(trainer)

@@ -7,6 +7,7 @@ draw can be repeated from its generator or from the row ids.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -42,10 +43,11 @@ class AugmentDraw(NamedTuple):
     brightness: Tensor
 
 
+@dataclass(frozen=True)
 class Augment:
     """Random rotation, scale, shift, crop, blur, brightness, contrast and gamma, drawn per image.
 
-    Args:
+    Attributes:
         degrees: largest rotation either way.
         scale: largest relative change of size either way.
         shift: largest shift either way, as a share of the side.
@@ -56,25 +58,14 @@ class Augment:
         blur: largest standard deviation of a Gaussian blur, as a share of the side.
     """
 
-    def __init__(
-        self,
-        degrees: float = 8.0,
-        scale: float = 0.1,
-        shift: float = 0.06,
-        contrast: float = 0.2,
-        brightness: float = 0.08,
-        gamma: float = 0.2,
-        crop_area: float = 1.0,
-        blur: float = 0.0,
-    ) -> None:
-        self.degrees = degrees
-        self.scale = scale
-        self.shift = shift
-        self.contrast = contrast
-        self.brightness = brightness
-        self.gamma = gamma
-        self.crop_area = crop_area
-        self.blur = blur
+    degrees: float = 8.0
+    scale: float = 0.1
+    shift: float = 0.06
+    contrast: float = 0.2
+    brightness: float = 0.08
+    gamma: float = 0.2
+    crop_area: float = 1.0
+    blur: float = 0.0
 
     def __call__(self, image: Tensor, generator: Generator | None = None) -> Tensor:
         """Draw for a batch of images and apply the draw (see `draw`, `apply`)."""

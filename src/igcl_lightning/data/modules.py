@@ -63,11 +63,10 @@ class PairedDataModule(StoreDataModule):
         length_aware: bool = False,
         keep_empty: bool = False,
     ) -> None:
-        super().__init__(store, batch_size, num_workers, augment, views, order_seed)
+        super().__init__(store, batch_size, num_workers, augment, views, order_seed, predict_splits)
         self.arrays = arrays or []
         self.node_text = node_text
         self.tokenizer = ReportTokenizer(tokenizer, max_tokens)
-        self.predict_splits = ["test"] if predict_splits is None else predict_splits
         self.length_aware = length_aware
         self.keep_empty = keep_empty
 
@@ -117,19 +116,9 @@ class PairedDataModule(StoreDataModule):
         self._refuse_single_pair(self._whole_batch(len(pairs)))
         return self._training_loader(pairs, pairs.lengths(self._sides_with_units()[0]) if self.length_aware else None)
 
-    def val_dataloader(self) -> DataLoader[PairBatch]:
-        """Return the validation pairs."""
-        return self._evaluation_loader(["valid"], self._stating())
-
-    def test_dataloader(self) -> DataLoader[PairBatch]:
-        """Return the test pairs."""
-        return self._evaluation_loader(["test"], self._stating())
-
-    def predict_dataloader(self) -> DataLoader[PairBatch]:
-        """Return all rows of `predict_splits`, also those that state nothing."""
-        return self._evaluation_loader(self.predict_splits, ())
-
-    def _evaluation_loader(self, splits: Sequence[str], stating: Sequence[str]) -> DataLoader[PairBatch]:
+    def evaluation_loader(self, splits: Sequence[str], stage: str) -> DataLoader[PairBatch]:
+        """Return the pairs of some splits; for "predict", all rows, also those that state nothing."""
+        stating = () if stage == "predict" else self._stating()
         if isinstance(self.store, StreamedStore):
             return self._stream(self.store, splits, shuffled=False, stating=stating)
         pairs = self._pairs(self.store, splits, stating)
@@ -216,7 +205,7 @@ class LabeledDataModule(StoreDataModule):
         order_seed: int | None = None,
         predict_splits: list[str] | None = None,
     ) -> None:
-        super().__init__(store, batch_size, num_workers, augment, views, order_seed)
+        super().__init__(store, batch_size, num_workers, augment, views, order_seed, predict_splits)
         if not 0 < fraction <= 1:
             raise IgclError(f"data.fraction is {fraction}, not in (0, 1]")
         if shots is not None and (shots < 1 or fraction != 1):
@@ -230,7 +219,6 @@ class LabeledDataModule(StoreDataModule):
         self.draw_seed = draw_seed
         self.feature_cache = feature_cache
         self.feature_file = features
-        self.predict_splits = ["test"] if predict_splits is None else predict_splits
         self._features: dict[str, FeatureBatch] = {}
 
     @cached_property
@@ -299,18 +287,6 @@ class LabeledDataModule(StoreDataModule):
         rows = self.drawn_rows(self.draw_seed)
         return self._training_loader(LabeledDataset(self.store, "train", self.label_names, rows))
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Return the validation rows."""
-        return self._evaluation_loader("valid")
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """Return the test rows."""
-        return self._evaluation_loader("test")
-
-    def predict_dataloader(self) -> DataLoader[Any]:
-        """Return the rows of `predict_splits`."""
-        return self._evaluation_loader(*self.predict_splits)
-
     def _served_splits(self, stage: str) -> list[str]:
         """Return the splits that a stage reads; an error names one that the store lacks."""
         wanted = {"fit": ["train", "valid"], "validate": ["valid"], "predict": self.predict_splits}.get(stage, ["test"])
@@ -364,7 +340,8 @@ class LabeledDataModule(StoreDataModule):
     def _seeds(self) -> range:
         return range(self.draw_seed, self.draw_seed + self.draws)
 
-    def _evaluation_loader(self, *splits: str) -> DataLoader[Any]:
+    def evaluation_loader(self, splits: Sequence[str], stage: str) -> DataLoader[Any]:
+        """Return images of some splits, or their features for a `FeatureModel`."""
         if self._feature_model() is None:
             return self._shared_loader(LabeledDataset(self.store, splits, self.label_names))
         served = [self._served(split) for split in splits]

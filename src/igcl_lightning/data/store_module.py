@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +31,7 @@ class StoreDataModule(LightningDataModule):
         augment: whether training images are augmented.
         views: projections of the images to keep, such as [PA, AP] (default: all).
         order_seed: seed of the order of training rows (see `EpochOrder`; default: the seed of `seed_everything`, or 0).
+        predict_splits: splits of `predict` (default: test).
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class StoreDataModule(LightningDataModule):
         augment: bool = True,
         views: list[str] | None = None,
         order_seed: int | None = None,
+        predict_splits: list[str] | None = None,
     ) -> None:
         super().__init__()
         self.store_path = store
@@ -51,12 +55,29 @@ class StoreDataModule(LightningDataModule):
             raise IgclError(f"data.order_seed is {order_seed}, not at least 0")
         # Set by `seed_everything`, for this process and those it starts.
         self.order_seed = int(os.environ.get("PL_GLOBAL_SEED") or 0) if order_seed is None else order_seed
+        self.predict_splits = ["test"] if predict_splits is None else predict_splits
         self.augmentation = Augment() if augment else None
 
     @cached_property
     def store(self) -> StoreDescription:
         """The opened store."""
         return Store(self.store_path, self.views)
+
+    @abstractmethod
+    def evaluation_loader(self, splits: Sequence[str], stage: str) -> DataLoader[Any]:
+        """Return the rows of some splits in their order, for "validate", "test" or "predict"."""
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return the validation rows."""
+        return self.evaluation_loader(["valid"], "validate")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Return the test rows."""
+        return self.evaluation_loader(["test"], "test")
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Return the rows of `predict_splits`."""
+        return self.evaluation_loader(self.predict_splits, "predict")
 
     def report_text(self, row: int) -> str:
         """Return the report of a hashed row id."""

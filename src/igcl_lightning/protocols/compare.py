@@ -54,8 +54,7 @@ def compare(
         store: store to compare on (default: a new store of phantoms).
         trained: methods to pretrain on phantoms, of `CONFIGS` (default: all, none with a store).
         checkpoints: pretrained models, PATH or NAME=PATH.
-        encoders: timm:NAME or xrv:NAME with published weights, timm:NAME@FILE with those of a file, or a Parquet file
-            of features; each may be named, NAME=ENCODER.
+        encoders: timm:NAME, xrv:NAME, timm:NAME@FILE (weights), or a Parquet file of features; or NAME=ENCODER.
         labels: reported labels (default: all of the store's but "No Finding").
         supervised: whether to train from scratch, too.
         fast: whether to run a smaller comparison, which shows the steps, not the numbers.
