@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import yaml
 
@@ -94,10 +94,10 @@ def class_options(prefix: str, base: type, written: list[Written]) -> Iterator[s
         yield from _arguments(prefix, cls)
 
 
-def _arguments(prefix: str, cls: type) -> Iterator[str]:
+def _arguments(prefix: str, cls: Any) -> Iterator[str]:
     """Yield the dotted names of a constructor's arguments and of the fields of those that are dataclasses."""
     try:
-        hints = get_type_hints(cls.__init__)  # type: ignore[misc]  # of a class, not of an instance
+        hints = get_type_hints(cls.__init__)
     except NameError:  # types imported for type checkers only
         hints = {}
     for name in inspect.signature(cls).parameters:
