@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from uuid import uuid4
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write to; the file takes the place of `path` when the block ends, and is removed if it raises.
 
-    The name of that file is new on every call, so that processes and threads that write one file do not disturb each
-    other: the last to finish wins, and readers always find a whole file. A device or a pipe is written to as it is.
+    The temporary name is unique, so that processes and threads can write one file at the same time: the last to finish
+    wins, and readers always find a complete file. Devices and pipes are written directly.
 
     Args:
         path: the file to write; its folder must exist.
 
     Raises:
-        OSError: the file cannot be written, such as where the folder does not exist.
+        OSError: the file cannot be written, for example because the folder does not exist.
     """
     if path.exists() and not path.is_file():
         yield path

@@ -1,4 +1,4 @@
-"""Errors that are meant for the person at the keyboard, and how they are worded: in one line."""
+"""Errors for the user, and their wording: one line each."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Iterable
 
 
 class IgclError(Exception):
-    """The work could not be done.
+    """An error that the user can act on.
 
-    The message is one line that names the file, row or option, says what is wrong and what to do about it. The command
-    line shows it without a traceback and exits with status 1.
+    The message is one line that names the file, row or option, says what is wrong and what to do. The command line
+    shows it without a traceback and exits with status 1.
     """
 
 
 class UsageError(SystemExit):
-    """The command cannot be understood: exit status 2 and one line that names the option.
+    """Wrong usage of a command: exit status 2 and one line that names the option.
 
-    A `SystemExit`, as argparse itself raises, so that no parser in between takes it for one failed reading of many.
+    A `SystemExit`, as raised by argparse, so that jsonargparse does not catch it as a value of the wrong type.
     """
 
     def __init__(self, message: str) -> None:
@@ -27,12 +27,12 @@ class UsageError(SystemExit):
 
 
 def one_line(text: object) -> str:
-    """Return `text` with every run of white space, line breaks too, as one space."""
+    """Return `text` with every run of white space, including line breaks, as one space."""
     return " ".join(str(text).split())
 
 
 def message_of(error: BaseException) -> str:
-    """Return the message of an error as one line; of one that a loader's worker raised, without the trace there."""
+    """Return the message of an error as one line, without the traceback that a loader's worker adds."""
     text = str(error)
     if text.startswith("Caught ") and "Original Traceback" in text:
         text = text[text.rindex(f"{type(error).__name__}: ") :].partition(": ")[2]

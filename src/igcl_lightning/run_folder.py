@@ -14,10 +14,10 @@ from lightning.pytorch.loggers import CSVLogger
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """Return the folder of this run, where Lightning puts its checkpoints too; without a logger the trainer's root.
+    """Return the folder of this run, which also holds its checkpoints; without a logger the trainer's root.
 
-    `trainer.log_dir` is the same for the CSV logger, but for W&B the folder of all runs. Every process must call this:
-    the first one's answer is sent to all.
+    `trainer.log_dir` is the same for the CSV logger, but with W&B it is the folder of all runs. Every process must call
+    this function: the first one broadcasts the path.
     """
     folder = Path(trainer.default_root_dir)
     if (logger := trainer.logger) is not None:
@@ -42,7 +42,7 @@ class RunConfig(SaveConfigCallback):
 
 @rank_zero_only
 def keep_metrics(trainer: Trainer) -> None:
-    """Put aside the metrics.csv of a run that is resumed in its own folder: the CSV logger would delete it."""
+    """Rename the metrics.csv of a run that is resumed in its own folder: the CSV logger would delete it."""
     for logger in trainer.loggers:
         metrics = Path(logger.log_dir, "metrics.csv") if isinstance(logger, CSVLogger) else None
         if metrics and metrics.exists():

@@ -1,1 +1,1 @@
-"""fit, validate, test and predict: Lightning with its command line, checkpoints and checks before the start."""
+"""fit, validate, test and predict: the Lightning command line, checkpoints, and checks before a run."""

@@ -1,4 +1,4 @@
-"""The checkpoints of `igcl fit`: whole or absent, read as data, and a last.ckpt of every run that ends."""
+"""Checkpoints of `igcl fit`: written atomically, read as plain data, and a last.ckpt for every run that ends."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ LIGHTNING_VERSION = "pytorch-lightning_version"
 
 
 class PlainCheckpointIO(TorchCheckpointIO):
-    """Checkpoints on a local disk that are whole or absent, and are read as data.
+    """Local checkpoints, written atomically and read as plain data.
 
-    Lightning's own writes to the system's folder for temporary files first, which may be on another disk, so that a
-    process killed while the file is moved leaves half of it.
+    Lightning writes to the system's temporary folder first, which may be on another disk, so that a process killed
+    while the file is moved leaves half of it.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write a checkpoint beside its place, and then move it there in one step."""
+        """Write a checkpoint to a temporary file in the same folder, and rename it."""
         if is_address(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
@@ -41,10 +41,10 @@ class PlainCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, partial)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        """Read a checkpoint as data.
+        """Read a checkpoint as plain data.
 
         Raises:
-            IgclError: the file is missing, or is no checkpoint of Lightning's trainer.
+            IgclError: the file is missing, or is not a checkpoint of Lightning's trainer.
         """
         if is_address(path):
             return super().load_checkpoint(path, map_location, weights_only)
@@ -56,10 +56,10 @@ class PlainCheckpointIO(TorchCheckpointIO):
 
 
 class LastCheckpoint(Callback):
-    """Leaves `last.ckpt` of every fit that ends or is interrupted, beside the checkpoints of the config.
+    """Writes `last.ckpt` when a fit ends or is interrupted, beside the checkpoints of the config.
 
-    Part of every run of the command line that keeps checkpoints. An earlier run's `last.ckpt` in the same folder is
-    put aside as `earlier-1.ckpt`, unless this run continues it.
+    Part of every command-line run that keeps checkpoints. An earlier run's `last.ckpt` in the same folder is renamed to
+    `earlier-1.ckpt`, unless this run resumes from it.
     """
 
     def __init__(self) -> None:
@@ -67,18 +67,18 @@ class LastCheckpoint(Callback):
         self._training = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Start anew: nothing is kept before training has started."""
+        """Reset: nothing is saved before training has started."""
         self._path, self._training = None, False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find the place, on every process."""
+        """Set the path, on every process."""
         if trainer.fast_dev_run or not trainer.checkpoint_callbacks:  # type: ignore[attr-defined]  # set, but not declared
             return
         folder = getattr(trainer.checkpoint_callbacks[0], "dirpath", None) or run_folder(trainer) / "checkpoints"
         self._path = f"{folder}/{LAST}" if is_address(folder) else Path(folder) / LAST
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note that weights, optimiser and progress are in place, and put another run's file aside."""
+        """Start saving, now that weights, optimiser and progress are restored, and rename another run's file."""
         self._training = True
         # Not before: a fit with nothing left to train keeps the file.
         if trainer.is_global_zero and isinstance(self._path, Path) and not _continues(trainer, self._path):
@@ -87,16 +87,15 @@ class LastCheckpoint(Callback):
             _claim(trainer, self._path)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the end of training. All processes take part."""
+        """Save the final state. All processes take part."""
         if self._path is not None and not trainer.strategy.broadcast(_is_saved(trainer, self._path)):
             _claim(trainer, self._path)
             trainer.save_checkpoint(self._path, weights_only=False)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save what was trained before an interruption or an error; should that fail too, only say so.
+        """Save the state before an interruption or an error; if that fails too, warn.
 
-        Of several processes the others may be anywhere, so none is waited for: the first one writes what it has, where
-        that is everything.
+        Other processes may be anywhere, so this waits for none: the first process writes, if it holds the whole state.
         """
         unsaved = self._training and self._path is not None and trainer.global_step > 0
         if not unsaved or _is_saved(trainer, self._path) or not _holds_everything(trainer):
@@ -105,17 +104,17 @@ class LastCheckpoint(Callback):
         try:
             # As `trainer.save_checkpoint`, without its barrier.
             trainer.strategy.save_checkpoint(trainer._checkpoint_connector.dump_checkpoint(False), str(self._path))
-        except Exception as error:  # the one that ended training is what must be seen
+        except Exception as error:  # the error that ended training must stay visible
             rank_zero_warn(f"{self._path}: could not be written ({one_line(error)[:300]})")
         else:
             rank_zero_info(f"stopped after step {trainer.global_step}; to continue: --ckpt_path {self._path}")
 
 
 def use_plain_checkpoints(trainer: Trainer) -> None:
-    """Let a trainer write and read its checkpoints by `PlainCheckpointIO`, unless it was given a way of its own."""
+    """Make a trainer use `PlainCheckpointIO`, unless it has a checkpoint plugin of its own."""
     try:
         usual = type(trainer.strategy.checkpoint_io) is TorchCheckpointIO
-    except NotImplementedError:  # strategies that write files by themselves
+    except NotImplementedError:  # strategies that write files themselves
         return
     if usual:
         trainer.strategy.checkpoint_io = PlainCheckpointIO()
@@ -132,7 +131,7 @@ def _continues(trainer: Trainer, path: Path | str | None) -> bool:
 
 
 def _is_saved(trainer: Trainer, path: Path | str | None) -> bool:
-    """Return whether a callback of the config has just saved this step there; if that cannot be known, it has not."""
+    """Return whether a callback of the config has just saved this step there."""
     return any(
         getattr(callback, "_last_global_step_saved", None) == trainer.global_step
         and _is_same(getattr(callback, "_last_checkpoint_saved", ""), path)
@@ -141,7 +140,7 @@ def _is_saved(trainer: Trainer, path: Path | str | None) -> bool:
 
 
 def _claim(trainer: Trainer, path: Path | str | None) -> None:
-    """Tell the callbacks that write a file of this name that it is theirs, or they would write last-v1.ckpt next."""
+    """Register the file with callbacks that write one of this name, which would otherwise write last-v1.ckpt next."""
     for callback in trainer.checkpoint_callbacks:
         if not isinstance(callback, ModelCheckpoint):
             continue
@@ -157,7 +156,7 @@ def _is_same(first: str, second: Path | str | None) -> bool:
 
 
 def _holds_everything(trainer: Trainer) -> bool:
-    """Return whether this process alone knows all that a checkpoint holds."""
+    """Return whether this process alone holds the whole state."""
     if trainer.world_size == 1:
         return True
     scattered = any(hasattr(optimizer, "consolidate_state_dict") for optimizer in trainer.optimizers)

@@ -1,4 +1,4 @@
-"""The metrics that callbacks monitor, checked before a run starts: a misspelt one would end it after an epoch."""
+"""Check of the metrics that callbacks monitor, before a run: a misspelt one would fail after the first epoch."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from igcl_lightning.errors import UsageError, suggestion
 
 OURS = "igcl_lightning."
 LIGHTNING = ("lightning.", "pytorch_lightning.")
-"""Packages whose callbacks log nothing that others could monitor, but for `LearningRateMonitor`."""
+"""Packages whose callbacks log nothing that others could monitor, except `LearningRateMonitor`."""
 
 ALWAYS = ("epoch", "step")
-"""What a `ModelCheckpoint` can monitor without being logged."""
+"""Names that a `ModelCheckpoint` can monitor although nothing logs them."""
 
 MOST_NAMED = 12
 
 
 def refuse_unknown_monitors(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
-    """Check that what the callbacks of a fit monitor is logged in it, as far as that can be known.
+    """Check that the metrics that callbacks of a fit monitor are logged, if it is known what is logged.
 
     Raises:
-        UsageError: it is not.
+        UsageError: a monitored metric is not logged.
     """
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set, but not declared
     monitored = [(callback, name) for callback in callbacks if (name := getattr(callback, "monitor", None))]
@@ -43,7 +43,7 @@ def refuse_unknown_monitors(trainer: Trainer, model: LightningModule, data: Ligh
 
 
 def known_metrics(callbacks: Iterable[Callback], model: LightningModule, data: Any) -> set[str] | None:
-    """Return the names of all that a fit logs; None where the model or a callback may log more than is known."""
+    """Return the names of all metrics that a fit logs, None if the model or a callback may log others."""
     names: set[str] = set()
     for declared in (_declared(model, data), *(_declared(callback, model, data) for callback in callbacks)):
         if declared is None:
@@ -53,7 +53,7 @@ def known_metrics(callbacks: Iterable[Callback], model: LightningModule, data: A
 
 
 def _declared(part: Any, *given: Any) -> set[str] | None:
-    """Return what a model or callback says it logs; None if a class of a user's own that does not say may log more."""
+    """Return the metrics a model or callback declares, None if a user's class may log others without declaring them."""
     for cls in type(part).__mro__:
         if "logged_metrics" in vars(cls):
             declared: set[str] | None = part.logged_metrics(*given)
