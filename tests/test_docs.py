@@ -106,9 +106,3 @@ def test_arguments_have_the_documented_defaults():
 def test_every_argument_is_explained(name):
     explained = {argument for names, argument, _ in documented(CONFIGURATION.read_text()) if name in names}
     assert explained == set(arguments(CLASSES[name])) - WRITTEN_BY_CHECKPOINTS
-
-
-def test_pictures_are_small():
-    pictures = list((ROOT / "docs" / "images").glob("*.png"))
-    assert pictures
-    assert max(path.stat().st_size for path in pictures) < 300_000
