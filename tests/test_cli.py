@@ -318,10 +318,6 @@ def test_missing_config_names_near_ones(shipped, one_line):
     assert line.endswith("shipped configs, did you mean pretrain/tiny.yaml?")
 
 
-def test_shipped_configs_of_a_checkout():
-    assert (training_options.shipped_configs() / "pretrain").is_dir()
-
-
 def test_run_folder_by_default():
     fit()
     folder = Path("runs/tiny_cli_model/version_0")

@@ -87,9 +87,5 @@ def test_a_union_is_of_one_image():
         union([RunLengths((), 2, 3), RunLengths((), 3, 2)])
 
 
-def test_a_box_has_a_name_and_four_edges():
-    assert Box("Mass", 1, 2, 3, 4)._asdict() == {"label": "Mass", "x_min": 1, "y_min": 2, "x_max": 3, "y_max": 4}
-
-
 def test_a_box_may_be_given_by_corner_and_size():
     assert Box.of_size("Mass", 1, 2, 3, 4) == Box("Mass", 1, 2, 4, 6)
