@@ -148,5 +148,14 @@ def test_the_code_of_the_readme_runs(phantom_store, tmp_path, monkeypatch):
     assert (names["report"].shape, names["image"].shape) == ((2, 128), (2, 128))
 
 
+def test_the_architecture_page_names_files_that_exist():
+    paths = [path.as_posix() for folder in ("src", "tests", "configs", "docs") for path in (ROOT / folder).rglob("*.*")]
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    page = page.partition("## Planned")[0] + page.partition("## Names")[2]
+    named = set(re.findall(r"[\w/]+\.(?:py|yaml|tsv)\b", page)) - {"igcl_lightning.py"}
+    missing = {name for name in named if "NAME" not in name and not any(path.endswith(f"/{name}") for path in paths)}
+    assert missing - {"config.yaml"} == set()
+
+
 def test_the_readme_is_short():
     assert len(README.read_text().splitlines()) < 200
