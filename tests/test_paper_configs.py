@@ -41,7 +41,7 @@ def graphs():
         [
             Data(
                 x=torch.zeros(size, 4, dtype=torch.int64),
-                text=torch.randn(size, 768, generator=generator),
+                node_text=torch.randn(size, 768, generator=generator),
                 node_type=torch.randint(0, 4, (size,), generator=generator),
                 edge_index=edge_index,
                 edge_type=torch.randint(0, 3, (edge_index.shape[1],), generator=generator),

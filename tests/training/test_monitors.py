@@ -19,6 +19,7 @@ PAIRS = {"class_path": "PairedDataModule", "init_args": {"batch_size": 16}}
 LABELS = {"class_path": "LabeledDataModule", "init_args": {"batch_size": 16}}
 MODELS = {
     "IGCL": ({"image": {"backbone": "test_resnet", "size": 32}, "graph": {"channels": 16}}, PAIRS),
+    "RenamedIGCL": ({"backbone": "test_resnet"}, PAIRS),
     "FineTune": ({"image": {"backbone": "test_resnet", "size": 32}}, LABELS),
     "LinearProbe": ({"image": {"backbone": "test_resnet", "size": 32}}, LABELS),
 }
@@ -41,8 +42,8 @@ class HookLoggingIGCL(IGCL):
 class RenamedIGCL(IGCL):
     """Nothing but another constructor: what it logs is known."""
 
-    def __init__(self, backbone: str = "test_resnet", size: int = 32, channels: int = 16):
-        super().__init__({"backbone": backbone, "size": size}, {"channels": channels})
+    def __init__(self, backbone: str = "test_resnet"):
+        super().__init__({"backbone": backbone, "size": 32}, {"channels": 16})
 
 
 class DeclaringFineTune(FineTune):
