@@ -34,7 +34,9 @@ test-lowest: $(LOWEST)/installed ## every test but the long proofs, at the lowes
 
 $(LOWEST)/installed: $(STAMP) pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)
-	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --group dev --editable .
+	sed -nE 's/.*"([a-z0-9-]+)(\[[a-z]+\])?>=([0-9.]+)".*/\1==\3.*/p' pyproject.toml > $(LOWEST)/floors.txt
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --constraint $(LOWEST)/floors.txt \
+		--group dev --editable .
 	touch $@
 
 soak: $(STAMP) ## the long proofs
