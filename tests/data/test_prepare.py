@@ -126,7 +126,7 @@ def test_a_patient_in_two_splits_is_found_on_opening(tmp_path):
     prepare_studies([study(1)], tmp_path / "one")
     prepare_studies([study(1, split="test")], tmp_path / "two")
     shutil.copytree(tmp_path / "two" / "test", tmp_path / "one" / "test")
-    with pytest.raises(IgclError, match="patient 'patient-1' stands in train and in test"):
+    with pytest.raises(IgclError, match="patient 'patient-1' is in train and in test"):
         Store(tmp_path / "one")
 
 

@@ -30,13 +30,7 @@ PAGE_LIMIT = 200
 
 @dataclass(frozen=True)
 class Summary:
-    """Result of a run.
-
-    Attributes:
-        reports: number of graphs in the file.
-        resumed: number of them that an interrupted run had written.
-        pointers: names of the Git LFS pointers that were skipped.
-    """
+    """Number of graphs in the file and of those an interrupted run had written, and names of skipped LFS pointers."""
 
     reports: int
     resumed: int = 0
@@ -62,8 +56,7 @@ def parse_reports(
         out: path of the file.
         parser: default: `SpacyReportParser`. Any other is pickled with each chunk of reports if `jobs` is more than 1.
         jobs: number of processes; 1 parses in this one.
-        page: path of an HTML page of the first reports and their graphs, or None.
-        page_limit: number of reports on the page.
+        page: path of an HTML page of the first `page_limit` reports and their graphs, or None.
         warn: called with a message when an unfinished file is discarded.
 
     Raises:
@@ -73,7 +66,8 @@ def parse_reports(
     """
     _check(source.path, out, page, {"--jobs": (jobs, 1), "--html-limit": (page_limit, 0)})
     survey = source.survey()
-    with ordered_map(_processes(jobs, survey.total), with_torch=parser is not None) as run:
+    most = jobs if survey.total is None else max(1, -(-survey.total // CHUNK))
+    with ordered_map(min(jobs, most), with_torch=parser is not None) as run:
         version = next(run(parser_version, [parser] * jobs))  # one call per process starts them all
         options = {name: value for name, value in asdict(source).items() if name != "path"}
         with PartialFile(out, {"source": survey.identity, **options, "parser": version}, warn) as unfinished:
@@ -101,11 +95,6 @@ def _check(source: Path, out: Path, page: Path | None, numbers: dict[str, tuple[
         raise IgclError(f"{page}: named by --out and --html; name two files")
 
 
-def _processes(jobs: int, total: int | None) -> int:
-    """Return the number of processes: no more than there are chunks."""
-    return jobs if total is None else max(1, min(jobs, -(-total // CHUNK)))
-
-
 def _parse(
     source: ReportSource, parser: ReportGraphParser | None, run: Map, unfinished: PartialFile, total: int | None
 ) -> None:
@@ -120,13 +109,7 @@ def _parse(
 
 
 def _draw(
-    source: ReportSource,
-    parser: ReportGraphParser | None,
-    run: Map,
-    path: Path,
-    limit: int,
-    total: int,
-    version: str,
+    source: ReportSource, parser: ReportGraphParser | None, run: Map, path: Path, limit: int, total: int, version: str
 ) -> None:
     """Write the page of the first reports."""
     from igcl_lightning.reports.page import report_parts, write_page  # matplotlib, which most runs do not need

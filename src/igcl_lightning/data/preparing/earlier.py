@@ -36,16 +36,11 @@ class RowNote(NamedTuple):
     shape: tuple[int, int]
     flags: tuple[str, ...]
     header: Mapping[str, str]
-    text: str
+    text: str = ""
 
 
 class EarlierRows:
-    """Rows of a store by id, opened in each process on first use.
-
-    Args:
-        path: folder of the store.
-        node_text: whether the features of graph nodes are needed too.
-    """
+    """Rows of the store at `path` by id, opened in each process on first use."""
 
     def __init__(self, path: Path, node_text: bool) -> None:
         self.path = path
@@ -57,14 +52,12 @@ class EarlierRows:
     def image(self, row: str, identity: str) -> tuple[RowNote, bytes] | None:
         """Return note and bytes of the image made from the same inputs, or None."""
         note = self._notes.get(row)
-        if note is None or note.image != identity or row not in self._positions:
-            return None
-        return note, self._cell(row, "image")["bytes"]
+        return (note, self._cell(row, "image")["bytes"]) if note and note.image == identity else None
 
     def text(self, row: str, identity: str) -> dict[str, Any] | None:
         """Return the columns made from the same report, or None."""
         note = self._notes.get(row)
-        if note is None or note.text != identity or row not in self._positions:
+        if note is None or note.text != identity:
             return None
         cells = {name: self._cell(row, name) for name in self.columns}
         if NODE_TEXT in cells:  # float16 [N, D], as it was before it was stored
@@ -85,7 +78,7 @@ class EarlierRows:
                 notes |= {
                     row: RowNote(row, i, (h, w), tuple(flags), head, t) for row, i, (h, w), flags, head, t in rows
                 }
-        return notes
+        return {row: note for row, note in notes.items() if row in self._positions}
 
     @cached_property
     def _tables(self) -> dict[str, datasets.Dataset]:
