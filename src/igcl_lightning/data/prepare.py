@@ -21,8 +21,7 @@ from tqdm import tqdm
 
 from igcl_lightning import __version__
 from igcl_lightning.data.preparing.chunk import Chunk, chunk_identity
-from igcl_lightning.data.preparing.earlier import EarlierRows
-from igcl_lightning.data.preparing.item_identity import identity
+from igcl_lightning.data.preparing.earlier import EarlierRows, identity
 from igcl_lightning.data.preparing.manifest import Ids, Tally
 from igcl_lightning.data.preparing.options import Columns, Options
 from igcl_lightning.data.preparing.study_rows import Rows, node_text, study_rows

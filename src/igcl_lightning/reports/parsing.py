@@ -56,7 +56,8 @@ def parse_reports(
         out: path of the file.
         parser: default: `SpacyReportParser`. Any other is pickled with each chunk of reports if `jobs` is more than 1.
         jobs: number of processes; 1 parses in this one.
-        page: path of an HTML page of the first `page_limit` reports and their graphs, or None.
+        page: path of an HTML page of the first reports and their graphs, or None.
+        page_limit: number of reports on the page.
         warn: called with a message when an unfinished file is discarded.
 
     Raises:
@@ -71,8 +72,7 @@ def parse_reports(
         version = next(run(parser_version, [parser] * jobs))  # one call per process starts them all
         options = {name: value for name, value in asdict(source).items() if name != "path"}
         with PartialFile(out, {"source": survey.identity, **options, "parser": version}, warn) as unfinished:
-            resumed = unfinished.lines
-            _parse(source, parser, run, unfinished, survey.total)
+            resumed = _parse(source, parser, run, unfinished, survey.total)
             unfinished.finish()
         if page is not None:
             _draw(source, parser, run, page, page_limit, unfinished.lines, version)
@@ -97,15 +97,17 @@ def _check(source: Path, out: Path, page: Path | None, numbers: dict[str, tuple[
 
 def _parse(
     source: ReportSource, parser: ReportGraphParser | None, run: Map, unfinished: PartialFile, total: int | None
-) -> None:
-    """Append the graphs of all reports that the unfinished file lacks."""
-    items = islice(source.items(), unfinished.lines, None)
-    with tqdm(desc="reports", unit=" reports", total=total, initial=unfinished.lines) as bar:
+) -> int:
+    """Append the graphs of all reports that the unfinished file lacks; return how many it had."""
+    resumed = unfinished.lines
+    items = islice(source.items(), resumed, None)
+    with tqdm(desc="reports", unit=" reports", total=total, initial=resumed) as bar:
         for content, fault in run(partial(graph_lines, source, parser), chunks(items, CHUNK)):
             unfinished.append(content)
             bar.update(unfinished.lines - bar.n)
             if fault:
                 raise ValueError(fault)
+    return resumed
 
 
 def _draw(

@@ -1,11 +1,16 @@
-"""Rows of an existing store, from which `--update` takes images and graphs whose inputs have not changed."""
+"""Hashes of the inputs of studies, images and reports, and the rows of an existing store by these hashes.
+
+Rows whose inputs have the same hash come out the same: `--update` takes their images and graphs from the store.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import cache, cached_property
+from dataclasses import fields, is_dataclass
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,3 +107,39 @@ class EarlierRows:
 def _opened_once(path: Path, node_text: bool) -> EarlierRows:
     """Return this worker process's rows, which each of its tasks shares."""
     return EarlierRows(path, node_text)
+
+
+def identity(*values: Any) -> str:
+    """Return a hash of plain values, dataclasses, arrays, partial calls, and files by path, size and time."""
+    digest = hashlib.sha256()
+    for value in values:
+        for part in _parts(value):
+            digest.update(part)
+    return digest.hexdigest()[:32]
+
+
+def _parts(value: Any) -> Iterator[bytes]:
+    """Yield bytes that are unique to a value."""
+    if isinstance(value, Path):
+        try:
+            status = value.stat()
+            found = f"{status.st_size} {status.st_mtime_ns}"
+        except OSError as error:
+            found = type(error).__name__
+        yield f"file {value} {found} ".encode("utf-8", "surrogateescape")
+    elif isinstance(value, np.ndarray):
+        yield f"array {value.dtype} {value.shape} ".encode()
+        yield np.ascontiguousarray(value).tobytes()
+    elif isinstance(value, partial):
+        yield f"call {value.func.__module__}.{value.func.__qualname__} ".encode()
+        yield from _parts((value.args, value.keywords))
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield from _parts([getattr(value, field.name) for field in fields(value)])
+    elif isinstance(value, Mapping):
+        yield from _parts(list(value.items()))
+    elif isinstance(value, list | tuple):
+        yield f"list {len(value)} ".encode()
+        for item in value:
+            yield from _parts(item)
+    else:
+        yield f"{type(value).__name__} {value!r} ".encode("utf-8", "surrogatepass")

@@ -13,8 +13,7 @@ from igcl_lightning.data.demographics import age_in_years, sex_name
 from igcl_lightning.data.images import decode_grey, encode_grey, read_grey, read_picture
 from igcl_lightning.data.pictures.fit import Fit, decode_size
 from igcl_lightning.data.pictures.picture import Picture
-from igcl_lightning.data.preparing.earlier import RowNote
-from igcl_lightning.data.preparing.item_identity import identity
+from igcl_lightning.data.preparing.earlier import RowNote, identity
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.regions import RunLengths
 from igcl_lightning.data.store import FORMAT_VERSION

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from igcl_lightning import __version__
-from igcl_lightning.data.preparing.earlier import EarlierRows, RowNote
-from igcl_lightning.data.preparing.item_identity import identity
+from igcl_lightning.data.preparing.earlier import EarlierRows, RowNote, identity
 from igcl_lightning.data.preparing.options import Columns, Options
 from igcl_lightning.data.preparing.report_text import PRESENT, read_report, report_text
 from igcl_lightning.data.preparing.row_images import StoredImage, image_identity, store_image, why_unreadable
