@@ -108,7 +108,7 @@ class UnfinishedStore:
             return
 
     def resumable(self) -> AbstractContextManager[None]:
-        """Return a context that raises a failed write as an `IgclError` that says how to resume."""
+        """Return a context that raises a failed write, such as on a full disk, as an `IgclError`."""
         return resumable(self.path, "run the same command with --resume")
 
     def notes_path(self, number: int) -> Path:
@@ -126,11 +126,7 @@ class UnfinishedStore:
                 path.unlink()
 
     def finish(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Complete the store, rename it to `out` in place of the store there, and return the manifest.
-
-        Raises:
-            IgclError: the disk is full, or the folder is not writable.
-        """
+        """Complete the store, rename it to `out` in place of the store there, and return the manifest."""
         with self.resumable():
             for split in SPLITS:
                 if files := sorted((self.path / split).glob("data-*.arrow")):
