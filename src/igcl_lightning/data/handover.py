@@ -43,7 +43,7 @@ class Handover:
         self.tensor = torch.from_numpy(np.empty(0, dtype)).set_(storage, 0, shape)  # type: ignore[call-overload]
 
     def write(self, part: np.ndarray, begin: int = 0) -> None:
-        """Write a part of the tensor, starting at byte `begin`; an `IgclError` if shared memory is full."""
+        """Write a part of the tensor, starting at byte `begin`; raises `IgclError` if shared memory is full."""
         part = np.ascontiguousarray(part)
         if self.descriptor is None:
             self.bytes[begin : begin + part.nbytes] = part.reshape(-1).view(np.uint8)

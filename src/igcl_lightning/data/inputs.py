@@ -108,7 +108,7 @@ class InputReader:
     """Makes tensors of images and reports, as `igcl prepare` and the loaders made them for training.
 
     Args:
-        record: record of the training data, from `describe_inputs`; an `IgclError` if it is incomplete.
+        record: record of the training data, from `describe_inputs`; raises `IgclError` if it is incomplete.
     """
 
     def __init__(self, record: Mapping[str, Any]) -> None:
@@ -141,7 +141,7 @@ class InputReader:
             yield readers[kind](batch)
 
     def images(self, images: Iterable[ImageInput]) -> Tensor:
-        """Return B images as a store holds them, uint8 [B, 1, size, size]; an `IgclError` if one cannot be read."""
+        """Return B images as a store holds them, uint8 [B, 1, size, size]; raises `IgclError` if one cannot be read."""
         return torch.from_numpy(np.stack([self._stored(image) for image in images]))[:, None]
 
     def graphs(self, reports: Iterable[ReportInput]) -> Batch:

@@ -55,12 +55,12 @@ class LabeledRows(RowLookup, Protocol):
 
 
 def row_lookup(trainer: Trainer, asker: str) -> RowLookup:
-    """Return the trainer's data module; an `IgclError` tells what `asker` lacks if it cannot look up rows."""
+    """Return the trainer's data module; raises `IgclError`, which names `asker`, if it cannot look up rows."""
     return cast(RowLookup, _fitting(trainer, asker, RowLookup, "PairedDataModule or LabeledDataModule"))
 
 
 def labeled_rows(trainer: Trainer, asker: str) -> LabeledRows:
-    """Return the trainer's data module; an `IgclError` tells what `asker` lacks if it does not serve labelled rows."""
+    """Return the trainer's data module; raises `IgclError`, which names `asker`, if it serves no labelled rows."""
     return cast(LabeledRows, _fitting(trainer, asker, LabeledRows, "LabeledDataModule"))
 
 

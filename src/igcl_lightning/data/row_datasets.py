@@ -90,7 +90,7 @@ class PairDataset(_StoreRows):
         return PairBatch(extra={name: value[0] for name, value in batch.extra.items()}, **fields)
 
     def batch(self, indices: Sequence[int]) -> PairBatch:
-        """Return a batch of some pairs; an `IgclError` names a damaged row."""
+        """Return a batch of some pairs (see `decode_images`)."""
         return self.collate(self.table[self.places[indices]], self.target[indices])
 
     def lengths(self, side: str) -> Ids:
@@ -124,7 +124,7 @@ class LabeledDataset(_StoreRows):
         return LabeledBatch(*(field[0] for field in self.batch([index])))
 
     def batch(self, indices: Sequence[int]) -> LabeledBatch:
-        """Return a batch of some labelled images; an `IgclError` names a damaged row."""
+        """Return a batch of some labelled images (see `decode_images`)."""
         return collate_labelled(self.table[self.places[indices]], self.target[indices])
 
     @cached_property

@@ -207,7 +207,7 @@ class Store(StoreDescription):
         return files if self.views is None else files.select(self.row_indices(split))
 
     def files(self, split: str) -> datasets.Dataset:
-        """Return all rows of a split, memory-mapped; an `IgclError` if it does not exist or is damaged."""
+        """Return all rows of a split, memory-mapped; raises `IgclError` if it does not exist or is damaged."""
         if split not in self.splits:
             raise IgclError(f"{self.path}: no split {split!r}, only {', '.join(self.splits)}")
         if split not in self._files:
@@ -259,8 +259,8 @@ class Store(StoreDescription):
         names = self.labels if labels is None else labels
         if unknown := [name for name in names if name not in self.labels]:
             raise IgclError(f"{self.path}: no label {unknown[0]!r}; it has {', '.join(self.labels) or 'none'}")
-        column = self._arrow(split, "labels") if names else self.row_indices(split)
-        return label_array(column, names)
+        # A store without labels has no column of them.
+        return label_array(self._arrow(split, "labels") if names else self.row_indices(split), names)
 
     def stating(self, split: str, side: str) -> np.ndarray:
         """Return which rows of a split state something on a side (see `states`), bool [N]."""

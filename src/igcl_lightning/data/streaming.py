@@ -54,7 +54,7 @@ class StreamedStore(StoreDescription):
         self._records: dict[int, tuple[str, dict[str, Any]]] = {}
 
     def shards(self, split: str) -> list[str]:
-        """Return the addresses of the Arrow files of a split; an `IgclError` if it does not exist or is unreadable."""
+        """Return the addresses of the Arrow files of a split; raises `IgclError` if it cannot be read."""
         if split not in self.splits:
             raise IgclError(f"{self.path}: no split {split!r}, only {', '.join(self.splits)}")
         state = json.loads(_read(f"{self.path}/{split}/state.json"))

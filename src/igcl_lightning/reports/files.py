@@ -24,7 +24,7 @@ def reason(error: OSError) -> str:
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Return whether a file is a Git LFS pointer; an `OSError` if the file cannot be read."""
+    """Return whether a file is a Git LFS pointer; raises `OSError` if the file cannot be read."""
     return path.stat().st_size <= MAX_POINTER_BYTES and path.read_bytes().startswith(LFS_POINTER)
 
 
@@ -68,7 +68,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def json_object(line: bytes) -> dict[str, Any]:
-    """Return the JSON object on a line; a `ValueError` if it is not UTF-8, not JSON or not an object."""
+    """Return the JSON object on a line; raises `ValueError` if it is not UTF-8, not JSON or not an object."""
     try:
         record = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

@@ -53,7 +53,7 @@ class Part(NamedTuple):
 
 
 def report_parts(source: ReportSource, parser: ReportGraphParser | None, items: list[Item]) -> list[Part]:
-    """Return the parts of a chunk of raw records, in a worker process; a `ValueError` if one holds no report."""
+    """Return the parts of a chunk of raw records, in a worker process; raises `ValueError` if one holds no report."""
     parsed, fault = parse_items(source, parser, items)
     if fault:
         raise ValueError(fault)

@@ -54,7 +54,7 @@ class PartialFile:
         self._file.close()
 
     def append(self, content: bytes) -> None:
-        """Write lines; an `IgclError` if the disk is full."""
+        """Write lines; raises `IgclError` if the disk is full."""
         rest = memoryview(content)
         with resumable(self._path, AGAIN):
             while rest:
@@ -62,7 +62,7 @@ class PartialFile:
         self.lines += content.count(b"\n")
 
     def finish(self) -> None:
-        """Rename the file to `out`; an `IgclError` if it cannot be renamed."""
+        """Rename the file to `out`; raises `IgclError` if it cannot be renamed."""
         with resumable(self._path, AGAIN):
             os.fsync(self._file.fileno())
             self._file.close()

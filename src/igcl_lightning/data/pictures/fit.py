@@ -40,7 +40,7 @@ class Fit:
         "letterbox" scales the long side to `size`, rounds the short one and centres on black. "crop" scales the short
         side to `size` and cuts both ends of the long one. "authors", the preprocessing of IGCL's authors and of
         CheXzero, is a letterbox that truncates both sides and applies LANCZOS to all source pixels; it needs a full
-        decode. Any other is an `IgclError`.
+        decode. Any other raises `IgclError`.
         """
         height, width = shape
         whole = (0.0, 0.0, float(width), float(height))

@@ -60,7 +60,7 @@ def read_raster(data: bytes, at_least: int | None = None) -> tuple[str, Picture]
 
 
 def grey_pixels(image: Image.Image) -> np.ndarray:
-    """Return the upright grey pixels of an opened image, uint8 [H, W]; an `IgclError` if it is too large."""
+    """Return the upright grey pixels of an opened image, uint8 [H, W]; raises `IgclError` if it is too large."""
     refuse_size(*image.size)
     orientation = _orientation(image)
     pixels, _ = _to_grey(image)

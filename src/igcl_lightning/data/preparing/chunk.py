@@ -25,7 +25,7 @@ ROWS_PER_BATCH = 256
 
 
 class Chunk:
-    """Rows of chunk `number` of a store, complete after `commit`; `shapes` of array columns are added to."""
+    """Rows of chunk `number` of a store, complete after `commit`; adds to `shapes`, those of array columns so far."""
 
     def __init__(self, store: UnfinishedStore, number: int, shapes: dict[str, list[int]]) -> None:
         self.store, self.number = store, number
@@ -37,7 +37,7 @@ class Chunk:
         self.notes |= {"studies": set(), "rows": []}
 
     def add(self, study: Rows) -> None:
-        """Write the rows of a study; an `IgclError` tells of an array of another shape, or a full disk."""
+        """Write the rows of a study; raises `IgclError` for an array of another shape, or if the disk is full."""
         self.identities.append(study.identity)
         self.notes["drops"] += study.drops
         self.notes["rows"] += study.notes
@@ -54,7 +54,7 @@ class Chunk:
                 self._writer(study.split).write(self._flat(row))
 
     def commit(self) -> dict[str, Any]:
-        """Rename the chunk's files to their final names and return its notes; an `IgclError` if the disk is full."""
+        """Rename the chunk's files to their final names and return its notes; raises `IgclError` on a full disk."""
         notes = {
             "identity": chunk_identity(self.identities),
             "content": self.content.hexdigest(),

@@ -23,13 +23,13 @@ class Ids:
         self.split_of: dict[str, str] = {}
 
     def add_row(self, row: str) -> None:
-        """Add a row id; an `IgclError` if it is taken."""
+        """Add a row id; raises `IgclError` if it is taken."""
         if row in self.rows:
             raise IgclError(f"row {row!r} occurs twice in the source; row ids must be unique")
         self.rows.add(row)
 
     def add_patient(self, patient: str, split: str) -> None:
-        """Add a patient; an `IgclError` for a patient of another split."""
+        """Add a patient; raises `IgclError` if the patient is in another split."""
         first = self.split_of.setdefault(patient, split)
         if first != split:
             raise IgclError(f"patient {patient!r} is in both {first} and {split}; splits must be by patient")
@@ -82,7 +82,7 @@ class Tally:
         return self._named[reason] <= MAX_NAMED
 
     def manifest(self, work: Mapping[str, Any], source_counts: Mapping[str, int]) -> dict[str, Any]:
-        """Return the manifest; an `IgclError` if there are no rows.
+        """Return the manifest; raises `IgclError` if there are no rows.
 
         Args:
             work: everything the rows depend on, as JSON.

@@ -82,7 +82,7 @@ def image_identity(image: StudyImage, options: Options) -> str:
 
 
 def store_image(image: StudyImage, options: Options) -> StoredImage:
-    """Decode, fit and encode an image; an `IgclError` if it cannot be read."""
+    """Decode, fit and encode an image; raises `IgclError` if it cannot be read."""
     made_from = image_identity(image, options)
     if isinstance(image.source, Path):
         at_least = None if options.full_decode else decode_size(options.size, options.fit)

@@ -110,7 +110,7 @@ def _images(study: Study, options: Options, earlier: EarlierRows | None, made: R
 
 
 def _named_columns(study: Study, columns: Columns) -> dict[str, Any]:
-    """Return labels, extra columns and arrays; an `IgclError` if an array cannot be read."""
+    """Return labels, extra columns and arrays; raises `IgclError` if an array cannot be read."""
     named: dict[str, Any] = {}
     if columns.labels:  # Arrow cannot store a struct without fields
         named["labels"] = {name: study.labels.get(source) for name, source in columns.labels.items()}
