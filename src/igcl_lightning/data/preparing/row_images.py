@@ -10,7 +10,7 @@ import numpy as np
 
 from igcl_lightning import __version__
 from igcl_lightning.data.demographics import age_in_years, sex_name
-from igcl_lightning.data.images import decode_grey, encode_grey, read_grey, read_picture
+from igcl_lightning.data.images import encode_grey, read_grey, read_picture
 from igcl_lightning.data.pictures.fit import Fit, decode_size
 from igcl_lightning.data.pictures.picture import Picture
 from igcl_lightning.data.preparing.earlier import RowNote, identity
@@ -106,11 +106,6 @@ def why_unreadable(image: StudyImage) -> str:
             if path.is_file() and is_lfs_pointer(path):
                 return POINTER
     return BROKEN
-
-
-def decode_mask(data: bytes) -> np.ndarray:
-    """Decode a stored mask to bool [H, W]."""
-    return decode_grey(data) > 0
 
 
 def _mask(mask: np.ndarray | Path | RunLengths) -> np.ndarray:
