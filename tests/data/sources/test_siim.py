@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from igcl_lightning.cli import main
-from igcl_lightning.data.prepare import prepare
 from igcl_lightning.data.images import decode_grey
+from igcl_lightning.data.prepare import prepare
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.siim import read_siim
 from igcl_lightning.data.store import Store
