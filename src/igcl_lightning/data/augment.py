@@ -72,13 +72,7 @@ class Augment:
         return self.apply(image, self.draw(len(image), image.device, generator))
 
     def draw(self, size: int, device: torch.device, generator: Generator | None = None) -> AugmentDraw:
-        """Draw for a batch.
-
-        Args:
-            size: number of images.
-            device: device of the draw.
-            generator: random generator on that device (default: PyTorch's).
-        """
+        """Draw for `size` images, with a generator of that device (default: PyTorch's)."""
         return self._scaled(torch.rand(size, NUM_DRAWN, device=device, generator=generator))
 
     def draw_rows(self, row: Tensor, device: torch.device) -> AugmentDraw:
@@ -89,9 +83,8 @@ class Augment:
     def _scaled(self, uniform: Tensor) -> AugmentDraw:
         """Scale values uniform in [0, 1), [B, NUM_DRAWN], to a draw."""
         area, blur = uniform[:, :2].unbind(dim=1)
-        angle, zoom, shift_x, shift_y, crop_x, crop_y, gamma, contrast, brightness = (
-            2 * uniform[:, 2:] - 1  # either way
-        ).unbind(dim=1)
+        either_way = (2 * uniform[:, 2:] - 1).unbind(dim=1)
+        angle, zoom, shift_x, shift_y, crop_x, crop_y, gamma, contrast, brightness = either_way
         # A crop of this side, anywhere within the image.
         side = (self.crop_area + (1 - self.crop_area) * area).sqrt()
         return AugmentDraw(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -51,14 +51,11 @@ class PairCollator:
         return ["row", "study", "patient", *graph, *[NODE_TEXT] * bool(self.node_text_channels), *self.shapes]
 
     def __call__(self, rows: pa.Table, target: NDArray[np.float32]) -> PairBatch:
-        """Return a batch of B pairs.
+        """Return a batch of B pairs (see `decode_images`).
 
         Args:
             rows: the columns `image` and `columns` of the rows.
             target: labels of the rows, float32 [B, L].
-
-        Raises:
-            IgclError: an image cannot be decoded, or differs in size from the first.
         """
         image = decode_images(rows)
         rows = rows.select(self.columns).combine_chunks()
@@ -76,9 +73,7 @@ class PairCollator:
             graph=to_batch(graph),
             report=to_batch(report),
             target=handed_over(target),
-            extra={
-                name: handed_over(_floats(columns[name]).reshape(-1, *shape)) for name, shape in self.shapes.items()
-            },
+            extra={name: handed_over(_floats(columns[name]).reshape(-1, *self.shapes[name])) for name in self.shapes},
             row=row,
             study=study,
             patient=patient,
@@ -88,11 +83,7 @@ class PairCollator:
 
 
 def collate_labelled(rows: pa.Table, target: NDArray[np.float32]) -> LabeledBatch:
-    """Return a batch of B labelled images, from their columns `image` and `row` and their labels, float32 [B, L].
-
-    Raises:
-        IgclError: an image cannot be decoded, or differs in size from the first.
-    """
+    """Return a batch of B labelled images (`decode_images`), from their column `row` and labels, float32 [B, L]."""
     return LabeledBatch(decode_images(rows), handed_over(target), handed_over(row_hashes(rows.column("row"))))
 
 
@@ -128,15 +119,6 @@ def with_graph_fields(rows: pa.Table) -> pa.Table:
     for field in GRAPH_FIELDS:
         rows = rows.append_column(f"graph.{field}", pc.struct_field(rows.column("graph"), field))
     return rows
-
-
-def targets_of(rows: pa.Table, labels: Sequence[str]) -> NDArray[np.float32]:
-    """Return the labels of B rows from their column `labels`, float32 [B, L], nan where unknown."""
-    if not labels:
-        return np.zeros((len(rows), 0), np.float32)
-    known = rows.column("labels")
-    columns = [pc.struct_field(known, label).to_numpy() for label in labels]
-    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def row_hashes(ids: pa.StringArray | pa.ChunkedArray) -> Ids:

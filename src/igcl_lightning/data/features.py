@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from igcl_lightning.atomic import replacing
@@ -29,7 +29,7 @@ class FeatureModel(Protocol):
         """Return the encoder, which maps grey values 0-255 [B, 1, H, W] to features [B, D]."""
 
 
-class FeatureRows(Dataset[FeatureBatch]):
+class FeatureRows:
     """Features, labels and ids of rows, in memory."""
 
     def __init__(self, rows: FeatureBatch) -> None:
@@ -38,13 +38,9 @@ class FeatureRows(Dataset[FeatureBatch]):
     def __len__(self) -> int:
         return len(self.rows.row)
 
-    def __getitem__(self, index: int) -> FeatureBatch:
-        """Return one row: the fields of a batch without its first dimension."""
-        return FeatureBatch(*(field[index] for field in self.rows))
-
-    def batch(self, indices: Sequence[int]) -> FeatureBatch:
+    def batch(self, indices: Sequence[int] | np.ndarray) -> FeatureBatch:
         """Return a batch of some rows."""
-        return FeatureBatch(*(field[list(indices)] for field in self.rows))
+        return FeatureBatch(*(field[np.asarray(indices)] for field in self.rows))
 
 
 def frozen_features(
@@ -129,11 +125,7 @@ def _write(features: np.ndarray, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     column = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), features.shape[1])
     table = pa.table({"feature": column})
-    with (
-        replacing(path) as temporary,
-        pa.OSFile(str(temporary), "wb") as file,
-        pa.ipc.new_file(file, table.schema) as writer,
-    ):
+    with replacing(path) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
         writer.write_table(table)
 
 

@@ -23,14 +23,8 @@ from igcl_lightning.errors import IgclError
 class Handover:
     """A tensor that is written part by part; in a worker it lies in shared memory.
 
-    A worker writes to the file of the shared memory, which is twice as fast as touching new pages.
-
-    Args:
-        shape: shape of the tensor.
-        dtype: NumPy type of the tensor.
-
-    Raises:
-        IgclError: shared memory is full.
+    A worker writes to the file of the shared memory, which is twice as fast as touching new pages. Raises `IgclError`
+    if shared memory is full.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -49,11 +43,7 @@ class Handover:
         self.tensor = torch.from_numpy(np.empty(0, dtype)).set_(storage, 0, shape)  # type: ignore[call-overload]
 
     def write(self, part: np.ndarray, begin: int = 0) -> None:
-        """Write a part of the tensor, starting at byte `begin`.
-
-        Raises:
-            IgclError: shared memory is full.
-        """
+        """Write a part of the tensor, starting at byte `begin`; raises `IgclError` if shared memory is full."""
         part = np.ascontiguousarray(part)
         if self.descriptor is None:
             self.bytes[begin : begin + part.nbytes] = part.reshape(-1).view(np.uint8)

@@ -105,8 +105,7 @@ def _is_dicom(data: bytes) -> bool:
     return (data[4:6].isalpha() and data[4:6].isupper()) or length <= min(len(data), 1024)
 
 
-def _observed(path: Path, content: str, pixels: np.ndarray) -> tuple[str, ...]:
-    flags: tuple[str, ...] = ()
-    if SUFFIXES.get(path.suffix.lower(), content) != content:
-        flags = (f"suffix says {path.suffix}, content is {content}",)
-    return (*flags, "constant") if pixels.min() == pixels.max() else flags
+def _observed(path: Path, content: str, pixels: np.ndarray) -> list[str]:
+    wrong = SUFFIXES.get(path.suffix.lower(), content) != content
+    flags = [f"suffix says {path.suffix}, content is {content}"] if wrong else []
+    return [*flags, "constant"] if pixels.min() == pixels.max() else flags

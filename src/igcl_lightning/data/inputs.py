@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,6 @@ ReportInput = str | Mapping[str, str]
 
 def describe_inputs(data: Any) -> dict[str, Any] | None:
     """Return the record of how the inputs of a data module were made, as plain data; None if it reads no store.
-
-    Args:
-        data: the data module.
 
     Returns:
         `options` of `igcl prepare`; `parser`, its version; `node_text`, the language model of the nodes if it is used;
@@ -110,10 +108,7 @@ class InputReader:
     """Makes tensors of images and reports, as `igcl prepare` and the loaders made them for training.
 
     Args:
-        record: record of the training data, from `describe_inputs`.
-
-    Raises:
-        IgclError: the record is incomplete.
+        record: record of the training data, from `describe_inputs`; raises `IgclError` if it is incomplete.
     """
 
     def __init__(self, record: Mapping[str, Any]) -> None:
@@ -127,7 +122,6 @@ class InputReader:
         except (KeyError, TypeError, AttributeError) as error:
             said = "how images were made is not known: the store in training was not made by igcl prepare"
             raise IgclError(said) from error
-        self._tokenizer: ReportTokenizer | None = None
 
     def batches(self, kind: str, inputs: Any, size: int) -> Iterator[Any]:
         """Yield inputs in batches of at most `size` on the CPU, one batch in memory at a time.
@@ -136,9 +130,6 @@ class InputReader:
             kind: "image", "graph" or "report", the content of the batches.
             inputs: one or several `ImageInput` for images, `ReportInput` for graphs and reports.
             size: inputs per batch.
-
-        Raises:
-            IgclError: an image or a report cannot be read.
         """
         readers: dict[str, Callable[[list[Any]], Any]]
         readers = {"image": self.images, "graph": self.graphs, "report": self.reports}
@@ -150,26 +141,22 @@ class InputReader:
             yield readers[kind](batch)
 
     def images(self, images: Iterable[ImageInput]) -> Tensor:
-        """Return B images as a store holds them, uint8 [B, 1, size, size].
-
-        Raises:
-            IgclError: an image cannot be read.
-        """
+        """Return B images as a store holds them, uint8 [B, 1, size, size]; raises `IgclError` if one cannot be read."""
         return torch.from_numpy(np.stack([self._stored(image) for image in images]))[:, None]
 
     def graphs(self, reports: Iterable[ReportInput]) -> Batch:
         """Return the graphs of B reports, as `PairBatch.graph` holds them."""
         graphs = [self._parsed(report) for report in reports]
-        features = (
-            np.concatenate([self._node_text(graph) for graph in graphs]) if self.record.get("node_text") else None
-        )
-        return featurize(graphs, features)
+        features = [self._node_text(graph) for graph in graphs] if self.record.get("node_text") else []
+        return featurize(graphs, np.concatenate(features) if features else None)
 
     def reports(self, reports: Iterable[ReportInput]) -> Batch:
         """Return the tokens of B reports, as `PairBatch.report` holds them."""
-        if self._tokenizer is None:
-            self._tokenizer = ReportTokenizer(**(self.record.get("tokenizer") or {}))
         return self._tokenizer([self._parsed(report).text for report in reports])
+
+    @cached_property
+    def _tokenizer(self) -> ReportTokenizer:
+        return ReportTokenizer(**(self.record.get("tokenizer") or {}))
 
     def _stored(self, image: ImageInput) -> np.ndarray:
         """Return one image as a store holds it, JPEG compression included, uint8 [size, size]."""
@@ -196,21 +183,14 @@ class InputReader:
         sections, state, detail = read_report(given, self.options.sections)
         if state in (POINTER, UNREADABLE):
             raise IgclError(detail)
-        self._warn_of_other_parser()
-        return default_parser().parse(report_text(sections, self.options.sections))
-
-    def _warn_of_other_parser(self) -> None:
         then, now = self.record.get("parser"), default_parser().version
         if then != now:
             message = f"the reports in training were read by {then}, this one is read by {now}: graphs may differ"
-            warnings.warn(message, stacklevel=2)
+            warnings.warn(message, stacklevel=1)
+        return default_parser().parse(report_text(sections, self.options.sections))
 
     def _node_text(self, graph: ReportGraph) -> np.ndarray:
-        """Return the features of a graph's nodes, float32 [N, D].
-
-        Raises:
-            IgclError: the language model is unavailable, or differs from that of training.
-        """
+        """Return the features of a graph's nodes, float32 [N, D]; the language model must be that of training."""
         model, wanted = node_text(str(self.options.node_text), self.options.node_text_word), self.record["node_text"]
         if model.name != wanted.get("model"):
             raise IgclError(f"node text: {self.options.node_text} is {model.name}, the model was trained on {wanted}")

@@ -55,20 +55,12 @@ class LabeledRows(RowLookup, Protocol):
 
 
 def row_lookup(trainer: Trainer, asker: str) -> RowLookup:
-    """Return the trainer's data module, which looks up rows for `asker`.
-
-    Raises:
-        IgclError: there is no data module, or it lacks a member of `RowLookup`.
-    """
+    """Return the trainer's data module; raises `IgclError`, which names `asker`, if it cannot look up rows."""
     return cast(RowLookup, _fitting(trainer, asker, RowLookup, "PairedDataModule or LabeledDataModule"))
 
 
 def labeled_rows(trainer: Trainer, asker: str) -> LabeledRows:
-    """Return the trainer's data module, which serves labelled rows to `asker`.
-
-    Raises:
-        IgclError: there is no data module, or it lacks a member of `LabeledRows`.
-    """
+    """Return the trainer's data module; raises `IgclError`, which names `asker`, if it serves no labelled rows."""
     return cast(LabeledRows, _fitting(trainer, asker, LabeledRows, "LabeledDataModule"))
 
 
@@ -79,7 +71,6 @@ def _fitting(trainer: Trainer, asker: str, protocol: type, example: str) -> obje
     # Without reading properties: some are known only after `setup`.
     members = [name for part in protocol.__mro__ if part.__module__ == __name__ for name in vars(part)]
     known = vars(data).keys() | set(dir(type(data)))
-    lacking = [name for name in members if not name.startswith("_") and name not in known]
-    if lacking:
+    if lacking := [name for name in members if not name.startswith("_") and name not in known]:
         raise IgclError(f"{asker} needs a data module such as {example}; {type(data).__name__} lacks {lacking[0]!r}")
     return data

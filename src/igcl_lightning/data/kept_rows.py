@@ -41,11 +41,7 @@ def needs(arrays: Sequence[str], sides: Sequence[str]) -> str:
 
 
 def refuse_no_pairs(store: Store | StreamedStore, arrays: Sequence[str], sides: Sequence[str]) -> None:
-    """Check that there are training pairs.
-
-    Raises:
-        IgclError: no training row states anything on one of the sides, or has all array columns.
-    """
+    """Raise `IgclError` if no training row states anything on one of the sides, or has all array columns."""
     if isinstance(store, StreamedStore):
         empty, rows = store.empty_rows
         found = not sides or empty < rows
@@ -56,11 +52,7 @@ def refuse_no_pairs(store: Store | StreamedStore, arrays: Sequence[str], sides: 
 
 
 def refuse_no_validation(store: Store | StreamedStore, arrays: Sequence[str], stating: Sequence[str]) -> None:
-    """Check that there are pairs to validate on; rows of a stream are not checked.
-
-    Raises:
-        IgclError: the store has no split "valid", or none of its rows is a pair.
-    """
+    """Raise `IgclError` if there are no pairs to validate on; rows of a stream are not checked."""
     instead = "or set trainer.limit_val_batches to 0"
     if "valid" not in store.splits:
         raise IgclError(f"{store.path}: no split 'valid' to validate on; prepare the store with one, {instead}")

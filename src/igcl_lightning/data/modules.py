@@ -82,11 +82,9 @@ class PairedDataModule(StoreDataModule):
             IgclError: no training row states anything on the sides that the model contrasts, or the store lacks a
                 requested column.
         """
-        store = self.store
-        for name in self.arrays:
-            if name not in store.array_shapes:
-                known = ", ".join(store.array_shapes) or "none"
-                raise IgclError(f"{store.path}: no array column {name!r}, only {known}")
+        store, known = self.store, self.store.array_shapes
+        if unknown := [name for name in self.arrays if name not in known]:
+            raise IgclError(f"{store.path}: no array column {unknown[0]!r}, only {', '.join(known) or 'none'}")
         if self.node_text and not store.node_text_channels:
             raise IgclError(f"{store.path}: no language-model features; prepare it with --node-text MODEL")
         sides = self._sides_with_units()
@@ -153,10 +151,8 @@ class PairedDataModule(StoreDataModule):
         shapes = {name: store.array_shapes[name] for name in self.arrays}
         collate = PairCollator(shapes, store.node_text_channels if self.node_text else 0, self.tokenizer)
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
-        processes = self._processes()
-        stream = PairStream(
-            store, splits, collate, self.batch_size, shuffled, self.order_seed, *processes, epoch, stating
-        )
+        order = self.order_seed, *self._processes(), epoch
+        stream = PairStream(store, splits, collate, self.batch_size, shuffled, *order, stating)
         workers = min(self.num_workers, stream.most_workers)
         options = {"batch_size": None, "num_workers": workers, "persistent_workers": workers > 0}
         return DataLoader(stream, **self._loader_options() | options)
@@ -249,8 +245,8 @@ class LabeledDataModule(StoreDataModule):
         self._features = {}
         splits = self._served_splits(stage)
         if self._feature_model() is not None:
-            if self.feature_file is not None:
-                self._features = {split: self._feature_batch(split) for split in splits}
+            for split in splits if self.feature_file is not None else ():
+                self._served(split)
         elif self.feature_file is not None:
             raise IgclError("data.features: only a probe on frozen features reads them; this module trains on images")
         elif self.draws > 1:
@@ -313,19 +309,15 @@ class LabeledDataModule(StoreDataModule):
         return FeatureBatch(features, torch.from_numpy(images.target), torch.from_numpy(images.row))
 
     def _computed_features(self, images: LabeledDataset, content: str) -> Tensor:
-        """Return the features of images. The first process computes them, the others read what it wrote.
-
-        A process that cannot see the first one's files computes them itself.
-        """
+        """Return features, computed by the first process and by those that cannot see its files."""
         model, trainer = self._feature_model(), self.trainer
         assert model is not None
         assert trainer is not None
         options = self._loader_options() | {"persistent_workers": False}
         loader: DataLoader[Any] = DataLoader(WholeBatches(images), collate_fn=ready, **options)
         cache = Path(self.feature_cache) if self.feature_cache else self.store.path / "features"
-        compute = partial(
-            frozen_features, model.feature_encoder(), loader, cache, content, trainer.strategy.root_device
-        )
+        device = trainer.strategy.root_device
+        compute = partial(frozen_features, model.feature_encoder(), loader, cache, content, device)
         first = compute() if trainer.is_global_zero else None
         trainer.strategy.barrier("features")
         return compute() if first is None else first
@@ -333,9 +325,7 @@ class LabeledDataModule(StoreDataModule):
     def _draws(self) -> list[ProbeDraw]:
         train, valid = self._served("train"), self._served("valid")
         rows = {seed: self.drawn_rows(seed) for seed in self._seeds()}
-        return [
-            ProbeDraw(FeatureBatch(*(field[drawn] for field in train)), valid, seed) for seed, drawn in rows.items()
-        ]
+        return [ProbeDraw(FeatureRows(train).batch(drawn), valid, seed) for seed, drawn in rows.items()]
 
     def _seeds(self) -> range:
         return range(self.draw_seed, self.draw_seed + self.draws)

@@ -48,12 +48,7 @@ class EpochOrder(DistributedSampler[int]):
         self._start = (-1, 0)
 
     def start_at(self, epoch: int, batch: int) -> None:
-        """Let one epoch start at one of its batches; all others are whole.
-
-        Args:
-            epoch: the resumed epoch.
-            batch: number of its batches that are done.
-        """
+        """Let one epoch start after this number of its batches; all others are whole."""
         self._start = (epoch, batch)
 
     def __iter__(self) -> Iterator[int]:
@@ -68,7 +63,7 @@ class EpochOrder(DistributedSampler[int]):
         rng = np.random.default_rng((self.seed, self.epoch))
         order = rng.permutation(len(self.dataset))  # type: ignore[arg-type]  # as above
         step = self.batch_size * self.num_replicas
-        return order if self.lengths is None else by_length(order, self.lengths, step, rng)
+        return order if self.lengths is None else _by_length(order, self.lengths, step, rng)
 
 
 class SharedOrder(DistributedSampler[int]):
@@ -78,12 +73,8 @@ class SharedOrder(DistributedSampler[int]):
     metric depends on the number of processes. If the rows do not divide evenly, the last one is repeated in the last
     batch; losses and metrics count it once.
 
-    A `DistributedSampler`, so that Lightning does not replace it with its own, which repeats the first rows.
-
-    Args:
-        rows: the sampled rows; only their number matters.
-        num_replicas: number of processes.
-        rank: rank of this process.
+    A `DistributedSampler`, so that Lightning does not replace it with its own, which repeats the first rows. The
+    arguments are those of `EpochOrder`.
     """
 
     def __init__(self, rows: Sized, num_replicas: int = 1, rank: int = 0) -> None:
@@ -95,17 +86,11 @@ class SharedOrder(DistributedSampler[int]):
         return (min(row, last) for row in range(self.rank, self.total_size, self.num_replicas))
 
 
-def by_length(order: Ids, lengths: Ids, step: int, rng: np.random.Generator) -> Ids:
-    """Return an order whose steps hold rows of similar length.
+def _by_length(order: Ids, lengths: Ids, step: int, rng: np.random.Generator) -> Ids:
+    """Return a random order whose steps hold rows of similar length.
 
     The rows of each `POOL_BATCHES` steps are sorted by length and cut into steps, which are then shuffled. Rows that
     fill no step stay last, so that the rows left out are not biased in length.
-
-    Args:
-        order: a random order, [N].
-        lengths: lengths of the rows, [N].
-        step: rows per step.
-        rng: generator of the order of the steps.
     """
     whole = len(order) // step * step
     pools = np.split(order[:whole], range(POOL_BATCHES * step, whole, POOL_BATCHES * step))

@@ -21,8 +21,7 @@ from tqdm import tqdm
 
 from igcl_lightning import __version__
 from igcl_lightning.data.preparing.chunk import Chunk, chunk_identity
-from igcl_lightning.data.preparing.earlier import EarlierRows
-from igcl_lightning.data.preparing.item_identity import identity
+from igcl_lightning.data.preparing.earlier import EarlierRows, identity
 from igcl_lightning.data.preparing.manifest import Ids, Tally
 from igcl_lightning.data.preparing.options import Columns, Options
 from igcl_lightning.data.preparing.study_rows import Rows, node_text, study_rows
@@ -88,18 +87,8 @@ def prepare(
         return unfinished.finish(tally.manifest(work, source.counts))
 
 
-def file_hash(path: Path) -> str:
-    """Return the sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _columns(source: Source, options: Options) -> Columns:
-    """Return the columns besides the fixed ones.
-
-    Raises:
-        IgclError: a name is taken, or a label to rename does not exist.
-    """
+    """Return the columns besides the fixed ones."""
     reserved = sorted({*source.extra, *source.arrays} & set(FIXED_COLUMNS))
     if reserved:
         raise IgclError(f"extra column {reserved[0]!r} has the name of a store column; rename it in the source")
@@ -113,15 +102,16 @@ def _columns(source: Source, options: Options) -> Columns:
 
 
 def _named(out: Path) -> Path:
-    """Return the folder under its own name, resolving "." and links.
-
-    Raises:
-        IgclError: it has none.
-    """
+    """Return the folder under its own name, resolving "." and links."""
     named = out.resolve() if out.is_symlink() or not out.name else out
     if not named.name:
         raise IgclError(f"--out {out}: name a folder")
     return named
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _work(source: Source, columns: Columns, options: Options, chunk: int) -> dict[str, Any]:
@@ -132,7 +122,7 @@ def _work(source: Source, columns: Columns, options: Options, chunk: int) -> dic
         "igcl_lightning": __version__,
         "parser": default_parser().version,
         "source": {"name": source.name, **source.settings},
-        "inputs": {path.name: file_hash(path) for path in source.inputs},
+        "inputs": {path.name: _file_hash(path) for path in source.inputs},
         "options": asdict(options),
         "columns": asdict(columns),
         "node_text": {"model": model.name, "channels": model.channels} if model else None,
@@ -144,11 +134,7 @@ def _work(source: Source, columns: Columns, options: Options, chunk: int) -> dic
 
 
 def _finished(out: Path, work: dict[str, Any]) -> dict[str, Any]:
-    """Return the manifest of a finished store of the same work.
-
-    Raises:
-        IgclError: the store is of other work.
-    """
+    """Return the manifest of a finished store of the same work."""
     manifest = read_record(out / MANIFEST)
     if manifest is None or any(manifest.get(name) != value for name, value in work.items()):
         raise IgclError(f"{out}: is complete, with other inputs or options; --overwrite or --update replaces it")
@@ -157,11 +143,7 @@ def _finished(out: Path, work: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse(out: Path, unfinished: Path, *, overwrite: bool, resume: bool, update: bool) -> None:
-    """Raise where the work would destroy something.
-
-    Raises:
-        IgclError: it would.
-    """
+    """Raise `IgclError` where the work would destroy something."""
     if out.exists() and not is_store(out):
         raise IgclError(f"{out}: is not a store and is not replaced; choose another --out")
     if update and not out.exists() and not (resume and unfinished.exists()):
@@ -173,13 +155,8 @@ def _refuse(out: Path, unfinished: Path, *, overwrite: bool, resume: bool, updat
 
 
 def _survey(source: Source) -> int:
-    """Iterate over the studies once, cheaply, to find early what would stop the work late; return their number.
-
-    Raises:
-        IgclError: a row id occurs twice, or a patient is in two splits.
-    """
-    ids = Ids()
-    number = 0
+    """Iterate over the studies once, cheaply, to find early what would stop the work late; return their number."""
+    ids, number = Ids(), 0
     for item in source.items():
         number += 1
         if isinstance(item, Study):
@@ -214,7 +191,10 @@ def _chunks(
                     notes = chunk.commit()
             else:
                 progress.update(studies)
-            _join_shapes(shapes, notes["shapes"])
+            for name, shape in notes["shapes"].items():
+                if shapes.setdefault(name, shape) != shape:
+                    clash = f"{name} has shape {shapes[name]} in some rows and {shape} in later ones"
+                    raise IgclError(f"{clash}; --overwrite starts over")
             yield notes
     unfinished.cut(len(starts))
 
@@ -230,16 +210,3 @@ def _complete(source: Source, unfinished: UnfinishedStore, run: Map, size: int) 
 
 def _each(work: Any, items: list[Any]) -> list[Any]:
     return [work(item) for item in items]
-
-
-def _join_shapes(shapes: dict[str, list[int]], others: dict[str, list[int]]) -> None:
-    """Add the array shapes of a chunk.
-
-    Raises:
-        IgclError: they differ from those of earlier chunks.
-    """
-    for name, shape in others.items():
-        if shapes.setdefault(name, shape) != shape:
-            raise IgclError(
-                f"{name} has shape {shapes[name]} in some rows and {shape} in later ones; --overwrite starts over"
-            )

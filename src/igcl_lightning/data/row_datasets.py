@@ -33,13 +33,7 @@ class Rows(Protocol):
 
 
 class _StoreRows(Dataset[Any]):
-    """Rows of one or several splits of a store, one split after the other.
-
-    Attributes:
-        table: the Arrow columns in the files of the splits.
-        places: index in `table` of each row, int64 [N].
-        target: labels, float32 [N, L], nan where unknown.
-    """
+    """Rows of splits of a store, one split after the other: `places` [N] in `table`, and `target` [N, L]."""
 
     def __init__(
         self,
@@ -96,26 +90,18 @@ class PairDataset(_StoreRows):
         return PairBatch(extra={name: value[0] for name, value in batch.extra.items()}, **fields)
 
     def batch(self, indices: Sequence[int]) -> PairBatch:
-        """Return a batch of some pairs.
-
-        Raises:
-            IgclError: a stored image cannot be decoded, or differs in size.
-        """
+        """Return a batch of some pairs (see `decode_images`)."""
         return self.collate(self.table[self.places[indices]], self.target[indices])
 
     def lengths(self, side: str) -> Ids:
-        """Return the number of units of each row, int64 [N].
-
-        Args:
-            side: "graph" counts entities, "report" words, at most `max_tokens` of the tokenizer.
-        """
+        """Return the entities ("graph"), or the words up to `max_tokens` ("report"), of each row, int64 [N]."""
+        columns = self.table.data
         if side == "graph":
-            lengths = pc.list_value_length(self.table.data.column("graph.tokens"))
-        else:
-            # An empty report counts as one word; nothing is padded to it.
-            lengths = pc.add(pc.count_substring(self.table.data.column("graph.text"), " "), 1)
-        counted: Ids = lengths.to_numpy()[self.places].astype(np.int64)
-        return counted if side == "graph" else np.minimum(counted, self.collate.tokenizer.max_tokens)
+            lengths = pc.list_value_length(columns.column("graph.tokens")).to_numpy()
+        else:  # an empty report counts as one word; nothing is padded to it
+            words = pc.add(pc.count_substring(columns.column("graph.text"), " "), 1).to_numpy()
+            lengths = np.minimum(words, self.collate.tokenizer.max_tokens)
+        return np.asarray(lengths[self.places], np.int64)
 
 
 class LabeledDataset(_StoreRows):
@@ -138,11 +124,7 @@ class LabeledDataset(_StoreRows):
         return LabeledBatch(*(field[0] for field in self.batch([index])))
 
     def batch(self, indices: Sequence[int]) -> LabeledBatch:
-        """Return a batch of some labelled images.
-
-        Raises:
-            IgclError: a stored image cannot be decoded, or differs in size.
-        """
+        """Return a batch of some labelled images (see `decode_images`)."""
         return collate_labelled(self.table[self.places[indices]], self.target[indices])
 
     @cached_property
@@ -152,11 +134,7 @@ class LabeledDataset(_StoreRows):
 
 
 class WholeBatches(Dataset[Any]):
-    """Rows for a `DataLoader` with `collate_fn=ready`, which gets each batch ready-made.
-
-    Args:
-        rows: the rows.
-    """
+    """Rows for a `DataLoader` with `collate_fn=ready`, which gets each batch ready-made."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows

@@ -22,9 +22,7 @@ class PairBatch(NamedTuple):
             those the graph was read from.
         target: the store's labels, float32 [B, L]; 1 present, 0 absent, nan unknown.
         extra: array columns of the store by name, float32 [B, ...], those in `data.arrays`.
-        row: hash of the row's id, int64 [B].
-        study: hash of the study's id, int64 [B].
-        patient: hash of the patient's id, int64 [B].
+        row, study, patient: hashes of their ids, each int64 [B].
         graph_key: `graphs.identity.graph_key`, int64 [B]; -1 for an empty graph, which equals no other.
         graph_facts: hashes of the graph's facts, ascending, then -1, int64 [B, MAX_FACTS] (see `stated_facts`).
     """
@@ -42,13 +40,7 @@ class PairBatch(NamedTuple):
 
 
 class LabeledBatch(NamedTuple):
-    """Images with labels.
-
-    Attributes:
-        image: grey values 0-255, [B, 1, H, W].
-        target: float32 [B, L]; 1 present, 0 absent, nan unknown.
-        row: hash of the row's id, int64 [B].
-    """
+    """Images, grey values 0-255 [B, 1, H, W], with labels and ids as in `PairBatch`."""
 
     image: Tensor
     target: Tensor
@@ -56,13 +48,7 @@ class LabeledBatch(NamedTuple):
 
 
 class FeatureBatch(NamedTuple):
-    """Frozen features with labels.
-
-    Attributes:
-        feature: float32 [B, D].
-        target: float32 [B, L]; 1 present, 0 absent, nan unknown.
-        row: hash of the row's id, int64 [B].
-    """
+    """Frozen features, float32 [B, D], with labels and ids as in `PairBatch`."""
 
     feature: Tensor
     target: Tensor
@@ -70,13 +56,7 @@ class FeatureBatch(NamedTuple):
 
 
 class ProbeDraw(NamedTuple):
-    """One draw of labelled training rows, with the validation rows on which a probe selects its penalty.
-
-    Attributes:
-        train: the drawn rows.
-        valid: every validation row.
-        seed: the seed of the draw.
-    """
+    """Training rows drawn by `seed`, and all validation rows, on which a probe selects its penalty."""
 
     train: FeatureBatch
     valid: FeatureBatch

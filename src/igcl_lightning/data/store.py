@@ -117,9 +117,6 @@ class StoreDescription:
         path: folder or URL of the store.
         manifest: content of its manifest.
         views: projections (`VIEWS`) of the images to keep (default: all).
-
-    Raises:
-        IgclError: the store has another format version, or a view is unknown.
     """
 
     def __init__(self, path: str | Path, manifest: bytes, views: Sequence[str] | None = None) -> None:
@@ -205,20 +202,12 @@ class Store(StoreDescription):
         self._assert_patients_apart()
 
     def table(self, split: str) -> datasets.Dataset:
-        """Return the kept rows of a split.
-
-        Raises:
-            IgclError: the store has no such split, or none of its rows has a kept view.
-        """
+        """Return the kept rows of a split (see `row_indices`)."""
         files = self.files(split)
         return files if self.views is None else files.select(self.row_indices(split))
 
     def files(self, split: str) -> datasets.Dataset:
-        """Return all rows of a split, memory-mapped.
-
-        Raises:
-            IgclError: the store has no such split, or its files are damaged.
-        """
+        """Return all rows of a split, memory-mapped; raises `IgclError` if it does not exist or is damaged."""
         if split not in self.splits:
             raise IgclError(f"{self.path}: no split {split!r}, only {', '.join(self.splits)}")
         if split not in self._files:
@@ -247,7 +236,7 @@ class Store(StoreDescription):
         return self._row_indices[split]
 
     def _arrow(self, split: str, name: str) -> pa.ChunkedArray:
-        """Return one narrow column of the kept rows; memory-mapped if all rows are kept."""
+        """Return one column of the kept rows; memory-mapped if all rows are kept."""
         column = self.files(split).data.column(name)
         return column if self.views is None else column.take(self.row_indices(split))
 
@@ -268,17 +257,13 @@ class Store(StoreDescription):
             IgclError: the store has no such label.
         """
         names = self.labels if labels is None else labels
-        unknown = [name for name in names if name not in self.labels]
-        if unknown:
+        if unknown := [name for name in names if name not in self.labels]:
             raise IgclError(f"{self.path}: no label {unknown[0]!r}; it has {', '.join(self.labels) or 'none'}")
-        if not names:
-            return np.zeros((len(self.row_indices(split)), 0), np.float32)
-        struct = self._arrow(split, "labels").combine_chunks()
-        columns = [pa.compute.struct_field(struct, name).to_numpy(zero_copy_only=False) for name in names]
-        return np.stack(columns, axis=1).astype(np.float32)
+        # A store without labels has no column of them.
+        return label_array(self._arrow(split, "labels") if names else self.row_indices(split), names)
 
     def stating(self, split: str, side: str) -> np.ndarray:
-        """Return which rows of a split state something on a side, "graph" or "report", bool [N] (see `states`)."""
+        """Return which rows of a split state something on a side (see `states`), bool [N]."""
         stated: np.ndarray = states(self.files(split).data.column("graph"), side).to_numpy()[self.row_indices(split)]
         return stated
 
@@ -306,13 +291,14 @@ class Store(StoreDescription):
                 raise IgclError(f"{self.path}: patient {patient!r} is in {first} and in {second}")
 
 
-def states(graph: pa.ChunkedArray, side: str) -> pa.ChunkedArray:
-    """Return which rows state something on a side, bool [N].
+def label_array(labels: Sequence[Any] | pa.ChunkedArray, names: Sequence[str]) -> np.ndarray:
+    """Return some fields of N rows of a column `labels` as float32 [N, L]; NaN where unknown."""
+    columns = [pa.compute.struct_field(labels, name).to_numpy() for name in names]
+    return np.stack(columns, axis=1).astype(np.float32) if names else np.zeros((len(labels), 0), np.float32)
 
-    Args:
-        graph: column `graph`, which includes the parsed text.
-        side: "graph" requires a key, and so an observation; "report" a word.
-    """
+
+def states(graph: pa.ChunkedArray, side: str) -> pa.ChunkedArray:
+    """Return which rows of a column `graph` state something, bool [N]: an observation ("graph"), a word ("report")."""
     if side == "graph":
         stated = pa.compute.not_equal(pa.compute.struct_field(graph, "key"), -1)
     else:

@@ -16,33 +16,23 @@ from torch.utils.data import DataLoader
 
 from igcl_lightning.data.augment import Augment, AugmentDraw
 from igcl_lightning.data.order import EpochOrder, SharedOrder
-from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, Rows, WholeBatches, ready
+from igcl_lightning.data.row_datasets import Rows, WholeBatches, ready
 from igcl_lightning.data.store import Store, StoreDescription
 from igcl_lightning.errors import IgclError
 
 
 class StoreDataModule(LightningDataModule):
-    """Base class of the data modules: store, loaders, augmentation, and look-up of rows for callbacks.
-
-    Args:
-        store: path of the prepared store.
-        batch_size: rows per step and device.
-        num_workers: number of worker processes that decode images.
-        augment: whether training images are augmented.
-        views: projections of the images to keep, such as [PA, AP] (default: all).
-        order_seed: seed of the order of training rows (see `EpochOrder`; default: the seed of `seed_everything`, or 0).
-        predict_splits: splits of `predict` (default: test).
-    """
+    """Base class of the data modules, whose docstrings describe the arguments."""
 
     def __init__(
         self,
         store: str,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        augment: bool = True,
-        views: list[str] | None = None,
-        order_seed: int | None = None,
-        predict_splits: list[str] | None = None,
+        batch_size: int,
+        num_workers: int,
+        augment: bool,
+        views: list[str] | None,
+        order_seed: int | None,
+        predict_splits: list[str] | None,
     ) -> None:
         super().__init__()
         self.store_path = store
@@ -108,11 +98,7 @@ class StoreDataModule(LightningDataModule):
         return self.augmentation.draw(len(image), image.device)
 
     def _whole_batch(self, num_rows: int) -> int:
-        """Return the batch size, reduced if needed for each process to get one whole batch of the training rows.
-
-        Raises:
-            IgclError: there are more processes than rows.
-        """
+        """Return the batch size, reduced if needed for each process to get one whole batch of the training rows."""
         world_size, _ = self._processes()
         if num_rows < world_size:
             raise IgclError(f"{self.store.path}: {num_rows} training rows for {world_size} processes")
@@ -122,9 +108,7 @@ class StoreDataModule(LightningDataModule):
         """Return the number of training processes and the rank of this one."""
         return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
 
-    def _training_loader(
-        self, rows: PairDataset | LabeledDataset, lengths: np.ndarray | None = None
-    ) -> DataLoader[Any]:
+    def _training_loader(self, rows: Rows, lengths: np.ndarray | None = None) -> DataLoader[Any]:
         """Return shuffled whole batches of rows."""
         # A batch norm over one row has no variance, hence no shorter last batch; a tiny store is one batch.
         batch_size = self._whole_batch(len(rows))

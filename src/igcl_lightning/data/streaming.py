@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import IterableDataset, get_worker_info
 
-from igcl_lightning.data.collation import PairCollator, targets_of, with_graph_fields
+from igcl_lightning.data.collation import PairCollator, with_graph_fields
 from igcl_lightning.data.samples import PairBatch
-from igcl_lightning.data.store import MANIFEST, StoreDescription, states
+from igcl_lightning.data.store import MANIFEST, StoreDescription, label_array, states
 from igcl_lightning.data.study import SPLITS
 from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.graphs.schema import stable_hash
@@ -54,11 +54,7 @@ class StreamedStore(StoreDescription):
         self._records: dict[int, tuple[str, dict[str, Any]]] = {}
 
     def shards(self, split: str) -> list[str]:
-        """Return the addresses of the Arrow files of a split.
-
-        Raises:
-            IgclError: the split does not exist or cannot be read.
-        """
+        """Return the addresses of the Arrow files of a split; raises `IgclError` if it cannot be read."""
         if split not in self.splits:
             raise IgclError(f"{self.path}: no split {split!r}, only {', '.join(self.splits)}")
         state = json.loads(_read(f"{self.path}/{split}/state.json"))
@@ -151,14 +147,11 @@ class PairStream(IterableDataset[PairBatch]):
         tables = self._training(workers, number) if self.shuffled else self._evaluation(workers, number)
         self.epoch += 1
         for table in tables:
-            yield self.collate(with_graph_fields(table), targets_of(table, self.store.labels))
+            labels = table["labels"] if self.store.labels else range(len(table))
+            yield self.collate(with_graph_fields(table), label_array(labels, self.store.labels))
 
     def _training(self, workers: int, number: int) -> Iterator[pa.Table]:
-        """Yield the whole batches of one worker of this process.
-
-        Raises:
-            IgclError: its Arrow files hold no wanted row, so that other processes would wait forever.
-        """
+        """Yield the whole batches of one worker of this process; refuse to let other processes wait forever."""
         rows = self._rows().shuffle(seed=self.seed, buffer_size=BUFFER_ROWS)
         part, parts = self.rank * workers + number, self.num_replicas * workers
         rows = rows if self.steps is None else rows.repeat(None)
@@ -214,18 +207,13 @@ def _dealt(rows: datasets.IterableDataset, part: int, parts: int, epoch: int = 0
 
 
 def _read(address: str) -> bytes:
-    """Read a small file.
-
-    Raises:
-        IgclError: the file is not found, or the address cannot be opened.
-    """
+    """Read a small file."""
     try:
         with fsspec.open(address) as file:
             content: bytes = file.read()
             return content
     except FileNotFoundError:  # also raised when a server denies access
-        raise IgclError(
-            f"{address}: no such file, or one that may not be read; is this the address of a store?"
-        ) from None
+        hint = "no such file, or one that may not be read; is this the address of a store?"
+        raise IgclError(f"{address}: {hint}") from None
     except (OSError, ValueError, ImportError) as error:
         raise IgclError(f"{address}: cannot be opened ({one_line(error)})") from error

@@ -24,15 +24,8 @@ def reason(error: OSError) -> str:
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Return whether a file is a Git LFS pointer.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    if path.stat().st_size > MAX_POINTER_BYTES:
-        return False
-    with path.open("rb") as file:
-        return file.read(len(LFS_POINTER)) == LFS_POINTER
+    """Return whether a file is a Git LFS pointer; raises `OSError` if the file cannot be read."""
+    return path.stat().st_size <= MAX_POINTER_BYTES and path.read_bytes().startswith(LFS_POINTER)
 
 
 def walk_folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -57,11 +50,9 @@ def _is_data(name: str) -> bool:
 
 def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
     status = folder.stat()
-    key = (status.st_dev, status.st_ino)
-    if key in seen:
-        return False
-    seen.add(key)
-    return True
+    before = len(seen)
+    seen.add((status.st_dev, status.st_ino))
+    return len(seen) > before
 
 
 def _refuse(error: OSError) -> None:
@@ -77,11 +68,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def json_object(line: bytes) -> dict[str, Any]:
-    """Return the JSON object on a line.
-
-    Raises:
-        ValueError: the line is not UTF-8, not JSON or not an object.
-    """
+    """Return the JSON object on a line; raises `ValueError` if it is not UTF-8, not JSON or not an object."""
     try:
         record = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -95,12 +82,7 @@ def json_object(line: bytes) -> dict[str, Any]:
 
 @contextmanager
 def resumable(path: Path, again: str) -> Iterator[None]:
-    """Raise an `OSError` of the block as an `IgclError` that says how to resume.
-
-    Args:
-        path: unfinished file or folder.
-        again: what resumes the work, such as "run the same command again".
-    """
+    """Raise an `OSError` of the block as an `IgclError` that says how to resume, such as "run the same command"."""
     try:
         yield
     except OSError as error:

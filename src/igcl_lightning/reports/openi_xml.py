@@ -25,11 +25,7 @@ class OpeniRecord(NamedTuple):
 
 
 def openi_record(content: bytes) -> OpeniRecord:
-    """Parse a file of `NLMCXR_reports.tgz`.
-
-    Raises:
-        ValueError: not XML, XML with a document type, or not a report of Open-i.
-    """
+    """Parse a file of `NLMCXR_reports.tgz`; raises `ValueError` if it is not XML, has a document type, or no report."""
     try:
         root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_NoDoctype()))
     except ElementTree.ParseError as error:

@@ -46,24 +46,18 @@ mark small { margin-left: .15em; color: #6b5200; font-style: italic; }
 
 
 class Part(NamedTuple):
-    """A report on the page.
-
-    Attributes:
-        html: its HTML.
-        labels: number of entities by label.
-    """
+    """HTML of a report on the page, and the number of its entities by label."""
 
     html: str
     labels: Counter[str]
 
 
 def report_parts(source: ReportSource, parser: ReportGraphParser | None, items: list[Item]) -> list[Part]:
-    """Return the parts of a chunk of raw records; runs in worker processes.
-
-    Raises:
-        ValueError: a record holds no report.
-    """
-    return [report_part(report.id, graph) for report, graph in parse_items(source, parser, items)]
+    """Return the parts of a chunk of raw records, in a worker process; raises `ValueError` if one holds no report."""
+    parsed, fault = parse_items(source, parser, items)
+    if fault:
+        raise ValueError(fault)
+    return [report_part(report.id, graph) for report, graph in parsed]
 
 
 def report_part(report_id: str | int, graph: ReportGraph) -> Part:
@@ -84,9 +78,7 @@ def write_page(path: Path, parts: Sequence[Part], *, source: str, parser: str, t
         parser: version of the parser.
         total: number of reports in the source.
     """
-    counts: Counter[str] = Counter()
-    for part in parts:
-        counts.update(part.labels)
+    counts = sum((part.labels for part in parts), Counter[str]())
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors="replace") as file:
         file.write(_head(source, parser, len(parts), total, counts))
         file.writelines(part.html for part in parts)
@@ -134,8 +126,7 @@ def _marked(graph: ReportGraph) -> str:
         for entity in graph.entities
     ]
     document = {"text": text, "ents": entities}
-    html: str = displacy.render(document, style="ent", manual=True, jupyter=False, options={"template": ENTITY})
-    return html
+    return str(displacy.render(document, style="ent", manual=True, jupyter=False, options={"template": ENTITY}))
 
 
 def _running_text(words: Sequence[str]) -> tuple[str, list[int]]:

@@ -30,13 +30,7 @@ PAGE_LIMIT = 200
 
 @dataclass(frozen=True)
 class Summary:
-    """Result of a run.
-
-    Attributes:
-        reports: number of graphs in the file.
-        resumed: number of them that an interrupted run had written.
-        pointers: names of the Git LFS pointers that were skipped.
-    """
+    """Number of graphs in the file and of those an interrupted run had written, and names of skipped LFS pointers."""
 
     reports: int
     resumed: int = 0
@@ -73,12 +67,12 @@ def parse_reports(
     """
     _check(source.path, out, page, {"--jobs": (jobs, 1), "--html-limit": (page_limit, 0)})
     survey = source.survey()
-    with ordered_map(_processes(jobs, survey.total), with_torch=parser is not None) as run:
+    most = jobs if survey.total is None else max(1, -(-survey.total // CHUNK))
+    with ordered_map(min(jobs, most), with_torch=parser is not None) as run:
         version = next(run(parser_version, [parser] * jobs))  # one call per process starts them all
         options = {name: value for name, value in asdict(source).items() if name != "path"}
         with PartialFile(out, {"source": survey.identity, **options, "parser": version}, warn) as unfinished:
-            resumed = unfinished.lines
-            _parse(source, parser, run, unfinished, survey.total)
+            resumed = _parse(source, parser, run, unfinished, survey.total)
             unfinished.finish()
         if page is not None:
             _draw(source, parser, run, page, page_limit, unfinished.lines, version)
@@ -101,32 +95,23 @@ def _check(source: Path, out: Path, page: Path | None, numbers: dict[str, tuple[
         raise IgclError(f"{page}: named by --out and --html; name two files")
 
 
-def _processes(jobs: int, total: int | None) -> int:
-    """Return the number of processes: no more than there are chunks."""
-    return jobs if total is None else max(1, min(jobs, -(-total // CHUNK)))
-
-
 def _parse(
     source: ReportSource, parser: ReportGraphParser | None, run: Map, unfinished: PartialFile, total: int | None
-) -> None:
-    """Append the graphs of all reports that the unfinished file lacks."""
-    items = islice(source.items(), unfinished.lines, None)
-    with tqdm(desc="reports", unit=" reports", total=total, initial=unfinished.lines) as bar:
+) -> int:
+    """Append the graphs of all reports that the unfinished file lacks; return how many it had."""
+    resumed = unfinished.lines
+    items = islice(source.items(), resumed, None)
+    with tqdm(desc="reports", unit=" reports", total=total, initial=resumed) as bar:
         for content, fault in run(partial(graph_lines, source, parser), chunks(items, CHUNK)):
             unfinished.append(content)
             bar.update(unfinished.lines - bar.n)
             if fault:
                 raise ValueError(fault)
+    return resumed
 
 
 def _draw(
-    source: ReportSource,
-    parser: ReportGraphParser | None,
-    run: Map,
-    path: Path,
-    limit: int,
-    total: int,
-    version: str,
+    source: ReportSource, parser: ReportGraphParser | None, run: Map, path: Path, limit: int, total: int, version: str
 ) -> None:
     """Write the page of the first reports."""
     from igcl_lightning.reports.page import report_parts, write_page  # matplotlib, which most runs do not need

@@ -54,11 +54,7 @@ class PartialFile:
         self._file.close()
 
     def append(self, content: bytes) -> None:
-        """Write lines.
-
-        Raises:
-            IgclError: the disk is full, or the file is not writable.
-        """
+        """Write lines; raises `IgclError` if the disk is full."""
         rest = memoryview(content)
         with resumable(self._path, AGAIN):
             while rest:
@@ -66,11 +62,7 @@ class PartialFile:
         self.lines += content.count(b"\n")
 
     def finish(self) -> None:
-        """Rename the file to `out`.
-
-        Raises:
-            IgclError: the file cannot be written or renamed.
-        """
+        """Rename the file to `out`; raises `IgclError` if it cannot be renamed."""
         with resumable(self._path, AGAIN):
             os.fsync(self._file.fileno())
             self._file.close()

@@ -103,23 +103,18 @@ class ReportSource(ABC):
         """Return the name of a record for messages, such as "reports.csv row 3"."""
         return f"{self.path.name}{self.unit}{where}"
 
-    @property
-    def id_names(self) -> tuple[str, ...]:
-        """Columns or keys that may hold the id, best first."""
-        return (self.id_column,) if self.id_column else ID_NAMES
-
-    @property
-    def text_names(self) -> tuple[str, ...]:
-        """Column or key of the whole text, then those of its sections."""
-        return (self.text_column,) if self.text_column else TEXT_NAMES
+    def _names(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the names of the id, best first, and those of the text: of all of it, then of its sections."""
+        return [self.id_column] if self.id_column else ID_NAMES, [self.text_column] if self.text_column else TEXT_NAMES
 
     def _report(self, record: Mapping[str, Any], place: str) -> Report:
         """Return the report of named values: its chosen sections, or those found in its text."""
-        id_name = next((name for name in self.id_names if name in record), None)
-        text_name, *section_names = self.text_names
-        if id_name is None or not any(name in record for name in self.text_names):
+        id_names, text_names = self._names()
+        id_name = next((name for name in id_names if name in record), None)
+        text_name, *section_names = text_names
+        if id_name is None or not any(name in record for name in text_names):
             instead = f" or {json.dumps(section_names)} in its place" if section_names else ""
-            raise ValueError(f'{place}: expected {{"{self.id_names[0]}": ..., "{text_name}": ...}}{instead}')
+            raise ValueError(f'{place}: expected {{"{id_names[0]}": ..., "{text_name}": ...}}{instead}')
         report_id = record[id_name]
         if not isinstance(report_id, str | int) or isinstance(report_id, bool):
             raise ValueError(f'{place}: "{id_name}" is neither a string nor a whole number')
@@ -128,14 +123,6 @@ class ReportSource(ABC):
         if chosen is None:
             chosen = choose_text(_string(record, text_name, place), self.sections) if text_name in record else ""
         return Report(report_id, chosen)
-
-    def _openi_report(self, content: bytes, item: Item) -> Report:
-        """Return the report of one of Open-i's files; its text is "" if it has neither findings nor impression."""
-        try:
-            record = openi_record(content)
-        except ValueError as error:
-            raise ValueError(f"{self.place(item.where)}: {error}") from error
-        return Report(record.id, choose_sections(record.sections, self.sections) or "")
 
 
 class JsonLines(ReportSource):
@@ -200,13 +187,11 @@ class CsvTable(ReportSource):
     def _kept(self, header: list[str]) -> dict[str, int]:
         """Return the index of each column that is read."""
         kept: dict[str, int] = {}
-        for option, given, names in (
-            ("--id-column", self.id_column, self.id_names),
-            ("--text-column", self.text_column, self.text_names),
-        ):
+        given = {"--id-column": self.id_column, "--text-column": self.text_column}
+        for option, names in zip(given, self._names(), strict=True):
             found = {name: header.index(name) for name in names if name in header}
             if not found:
-                hint = "" if given else f"; {option} names another"
+                hint = "" if given[option] else f"; {option} names another"
                 columns = ", ".join(map(repr, header))
                 raise ValueError(f"{self.path.name}: no column {' or '.join(map(repr, names))}{hint}; it has {columns}")
             kept |= found
@@ -224,15 +209,14 @@ class ReportFolder(ReportSource):
 
     def survey(self) -> Survey:
         """Walk the folder: names, sizes and times of all files are its identity."""
-        digest, total = hashlib.sha256(), 0
-        pointers = []
-        for name, path in self.files():
+        files = list(self.files())
+        digest = hashlib.sha256()
+        for name, path in files:
             status = path.stat()
             digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-            total += 1
-            pointers += [name] if self._is_pointer(path) else []
-        identity = {"path": str(self.path.resolve()), "files": total, "listing": digest.hexdigest()}
-        return Survey(identity, total - len(pointers), pointers)
+        pointers = [name for name, path in files if self._is_pointer(path)]
+        identity = {"path": str(self.path.resolve()), "files": len(files), "listing": digest.hexdigest()}
+        return Survey(identity, len(files) - len(pointers), pointers)
 
     def files(self) -> Iterator[tuple[str, Path]]:
         """Yield path within the folder and full path of each file."""
@@ -263,17 +247,26 @@ class TextFolder(ReportFolder):
         return is_lfs_pointer(path)
 
 
-class XmlFolder(ReportFolder):
+class _OpeniReports(ReportSource):
+    """Reports of Open-i's XML files."""
+
+    def read(self, item: Item) -> Report:
+        """Return the report of a file; its text is "" if it has neither findings nor impression."""
+        content = (self.path / str(item.where)).read_bytes() if item.content is None else item.content
+        try:
+            record = openi_record(content)
+        except ValueError as error:
+            raise ValueError(f"{self.place(item.where)}: {error}") from error
+        return Report(record.id, choose_sections(record.sections, self.sections) or "")
+
+
+class XmlFolder(_OpeniReports, ReportFolder):
     """A folder of Open-i's XML files."""
 
     suffix = ".xml"
 
-    def read(self, item: Item) -> Report:
-        """Return the report of a file."""
-        return self._openi_report((self.path / str(item.where)).read_bytes(), item)
 
-
-class XmlArchive(ReportSource):
+class XmlArchive(_OpeniReports):
     """A tar archive of Open-i's XML files, in the order of the archive; nothing is extracted."""
 
     def items(self) -> Iterator[Item]:
@@ -289,21 +282,13 @@ class XmlArchive(ReportSource):
         except (tarfile.TarError, EOFError, zlib.error) as error:
             raise ValueError(f"{self.path.name}: damaged archive: {error}") from error
 
-    def read(self, item: Item) -> Report:
-        """Return the report of a member."""
-        return self._openi_report(item.content, item)
-
 
 def open_source(
     path: Path, sections: str = "both", id_column: str | None = None, text_column: str | None = None
 ) -> ReportSource:
     """Return the source at a path: JSON lines, a `.csv` file, a tar archive, or a folder of `.txt` or `.xml` files.
 
-    Args:
-        path: the file or folder.
-        sections: see `ReportSource`, as for the other arguments.
-        id_column: only for JSON lines and CSV files.
-        text_column: only for JSON lines and CSV files.
+    The arguments are those of `ReportSource`; only JSON lines and CSV files have columns.
 
     Raises:
         FileNotFoundError: `path` does not exist.

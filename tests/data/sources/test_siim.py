@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from igcl_lightning.cli import main
+from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.prepare import prepare
 from igcl_lightning.data.preparing.options import Options
-from igcl_lightning.data.preparing.row_images import decode_mask
 from igcl_lightning.data.sources.siim import read_siim
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
@@ -178,7 +178,7 @@ def test_prepare_takes_the_person_from_the_headers_and_shrinks_the_masks(tmp_pat
     }
     assert {(row["view"], row["age"], row["sex"]) for row in rows.values()} == {("AP", 33, "M")}
     assert rows[NEGATIVE]["masks"]["label"] == []
-    mask = decode_mask(rows[ONE]["masks"]["png"][0])
+    mask = decode_grey(rows[ONE]["masks"]["png"][0]) > 0
     assert mask[:16, :32].all()
     assert mask.sum() == 16 * 32
 

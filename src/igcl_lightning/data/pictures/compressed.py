@@ -33,10 +33,13 @@ def decode_apart(data: bytes) -> np.ndarray:
     """
     with _one_at_a_time:
         process = _decoder(os.getpid())
+        assert process.stdin
+        assert process.stdout
         watch = Timer(SECONDS, process.kill)
         watch.start()
         try:
-            answer = _ask(process, data)
+            _send(process.stdin, data)
+            answer = np.asarray(np.load(io.BytesIO(_receive(process.stdout)), allow_pickle=False))
         except (OSError, ValueError, EOFError) as error:  # a broken pipe or a truncated answer
             process.kill()
             process.wait()
@@ -54,13 +57,6 @@ def _decoder(owner: int) -> subprocess.Popen[bytes]:
     """Return the decoder of the process `owner`; a fork must not share its parent's."""
     command = [sys.executable, "-m", "igcl_lightning.data.pictures.compressed"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-
-def _ask(process: subprocess.Popen[bytes], data: bytes) -> np.ndarray:
-    assert process.stdin
-    assert process.stdout
-    _send(process.stdin, data)
-    return np.asarray(np.load(io.BytesIO(_receive(process.stdout)), allow_pickle=False))
 
 
 def _send(pipe: IO[bytes], message: bytes) -> None:

@@ -180,8 +180,7 @@ def _looked_up(values: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 
 def _header(dataset: Dataset) -> dict[str, str]:
-    values = {name: _text(dataset, name) for name in HEADER}
-    return {name: value for name, value in values.items() if value}
+    return {name: value for name in HEADER if (value := _text(dataset, name))}
 
 
 def _text(dataset: Dataset, name: str) -> str:

@@ -37,16 +37,10 @@ class Fit:
     def of(cls, shape: tuple[int, int], size: int, how: str = "letterbox") -> Fit:
         """Fit an image of `shape` (height, width) into a square of `size` pixels.
 
-        Args:
-            shape: height and width at full size.
-            size: side of the square.
-            how: "letterbox" scales the long side to `size`, rounds the short one and centres on black. "crop" scales
-                the short side to `size` and cuts both ends of the long one. "authors", the preprocessing of IGCL's
-                authors and of CheXzero, is a letterbox that truncates both sides and applies LANCZOS to all source
-                pixels; it needs a full decode.
-
-        Raises:
-            IgclError: `how` is none of these.
+        "letterbox" scales the long side to `size`, rounds the short one and centres on black. "crop" scales the short
+        side to `size` and cuts both ends of the long one. "authors", the preprocessing of IGCL's authors and of
+        CheXzero, is a letterbox that truncates both sides and applies LANCZOS to all source pixels; it needs a full
+        decode. Any other raises `IgclError`.
         """
         height, width = shape
         whole = (0.0, 0.0, float(width), float(height))
@@ -66,9 +60,6 @@ class Fit:
 
         Args:
             pixels: uint8 [H, W] of `shape`, or of `shape` reduced by a whole number, as JPEG decoders do.
-
-        Raises:
-            IgclError: the pixels have another shape.
         """
         factor = max(1, round(max(self.shape) / max(pixels.shape)))
         if pixels.shape != tuple(-(-side // factor) for side in self.shape):
@@ -81,14 +72,8 @@ class Fit:
     def mask(self, mask: np.ndarray) -> np.ndarray:
         """Resize a mask to the square, bool [size, size].
 
-        A stored pixel is set if the mask covers at least half of its area, so parts thinner than half a stored pixel
-        vanish. The black border is never set.
-
-        Args:
-            mask: [H, W] of `shape`; set where not zero.
-
-        Raises:
-            IgclError: the mask has another shape than its image.
+        A stored pixel is set if the mask, which must have the `shape` of its image, covers at least half of its area,
+        so parts thinner than half a stored pixel vanish. The black border is never set.
         """
         if mask.shape != self.shape:
             raise IgclError(_mismatch("mask", mask.shape, self.shape))
@@ -101,8 +86,7 @@ class Fit:
     def box(self, box: Box) -> Box | None:
         """Move a box from the source to the square and clip it to the picture; None if nothing is left.
 
-        Args:
-            box: x_min, y_min, x_max, y_max in pixels of `shape`, counted from the outer edge of the first pixel.
+        Pixels of both count from the outer edge of the first.
         """
         left, top, right, bottom = self.region
         x_min, x_max = _moved(box[0], box[2], left, right, self.inner[0], self.size)

@@ -60,11 +60,7 @@ def read_raster(data: bytes, at_least: int | None = None) -> tuple[str, Picture]
 
 
 def grey_pixels(image: Image.Image) -> np.ndarray:
-    """Return the upright grey pixels of an opened image, uint8 [H, W].
-
-    Raises:
-        IgclError: it is too large.
-    """
+    """Return the upright grey pixels of an opened image, uint8 [H, W]; raises `IgclError` if it is too large."""
     refuse_size(*image.size)
     orientation = _orientation(image)
     pixels, _ = _to_grey(image)
@@ -72,11 +68,7 @@ def grey_pixels(image: Image.Image) -> np.ndarray:
 
 
 def to_grey(values: np.ndarray) -> np.ndarray:
-    """Return grey values, number [H, W], as uint8 [H, W]; `stretch_range` maps deep ones.
-
-    Raises:
-        IgclError: they have another shape, or are not finite numbers.
-    """
+    """Return finite grey values, number [H, W], as uint8 [H, W]; `stretch_range` maps deep ones."""
     if values.ndim != 2 or not values.size or values.dtype.kind not in "uif":
         raise IgclError(f"an image is grey values [H, W]; this is an array {list(values.shape)} of {values.dtype}")
     refuse_size(values.shape[1], values.shape[0])

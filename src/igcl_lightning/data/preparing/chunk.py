@@ -8,14 +8,12 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets.arrow_writer import ArrowWriter
 
-from igcl_lightning.data.preparing.earlier import RowNote
 from igcl_lightning.data.preparing.study_rows import Rows
 from igcl_lightning.data.preparing.unfinished import UnfinishedStore, write_text
 from igcl_lightning.data.store import NODE_TEXT
@@ -27,68 +25,43 @@ ROWS_PER_BATCH = 256
 
 
 class Chunk:
-    """Rows of one chunk, complete after `commit`.
-
-    Args:
-        store: the store it belongs to.
-        number: position in the order of the source.
-        shapes: shapes of array columns in earlier chunks; new ones are added.
-    """
+    """Rows of chunk `number` of a store, complete after `commit`; adds to `shapes`, those of array columns so far."""
 
     def __init__(self, store: UnfinishedStore, number: int, shapes: dict[str, list[int]]) -> None:
-        self.store = store
-        self.number = number
-        self.shapes = shapes
+        self.store, self.number = store, number
         self.writers: dict[str, ArrowWriter] = {}
         self.content = hashlib.sha256()
         self.identities: list[str] = []
         self.counts: dict[str, Counter[str]] = {name: Counter() for name in ("splits", "reports", "flags")}
-        self.empty_graphs = 0
-        self.rows: list[RowNote] = []
-        self.flagged: list[tuple[str, list[str]]] = []
-        self.drops: list[tuple[str, ...]] = []
-        self.patients: dict[str, str] = {}
-        self.studies: set[str] = set()
+        self.notes: dict[str, Any] = {"empty_graphs": 0, "shapes": shapes, "flagged": [], "drops": [], "patients": {}}
+        self.notes |= {"studies": set(), "rows": []}
 
     def add(self, study: Rows) -> None:
-        """Write the rows of a study.
-
-        Raises:
-            IgclError: an array has another shape than those before it, or the disk is full.
-        """
+        """Write the rows of a study; raises `IgclError` for an array of another shape, or if the disk is full."""
         self.identities.append(study.identity)
-        self.drops += map(astuple, study.drops)
-        self.rows += study.notes
+        self.notes["drops"] += study.drops
+        self.notes["rows"] += study.notes
         for row in study.rows:
             self.counts["splits"][study.split] += 1
             self.counts["reports"][study.report] += 1
             self.counts["flags"].update(row["flags"])
-            self.flagged += [(row["row"], row["flags"])] if row["flags"] else []
-            self.empty_graphs += row["graph"]["key"] == -1
-            self.patients[row["patient"]] = study.split
-            self.studies.add(row["study"])
+            self.notes["flagged"] += [(row["row"], row["flags"])] if row["flags"] else []
+            self.notes["empty_graphs"] += row["graph"]["key"] == -1
+            self.notes["patients"][row["patient"]] = study.split
+            self.notes["studies"].add(row["study"])
             self.content.update(repr((study.split, _hashable(row))).encode())
             with self.store.resumable():
                 self._writer(study.split).write(self._flat(row))
 
     def commit(self) -> dict[str, Any]:
-        """Rename the chunk's files to their final names and return its notes.
-
-        Raises:
-            IgclError: the disk is full.
-        """
+        """Rename the chunk's files to their final names and return its notes; raises `IgclError` on a full disk."""
         notes = {
             "identity": chunk_identity(self.identities),
             "content": self.content.hexdigest(),
             **{name: dict(sorted(counts.items())) for name, counts in self.counts.items()},
             "read": len(self.identities),
-            "empty_graphs": self.empty_graphs,
-            "shapes": self.shapes,
-            "flagged": self.flagged,
-            "drops": self.drops,
-            "patients": self.patients,
-            "studies": sorted(self.studies),
-            "rows": self.rows,
+            **self.notes,
+            "studies": sorted(self.notes["studies"]),
         }
         text = json.dumps(notes, ensure_ascii=False)
         with self.store.resumable():
@@ -117,9 +90,8 @@ class Chunk:
         if split not in self.writers:
             path = self._path(split, ".tmp")
             path.parent.mkdir(exist_ok=True)
-            self.writers[split] = ArrowWriter(
-                features=self.store.features, path=str(path), writer_batch_size=ROWS_PER_BATCH
-            )
+            features = self.store.features
+            self.writers[split] = ArrowWriter(features=features, path=str(path), writer_batch_size=ROWS_PER_BATCH)
         return self.writers[split]
 
     def _flat(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +99,7 @@ class Chunk:
         arrays = {name: value for name, value in row.items() if isinstance(value, np.ndarray)}
         for name, array in arrays.items():
             shape = list(array.shape)
-            if name != NODE_TEXT and (first := self.shapes.setdefault(name, shape)) != shape:
+            if name != NODE_TEXT and (first := self.notes["shapes"].setdefault(name, shape)) != shape:
                 raise IgclError(f"row {row['row']!r}: {name} has shape {shape}, earlier rows have {first}")
         return {**row, **{name: array.ravel() for name, array in arrays.items()}}
 

@@ -1,11 +1,16 @@
-"""Rows of an existing store, from which `--update` takes images and graphs whose inputs have not changed."""
+"""Hashes of the inputs of studies, images and reports, and the rows of an existing store by these hashes.
+
+Rows whose inputs have the same hash come out the same: `--update` takes their images and graphs from the store.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import cache, cached_property
+from dataclasses import fields, is_dataclass
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,16 +41,11 @@ class RowNote(NamedTuple):
     shape: tuple[int, int]
     flags: tuple[str, ...]
     header: Mapping[str, str]
-    text: str
+    text: str = ""
 
 
 class EarlierRows:
-    """Rows of a store by id, opened in each process on first use.
-
-    Args:
-        path: folder of the store.
-        node_text: whether the features of graph nodes are needed too.
-    """
+    """Rows of the store at `path` by id, opened in each process on first use."""
 
     def __init__(self, path: Path, node_text: bool) -> None:
         self.path = path
@@ -57,14 +57,12 @@ class EarlierRows:
     def image(self, row: str, identity: str) -> tuple[RowNote, bytes] | None:
         """Return note and bytes of the image made from the same inputs, or None."""
         note = self._notes.get(row)
-        if note is None or note.image != identity or row not in self._positions:
-            return None
-        return note, self._cell(row, "image")["bytes"]
+        return (note, self._cell(row, "image")["bytes"]) if note and note.image == identity else None
 
     def text(self, row: str, identity: str) -> dict[str, Any] | None:
         """Return the columns made from the same report, or None."""
         note = self._notes.get(row)
-        if note is None or note.text != identity or row not in self._positions:
+        if note is None or note.text != identity:
             return None
         cells = {name: self._cell(row, name) for name in self.columns}
         if NODE_TEXT in cells:  # float16 [N, D], as it was before it was stored
@@ -85,7 +83,7 @@ class EarlierRows:
                 notes |= {
                     row: RowNote(row, i, (h, w), tuple(flags), head, t) for row, i, (h, w), flags, head, t in rows
                 }
-        return notes
+        return {row: note for row, note in notes.items() if row in self._positions}
 
     @cached_property
     def _tables(self) -> dict[str, datasets.Dataset]:
@@ -109,3 +107,39 @@ class EarlierRows:
 def _opened_once(path: Path, node_text: bool) -> EarlierRows:
     """Return this worker process's rows, which each of its tasks shares."""
     return EarlierRows(path, node_text)
+
+
+def identity(*values: Any) -> str:
+    """Return a hash of plain values, dataclasses, arrays, partial calls, and files by path, size and time."""
+    digest = hashlib.sha256()
+    for value in values:
+        for part in _parts(value):
+            digest.update(part)
+    return digest.hexdigest()[:32]
+
+
+def _parts(value: Any) -> Iterator[bytes]:
+    """Yield bytes that are unique to a value."""
+    if isinstance(value, Path):
+        try:
+            status = value.stat()
+            found = f"{status.st_size} {status.st_mtime_ns}"
+        except OSError as error:
+            found = type(error).__name__
+        yield f"file {value} {found} ".encode("utf-8", "surrogateescape")
+    elif isinstance(value, np.ndarray):
+        yield f"array {value.dtype} {value.shape} ".encode()
+        yield np.ascontiguousarray(value).tobytes()
+    elif isinstance(value, partial):
+        yield f"call {value.func.__module__}.{value.func.__qualname__} ".encode()
+        yield from _parts((value.args, value.keywords))
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield from _parts([getattr(value, field.name) for field in fields(value)])
+    elif isinstance(value, Mapping):
+        yield from _parts(list(value.items()))
+    elif isinstance(value, list | tuple):
+        yield f"list {len(value)} ".encode()
+        for item in value:
+            yield from _parts(item)
+    else:
+        yield f"{type(value).__name__} {value!r} ".encode("utf-8", "surrogatepass")

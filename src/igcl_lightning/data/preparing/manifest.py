@@ -23,31 +23,20 @@ class Ids:
         self.split_of: dict[str, str] = {}
 
     def add_row(self, row: str) -> None:
-        """Add a row id.
-
-        Raises:
-            IgclError: it is taken.
-        """
+        """Add a row id; raises `IgclError` if it is taken."""
         if row in self.rows:
             raise IgclError(f"row {row!r} occurs twice in the source; row ids must be unique")
         self.rows.add(row)
 
     def add_patient(self, patient: str, split: str) -> None:
-        """Add a patient.
-
-        Raises:
-            IgclError: the patient is in another split.
-        """
+        """Add a patient; raises `IgclError` if the patient is in another split."""
         first = self.split_of.setdefault(patient, split)
         if first != split:
             raise IgclError(f"patient {patient!r} is in both {first} and {split}; splits must be by patient")
 
 
 class Tally:
-    """Counts over all chunks of a store.
-
-    Args:
-        chunks: notes of each chunk (`Chunk.commit`).
+    """Counts over all chunks of a store, from their notes (`Chunk.commit`).
 
     Raises:
         IgclError: a row id occurs twice, or a patient is in two splits.
@@ -57,8 +46,7 @@ class Tally:
         self.ids = Ids()
         self.studies: set[str] = set()
         self.counts: dict[str, Counter[str]] = {name: Counter() for name in ("splits", "reports", "flags")}
-        self.empty_graphs = 0
-        self.read = 0
+        self.empty_graphs, self.read = 0, 0
         self.drops: Counter[str] = Counter()
         self.dropped: list[dict[str, str]] = []
         self.flagged: list[dict[str, Any]] = []
@@ -94,14 +82,11 @@ class Tally:
         return self._named[reason] <= MAX_NAMED
 
     def manifest(self, work: Mapping[str, Any], source_counts: Mapping[str, int]) -> dict[str, Any]:
-        """Return the manifest.
+        """Return the manifest; raises `IgclError` if there are no rows.
 
         Args:
             work: everything the rows depend on, as JSON.
             source_counts: counts of what the reader left out or noticed.
-
-        Raises:
-            IgclError: there are no rows.
         """
         if not self.ids.rows:
             first = self.dropped[0] if self.dropped else None

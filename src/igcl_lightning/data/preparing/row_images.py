@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from igcl_lightning import __version__
 from igcl_lightning.data.demographics import age_in_years, sex_name
-from igcl_lightning.data.images import decode_grey, encode_grey, read_grey, read_picture
+from igcl_lightning.data.images import encode_grey, read_grey, read_picture
 from igcl_lightning.data.pictures.fit import Fit, decode_size
 from igcl_lightning.data.pictures.picture import Picture
-from igcl_lightning.data.preparing.item_identity import identity
+from igcl_lightning.data.preparing.earlier import RowNote, identity
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.regions import RunLengths
 from igcl_lightning.data.store import FORMAT_VERSION
@@ -25,48 +25,34 @@ MISSING, POINTER, BROKEN = "image missing", "image is a Git-LFS pointer", "image
 
 
 class StoredImage(NamedTuple):
-    """One image of the store.
-
-    Attributes:
-        image: the image of the source.
-        content: encoded square.
-        shape: height and width at full size.
-        flags: flags of the decoder.
-        header: values of a DICOM header.
-        identity: hash of its inputs.
-    """
+    """An image of the source, its encoded square, and the note of its row, still without text."""
 
     image: StudyImage
     content: bytes
-    shape: tuple[int, int]
-    flags: tuple[str, ...]
-    header: Mapping[str, str]
-    identity: str
+    note: RowNote
 
     @property
     def view(self) -> str:
         """View of the source, or else of the header."""
-        return self.image.view if self.image.view != "unknown" else view_name(self.header.get("ViewPosition"))
+        return self.image.view if self.image.view != "unknown" else view_name(self.note.header.get("ViewPosition"))
 
     def columns(self, study: Study) -> dict[str, Any]:
         """Return the columns of the image; its header fills in what the source does not know."""
+        header, (height, width) = self.note.header, self.note.shape
+        flags = {*self.image.flags, *self.note.flags}
+        if any(box.x_max > width + 1 or box.y_max > height + 1 for box in self.image.boxes):
+            flags.add("a box ends outside the image")  # it is in pixels of another size
         return {
             "row": self.image.image_id,
             "view": self.view,
-            "source_view": self.image.source_view or self.header.get("ViewPosition"),
-            "age": age_in_years(self.header.get("PatientAge")) if study.age is None else study.age,
-            "sex": study.sex or sex_name(self.header.get("PatientSex")),
-            "height": self.shape[0],
-            "width": self.shape[1],
-            "flags": sorted({*self.image.flags, *self.flags, *self._odd_boxes()}),
+            "source_view": self.image.source_view or header.get("ViewPosition"),
+            "age": age_in_years(header.get("PatientAge")) if study.age is None else study.age,
+            "sex": study.sex or sex_name(header.get("PatientSex")),
+            "height": height,
+            "width": width,
+            "flags": sorted(flags),
             "image": {"bytes": self.content, "path": None},
         }
-
-    def _odd_boxes(self) -> tuple[str, ...]:
-        """Return a flag if a box ends outside the image: it is in pixels of another size."""
-        height, width = self.shape
-        odd = any(box.x_max > width + 1 or box.y_max > height + 1 for box in self.image.boxes)
-        return ("a box ends outside the image",) if odd else ()
 
     def regions(self, options: Options, boxes: bool, masks: bool) -> dict[str, Any]:
         """Return the columns of boxes and masks, in pixels of the stored square.
@@ -75,7 +61,7 @@ class StoredImage(NamedTuple):
             IgclError: a mask cannot be read, or has another size than its image.
             ValueError: run lengths do not fit the image.
         """
-        fit = Fit.of(self.shape, options.size, options.fit)
+        fit = Fit.of(self.note.shape, options.size, options.fit)
         columns: dict[str, Any] = {}
         if boxes:
             moved = [(box.label, fit.box(box[1:])) for box in self.image.boxes]
@@ -84,10 +70,8 @@ class StoredImage(NamedTuple):
             columns["boxes"] = {name: [box[place] for box in kept] for place, name in enumerate(names)}
         if masks:
             pixels = {label: fit.mask(_mask(mask)) for label, mask in self.image.masks.items()}
-            columns["masks"] = {
-                "label": list(pixels),
-                "png": [encode_grey(mask, lossless=True) for mask in pixels.values()],
-            }
+            encoded = [encode_grey(mask, lossless=True) for mask in pixels.values()]
+            columns["masks"] = {"label": list(pixels), "png": encoded}
         return columns
 
 
@@ -98,41 +82,30 @@ def image_identity(image: StudyImage, options: Options) -> str:
 
 
 def store_image(image: StudyImage, options: Options) -> StoredImage:
-    """Decode, fit and encode an image.
-
-    Raises:
-        IgclError: it cannot be read.
-    """
+    """Decode, fit and encode an image; raises `IgclError` if it cannot be read."""
     made_from = image_identity(image, options)
-    picture = _picture(image.source, None if options.full_decode else decode_size(options.size, options.fit))
+    if isinstance(image.source, Path):
+        at_least = None if options.full_decode else decode_size(options.size, options.fit)
+        picture = read_picture(image.source, at_least)
+    else:
+        height, width = image.source.shape
+        picture = Picture(image.source, (height, width))
     pixels = Fit.of(picture.shape, options.size, options.fit).image(picture.pixels)
     content = encode_grey(pixels, options.lossless, options.quality)
-    return StoredImage(image, content, picture.shape, picture.flags, dict(picture.header), made_from)
+    note = RowNote(image.image_id, made_from, picture.shape, picture.flags, dict(picture.header))
+    return StoredImage(image, content, note)
 
 
 def why_unreadable(image: StudyImage) -> str:
     """Return the reason under which an unreadable image is counted."""
     path = image.source
-    if not isinstance(path, Path):
-        return BROKEN
-    if not path.exists():
-        return MISSING
-    try:
-        return POINTER if path.is_file() and is_lfs_pointer(path) else BROKEN
-    except OSError:
-        return BROKEN
-
-
-def decode_mask(data: bytes) -> np.ndarray:
-    """Decode a stored mask to bool [H, W]."""
-    return decode_grey(data) > 0
-
-
-def _picture(source: Path | np.ndarray, at_least: int | None) -> Picture:
-    if isinstance(source, Path):
-        return read_picture(source, at_least)
-    height, width = source.shape
-    return Picture(source, (height, width), flags=(), header={})
+    if isinstance(path, Path):
+        if not path.exists():
+            return MISSING
+        with suppress(OSError):
+            if path.is_file() and is_lfs_pointer(path):
+                return POINTER
+    return BROKEN
 
 
 def _mask(mask: np.ndarray | Path | RunLengths) -> np.ndarray:

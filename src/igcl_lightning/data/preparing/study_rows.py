@@ -11,33 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from igcl_lightning import __version__
-from igcl_lightning.data.preparing.earlier import EarlierRows, RowNote
-from igcl_lightning.data.preparing.item_identity import identity
+from igcl_lightning.data.preparing.earlier import EarlierRows, RowNote, identity
 from igcl_lightning.data.preparing.options import Columns, Options
 from igcl_lightning.data.preparing.report_text import PRESENT, read_report, report_text
 from igcl_lightning.data.preparing.row_images import StoredImage, image_identity, store_image, why_unreadable
 from igcl_lightning.data.sources.source import Item
 from igcl_lightning.data.splits import split_name, split_of_patient
 from igcl_lightning.data.store import FORMAT_VERSION, NODE_TEXT, graph_columns
-from igcl_lightning.data.study import REPORT_SECTIONS, Study, StudyImage, wanted_views
+from igcl_lightning.data.study import REPORT_SECTIONS, Study, wanted_views
 from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.worker import default_parser
 
 if TYPE_CHECKING:
     from igcl_lightning.graphs.node_text import NodeText
-
-
-@dataclass
-class Drop:
-    """A row that is not in the store, and why."""
-
-    row: str
-    reason: str
-    detail: str = ""
-
-    def __post_init__(self) -> None:
-        # A path may hold bytes that are not text; a manifest may not.
-        self.row, self.detail = (text.encode("utf-8", "backslashreplace").decode() for text in (self.row, self.detail))
 
 
 @dataclass
@@ -50,7 +36,7 @@ class Rows:
         report: state of its report, one of `report_text.STATES`.
         rows: one per image.
         notes: inputs of each row.
-        drops: images without a row.
+        drops: images without a row: id, reason and detail.
     """
 
     identity: str
@@ -58,17 +44,17 @@ class Rows:
     report: str = PRESENT
     rows: list[dict[str, Any]] = field(default_factory=list)
     notes: list[RowNote] = field(default_factory=list)
-    drops: list[Drop] = field(default_factory=list)
+    drops: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def drop(self, reason: str, detail: str, *ids: str) -> None:
+        """Note that some images have no row."""
+        # A path may hold bytes that are not text; a manifest may not.
+        *rows, text = (text.encode("utf-8", "backslashreplace").decode() for text in (*ids, detail))
+        self.drops += [(row, reason, text) for row in rows]
 
 
 def study_rows(item: Item, columns: Columns, options: Options, earlier: EarlierRows | None = None) -> Rows:
-    """Return the rows of one study, one per image.
-
-    Args:
-        item: the study, or a call that makes it.
-        columns: columns besides the fixed ones.
-        options: how studies become rows.
-        earlier: rows whose images and graphs are reused if they would come out the same.
+    """Return the rows of one study, one per image; images and graphs of `earlier` rows are reused if still right.
 
     Raises:
         IgclError: the study has no report and that is an error, or names an unknown split.
@@ -80,74 +66,51 @@ def study_rows(item: Item, columns: Columns, options: Options, earlier: EarlierR
     if made.report != PRESENT and study.graph is None and options.on_missing_report != "keep-image":
         if options.on_missing_report == "error":
             raise IgclError(f"study {study.study_id!r}: {detail}; --on-missing-report keeps or drops such studies")
-        made.drops += [Drop(image.image_id, f"report {made.report}", detail) for image in study.images]
+        made.drop(f"report {made.report}", detail, *(image.image_id for image in study.images))
         return made
     if not study.images:
-        made.drops.append(Drop(study.study_id, "no image"))
-    images = list(_images(study, options, earlier, made.drops))
-    headers = (image.header.get("PatientID") for image in images)
+        made.drop("no image", "", study.study_id)
+    images = list(_images(study, options, earlier, made))
+    headers = (stored.note.header.get("PatientID") for stored in images)
     patient = next(filter(None, (study.patient_id, *headers, study.study_id)))
     made.split = split_name(study.split) if study.split else split_of_patient(patient, seed=options.seed)
     try:
         common = {"study": study.study_id, "patient": patient, **_named_columns(study, columns)}
     except IgclError as error:
-        made.drops += [Drop(image.image.image_id, "array not readable", str(error)) for image in images]
+        made.drop("array not readable", str(error), *(stored.note.row for stored in images))
         return made
-    _add_rows(made, study, images, common, _ReportColumns(study, sections, options, earlier), columns)
+    text = _ReportColumns(study, sections, options, earlier)
+    for stored in images:
+        try:
+            regions = stored.regions(options, columns.boxes, columns.masks)
+        except (IgclError, ValueError) as error:
+            made.drop("mask not readable", str(error), stored.note.row)
+            continue
+        made.rows.append(stored.columns(study) | common | text.columns(stored.note.row) | regions)
+        made.notes.append(stored.note._replace(text=text.identity))
     return made
 
 
-def _add_rows(
-    made: Rows,
-    study: Study,
-    images: list[StoredImage],
-    common: dict[str, Any],
-    text: _ReportColumns,
-    columns: Columns,
-) -> None:
-    """Add a row per image, and its note."""
-    for image in images:
-        row = image.image.image_id
-        try:
-            regions = image.regions(text.options, columns.boxes, columns.masks)
-        except (IgclError, ValueError) as error:
-            made.drops.append(Drop(row, "mask not readable", str(error)))
-            continue
-        made.rows.append(image.columns(study) | common | text.columns(row) | regions)
-        made.notes.append(RowNote(row, image.identity, image.shape, image.flags, image.header, text.identity))
-
-
-def _images(study: Study, options: Options, earlier: EarlierRows | None, drops: list[Drop]) -> Iterator[StoredImage]:
-    """Yield the readable, wanted images of a study, and add the others to `drops`."""
+def _images(study: Study, options: Options, earlier: EarlierRows | None, made: Rows) -> Iterator[StoredImage]:
+    """Yield the readable, wanted images of a study, and drop the others."""
     for image in study.images:
         try:
             image.image_id.encode()  # Arrow stores UTF-8
-            stored = _stored(image, options, earlier)
+            found = earlier.image(image.image_id, image_identity(image, options)) if earlier else None
+            stored = StoredImage(image, found[1], found[0]) if found else store_image(image, options)
         except UnicodeEncodeError:
-            drops.append(Drop(image.image_id, "name is not UTF-8", str(image.source)))
-            continue
+            made.drop("name is not UTF-8", str(image.source), image.image_id)
         except IgclError as error:
-            drops.append(Drop(image.image_id, why_unreadable(image), str(error)))
-            continue
-        if options.views and stored.view not in wanted_views(options.views):
-            drops.append(Drop(image.image_id, f"view {stored.view} is not wanted"))
-            continue
-        yield stored
-
-
-def _stored(image: StudyImage, options: Options, earlier: EarlierRows | None) -> StoredImage:
-    if earlier is not None and (found := earlier.image(image.image_id, image_identity(image, options))):
-        note, content = found
-        return StoredImage(image, content, note.shape, note.flags, note.header, note.image)
-    return store_image(image, options)
+            made.drop(why_unreadable(image), str(error), image.image_id)
+        else:
+            if options.views and stored.view not in wanted_views(options.views):
+                made.drop(f"view {stored.view} is not wanted", "", image.image_id)
+            else:
+                yield stored
 
 
 def _named_columns(study: Study, columns: Columns) -> dict[str, Any]:
-    """Return labels, extra columns and arrays.
-
-    Raises:
-        IgclError: an array cannot be read.
-    """
+    """Return labels, extra columns and arrays; raises `IgclError` if an array cannot be read."""
     named: dict[str, Any] = {}
     if columns.labels:  # Arrow cannot store a struct without fields
         named["labels"] = {name: study.labels.get(source) for name, source in columns.labels.items()}
@@ -160,7 +123,6 @@ class _ReportColumns:
 
     def __init__(self, study: Study, sections: dict[str, str], options: Options, earlier: EarlierRows | None) -> None:
         self.report = {section: sections.get(section) for section in REPORT_SECTIONS}
-        self.options = options
         self.earlier = earlier
         text = report_text(sections, options.sections)
         self.graph = None if options.reparse and text else study.graph
@@ -171,8 +133,8 @@ class _ReportColumns:
 
     def columns(self, row: str) -> dict[str, Any]:
         """Return the columns of a row, taken from its earlier row if the report is the same."""
-        earlier = None if self.earlier is None else self.earlier.text(row, self.identity)
-        return {"report": self.report, **(self._made if earlier is None else earlier)}
+        earlier = self.earlier.text(row, self.identity) if self.earlier else None
+        return {"report": self.report, **(earlier or self._made)}
 
     @cached_property
     def _made(self) -> dict[str, Any]:
@@ -190,11 +152,7 @@ def node_text(model: str, word: str) -> NodeText:
 
 
 def _array(source: np.ndarray | Path | None) -> np.ndarray | None:
-    """Return an array as float32 of any shape; pickles are never loaded.
-
-    Raises:
-        IgclError: the file cannot be read, or holds no numbers.
-    """
+    """Return an array as float32 of any shape; pickles are never loaded."""
     if source is None:
         return None
     try:

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +34,12 @@ WORK = "work.json"
 
 
 class UnfinishedStore:
-    """The folder `OUT.partial` of a store that is being written.
-
-    Args:
-        out: folder of the finished store.
-        features: columns of its rows.
-    """
+    """The folder `OUT.partial` of a store with these columns that is being written."""
 
     def __init__(self, out: Path, features: datasets.Features) -> None:
         self.out = out
         self.path = out.with_name(f"{out.name}.partial")
         self.features = features
-        self._lock_file: int | None = None
 
     @contextmanager
     def open(self, work: Mapping[str, Any], *, resume: bool) -> Iterator[None]:
@@ -59,9 +53,11 @@ class UnfinishedStore:
             IgclError: the folder is not of an interrupted run or of other work, another run uses it, the disk is full,
                 or the folder is not writable.
         """
-        try:
+        with ExitStack() as until_exit:
             with self.resumable():
-                if resume and self.path.exists():
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._lock(until_exit)
+                if resume and (self._has_chunks() or read_record(self.path / WORK) is not None):
                     self._resume(work)
                 else:
                     self._begin(work)
@@ -71,13 +67,9 @@ class UnfinishedStore:
                 if not self._has_chunks():
                     shutil.rmtree(self.path, ignore_errors=True)
                 raise
-        finally:
-            self._unlock()
 
     def _begin(self, work: Mapping[str, Any]) -> None:
-        """Create the folder, or empty that of an interrupted run."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock()
+        """Empty the folder, perhaps that of an interrupted run."""
         if any(self.path.iterdir()) and not (self.path / NOTES).is_dir():
             raise IgclError(f"{self.path}: not left by an interrupted run; move it away")
         # The notes go last: without them the folder would not be recognised.
@@ -87,14 +79,10 @@ class UnfinishedStore:
         write_text(self.path / WORK, json.dumps(work, indent=1))
 
     def _resume(self, work: Mapping[str, Any]) -> None:
-        """Check that the folder is of the same work, or begin if it has no chunks."""
-        begun = read_record(self.path / WORK)
-        if begun is None and not self._has_chunks():
-            self._begin(work)
-            return
-        self._lock()
+        """Check that the folder is of the same work."""
         for left in [*self.path.rglob("*.tmp")]:
             left.unlink()
+        begun = read_record(self.path / WORK)
         if begun is None:
             raise IgclError(f"{self.path}: its {WORK} is missing or damaged; --overwrite starts over")
         if (difference := _difference(begun, work)) is not None:
@@ -106,25 +94,21 @@ class UnfinishedStore:
     def _has_chunks(self) -> bool:
         return any((self.path / NOTES).glob("*.json"))
 
-    def _lock(self) -> None:
-        """Lock the folder against other processes; the lock ends with this process."""
-        if fcntl is None or self._lock_file is not None:
-            return
-        self._lock_file = os.open(self.path, os.O_RDONLY)
+    def _lock(self, until_exit: ExitStack) -> None:
+        """Lock the folder against other processes until the block or this process ends."""
+        if fcntl is None:
+            return  # type: ignore[unreachable]  # except on Windows
+        folder = os.open(self.path, os.O_RDONLY)
+        until_exit.callback(os.close, folder)
         try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise IgclError(f"{self.path}: another run is writing it") from None
         except OSError:  # a file system without locks
-            self._unlock()
-
-    def _unlock(self) -> None:
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
+            return
 
     def resumable(self) -> AbstractContextManager[None]:
-        """Return a context that raises a failed write as an `IgclError` that says how to resume."""
+        """Return a context that raises a failed write, such as on a full disk, as an `IgclError`."""
         return resumable(self.path, "run the same command with --resume")
 
     def notes_path(self, number: int) -> Path:
@@ -142,11 +126,7 @@ class UnfinishedStore:
                 path.unlink()
 
     def finish(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Complete the store, rename it to `out` in place of the store there, and return the manifest.
-
-        Raises:
-            IgclError: the disk is full, or the folder is not writable.
-        """
+        """Complete the store, rename it to `out` in place of the store there, and return the manifest."""
         with self.resumable():
             for split in SPLITS:
                 if files := sorted((self.path / split).glob("data-*.arrow")):
