@@ -87,17 +87,17 @@ class ReportGraphs:
 
 def find_graphs(
     path: Path | None,
-    studies: Iterable[tuple[Iterable[str | None], str | None]],
+    studies: Sequence[tuple[Iterable[str | None], str | None]],
     table: Path,
     notes: Notes,
     *,
     by_place: bool = False,
     advice: str = "",
-) -> list[ReportGraph | None] | None:
-    """Return the graph of each study; None without a file of graphs, which is added to the notes.
+) -> list[ReportGraph | None]:
+    """Return the graph of each study, None if it has none; the file is added to the notes.
 
     Args:
-        path: path of the file.
+        path: path of the file of graphs, if there is one.
         studies: names and text of each study (`ReportGraphs.find`).
         table: table of the studies.
         notes: notes of the reader.
@@ -108,7 +108,7 @@ def find_graphs(
         IgclError: the file is missing or broken, or no study finds its graph.
     """
     if path is None:
-        return None
+        return [None] * len(studies)
     file = ReportGraphs(path, by_place=by_place)
     found = [file.find(names, text) for names, text in studies]
     file.refuse_stranger(table, advice)

@@ -65,14 +65,13 @@ def read_openi(root: Path, *, graphs: Path | None = None, images: Path | None = 
     """
     reports, beside, notes = _read(root, images)
     records = [reports.records[name] for name in sorted(reports.records, key=_by_number)]
-    keys = (
+    keys = [
         ((record.id, record.id.removeprefix("CXR")), choose_sections(_report(record)) or record.sections.get("report"))
         for record in records
-    )
-    found = find_graphs(graphs, keys, reports.path, notes)
+    ]
+    graph_of = find_graphs(graphs, keys, reports.path, notes)
     if graphs is not None:
         notes.settings["graphs"] = {"file": graphs.name, **notes.settings["graphs"]}
-    graph_of = [None] * len(records) if found is None else found
     studies = [_study(record, graph, reports, beside) for record, graph in zip(records, graph_of, strict=True)]
     notes.counts.update(_counts(reports, studies, beside))
     return Source.of(studies, "openi", labels=LABELS if beside.gold else (), extra=("mesh",), **vars(notes))

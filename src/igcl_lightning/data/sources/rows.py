@@ -108,6 +108,8 @@ def patient_splits(
 def records(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Yield each row as a dictionary; converting all rows at once would take many times the frame's memory."""
     names = [str(name) for name in frame.columns]
+    if not names:
+        yield from ({} for _ in range(len(frame)))
     for start in range(0, len(frame), BATCH):
         part = frame.iloc[start : start + BATCH]
         for values in zip(*(part[name].tolist() for name in names), strict=True):
@@ -132,12 +134,15 @@ def image_of(row: Mapping[str, Any], **fields: Any) -> StudyImage:
     return StudyImage(row["image"], Path(row["path"]), **{"view": view_name(words), "source_view": words, **fields})
 
 
-def study_of(row: Mapping[str, Any], images: Sequence[StudyImage], **fields: Any) -> Study:
+def study_of(
+    row: Mapping[str, Any], images: Sequence[StudyImage], labels: Mapping[str, float | None], **fields: Any
+) -> Study:
     """Return the study of a row from its columns `study`, `patient` and, if present, `split`, `age` and `sex`.
 
     Args:
         row: row of a table.
         images: images of the study.
+        labels: labels of the study, None or nan if unknown.
         fields: further fields of `Study`.
     """
     age = row.get("age")
@@ -145,6 +150,7 @@ def study_of(row: Mapping[str, Any], images: Sequence[StudyImage], **fields: Any
         study_id=row["study"],
         patient_id=row["patient"],
         images=tuple(images),
+        labels={name: None if value is None or value != value else value for name, value in labels.items()},
         split=row.get("split"),
         age=None if pd.isna(age) else age,
         sex=sex_name(row.get("sex")),

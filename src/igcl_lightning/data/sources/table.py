@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from igcl_lightning.data.label_policy import LabelPolicy, LabelTable
+from igcl_lightning.data.label_policy import LabelPolicy
 from igcl_lightning.data.sources.checks import refuse_conflict, refuse_repeats, require
 from igcl_lightning.data.sources.graphs import find_graphs
 from igcl_lightning.data.sources.json_lines import SUFFIXES, read_json_lines
@@ -101,15 +101,26 @@ def read_table(
     """
     columns = columns.stripped()
     policy = LabelPolicy.parse(uncertain, blank)
-    policy.check(tuple(columns.labels))
-    table = _Table(csv, columns, csv.parent if root is None else root, _read(csv, columns))
-    notes = Notes([csv], {"columns": columns.named(), **policy.described()})
-    rows = table.rows(split_values or {}, seed, notes)
-    items = partial(table.studies, rows, table.labels(policy), table.find_graphs(graphs, notes))
-    names = (tuple(columns.labels), tuple(columns.extra), tuple(columns.arrays))
-    counts = +notes.counts
+    frame = _read(csv, columns)
+    notes = Notes([csv], {"columns": columns.named(), **vars(policy)})
+    rows = _rows(csv, frame, columns, csv.parent if root is None else root, notes)
+    if columns.split:
+        cells, advice = frame[columns.split], "; rename it with --split-values"
+        rows["split"] = patient_splits(csv, rows["patient"], cells, seed, split_values, advice)
+        notes.settings.update(split_values=dict(split_values or {}), validation_seed=seed)
+    labels = policy.of_table(csv, frame, columns.labels)
+    graph_of = _find_graphs(graphs, csv, frame, columns, notes)
     return Source(
-        "table", items, *names, False, bool(columns.masks), tuple(notes.inputs), notes.settings, counts, len(rows)
+        name="table",
+        items=partial(_studies, frame, columns, rows, labels, graph_of, csv.parent if root is None else root),
+        labels=tuple(columns.labels),
+        extra=tuple(columns.extra),
+        arrays=tuple(columns.arrays),
+        masks=bool(columns.masks),
+        inputs=tuple(notes.inputs),
+        settings=notes.settings,
+        counts=+notes.counts,
+        total=len(rows),
     )
 
 
@@ -122,63 +133,52 @@ def _read(csv: Path, columns: TableColumns) -> pd.DataFrame:
     return frame
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A table that was read: its path, the names of its columns, the folder of its files, and its cells."""
+def _rows(csv: Path, frame: pd.DataFrame, columns: TableColumns, folder: Path, notes: Notes) -> pd.DataFrame:
+    """Return the columns of `image_of` and `study_of` but the split, and `report`."""
+    image = frame[columns.image]
+    study = frame[columns.study].where(frame[columns.study].notna(), image) if columns.study else image
+    patient = frame[columns.patient] if columns.patient else study
+    rows = pd.DataFrame({"image": image, "study": study, "patient": patient})
+    refuse_conflict(csv, rows, "study", "patient")
+    rows["path"] = [folder / name for name in image]
+    for name in ("view", "sex", "report"):
+        if (column := getattr(columns, name)) is not None:
+            rows[name] = frame[column]
+    if columns.age:
+        rows["age"] = ages(csv, frame, columns.age, notes.counts)
+    return rows
 
-    csv: Path
-    columns: TableColumns
-    folder: Path
-    frame: pd.DataFrame
 
-    def rows(self, split_values: Mapping[str, str], seed: int, notes: Notes) -> pd.DataFrame:
-        """Return the columns of `image_of` and `study_of`, and `report`."""
-        frame, columns = self.frame, self.columns
-        image = frame[columns.image]
-        study = frame[columns.study].where(frame[columns.study].notna(), image) if columns.study else image
-        patient = frame[columns.patient] if columns.patient else study
-        rows = pd.DataFrame({"image": image, "study": study, "patient": patient})
-        refuse_conflict(self.csv, rows, "study", "patient")
-        rows["path"] = [self.folder / name for name in image]
-        for name in ("view", "sex", "report"):
-            if (column := getattr(columns, name)) is not None:
-                rows[name] = frame[column]
-        if columns.split:
-            split, advice = frame[columns.split], "; rename it with --split-values"
-            rows["split"] = patient_splits(self.csv, rows["patient"], split, seed, split_values, advice)
-            notes.settings.update(split_values=dict(split_values), validation_seed=seed)
-        if columns.age:
-            rows["age"] = ages(self.csv, frame, columns.age, notes.counts)
-        return rows
-
-    def labels(self, policy: LabelPolicy) -> LabelTable:
-        names = tuple(self.columns.labels)
-        place = dict(zip(self.frame[self.columns.image], range(len(self.frame)), strict=True))
-        return LabelTable(names, policy.of_table(self.csv, self.frame, names), place)
-
-    def find_graphs(self, path: Path | None, notes: Notes) -> Sequence[ReportGraph | None]:
-        """Return the graph of each row, None if it has none."""
-        frame, columns = self.frame, self.columns
-        names = [columns.graph] if columns.graph else [name for name in (columns.study, columns.image) if name]
-        texts = frame[columns.report] if columns.report else [None] * len(frame)
-        keys = zip(frame[names].itertuples(index=False), texts, strict=True)
-        advice = "name the column that holds them with --graph-column"
-        found = find_graphs(path, keys, self.csv, notes, by_place=columns.graph is not None, advice=advice)
-        if path is None or found is None:
-            return [None] * len(frame)
+def _find_graphs(
+    path: Path | None, csv: Path, frame: pd.DataFrame, columns: TableColumns, notes: Notes
+) -> list[ReportGraph | None]:
+    """Return the graph of each row, None if it has none."""
+    names = [columns.graph] if columns.graph else [name for name in (columns.study, columns.image) if name]
+    texts = frame[columns.report] if columns.report else [None] * len(frame)
+    keys = [*zip(frame[names].itertuples(index=False), texts, strict=True)]
+    advice = "name the column that holds them with --graph-column"
+    found = find_graphs(path, keys, csv, notes, by_place=columns.graph is not None, advice=advice)
+    if path is not None:
         notes.settings["graphs"] = {"file": path.name, **notes.settings["graphs"]}
-        return found
+    return found
 
-    def studies(self, rows: pd.DataFrame, labels: LabelTable, graphs: Sequence[ReportGraph | None]) -> Iterator[Study]:
-        columns, folder = self.columns, self.folder
-        for cells, row, graph in zip(records(self.frame), records(rows), graphs, strict=True):
-            masks = {name: folder / cells[name] for name in columns.masks if cells[name] is not None}
-            yield study_of(
-                row,
-                [image_of(row, masks=masks)],
-                report={"report": row["report"]} if row.get("report") else {},
-                graph=graph,
-                labels=labels.of(row["image"]),
-                arrays={name: None if cells[name] is None else folder / cells[name] for name in columns.arrays},
-                extra={name: cells[name] for name in columns.extra},
-            )
+
+def _studies(
+    frame: pd.DataFrame,
+    columns: TableColumns,
+    rows: pd.DataFrame,
+    labels: pd.DataFrame,
+    graphs: Sequence[ReportGraph | None],
+    folder: Path,
+) -> Iterator[Study]:
+    for cells, row, known, graph in zip(records(frame), records(rows), records(labels), graphs, strict=True):
+        masks = {name: folder / cells[name] for name in columns.masks if cells[name] is not None}
+        yield study_of(
+            row,
+            [image_of(row, masks=masks)],
+            report={"report": row["report"]} if row.get("report") else {},
+            graph=graph,
+            labels=known,
+            arrays={name: None if cells[name] is None else folder / cells[name] for name in columns.arrays},
+            extra={name: cells[name] for name in columns.extra},
+        )
