@@ -65,12 +65,7 @@ class LabelPolicy:
     def parse(cls, uncertain: str, blank: str = "missing") -> LabelPolicy:
         """Return the policy of the options `--uncertain` and `--blank`.
 
-        Args:
-            uncertain: one of `UNCERTAIN`, "per-label", or pairs such as "Edema=positive,Fracture=ignore".
-            blank: one of `BLANK`.
-
-        Raises:
-            IgclError: it is none of these.
+        `uncertain` is one of `UNCERTAIN`, "per-label", or pairs such as "Edema=positive,Fracture=ignore".
         """
         if uncertain == "per-label":
             return cls(uncertain_by_label=PER_LABEL, blank=blank)
@@ -91,8 +86,7 @@ class LabelPolicy:
             labels: names of the columns.
 
         Raises:
-            IgclError: a cell is not 1, 0, -1 or blank; the message names file, row and column. Or the policy names a
-                label that does not exist, or needs No Finding and there is no such label.
+            IgclError: a cell is not 1, 0, -1 or blank, or the policy names or needs a label that does not exist.
         """
         self._check(labels)
         known = {}

@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from igcl_lightning.data.label_policy import CHEXPERT_LABELS, LabelPolicy
+from igcl_lightning.data.metadata import view_name
 from igcl_lightning.data.sources.checks import refuse, refuse_repeats, require
 from igcl_lightning.data.sources.image_folder import IMAGE_SUFFIXES
 from igcl_lightning.data.sources.rows import ages, groups, image_of, study_of
@@ -27,7 +28,6 @@ from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.sources.tables import find_optional, read_columns, table_patterns
 from igcl_lightning.data.splits import lend_validation
 from igcl_lightning.data.study import Study, StudyImage
-from igcl_lightning.data.views import view_name
 from igcl_lightning.errors import IgclError
 
 TABLES: Mapping[str, tuple[str, ...]] = {
@@ -59,11 +59,9 @@ def read_chexpert(
         uncertain: value of the label -1 (`LabelPolicy.parse`).
         blank: value of a label that is not mentioned, one of `label_policy.BLANK`.
         images: folder of `train`, `valid` and `test` (default: beside each table, or in unpacked batches).
-        seed: seed of the training patients that become "valid" if there is no validation table.
+        seed: seed of the training patients that become "valid" if no row is.
 
-    Raises:
-        IgclError: a table, a column or a folder is missing, a cell is wrong, or a patient is in two tables; the message
-            names file, row and column.
+    Errors: see `data.sources`.
     """
     policy = LabelPolicy.parse(uncertain, blank)
     tables = _find_tables(root)
@@ -71,25 +69,17 @@ def read_chexpert(
     rows = _read_splits(tables, policy, images, counts)
     rows = rows.assign(split=lend_validation(rows["split"].tolist(), rows["patient"].tolist(), seed))
     rows = rows.sort_values(["patient", "study", "image"], ignore_index=True)
-    return Source(
-        name="chexpert",
-        items=partial(_studies, pa.Table.from_pandas(rows, preserve_index=False)),
-        labels=CHEXPERT_LABELS,
-        inputs=tuple(tables.values()),
-        settings={**vars(policy), "validation_seed": seed},
-        counts=counts,
-        total=rows["study"].nunique(),
-    )
+    items = partial(_studies, pa.Table.from_pandas(rows, preserve_index=False))
+    settings = {**vars(policy), "validation_seed": seed}
+    inputs, total = tuple(tables.values()), rows["study"].nunique()
+    return Source("chexpert", items, CHEXPERT_LABELS, inputs=inputs, settings=settings, counts=counts, total=total)
 
 
 def chexpert_image(row: Mapping[str, Any]) -> StudyImage:
-    """Return the image of a row with its view.
+    """Return the image of a row from `image`, `path`, `name` (of the file), `side` and `projection`.
 
-    Some rows are frontal in one column and "LL" or "RL" in the other: their view is unknown, and they are flagged.
-
-    Args:
-        row: `image`, `path`, `name` (of the file), `side` ("Frontal", "Lateral" or None) and `projection` ("AP", "PA"
-            or None, as for laterals). The name decides if the side is None.
+    The name decides if the side is None. Some rows are frontal in one column and "LL" or "RL" in the other: their view
+    is unknown, and they are flagged.
     """
     side = (row["side"] or row["name"]).lower()
     view = view_name(row["projection"])
@@ -179,11 +169,7 @@ def _read_table(split: str, path: Path) -> tuple[pd.DataFrame, bool]:
 
 
 def _patient_folders(split: str, table: Path, images: Path | None, patients: pd.Series) -> pd.Series:
-    """Return the folder above the folder of each patient.
-
-    Raises:
-        IgclError: there is no folder of images for this split.
-    """
+    """Return the folder above the folder of each patient."""
     base = table.parent if images is None else images
     names = FOLDERS[split]
     usual = [base / name for name in names] + [path for name in names for path in sorted(base.glob(f"*/{name}"))]

@@ -27,10 +27,9 @@ from igcl_lightning.data.sources.checks import (
 from igcl_lightning.data.sources.chexpert import chexpert_image
 from igcl_lightning.data.sources.graphs import ReportGraphs, joined
 from igcl_lightning.data.sources.image_folder import IMAGE_SUFFIXES
-from igcl_lightning.data.sources.json_lines import read_json_lines
 from igcl_lightning.data.sources.rows import ages, groups, patient_splits, records, study_of
 from igcl_lightning.data.sources.source import Notes, Source
-from igcl_lightning.data.sources.tables import find_file, read_columns
+from igcl_lightning.data.sources.tables import find_file, read_columns, read_json_lines
 from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import ReportGraph
@@ -88,10 +87,9 @@ def read_chexpert_plus(
         blank: value of a label that is not mentioned, one of `label_policy.BLANK`.
         graphs: folder of the files `GRAPH_FILES`, or one file, whose name may say its section.
         images: folder of `train` and `valid` with PNG, DICOM or JPEG files (default: below `root`).
-        seed: seed of the training patients that become "valid" if the table has no validation rows.
+        seed: seed of the training patients that become "valid" if no row is.
 
-    Raises:
-        IgclError: a file, column or cell is missing or wrong, or no study finds its graph; names file, row and column.
+    Errors: see `data.sources`.
     """
     policy = LabelPolicy.parse(uncertain, blank)
     require_choice("--labels", labels, LABEL_FILES)
@@ -130,11 +128,7 @@ def _read_rows(path: Path, images: Path, seed: int, counts: Counter[str]) -> pd.
 
 
 def _image_folder(images: Path, word: str) -> tuple[Path, str]:
-    """Return the parent of the folders "train" and "valid", and the suffix of the images there.
-
-    Raises:
-        IgclError: there is no such folder, or no image in it.
-    """
+    """Return the parent of the folders "train" and "valid", and the suffix of the images there."""
     for folder in (folder for above in ("", "*/", "*/*/") for folder in sorted(images.glob(f"{above}{word}"))):
         for image in folder.glob("patient*/study*/*"):
             if image.suffix.lower() in IMAGE_SUFFIXES:
@@ -170,10 +164,8 @@ def _find_graphs(path: Path | None, table: Path, rows: pd.DataFrame, notes: Note
         return [None] * rows["study"].nunique()
     files = {section: ReportGraphs(file) for section, file in _graph_files(path).items()}
     found = [_graph(record, files) for record in records(rows.drop_duplicates("study"))]
-    for file in files.values():
-        file.refuse_stranger(table)
-        notes.inputs.append(file.path)
-    notes.settings["graphs"] = {section: file.described() for section, file in files.items()}
+    notes.settings["graphs"] = {section: file.described(table) for section, file in files.items()}
+    notes.inputs.extend(file.path for file in files.values())
     return found
 
 

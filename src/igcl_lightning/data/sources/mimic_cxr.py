@@ -62,13 +62,12 @@ def read_mimic_cxr(
         labels: one of `LABEL_TABLES`.
         uncertain: value of the label -1 (`LabelPolicy.parse`).
         blank: value of a label that is not mentioned, one of `label_policy.BLANK`.
-        graphs: RadGraph file of these reports.
+        graphs: RadGraph file of the reports; a report without graph is parsed.
         reports: folder of texts, or `mimic_cxr_sectioned.csv` (default: `mimic-cxr-reports`, or those with the images).
         images: folder of `p10` to `p19`, or its parent (default: below the tables).
-        seed: seed of the patients that become "valid" if the table has no row of "validate".
+        seed: seed of the training patients that become "valid" if no row is.
 
-    Raises:
-        IgclError: a file, column or cell is missing or wrong, or no study finds its graph; names file, row and column.
+    Errors: see `data.sources`.
     """
     policy = LabelPolicy.parse(uncertain, blank)
     require_choice("--labels", labels, LABEL_TABLES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -13,10 +14,9 @@ import pandas as pd
 from igcl_lightning.data.label_policy import LabelPolicy
 from igcl_lightning.data.sources.checks import refuse_conflict, refuse_repeats, require
 from igcl_lightning.data.sources.graphs import find_graphs
-from igcl_lightning.data.sources.json_lines import SUFFIXES, read_json_lines
 from igcl_lightning.data.sources.rows import ages, image_of, patient_splits, records, study_of
 from igcl_lightning.data.sources.source import Notes, Source
-from igcl_lightning.data.sources.tables import read_columns
+from igcl_lightning.data.sources.tables import JSON_LINES, read_columns, read_json_lines
 from igcl_lightning.data.study import Study
 from igcl_lightning.graphs.schema import ReportGraph
 
@@ -56,21 +56,12 @@ class TableColumns:
     graph: str | None = None
 
     def named(self) -> dict[str, Any]:
-        """Return the fields that name a column or several."""
-        return {what: value for what, value in asdict(self).items() if value}
-
-    def all(self) -> list[str]:
-        """Return the distinct columns, which must exist."""
-        single = [value for value in self.named().values() if isinstance(value, str)]
-        return list(dict.fromkeys([*single, *self.labels, *self.extra, *self.arrays, *self.masks]))
-
-    def stripped(self) -> TableColumns:
-        """Return the names without surrounding white space, as `read_columns` strips those of the table."""
-        names: dict[str, Any] = {
+        """Return the fields that name a column or several, stripped as `read_columns` strips those of the table."""
+        return {
             what: value.strip() if isinstance(value, str) else tuple(name.strip() for name in value)
-            for what, value in self.named().items()
+            for what, value in asdict(self).items()
+            if value
         }
-        return TableColumns(**names)
 
 
 def read_table(
@@ -92,42 +83,35 @@ def read_table(
         root: folder that paths are relative to (default: that of the table).
         split_values: split by value of the split column, such as {"fold0": "test"}.
         uncertain: value of the label -1 (`LabelPolicy.parse`).
-        blank: value of a blank label, one of `label_policy.BLANK`.
-        seed: seed of the training patients that become "valid" if the table has a split column without "valid".
-        graphs: RadGraph file of the reports; the report of a row without graph is parsed.
+        blank: value of a label that is not mentioned, one of `label_policy.BLANK`.
+        seed: seed of the training patients that become "valid" if no row is.
+        graphs: RadGraph file of the reports; a report without graph is parsed.
 
-    Raises:
-        IgclError: a file, column or cell is missing or wrong, or no row finds its graph; names file, row and column.
+    Errors: see `data.sources`.
     """
-    columns = columns.stripped()
+    named, folder = columns.named(), csv.parent if root is None else root
+    columns = TableColumns(**named)
     policy = LabelPolicy.parse(uncertain, blank)
     frame = _read(csv, columns)
-    notes = Notes([csv], {"columns": columns.named(), **vars(policy)})
-    rows = _rows(csv, frame, columns, csv.parent if root is None else root, notes)
+    notes = Notes([csv], {"columns": named, **vars(policy)})
+    rows = _rows(csv, frame, columns, folder, notes)
     if columns.split:
-        cells, advice = frame[columns.split], "; rename it with --split-values"
-        rows["split"] = patient_splits(csv, rows["patient"], cells, seed, split_values, advice)
+        words, advice = frame[columns.split], "; rename it with --split-values"
+        rows["split"] = patient_splits(csv, rows["patient"], words, seed, split_values, advice)
         notes.settings.update(split_values=dict(split_values or {}), validation_seed=seed)
     labels = policy.of_table(csv, frame, columns.labels)
     graph_of = _find_graphs(graphs, csv, frame, columns, notes)
-    return Source(
-        name="table",
-        items=partial(_studies, frame, columns, rows, labels, graph_of, csv.parent if root is None else root),
-        labels=tuple(columns.labels),
-        extra=tuple(columns.extra),
-        arrays=tuple(columns.arrays),
-        masks=bool(columns.masks),
-        inputs=tuple(notes.inputs),
-        settings=notes.settings,
-        counts=+notes.counts,
-        total=len(rows),
-    )
+    items = partial(_studies, frame, columns, rows, labels, graph_of, folder)
+    names = (tuple(columns.labels), tuple(columns.extra), tuple(columns.arrays))
+    return Source("table", items, *names, masks=bool(columns.masks), total=len(rows), **vars(notes))
 
 
 def _read(csv: Path, columns: TableColumns) -> pd.DataFrame:
     """Return the named columns, with image and patient in each row and each image once."""
-    read = read_json_lines if csv.suffix.lower() in SUFFIXES else read_columns
-    frame: pd.DataFrame = read(csv, columns.all())
+    read = read_json_lines if csv.suffix.lower() in JSON_LINES else read_columns
+    single = [value for value in vars(columns).values() if isinstance(value, str)]
+    names = (*single, *columns.labels, *columns.extra, *columns.arrays, *columns.masks)
+    frame: pd.DataFrame = read(csv, [*dict.fromkeys(names)])
     require(csv, frame, filter(None, (columns.image, columns.patient)))
     refuse_repeats(csv, frame, columns.image)
     return frame
@@ -145,7 +129,9 @@ def _rows(csv: Path, frame: pd.DataFrame, columns: TableColumns, folder: Path, n
         if (column := getattr(columns, name)) is not None:
             rows[name] = frame[column]
     if columns.age:
-        rows["age"] = ages(csv, frame, columns.age, notes.counts)
+        counts: Counter[str] = Counter()
+        rows["age"] = ages(csv, frame, columns.age, counts)
+        notes.counts.update(+counts)
     return rows
 
 
