@@ -57,6 +57,7 @@ def test_pairs_leave_other_labels_unknown(tmp_path):
     [
         ("maybe", "missing", "--uncertain: 'maybe' is not one of ignore, positive, negative, per-label, or pairs"),
         ("Edema=maybe", "missing", "--uncertain: 'maybe' is not one of ignore, positive, negative"),
+        ("Edema=per-label", "missing", "--uncertain: 'per-label' is not one of ignore, positive, negative"),
         ("Edema=positive,Mass", "missing", "--uncertain: 'Mass' in 'Edema=positive,Mass' is not a pair LABEL=POLICY"),
         ("ignore", "zero", "--blank: 'zero' is not one of missing, negative, no-finding"),
     ],

@@ -156,7 +156,7 @@ def read_graphs(tmp_path, graphs, columns=None):
         (tmp_path / "graphs.json").write_text(json.dumps(graphs))
     columns = columns or TableColumns(image="file", study="study", report="note")
     source = read_table(tmp_path / "table.csv", columns, graphs=tmp_path / "graphs.json")
-    assert source.inputs == (tmp_path / "table.csv", tmp_path / "graphs.json")
+    assert source.inputs == [tmp_path / "table.csv", tmp_path / "graphs.json"]
     return [study.graph for study in source.items()], source.settings["graphs"]
 
 

@@ -58,7 +58,9 @@ class LabelPolicy:
 
     def __post_init__(self) -> None:
         for word in (self.uncertain, *self.uncertain_by_label.values()):
-            require_choice("--uncertain", word, (*UNCERTAIN, "per-label", "or pairs LABEL=POLICY,..."))
+            if word not in UNCERTAIN:
+                known = f"{', '.join(UNCERTAIN)}, per-label, or pairs LABEL=POLICY,..."
+                raise IgclError(f"--uncertain: {word!r} is not one of {known}")
         require_choice("--blank", self.blank, BLANK)
 
     @classmethod

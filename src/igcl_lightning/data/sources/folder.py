@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from pydicom.misc import is_dicom
+
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
@@ -16,9 +18,6 @@ from igcl_lightning.reports.files import walk_folders
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
 SMALL_COPIES = ("thumbs", "thumbnails")
 """Names, without suffix, of small copies and of their folders."""
-
-DICOM = (".dcm", ".dicom")
-PREAMBLE, MAGIC = 128, b"DICM"
 
 
 def read_folder(root: Path, *, patient_pattern: str | None = None) -> Source:
@@ -42,10 +41,11 @@ def read_folder(root: Path, *, patient_pattern: str | None = None) -> Source:
     if not names:
         raise IgclError(f"{root}: holds no images ({', '.join(SUFFIXES)}, or DICOM files without suffix)")
     studies = [(name, None if pattern is None else _patient(root, name, pattern), _text_of(name)) for name in names]
+    dicom = sum(_has_no_suffix(name) or name.lower().endswith((".dcm", ".dicom")) for name in names)
     counts = Counter(
         {
             "texts without image": len(texts.difference(text for _, _, text in studies)),
-            "images taken for a patient each": 0 if pattern else sum(not _may_be_dicom(name) for name in names),
+            "images taken for a patient each": 0 if pattern else len(names) - dicom,
         }
     )
     items, settings = partial(_studies, root, studies, texts), {"patient_pattern": patient_pattern}
@@ -87,17 +87,10 @@ def _has_no_suffix(name: str) -> bool:
 
 
 def _begins_like_dicom(path: Path) -> bool:
-    if not path.is_file():  # opening a pipe would block
-        return False
     try:
-        with path.open("rb") as file:
-            return file.read(PREAMBLE + len(MAGIC))[PREAMBLE:] == MAGIC
+        return path.is_file() and is_dicom(path)  # opening a pipe would block
     except OSError:
         return False
-
-
-def _may_be_dicom(name: str) -> bool:
-    return _has_no_suffix(name) or name.lower().endswith(DICOM)
 
 
 def _text_of(name: str) -> str:

@@ -83,7 +83,7 @@ def find_graphs(
     """Return the graph of each study, None if it has none; the file is added to the notes.
 
     `studies` are the names and the text of each study of the table, as for `ReportGraphs.find`; `advice` is what to do
-    if not one study finds its graph.
+    if not one study finds its graph, which is an `IgclError`.
     """
     if path is None:
         return [None] * len(studies)

@@ -98,6 +98,9 @@ def patient_splits(
         seed: seed of the lent patients (`lend_validation`).
         meanings: split by word, for words other than the usual ones.
         advice: end of the message about a word that names no split.
+
+    Raises:
+        IgclError: a cell is blank or names no split, or a patient is in two splits.
     """
     require(path, words.to_frame(), (str(words.name),))
     names = {}

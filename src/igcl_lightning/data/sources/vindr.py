@@ -42,7 +42,7 @@ TEST_NAMES = {"Other disease": "Other diseases"}
 
 @dataclass(frozen=True)
 class _Readings:
-    """Boxes of some images, by image; number of readers who gave a label (votes), and of all readers."""
+    """Readings of the images of a split: votes for each label, number of readers, and boxes, by image."""
 
     split: str | None
     votes: pd.DataFrame
