@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from igcl_lightning.data.label_policy import CHEXPERT_LABELS, LabelPolicy, LabelTable
+from igcl_lightning.data.label_policy import LabelPolicy
 from igcl_lightning.errors import IgclError
 
 LABELS = ("No Finding", "Edema", "Cardiomegaly", "Support Devices")
@@ -37,25 +37,19 @@ def by_hand(row, uncertain, blank):
 def test_every_value_beside_every_other_becomes_what_the_policy_says(frame, tmp_path, uncertain, blank):
     policy = LabelPolicy.parse(uncertain, blank)
     expected = [by_hand(row, uncertain, blank) for row in ROWS]
-    table = LabelTable(LABELS, policy.of_table(tmp_path, frame, LABELS), {str(row): row for row in range(len(ROWS))})
-    assert [table.of(str(row)) for row in range(len(ROWS))] == expected
+    known = policy.of_table(tmp_path, frame, LABELS)
+    assert known.astype(object).where(known.notna(), None).to_dict("records") == expected
 
 
 def test_pairs_leave_other_labels_unknown(tmp_path):
     policy = LabelPolicy.parse("Edema=positive, Cardiomegaly=negative")
     frame = pd.DataFrame([dict.fromkeys(LABELS, "-1")], dtype=object)
     assert np.array_equal(policy.of_table(tmp_path, frame, LABELS), [[np.nan, 1, 0, np.nan]], equal_nan=True)
-    policy.check(LABELS)
-    assert policy.described() == {
+    assert vars(policy) == {
         "uncertain": "ignore",
         "uncertain_by_label": {"Edema": "positive", "Cardiomegaly": "negative"},
         "blank": "missing",
     }
-
-
-def test_a_table_lacks_some_studies_and_nothing_finds_nothing():
-    assert LabelTable(LABELS, np.zeros((1, 4), dtype=np.float32), {"a": 0}).of("b") == {}
-    assert LabelTable().of("a") == {}
 
 
 @pytest.mark.parametrize(
@@ -63,6 +57,7 @@ def test_a_table_lacks_some_studies_and_nothing_finds_nothing():
     [
         ("maybe", "missing", "--uncertain: 'maybe' is not one of ignore, positive, negative, per-label, or pairs"),
         ("Edema=maybe", "missing", "--uncertain: 'maybe' is not one of ignore, positive, negative"),
+        ("Edema=per-label", "missing", "--uncertain: 'per-label' is not one of ignore, positive, negative"),
         ("Edema=positive,Mass", "missing", "--uncertain: 'Mass' in 'Edema=positive,Mass' is not a pair LABEL=POLICY"),
         ("ignore", "zero", "--blank: 'zero' is not one of missing, negative, no-finding"),
     ],
@@ -72,12 +67,12 @@ def test_wrong_words_are_one_line(uncertain, blank, message):
         LabelPolicy.parse(uncertain, blank)
 
 
-def test_labels_that_do_not_exist_are_named():
+def test_labels_that_do_not_exist_are_named(frame, tmp_path):
     with pytest.raises(IgclError, match="--uncertain: no label 'Oedema'; there are No Finding, Edema"):
-        LabelPolicy.parse("Oedema=positive").check(LABELS)
+        LabelPolicy.parse("Oedema=positive").of_table(tmp_path, frame, LABELS)
     with pytest.raises(IgclError, match="--blank no-finding: there is no label 'No Finding'"):
-        LabelPolicy.parse("ignore", "no-finding").check(("Edema",))
-    LabelPolicy.parse("per-label", "no-finding").check(CHEXPERT_LABELS)
+        LabelPolicy.parse("ignore", "no-finding").of_table(tmp_path, frame, ("Edema",))
+    assert len(LabelPolicy.parse("per-label", "no-finding").of_table(tmp_path, frame, LABELS)) == len(frame)
 
 
 @pytest.mark.parametrize("word", ["2", "yes", "inf", "0.5"])

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from igcl_lightning.data.regions import Box, RunLengths, union
+from igcl_lightning.data.regions import Box, RunLengths
 
 
 def slow_mask(text, height, width):
@@ -75,16 +75,6 @@ def test_text_is_read_as_gaps_and_lengths():
 def test_text_that_is_no_pairs_of_numbers_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
         RunLengths.parse(text, 4, 5)
-
-
-def test_a_union_is_inside_where_one_part_is():
-    first, second = RunLengths(((1, 4), (7, 1)), 4, 2), RunLengths(((2, 4),), 4, 2)
-    assert np.array_equal(union([first, second]).mask(), first.mask() | second.mask())
-
-
-def test_a_union_is_of_one_image():
-    with pytest.raises(ValueError, match="the run lengths are of different images"):
-        union([RunLengths((), 2, 3), RunLengths((), 3, 2)])
 
 
 def test_a_box_may_be_given_by_corner_and_size():

@@ -3,10 +3,10 @@ import json
 import pandas as pd
 import pytest
 
+from igcl_lightning.data.metadata import view_name
 from igcl_lightning.data.prepare import prepare
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.table import TableColumns, read_table
-from igcl_lightning.data.views import view_name
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.radgraph import to_radgraph
 from igcl_lightning.graphs.radgraph_files import write_radgraph
@@ -156,7 +156,7 @@ def read_graphs(tmp_path, graphs, columns=None):
         (tmp_path / "graphs.json").write_text(json.dumps(graphs))
     columns = columns or TableColumns(image="file", study="study", report="note")
     source = read_table(tmp_path / "table.csv", columns, graphs=tmp_path / "graphs.json")
-    assert source.inputs == (tmp_path / "table.csv", tmp_path / "graphs.json")
+    assert source.inputs == [tmp_path / "table.csv", tmp_path / "graphs.json"]
     return [study.graph for study in source.items()], source.settings["graphs"]
 
 
@@ -256,7 +256,7 @@ def test_labels_may_have_policies_of_their_own(table):
 def test_a_source_says_what_it_was_read_from(table):
     source = read_table(table, TableColumns(**FIELDS, extra=("note",)), seed=3)
     assert (source.name, source.labels, source.extra, source.total) == ("table", ("Edema", "Mass"), ("note",), 3)
-    assert source.inputs == (table,)
+    assert source.inputs == [table]
     assert source.settings["columns"]["patient"] == "person"
     assert source.settings["validation_seed"] == 3
     assert [study.study_id for study in source.items()] == [study.study_id for study in source.items()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -10,15 +9,7 @@ import numpy as np
 
 
 class Box(NamedTuple):
-    """A rectangle in pixels of its image; the maxima are exclusive.
-
-    Attributes:
-        label: name of the finding.
-        x_min: left edge.
-        y_min: upper edge.
-        x_max: right edge.
-        y_max: lower edge.
-    """
+    """A rectangle with the name of its finding, in pixels of its image; the maxima are exclusive."""
 
     label: str
     x_min: float
@@ -61,11 +52,7 @@ class RunLengths(NamedTuple):
         return cls(tuple(zip(ends[::2], numbers[1::2], strict=True)), height, width)
 
     def check(self) -> None:
-        """Check that all runs are inside the image.
-
-        Raises:
-            ValueError: one is not.
-        """
+        """Raise a `ValueError` unless all runs are inside the image."""
         pixels = self.height * self.width
         if any(start < 0 or length < 0 for start, length in self.runs):
             raise ValueError("a run length is negative")
@@ -73,24 +60,9 @@ class RunLengths(NamedTuple):
             raise ValueError(f"a run ends after pixel {pixels}, the last of {self.height}x{self.width}")
 
     def mask(self) -> np.ndarray:
-        """Return the mask, bool [height, width].
-
-        Raises:
-            ValueError: a run is not inside the image.
-        """
+        """Return the mask, bool [height, width], of checked runs."""
         self.check()
         inside = np.zeros(self.height * self.width, bool)
         for start, length in self.runs:
             inside[start : start + length] = True
         return inside.reshape(self.width, self.height).T
-
-
-def union(parts: Sequence[RunLengths]) -> RunLengths:
-    """Return the union of masks of one image; at least one.
-
-    Raises:
-        ValueError: they differ in size.
-    """
-    if len({part[1:] for part in parts}) > 1:
-        raise ValueError("the run lengths are of different images")
-    return parts[0]._replace(runs=tuple(run for part in parts for run in part.runs))

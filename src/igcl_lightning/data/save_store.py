@@ -36,8 +36,7 @@ def save_store(tables: Mapping[str, datasets.Dataset], out: Path, manifest: Mapp
     Args:
         tables: rows by split, with the columns of a store: `Store.table(split)`, or a table derived from it.
         out: path of the new store.
-        manifest: manifest of the store of the rows (`Store.manifest`), or of one of several that were prepared with the
-            same options.
+        manifest: `Store.manifest` of the rows' store, or of one of several that were prepared with the same options.
 
     Raises:
         IgclError: the path exists, a split or a column is unknown, labels, image sizes or shapes of arrays differ from
@@ -82,11 +81,7 @@ def _checked(split: str, table: datasets.Dataset, manifest: Mapping[str, Any]) -
 
 
 def _counted(tables: Mapping[str, datasets.Dataset]) -> dict[str, Any]:
-    """Return the counts of the manifest.
-
-    Raises:
-        IgclError: a row id occurs twice, or a patient is in two splits.
-    """
+    """Return the counts of the manifest; raise if a row id occurs twice or a patient is in two splits."""
     columns = ["row", "study", "patient"]
     ids = pd.concat([table.select_columns(columns).to_pandas().assign(split=split) for split, table in tables.items()])
     for row in ids.loc[ids["row"].duplicated(), "row"]:
@@ -103,11 +98,7 @@ def _counted(tables: Mapping[str, datasets.Dataset]) -> dict[str, Any]:
 
 
 def _hashed(tables: Mapping[str, datasets.Dataset], manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fingerprint of the rows, and the number of rows with an empty graph.
-
-    Raises:
-        IgclError: an image or an array has not the size of the manifest.
-    """
+    """Return fingerprint and number of empty graphs; raise if an image or an array has not the manifest's size."""
     lengths = {name: math.prod(shape) for name, shape in manifest["arrays"].items()}
     content, empty = hashlib.sha256(), 0
     for split, table in tables.items():
@@ -126,7 +117,6 @@ def _hashed(tables: Mapping[str, datasets.Dataset], manifest: Mapping[str, Any])
 
 def _check_image(row: str, data: bytes, size: int) -> None:
     with Image.open(io.BytesIO(data)) as image:
-        if image.size != (size, size):
-            raise IgclError(
-                f"row {row!r}: its image is {image.size[0]} x {image.size[1]}, that of others {size} x {size}"
-            )
+        width, height = image.size
+    if (width, height) != (size, size):
+        raise IgclError(f"row {row!r}: its image is {width} x {height}, that of others {size} x {size}")

@@ -15,30 +15,21 @@ DEFAULT_FRACTIONS: Mapping[str, float] = {"train": 0.8, "valid": 0.1, "test": 0.
 VALID_SHARE: Mapping[str, float] = {"train": 0.9, "valid": 0.1}
 
 _SPLIT_NAMES = {
-    "train": "train",
-    **dict.fromkeys(("valid", "val", "validate", "validation", "dev"), "valid"),
-    "test": "test",
+    **{split: split for split in SPLITS},
+    **dict.fromkeys(("val", "validate", "validation", "dev"), "valid"),
 }
 
 
 def split_name(value: str) -> str:
-    """Return the split by a source's word for it.
-
-    Raises:
-        IgclError: the word names no split.
-    """
-    try:
-        return _SPLIT_NAMES[value.strip().lower()]
-    except KeyError:
-        raise IgclError(f"split {value!r} is not one of {', '.join(SPLITS)}") from None
+    """Return the split by a source's word for it; raise an `IgclError` if the word names none."""
+    name = _SPLIT_NAMES.get(value.strip().lower())
+    if name is None:
+        raise IgclError(f"split {value!r} is not one of {', '.join(SPLITS)}")
+    return name
 
 
 def refuse_unknown_splits(wanted: Sequence[str], known: Sequence[str]) -> None:
-    """Check `data.predict_splits`.
-
-    Raises:
-        IgclError: it is empty, or names a split that the store lacks.
-    """
+    """Raise an `IgclError` if `data.predict_splits` is empty or names a split that the store lacks."""
     if not wanted:
         raise IgclError(f"data.predict_splits names no split; the store has {', '.join(known)}")
     for split in wanted:
@@ -73,15 +64,12 @@ def draw_fraction(target: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Draw a fraction of the training rows, with a positive and a negative row of each label that has them.
 
     Rows that secure a class are drawn first, the rest uniformly. More than the fraction is drawn only if the secured
-    rows alone are more.
+    rows alone are more. Returns sorted row indices, int64.
 
     Args:
         target: [N, L]; 1, 0 or nan.
-        fraction: fraction of the rows, in (0, 1].
+        fraction: in (0, 1].
         seed: seed of the draw.
-
-    Returns:
-        Sorted row indices, int64.
     """
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(target))
@@ -99,15 +87,12 @@ def draw_shots(target: np.ndarray, shots: int, seed: int) -> np.ndarray:
     """Draw `shots` positive rows per label without reusing a row (few-shot protocol of IGCL).
 
     All positives of a label are drawn if it has fewer. The other labels of the drawn rows supply negatives. An
-    uncertain label does not count as positive.
+    uncertain label does not count as positive. Returns sorted row indices, int64, at most shots * L.
 
     Args:
         target: [N, L]; 1, 0 or nan.
         shots: number of positive rows per label.
         seed: seed of the draw.
-
-    Returns:
-        Sorted row indices, int64, at most shots * L.
     """
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(target))

@@ -14,7 +14,7 @@ def write(folder, *names):
 def test_images_are_found_by_name_without_suffix_however_deep(tmp_path):
     write(tmp_path, "one.PNG", "notes.txt", "1.2.840.113.dcm")
     write(tmp_path / "b" / "c", "two.dicom", "one.jpg")
-    folder = ImageFolder.scan(tmp_path)
+    folder = ImageFolder(tmp_path)
     assert folder.path("one.dcm") == tmp_path / "one.PNG"
     assert folder.path("two.dicom") == tmp_path / "b" / "c" / "two.dicom"
     assert folder.path("1.2.840.113.dcm") == tmp_path / "1.2.840.113.dcm"
@@ -22,20 +22,20 @@ def test_images_are_found_by_name_without_suffix_however_deep(tmp_path):
 
 
 def test_an_image_that_is_not_there_gets_the_path_where_it_should_be(tmp_path):
-    assert ImageFolder.scan(write(tmp_path, "one.png")).path("two.dcm") == tmp_path / "two.dcm"
+    assert ImageFolder(write(tmp_path, "one.png")).path("two.dcm") == tmp_path / "two.dcm"
 
 
 def test_linked_folders_are_searched(tmp_path):
     disk = write(tmp_path / "disk", "one.png")
     root = write(tmp_path / "root")
     (root / "images").symlink_to(disk)
-    assert ImageFolder.scan(root).path("one.png") == root / "images" / "one.png"
+    assert ImageFolder(root).path("one.png") == root / "images" / "one.png"
 
 
 def test_of_two_files_of_a_name_the_first_folder_counts(tmp_path):
     for name in ("b", "a"):
         write(tmp_path / name, "one.png")
-    folder = ImageFolder.scan(tmp_path)
+    folder = ImageFolder(tmp_path)
     assert folder.path("one.png") == tmp_path / "a" / "one.png"
     assert folder.noticed(["one.png"]) == {"image files with a name found twice": 1}
 
@@ -44,4 +44,4 @@ def test_of_two_files_of_a_name_the_first_folder_counts(tmp_path):
 def test_a_folder_without_images_is_one_line(tmp_path, name, state):
     write(tmp_path / "empty", "notes.txt")
     with pytest.raises(IgclError, match=f"{name}: {state} .*; name the folder of images with --images"):
-        ImageFolder.scan(tmp_path / name)
+        ImageFolder(tmp_path / name)

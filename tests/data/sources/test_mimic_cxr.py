@@ -74,7 +74,7 @@ def test_labels_are_read_by_name_and_blank_is_not_absent(root):
     for study, values in MIMIC_LABELS.items():
         expected = {name: None if values.get(name) == -1 else values.get(name) for name in LABELS}
         assert labels[str(study)] == expected
-    assert labels["50000005"] == {}
+    assert labels["50000005"] == dict.fromkeys(LABELS)
     assert source.counts["studies without labels"] == 1
 
 

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_graphs_are_found_by_name_then_by_text(path):
     assert graphs.find([None, "nobody"], "MASS.") == MASS
     assert graphs.find(["nobody"], "Something else.") is None
     assert graphs.find([]) is None
-    assert graphs.described() == {
+    assert graphs.described(Path("table.csv")) == {
         "layout": "JSON by report",
         "graphs": 2,
         "ambiguous_studies": 0,
@@ -41,21 +42,21 @@ def test_places_in_a_file_are_no_names_unless_one_says_so(tmp_path):
 
 def test_a_file_of_other_studies_is_refused(path, tmp_path):
     graphs = ReportGraphs(path)
-    graphs.refuse_stranger(tmp_path / "table.csv")
+    graphs.described(tmp_path / "table.csv")
     graphs.find(["nobody"])
     with pytest.raises(
         IgclError, match=r"table.csv: no row finds .* names like 'nobody', keys there are like 'p10/.*'"
     ):
-        graphs.refuse_stranger(tmp_path / "table.csv")
+        graphs.described(tmp_path / "table.csv")
     graphs.find(["other"])
-    graphs.refuse_stranger(tmp_path / "table.csv")
+    graphs.described(tmp_path / "table.csv")
 
 
 def test_a_file_of_other_texts_is_refused(path, tmp_path):
     graphs = ReportGraphs(path)
     graphs.find([], "Clear.")
     with pytest.raises(IgclError, match="looked for by the text of the report, .*; look again"):
-        graphs.refuse_stranger(tmp_path / "table.csv", "look again")
+        graphs.described(tmp_path / "table.csv", "look again")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from igcl_lightning import __version__
-from igcl_lightning.data.demographics import age_in_years, sex_name
 from igcl_lightning.data.images import encode_grey, read_grey, read_picture
+from igcl_lightning.data.metadata import age_in_years, sex_name, view_name
 from igcl_lightning.data.pictures.fit import Fit, decode_size
 from igcl_lightning.data.pictures.picture import Picture
 from igcl_lightning.data.preparing.earlier import RowNote, identity
@@ -18,7 +18,6 @@ from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.regions import RunLengths
 from igcl_lightning.data.store import FORMAT_VERSION
 from igcl_lightning.data.study import Study, StudyImage
-from igcl_lightning.data.views import view_name
 from igcl_lightning.reports.files import is_lfs_pointer
 
 MISSING, POINTER, BROKEN = "image missing", "image is a Git-LFS pointer", "image not readable"

@@ -14,13 +14,7 @@ from igcl_lightning.errors import IgclError
 
 
 def refuse(path: Path, wrong: pd.Series, message: str) -> None:
-    """Raise if a row is wrong.
-
-    Args:
-        path: path of the table.
-        wrong: bool by row.
-        message: what is wrong with the row.
-    """
+    """Raise if a row is wrong (bool by row)."""
     if wrong.any():
         raise IgclError(f"{path} row {_row_number(wrong)}: {message}")
 
@@ -63,13 +57,7 @@ def refuse_conflict(path: Path, frame: pd.DataFrame, key: str, column: str) -> N
 
 
 def refuse_strangers(path: Path, keys: Collection[str], wanted: Collection[str]) -> None:
-    """Raise if a table shares no key with the table it is joined to.
-
-    Args:
-        path: path of the joined table.
-        keys: its keys.
-        wanted: keys of the other table.
-    """
+    """Raise if the keys of a table are all strangers to the table it is joined to, whose keys are `wanted`."""
     if keys and wanted and set(keys).isdisjoint(wanted):
         here, there = next(iter(keys)), next(iter(wanted))
         raise IgclError(f"{path}: none of its ids, such as {here!r}, is in this data set, with ids such as {there!r}")

@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from igcl_lightning.data.label_policy import CHEXPERT_LABELS, LabelPolicy, LabelTable
+from igcl_lightning.data.label_policy import CHEXPERT_LABELS, LabelPolicy
+from igcl_lightning.data.metadata import view_name
 from igcl_lightning.data.sources.checks import refuse, refuse_repeats, require
 from igcl_lightning.data.sources.image_folder import IMAGE_SUFFIXES
 from igcl_lightning.data.sources.rows import ages, groups, image_of, study_of
@@ -27,7 +28,6 @@ from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.sources.tables import find_optional, read_columns, table_patterns
 from igcl_lightning.data.splits import lend_validation
 from igcl_lightning.data.study import Study, StudyImage
-from igcl_lightning.data.views import view_name
 from igcl_lightning.errors import IgclError
 
 TABLES: Mapping[str, tuple[str, ...]] = {
@@ -59,39 +59,27 @@ def read_chexpert(
         uncertain: value of the label -1 (`LabelPolicy.parse`).
         blank: value of a label that is not mentioned, one of `label_policy.BLANK`.
         images: folder of `train`, `valid` and `test` (default: beside each table, or in unpacked batches).
-        seed: seed of the training patients that become "valid" if there is no validation table.
+        seed: seed of the training patients that become "valid" if no row is.
 
-    Raises:
-        IgclError: a table, a column or a folder is missing, a cell is wrong, or a patient is in two tables; the message
-            names file, row and column.
+    Errors: see `data.sources`.
     """
     policy = LabelPolicy.parse(uncertain, blank)
-    policy.check(CHEXPERT_LABELS)
     tables = _find_tables(root)
     counts = Counter(f"table of {split} images not found" for split in TABLES if split not in tables)
-    rows, values = _read_splits(tables, policy, images, counts)
+    rows = _read_splits(tables, policy, images, counts)
     rows = rows.assign(split=lend_validation(rows["split"].tolist(), rows["patient"].tolist(), seed))
-    labels = _labels_of_studies(rows["study"], values, counts)
     rows = rows.sort_values(["patient", "study", "image"], ignore_index=True)
-    return Source(
-        name="chexpert",
-        items=partial(_studies, pa.Table.from_pandas(rows, preserve_index=False), labels),
-        labels=CHEXPERT_LABELS,
-        inputs=tuple(tables.values()),
-        settings={**policy.described(), "validation_seed": seed},
-        counts=counts,
-        total=len(labels.row),
-    )
+    items = partial(_studies, pa.Table.from_pandas(rows, preserve_index=False))
+    settings = {**vars(policy), "validation_seed": seed}
+    inputs, total = tuple(tables.values()), rows["study"].nunique()
+    return Source("chexpert", items, CHEXPERT_LABELS, inputs=inputs, settings=settings, counts=counts, total=total)
 
 
 def chexpert_image(row: Mapping[str, Any]) -> StudyImage:
-    """Return the image of a row with its view.
+    """Return the image of a row from `image`, `path`, `name` (of the file), `side` and `projection`.
 
-    Some rows are frontal in one column and "LL" or "RL" in the other: their view is unknown, and they are flagged.
-
-    Args:
-        row: `image`, `path`, `name` (of the file), `side` ("Frontal", "Lateral" or None) and `projection` ("AP", "PA"
-            or None, as for laterals). The name decides if the side is None.
+    The name decides if the side is None. Some rows are frontal in one column and "LL" or "RL" in the other: their view
+    is unknown, and they are flagged.
     """
     side = (row["side"] or row["name"]).lower()
     view = view_name(row["projection"])
@@ -123,24 +111,27 @@ def _find_tables(root: Path) -> dict[str, Path]:
 
 def _read_splits(
     tables: Mapping[str, Path], policy: LabelPolicy, images: Path | None, counts: Counter[str]
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return one row per image, and its labels [N, L]."""
+) -> pd.DataFrame:
+    """Return one row per image, with the labels of its study, which are those of the study's first row."""
     parts = [_read_split(split, path, policy, images, counts) for split, path in tables.items()]
-    rows = pd.concat([frame for frame, _ in parts], ignore_index=True)
+    rows = pd.concat(parts, ignore_index=True)
     splits = rows.groupby("patient", sort=False)["split"].unique()
     shared = splits[splits.str.len() > 1]
     if len(shared):
         first, second = (tables[split] for split in shared.iloc[0][:2])
         raise IgclError(f"{second}: patient {shared.index[0]!r} is in {first} too; splits must be by patient")
-    return rows, np.concatenate([values for _, values in parts])
+    labels = list(CHEXPERT_LABELS)
+    of_study = rows.drop_duplicates("study").set_index("study").loc[rows["study"], labels].to_numpy()
+    same = np.isclose(of_study, rows[labels].to_numpy(), equal_nan=True).all(axis=1)
+    counts["images with other labels than their study's first"] = int((~same).sum())
+    rows[labels] = of_study
+    return rows
 
 
-def _read_split(
-    split: str, path: Path, policy: LabelPolicy, images: Path | None, counts: Counter[str]
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return one row per image of a table, and its labels [N, L]."""
+def _read_split(split: str, path: Path, policy: LabelPolicy, images: Path | None, counts: Counter[str]) -> pd.DataFrame:
+    """Return one row per image of a table, with its labels."""
     frame, by_image = _read_table(split, path)
-    values = policy.of_table(path, frame, CHEXPERT_LABELS)
+    labels = policy.of_table(path, frame, CHEXPERT_LABELS)
     rows = frame[["word", "patient", *(["name"] if by_image else [])]].assign(
         study=frame["patient"] + "/" + frame["study"],
         split=split,
@@ -148,18 +139,18 @@ def _read_split(
         sex=frame["Sex"],
         side=frame[SIDE],
         projection=frame[PROJECTION],
+        **labels,
     )
     rows["folder"] = _patient_folders(split, path, images, rows["patient"]) + "/" + rows["study"]
     if not by_image:
         names = [_image_names(folder) for folder in rows["folder"]]
         number = np.array([len(listed) for listed in names], dtype=int)
         counts["studies without images"] += int((number == 0).sum())
-        at = np.repeat(np.arange(len(rows)), number)
-        rows, values = rows.iloc[at].assign(name=[*chain.from_iterable(names)]), values[at]
+        rows = rows.loc[rows.index.repeat(number)].assign(name=[*chain.from_iterable(names)])
     silent = rows["side"].isna() & ~rows["name"].str.contains("frontal|lateral", case=False)
     counts["images of which neither row nor name says the side"] += int(silent.sum())
     image = rows["word"] + "/" + rows["study"] + "/" + rows["name"]
-    return rows.assign(image=image, path=rows["folder"] + "/" + rows["name"]), values
+    return rows.assign(image=image, path=rows["folder"] + "/" + rows["name"])
 
 
 def _read_table(split: str, path: Path) -> tuple[pd.DataFrame, bool]:
@@ -178,11 +169,7 @@ def _read_table(split: str, path: Path) -> tuple[pd.DataFrame, bool]:
 
 
 def _patient_folders(split: str, table: Path, images: Path | None, patients: pd.Series) -> pd.Series:
-    """Return the folder above the folder of each patient.
-
-    Raises:
-        IgclError: there is no folder of images for this split.
-    """
+    """Return the folder above the folder of each patient."""
     base = table.parent if images is None else images
     names = FOLDERS[split]
     usual = [base / name for name in names] + [path for name in names for path in sorted(base.glob(f"*/{name}"))]
@@ -204,17 +191,6 @@ def _image_names(folder: str) -> list[str]:
     return [name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
 
 
-def _labels_of_studies(studies: pd.Series, values: np.ndarray, counts: Counter[str]) -> LabelTable:
-    """Return the labels by study, which are those of its first image."""
-    first: dict[str, int] = {}
-    for row, study in enumerate(studies):
-        first.setdefault(study, row)
-    own = values[[first[study] for study in studies]]
-    same = np.isclose(own, values, equal_nan=True).all(axis=1)
-    counts["images with other labels than their study's first"] = int((~same).sum())
-    return LabelTable(CHEXPERT_LABELS, values, first)
-
-
-def _studies(rows: pa.Table, labels: LabelTable) -> Iterator[Study]:
+def _studies(rows: pa.Table) -> Iterator[Study]:
     for own in groups(rows, "study"):
-        yield study_of(own[0], [*map(chexpert_image, own)], labels=labels.of(own[0]["study"]))
+        yield study_of(own[0], [*map(chexpert_image, own)], labels={name: own[0][name] for name in CHEXPERT_LABELS})

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from igcl_lightning.data.label_policy import CHEXPERT_LABELS, LabelPolicy, LabelTable
+from igcl_lightning.data.label_policy import CHEXPERT_LABELS, LabelPolicy
 from igcl_lightning.data.sources.checks import (
     refuse,
     refuse_conflict,
@@ -27,10 +27,9 @@ from igcl_lightning.data.sources.checks import (
 from igcl_lightning.data.sources.chexpert import chexpert_image
 from igcl_lightning.data.sources.graphs import ReportGraphs, joined
 from igcl_lightning.data.sources.image_folder import IMAGE_SUFFIXES
-from igcl_lightning.data.sources.json_lines import read_json_lines
 from igcl_lightning.data.sources.rows import ages, groups, patient_splits, records, study_of
 from igcl_lightning.data.sources.source import Notes, Source
-from igcl_lightning.data.sources.tables import find_file, read_columns
+from igcl_lightning.data.sources.tables import find_file, read_columns, read_json_lines
 from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import ReportGraph
@@ -88,22 +87,22 @@ def read_chexpert_plus(
         blank: value of a label that is not mentioned, one of `label_policy.BLANK`.
         graphs: folder of the files `GRAPH_FILES`, or one file, whose name may say its section.
         images: folder of `train` and `valid` with PNG, DICOM or JPEG files (default: below `root`).
-        seed: seed of the training patients that become "valid" if the table has no validation rows.
+        seed: seed of the training patients that become "valid" if no row is.
 
-    Raises:
-        IgclError: a file, column or cell is missing or wrong, or no study finds its graph; names file, row and column.
+    Errors: see `data.sources`.
     """
     policy = LabelPolicy.parse(uncertain, blank)
     require_choice("--labels", labels, LABEL_FILES)
     table = find_file(root, "df_chexpert_plus_*.csv*", "*/df_chexpert_plus_*.csv*", what="df_chexpert_plus_240401.csv")
-    notes = Notes([table], {"labels": labels, **policy.described(), "validation_seed": seed})
+    notes = Notes([table], {"labels": labels, **vars(policy), "validation_seed": seed})
     rows = _read_rows(table, images or table.parent, seed, notes.counts)
-    known = _read_labels(table.parent, labels, policy, rows, notes)
+    rows = _with_labels(rows, table.parent, labels, policy, notes)
+    known = tuple(label for label in CHEXPERT_LABELS if label in rows)
     graph_of = _find_graphs(graphs, table, rows, notes)
     # The whole report is kept only if it has no known sections: it would double the memory.
     rows["report"] = rows["report"].where(rows[BOTH].isna().all(axis=1), None)
     items = partial(_studies, pa.Table.from_pandas(rows, preserve_index=False), known, graph_of)
-    return Source("chexpert-plus", items, known.names, EXTRA, total=rows["study"].nunique(), **vars(notes))
+    return Source("chexpert-plus", items, known, EXTRA, total=rows["study"].nunique(), **vars(notes))
 
 
 def _read_rows(path: Path, images: Path, seed: int, counts: Counter[str]) -> pd.DataFrame:
@@ -129,11 +128,7 @@ def _read_rows(path: Path, images: Path, seed: int, counts: Counter[str]) -> pd.
 
 
 def _image_folder(images: Path, word: str) -> tuple[Path, str]:
-    """Return the parent of the folders "train" and "valid", and the suffix of the images there.
-
-    Raises:
-        IgclError: there is no such folder, or no image in it.
-    """
+    """Return the parent of the folders "train" and "valid", and the suffix of the images there."""
     for folder in (folder for above in ("", "*/", "*/*/") for folder in sorted(images.glob(f"{above}{word}"))):
         for image in folder.glob("patient*/study*/*"):
             if image.suffix.lower() in IMAGE_SUFFIXES:
@@ -143,39 +138,34 @@ def _image_folder(images: Path, word: str) -> tuple[Path, str]:
     )
 
 
-def _read_labels(folder: Path, labels: str, policy: LabelPolicy, rows: pd.DataFrame, notes: Notes) -> LabelTable:
-    """Return the labels by study, which are those of its first image."""
+def _with_labels(rows: pd.DataFrame, folder: Path, labels: str, policy: LabelPolicy, notes: Notes) -> pd.DataFrame:
+    """Return the images with their labels, unknown without a labelled text; those of a study's first image count."""
     if (named := LABEL_FILES[labels]) is None:
-        return LabelTable()
+        return rows
     name, text = named
-    policy.check(CHEXPERT_LABELS)
     path = find_file(folder, name, f"*/{name}", what=f"file of the labels {labels!r}")
     frame = read_json_lines(path, ("path_to_image", *CHEXPERT_LABELS))
     require(path, frame, ("path_to_image",))
     refuse_repeats(path, frame, "path_to_image")
     images = frame["path_to_image"]
     refuse_strangers(path, images.tolist(), rows["image"].tolist())
-    firsts = rows.drop_duplicates("study")
     notes.inputs.append(path)
     notes.counts["images without labels"] = int((~rows["image"].isin(images)).sum())
     notes.counts["labels without images"] = int((~images.isin(rows["image"])).sum())
-    notes.counts["studies without the labelled text"] = int(firsts[text].isna().sum())
-    place = dict(zip(images, range(len(images)), strict=True))
-    labelled = firsts[firsts[text].notna() & firsts["image"].isin(images)]
-    row = dict(zip(labelled["study"], labelled["image"].map(place), strict=True))
-    return LabelTable(CHEXPERT_LABELS, policy.of_table(path, frame, CHEXPERT_LABELS), row)
+    notes.counts["studies without the labelled text"] = int(rows.drop_duplicates("study")[text].isna().sum())
+    rows = rows.join(policy.of_table(path, frame, CHEXPERT_LABELS).set_axis(images), on="image")
+    rows.loc[rows[text].isna(), list(CHEXPERT_LABELS)] = None
+    return rows
 
 
-def _find_graphs(path: Path | None, table: Path, rows: pd.DataFrame, notes: Notes) -> list[ReportGraph | None] | None:
-    """Return the graph of each study, None where one of its sections has no graph; None without a file of graphs."""
+def _find_graphs(path: Path | None, table: Path, rows: pd.DataFrame, notes: Notes) -> list[ReportGraph | None]:
+    """Return the graph of each study, None where one of its sections has no graph."""
     if path is None:
-        return None
+        return [None] * rows["study"].nunique()
     files = {section: ReportGraphs(file) for section, file in _graph_files(path).items()}
     found = [_graph(record, files) for record in records(rows.drop_duplicates("study"))]
-    for file in files.values():
-        file.refuse_stranger(table)
-        notes.inputs.append(file.path)
-    notes.settings["graphs"] = {section: file.described() for section, file in files.items()}
+    notes.settings["graphs"] = {section: file.described(table) for section, file in files.items()}
+    notes.inputs.extend(file.path for file in files.values())
     return found
 
 
@@ -199,15 +189,15 @@ def _graph(record: Mapping[str, Any], files: Mapping[str, ReportGraphs]) -> Repo
     return joined(whole) if found and len(whole) == len(found) else None
 
 
-def _studies(rows: pa.Table, labels: LabelTable, graphs: Sequence[ReportGraph | None] | None) -> Iterator[Study]:
-    for place, own in enumerate(groups(rows, "study")):
+def _studies(rows: pa.Table, labels: Sequence[str], graphs: Sequence[ReportGraph | None]) -> Iterator[Study]:
+    for own, graph in zip(groups(rows, "study"), graphs, strict=True):
         first = own[0]
         yield study_of(
             first,
             [*map(chexpert_image, own)],
             report=_report(first),
-            graph=None if graphs is None else graphs[place],
-            labels=labels.of(first["study"]),
+            graph=graph,
+            labels={name: first[name] for name in labels},
             extra={name: first[name] for name in EXTRA},
         )
 

@@ -59,16 +59,9 @@ def read_covid_chestxray(root: Path, *, images: Path | None = None, seed: int = 
     kinds of a named diagnosis are absent; labels that the finding does not tell, such as the kind of a pneumonia or
     whether there was ARDS too, are unknown, and so are all labels of rows marked "todo".
 
-    Images are those of the columns `folder` and `filename`, as in the collection itself, or of a column `file`. Tables
-    may also have `split`, boxes of the lungs ("x y width height") and a mask of both.
-
-    Args:
-        root: folder of the table.
-        images: folder of the images (default: the table's).
-        seed: seed of the patients that become "valid" if the table names splits but not "valid".
-
-    Raises:
-        IgclError: a file or a column is missing, or a cell is wrong; the message names file, row and column.
+    Images are those of the columns `folder` and `filename`, as in the collection itself, or of a column `file`; with
+    `images` they are found there by name. Tables may also have `split`, boxes of the lungs ("x y width height") and a
+    mask of both. Arguments and errors: see `data.sources`.
     """
     table = find_file(root, *table_patterns("metadata.csv"), what="table of the COVID-19 image data collection")
     counts: Counter[str] = Counter()
@@ -163,15 +156,11 @@ def _studies(frame: pd.DataFrame, folder: Path) -> Iterator[Study]:
 
 
 def _value(label: str, diagnoses: frozenset[str]) -> float | None:
-    """Return whether a finding names a diagnosis, None if unknown.
-
-    A diagnosis is absent if the patient has another one of the same kind: a viral pneumonia is not bacterial, but the
-    virus is unknown.
-    """
+    """Return whether a finding names a diagnosis, None if unknown."""
     if label in diagnoses:
         return 1.0
     if NO_FINDING in diagnoses or (label == NO_FINDING and diagnoses):
         return 0.0
     nearest = next((kind for kind in _upwards(PARENT[label]) if kind in diagnoses), None)
-    siblings = {name for name in diagnoses if PARENT[name] == nearest}
-    return 0.0 if nearest is not None and siblings else None
+    # Absent if the patient has another one of the same kind: a viral pneumonia is not bacterial, but which virus?
+    return 0.0 if nearest is not None and any(PARENT[name] == nearest for name in diagnoses) else None

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from pydicom.misc import is_dicom
+
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
@@ -16,9 +18,6 @@ from igcl_lightning.reports.files import walk_folders
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom")
 SMALL_COPIES = ("thumbs", "thumbnails")
 """Names, without suffix, of small copies and of their folders."""
-
-DICOM = (".dcm", ".dicom")
-PREAMBLE, MAGIC = 128, b"DICM"
 
 
 def read_folder(root: Path, *, patient_pattern: str | None = None) -> Source:
@@ -41,21 +40,16 @@ def read_folder(root: Path, *, patient_pattern: str | None = None) -> Source:
     names, texts = _find(root)
     if not names:
         raise IgclError(f"{root}: holds no images ({', '.join(SUFFIXES)}, or DICOM files without suffix)")
-    reports = {_text_of(name, texts) for name in names}
+    studies = [(name, None if pattern is None else _patient(root, name, pattern), _text_of(name)) for name in names]
+    dicom = sum(_has_no_suffix(name) or name.lower().endswith((".dcm", ".dicom")) for name in names)
     counts = Counter(
         {
-            "texts without image": len(texts - reports),
-            "images taken for a patient each": 0 if pattern else sum(not _may_be_dicom(name) for name in names),
+            "texts without image": len(texts.difference(text for _, _, text in studies)),
+            "images taken for a patient each": 0 if pattern else len(names) - dicom,
         }
     )
-    patients = None if pattern is None else [_patient(root, name, pattern) for name in names]
-    return Source(
-        name="folder",
-        items=partial(_studies, root, names, texts, patients),
-        settings={"patient_pattern": patient_pattern},
-        counts=+counts,
-        total=len(names),
-    )
+    items, settings = partial(_studies, root, studies, texts), {"patient_pattern": patient_pattern}
+    return Source("folder", items, settings=settings, counts=+counts, total=len(names))
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -93,23 +87,15 @@ def _has_no_suffix(name: str) -> bool:
 
 
 def _begins_like_dicom(path: Path) -> bool:
-    if not path.is_file():  # opening a pipe would block
-        return False
     try:
-        with path.open("rb") as file:
-            return file.read(PREAMBLE + len(MAGIC))[PREAMBLE:] == MAGIC
+        return path.is_file() and is_dicom(path)  # opening a pipe would block
     except OSError:
         return False
 
 
-def _may_be_dicom(name: str) -> bool:
-    return _has_no_suffix(name) or name.lower().endswith(DICOM)
-
-
-def _text_of(name: str, texts: set[str]) -> str | None:
-    """Return the text beside an image."""
-    text = f"{name}.txt" if _has_no_suffix(name) else str(PurePosixPath(name).with_suffix(".txt"))
-    return text if text in texts else None
+def _text_of(name: str) -> str:
+    """Return the name of the text beside an image."""
+    return f"{name}.txt" if _has_no_suffix(name) else str(PurePosixPath(name).with_suffix(".txt"))
 
 
 def _patient(root: Path, name: str, pattern: re.Pattern[str]) -> str:
@@ -119,12 +105,7 @@ def _patient(root: Path, name: str, pattern: re.Pattern[str]) -> str:
     return match[1]
 
 
-def _studies(root: Path, names: list[str], texts: set[str], patients: list[str] | None) -> Iterator[Study]:
-    for place, name in enumerate(names):
-        text = _text_of(name, texts)
-        yield Study(
-            study_id=name,
-            patient_id=None if patients is None else patients[place],
-            images=(StudyImage(name, root / name),),
-            report={} if text is None else root / text,
-        )
+def _studies(root: Path, studies: list[tuple[str, str | None, str]], texts: set[str]) -> Iterator[Study]:
+    for name, patient, text in studies:
+        report: Path | dict[str, str] = root / text if text in texts else {}
+        yield Study(name, patient, images=(StudyImage(name, root / name),), report=report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,6 @@ from igcl_lightning.graphs.graph_index import GraphIndex
 from igcl_lightning.graphs.radgraph_files import RadGraphFile, read_radgraph
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
 
-BY_KEY, BY_TEXT, NOT_FOUND = "found_by_key", "found_by_text", "not_found"
-
 
 class ReportGraphs:
     """Finds the graph of a study by its names, then by the text of its report, and counts how.
@@ -23,9 +20,6 @@ class ReportGraphs:
     Args:
         path: file in any layout of `read_radgraph`.
         by_place: whether names may be positions of reports in a file without other keys.
-
-    Attributes:
-        counts: number of graphs found by key, found by text, and not found.
 
     Raises:
         IgclError: the file does not exist, is broken, or holds no graphs.
@@ -35,7 +29,7 @@ class ReportGraphs:
         self.path = path
         self.file = _read(path)
         self.index = GraphIndex(self.file.graphs)
-        self.counts = Counter({BY_KEY: 0, BY_TEXT: 0, NOT_FOUND: 0})
+        self.counts = dict.fromkeys(("found_by_key", "found_by_text", "not_found"), 0)
         self._named = by_place or not self.file.positional
         self._first: str | None = None
 
@@ -49,71 +43,54 @@ class ReportGraphs:
         for name in filter(None, names) if self._named else ():
             self._first = self._first or name
             if (graph := self.index.find(name)) is not None:
-                self.counts[BY_KEY] += 1
+                self.counts["found_by_key"] += 1
                 return graph
         graph = self.index.find_text(text or "")
-        self.counts[NOT_FOUND if graph is None else BY_TEXT] += 1
+        self.counts["not_found" if graph is None else "found_by_text"] += 1
         return graph
 
-    def refuse_stranger(self, table: Path, advice: str = "") -> None:
-        """Raise if `find` was called for studies but found no graph.
-
-        Args:
-            table: table of the studies.
-            advice: what to do, if not to name another file.
+    def described(self, table: Path, advice: str = "") -> dict[str, Any]:
+        """Return the manifest's entry about the file after the last `find`.
 
         Raises:
-            IgclError: not one study found its graph.
+            IgclError: not one study of the table found its graph; the advice ends the message.
         """
-        if not self.counts[NOT_FOUND] or self.counts[BY_KEY] + self.counts[BY_TEXT]:
-            return
-        looked = "by the text of the report" if self._first is None else f"by names like {self._first!r}"
-        advice = advice or "--graphs must name the file of graphs that belongs to this data set"
-        raise IgclError(
-            f"{table}: no row finds its graph in {self.file.name}: looked for {looked}, keys there are like "
-            f"{next(iter(self.file.graphs))!r}; {advice}"
-        )
-
-    def described(self) -> dict[str, Any]:
-        """Return the manifest's entry about the file, to be called after the last `find`."""
+        if self.counts["not_found"] and not self.counts["found_by_key"] + self.counts["found_by_text"]:
+            looked = "by the text of the report" if self._first is None else f"by names like {self._first!r}"
+            keys = f"keys there are like {next(iter(self.file.graphs))!r}"
+            advice = advice or "--graphs must name the file of graphs that belongs to this data set"
+            raise IgclError(
+                f"{table}: no row finds its graph in {self.file.name}: looked for {looked}, {keys}; {advice}"
+            )
         return {
             "layout": self.file.layout,
             "graphs": len(self.file.graphs),
             "ambiguous_studies": self.index.ambiguous,
             "faults": dict(sorted(self.file.counts.items())),
-            "rows": dict(self.counts),
+            "rows": self.counts,
         }
 
 
 def find_graphs(
     path: Path | None,
-    studies: Iterable[tuple[Iterable[str | None], str | None]],
+    studies: Sequence[tuple[Iterable[str | None], str | None]],
     table: Path,
     notes: Notes,
     *,
     by_place: bool = False,
     advice: str = "",
-) -> list[ReportGraph | None] | None:
-    """Return the graph of each study; None without a file of graphs, which is added to the notes.
+) -> list[ReportGraph | None]:
+    """Return the graph of each study, None if it has none; the file is added to the notes.
 
-    Args:
-        path: path of the file.
-        studies: names and text of each study (`ReportGraphs.find`).
-        table: table of the studies.
-        notes: notes of the reader.
-        by_place: see `ReportGraphs`.
-        advice: see `ReportGraphs.refuse_stranger`.
-
-    Raises:
-        IgclError: the file is missing or broken, or no study finds its graph.
+    `studies` are the names and the text of each study of the table, as for `ReportGraphs.find`; `advice` is what to do
+    if not one study finds its graph, which is an `IgclError`.
     """
     if path is None:
-        return None
+        return [None] * len(studies)
     file = ReportGraphs(path, by_place=by_place)
     found = [file.find(names, text) for names, text in studies]
-    file.refuse_stranger(table, advice)
+    notes.settings["graphs"] = file.described(table, advice)
     notes.inputs.append(path)
-    notes.settings["graphs"] = file.described()
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from igcl_lightning.errors import IgclError
@@ -15,39 +14,30 @@ NAMED_TWICE = "image files with a name found twice"
 IMAGE_SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
 
 
-@dataclass(frozen=True)
 class ImageFolder:
-    """The images in a folder and its subfolders, by file name without suffix.
+    """The images in a folder and its subfolders, by file name without suffix; links are followed.
 
     Attributes:
-        folder: path of the folder.
         files: path by name; the first in the order of folders and names if a name occurs twice.
         repeated: number of files with the name of an earlier one, such as smaller copies in another folder.
+
+    Raises:
+        IgclError: the folder does not exist or has no images.
     """
 
-    folder: Path
-    files: dict[str, Path]
-    repeated: int = 0
-
-    @classmethod
-    def scan(cls, folder: Path) -> ImageFolder:
-        """Find the images; only names are read, and links are followed.
-
-        Raises:
-            IgclError: the folder does not exist or has no images.
-        """
-        files: dict[str, Path] = {}
-        repeated = 0
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: dict[str, Path] = {}
+        self.repeated = 0
         for parent, names in walk_folders(folder) if folder.is_dir() else ():
             for name in names:
                 stem, suffix = os.path.splitext(name)
                 if suffix.lower() in IMAGE_SUFFIXES:
-                    repeated += stem in files
-                    files.setdefault(stem, parent / name)
-        if not files:
+                    self.repeated += stem in self.files
+                    self.files.setdefault(stem, parent / name)
+        if not self.files:
             state = "holds no images" if folder.is_dir() else "no such folder"
             raise IgclError(f"{folder}: {state} ({', '.join(IMAGE_SUFFIXES)}); name the folder of images with --images")
-        return cls(folder, files, repeated)
 
     def path(self, file: str) -> Path:
         """Return the path of an image, whatever its suffix; `folder / file` if there is none."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from igcl_lightning.data.label_policy import CHEXPERT_LABELS, LabelPolicy, LabelTable
+from igcl_lightning.data.label_policy import CHEXPERT_LABELS, LabelPolicy
 from igcl_lightning.data.sources.checks import refuse_conflict, refuse_strangers, require_choice
 from igcl_lightning.data.sources.graphs import find_graphs
 from igcl_lightning.data.sources.rows import groups, image_of, patient_splits, study_of
@@ -62,26 +62,26 @@ def read_mimic_cxr(
         labels: one of `LABEL_TABLES`.
         uncertain: value of the label -1 (`LabelPolicy.parse`).
         blank: value of a label that is not mentioned, one of `label_policy.BLANK`.
-        graphs: RadGraph file of these reports.
+        graphs: RadGraph file of the reports; a report without graph is parsed.
         reports: folder of texts, or `mimic_cxr_sectioned.csv` (default: `mimic-cxr-reports`, or those with the images).
         images: folder of `p10` to `p19`, or its parent (default: below the tables).
-        seed: seed of the patients that become "valid" if the table has no row of "validate".
+        seed: seed of the training patients that become "valid" if no row is.
 
-    Raises:
-        IgclError: a file, column or cell is missing or wrong, or no study finds its graph; names file, row and column.
+    Errors: see `data.sources`.
     """
     policy = LabelPolicy.parse(uncertain, blank)
     require_choice("--labels", labels, LABEL_TABLES)
     table = find_file(root, *table_patterns("mimic-cxr-2.*-split.csv"), what="table of the official split")
-    notes = Notes([table], {"labels": labels, **policy.described(), "validation_seed": seed})
+    notes = Notes([table], {"labels": labels, **vars(policy), "validation_seed": seed})
     rows = _read_metadata(table.parent, _read_images(table, seed), notes)
+    rows = _with_labels(rows, table.parent, labels, policy, notes)
+    known = tuple(label for label in LABELS if label in rows)
     studies = rows["study"].unique().tolist()
-    known = _read_labels(table.parent, labels, policy, studies, notes)
     images = _p_folder(images or table.parent, "images", "--images")
     texts = _read_reports(reports, table.parent, images, studies, notes)
-    graph_of = find_graphs(graphs, (([study], None) for study in studies), table, notes)
+    graph_of = find_graphs(graphs, [([study], None) for study in studies], table, notes)
     items = partial(_studies, pa.Table.from_pandas(rows, preserve_index=False), known, graph_of, texts, images)
-    return Source("mimic-cxr", items, known.names, EXTRA, total=len(studies), **vars(notes))
+    return Source("mimic-cxr", items, known, EXTRA, total=len(studies), **vars(notes))
 
 
 def _read_images(path: Path, seed: int) -> pd.DataFrame:
@@ -111,20 +111,20 @@ def _read_metadata(folder: Path, rows: pd.DataFrame, notes: Notes) -> pd.DataFra
     return rows.rename(columns=dict(zip([*IDS, VIEW], ("patient", "study", "image", "view"), strict=True)))
 
 
-def _read_labels(folder: Path, labels: str, policy: LabelPolicy, studies: Sequence[str], notes: Notes) -> LabelTable:
+def _with_labels(rows: pd.DataFrame, folder: Path, labels: str, policy: LabelPolicy, notes: Notes) -> pd.DataFrame:
+    """Return the images with the labels of their studies, unknown for studies that the table lacks."""
     if (pattern := LABEL_TABLES[labels]) is None:
-        return LabelTable()
+        return rows
     path = find_file(folder, *table_patterns(pattern), what=f"table of {labels} labels")
     notes.inputs.append(path)
     columns = RADIOLOGIST_COLUMNS if labels == "radiologists" else LABELS
     frame = read_columns(path, ("study_id", *columns), key="study_id").rename(columns={AIRSPACE: "Lung Opacity"})
-    names = tuple(label for label in LABELS if label in frame)
-    policy.check(names)
-    row = {study: place for place, study in enumerate(frame["study_id"])}
-    refuse_strangers(path, row, studies)
-    notes.counts["studies without labels"] = sum(study not in row for study in studies)
-    notes.counts["labels without images"] = len(row.keys() - set(studies))
-    return LabelTable(names, policy.of_table(path, frame, names), row)
+    studies = pd.Index(rows["study"].unique())
+    refuse_strangers(path, frame["study_id"].tolist(), studies.tolist())
+    notes.counts["studies without labels"] = int((~studies.isin(frame["study_id"])).sum())
+    notes.counts["labels without images"] = int((~frame["study_id"].isin(studies)).sum())
+    values = policy.of_table(path, frame, [label for label in LABELS if label in frame])
+    return rows.join(values.set_axis(frame["study_id"]), on="study")
 
 
 def _p_folder(folder: Path, what: str, option: str) -> Path:
@@ -162,20 +162,16 @@ def _read_sections(path: Path) -> dict[str, dict[str, str]]:
 
 
 def _studies(
-    rows: pa.Table,
-    labels: LabelTable,
-    graphs: Sequence[ReportGraph | None] | None,
-    reports: Reports,
-    images: Path,
+    rows: pa.Table, labels: Sequence[str], graphs: Sequence[ReportGraph | None], reports: Reports, images: Path
 ) -> Iterator[Study]:
-    for place, own in enumerate(groups(rows, "study")):
+    for own, graph in zip(groups(rows, "study"), graphs, strict=True):
         first = own[0]
         folder = f"p{first['patient'][:2]}/p{first['patient']}/s{first['study']}"
         yield study_of(
             first,
             [image_of({**row, "path": f"{images}/{folder}/{row['image']}.jpg"}) for row in own],
             report=Path(f"{reports}/{folder}.txt") if isinstance(reports, Path) else reports.get(first["study"], {}),
-            graph=None if graphs is None else graphs[place],
-            labels=labels.of(first["study"]),
+            graph=graph,
+            labels={name: first[name] for name in labels},
             extra={name: first[name] for name in EXTRA},
         )

@@ -11,10 +11,17 @@ import pandas as pd
 
 from igcl_lightning.data.label_policy import NIH_LABELS, NO_FINDING
 from igcl_lightning.data.regions import Box
-from igcl_lightning.data.sources.boxes import boxes_by_image
 from igcl_lightning.data.sources.checks import refuse, refuse_cells, require
 from igcl_lightning.data.sources.image_folder import ImageFolder
-from igcl_lightning.data.sources.rows import ages, image_of, patient_splits, records, study_of, with_numbers
+from igcl_lightning.data.sources.rows import (
+    ages,
+    boxes_by_image,
+    image_of,
+    patient_splits,
+    records,
+    study_of,
+    with_numbers,
+)
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.sources.tables import find_file, find_optional, read_columns, table_patterns
 from igcl_lightning.data.study import Study
@@ -59,15 +66,8 @@ def read_nih_cxr14(root: Path, *, images: Path | None = None, seed: int = 0) -> 
 
     A label is 1 if "Finding Labels" names it and 0 otherwise. A table without splits takes them from
     `train_val_list.txt` and `test_list.txt`; a tenth of the training patients is then lent to "valid". Boxes come from
-    `BBox_List_2017.csv`, in pixels of the published 1024 x 1024 images: leave it out for smaller copies.
-
-    Args:
-        root: folder of the tables.
-        images: folder of the images, with subfolders (default: `root`).
-        seed: seed of the patients that become "valid".
-
-    Raises:
-        IgclError: a file, column or cell is missing or wrong, or lists and table differ; names file and row.
+    `BBox_List_2017.csv`, in pixels of the published 1024 x 1024 images: leave it out for smaller copies. Arguments and
+    errors: see `data.sources`.
     """
     table = find_file(root, *TABLES, what="table of NIH ChestX-ray14")
     counts: Counter[str] = Counter()
@@ -87,7 +87,7 @@ def read_nih_cxr14(root: Path, *, images: Path | None = None, seed: int = 0) -> 
         labels=LABELS,
         extra=extra,
         boxes=box_table is not None,
-        inputs=[path for path in (table, *lists, box_table) if path is not None],
+        inputs=[*filter(None, (table, *lists, box_table))],
         settings={"validation_seed": seed} if lists else {},
         counts=+counts,
         total=len(frame),
@@ -163,7 +163,7 @@ def _paths(table: Path, frame: pd.DataFrame, root: Path, images: Path | None, co
     """Return the path of each image by the column `file`, or by its name in the folder of images."""
     if "file" in frame and images is None:
         return [table.parent / file for file in frame["file"]]
-    folder = ImageFolder.scan(root if images is None else images)
+    folder = ImageFolder(root if images is None else images)
     counts.update(folder.noticed(frame["image"]))
     return [folder.path(image) for image in frame["image"]]
 

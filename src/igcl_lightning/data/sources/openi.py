@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from igcl_lightning.data.label_policy import NIH_LABELS
+from igcl_lightning.data.metadata import view_name
 from igcl_lightning.data.sources.checks import refuse_strangers
 from igcl_lightning.data.sources.graphs import find_graphs
 from igcl_lightning.data.sources.image_folder import NAMED_TWICE, ImageFolder
@@ -17,7 +18,6 @@ from igcl_lightning.data.sources.rows import with_numbers
 from igcl_lightning.data.sources.source import Notes, Source
 from igcl_lightning.data.sources.tables import find_optional, read_columns, table_patterns
 from igcl_lightning.data.study import REPORT_SECTIONS, Study, StudyImage
-from igcl_lightning.data.views import view_name
 from igcl_lightning.graphs.schema import ReportGraph
 from igcl_lightning.reports.openi_xml import OpeniRecord
 from igcl_lightning.reports.sections import choose_sections
@@ -30,14 +30,7 @@ TEXT = ("findings", "impression", "report")
 
 @dataclass(frozen=True)
 class _Beside:
-    """Files beside the reports.
-
-    Attributes:
-        images: images that were found.
-        folder: folder of images that were not found.
-        projections: "Frontal" or "Lateral", by image.
-        gold: labels by report.
-    """
+    """Images found and the folder of others; projections ("Frontal", "Lateral") by image, labels (`gold`) by report."""
 
     images: ImageFolder
     folder: Path
@@ -57,22 +50,19 @@ def read_openi(root: Path, *, graphs: Path | None = None, images: Path | None = 
         root: folder of the reports: `ecgen-radiology/*.xml` or `NLMCXR_reports.tgz`, `indiana_reports.csv` and
             `indiana_projections.csv`, or R2Gen's `annotation.json`, the only form with splits.
         graphs: RadGraph file of the reports; a report without graph is parsed.
-        images: folder of the images, with subfolders (default: `root`), named `CXR1000_IM-0003-1001.png`, or
-            `1000_IM-0003-1001.dcm.png` as on Kaggle.
+        images: folder of images named `CXR1000_IM-0003-1001.png`, or `1000_IM-0003-1001.dcm.png` as on Kaggle.
 
-    Raises:
-        IgclError: a file, column or cell is missing or wrong, or no report finds its graph; names file and row.
+    Errors: see `data.sources`.
     """
     reports, beside, notes = _read(root, images)
     records = [reports.records[name] for name in sorted(reports.records, key=_by_number)]
-    keys = (
+    keys = [
         ((record.id, record.id.removeprefix("CXR")), choose_sections(_report(record)) or record.sections.get("report"))
         for record in records
-    )
-    found = find_graphs(graphs, keys, reports.path, notes)
+    ]
+    graph_of = find_graphs(graphs, keys, reports.path, notes)
     if graphs is not None:
         notes.settings["graphs"] = {"file": graphs.name, **notes.settings["graphs"]}
-    graph_of = [None] * len(records) if found is None else found
     studies = [_study(record, graph, reports, beside) for record, graph in zip(records, graph_of, strict=True)]
     notes.counts.update(_counts(reports, studies, beside))
     return Source.of(studies, "openi", labels=LABELS if beside.gold else (), extra=("mesh",), **vars(notes))
@@ -94,7 +84,7 @@ def _read(root: Path, images: Path | None) -> tuple[OpeniReports, _Beside, Notes
             refuse_strangers(table, keys, uids)
             notes.inputs.append(table)
     beside = _Beside(
-        images=ImageFolder.scan(images or root),
+        images=ImageFolder(images or root),
         folder=images or (reports.path.parent if reports.splits else root) / "images",
         projections=projections,
         gold=gold,
@@ -120,19 +110,16 @@ def _study(record: OpeniRecord, graph: ReportGraph | None, reports: OpeniReports
 
 
 def _image(image_id: str, caption: str, beside: _Beside) -> StudyImage:
+    """Return an image, whose view is "frontal" if the examination names both PA and AP or neither."""
     uid, _, rest = image_id.removeprefix("CXR").partition("_")
     on_kaggle = f"{uid}_{rest.removeprefix('1_') if uid == '1' else rest}.dcm"
     file = beside.images.files.get(image_id) or beside.images.files.get(on_kaggle) or beside.folder / f"{image_id}.png"
     projection = beside.projections.get(image_id)
-    return StudyImage(image_id, file, _view(projection, caption), projection)
-
-
-def _view(projection: str | None, caption: str) -> str:
-    """Return the view of an image, "frontal" if the examination names both PA and AP or neither."""
-    if projection != "Frontal":
-        return view_name(projection)
-    named = set(re.findall(r"\b(?:PA|AP)\b", caption.upper()))
-    return named.pop() if len(named) == 1 else "frontal"
+    view = view_name(projection)
+    if projection == "Frontal":
+        named = set(re.findall(r"\b(?:PA|AP)\b", caption.upper()))
+        view = named.pop() if len(named) == 1 else view
+    return StudyImage(image_id, file, view, projection)
 
 
 def _uid(record: OpeniRecord) -> str:
@@ -169,26 +156,22 @@ def _counts(reports: OpeniReports, studies: list[Study], beside: _Beside) -> Cou
     """Return the number of reports, labels and images that lack something, by reason."""
     records = list(reports.records.values())
     images = [image for study in studies for image in study.images]
-    uids = {_uid(record) for record in records}
-    pericardial = [
-        record
-        for record in records
-        if beside.gold.get(_uid(record), {}).get("Effusion") == 1 and _only_pericardial(record.mesh)
-    ]
+    gold = {record.id: beside.gold.get(_uid(record), {}) for record in records}
+    effusions = [record.mesh for record in records if gold[record.id].get("Effusion") == 1]
     counts = {
         "reports without findings": sum(not record.sections.get("findings") for record in records),
         "reports without impression": sum(not record.sections.get("impression") for record in records),
         "reports without text": sum(not any(record.sections.get(name) for name in TEXT) for record in records),
-        "reports without labels": sum(_uid(record) not in beside.gold for record in records) if beside.gold else 0,
-        "labels without report": len(beside.gold.keys() - uids),
+        "reports without labels": sum(not labels for labels in gold.values()) if beside.gold else 0,
+        "labels without report": len(beside.gold.keys() - {_uid(record) for record in records}),
         "images without report": len(beside.projections.keys() - {image.image_id for image in images}),
         "images without row": len(set(beside.images.files.values()) - {image.source for image in images}),
         # R2Gen calls the images of each examination 0.png, 1.png.
         NAMED_TWICE: 0 if reports.splits else beside.images.repeated,
         "frontal images, PA or AP not known": sum(image.view == "frontal" for image in images),
-        "Effusion that is pericardial": len(pericardial),
+        "Effusion that is pericardial": sum(map(_only_pericardial, effusions)),
     }
-    return Counter({reason: count for reason, count in counts.items() if count})
+    return +Counter(counts)
 
 
 def _only_pericardial(mesh: Iterable[str]) -> bool:

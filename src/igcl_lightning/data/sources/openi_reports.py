@@ -27,14 +27,7 @@ SECTIONS = ("indication", "comparison", "findings", "impression")
 
 @dataclass(frozen=True)
 class OpeniReports:
-    """Reports of one form.
-
-    Attributes:
-        path: table, archive or folder.
-        records: reports by their id in the XML files, or by R2Gen's own id.
-        splits: split by report, if the form has splits.
-        settings: entries of the manifest.
-    """
+    """Reports of one form, by their id in the XML files or R2Gen's own id, with their splits if the form has them."""
 
     path: Path
     records: Mapping[str, OpeniRecord]
@@ -45,12 +38,7 @@ class OpeniReports:
 def read_reports(root: Path, image_ids: Mapping[str, list[str]]) -> OpeniReports:
     """Read the reports below a folder, in the first form of `PATTERNS` that is found.
 
-    Args:
-        root: folder of the data set.
-        image_ids: ids of the images of each report, for Kaggle's tables, which do not name them.
-
-    Raises:
-        IgclError: there are no reports, or one cannot be read; the message names file and row.
+    `image_ids` are the images of each report, for Kaggle's tables, which do not name them.
     """
     path = find_file(root, *PATTERNS, what="reports of Open-i")
     if path.suffix == ".xml":

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from igcl_lightning.data.demographics import OLDEST
+from igcl_lightning.data.metadata import OLDEST
 from igcl_lightning.data.sources.checks import refuse, refuse_conflict, require_choice
 from igcl_lightning.data.sources.image_folder import ImageFolder
 from igcl_lightning.data.sources.rows import image_of, records, study_of, with_numbers
@@ -69,25 +69,18 @@ def read_padchest(
         method: rows to keep: "all", "physician" (labelled by a physician) or "rnn" (labelled by a model).
         images: folder of the images, with subfolders (default: `root`).
 
-    Raises:
-        IgclError: a file, a column or a label is missing, or a cell is wrong; the message names file and row.
+    Errors: see `data.sources`.
     """
     require_choice("--method", method, METHODS)
     table = find_file(root, *table_patterns(TABLE, "PADCHEST_*.csv"), what="table of images")
     frame, counts = _read_rows(table, method)
     kept = _chosen(table, frame["names"], labels, min_positives)
-    folder = ImageFolder.scan(root if images is None else images)
+    folder = ImageFolder(root if images is None else images)
     counts |= folder.noticed(frame["image"])
-    return Source(
-        name="padchest",
-        items=partial(_studies, frame, kept, folder),
-        labels=kept,
-        extra=tuple(EXTRA.values()),
-        inputs=(table,),
-        settings={"method": method, "min_positives": min_positives if labels is None else None},
-        counts=counts,
-        total=len(frame),
-    )
+    items, extra = partial(_studies, frame, kept, folder), tuple(EXTRA.values())
+    settings = {"method": method, "min_positives": min_positives if labels is None else None}
+    total = len(frame)
+    return Source("padchest", items, kept, extra, inputs=(table,), settings=settings, counts=counts, total=total)
 
 
 def _read_rows(path: Path, method: str) -> tuple[pd.DataFrame, Counter[str]]:
@@ -140,11 +133,7 @@ def _ages(path: Path, frame: pd.DataFrame) -> tuple[pd.Series, int]:
 
 
 def _chosen(path: Path, names: pd.Series, labels: Sequence[str] | None, min_positives: int) -> tuple[str, ...]:
-    """Return the labels to keep.
-
-    Raises:
-        IgclError: a requested label is in no row, or no label is in enough rows.
-    """
+    """Return the labels to keep: the requested ones, or those in enough rows."""
     positives = Counter(name for row in names.dropna() for name in row)
     if labels is None:
         kept = tuple(sorted(name for name, count in positives.items() if count >= min_positives))
@@ -159,12 +148,6 @@ def _chosen(path: Path, names: pd.Series, labels: Sequence[str] | None, min_posi
             near = "".join(f"; did you mean {name!r}?" for name in get_close_matches(label, positives, n=1))
             raise IgclError(f"--labels: no kept row of {path} has {label!r}{near}")
     return asked
-
-
-def _wider(names: Iterable[str], labels: Sequence[str]) -> dict[str, list[str]]:
-    """Return the wider labels of each name, whose words it has all, and more."""
-    words = {label: _words(label) for label in labels}
-    return {name: [label for label in labels if words[label] < _words(name)] for name in names}
 
 
 def _words(label: str) -> frozenset[str]:
@@ -184,7 +167,9 @@ def _values(
 
 
 def _studies(frame: pd.DataFrame, labels: tuple[str, ...], folder: ImageFolder) -> Iterator[Study]:
-    wider = _wider({name for names in frame["names"].dropna() for name in names}, labels)
+    named = {name for names in frame["names"].dropna() for name in names}
+    words = {name: _words(name) for name in named | set(labels)}
+    wider = {name: [label for label in labels if words[label] < words[name]] for name in named}
     for row in records(frame):
         yield study_of(
             row,

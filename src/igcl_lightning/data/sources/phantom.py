@@ -13,11 +13,7 @@ from igcl_lightning.phantom import LABELS, Drawing, draw_phantom
 
 
 def phantom_study(index: int, **drawing: Any) -> Study:
-    """Return phantom study `index`, the same in any process.
-
-    Args:
-        index: 0 or more.
-        drawing: fields of `Drawing`, such as `size=64`.
+    """Return phantom study `index`, the same in any process; `drawing` are fields of `Drawing`, such as `size=64`.
 
     Raises:
         ValueError: an argument is out of range.

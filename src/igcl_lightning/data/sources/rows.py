@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from igcl_lightning.data.demographics import age_in_years, sex_name
+from igcl_lightning.data.metadata import age_in_years, sex_name, view_name
+from igcl_lightning.data.regions import Box
 from igcl_lightning.data.sources.checks import refuse, refuse_cells, refuse_conflict, require
 from igcl_lightning.data.splits import lend_validation, split_name
 from igcl_lightning.data.study import Study, StudyImage
-from igcl_lightning.data.views import view_name
 from igcl_lightning.errors import IgclError
 
 BATCH = 10_000
@@ -25,12 +25,6 @@ BATCH = 10_000
 
 def with_numbers(path: Path, frame: pd.DataFrame, columns: Iterable[str], *, binary: bool = False) -> pd.DataFrame:
     """Return the frame with some columns as float, nan where blank.
-
-    Args:
-        path: path of the table.
-        frame: its rows.
-        columns: columns to convert.
-        binary: allow only 0 and 1.
 
     Raises:
         IgclError: a cell is not a finite number, or with `binary` neither 0 nor 1.
@@ -45,17 +39,33 @@ def with_numbers(path: Path, frame: pd.DataFrame, columns: Iterable[str], *, bin
     return changed
 
 
+def has_box(path: Path, frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """Return which rows have all numbers of a box, bool by row; raise if a row has only some of them."""
+    given = frame[list(columns)].notna()
+    refuse(path, given.any(axis=1) & ~given.all(axis=1), f"a box needs all of {', '.join(columns)}, or none")
+    return given.all(axis=1)
+
+
+def boxes_by_image(marks: Iterable[tuple[str, Box]], counts: Counter[str]) -> dict[str, tuple[Box, ...]]:
+    """Return the boxes by image id, cut at its left and upper edge; boxes cut or without area are counted."""
+    boxes: dict[str, tuple[Box, ...]] = {}
+    for image, whole in marks:
+        box = whole._replace(x_min=max(whole.x_min, 0.0), y_min=max(whole.y_min, 0.0))
+        if box.x_max <= box.x_min or box.y_max <= box.y_min:
+            counts["boxes without area"] += 1
+            continue
+        if box != whole:
+            counts["boxes cut at the edge of the image"] += 1
+        boxes[image] = (*boxes.get(image, ()), box)
+    return boxes
+
+
 def ages(
     path: Path, frame: pd.DataFrame, column: str, counts: Counter[str], *, zero_is_blank: bool = False
 ) -> pd.Series:
-    """Return a column of ages in years (`age_in_years`), nan where unknown.
+    """Return a column of ages in years, nan where unknown; cells that are no plausible age are counted.
 
-    Args:
-        path: path of the table.
-        frame: its rows.
-        column: column of the ages.
-        counts: counter of the cells that are no plausible age.
-        zero_is_blank: whether 0 means unknown; such rows are counted too.
+    With `zero_is_blank`, 0 means unknown, and such rows are counted too.
 
     Raises:
         IgclError: no cell of the column is an age or a number.
@@ -79,12 +89,12 @@ def patient_splits(
     meanings: Mapping[str, str] | None = None,
     advice: str = "",
 ) -> pd.Series:
-    """Return the split of each row, with validation patients lent from train if the table has none.
+    """Return the split of each row by the words of a column, with validation patients lent if no row is valid.
 
     Args:
         path: path of the table.
         patients: patient by row.
-        words: column of the table that names the split.
+        words: column that names the split.
         seed: seed of the lent patients (`lend_validation`).
         meanings: split by word, for words other than the usual ones.
         advice: end of the message about a word that names no split.
@@ -108,6 +118,8 @@ def patient_splits(
 def records(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Yield each row as a dictionary; converting all rows at once would take many times the frame's memory."""
     names = [str(name) for name in frame.columns]
+    if not names:
+        yield from ({} for _ in range(len(frame)))
     for start in range(0, len(frame), BATCH):
         part = frame.iloc[start : start + BATCH]
         for values in zip(*(part[name].tolist() for name in names), strict=True):
@@ -122,29 +134,24 @@ def groups(table: pa.Table, key: str) -> Iterator[list[dict[str, Any]]]:
 
 
 def image_of(row: Mapping[str, Any], **fields: Any) -> StudyImage:
-    """Return the image of a row from its columns `image`, `path` and, if present, `view` (the source's words).
-
-    Args:
-        row: row of a table.
-        fields: further fields of `StudyImage`.
-    """
+    """Return the image of a row from its columns `image`, `path` and, if present, `view` (the source's words)."""
     words = row.get("view")
     return StudyImage(row["image"], Path(row["path"]), **{"view": view_name(words), "source_view": words, **fields})
 
 
-def study_of(row: Mapping[str, Any], images: Sequence[StudyImage], **fields: Any) -> Study:
+def study_of(
+    row: Mapping[str, Any], images: Sequence[StudyImage], labels: Mapping[str, float | None], **fields: Any
+) -> Study:
     """Return the study of a row from its columns `study`, `patient` and, if present, `split`, `age` and `sex`.
 
-    Args:
-        row: row of a table.
-        images: images of the study.
-        fields: further fields of `Study`.
+    Labels that are None or nan are unknown; `fields` are further fields of `Study`.
     """
     age = row.get("age")
     return Study(
         study_id=row["study"],
         patient_id=row["patient"],
         images=tuple(images),
+        labels={name: None if value is None or value != value else value for name, value in labels.items()},
         split=row.get("split"),
         age=None if pd.isna(age) else age,
         sex=sex_name(row.get("sex")),

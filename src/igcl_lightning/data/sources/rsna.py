@@ -10,10 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from igcl_lightning.data.regions import Box
-from igcl_lightning.data.sources.boxes import boxes_by_image, has_box
 from igcl_lightning.data.sources.checks import refuse, refuse_conflict, refuse_strangers
 from igcl_lightning.data.sources.image_folder import ImageFolder
-from igcl_lightning.data.sources.rows import with_numbers
+from igcl_lightning.data.sources.rows import boxes_by_image, has_box, with_numbers
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.sources.tables import find_file, read_columns, table_patterns
 from igcl_lightning.data.study import Study, StudyImage
@@ -25,20 +24,12 @@ BOX = ("x", "y", "width", "height")
 def read_rsna(root: Path, *, images: Path | None = None) -> Source:
     """Read the labelled images: `stage_2_train_labels.csv`, and `stage_2_detailed_class_info.csv` if it exists.
 
-    `patientId` is the id of image, study and patient. View, age and sex are only in the DICOM headers.
-
-    Args:
-        root: folder of the unpacked challenge.
-        images: folder of `{patientId}.dcm` (default: `stage_2_train_images` beside the table). Boxes are in pixels of
-            the original images, so images of another size do not fit.
-
-    Raises:
-        IgclError: a file or a column is missing, a cell is wrong, or rows contradict each other; the message names file
-            and row.
+    `patientId` is the id of image, study and patient. View, age and sex are only in the DICOM headers. Images are
+    `{patientId}.dcm` (default: in `stage_2_train_images` beside the table). Arguments and errors: see `data.sources`.
     """
     table = find_file(root, *table_patterns("stage_2_train_labels.csv"), what="table of boxes")
     frame, counts = _read_boxes(table)
-    folder = ImageFolder.scan(table.parent / "stage_2_train_images" if images is None else images)
+    folder = ImageFolder(table.parent / "stage_2_train_images" if images is None else images)
     targets = dict(zip(frame["patientId"], frame["Target"], strict=True))
     class_table = table.with_name("stage_2_detailed_class_info.csv")
     classes = _read_classes(class_table) if class_table.exists() else {}
@@ -47,16 +38,9 @@ def read_rsna(root: Path, *, images: Path | None = None) -> Source:
     boxes = boxes_by_image(((patient, Box.of_size(LABEL, *box)) for patient, *box in boxed), counts)
     counts.update(folder.noticed(map("{}.dcm".format, targets)))
     counts["classes without row"] = len(classes.keys() - targets.keys())
-    return Source(
-        name="rsna",
-        items=partial(_studies, targets, boxes, classes, folder),
-        labels=(LABEL,),
-        extra=("class",),
-        boxes=True,
-        inputs=(table, class_table) if classes else (table,),
-        counts=counts,
-        total=len(targets),
-    )
+    items = partial(_studies, targets, boxes, classes, folder)
+    inputs = (table, class_table) if classes else (table,)
+    return Source("rsna", items, (LABEL,), ("class",), boxes=True, inputs=inputs, counts=counts, total=len(targets))
 
 
 def _read_boxes(path: Path) -> tuple[pd.DataFrame, Counter[str]]:

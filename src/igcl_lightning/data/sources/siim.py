@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from igcl_lightning.data.regions import RunLengths, union
+from igcl_lightning.data.regions import RunLengths
 from igcl_lightning.data.sources.image_folder import ImageFolder
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.sources.tables import find_file, read_columns, table_patterns
@@ -26,32 +26,18 @@ def read_siim(root: Path, *, images: Path | None = None) -> Source:
     """Read the images of `train-rle.csv`, or of `stage_2_train.csv`.
 
     An image has a row for each marked region, or one row with -1; its mask is the union of its rows. `ImageId` is the
-    id of image and study. Patient, view, age and sex are only in the DICOM headers.
-
-    Args:
-        root: folder of the unpacked challenge.
-        images: folder of `{ImageId}.dcm` or `.png`, with subfolders (default: `root`). Masks are in pixels of the
-            original images; marked images of another size are dropped.
-
-    Raises:
-        IgclError: a file or a column is missing, or run lengths are wrong; the message names file and row.
+    id of image and study; images are `{ImageId}.dcm` or `.png`, and marked ones of another size are dropped. Patient,
+    view, age and sex are only in the DICOM headers. Arguments and errors: see `data.sources`.
     """
     table = find_file(root, *table_patterns("train-rle.csv", "stage_2_train.csv"), what="table of run lengths")
     frame, counts = _read_rows(table)
-    folder = ImageFolder.scan(root if images is None else images)
+    folder = ImageFolder(root if images is None else images)
     marks = {
         str(name): [text for text in rows if text != NONE] for name, rows in frame.groupby("ImageId")["EncodedPixels"]
     }
     counts.update(folder.noticed(map("{}.dcm".format, marks)))
-    return Source(
-        name="siim",
-        items=partial(_studies, marks, folder),
-        labels=(LABEL,),
-        masks=True,
-        inputs=(table,),
-        counts=counts,
-        total=len(marks),
-    )
+    items = partial(_studies, marks, folder)
+    return Source("siim", items, (LABEL,), masks=True, inputs=(table,), counts=counts, total=len(marks))
 
 
 def _read_rows(path: Path) -> tuple[pd.DataFrame, Counter[str]]:
@@ -75,6 +61,7 @@ def _runs(text: str) -> RunLengths:
 
 def _studies(marks: dict[str, list[str]], folder: ImageFolder) -> Iterator[Study]:
     for name, texts in marks.items():
-        masks = {LABEL: union([_runs(text) for text in texts])} if texts else {}
+        runs = tuple(run for text in texts for run in _runs(text).runs)
+        masks = {LABEL: RunLengths(runs, SIZE, SIZE)} if texts else {}
         image = StudyImage(name, folder.path(f"{name}.dcm"), masks=masks)
         yield Study(study_id=name, patient_id=None, images=(image,), labels={LABEL: float(bool(texts))})

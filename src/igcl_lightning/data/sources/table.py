@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -10,13 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from igcl_lightning.data.label_policy import LabelPolicy, LabelTable
+from igcl_lightning.data.label_policy import LabelPolicy
 from igcl_lightning.data.sources.checks import refuse_conflict, refuse_repeats, require
 from igcl_lightning.data.sources.graphs import find_graphs
-from igcl_lightning.data.sources.json_lines import SUFFIXES, read_json_lines
 from igcl_lightning.data.sources.rows import ages, image_of, patient_splits, records, study_of
 from igcl_lightning.data.sources.source import Notes, Source
-from igcl_lightning.data.sources.tables import read_columns
+from igcl_lightning.data.sources.tables import JSON_LINES, read_columns, read_json_lines
 from igcl_lightning.data.study import Study
 from igcl_lightning.graphs.schema import ReportGraph
 
@@ -56,21 +56,12 @@ class TableColumns:
     graph: str | None = None
 
     def named(self) -> dict[str, Any]:
-        """Return the fields that name a column or several."""
-        return {what: value for what, value in asdict(self).items() if value}
-
-    def all(self) -> list[str]:
-        """Return the distinct columns, which must exist."""
-        single = [value for value in self.named().values() if isinstance(value, str)]
-        return list(dict.fromkeys([*single, *self.labels, *self.extra, *self.arrays, *self.masks]))
-
-    def stripped(self) -> TableColumns:
-        """Return the names without surrounding white space, as `read_columns` strips those of the table."""
-        names: dict[str, Any] = {
+        """Return the fields that name a column or several, stripped as `read_columns` strips those of the table."""
+        return {
             what: value.strip() if isinstance(value, str) else tuple(name.strip() for name in value)
-            for what, value in self.named().items()
+            for what, value in asdict(self).items()
+            if value
         }
-        return TableColumns(**names)
 
 
 def read_table(
@@ -92,93 +83,88 @@ def read_table(
         root: folder that paths are relative to (default: that of the table).
         split_values: split by value of the split column, such as {"fold0": "test"}.
         uncertain: value of the label -1 (`LabelPolicy.parse`).
-        blank: value of a blank label, one of `label_policy.BLANK`.
-        seed: seed of the training patients that become "valid" if the table has a split column without "valid".
-        graphs: RadGraph file of the reports; the report of a row without graph is parsed.
+        blank: value of a label that is not mentioned, one of `label_policy.BLANK`.
+        seed: seed of the training patients that become "valid" if no row is.
+        graphs: RadGraph file of the reports; a report without graph is parsed.
 
-    Raises:
-        IgclError: a file, column or cell is missing or wrong, or no row finds its graph; names file, row and column.
+    Errors: see `data.sources`.
     """
-    columns = columns.stripped()
+    named, folder = columns.named(), csv.parent if root is None else root
+    columns = TableColumns(**named)
     policy = LabelPolicy.parse(uncertain, blank)
-    policy.check(tuple(columns.labels))
-    table = _Table(csv, columns, csv.parent if root is None else root, _read(csv, columns))
-    notes = Notes([csv], {"columns": columns.named(), **policy.described()})
-    rows = table.rows(split_values or {}, seed, notes)
-    items = partial(table.studies, rows, table.labels(policy), table.find_graphs(graphs, notes))
+    frame = _read(csv, columns)
+    notes = Notes([csv], {"columns": named, **vars(policy)})
+    rows = _rows(csv, frame, columns, folder, notes)
+    if columns.split:
+        words, advice = frame[columns.split], "; rename it with --split-values"
+        rows["split"] = patient_splits(csv, rows["patient"], words, seed, split_values, advice)
+        notes.settings.update(split_values=dict(split_values or {}), validation_seed=seed)
+    labels = policy.of_table(csv, frame, columns.labels)
+    graph_of = _find_graphs(graphs, csv, frame, columns, notes)
+    items = partial(_studies, frame, columns, rows, labels, graph_of, folder)
     names = (tuple(columns.labels), tuple(columns.extra), tuple(columns.arrays))
-    counts = +notes.counts
-    return Source(
-        "table", items, *names, False, bool(columns.masks), tuple(notes.inputs), notes.settings, counts, len(rows)
-    )
+    return Source("table", items, *names, masks=bool(columns.masks), total=len(rows), **vars(notes))
 
 
 def _read(csv: Path, columns: TableColumns) -> pd.DataFrame:
     """Return the named columns, with image and patient in each row and each image once."""
-    read = read_json_lines if csv.suffix.lower() in SUFFIXES else read_columns
-    frame: pd.DataFrame = read(csv, columns.all())
+    read = read_json_lines if csv.suffix.lower() in JSON_LINES else read_columns
+    single = [value for value in vars(columns).values() if isinstance(value, str)]
+    names = (*single, *columns.labels, *columns.extra, *columns.arrays, *columns.masks)
+    frame: pd.DataFrame = read(csv, [*dict.fromkeys(names)])
     require(csv, frame, filter(None, (columns.image, columns.patient)))
     refuse_repeats(csv, frame, columns.image)
     return frame
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A table that was read: its path, the names of its columns, the folder of its files, and its cells."""
+def _rows(csv: Path, frame: pd.DataFrame, columns: TableColumns, folder: Path, notes: Notes) -> pd.DataFrame:
+    """Return the columns of `image_of` and `study_of` but the split, and `report`."""
+    image = frame[columns.image]
+    study = frame[columns.study].where(frame[columns.study].notna(), image) if columns.study else image
+    patient = frame[columns.patient] if columns.patient else study
+    rows = pd.DataFrame({"image": image, "study": study, "patient": patient})
+    refuse_conflict(csv, rows, "study", "patient")
+    rows["path"] = [folder / name for name in image]
+    for name in ("view", "sex", "report"):
+        if (column := getattr(columns, name)) is not None:
+            rows[name] = frame[column]
+    if columns.age:
+        counts: Counter[str] = Counter()
+        rows["age"] = ages(csv, frame, columns.age, counts)
+        notes.counts.update(+counts)
+    return rows
 
-    csv: Path
-    columns: TableColumns
-    folder: Path
-    frame: pd.DataFrame
 
-    def rows(self, split_values: Mapping[str, str], seed: int, notes: Notes) -> pd.DataFrame:
-        """Return the columns of `image_of` and `study_of`, and `report`."""
-        frame, columns = self.frame, self.columns
-        image = frame[columns.image]
-        study = frame[columns.study].where(frame[columns.study].notna(), image) if columns.study else image
-        patient = frame[columns.patient] if columns.patient else study
-        rows = pd.DataFrame({"image": image, "study": study, "patient": patient})
-        refuse_conflict(self.csv, rows, "study", "patient")
-        rows["path"] = [self.folder / name for name in image]
-        for name in ("view", "sex", "report"):
-            if (column := getattr(columns, name)) is not None:
-                rows[name] = frame[column]
-        if columns.split:
-            split, advice = frame[columns.split], "; rename it with --split-values"
-            rows["split"] = patient_splits(self.csv, rows["patient"], split, seed, split_values, advice)
-            notes.settings.update(split_values=dict(split_values), validation_seed=seed)
-        if columns.age:
-            rows["age"] = ages(self.csv, frame, columns.age, notes.counts)
-        return rows
-
-    def labels(self, policy: LabelPolicy) -> LabelTable:
-        names = tuple(self.columns.labels)
-        place = dict(zip(self.frame[self.columns.image], range(len(self.frame)), strict=True))
-        return LabelTable(names, policy.of_table(self.csv, self.frame, names), place)
-
-    def find_graphs(self, path: Path | None, notes: Notes) -> Sequence[ReportGraph | None]:
-        """Return the graph of each row, None if it has none."""
-        frame, columns = self.frame, self.columns
-        names = [columns.graph] if columns.graph else [name for name in (columns.study, columns.image) if name]
-        texts = frame[columns.report] if columns.report else [None] * len(frame)
-        keys = zip(frame[names].itertuples(index=False), texts, strict=True)
-        advice = "name the column that holds them with --graph-column"
-        found = find_graphs(path, keys, self.csv, notes, by_place=columns.graph is not None, advice=advice)
-        if path is None or found is None:
-            return [None] * len(frame)
+def _find_graphs(
+    path: Path | None, csv: Path, frame: pd.DataFrame, columns: TableColumns, notes: Notes
+) -> list[ReportGraph | None]:
+    """Return the graph of each row, None if it has none."""
+    names = [columns.graph] if columns.graph else [name for name in (columns.study, columns.image) if name]
+    texts = frame[columns.report] if columns.report else [None] * len(frame)
+    keys = [*zip(frame[names].itertuples(index=False), texts, strict=True)]
+    advice = "name the column that holds them with --graph-column"
+    found = find_graphs(path, keys, csv, notes, by_place=columns.graph is not None, advice=advice)
+    if path is not None:
         notes.settings["graphs"] = {"file": path.name, **notes.settings["graphs"]}
-        return found
+    return found
 
-    def studies(self, rows: pd.DataFrame, labels: LabelTable, graphs: Sequence[ReportGraph | None]) -> Iterator[Study]:
-        columns, folder = self.columns, self.folder
-        for cells, row, graph in zip(records(self.frame), records(rows), graphs, strict=True):
-            masks = {name: folder / cells[name] for name in columns.masks if cells[name] is not None}
-            yield study_of(
-                row,
-                [image_of(row, masks=masks)],
-                report={"report": row["report"]} if row.get("report") else {},
-                graph=graph,
-                labels=labels.of(row["image"]),
-                arrays={name: None if cells[name] is None else folder / cells[name] for name in columns.arrays},
-                extra={name: cells[name] for name in columns.extra},
-            )
+
+def _studies(
+    frame: pd.DataFrame,
+    columns: TableColumns,
+    rows: pd.DataFrame,
+    labels: pd.DataFrame,
+    graphs: Sequence[ReportGraph | None],
+    folder: Path,
+) -> Iterator[Study]:
+    for cells, row, known, graph in zip(records(frame), records(rows), records(labels), graphs, strict=True):
+        masks = {name: folder / cells[name] for name in columns.masks if cells[name] is not None}
+        yield study_of(
+            row,
+            [image_of(row, masks=masks)],
+            report={"report": row["report"]} if row.get("report") else {},
+            graph=graph,
+            labels=known,
+            arrays={name: None if cells[name] is None else folder / cells[name] for name in columns.arrays},
+            extra={name: cells[name] for name in columns.extra},
+        )

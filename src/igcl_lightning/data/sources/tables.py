@@ -8,14 +8,17 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from igcl_lightning.data.sources.checks import refuse_repeats, require
 from igcl_lightning.errors import IgclError
+from igcl_lightning.reports.files import json_object, numbered_lines
 
 BLANK_WORDS = ("", "nan")
+JSON_LINES = (".jsonl", ".ndjson")
 
 
 def table_patterns(*names: str) -> list[str]:
@@ -24,15 +27,10 @@ def table_patterns(*names: str) -> list[str]:
 
 
 def find_file(root: Path, *patterns: str, what: str) -> Path:
-    """Return the first file that matches a pattern, patterns in order.
-
-    Args:
-        root: folder of the data set.
-        patterns: glob patterns relative to it, such as "*/train.csv".
-        what: description of the file, for the message.
+    """Return the first file that matches a glob pattern such as "*/train.csv", patterns in order.
 
     Raises:
-        IgclError: the folder or the file does not exist.
+        IgclError: the folder or the file does not exist; the message says `what` the file is.
     """
     if not root.is_dir():
         raise IgclError(f"--root {root}: no such folder")
@@ -143,3 +141,39 @@ def text_or_none(frame: pd.DataFrame) -> pd.DataFrame:
     blank = stripped.apply(lambda column: column.str.lower().isin(BLANK_WORDS))
     text: pd.DataFrame = stripped.astype(object).mask(blank, None)
     return text
+
+
+def read_json_lines(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read keys of the objects on a file's lines as `read_columns` does; null and absent values are None too.
+
+    Numbers become texts, true and false "1" and "0". Blank lines are skipped; line i of the file has index i - 2, so
+    that messages that count the rows of a CSV file name the line.
+
+    Raises:
+        IgclError: the file does not exist, a line is not a JSON object, a cell is a list or an object, or no line has
+            one of the keys.
+    """
+    cells: dict[int, list[str | None]] = {}
+    keys: set[str] = set()
+    try:
+        for number, line in numbered_lines(path):
+            record = {name.strip(): value for name, value in json_object(line).items()}
+            keys |= record.keys()
+            cells[number - 2] = [_cell(name, record.get(name)) for name in columns]
+    except FileNotFoundError:
+        raise IgclError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise IgclError(f"{path} line {number}: {error}") from None
+    for name in columns:
+        if name not in keys:
+            raise IgclError(f"{path}: no line has the key {name!r}; there are {', '.join(map(repr, sorted(keys)))}")
+    frame = pd.DataFrame(list(cells.values()), index=list(cells), columns=list(columns), dtype=object)
+    return text_or_none(frame.fillna(""))
+
+
+def _cell(name: str, value: Any) -> str | None:
+    if isinstance(value, list | dict):
+        raise ValueError(f"key {name!r}: a list or an object instead of a text or a number")
+    if value is None or isinstance(value, str):
+        return value
+    return str(int(value)) if isinstance(value, bool) else str(value)

@@ -12,10 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from igcl_lightning.data.regions import Box
-from igcl_lightning.data.sources.boxes import boxes_by_image, has_box
 from igcl_lightning.data.sources.checks import refuse_cells, refuse_strangers, require, require_choice
 from igcl_lightning.data.sources.image_folder import ImageFolder
-from igcl_lightning.data.sources.rows import image_of, records, study_of, with_numbers
+from igcl_lightning.data.sources.rows import boxes_by_image, has_box, image_of, records, study_of, with_numbers
 from igcl_lightning.data.sources.source import Notes, Source
 from igcl_lightning.data.sources.tables import find_file, read_columns, table_patterns
 from igcl_lightning.data.splits import lend_validation
@@ -27,22 +26,10 @@ AGGREGATE = ("majority", "any")
 NO_FINDING = "No finding"
 
 KAGGLE_LABELS = (
-    "Aortic enlargement",
-    "Atelectasis",
-    "Calcification",
-    "Cardiomegaly",
-    "Consolidation",
-    "ILD",
-    "Infiltration",
-    "Lung Opacity",
-    "Nodule/Mass",
-    "Other lesion",
-    "Pleural effusion",
-    "Pleural thickening",
-    "Pneumothorax",
-    "Pulmonary fibrosis",
-    NO_FINDING,
-)
+    "Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Consolidation", "ILD", "Infiltration",
+    "Lung Opacity", "Nodule/Mass", "Other lesion", "Pleural effusion", "Pleural thickening", "Pneumothorax",
+    "Pulmonary fibrosis", NO_FINDING,
+)  # fmt: skip
 
 KEYS = ("image_id", "rad_id")
 BOX = ("x_min", "y_min", "x_max", "y_max")
@@ -55,14 +42,7 @@ TEST_NAMES = {"Other disease": "Other diseases"}
 
 @dataclass(frozen=True)
 class _Readings:
-    """Labels and boxes that the readers of some images gave.
-
-    Attributes:
-        split: split of the images, None if the data set has none.
-        votes: number of readers who gave a label, int by image and label.
-        readers: number of readers, int by image.
-        boxes: boxes of all readers, by image.
-    """
+    """Readings of the images of a split: votes for each label, number of readers, and boxes, by image."""
 
     split: str | None
     votes: pd.DataFrame
@@ -88,12 +68,8 @@ def read_vindr(root: Path, *, aggregate: str = "majority", images: Path | None =
     Args:
         root: folder of the unpacked data set.
         aggregate: one of `AGGREGATE`.
-        images: folder of `train` and `test`, or of Kaggle's training images (default: `root`). Boxes are in pixels of
-            the original images, so images of another size do not fit.
-        seed: seed of the validation split that is lent from PhysioNet's training images; Kaggle's form has no splits.
-
-    Raises:
-        IgclError: a file or a column is missing, or a cell is wrong; the message names file and row.
+        images: folder of `train` and `test`, or of Kaggle's training images (default: `root`).
+        seed: seed of the images that become "valid" in PhysioNet's form; Kaggle's has no splits.
     """
     require_choice("--aggregate", aggregate, AGGREGATE)
     patterns = [f"{folder}image_labels_{split}.csv" for folder in PHYSIONET_FOLDERS for split in ("train", "test")]
@@ -104,17 +80,9 @@ def read_vindr(root: Path, *, aggregate: str = "majority", images: Path | None =
     with_splits = parts[0].split is not None
     if with_splits:
         frame["split"] = lend_validation(frame["split"].tolist(), frame["image"].tolist(), seed)
-    return Source(
-        name="vindr",
-        items=partial(_studies, frame),
-        labels=tuple(parts[0].votes.columns),
-        extra=("readers", "votes"),
-        boxes=True,
-        inputs=notes.inputs,
-        settings={"aggregate": aggregate, "seed": seed if with_splits else None},
-        counts=notes.counts,
-        total=len(frame),
-    )
+    notes.settings.update(aggregate=aggregate, seed=seed if with_splits else None)
+    labels, extra = tuple(parts[0].votes.columns), ("readers", "votes")
+    return Source("vindr", partial(_studies, frame), labels, extra, boxes=True, total=len(frame), **vars(notes))
 
 
 def _read_kaggle(path: Path, notes: Notes) -> _Readings:
@@ -173,7 +141,7 @@ def _boxes(path: Path, marks: pd.DataFrame, labels: Sequence[str], counts: Count
 def _aggregate(part: _Readings, images: Path, aggregate: str, counts: Counter[str]) -> pd.DataFrame:
     """Return one row per image with its boxes of labels that hold, its labels, and the opinions of its readers."""
     subfolder = images / (part.split or "train")
-    folder = ImageFolder.scan(subfolder if subfolder.is_dir() else images)
+    folder = ImageFolder(subfolder if subfolder.is_dir() else images)
     rows = []
     for image, labels in part.holds(aggregate).to_dict("index").items():
         boxes = part.boxes.get(str(image), ())
