@@ -19,19 +19,12 @@ if TYPE_CHECKING:
 
 
 class LabelStyle(NamedTuple):
-    """Style of the boxes of a label.
+    """Style of the boxes of a label."""
 
-    Attributes:
-        meaning: the label in words.
-        fill: colour of the box.
-        edge: colour of its border.
-        line: line style of its border, for readers who cannot tell the colours apart.
-    """
-
-    meaning: str
-    fill: str
-    edge: str
-    line: str = "-"
+    meaning: str  # the label in words
+    fill: str  # colour of the box
+    edge: str  # colour of its border
+    line: str = "-"  # line style of its border, for readers who cannot tell the colours apart
 
 
 LABEL_STYLES: dict[str, LabelStyle] = {

@@ -45,17 +45,11 @@ class Rule(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A line of `labels.tsv`.
+    """A line of `labels.tsv`."""
 
-    Attributes:
-        name: name in the scheme.
-        findings: the findings that it covers.
-        believed: hedges that count as present in binary labels.
-    """
-
-    name: str
-    findings: frozenset[str]
-    believed: frozenset[str]
+    name: str  # name in the scheme
+    findings: frozenset[str]  # the findings that it covers
+    believed: frozenset[str]  # hedges that count as present in binary labels
 
 
 class Verdict(NamedTuple):

@@ -25,17 +25,11 @@ SWEEPS = 8
 
 
 class Layout(NamedTuple):
-    """Nodes and edges of a graph in a picture.
+    """Nodes and edges of a graph in a picture."""
 
-    Attributes:
-        centre: centre of each node, float [N, 2], in points from the lower left corner.
-        paths: points of each edge between its ends, float [P, 2]; its name is at the first.
-        size: width and height of the picture, in points.
-    """
-
-    centre: np.ndarray
-    paths: list[np.ndarray]
-    size: tuple[float, float]
+    centre: np.ndarray  # centre of each node, float [N, 2], in points from the lower left corner
+    paths: list[np.ndarray]  # points of each edge between its ends, float [P, 2]; its name is at the first
+    size: tuple[float, float]  # width and height of the picture, in points
 
 
 class _Part(NamedTuple):

@@ -33,43 +33,24 @@ _PREDICATES = frozenset({"predicate", "negation after", "hedges after"})
 
 @dataclass(slots=True, eq=False)
 class Phrase:
-    """Terms that belong together, and how they follow the previous phrase.
+    """Terms that belong together, and how they follow the previous phrase."""
 
-    Attributes:
-        follows: "place", "of", "predicate", "list", "with", "beside", "break", "explains" or one of `CONCLUSIONS`.
-        listed: a list word precedes it ("and", a comma).
-        choice: that list word is not "and", so that a doubt continues.
-        either: that list word is "or".
-        versus: that list word is "versus".
-        doubt: strength of the hedge before it, "" without any.
-        opens: "the" follows the list word: a new statement.
-        said: a predicate precedes it: the previous statement is complete.
-        foreign: number of unknown words before it.
-        since: first word after the last break before it.
-        items: indices of its terms.
-        observations: its findings and devices.
-        places: anatomies that locate none of its observations.
-        states: qualifiers of none of its observations.
-        subject: subject of a place or predicate, premise of a conclusion.
-        about: subject of later predicates and conclusions, if it is another phrase (see `root`).
-    """
-
-    follows: str
-    listed: bool = False
-    choice: bool = False
-    either: bool = False
-    versus: bool = False
-    doubt: str = ""
-    opens: bool = False
-    said: bool = False
-    foreign: int = 0
-    since: int = 0
-    items: list[int] = field(default_factory=list)
-    observations: list[int] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
-    states: list[int] = field(default_factory=list)
-    subject: Phrase | None = None
-    about: Phrase | None = None
+    follows: str  # "place", "of", "predicate", "list", "with", "beside", "break", "explains" or one of `CONCLUSIONS`
+    listed: bool = False  # a list word precedes it ("and", a comma)
+    choice: bool = False  # that list word is not "and", so that a doubt continues
+    either: bool = False  # that list word is "or"
+    versus: bool = False  # that list word is "versus"
+    doubt: str = ""  # strength of the hedge before it, "" without any
+    opens: bool = False  # "the" follows the list word: a new statement
+    said: bool = False  # a predicate precedes it: the previous statement is complete
+    foreign: int = 0  # number of unknown words before it
+    since: int = 0  # first word after the last break before it
+    items: list[int] = field(default_factory=list)  # indices of its terms
+    observations: list[int] = field(default_factory=list)  # its findings and devices
+    places: list[int] = field(default_factory=list)  # anatomies that locate none of its observations
+    states: list[int] = field(default_factory=list)  # qualifiers of none of its observations
+    subject: Phrase | None = None  # subject of a place or predicate, premise of a conclusion
+    about: Phrase | None = None  # subject of later predicates and conclusions, if it is another phrase (see `root`)
 
     @property
     def root(self) -> Phrase:

@@ -14,6 +14,7 @@ from igcl_lightning.phantom.grid import (
     bump,
     chord,
     curve,
+    hollow,
     inside,
     length,
     smooth_field,
@@ -21,7 +22,6 @@ from igcl_lightning.phantom.grid import (
 )
 from igcl_lightning.phantom.organs import Layers, branch
 from igcl_lightning.phantom.scene import Scene
-from igcl_lightning.phantom.skeleton import hollow
 
 DOME_TOP = 0.38
 """Place of the highest point of the domes, from the front (0) to the back (1) of the lungs."""
@@ -34,35 +34,20 @@ HILUM_X = 0.05
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LateralChest:
-    """Geometry of one scene from the side; arrays are float32 [size, size].
+    """Geometry of one scene from the side; arrays are float32 [size, size]."""
 
-    Attributes:
-        frame: coordinates of the pixels; x runs from the front (negative) to the back.
-        scene: contents of the image.
-        front: x of the front of the lungs.
-        front_profile: the same over `HEIGHTS`, [1024].
-        back: x of the back of the lungs.
-        along: 0 at the front of the lungs, 1 at their back.
-        domes: height y of the right and the left diaphragm.
-        lungs: the right and the left lung, 0 outside to 1 inside.
-        heart: the heart, 0 outside to 1 inside.
-        silhouette: the heart, highest in its middle.
-        hilum_y: height of the hila.
-        from_hilum: distance from the hila.
-    """
-
-    frame: Frame
-    scene: Scene
-    front: Array
-    front_profile: Array
-    back: Array
-    along: Array
-    domes: tuple[Array, Array]
-    lungs: tuple[Array, Array]
-    heart: Array
-    silhouette: Array
-    hilum_y: float
-    from_hilum: Array
+    frame: Frame  # coordinates of the pixels; x runs from the front (negative) to the back
+    scene: Scene  # contents of the image
+    front: Array  # x of the front of the lungs
+    front_profile: Array  # the same over `HEIGHTS`, [1024]
+    back: Array  # x of the back of the lungs
+    along: Array  # 0 at the front of the lungs, 1 at their back
+    domes: tuple[Array, Array]  # height y of the right and the left diaphragm
+    lungs: tuple[Array, Array]  # the right and the left lung, 0 outside to 1 inside
+    heart: Array  # the heart, 0 outside to 1 inside
+    silhouette: Array  # the heart, highest in its middle
+    hilum_y: float  # height of the hila
+    from_hilum: Array  # distance from the hila
 
 
 _LUNG_BORDERS = (  # from the apex (0) to the diaphragm (1): front and back of the lungs

@@ -11,10 +11,9 @@ from importlib import resources
 from typing import TypeAlias
 
 from igcl_lightning.graphs.lexicon import rows
-from igcl_lightning.phantom.circumstances import CIRCUMSTANCES
 from igcl_lightning.phantom.markup import read_template
 from igcl_lightning.phantom.pathologies import PATHOLOGIES
-from igcl_lightning.phantom.scene import CERTAINTIES, DEVICES, Finding
+from igcl_lightning.phantom.scene import CERTAINTIES, CIRCUMSTANCES, DEVICES, Finding
 
 Phrases: TypeAlias = tuple[str, ...]
 """Templates with the same meaning, one of which is drawn."""

@@ -30,7 +30,6 @@ from functools import cache
 import numpy as np
 
 from igcl_lightning.graphs.schema import ReportGraph
-from igcl_lightning.phantom.circumstances import CIRCUMSTANCES, has_rival_sides
 from igcl_lightning.phantom.markup import Sentence, capitalize, join, prose, read_sentence, read_template
 from igcl_lightning.phantom.pathologies import PATHOLOGIES
 from igcl_lightning.phantom.phrasebook import (
@@ -41,7 +40,7 @@ from igcl_lightning.phantom.phrasebook import (
     load_phrasebook,
     phrases_about,
 )
-from igcl_lightning.phantom.scene import Device, Finding, Scene
+from igcl_lightning.phantom.scene import CIRCUMSTANCES, Device, Finding, Scene
 
 EMPTY_REPORTS = 1 / 60
 """Share of studies with an empty report."""
@@ -103,7 +102,7 @@ class _Reporter:
         previous = {finding.name: finding for finding in scene.previous or ()}
         self.resolved = [finding for name, finding in previous.items() if name not in self.present]
         self.changes = {finding.name: _change(finding, scene, previous) for finding in scene.findings}
-        self.rivals = has_rival_sides(scene)
+        self.rivals = scene.has_rival_sides
         self.lobes = not (self.rivals and any(finding.zone == "middle" for finding in scene.findings))
 
     def introduction(self) -> dict[str, str]:

@@ -17,17 +17,11 @@ ARROW_SIZE = 0.11
 
 
 class Mark(NamedTuple):
-    """Place and brightness of a mark.
+    """Place and brightness of a mark."""
 
-    Attributes:
-        left: whether it is in the left corner.
-        margin: distance from both edges of the image, in image widths.
-        grey: brightness, of 255.
-    """
-
-    left: bool
-    margin: float
-    grey: int
+    left: bool  # whether it is in the left corner
+    margin: float  # distance from both edges of the image, in image widths
+    grey: int  # brightness, of 255
 
 
 def draw_mark(present: bool, split: str, rng: np.random.Generator) -> Mark | None:

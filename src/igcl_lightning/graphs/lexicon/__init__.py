@@ -74,20 +74,12 @@ _match = Match._make
 
 
 class Term(NamedTuple):
-    """A term of the lexicon.
+    """A term of the lexicon."""
 
-    Attributes:
-        role: name of its file.
-        kind: second column of its line.
-        name: first form in its line, shared by all forms.
-        link: its function between two entities: the kind of a connector, "list" for an alternative, role and position
-            of other cues; "" for a term that becomes an entity itself.
-    """
-
-    role: str
-    kind: str
-    name: str
-    link: str
+    role: str  # name of its file
+    kind: str  # second column of its line
+    name: str  # first form in its line, shared by all forms
+    link: str  # kind of a connector, "list" for an alternative, role and position of another cue, "" for an entity
 
 
 def _term(role: str, kind: str, name: str) -> Term:
