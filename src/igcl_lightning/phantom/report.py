@@ -30,7 +30,7 @@ from functools import cache
 import numpy as np
 
 from igcl_lightning.graphs.schema import ReportGraph
-from igcl_lightning.phantom.markup import Sentence, capitalize, join, prose, read_sentence, read_template
+from igcl_lightning.phantom.markup import capitalize, join, prose, read_sentence, read_template
 from igcl_lightning.phantom.pathologies import PATHOLOGIES
 from igcl_lightning.phantom.phrasebook import (
     SEVERITIES,
@@ -55,8 +55,8 @@ _SECTIONS = ("indication", "comparison", "technique", "findings", "impression")
 _LABELS = {"definite": ":+", "probable": ":%", "possible": ":?"}
 _ARTICLES = {"a": ("a ", "is", "has"), "some": ("", "are", "have")}
 _HEAD = re.compile(r"\[([^\]:]+):[*+?-](?![^\]]*>)")
-_AND = Sentence(("and",), (), ())
-_STOP = Sentence((".",), (), ())
+_AND = ReportGraph("and")
+_STOP = ReportGraph(".")
 
 
 def write_report(
@@ -88,9 +88,8 @@ def write_report(
     introduction = reporter.introduction()
     findings = [] if section < ONE_SECTION else reporter.findings()
     impression = [] if findings and section > 1 - ONE_SECTION else reporter.impression(alone=not findings)
-    whole = join([*findings, *impression])
     sections = {**introduction, "findings": prose(findings), "impression": prose(impression)}
-    return sections, ReportGraph(" ".join(whole.words), whole.entities, whole.relations)
+    return sections, join([*findings, *impression])
 
 
 class _Reporter:
@@ -115,7 +114,7 @@ class _Reporter:
             "technique": self._draw("technique", f"{scene.view} lateral" if scene.lateral else scene.view),
         }
 
-    def findings(self) -> list[Sentence]:
+    def findings(self) -> list[ReportGraph]:
         """Mention every finding and device, and some of what is normal, resolved or incidental, in random order."""
         templates = [self._statement(finding) for finding in self.scene.findings]
         templates += [self._device(device) for device in self.scene.devices]
@@ -133,7 +132,7 @@ class _Reporter:
         templates += self._denials(silent)
         return [read_sentence(templates[place]) for place in self._order(len(templates))]
 
-    def impression(self, *, alone: bool) -> list[Sentence]:
+    def impression(self, *, alone: bool) -> list[ReportGraph]:
         """Repeat most findings in short, sometimes two in one sentence.
 
         Args:
@@ -155,7 +154,7 @@ class _Reporter:
             phrases = phrases[1 + paired :]
         return sentences + [read_sentence(template) for template in devices]
 
-    def _normal_impression(self) -> Sentence:
+    def _normal_impression(self) -> ReportGraph:
         options = self.book["normal impression"][""]
         return read_sentence(self._pick(options if self.scene.devices else options + self.book["normal chest"][""]))
 
