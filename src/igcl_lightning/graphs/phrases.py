@@ -58,79 +58,34 @@ class Phrase:
         return self.about or self
 
 
-@dataclass(slots=True)
-class _Gap:
-    """Words between two items.
-
-    Attributes:
-        links: function of each term, in order (`Match.link`).
-        lists: the list words.
-        doubt: strength of a hedge of the following item.
-        versus: whether a term states alternatives.
-        since: last word of the last break.
-        foreign: number of unknown words.
-    """
-
-    links: list[str] = field(default_factory=list)
-    lists: list[str] = field(default_factory=list)
-    doubt: str = ""
-    versus: bool = False
-    since: int = 0
-    foreign: int = 0
-
-    def add(self, match: Match) -> None:
-        """Add a term."""
-        link = match.link
-        self.links.append(link)
-        if link == "list":
-            self.lists.append(match.name)
-            self.versus = self.versus or match.role == "hedges"
-        elif link == "hedges before":
-            self.doubt = self.doubt or match.kind.partition(" ")[0]
-        elif link == "break":
-            self.since = match.end
-        elif link == "skip":
-            self.foreign += 1
-
-
-_NOTHING = _Gap()
-
-
 def split_phrases(words: Sequence[str], matches: Sequence[Match]) -> tuple[list[Phrase], set[int]]:
     """Return the phrases of a sentence, and the items that a list word joins to the previous item of their phrase."""
     phrases: list[Phrase] = []
     joined: set[int] = set()
     items: list[Match] = []
-    gap = _NOTHING
-    end = 0
-    hyphens = not HYPHENS.isdisjoint(words)
+    gap: list[Match] = []  # terms since the last item that are no items
+    foreign = end = 0
     for match in matches:
-        unknown = match.start - end
-        if unknown and hyphens:
-            unknown = sum(word not in HYPHENS for word in words[end : match.start])
+        if match.start > end:
+            foreign += sum(word not in HYPHENS for word in words[end : match.start])
         end = match.end + 1
-        if (unknown or match.link) and gap is _NOTHING:
-            gap = _Gap()
-        if unknown:
-            gap.foreign += unknown
         if match.link:
-            gap.add(match)
+            gap.append(match)
+            foreign += match.link == "skip"
             continue
-        if gap.foreign or not phrases or not _same_phrase(items, match, gap, phrases[-1]):
-            phrases.append(_new_phrase(gap, phrases))
-        elif gap.lists:
+        if foreign or not phrases or not _same_phrase(items, match, gap, phrases[-1]):
+            phrases.append(_new_phrase(gap, foreign, phrases))
+        elif any(cue.link == "list" for cue in gap):
             joined.add(len(items))
         phrases[-1].items.append(len(items))
         items.append(match)
-        gap = _NOTHING
+        gap, foreign = [], 0
     return phrases, joined
 
 
-def _same_phrase(items: Sequence[Match], match: Match, gap: _Gap, phrase: Phrase) -> bool:
+def _same_phrase(items: Sequence[Match], match: Match, gap: Sequence[Match], phrase: Phrase) -> bool:
     """Return whether an item continues a phrase, given the words between."""
-    if not gap.links:
-        return True
-    links = set(gap.links) - {"inside"}
+    links = {cue.link for cue in gap} - {"inside"}
     if links <= {"hedges before"}:
         return True
     before = items[-1]
@@ -144,23 +99,23 @@ def _same_phrase(items: Sequence[Match], match: Match, gap: _Gap, phrase: Phrase
     return (qualifies or open_side) and qualified and phrase.follows not in {"predicate", *PLACES}
 
 
-def _new_phrase(gap: _Gap, phrases: Sequence[Phrase]) -> Phrase:
-    """Return an empty phrase that follows the last one as the words between determine."""
-    links, lists = gap.links, gap.lists
-    if not links:
-        return Phrase(follows="beside", choice=True, foreign=gap.foreign)
-    either = gap.versus or not _EITHER.isdisjoint(lists)
+def _new_phrase(gap: Sequence[Match], foreign: int, phrases: Sequence[Phrase]) -> Phrase:
+    """Return an empty phrase that follows the last one as the terms and unknown words between determine."""
+    links = [cue.link for cue in gap]
+    lists = [cue for cue in gap if cue.link == "list"]
+    versus = any(cue.role == "hedges" for cue in lists)
+    either = versus or any(cue.name in _EITHER for cue in lists)
     return Phrase(
-        follows=_follows(links, gap.foreign, phrases),
+        follows=_follows(links, foreign, phrases),
         listed=bool(lists),
-        choice=either or "and" not in lists,
+        choice=either or all(cue.name != "and" for cue in lists),
         either=either,
-        versus=gap.versus,
-        doubt=gap.doubt,
+        versus=versus,
+        doubt=next((cue.kind.partition(" ")[0] for cue in gap if cue.link == "hedges before"), ""),
         opens="the" in links or "exists" in links,
         said=not _PREDICATES.isdisjoint(links),
-        foreign=gap.foreign,
-        since=gap.since,
+        foreign=foreign,
+        since=max((cue.end for cue in gap if cue.link == "break"), default=0),
     )
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from igcl_lightning.graphs.assertions import PRESENT, Assertion, assertions
 from igcl_lightning.graphs.lexicon import Lexicon, Match
 from igcl_lightning.graphs.phrases import split_phrases
-from igcl_lightning.graphs.sentence_relations import SentenceRelations
+from igcl_lightning.graphs.relations import SentenceRelations
 
 RULES_VERSION = 3
 """Part of the parser's version; incremented with every change of these rules."""
