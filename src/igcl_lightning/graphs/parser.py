@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from igcl_lightning.graphs.lexicon import load_lexicon
-from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
-from igcl_lightning.graphs.sentence import RULES_VERSION, SentenceGraph, read_sentence
+from igcl_lightning.graphs.schema import ReportGraph, join_graphs
+from igcl_lightning.graphs.sentence import RULES_VERSION, read_sentence
 
 KNOWN_WORDS = 100_000
 """Words cached by the tokenizer before it is replaced, so that memory does not grow with the input."""
@@ -77,40 +77,20 @@ class SpacyReportParser:
         Returns:
             The graph over the words of the whole text, `ReportGraph("")` for a blank one.
         """
-        texts: list[str] = []
-        entities: list[Entity] = []
-        relations: list[Relation] = []
-        offset = 0
-        for sentence in _sentences(text if text.isascii() else _without_surrogates(text)):
-            read = self._read if len(sentence) <= LONGEST_CACHED else self._read_sentence
-            words, length, names, graph = read(sentence)
-            if not length:
-                continue
-            first = len(entities)
-            for name, (start, end, label, hedge) in zip(names, graph.entities, strict=True):
-                entities.append(Entity(name, label, offset + start, offset + end, hedge))
-            for head, relation, tail in graph.relations:
-                relations.append(Relation(first + head, relation, first + tail))
-            texts.append(words)
-            offset += length
-        return ReportGraph(" ".join(texts), tuple(entities), tuple(relations))
+        graphs = (
+            self._read(sentence) if len(sentence) <= LONGEST_CACHED else self._read_sentence(sentence)
+            for sentence in _sentences(text.encode(errors="replace").decode())  # UTF-8 cannot encode surrogates
+        )
+        return join_graphs(graph for graph in graphs if graph.text)
 
     def parse_many(self, texts: Iterable[str]) -> Iterator[ReportGraph]:
         """Yield the graph of each report, in order."""
         return map(self.parse, texts)
 
-    def _read_sentence(self, sentence: str) -> tuple[str, int, list[str], SentenceGraph]:
-        """Return the words of a sentence, their number, the tokens of its entities, and its graph."""
+    def _read_sentence(self, sentence: str) -> ReportGraph:
         if len(self._tokenizer.vocab) > KNOWN_WORDS:
             self._tokenizer = _report_tokenizer()
-        words = [token.text for token in self._tokenizer(" ".join(sentence.split()))]
-        graph = read_sentence([word.lower() for word in words], self._lexicon)
-        return (
-            " ".join(words),
-            len(words),
-            [" ".join(words[start : end + 1]) for start, end, *_ in graph.entities],
-            graph,
-        )
+        return read_sentence([token.text for token in self._tokenizer(" ".join(sentence.split()))], self._lexicon)
 
 
 def _sentences(text: str) -> Iterator[str]:
@@ -156,8 +136,3 @@ def _report_tokenizer() -> Any:
     tokenizer.prefix_search = spacy.util.compile_prefix_regex(prefixes).search
     tokenizer.suffix_search = spacy.util.compile_suffix_regex(suffixes).search
     return tokenizer
-
-
-def _without_surrogates(text: str) -> str:
-    """Return the text with "?" for each character that UTF-8 cannot encode."""
-    return text.encode("utf-8", "replace").decode()

@@ -7,6 +7,7 @@ the only place where they are numbered: tensors, stores and checkpoints use the 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 ENTITY_LABELS: tuple[str, ...] = ("ANAT-DP", "OBS-DP", "OBS-U", "OBS-DA")
@@ -112,6 +113,23 @@ class ReportGraph:
     def words(self) -> list[str]:
         """The words that entity spans count."""
         return self.text.split(" ") if self.text else []
+
+
+def join_graphs(graphs: Iterable[ReportGraph]) -> ReportGraph:
+    """Return the graph of several texts one after the other, none of them empty."""
+    texts: list[str] = []
+    entities: list[Entity] = []
+    relations: list[Relation] = []
+    words = 0
+    for graph in graphs:
+        first = len(entities)
+        for each in graph.entities:
+            entities.append(Entity(each.tokens, each.label, each.start + words, each.end + words, each.hedge))
+        for relation in graph.relations:
+            relations.append(Relation(first + relation.head, relation.type, first + relation.tail))
+        texts.append(graph.text)
+        words += len(graph.words)
+    return ReportGraph(" ".join(texts), tuple(entities), tuple(relations))
 
 
 def stable_hash(text: str) -> int:

@@ -70,19 +70,6 @@ def _nearest(words: Sequence[str], ends: Sequence[int], head: int, name: str, te
     return min(reversed(places), key=lambda place: abs(ends[place] - ends[head]))
 
 
-def join(sentences: Sequence[ReportGraph]) -> ReportGraph:
-    """Concatenate `sentences`; no relation crosses from one to another."""
-    entities: list[Entity] = []
-    relations: list[Relation] = []
-    words = 0
-    for sentence in sentences:
-        first = len(entities)
-        entities.extend(replace(e, start=e.start + words, end=e.end + words) for e in sentence.entities)
-        relations.extend(Relation(r.head + first, r.type, r.tail + first) for r in sentence.relations)
-        words += len(sentence.words)
-    return ReportGraph(" ".join(sentence.text for sentence in sentences), tuple(entities), tuple(relations))
-
-
 def capitalize(sentence: ReportGraph) -> ReportGraph:
     """Return `sentence` with a capital first letter, also in its first entity."""
     entities = sentence.entities

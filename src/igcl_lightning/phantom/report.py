@@ -29,8 +29,8 @@ from functools import cache
 
 import numpy as np
 
-from igcl_lightning.graphs.schema import ReportGraph
-from igcl_lightning.phantom.markup import capitalize, join, prose, read_sentence, read_template
+from igcl_lightning.graphs.schema import ReportGraph, join_graphs
+from igcl_lightning.phantom.markup import capitalize, prose, read_sentence, read_template
 from igcl_lightning.phantom.pathologies import PATHOLOGIES
 from igcl_lightning.phantom.phrasebook import (
     SEVERITIES,
@@ -89,7 +89,7 @@ def write_report(
     findings = [] if section < ONE_SECTION else reporter.findings()
     impression = [] if findings and section > 1 - ONE_SECTION else reporter.impression(alone=not findings)
     sections = {**introduction, "findings": prose(findings), "impression": prose(impression)}
-    return sections, join([*findings, *impression])
+    return sections, join_graphs([*findings, *impression])
 
 
 class _Reporter:
@@ -150,7 +150,7 @@ class _Reporter:
         while phrases:
             paired = len(phrases) > 1 and self.rng.random() < 0.4
             said = (phrases[0], _AND, phrases[1]) if paired else (phrases[0],)
-            sentences.append(capitalize(join([*said, _STOP])))
+            sentences.append(capitalize(join_graphs([*said, _STOP])))
             phrases = phrases[1 + paired :]
         return sentences + [read_sentence(template) for template in devices]
 
