@@ -72,8 +72,8 @@ class Canvas:
 
     Args:
         axes: axes to draw on; None makes a figure at scale 1.
-        size: width and height of the drawing, in points.
-        legend: whether to draw a legend of the labels below.
+        size: width and height of the drawing without legend, in points.
+        legend: whether to draw a legend below.
     """
 
     def __init__(self, axes: Axes | None, size: tuple[float, float], legend: bool) -> None:
@@ -81,7 +81,9 @@ class Canvas:
         width, height = max(size[0], LEGEND_WIDTH * legend) + 2 * MARGIN, size[1] + below + 2 * MARGIN
         if axes is None:
             axes = Figure(figsize=(width / 72, height / 72), dpi=144).add_axes((0, 0, 1, 1))
-        self.axes = axes
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        self.axes, self.figure = axes, figure
         frame = axes.get_window_extent()
         dpi = axes.figure.get_dpi()
         self.scale = min(frame.width / width, frame.height / height) * 72 / dpi
@@ -141,9 +143,6 @@ def draw_graph(graph: ReportGraph, axes: Axes | None = None, legend: bool = True
         graph: the report graph; an empty one is drawn as "(empty graph)".
         axes: axes to draw on, scaled to fit; by default a new figure, at most ten inches wide.
         legend: whether to draw a legend of the labels below.
-
-    Returns:
-        The figure.
     """
     width = np.array([text_width(entity.tokens) + 2 * PADDING for entity in graph.entities])
     names: dict[tuple[int, int], list[str]] = defaultdict(list)
@@ -163,20 +162,11 @@ def draw_graph(graph: ReportGraph, axes: Axes | None = None, legend: bool = True
         canvas.arrow(layout.centre[head], boxes[tail], path, ", ".join(types))
     if not graph.entities:
         canvas.text((0, 0), "(empty graph)")
-    return _figure(canvas.axes)
+    return canvas.figure
 
 
 def draw_report(graph: ReportGraph, axes: Axes | None = None, legend: bool = True) -> Figure:
-    """Draw the words of a report, its entities in boxes in the style of their labels.
-
-    Args:
-        graph: the report graph, whose `text` is drawn.
-        axes: axes to draw on, scaled to fit; by default a new figure, at most ten inches wide.
-        legend: whether to draw a legend of the labels below.
-
-    Returns:
-        The figure.
-    """
+    """Draw the words of a report, its entities in boxes in the style of their labels; arguments as in `draw_graph`."""
     width = np.array([text_width(word) for word in graph.words])
     if axes is None:
         left, line = _flow(graph.words, width, PICTURE_WIDTH)
@@ -193,7 +183,7 @@ def draw_report(graph: ReportGraph, axes: Axes | None = None, legend: bool = Tru
         canvas.text(place, word)
     if not graph.words:
         canvas.text((0, LINE_HEIGHT / 2), "(empty report)")
-    return _figure(canvas.axes)
+    return canvas.figure
 
 
 def text_width(text: str) -> float:
@@ -237,9 +227,3 @@ def _pieces(entity: Entity, line: np.ndarray) -> Iterator[tuple[int, int]]:
 def _ratio(axes: Axes) -> float:
     frame = axes.get_window_extent()
     return float(frame.width / frame.height)
-
-
-def _figure(axes: Axes) -> Figure:
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    return figure

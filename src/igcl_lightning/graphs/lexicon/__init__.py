@@ -217,10 +217,12 @@ _MEASURE = _term("modifiers", "measure", "")
 @cache
 def load_lexicon() -> Lexicon:
     """Return the lexicon of the packaged files."""
-    folder = resources.files(__name__)
-    return Lexicon(
-        {role: folder.joinpath(f"{role}.tsv").read_text("utf-8") for role in (*KINDS, SYNONYMS, RIGHTLY_SPELT)}
-    )
+    return Lexicon({name: packaged_text(name) for name in (*KINDS, SYNONYMS, RIGHTLY_SPELT)})
+
+
+def packaged_text(name: str) -> str:
+    """Return the text of a file in this folder, by its name without suffix."""
+    return resources.files(__name__).joinpath(f"{name}.tsv").read_text("utf-8")
 
 
 def rows(name: str, text: str, columns: int) -> Iterator[tuple[int, list[str]]]:
