@@ -43,6 +43,7 @@ XL_STYLES: dict[str, LabelStyle] = {
 }
 """Style of each of `XL_LABELS`, which no legend shows."""
 
+# Lengths are points, 72 to the inch.
 FONT_SIZE = 9.0
 RELATION_FONT_SIZE = 6.5
 PADDING = 6.0
@@ -53,10 +54,7 @@ LEGEND_HEIGHT = 34.0
 LEGEND_WIDTH = 400.0
 MARGIN = 8.0
 PICTURE_WIDTH = 680.0
-"""Lengths are points, 72 to the inch."""
-
-CLOSING = frozenset(".,;:)")
-"""Words without a space before them."""
+CLOSING = frozenset(".,;:)")  # words without a space before them
 
 INK = "#222222"
 ARROW_COLOUR = "#555555"

@@ -13,15 +13,13 @@ import networkx as nx
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+# Lengths are points, 72 to the inch.
 NODE_HEIGHT = 18.0
 ROW_HEIGHT = 23.0
 NODE_GAP = 9.0
 COMPONENT_GAP = 26.0
 LINE_GAP = 22.0
-"""Lengths are points, 72 to the inch."""
-
-SWEEPS = 8
-"""Passes over the rows of a component; each moves nodes closer to their neighbours."""
+SWEEPS = 8  # passes over the rows of a component; each moves nodes closer to their neighbours
 
 
 class Layout(NamedTuple):
@@ -76,10 +74,7 @@ def lay_out_within(
 def _in_rows(
     edges: Sequence[tuple[int, int]], width: np.ndarray, name_width: Sequence[float]
 ) -> tuple[nx.Graph, list[list[int]]]:
-    """Return the graph with extra nodes for the names of edges and where they pass rows, and these nodes by edge.
-
-    Nodes have the attributes `row`, counted from the bottom and even for entities, and `width`.
-    """
+    """Return the graph with extra nodes for names of edges and the rows they pass, and these nodes by edge."""
     height = _heights(edges, len(width))
     graph = nx.Graph()
     graph.add_nodes_from((node, {"row": 2 * height[node], "width": size}) for node, size in enumerate(width))

@@ -15,14 +15,12 @@ from igcl_lightning.graphs.sentence import RULES_VERSION, read_sentence
 KNOWN_WORDS = 100_000
 """Words cached by the tokenizer before it is replaced, so that memory does not grow with the input."""
 
-CACHED_SENTENCES = 16_384
-"""Sentences cached by a parser: reports repeat them (two of three in Open-i)."""
+CACHED_SENTENCES = 16_384  # sentences cached by a parser: reports repeat them (two of three in Open-i)
 
 LONGEST_SENTENCE = 4_000
 """Characters of a sentence before it is cut at blanks, so that time grows linearly in texts without full stops."""
 
-LONGEST_CACHED = 400
-"""Characters of a sentence worth caching; longer ones rarely repeat."""
+LONGEST_CACHED = 400  # characters of a sentence worth caching; longer ones rarely repeat
 
 _ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
 _SENTENCE_END = re.compile(
@@ -32,13 +30,9 @@ _SENTENCE_END = re.compile(
 
 
 class ReportGraphParser(Protocol):
-    """Turns reports into graphs.
+    """Turns reports into graphs."""
 
-    Attributes:
-        version: recorded in a store's manifest; changes when the same text may give another graph.
-    """
-
-    version: str
+    version: str  # recorded in a store's manifest; changes when the same text may give another graph
 
     def parse(self, text: str) -> ReportGraph:
         """Return the graph of one report; an empty one for a text that states nothing. No text raises."""
@@ -69,13 +63,9 @@ class SpacyReportParser:
         return type(self), ()
 
     def parse(self, text: str) -> ReportGraph:
-        """Return the graph of one report.
+        """Return the graph over the words of any text, `ReportGraph("")` for a blank one.
 
-        Args:
-            text: any text; de-identification marks such as "XXXX" or "___" are no entities.
-
-        Returns:
-            The graph over the words of the whole text, `ReportGraph("")` for a blank one.
+        De-identification marks such as "XXXX" or "___" are no entities.
         """
         graphs = (
             self._read(sentence) if len(sentence) <= LONGEST_CACHED else self._read_sentence(sentence)
@@ -118,10 +108,7 @@ def _full_stops(text: str) -> Iterator[str]:
 
 
 def _report_tokenizer() -> Any:
-    """Return spaCy's English tokenizer without the exceptions of everyday language ("ill" is no "I'll" here).
-
-    A de-identification mark ("___") stays one word; a hyphen at the end of a word ("mid- and lower") is split off.
-    """
+    """Return spaCy's English tokenizer for reports: "ill" is no "I'll", "___" one word, "mid-" two."""
     import spacy
 
     nlp = spacy.blank("en")

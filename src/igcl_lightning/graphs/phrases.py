@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from igcl_lightning.graphs.lexicon import HYPHENS, Match
 
-FAR = 4
-"""Largest number of unknown words between related phrases."""
+FAR = 4  # largest number of unknown words between related phrases
 
 HEADS = frozenset({"finding", "appearance", "sign", "device", "procedure", "part", "generic", "mention"})
 STATES = frozenset({"state", "borderline", "normal"})
@@ -23,8 +22,7 @@ CONCLUSIONS = {
 
 PLACES = frozenset({"place", "of"})
 EXPLAINS = "explains"
-SAYINGS = PLACES | CONCLUSIONS.keys() | {EXPLAINS, "predicate"}
-"""Ways to follow that refer to an earlier phrase."""
+SAYINGS = PLACES | CONCLUSIONS.keys() | {EXPLAINS, "predicate"}  # ways to follow that refer to an earlier phrase
 
 _EITHER = frozenset({"or", "and or", "/"})
 _LINKS = PLACES | {EXPLAINS, "predicate", "with", "list"}

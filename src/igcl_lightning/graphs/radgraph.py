@@ -68,22 +68,13 @@ _NAMES: dict[str, dict[str, str]] = {
 
 @dataclass
 class Faults:
-    """Counter of faults in reports.
+    """Counter of faults in reports."""
 
-    Attributes:
-        strict: raise at the first fault that is repaired or dropped; kept ones are still counted.
-        counts: faults by kind and outcome, such as "target missing: dropped".
-    """
-
-    strict: bool = False
-    counts: Counter[str] = field(default_factory=Counter)
+    strict: bool = False  # raise at the first fault that is repaired or dropped; kept ones are still counted
+    counts: Counter[str] = field(default_factory=Counter)  # by kind and outcome: "target missing: dropped"
 
     def note(self, kind: str, outcome: Outcome, message: str) -> None:
-        """Count a fault.
-
-        Raises:
-            ValueError: with this message, when strict.
-        """
+        """Count a fault; when strict, raise `ValueError` with this message."""
         if self.strict and outcome != "kept":
             raise ValueError(message)
         self.counts[f"{kind}: {outcome}"] += 1

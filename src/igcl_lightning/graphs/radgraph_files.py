@@ -41,21 +41,13 @@ _MEMBERS = frozenset(
 
 @dataclass(frozen=True)
 class RadGraphFile:
-    """Contents of a file of graphs.
+    """Contents of a file of graphs."""
 
-    Attributes:
-        name: name of the file.
-        layout: such as "JSON by report" or "JSON lines of sentences".
-        graphs: graphs by the reports' keys in the file; "dataset/doc_key" for JSON lines of sentences.
-        positional: whether the keys are the positions of the reports in the file.
-        counts: faults by kind and outcome, such as "target missing: dropped" (policy: `graphs/radgraph.py`).
-    """
-
-    name: str
-    layout: str
-    graphs: Mapping[str, ReportGraph]
-    positional: bool = False
-    counts: Mapping[str, int] = field(default_factory=Counter)
+    name: str  # name of the file
+    layout: str  # such as "JSON by report" or "JSON lines of sentences"
+    graphs: Mapping[str, ReportGraph]  # by the reports' keys in the file; "dataset/doc_key" for sentences
+    positional: bool = False  # whether the keys are the positions of the reports in the file
+    counts: Mapping[str, int] = field(default_factory=Counter)  # faults by kind and outcome, as in `Faults`
 
 
 def read_radgraph(path: str | Path, *, strict: bool = False, labeler: str = LABELERS[0]) -> RadGraphFile:

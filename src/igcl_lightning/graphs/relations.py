@@ -94,10 +94,7 @@ class SentenceRelations:
         return heads
 
     def _states(self, qualifiers: Sequence[int]) -> list[int]:
-        """Relate modifiers to the state after them ("mildly enlarged") and return the other qualifiers.
-
-        A severity modifies the change or texture after it ("slightly decreased", "markedly atelectatic").
-        """
+        """Relate modifiers to the state ("mildly enlarged") or change after them; return the other qualifiers."""
         states = []
         for index in qualifiers:
             state = next((later for later in qualifiers if later > index and self._is_state(later)), index)
@@ -223,10 +220,7 @@ class SentenceRelations:
             self._continue(phrase, previous, after)
 
     def _continue(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
-        """Continue the previous place or predicate ("in the right lung and the left base").
-
-        A state continues in both directions: "normal heart and mediastinum", "heart and mediastinum normal".
-        """
+        """Continue the previous place or predicate ("in the right lung and the left base"), or states both ways."""
         if self._continues(phrase, previous, after):
             phrase.follows, phrase.subject = previous.follows, previous.subject
         elif phrase.said and self._tells_state(phrase):

@@ -17,8 +17,7 @@ from igcl_lightning.graphs.phrases import split_phrases
 from igcl_lightning.graphs.relations import SentenceRelations
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
 
-RULES_VERSION = 3
-"""Part of the parser's version; incremented with every change of these rules."""
+RULES_VERSION = 3  # part of the parser's version; incremented with every change of these rules
 
 ANATOMY = Assertion("ANAT-DP")
 
@@ -28,11 +27,8 @@ Pair = tuple[int, str, int]
 _ALONE = frozenset({"finding", "appearance", "device", "procedure"})
 """Observations that are statements without another word."""
 
-_TOGETHER = frozenset({"generic", "mention"})
-"""Observations that are statements together with any other entity."""
-
-_DENIED = frozenset({"generic", "sign"})
-"""Observations that are statements when doubted or denied ("no abnormality")."""
+_TOGETHER = frozenset({"generic", "mention"})  # observations that are statements together with any other entity
+_DENIED = frozenset({"generic", "sign"})  # observations that are statements when doubted or denied ("no abnormality")
 
 
 def read_sentence(words: Sequence[str], lexicon: Lexicon) -> ReportGraph:

@@ -21,8 +21,7 @@ from igcl_lightning.graphs.featurizer import subword_rows
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-WORD_SUBWORDS = 16
-"""Subwords kept of one word of a hashed report."""
+WORD_SUBWORDS = 16  # subwords kept of one word of a hashed report
 
 SENTENCE_ENDS = (".", "!", "?")
 

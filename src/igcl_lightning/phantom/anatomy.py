@@ -13,11 +13,8 @@ from igcl_lightning.phantom import difficulty
 from igcl_lightning.phantom.grid import HEIGHTS, Array, Frame, Mask, chord, curve, inside, length, soft
 from igcl_lightning.phantom.scene import Scene
 
-ANGLE_DEPTH = 0.17
-"""Depth of the costophrenic angle below the top of the dome."""
-
-HILUM_X = 0.13
-"""Distance of the hila from the midline."""
+ANGLE_DEPTH = 0.17  # depth of the costophrenic angle below the top of the dome
+HILUM_X = 0.13  # distance of the hila from the midline
 
 
 @dataclass(frozen=True, slots=True, eq=False)

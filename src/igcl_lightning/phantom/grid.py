@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[np.floating[Any]]
 Mask: TypeAlias = NDArray[np.bool_]
 
-EDGE = 0.022
-"""Width of a sharp border: about one pixel and a half at 128 pixels."""
+EDGE = 0.022  # width of a sharp border: about one pixel and a half at 128 pixels
 
 HEIGHTS: Array = np.linspace(-1.6, 1.6, 1024, dtype=np.float32)
 """Heights y at which profiles of the body are tabulated, [1024]."""

@@ -23,11 +23,8 @@ from igcl_lightning.phantom.grid import (
 from igcl_lightning.phantom.organs import Layers, branch
 from igcl_lightning.phantom.scene import Scene
 
-DOME_TOP = 0.38
-"""Place of the highest point of the domes, from the front (0) to the back (1) of the lungs."""
-
-DOME_FALL = 0.72
-"""Steepness of the fall of the domes from there."""
+DOME_TOP = 0.38  # place of the highest point of the domes, from the front (0) to the back (1) of the lungs
+DOME_FALL = 0.72  # steepness of the fall of the domes from there
 
 HILUM_X = 0.05
 
@@ -92,10 +89,7 @@ def build_lateral_chest(scene: Scene, frame: Frame) -> LateralChest:
 
 
 def _from_heart(scene: Scene, frame: Frame) -> Array:
-    """Return the distance from the middle of the heart, 1 at its border: an egg in front and below.
-
-    A large heart fills the space behind it.
-    """
+    """Return the distance from the middle of the heart, an egg in front and below, 1 at its border."""
     size = scene.heart_ratio / 0.46
     x, y = frame.x + 0.25 - 0.16 * (size - 1), frame.y - (scene.domes[1] - 0.16 - 0.08 * (size - 1))
     along, across = 0.75 * y - 0.66 * x, 0.75 * x + 0.66 * y

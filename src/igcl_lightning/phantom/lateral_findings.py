@@ -14,8 +14,7 @@ from igcl_lightning.phantom.lateral import DOME_FALL, DOME_TOP, LateralChest
 from igcl_lightning.phantom.organs import Layers
 from igcl_lightning.phantom.scene import Device, Finding
 
-OVERLAP = 0.6
-"""Share of its opacity that a finding of one lung keeps, because the other lung lies over it."""
+OVERLAP = 0.6  # share of its opacity that a finding of one lung keeps, because the other lung lies over it
 
 _ZONE_PLACE = {"upper": (0.40, 0.65), "middle": (0.22, 0.38), "lower": (0.62, 0.80)}
 """Range of the centre of each zone between the front (0) and the back (1) of the lungs."""

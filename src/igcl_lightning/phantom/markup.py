@@ -12,8 +12,7 @@ from functools import lru_cache
 
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
 
-CACHED_TEMPLATES = 65_536
-"""Number of filled templates that are kept: reports repeat their sentences."""
+CACHED_TEMPLATES = 65_536  # number of filled templates that are kept: reports repeat their sentences
 
 _LABELS = {
     "A": ("ANAT-DP", ""),

@@ -45,8 +45,7 @@ def _air(chest: Chest, rng: np.random.Generator) -> Array:
 _BRANCHES = ((5.0, 0.018, 0.0, 0.50), (10.0, 0.011, 0.13, 0.65), (19.0, 0.007, 0.27, 0.78))
 """For each order of vessels: number in a half turn, half width, start and end as distances from the hilum."""
 
-_STEPS = 1024
-"""Steps per unit of length in the tables of vessels."""
+_STEPS = 1024  # steps per unit of length in the tables of vessels
 
 
 def _vessels(chest: Chest, rng: np.random.Generator) -> Array:

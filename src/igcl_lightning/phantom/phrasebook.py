@@ -68,11 +68,7 @@ _EXAMPLES: dict[str, dict[str, str]] = {
 
 @cache
 def load_phrasebook(phrasing: str) -> Phrasebook:
-    """Return the phrases of `phrasing`, one of `PHRASINGS` except "mixed".
-
-    Raises:
-        ValueError: see `read_phrasebook`.
-    """
+    """Return the phrases of `phrasing`, one of `PHRASINGS` except "mixed"; see `read_phrasebook`."""
     text = resources.files(__package__).joinpath("phrases", f"{phrasing}.tsv").read_text("utf-8")
     return read_phrasebook(phrasing, text, {} if phrasing == "known" else load_phrasebook("known"))
 

@@ -42,14 +42,9 @@ from igcl_lightning.phantom.phrasebook import (
 )
 from igcl_lightning.phantom.scene import CIRCUMSTANCES, Device, Finding, Scene
 
-EMPTY_REPORTS = 1 / 60
-"""Share of studies with an empty report."""
-
-ONE_SECTION = 1 / 10
-"""Share of reports without a findings section, and of reports without an impression."""
-
-HELD_BACK_STUDIES = 0.15
-"""Share of reports in the phrasing "held_back" under "mixed"."""
+EMPTY_REPORTS = 1 / 60  # share of studies with an empty report
+ONE_SECTION = 1 / 10  # share of reports without a findings section, and of reports without an impression
+HELD_BACK_STUDIES = 0.15  # share of reports in the phrasing "held_back" under "mixed"
 
 _SECTIONS = ("indication", "comparison", "technique", "findings", "impression")
 _LABELS = {"definite": ":+", "probable": ":%", "possible": ":?"}
@@ -118,7 +113,11 @@ class _Reporter:
         """Mention every finding and device, and some of what is normal, resolved or incidental, in random order."""
         templates = [self._statement(finding) for finding in self.scene.findings]
         templates += [self._device(device) for device in self.scene.devices]
-        templates += [self._resolution(finding) for finding in self.resolved if self.rng.random() < 0.6]
+        templates += [
+            self._frame(self._draw("change", "resolved"), finding).replace(":*", ":-")
+            for finding in self.resolved
+            if self.rng.random() < 0.6
+        ]
         silent = self.present | {finding.name for finding in self.resolved}
         if "Cardiomegaly" not in self.present and self.rng.random() < 0.5:
             templates.append(self._draw("normal heart"))
@@ -133,11 +132,7 @@ class _Reporter:
         return [read_sentence(templates[place]) for place in self._order(len(templates))]
 
     def impression(self, *, alone: bool) -> list[ReportGraph]:
-        """Repeat most findings in short, sometimes two in one sentence.
-
-        Args:
-            alone: there is no findings section; all findings and devices are mentioned here.
-        """
+        """Repeat most findings in short; `alone`, without a findings section, mention all findings and devices."""
         weighty = [
             finding
             for finding in self.scene.findings
@@ -177,9 +172,6 @@ class _Reporter:
         if change and self.rng.random() < 0.6:
             frame = f"{{maybe}}[{self._draw('change adjective', change)}:*>{{head}}] {{core}}"
         return self._frame(frame, finding).replace(":*", _LABELS[finding.certainty])
-
-    def _resolution(self, finding: Finding) -> str:
-        return self._frame(self._draw("change", "resolved"), finding).replace(":*", ":-")
 
     def _frame(self, frame: str, finding: Finding) -> str:
         """Put a noun phrase about `finding` into a frame."""

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from igcl_lightning.phantom.pathologies import PATHOLOGIES, SIDE_SIGNS
 from igcl_lightning.phantom.patient import Patient
 
-FINDINGS: tuple[str, ...] = (*PATHOLOGIES, "Support Devices")
-"""Names of everything that can be present in an image."""
+FINDINGS: tuple[str, ...] = (*PATHOLOGIES, "Support Devices")  # names of everything that can be present in an image
 
 LABELS: tuple[str, ...] = (*FINDINGS, "No Finding")
 """Labels of a study. As in CheXpert, a study with devices can still have "No Finding"."""
@@ -87,8 +86,7 @@ class Scene:
         return {**labels, "Support Devices": float(bool(self.devices)), "No Finding": float(not present)}
 
 
-LOW_VOLUMES = 0.43
-"""Mean height y of the domes above which lung volumes are called low."""
+LOW_VOLUMES = 0.43  # mean height y of the domes above which lung volumes are called low
 
 
 def _has_low_volumes(scene: Scene) -> bool:

@@ -12,8 +12,7 @@ from igcl_lightning.phantom import difficulty
 ARROW = np.array([list(row) for row in ("0001000", "0011100", "0111110", "1111111", *["0011100"] * 3)]) == "1"
 """Pixels of the arrow, bool [7, 7]."""
 
-ARROW_SIZE = 0.11
-"""Side of the arrow, in image widths."""
+ARROW_SIZE = 0.11  # side of the arrow, in image widths
 
 
 class Mark(NamedTuple):

@@ -39,11 +39,8 @@ KINDS: dict[str, frozenset[str]] = {
 }
 """Kinds of terms in each file."""
 
-SYNONYMS = "synonyms"
-"""File of terms with the same meaning."""
-
-RIGHTLY_SPELT = "rightly_spelt"
-"""File of ordinary words that look like misspelt terms."""
+SYNONYMS = "synonyms"  # file of terms with the same meaning
+RIGHTLY_SPELT = "rightly_spelt"  # file of ordinary words that look like misspelt terms
 
 ENTITY_ROLES = frozenset({"anatomy", "observations", "modifiers"})
 """Roles that become entities; the others say how entities belong together. Only the former may be misspelt."""
