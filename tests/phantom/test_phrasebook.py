@@ -10,11 +10,12 @@ import pytest
 
 from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.graphs.lexicon import load_lexicon
+from igcl_lightning.graphs.schema import join_graphs
 from igcl_lightning.phantom import LABELS, PHRASINGS, phrasebook
 from igcl_lightning.phantom.case import find_case
 from igcl_lightning.phantom.findings import FRONTAL_FINDINGS
 from igcl_lightning.phantom.lateral_findings import LATERAL_FINDINGS
-from igcl_lightning.phantom.markup import join, prose, read_sentence, read_template
+from igcl_lightning.phantom.markup import prose, read_sentence, read_template
 from igcl_lightning.phantom.pathologies import PATHOLOGIES, SCENARIOS, ZONES, Pathology
 from igcl_lightning.phantom.phrasebook import (
     SEVERITIES,
@@ -83,7 +84,7 @@ def text_of(name: str) -> str:
 
 def test_template_gives_exactly_the_graph_it_marks():
     sentence = read_sentence("a [small:+>effusion] [right:A>pleural] [pleural:A] [effusion:+@pleural] is seen .")
-    graph = join([sentence, sentence])
+    graph = join_graphs([sentence, sentence])
     assert prose([sentence]) == "A small right pleural effusion is seen."
     assert [(e.tokens, e.label, e.start, e.end) for e in sentence.entities] == [
         ("small", "OBS-DP", 1, 1),

@@ -9,11 +9,8 @@ from igcl_lightning.graphs.lexicon import Match
 from igcl_lightning.graphs.phrases import CONCLUSIONS, FAR, PLACES, Phrase
 from igcl_lightning.graphs.schema import HEDGE_ID
 
-REACH = 6
-"""Words between a denial or doubt and the furthest start of its scope."""
-
-DIFFERENTIAL = "differential diagnosis"
-"""The hedge whose scope is a whole list, across "and" too."""
+REACH = 6  # words between a denial or doubt and the furthest start of its scope
+DIFFERENTIAL = "differential diagnosis"  # the hedge whose scope is a whole list, across "and" too
 
 _STATEMENT_ENDS = frozenset({"break", "with"})
 

@@ -19,19 +19,12 @@ if TYPE_CHECKING:
 
 
 class LabelStyle(NamedTuple):
-    """Style of the boxes of a label.
+    """Style of the boxes of a label."""
 
-    Attributes:
-        meaning: the label in words.
-        fill: colour of the box.
-        edge: colour of its border.
-        line: line style of its border, for readers who cannot tell the colours apart.
-    """
-
-    meaning: str
-    fill: str
-    edge: str
-    line: str = "-"
+    meaning: str  # the label in words
+    fill: str  # colour of the box
+    edge: str  # colour of its border
+    line: str = "-"  # line style of its border, for readers who cannot tell the colours apart
 
 
 LABEL_STYLES: dict[str, LabelStyle] = {
@@ -50,6 +43,7 @@ XL_STYLES: dict[str, LabelStyle] = {
 }
 """Style of each of `XL_LABELS`, which no legend shows."""
 
+# Lengths are points, 72 to the inch.
 FONT_SIZE = 9.0
 RELATION_FONT_SIZE = 6.5
 PADDING = 6.0
@@ -60,10 +54,7 @@ LEGEND_HEIGHT = 34.0
 LEGEND_WIDTH = 400.0
 MARGIN = 8.0
 PICTURE_WIDTH = 680.0
-"""Lengths are points, 72 to the inch."""
-
-CLOSING = frozenset(".,;:)")
-"""Words without a space before them."""
+CLOSING = frozenset(".,;:)")  # words without a space before them
 
 INK = "#222222"
 ARROW_COLOUR = "#555555"
@@ -79,8 +70,8 @@ class Canvas:
 
     Args:
         axes: axes to draw on; None makes a figure at scale 1.
-        size: width and height of the drawing, in points.
-        legend: whether to draw a legend of the labels below.
+        size: width and height of the drawing without legend, in points.
+        legend: whether to draw a legend below.
     """
 
     def __init__(self, axes: Axes | None, size: tuple[float, float], legend: bool) -> None:
@@ -88,7 +79,9 @@ class Canvas:
         width, height = max(size[0], LEGEND_WIDTH * legend) + 2 * MARGIN, size[1] + below + 2 * MARGIN
         if axes is None:
             axes = Figure(figsize=(width / 72, height / 72), dpi=144).add_axes((0, 0, 1, 1))
-        self.axes = axes
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        self.axes, self.figure = axes, figure
         frame = axes.get_window_extent()
         dpi = axes.figure.get_dpi()
         self.scale = min(frame.width / width, frame.height / height) * 72 / dpi
@@ -148,9 +141,6 @@ def draw_graph(graph: ReportGraph, axes: Axes | None = None, legend: bool = True
         graph: the report graph; an empty one is drawn as "(empty graph)".
         axes: axes to draw on, scaled to fit; by default a new figure, at most ten inches wide.
         legend: whether to draw a legend of the labels below.
-
-    Returns:
-        The figure.
     """
     width = np.array([text_width(entity.tokens) + 2 * PADDING for entity in graph.entities])
     names: dict[tuple[int, int], list[str]] = defaultdict(list)
@@ -170,20 +160,11 @@ def draw_graph(graph: ReportGraph, axes: Axes | None = None, legend: bool = True
         canvas.arrow(layout.centre[head], boxes[tail], path, ", ".join(types))
     if not graph.entities:
         canvas.text((0, 0), "(empty graph)")
-    return _figure(canvas.axes)
+    return canvas.figure
 
 
 def draw_report(graph: ReportGraph, axes: Axes | None = None, legend: bool = True) -> Figure:
-    """Draw the words of a report, its entities in boxes in the style of their labels.
-
-    Args:
-        graph: the report graph, whose `text` is drawn.
-        axes: axes to draw on, scaled to fit; by default a new figure, at most ten inches wide.
-        legend: whether to draw a legend of the labels below.
-
-    Returns:
-        The figure.
-    """
+    """Draw the words of a report, its entities in boxes in the style of their labels; arguments as in `draw_graph`."""
     width = np.array([text_width(word) for word in graph.words])
     if axes is None:
         left, line = _flow(graph.words, width, PICTURE_WIDTH)
@@ -200,7 +181,7 @@ def draw_report(graph: ReportGraph, axes: Axes | None = None, legend: bool = Tru
         canvas.text(place, word)
     if not graph.words:
         canvas.text((0, LINE_HEIGHT / 2), "(empty report)")
-    return _figure(canvas.axes)
+    return canvas.figure
 
 
 def text_width(text: str) -> float:
@@ -244,9 +225,3 @@ def _pieces(entity: Entity, line: np.ndarray) -> Iterator[tuple[int, int]]:
 def _ratio(axes: Axes) -> float:
     frame = axes.get_window_extent()
     return float(frame.width / frame.height)
-
-
-def _figure(axes: Axes) -> Figure:
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    return figure

@@ -19,11 +19,8 @@ from torch_geometric.data import Batch
 from igcl_lightning.graphs.batching import Ids, bounds, lengths, numbers, starts, to_batch
 from igcl_lightning.graphs.schema import LABEL_ID, NODE_TYPE, RELATION_ID, ReportGraph
 
-NUM_BUCKETS = 8192
-"""Rows of the subword embedding; row 0 is padding."""
-
-MAX_SUBWORDS = 32
-"""Subwords kept of one entity: all of a word of twelve letters."""
+NUM_BUCKETS = 8192  # rows of the subword embedding; row 0 is padding
+MAX_SUBWORDS = 32  # subwords kept of one entity: all of a word of twelve letters
 
 GRAM_LENGTHS = (3, 4, 5)
 

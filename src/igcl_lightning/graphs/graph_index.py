@@ -52,18 +52,11 @@ class GraphIndex:
         return sum(graph is None for graph in self._by_study.values())
 
     def find(self, name: str) -> ReportGraph | None:
-        """Return the graph of a study, or None if it has none or is ambiguous.
-
-        Args:
-            name: key in the file, or a path or id with the same `study_key`.
-        """
+        """Return the graph of a key in the file or of a study's path or id, None if there is none or several."""
         return self._graphs[name] if name in self._graphs else self._by_study.get(study_key(name))
 
     def find_text(self, text: str) -> ReportGraph | None:
-        """Return the graph of a report by its text, or None if there is none or the text is ambiguous.
-
-        Case and white space are ignored, so that the tokenization does not matter.
-        """
+        """Return the graph of a text, whatever its case and white space, or None if there is none or several."""
         if self._by_text is None:
             self._by_text = _unambiguous((loose(graph.text), graph) for graph in self._graphs.values())
         wanted = loose(text)

@@ -10,8 +10,7 @@ from igcl_lightning.graphs.statements import Statement, statements
 MAX_FACTS = 128
 """Facts kept of one graph in a batch, the lowest hashes. Open-i: 26 on average, at most 106; phantoms: at most 62."""
 
-NO_FACT = -1
-"""Padding of a graph's list of facts."""
+NO_FACT = -1  # padding of a graph's list of facts
 
 
 def graph_identity(graph: ReportGraph) -> tuple[int | None, list[int]]:

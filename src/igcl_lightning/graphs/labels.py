@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cache
-from importlib import resources
+from itertools import chain
 from typing import NamedTuple
 
-from igcl_lightning.graphs.lexicon import alternatives, rows
+from igcl_lightning.graphs.lexicon import alternatives, packaged_text, rows
 from igcl_lightning.graphs.schema import HEDGE_ID, ReportGraph
 from igcl_lightning.graphs.statements import Statement, statements
 
@@ -38,24 +39,17 @@ class Rule(NamedTuple):
     def holds(self, statement: Statement) -> bool:
         """Return whether a statement is about the rule's finding."""
         said = statement.name | statement.modifiers
-        if not (self.words & said or f"@{statement.kind}" in self.words):
-            return False
         around = said | statement.places
-        return (not self.places or bool(self.places & around)) and not self.without & around
+        named = bool(self.words & said) or f"@{statement.kind}" in self.words
+        return named and (not self.places or bool(self.places & around)) and not self.without & around
 
 
 class Label(NamedTuple):
-    """A line of `labels.tsv`.
+    """A line of `labels.tsv`."""
 
-    Attributes:
-        name: name in the scheme.
-        findings: the findings that it covers.
-        believed: hedges that count as present in binary labels.
-    """
-
-    name: str
-    findings: frozenset[str]
-    believed: frozenset[str]
+    name: str  # name in the scheme
+    findings: frozenset[str]  # the findings that it covers
+    believed: frozenset[str]  # hedges that count as present in binary labels
 
 
 class Verdict(NamedTuple):
@@ -63,6 +57,10 @@ class Verdict(NamedTuple):
 
     value: float
     hedge: str = ""
+
+    def rank(self) -> tuple[float, float, int]:
+        """Return a key that grows with the strength of the verdict."""
+        return abs(self.value), self.value, HEDGE_ID[self.hedge]
 
 
 def labels_from_graph(graph: ReportGraph, scheme: str = "chexpert") -> dict[str, float | None]:
@@ -90,12 +88,12 @@ def binary_labels(graph: ReportGraph, scheme: str = "chexpert") -> dict[str, int
     Raises:
         ValueError: the scheme is unknown.
     """
+    positive = {}
     verdicts = _verdicts(graph, scheme)
-    return {
-        label.name: int(verdict is not None and (verdict.value == 1 or verdict.hedge in label.believed))
-        for label in label_table()[scheme]
-        for verdict in [verdicts[label.name]]
-    }
+    for label in label_table()[scheme]:
+        verdict = verdicts[label.name]
+        positive[label.name] = int(verdict is not None and (verdict.value == 1 or verdict.hedge in label.believed))
+    return positive
 
 
 def _verdicts(graph: ReportGraph, scheme: str) -> dict[str, Verdict | None]:
@@ -103,19 +101,17 @@ def _verdicts(graph: ReportGraph, scheme: str) -> dict[str, Verdict | None]:
     if scheme not in SCHEMES:
         raise ValueError(f"scheme {scheme!r}, expected one of {SCHEMES}")
     said = statements(graph)
-    found: dict[str, list[Verdict]] = {}
+    found: dict[str, list[Verdict]] = defaultdict(list)
     for statement in said:
         for finding, present in _findings(statement):
             if present or statement.label != "OBS-DA":
-                found.setdefault(finding, []).append(_verdict(statement) if present else Verdict(0.0))
+                found[finding].append(_verdict(statement) if present else Verdict(0.0))
     verdicts: dict[str, Verdict | None] = {}
     for label in label_table()[scheme]:
-        mentions = [verdict for finding in label.findings for verdict in found.get(finding, ())]
-        verdicts[label.name] = max(
-            mentions, key=lambda each: (abs(each.value), each.value, HEDGE_ID[each.hedge]), default=None
-        )
+        mentions = chain.from_iterable(found[finding] for finding in label.findings)
+        verdicts[label.name] = max(mentions, key=Verdict.rank, default=None)
     if NO_FINDING in verdicts:
-        normal = bool(said) and not any(_is_unhealthy(each) for each in said)
+        normal = bool(said) and not any(map(_is_unhealthy, said))
         verdicts[NO_FINDING] = Verdict(1.0) if normal else None
     return verdicts
 
@@ -142,12 +138,8 @@ def abnormal_observations(graph: ReportGraph, *, skeleton: bool = True) -> list[
     return [
         graph.entities[each.entity].tokens
         for each in statements(graph)
-        if each.label == "OBS-DP" and is_abnormal(each) and (skeleton or not _is_skeletal(each))
+        if each.label == "OBS-DP" and is_abnormal(each) and (skeleton or SKELETAL not in dict(_findings(each)))
     ]
-
-
-def _is_skeletal(statement: Statement) -> bool:
-    return any(finding == SKELETAL for finding, _ in _findings(statement))
 
 
 def _verdict(statement: Statement) -> Verdict:
@@ -168,7 +160,7 @@ def finding_rules() -> Sequence[Rule]:
     """Return the lines of `findings.tsv`."""
     return [
         Rule(finding, sign == "+", alternatives(words), alternatives(places), alternatives(without))
-        for _, (finding, sign, words, places, without) in rows("findings", _text("findings"), 5)
+        for _, (finding, sign, words, places, without) in rows("findings", packaged_text("findings"), 5)
     ]
 
 
@@ -176,10 +168,6 @@ def finding_rules() -> Sequence[Rule]:
 def label_table() -> dict[str, list[Label]]:
     """Return the labels of each scheme."""
     table: dict[str, list[Label]] = {scheme: [] for scheme in SCHEMES}
-    for _, (scheme, name, findings, believed) in rows("labels", _text("labels"), 4):
+    for _, (scheme, name, findings, believed) in rows("labels", packaged_text("labels"), 4):
         table[scheme].append(Label(name, alternatives(findings), alternatives(believed)))
     return table
-
-
-def _text(name: str) -> str:
-    return resources.files("igcl_lightning.graphs.lexicon").joinpath(f"{name}.tsv").read_text("utf-8")

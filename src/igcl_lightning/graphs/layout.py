@@ -13,29 +13,21 @@ import networkx as nx
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+# Lengths are points, 72 to the inch.
 NODE_HEIGHT = 18.0
 ROW_HEIGHT = 23.0
 NODE_GAP = 9.0
 COMPONENT_GAP = 26.0
 LINE_GAP = 22.0
-"""Lengths are points, 72 to the inch."""
-
-SWEEPS = 8
-"""Passes over the rows of a component; each moves nodes closer to their neighbours."""
+SWEEPS = 8  # passes over the rows of a component; each moves nodes closer to their neighbours
 
 
 class Layout(NamedTuple):
-    """Nodes and edges of a graph in a picture.
+    """Nodes and edges of a graph in a picture."""
 
-    Attributes:
-        centre: centre of each node, float [N, 2], in points from the lower left corner.
-        paths: points of each edge between its ends, float [P, 2]; its name is at the first.
-        size: width and height of the picture, in points.
-    """
-
-    centre: np.ndarray
-    paths: list[np.ndarray]
-    size: tuple[float, float]
+    centre: np.ndarray  # centre of each node, float [N, 2], in points from the lower left corner
+    paths: list[np.ndarray]  # points of each edge between its ends, float [P, 2]; its name is at the first
+    size: tuple[float, float]  # width and height of the picture, in points
 
 
 class _Part(NamedTuple):
@@ -82,10 +74,7 @@ def lay_out_within(
 def _in_rows(
     edges: Sequence[tuple[int, int]], width: np.ndarray, name_width: Sequence[float]
 ) -> tuple[nx.Graph, list[list[int]]]:
-    """Return the graph with extra nodes for the names of edges and where they pass rows, and these nodes by edge.
-
-    Nodes have the attributes `row`, counted from the bottom and even for entities, and `width`.
-    """
+    """Return the graph with extra nodes for names of edges and the rows they pass, and these nodes by edge."""
     height = _heights(edges, len(width))
     graph = nx.Graph()
     graph.add_nodes_from((node, {"row": 2 * height[node], "width": size}) for node, size in enumerate(width))

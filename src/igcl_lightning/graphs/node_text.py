@@ -117,10 +117,7 @@ class NodeText:
 
 
 def _best_window(word: Ids, start: Ids, end: Ids) -> Ids:
-    """Return for each wordpiece the window [start, end) with most context on its word's poorer side, [P].
-
-    A word that no window holds whole is taken piece by piece.
-    """
+    """Return for each wordpiece the window [start, end) with most context on its word's poorer side, [P]."""
     piece = np.arange(len(word))
     first, last = np.searchsorted(word, word, side="left"), np.searchsorted(word, word, side="right") - 1
     context = np.minimum(first - start[:, None], end[:, None] - 1 - last)

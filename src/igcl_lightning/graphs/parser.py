@@ -9,20 +9,18 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from igcl_lightning.graphs.lexicon import load_lexicon
-from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
-from igcl_lightning.graphs.sentence import RULES_VERSION, SentenceGraph, read_sentence
+from igcl_lightning.graphs.schema import ReportGraph, join_graphs
+from igcl_lightning.graphs.sentence import RULES_VERSION, read_sentence
 
 KNOWN_WORDS = 100_000
 """Words cached by the tokenizer before it is replaced, so that memory does not grow with the input."""
 
-CACHED_SENTENCES = 16_384
-"""Sentences cached by a parser: reports repeat them (two of three in Open-i)."""
+CACHED_SENTENCES = 16_384  # sentences cached by a parser: reports repeat them (two of three in Open-i)
 
 LONGEST_SENTENCE = 4_000
 """Characters of a sentence before it is cut at blanks, so that time grows linearly in texts without full stops."""
 
-LONGEST_CACHED = 400
-"""Characters of a sentence worth caching; longer ones rarely repeat."""
+LONGEST_CACHED = 400  # characters of a sentence worth caching; longer ones rarely repeat
 
 _ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
 _SENTENCE_END = re.compile(
@@ -32,13 +30,9 @@ _SENTENCE_END = re.compile(
 
 
 class ReportGraphParser(Protocol):
-    """Turns reports into graphs.
+    """Turns reports into graphs."""
 
-    Attributes:
-        version: recorded in a store's manifest; changes when the same text may give another graph.
-    """
-
-    version: str
+    version: str  # recorded in a store's manifest; changes when the same text may give another graph
 
     def parse(self, text: str) -> ReportGraph:
         """Return the graph of one report; an empty one for a text that states nothing. No text raises."""
@@ -69,48 +63,24 @@ class SpacyReportParser:
         return type(self), ()
 
     def parse(self, text: str) -> ReportGraph:
-        """Return the graph of one report.
+        """Return the graph over the words of any text, `ReportGraph("")` for a blank one.
 
-        Args:
-            text: any text; de-identification marks such as "XXXX" or "___" are no entities.
-
-        Returns:
-            The graph over the words of the whole text, `ReportGraph("")` for a blank one.
+        De-identification marks such as "XXXX" or "___" are no entities.
         """
-        texts: list[str] = []
-        entities: list[Entity] = []
-        relations: list[Relation] = []
-        offset = 0
-        for sentence in _sentences(text if text.isascii() else _without_surrogates(text)):
-            read = self._read if len(sentence) <= LONGEST_CACHED else self._read_sentence
-            words, length, names, graph = read(sentence)
-            if not length:
-                continue
-            first = len(entities)
-            for name, (start, end, label, hedge) in zip(names, graph.entities, strict=True):
-                entities.append(Entity(name, label, offset + start, offset + end, hedge))
-            for head, relation, tail in graph.relations:
-                relations.append(Relation(first + head, relation, first + tail))
-            texts.append(words)
-            offset += length
-        return ReportGraph(" ".join(texts), tuple(entities), tuple(relations))
+        graphs = (
+            self._read(sentence) if len(sentence) <= LONGEST_CACHED else self._read_sentence(sentence)
+            for sentence in _sentences(text.encode(errors="replace").decode())  # UTF-8 cannot encode surrogates
+        )
+        return join_graphs(graph for graph in graphs if graph.text)
 
     def parse_many(self, texts: Iterable[str]) -> Iterator[ReportGraph]:
         """Yield the graph of each report, in order."""
         return map(self.parse, texts)
 
-    def _read_sentence(self, sentence: str) -> tuple[str, int, list[str], SentenceGraph]:
-        """Return the words of a sentence, their number, the tokens of its entities, and its graph."""
+    def _read_sentence(self, sentence: str) -> ReportGraph:
         if len(self._tokenizer.vocab) > KNOWN_WORDS:
             self._tokenizer = _report_tokenizer()
-        words = [token.text for token in self._tokenizer(" ".join(sentence.split()))]
-        graph = read_sentence([word.lower() for word in words], self._lexicon)
-        return (
-            " ".join(words),
-            len(words),
-            [" ".join(words[start : end + 1]) for start, end, *_ in graph.entities],
-            graph,
-        )
+        return read_sentence([token.text for token in self._tokenizer(" ".join(sentence.split()))], self._lexicon)
 
 
 def _sentences(text: str) -> Iterator[str]:
@@ -138,10 +108,7 @@ def _full_stops(text: str) -> Iterator[str]:
 
 
 def _report_tokenizer() -> Any:
-    """Return spaCy's English tokenizer without the exceptions of everyday language ("ill" is no "I'll" here).
-
-    A de-identification mark ("___") stays one word; a hyphen at the end of a word ("mid- and lower") is split off.
-    """
+    """Return spaCy's English tokenizer for reports: "ill" is no "I'll", "___" one word, "mid-" two."""
     import spacy
 
     nlp = spacy.blank("en")
@@ -156,8 +123,3 @@ def _report_tokenizer() -> Any:
     tokenizer.prefix_search = spacy.util.compile_prefix_regex(prefixes).search
     tokenizer.suffix_search = spacy.util.compile_suffix_regex(suffixes).search
     return tokenizer
-
-
-def _without_surrogates(text: str) -> str:
-    """Return the text with "?" for each character that UTF-8 cannot encode."""
-    return text.encode("utf-8", "replace").decode()

@@ -68,22 +68,13 @@ _NAMES: dict[str, dict[str, str]] = {
 
 @dataclass
 class Faults:
-    """Counter of faults in reports.
+    """Counter of faults in reports."""
 
-    Attributes:
-        strict: raise at the first fault that is repaired or dropped; kept ones are still counted.
-        counts: faults by kind and outcome, such as "target missing: dropped".
-    """
-
-    strict: bool = False
-    counts: Counter[str] = field(default_factory=Counter)
+    strict: bool = False  # raise at the first fault that is repaired or dropped; kept ones are still counted
+    counts: Counter[str] = field(default_factory=Counter)  # by kind and outcome: "target missing: dropped"
 
     def note(self, kind: str, outcome: Outcome, message: str) -> None:
-        """Count a fault.
-
-        Raises:
-            ValueError: with this message, when strict.
-        """
+        """Count a fault; when strict, raise `ValueError` with this message."""
         if self.strict and outcome != "kept":
             raise ValueError(message)
         self.counts[f"{kind}: {outcome}"] += 1
@@ -103,21 +94,22 @@ def from_radgraph(record: Mapping[str, Any], faults: Faults | None = None) -> Re
             the entity.
     """
     faults = Faults(strict=True) if faults is None else faults
-    text = " ".join(_text(record).split())
-    words = text.split(" ") if text else []
+    for name in ("text", "entities"):
+        if name not in record:
+            raise ValueError(f"record: no {name!r}")
+    words = _checked("text", record["text"], str, "a string").split()
     records = _entities(record, faults)
     read = {identity: _read_entity(identity, entity, words, faults) for identity, entity in records.items()}
     entities = {identity: entity for identity, entity in read.items() if entity is not None}
     index: dict[str, int | None] = {identity: None for identity in records}
     index |= {identity: position for position, identity in enumerate(entities)}
-    relations = [
-        relation
-        for identity, entity in records.items()
-        for stated in _stated_relations(identity, entity, faults)
-        if (relation := _read_relation(identity, stated, index, faults)) is not None
-    ]
+    relations: list[Relation] = []
+    for identity, entity in records.items():
+        relations += _read_relations(identity, entity, index, faults)
     _note_kept(relations, faults)
-    return ReportGraph(text, tuple(entities.values()), tuple(_ordered(relations, record.get(RELATION_ORDER))))
+    return ReportGraph(
+        " ".join(words), tuple(entities.values()), tuple(_ordered(relations, record.get(RELATION_ORDER)))
+    )
 
 
 def to_radgraph(graph: ReportGraph, labels: LabelNames = "v1") -> dict[str, Any]:
@@ -163,22 +155,15 @@ def first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return first
 
 
-def _text(record: Mapping[str, Any]) -> str:
-    if "text" not in record:
-        raise ValueError("record: no 'text'")
-    text = record["text"]
-    if not isinstance(text, str):
-        raise ValueError(f"record: 'text' is a {type(text).__name__}, not a string")
-    return text
+def _checked(name: str, value: Any, kind: type, expected: str) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"record: {name!r} is a {type(value).__name__}, not {expected}")
+    return value
 
 
 def _entities(record: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
     """Return the entities by id; null and an empty list mean none."""
-    if "entities" not in record:
-        raise ValueError("record: no 'entities'")
-    entities = record["entities"] or {}
-    if not isinstance(entities, Mapping):
-        raise ValueError(f"record: 'entities' is a {type(entities).__name__}, not a dictionary by id")
+    entities = _checked("entities", record["entities"] or {}, Mapping, "a dictionary by id")
     if not entities:
         faults.note("report without entities", "kept", "record: no entities")
     for identity in entities.repeated if isinstance(entities, RepeatedKeys) else ():
@@ -267,33 +252,28 @@ def _places(tokens: str, words: list[str]) -> Iterator[tuple[int, int]]:
                 break
 
 
-def _stated_relations(identity: str, entity: Any, faults: Faults) -> Iterator[Any]:
-    relations = (entity.get("relations") if isinstance(entity, Mapping) else None) or ()
-    if isinstance(relations, list | tuple):
-        yield from relations
-    else:
-        faults.note("not a relation", "dropped", f"entity {identity!r}: relations are a {type(relations).__name__}")
-
-
-def _read_relation(identity: str, stated: Any, index: Mapping[str, int | None], faults: Faults) -> Relation | None:
-    """Return a relation; `index` holds the position of each entity, None for a dropped one."""
+def _read_relations(identity: str, entity: Any, index: Mapping[str, int | None], faults: Faults) -> Iterator[Relation]:
+    """Yield the relations of an entity; `index` holds the position of each entity, None for a dropped one."""
     where = f"entity {identity!r}"
-    if not isinstance(stated, list | tuple) or len(stated) != 2:
-        faults.note("not a relation", "dropped", f"{where}: {stated!r} is not [type, target]")
-        return None
-    relation, target = stated[0], str(stated[1])
-    if relation not in RELATION_TYPES:
-        message = f"{where}: unknown relation {relation!r}, expected one of {RELATION_TYPES}"
-        faults.note("unknown relation", "dropped", message)
-        return None
-    if target not in index:
-        faults.note("target missing", "dropped", f"{where}: {relation} names entity {target!r}, which does not exist")
-        return None
-    head, tail = index[identity], index[target]
-    if head is None or tail is None:
-        faults.note("relation of a dropped entity", "dropped", f"{where}: {relation} to {target!r} lost an end")
-        return None
-    return Relation(head, relation, tail)
+    stated = (entity.get("relations") if isinstance(entity, Mapping) else None) or ()
+    if not isinstance(stated, list | tuple):
+        faults.note("not a relation", "dropped", f"{where}: relations are a {type(stated).__name__}")
+        stated = ()
+    for each in stated:
+        if not isinstance(each, list | tuple) or len(each) != 2:
+            faults.note("not a relation", "dropped", f"{where}: {each!r} is not [type, target]")
+            continue
+        kind, target = each[0], str(each[1])
+        head, tail = index[identity], index.get(target)
+        if kind not in RELATION_TYPES:
+            message = f"{where}: unknown relation {kind!r}, expected one of {RELATION_TYPES}"
+            faults.note("unknown relation", "dropped", message)
+        elif target not in index:
+            faults.note("target missing", "dropped", f"{where}: {kind} names entity {target!r}, which does not exist")
+        elif head is None or tail is None:
+            faults.note("relation of a dropped entity", "dropped", f"{where}: {kind} to {target!r} lost an end")
+        else:
+            yield Relation(head, kind, tail)
 
 
 def _note_kept(relations: list[Relation], faults: Faults) -> None:

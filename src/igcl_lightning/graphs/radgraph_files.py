@@ -41,21 +41,13 @@ _MEMBERS = frozenset(
 
 @dataclass(frozen=True)
 class RadGraphFile:
-    """Contents of a file of graphs.
+    """Contents of a file of graphs."""
 
-    Attributes:
-        name: name of the file.
-        layout: layout, such as "JSON by report" or "JSON lines of sentences".
-        graphs: graphs by the reports' keys in the file; "dataset/doc_key" for JSON lines of sentences.
-        positional: whether the keys are the positions of the reports in the file.
-        counts: faults by kind and outcome, such as "target missing: dropped" (policy: `graphs/radgraph.py`).
-    """
-
-    name: str
-    layout: str
-    graphs: Mapping[str, ReportGraph]
-    positional: bool = False
-    counts: Mapping[str, int] = field(default_factory=Counter)
+    name: str  # name of the file
+    layout: str  # such as "JSON by report" or "JSON lines of sentences"
+    graphs: Mapping[str, ReportGraph]  # by the reports' keys in the file; "dataset/doc_key" for sentences
+    positional: bool = False  # whether the keys are the positions of the reports in the file
+    counts: Mapping[str, int] = field(default_factory=Counter)  # faults by kind and outcome, as in `Faults`
 
 
 def read_radgraph(path: str | Path, *, strict: bool = False, labeler: str = LABELERS[0]) -> RadGraphFile:
@@ -82,7 +74,10 @@ def read_radgraph(path: str | Path, *, strict: bool = False, labeler: str = LABE
         key = _key(value, place) if name is None else name
         positional &= key == str(place)
         try:
-            graph = _read(value, key in graphs, labeler, faults)
+            if key in graphs:
+                faults.note("repeated report", "dropped", "the key is repeated in the file")
+            counter = Faults() if key in graphs else faults  # faults of a dropped report do not count
+            graph = from_radgraph(_record(value, labeler, counter), counter)
         except ValueError as error:
             broken = broken or f"{path.name}: report {key!r}: {error}"
             if strict:
@@ -115,13 +110,6 @@ def write_radgraph(graphs: Mapping[str, ReportGraph], path: str | Path, labels: 
         else:
             records = {key: to_radgraph(graph, labels) for key, graph in graphs.items()}
             json.dump(records, file, ensure_ascii=False)
-
-
-def _read(value: Any, known: bool, labeler: str, faults: Faults) -> ReportGraph:
-    if known:
-        faults.note("repeated report", "dropped", "the key is repeated in the file")
-        faults = Faults()  # further faults of a dropped report do not count
-    return from_radgraph(_record(value, labeler, faults), faults)
 
 
 def _values(path: Path) -> Iterator[tuple[str, str | None, Any]]:
@@ -198,7 +186,7 @@ def _form(value: Any) -> str:
         return ""
     if "sentences" in value:
         return " of sentences"
-    if _labelers(value):
+    if any(name.startswith("labeler_") for name in value):
         return " with labelers"
     return " of package results" if "text" not in value else ""
 
@@ -208,10 +196,6 @@ def _key(value: Any, place: int) -> str:
     named = value if isinstance(value, dict) else {}
     key = next((named[name] for name in ID_KEYS if isinstance(named.get(name), str | int)), place)
     return f"{named['dataset']}/{key}" if "sentences" in named and "dataset" in named else str(key)
-
-
-def _labelers(value: Mapping[str, Any]) -> list[str]:
-    return [name for name in value if name.startswith("labeler_")]
 
 
 def _record(value: Any, labeler: str, faults: Faults) -> Mapping[str, Any]:
@@ -226,7 +210,7 @@ def _record(value: Any, labeler: str, faults: Faults) -> Mapping[str, Any]:
         return value
     if "sentences" in value:
         return _from_sentences(value, faults)
-    if labelers := _labelers(value):
+    if labelers := [name for name in value if name.startswith("labeler_")]:
         if not isinstance(value.get(labeler), dict):
             raise ValueError(f"no {labeler!r}; it has {', '.join(map(repr, labelers))}")
         return {**value, **value[labeler]}
@@ -247,9 +231,9 @@ def _from_sentences(value: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
     if not all(isinstance(word, str) and word.split() == [word] for word in words):
         raise ValueError("'sentences' holds a token that is empty or has white space: spans could not be counted")
     entities: dict[str, dict[str, Any]] = {}
-    for stated in _flat(_list(value, "ner")):
+    for stated in _flat(value, "ner"):
         _add_entity(stated, words, entities, faults)
-    for stated in _flat(_list(value, "relations")):
+    for stated in _flat(value, "relations"):
         _add_relation(stated, entities, faults)
     return {"text": " ".join(words), "entities": entities}
 
@@ -261,9 +245,9 @@ def _list(value: Mapping[str, Any], name: str) -> list[Any]:
     return found
 
 
-def _flat(nested: list[Any]) -> Iterator[Any]:
+def _flat(value: Mapping[str, Any], name: str) -> Iterator[Any]:
     """Yield the items of a list that is flat or nested by sentence."""
-    for item in nested:
+    for item in _list(value, name):
         if isinstance(item, list) and all(isinstance(inner, list) for inner in item):
             yield from item
         else:

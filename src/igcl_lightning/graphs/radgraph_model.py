@@ -16,8 +16,7 @@ from igcl_lightning.graphs.schema import ReportGraph
 MODEL_TYPES = ("radgraph", "radgraph-xl", "modern-radgraph-xl")
 """Models of RadGraph (Jain et al., 2021) and RadGraph-XL (Delbrouck et al., 2024)."""
 
-BATCH = 64
-"""Texts per call of the model."""
+BATCH = 64  # texts per call of the model
 
 
 class RadGraphModelParser:

@@ -7,6 +7,7 @@ the only place where they are numbered: tensors, stores and checkpoints use the 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 ENTITY_LABELS: tuple[str, ...] = ("ANAT-DP", "OBS-DP", "OBS-U", "OBS-DA")
@@ -20,8 +21,7 @@ HEDGES: tuple[str, ...] = ("", "unlikely", "possible", "probable")
 
 RELATION_TYPES: tuple[str, ...] = ("located_at", "modify", "suggestive_of")
 
-CONNECTOR = len(RELATION_TYPES)
-"""Type of the edges that join disconnected components; parsers and stores do not use it."""
+CONNECTOR = len(RELATION_TYPES)  # type of the edges that join disconnected components; parsers and stores do not use it
 
 NUM_EDGE_TYPES = len(RELATION_TYPES) + 1
 """Relations and the connector; inverse relations are numbered after them, type + NUM_EDGE_TYPES."""
@@ -38,19 +38,15 @@ RELATION_ID: dict[str, int] = {relation: index for index, relation in enumerate(
 class Entity:
     """A span of report words that names an anatomy or an observation.
 
-    Attributes:
-        tokens: the words of the span, joined by single spaces, as written in the report.
-        label: one of `ENTITY_LABELS` or `XL_LABELS`.
-        start: index of the first word in `ReportGraph.words`.
-        end: index of the last word, inclusive.
-        hedge: one of `HEDGES`, for labels of images. RadGraph files have none.
+    Raises:
+        ValueError: an unknown label or hedge, or a bad span.
     """
 
-    tokens: str
-    label: str
-    start: int
-    end: int
-    hedge: str = ""
+    tokens: str  # the words of the span, joined by single spaces, as written in the report
+    label: str  # one of `ENTITY_LABELS` or `XL_LABELS`
+    start: int  # index of the first word in `ReportGraph.words`
+    end: int  # index of the last word, inclusive
+    hedge: str = ""  # one of `HEDGES`; RadGraph files have none
 
     def __post_init__(self) -> None:
         if self.label not in LABEL_ID:
@@ -85,19 +81,14 @@ class Relation:
 class ReportGraph:
     """The knowledge graph of one report: hashable, comparable, and free of any library type.
 
-    Attributes:
-        text: the report's words joined by single spaces; entity spans index `text.split(" ")`.
-        entities: in the order of the report.
-        relations: all relations; two entities may share several.
-
     Raises:
         ValueError: an entity lies outside the text, its tokens differ from the text's words, or a relation names an
             entity that does not exist.
     """
 
-    text: str
-    entities: tuple[Entity, ...] = ()
-    relations: tuple[Relation, ...] = ()
+    text: str  # the report's words joined by single spaces; entity spans index `text.split(" ")`
+    entities: tuple[Entity, ...] = ()  # in the order of the report
+    relations: tuple[Relation, ...] = ()  # two entities may share several
 
     def __post_init__(self) -> None:
         words = self.words
@@ -112,6 +103,23 @@ class ReportGraph:
     def words(self) -> list[str]:
         """The words that entity spans count."""
         return self.text.split(" ") if self.text else []
+
+
+def join_graphs(graphs: Iterable[ReportGraph]) -> ReportGraph:
+    """Return the graph of several texts one after the other, none of them empty."""
+    texts: list[str] = []
+    entities: list[Entity] = []
+    relations: list[Relation] = []
+    words = 0
+    for graph in graphs:
+        first = len(entities)
+        for each in graph.entities:
+            entities.append(Entity(each.tokens, each.label, each.start + words, each.end + words, each.hedge))
+        for relation in graph.relations:
+            relations.append(Relation(first + relation.head, relation.type, first + relation.tail))
+        texts.append(graph.text)
+        words += len(graph.words)
+    return ReportGraph(" ".join(texts), tuple(entities), tuple(relations))
 
 
 def stable_hash(text: str) -> int:

@@ -10,15 +10,14 @@ and relations have the meaning of RadGraph (Jain et al., 2021, section 3).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from igcl_lightning.graphs.assertions import PRESENT, Assertion, assertions
 from igcl_lightning.graphs.lexicon import Lexicon, Match
 from igcl_lightning.graphs.phrases import split_phrases
-from igcl_lightning.graphs.sentence_relations import SentenceRelations
+from igcl_lightning.graphs.relations import SentenceRelations
+from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
 
-RULES_VERSION = 3
-"""Part of the parser's version; incremented with every change of these rules."""
+RULES_VERSION = 3  # part of the parser's version; incremented with every change of these rules
 
 ANATOMY = Assertion("ANAT-DP")
 
@@ -28,26 +27,14 @@ Pair = tuple[int, str, int]
 _ALONE = frozenset({"finding", "appearance", "device", "procedure"})
 """Observations that are statements without another word."""
 
-_TOGETHER = frozenset({"generic", "mention"})
-"""Observations that are statements together with any other entity."""
-
-_DENIED = frozenset({"generic", "sign"})
-"""Observations that are statements when doubted or denied ("no abnormality")."""
+_TOGETHER = frozenset({"generic", "mention"})  # observations that are statements together with any other entity
+_DENIED = frozenset({"generic", "sign"})  # observations that are statements when doubted or denied ("no abnormality")
 
 
-class SentenceGraph(NamedTuple):
-    """Graph of one sentence: entities as (first word, last word, label, hedge), relations as (head, type, tail)."""
-
-    entities: tuple[tuple[int, int, str, str], ...]
-    relations: tuple[tuple[int, str, int], ...]
-
-
-def read_sentence(words: Sequence[str], lexicon: Lexicon) -> SentenceGraph:
-    """Return the graph of a sentence from its words in lower case."""
-    matches = lexicon.match(words)
+def read_sentence(words: Sequence[str], lexicon: Lexicon) -> ReportGraph:
+    """Return the graph of a sentence from its words."""
+    matches = lexicon.match([word.lower() for word in words])
     items = [match for match in matches if not match.link]
-    if not items:
-        return SentenceGraph((), ())
     phrases, joined = split_phrases(words, matches)
     relations = SentenceRelations(items, phrases, joined)
     said = assertions(items, phrases, matches)
@@ -59,11 +46,18 @@ def read_sentence(words: Sequence[str], lexicon: Lexicon) -> SentenceGraph:
     for index, anatomy in enumerate(relations.anatomy):
         if anatomy:
             said[index] = ANATOMY
-    return _keep_statements(items, said, pairs)
+    kept = sorted(_stating(items, said, pairs))
+    order = {index: position for position, index in enumerate(kept)}
+    entities = []
+    for index in kept:
+        start, end = items[index].start, items[index].end
+        entities.append(Entity(" ".join(words[start : end + 1]), said[index].label, start, end, said[index].hedge))
+    edges = [Relation(order[h], kind, order[t]) for h, kind, t in pairs if h in order and t in order]
+    return ReportGraph(" ".join(words), tuple(entities), tuple(edges))
 
 
-def _keep_statements(items: Sequence[Match], said: Sequence[Assertion], pairs: Sequence[Pair]) -> SentenceGraph:
-    """Return the graph without entities that state nothing: anatomy and qualifiers without an observation."""
+def _stating(items: Sequence[Match], said: Sequence[Assertion], pairs: Sequence[Pair]) -> set[int]:
+    """Return the entities of statements, without anatomy and qualifiers that belong to no observation."""
     modified = [(head, tail) for head, relation, tail in pairs if relation == "modify"]
     placed = {end for head, relation, tail in pairs if relation != "modify" for end in (head, tail)}
     tied = placed.union(*modified)
@@ -80,13 +74,7 @@ def _keep_statements(items: Sequence[Match], said: Sequence[Assertion], pairs: S
             if (head in kept) != (tail in kept):
                 kept.add(head)
                 kept.add(tail)
-    order = {index: position for position, index in enumerate(sorted(kept))}
-    return SentenceGraph(
-        entities=tuple([(items[index].start, items[index].end, *said[index]) for index in order]),
-        relations=tuple(
-            [(order[head], relation, order[tail]) for head, relation, tail in pairs if head in order and tail in order]
-        ),
-    )
+    return kept
 
 
 def _states(index: int, kind: str, said: Assertion, placed: set[int], tied: set[int]) -> bool:

@@ -21,28 +21,16 @@ Meanings = frozenset[str]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One observation with its attributes.
+    """One observation with its attributes."""
 
-    Attributes:
-        entity: index of the observation in `ReportGraph.entities`.
-        name: meanings of its words.
-        kind: kind of its last term in the lexicon, "" without any.
-        label: its label.
-        hedge: strength of belief if it is uncertain (`schema.HEDGES`).
-        modifiers: meanings of its modifiers, direct and indirect.
-        places: meanings of its location: the anatomy, its modifiers, and what it is part of. A conclusion without a
-            place has that of its premise.
-        conclusions: meanings of the observations it is suggestive of.
-    """
-
-    entity: int
-    name: Meanings
-    kind: str
-    label: str
-    hedge: str
-    modifiers: Meanings
-    places: Meanings
-    conclusions: Meanings
+    entity: int  # index of the observation in `ReportGraph.entities`
+    name: Meanings  # meanings of its words
+    kind: str  # kind of its last term in the lexicon, "" without any
+    label: str  # its label
+    hedge: str  # strength of belief if it is uncertain (`schema.HEDGES`)
+    modifiers: Meanings  # meanings of its modifiers, direct and indirect
+    places: Meanings  # meanings of its location (a conclusion without one has that of its premise)
+    conclusions: Meanings  # meanings of the observations it is suggestive of
 
     @property
     def assertion(self) -> str:

@@ -21,8 +21,7 @@ from igcl_lightning.graphs.featurizer import subword_rows
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-WORD_SUBWORDS = 16
-"""Subwords kept of one word of a hashed report."""
+WORD_SUBWORDS = 16  # subwords kept of one word of a hashed report
 
 SENTENCE_ENDS = (".", "!", "?")
 
@@ -39,8 +38,7 @@ class ReportTokenizer:
         wordpieces: the tokenizer itself, as `described` returns it; replaces the model's files.
 
     Raises:
-        IgclError: `transformers` is missing, the tokenizer is unavailable or not a fast one, or `max_tokens` is not
-            positive.
+        IgclError: `transformers` is missing, `max_tokens` is not positive, or there is no such fast tokenizer.
     """
 
     def __init__(self, model: str | None = None, max_tokens: int = 256, wordpieces: str | None = None) -> None:
@@ -125,9 +123,8 @@ def _wordpieces(model: str, max_tokens: int, stored: str | None) -> Tokenizer:
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
     except (OSError, ValueError) as error:
-        raise IgclError(
-            f"data.tokenizer {model!r}: no tokenizer found at that path or name ({one_line(error)})"
-        ) from error
+        problem = f"no tokenizer found at that path or name ({one_line(error)})"
+        raise IgclError(f"data.tokenizer {model!r}: {problem}") from error
     if not tokenizer.is_fast:
         raise IgclError(f"data.tokenizer {model!r}: not a fast tokenizer; save it with tokenizer.json")
     wordpieces: Tokenizer = tokenizer.backend_tokenizer

@@ -15,8 +15,7 @@ from igcl_lightning.graphs.schema import CONNECTOR, ENTITY_LABELS
 
 JOINS = ("none", "dummy", "meta", "primary")
 
-ADDED_NODE = len(ENTITY_LABELS)
-"""Node type of added nodes; its one-hot vector over the labels is zero."""
+ADDED_NODE = len(ENTITY_LABELS)  # node type of added nodes; its one-hot vector over the labels is zero
 
 _NODE_FIELDS = {"x": 0, "node_text": 0, "node_type": ADDED_NODE}
 
@@ -91,9 +90,6 @@ def connected_components(edge_index: Tensor, num_nodes: int) -> Tensor:
     Each round passes the smaller label along every edge, to the node and to its label's node, and then replaces each
     label by its label's label: the number of rounds is logarithmic in the size of a component.
 
-    Args:
-        edge_index: [2, E].
-        num_nodes: N, isolated nodes included.
     """
     source, target = torch.cat([edge_index, edge_index.flip(0)], dim=1)
     label = torch.arange(num_nodes, device=edge_index.device)
@@ -107,11 +103,7 @@ def connected_components(edge_index: Tensor, num_nodes: int) -> Tensor:
 
 
 def _hubs(node: Tensor, group: Tensor, graph: Tensor, first: int) -> tuple[Tensor, Tensor]:
-    """Give each group of nodes a hub, numbered from `first`.
-
-    Returns:
-        The graph of each hub [H], and the edges between nodes and hubs, both ways [2, 2 * len(node)].
-    """
+    """Return the graph of a hub per group of nodes [H], numbered from `first`, and its edges, both ways [2, 2N]."""
     groups, place = group.unique(return_inverse=True)
     hub_graph = graph.new_empty(len(groups)).scatter_(0, place, graph)
     spokes = torch.stack([node, first + place])

@@ -25,8 +25,7 @@ from igcl_lightning.phantom.shortcut import Mark, draw_mark, stamp
 
 __all__ = ["FINDINGS", "LABELS", "PHRASINGS", "VARIANTS", "Drawing", "Phantom", "PhantomImage", "draw_phantom"]
 
-SIZES: tuple[int, int] = (64, 512)
-"""Smallest and largest image size, in pixels."""
+SIZES: tuple[int, int] = (64, 512)  # smallest and largest image size, in pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,37 +67,22 @@ class Drawing:
 
 
 class PhantomImage(NamedTuple):
-    """One image of a phantom.
+    """One image of a phantom."""
 
-    Attributes:
-        image_id: unique in the collection.
-        view: "PA", "AP" or "lateral".
-        pixels: grey values, uint8 [size, size].
-        masks: "left_lung", "right_lung", "heart" and each finding that is seen, bool [size, size].
-    """
-
-    image_id: str
-    view: str
-    pixels: NDArray[np.uint8]
-    masks: dict[str, Mask]
+    image_id: str  # unique in the collection
+    view: str  # "PA", "AP" or "lateral"
+    pixels: NDArray[np.uint8]  # grey values, [size, size]
+    masks: dict[str, Mask]  # "left_lung", "right_lung", "heart" and each finding that is seen, bool [size, size]
 
 
 class Phantom(NamedTuple):
-    """One synthetic study.
+    """One synthetic study."""
 
-    Attributes:
-        case: ids and scene.
-        images: the frontal image and, in some studies, the lateral image.
-        report: text by section.
-        graph: exact graph of the sections "findings" and "impression".
-        marked: whether the images carry the mark of the shortcut.
-    """
-
-    case: Case
-    images: tuple[PhantomImage, ...]
-    report: dict[str, str]
-    graph: ReportGraph
-    marked: bool
+    case: Case  # ids and scene
+    images: tuple[PhantomImage, ...]  # the frontal image and, in some studies, the lateral image
+    report: dict[str, str]  # text by section
+    graph: ReportGraph  # exact graph of the sections "findings" and "impression"
+    marked: bool  # whether the images carry the mark of the shortcut
 
 
 def draw_phantom(index: int, drawing: Drawing) -> Phantom:

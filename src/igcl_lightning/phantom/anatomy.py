@@ -13,47 +13,27 @@ from igcl_lightning.phantom import difficulty
 from igcl_lightning.phantom.grid import HEIGHTS, Array, Frame, Mask, chord, curve, inside, length, soft
 from igcl_lightning.phantom.scene import Scene
 
-ANGLE_DEPTH = 0.17
-"""Depth of the costophrenic angle below the top of the dome."""
-
-HILUM_X = 0.13
-"""Distance of the hila from the midline."""
+ANGLE_DEPTH = 0.17  # depth of the costophrenic angle below the top of the dome
+HILUM_X = 0.13  # distance of the hila from the midline
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chest:
-    """Geometry of one scene; arrays are float32 [size, size], regions run from 0 outside to 1 inside.
+    """Geometry of one scene; arrays are float32 [size, size], regions run from 0 outside to 1 inside."""
 
-    Attributes:
-        frame: coordinates of the pixels.
-        scene: contents of the image.
-        from_midline: distance from the midline.
-        wall: distance of the lateral lung border from the midline.
-        wall_profile: the same over `HEIGHTS`, [1024].
-        depth: 0 at the apex of the lung, 1 at the costophrenic angle.
-        dome: height y of the diaphragm.
-        lung: both lungs, including the parts behind the heart.
-        silhouette: heart and mediastinum, highest in their middle.
-        heart: the heart alone.
-        borders: distance of the right and the left border of the silhouette from the midline over
-            `HEIGHTS`, [1024].
-        hilum_y: height of the hila.
-        from_hilum: distance from the hilum of the same side.
-    """
-
-    frame: Frame
-    scene: Scene
-    from_midline: Array
-    wall: Array
-    wall_profile: Array
-    depth: Array
-    dome: Array
-    lung: Array
-    silhouette: Array
-    heart: Array
-    borders: tuple[Array, Array]
-    hilum_y: float
-    from_hilum: Array
+    frame: Frame  # coordinates of the pixels
+    scene: Scene  # contents of the image
+    from_midline: Array  # distance from the midline
+    wall: Array  # distance of the lateral lung border from the midline
+    wall_profile: Array  # the same over `HEIGHTS`, [1024]
+    depth: Array  # 0 at the apex of the lung, 1 at the costophrenic angle
+    dome: Array  # height y of the diaphragm
+    lung: Array  # both lungs, including the parts behind the heart
+    silhouette: Array  # heart and mediastinum, highest in their middle
+    heart: Array  # the heart alone
+    borders: tuple[Array, Array]  # right and left border of the silhouette, as `wall_profile`
+    hilum_y: float  # height of the hila
+    from_hilum: Array  # distance from the hilum of the same side
 
     def on_side(self, sign: int) -> Mask:
         """Return the pixels of one side of the patient: -1 right, 1 left."""

@@ -17,19 +17,12 @@ HARD_PATHOLOGIES: tuple[str, ...] = tuple(name for name, row in PATHOLOGIES.item
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """A study before it is drawn and reported.
+    """A study before it is drawn and reported."""
 
-    Attributes:
-        index: number of the study in its collection.
-        seed: seed of the collection.
-        variant: one of `VARIANTS`.
-        scene: contents of the study.
-    """
-
-    index: int
-    seed: int
-    variant: str
-    scene: Scene
+    index: int  # number of the study in its collection
+    seed: int  # seed of the collection
+    variant: str  # one of `VARIANTS`
+    scene: Scene  # contents of the study
 
     @property
     def study_id(self) -> str:

@@ -104,11 +104,7 @@ def pick(weights: Sequence[float], rng: np.random.Generator) -> int:
 
 
 def _settle(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Keep findings from hiding each other, and sort them in the order of `PATHOLOGIES`.
-
-    The second of two findings in one zone moves to the other side; an effusion over a lesion below the upper zone is
-    not severe.
-    """
+    """Sort findings; one per zone and side, and no severe effusion over a lesion below the upper zone."""
     placed: list[Finding] = []
     for finding in findings:
         crowded = any((other.side, other.zone) == (finding.side, finding.zone) for other in placed if other.zone)

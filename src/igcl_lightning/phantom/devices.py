@@ -20,8 +20,7 @@ from igcl_lightning.phantom.scene import Device
 Part: TypeAlias = tuple[Array, float]
 Points: TypeAlias = Sequence[tuple[float, float]]
 
-CARINA = 0.08
-"""Distance of the carina above the hila."""
+CARINA = 0.08  # distance of the carina above the hila
 
 
 def catheter(frame: Frame, points: Points) -> Part:

@@ -11,6 +11,7 @@ import numpy as np
 from igcl_lightning.phantom import difficulty
 from igcl_lightning.phantom.anatomy import ANGLE_DEPTH, HILUM_X, Chest
 from igcl_lightning.phantom.grid import HEIGHTS, Array, bump, chord, length, smooth_field, soft
+from igcl_lightning.phantom.lateral import LateralChest
 from igcl_lightning.phantom.organs import Layers
 from igcl_lightning.phantom.scene import Finding
 
@@ -18,7 +19,7 @@ ZONE_DEPTH = {"upper": (0.22, 0.36), "middle": (0.46, 0.58), "lower": (0.70, 0.8
 """Range of the centre of a patch or lesion between apex (0) and dome (1)."""
 
 
-def _cardiomegaly(finding: Finding, chest: Chest, layers: Layers, rng: np.random.Generator) -> Array:
+def cardiomegaly(finding: Finding, chest: Chest | LateralChest, layers: Layers, rng: np.random.Generator) -> Array:
     """Region of the heart, which the scene has already enlarged."""
     return chest.heart
 
@@ -132,7 +133,7 @@ def _pneumothorax(finding: Finding, chest: Chest, layers: Layers, rng: np.random
 
 
 FRONTAL_FINDINGS = {
-    "Cardiomegaly": _cardiomegaly,
+    "Cardiomegaly": cardiomegaly,
     "Edema": _edema,
     "Consolidation": _consolidation,
     "Lung Lesion": _lesion,

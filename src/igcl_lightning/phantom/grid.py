@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[np.floating[Any]]
 Mask: TypeAlias = NDArray[np.bool_]
 
-EDGE = 0.022
-"""Width of a sharp border: about one pixel and a half at 128 pixels."""
+EDGE = 0.022  # width of a sharp border: about one pixel and a half at 128 pixels
 
 HEIGHTS: Array = np.linspace(-1.6, 1.6, 1024, dtype=np.float32)
 """Heights y at which profiles of the body are tabulated, [1024]."""
@@ -28,21 +27,13 @@ HEIGHTS: Array = np.linspace(-1.6, 1.6, 1024, dtype=np.float32)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """Pixels in the patient's coordinates: x to the patient's left, y downwards, 0 in the middle of the chest.
+    """Pixels in the patient's coordinates: x to the patient's left, y downwards, 0 in the middle of the chest."""
 
-    Attributes:
-        x: x of each pixel.
-        y: y of each pixel.
-        row: index of y in `HEIGHTS`.
-        size: height and width of the image, in pixels.
-        placement: matrix [2, 3] from (x, y, 1) to the column and row of a pixel.
-    """
-
-    x: Array
-    y: Array
-    row: NDArray[np.intp]
-    size: int
-    placement: Array
+    x: Array  # x of each pixel
+    y: Array  # y of each pixel
+    row: NDArray[np.intp]  # index of y in `HEIGHTS`
+    size: int  # height and width of the image, in pixels
+    placement: Array  # matrix [2, 3] from (x, y, 1) to the column and row of a pixel
 
     def at_height(self, profile: Array) -> Array:
         """Return the value of a profile over `HEIGHTS` at each pixel."""
@@ -91,6 +82,15 @@ def chord(across: Array) -> Array:
     thickness: Array = bump(across, 1.0)
     np.sqrt(thickness, out=thickness)
     return thickness
+
+
+def hollow(across: Array) -> Array:
+    """Return the profile of a hollow bone over |across| < 1, denser at its borders than in the middle."""
+    square = across * across
+    wall: Array = 3 - 3 * square
+    np.clip(wall, 0, 1, out=wall)
+    wall *= 0.72 + 0.28 * square
+    return wall
 
 
 def length(x: Array, y: Array) -> Array:

@@ -14,6 +14,7 @@ from igcl_lightning.phantom.grid import (
     bump,
     chord,
     curve,
+    hollow,
     inside,
     length,
     smooth_field,
@@ -21,48 +22,29 @@ from igcl_lightning.phantom.grid import (
 )
 from igcl_lightning.phantom.organs import Layers, branch
 from igcl_lightning.phantom.scene import Scene
-from igcl_lightning.phantom.skeleton import hollow
 
-DOME_TOP = 0.38
-"""Place of the highest point of the domes, from the front (0) to the back (1) of the lungs."""
-
-DOME_FALL = 0.72
-"""Steepness of the fall of the domes from there."""
+DOME_TOP = 0.38  # place of the highest point of the domes, from the front (0) to the back (1) of the lungs
+DOME_FALL = 0.72  # steepness of the fall of the domes from there
 
 HILUM_X = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LateralChest:
-    """Geometry of one scene from the side; arrays are float32 [size, size].
+    """Geometry of one scene from the side; arrays are float32 [size, size]."""
 
-    Attributes:
-        frame: coordinates of the pixels; x runs from the front (negative) to the back.
-        scene: contents of the image.
-        front: x of the front of the lungs.
-        front_profile: the same over `HEIGHTS`, [1024].
-        back: x of the back of the lungs.
-        along: 0 at the front of the lungs, 1 at their back.
-        domes: height y of the right and the left diaphragm.
-        lungs: the right and the left lung, 0 outside to 1 inside.
-        heart: the heart, 0 outside to 1 inside.
-        silhouette: the heart, highest in its middle.
-        hilum_y: height of the hila.
-        from_hilum: distance from the hila.
-    """
-
-    frame: Frame
-    scene: Scene
-    front: Array
-    front_profile: Array
-    back: Array
-    along: Array
-    domes: tuple[Array, Array]
-    lungs: tuple[Array, Array]
-    heart: Array
-    silhouette: Array
-    hilum_y: float
-    from_hilum: Array
+    frame: Frame  # coordinates of the pixels; x runs from the front (negative) to the back
+    scene: Scene  # contents of the image
+    front: Array  # x of the front of the lungs
+    front_profile: Array  # the same over `HEIGHTS`, [1024]
+    back: Array  # x of the back of the lungs
+    along: Array  # 0 at the front of the lungs, 1 at their back
+    domes: tuple[Array, Array]  # height y of the right and the left diaphragm
+    lungs: tuple[Array, Array]  # the right and the left lung, 0 outside to 1 inside
+    heart: Array  # the heart, 0 outside to 1 inside
+    silhouette: Array  # the heart, highest in its middle
+    hilum_y: float  # height of the hila
+    from_hilum: Array  # distance from the hila
 
 
 _LUNG_BORDERS = (  # from the apex (0) to the diaphragm (1): front and back of the lungs
@@ -107,10 +89,7 @@ def build_lateral_chest(scene: Scene, frame: Frame) -> LateralChest:
 
 
 def _from_heart(scene: Scene, frame: Frame) -> Array:
-    """Return the distance from the middle of the heart, 1 at its border: an egg in front and below.
-
-    A large heart fills the space behind it.
-    """
+    """Return the distance from the middle of the heart, an egg in front and below, 1 at its border."""
     size = scene.heart_ratio / 0.46
     x, y = frame.x + 0.25 - 0.16 * (size - 1), frame.y - (scene.domes[1] - 0.16 - 0.08 * (size - 1))
     along, across = 0.75 * y - 0.66 * x, 0.75 * x + 0.66 * y

@@ -8,22 +8,16 @@ import numpy as np
 
 from igcl_lightning.phantom import difficulty
 from igcl_lightning.phantom.devices import Part, catheter, tube, wire_loops
-from igcl_lightning.phantom.findings import ZONE_DEPTH
+from igcl_lightning.phantom.findings import ZONE_DEPTH, cardiomegaly
 from igcl_lightning.phantom.grid import HEIGHTS, Array, bump, chord, length, smooth_field, soft, stroke, trace
 from igcl_lightning.phantom.lateral import DOME_FALL, DOME_TOP, LateralChest
 from igcl_lightning.phantom.organs import Layers
 from igcl_lightning.phantom.scene import Device, Finding
 
-OVERLAP = 0.6
-"""Share of its opacity that a finding of one lung keeps, because the other lung lies over it."""
+OVERLAP = 0.6  # share of its opacity that a finding of one lung keeps, because the other lung lies over it
 
 _ZONE_PLACE = {"upper": (0.40, 0.65), "middle": (0.22, 0.38), "lower": (0.62, 0.80)}
 """Range of the centre of each zone between the front (0) and the back (1) of the lungs."""
-
-
-def _cardiomegaly(finding: Finding, chest: LateralChest, layers: Layers, rng: np.random.Generator) -> Array:
-    """Region of the heart, which the scene has already enlarged."""
-    return chest.heart
 
 
 def _edema(finding: Finding, chest: LateralChest, layers: Layers, rng: np.random.Generator) -> Array:
@@ -121,15 +115,15 @@ def _central_catheter(device: Device, chest: LateralChest, rng: np.random.Genera
 
 
 LATERAL_FINDINGS = {
-    "Cardiomegaly": _cardiomegaly,
-    "Edema": _edema,
-    "Consolidation": _consolidation,
-    "Lung Lesion": _lesion,
     "Atelectasis": _atelectasis,
+    "Cardiomegaly": cardiomegaly,
+    "Consolidation": _consolidation,
+    "Edema": _edema,
+    "Lung Lesion": _lesion,
     "Pleural Effusion": _effusion,
     "Pneumothorax": None,
 }
-"""Drawing functions by finding, None for a finding that is not seen from the side."""
+"""Drawing functions by finding, in the order of drawing; None for a finding that is not seen from the side."""
 
 LATERAL_DEVICES = {
     "central venous catheter": _central_catheter,

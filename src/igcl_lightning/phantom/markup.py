@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
-from igcl_lightning.graphs.schema import Entity, Relation
+from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
 
-CACHED_TEMPLATES = 65_536
-"""Number of filled templates that are kept: reports repeat their sentences."""
+CACHED_TEMPLATES = 65_536  # number of filled templates that are kept: reports repeat their sentences
 
 _LABELS = {
     "A": ("ANAT-DP", ""),
@@ -28,23 +27,14 @@ _RELATION = re.compile(r"([>@~])([^\s>@~]+)")
 _AN = re.compile(r"\ba (?=\[?[aeio])")
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """Words and the graph over them; entity spans and relations count from the start of the sentence."""
-
-    words: tuple[str, ...]
-    entities: tuple[Entity, ...]
-    relations: tuple[Relation, ...]
-
-
 @lru_cache(CACHED_TEMPLATES)
-def read_sentence(template: str) -> Sentence:
+def read_sentence(template: str) -> ReportGraph:
     """Read a filled template as a sentence of a report, with "an" before vowels and a capital first letter."""
     return capitalize(read_template(_AN.sub("an ", template)))
 
 
 @lru_cache(CACHED_TEMPLATES)
-def read_template(template: str) -> Sentence:
+def read_template(template: str) -> ReportGraph:
     """Read a filled template.
 
     Raises:
@@ -68,7 +58,7 @@ def read_template(template: str) -> Sentence:
         for head, mark in enumerate(marks)
         for sign, name in _RELATION.findall(mark)
     ]
-    return Sentence(tuple(words), tuple(entities), tuple(Relation(*pair) for pair in sorted(pairs)))
+    return ReportGraph(" ".join(words), tuple(entities), tuple(Relation(*pair) for pair in sorted(pairs)))
 
 
 def _nearest(words: Sequence[str], ends: Sequence[int], head: int, name: str, template: str) -> int:
@@ -79,30 +69,18 @@ def _nearest(words: Sequence[str], ends: Sequence[int], head: int, name: str, te
     return min(reversed(places), key=lambda place: abs(ends[place] - ends[head]))
 
 
-def join(sentences: Sequence[Sentence]) -> Sentence:
-    """Concatenate `sentences`; no relation crosses from one to another."""
-    words: list[str] = []
-    entities: list[Entity] = []
-    relations: list[Relation] = []
-    for sentence in sentences:
-        word, entity = len(words), len(entities)
-        words.extend(sentence.words)
-        entities.extend(replace(e, start=e.start + word, end=e.end + word) for e in sentence.entities)
-        relations.extend(Relation(r.head + entity, r.type, r.tail + entity) for r in sentence.relations)
-    return Sentence(tuple(words), tuple(entities), tuple(relations))
-
-
-def capitalize(sentence: Sentence) -> Sentence:
+def capitalize(sentence: ReportGraph) -> ReportGraph:
     """Return `sentence` with a capital first letter, also in its first entity."""
-    first, *rest = sentence.words
     entities = sentence.entities
     if entities and entities[0].start == 0:
-        tokens = entities[0].tokens
-        entities = (replace(entities[0], tokens=tokens[0].upper() + tokens[1:]), *entities[1:])
-    return replace(sentence, words=(first[0].upper() + first[1:], *rest), entities=entities)
+        entities = (replace(entities[0], tokens=_capital(entities[0].tokens)), *entities[1:])
+    return replace(sentence, text=_capital(sentence.text), entities=entities)
 
 
-def prose(sentences: Sequence[Sentence]) -> str:
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def prose(sentences: Sequence[ReportGraph]) -> str:
     """Return `sentences` as plain text."""
-    text = " ".join(" ".join(sentence.words) for sentence in sentences)
-    return text.replace(" .", ".").replace(" ,", ",")
+    return " ".join(sentence.text for sentence in sentences).replace(" .", ".").replace(" ,", ",")

@@ -34,25 +34,15 @@ ZONES: tuple[str, ...] = ("upper", "middle", "lower")
 
 @dataclass(frozen=True, slots=True)
 class Pathology:
-    """How often a finding is present, and where it lies.
+    """How often a finding is present, and where it lies."""
 
-    Attributes:
-        chances: chance in each of `SCENARIOS`.
-        bilateral: chance of lying on both sides; 1.0 for a finding that has no side.
-        zones: weights of the upper, middle and lower zone; None for a finding that lies in no zone of a lung.
-        ap_chance: added to the chance of an AP image, because the sick are imaged in bed.
-        chest_tube: chance of a chest tube if the finding is on one side and at least moderate.
-        in_lungs: no report with this finding calls the lungs clear.
-        hard_negative: occurs in the variant "hard_negatives"; must have a side and be easy to see.
-    """
-
-    chances: tuple[float, ...]
-    bilateral: float = 0.0
-    zones: tuple[float, float, float] | None = None
-    ap_chance: float = 0.0
-    chest_tube: float = 0.0
-    in_lungs: bool = True
-    hard_negative: bool = False
+    chances: tuple[float, ...]  # chance in each of `SCENARIOS`
+    bilateral: float = 0.0  # chance of lying on both sides; 1.0 for a finding that has no side
+    zones: tuple[float, float, float] | None = None  # weights of `ZONES`; None for a finding without a zone
+    ap_chance: float = 0.0  # added to the chance of an AP image, because the sick are imaged in bed
+    chest_tube: float = 0.0  # chance of a chest tube if the finding is on one side and at least moderate
+    in_lungs: bool = True  # no report with this finding calls the lungs clear
+    hard_negative: bool = False  # occurs in the variant "hard_negatives"; must have a side and be easy to see
 
     @property
     def sides(self) -> tuple[str, ...]:

@@ -42,41 +42,23 @@ def generator(stream: Stream, number: int, seed: int, variant: str = "standard")
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """A person, the same in each of their studies. Lengths are in half image widths; y grows downwards from -1 to 1.
+    """A person, the same in each of their studies. Lengths are in half image widths; y grows downwards from -1 to 1."""
 
-    Attributes:
-        number: counts patients from 0.
-        split: "train", "valid" or "test".
-        age: in years.
-        sex: "F" or "M".
-        habitus: 0 slim to 1 obese; thickens the chest wall.
-        width: inner half width of the thorax at its widest.
-        apex: height y of the lung apices.
-        rib_spacing: distance of neighbouring ribs.
-        rib_slope: slope of the ribs, around 1.
-        bone: density of the bones, around 1.
-        knob: bulge of the aortic knob.
-        heart_ratio: cardiothoracic ratio of the normal heart.
-        heart_tilt: share of the heart's width that lies left of the midline.
-        pacemaker: side of a pacemaker, "" for none.
-        sternotomy: whether wires hold the breastbone together.
-    """
-
-    number: int
-    split: str
-    age: float
-    sex: str
-    habitus: float
-    width: float
-    apex: float
-    rib_spacing: float
-    rib_slope: float
-    bone: float
-    knob: float
-    heart_ratio: float
-    heart_tilt: float
-    pacemaker: str
-    sternotomy: bool
+    number: int  # counts patients from 0
+    split: str  # "train", "valid" or "test"
+    age: float  # in years
+    sex: str  # "F" or "M"
+    habitus: float  # 0 slim to 1 obese; thickens the chest wall
+    width: float  # inner half width of the thorax at its widest
+    apex: float  # height y of the lung apices
+    rib_spacing: float  # distance of neighbouring ribs
+    rib_slope: float  # slope of the ribs, around 1
+    bone: float  # density of the bones, around 1
+    knob: float  # bulge of the aortic knob
+    heart_ratio: float  # cardiothoracic ratio of the normal heart
+    heart_tilt: float  # share of the heart's width that lies left of the midline
+    pacemaker: str  # side of a pacemaker, "" for none
+    sternotomy: bool  # whether wires hold the breastbone together
 
 
 def locate_patient(index: int, seed: int) -> tuple[int, int]:

@@ -11,10 +11,9 @@ from importlib import resources
 from typing import TypeAlias
 
 from igcl_lightning.graphs.lexicon import rows
-from igcl_lightning.phantom.circumstances import CIRCUMSTANCES
 from igcl_lightning.phantom.markup import read_template
 from igcl_lightning.phantom.pathologies import PATHOLOGIES
-from igcl_lightning.phantom.scene import CERTAINTIES, DEVICES, Finding
+from igcl_lightning.phantom.scene import CERTAINTIES, CIRCUMSTANCES, DEVICES, Finding
 
 Phrases: TypeAlias = tuple[str, ...]
 """Templates with the same meaning, one of which is drawn."""
@@ -69,11 +68,7 @@ _EXAMPLES: dict[str, dict[str, str]] = {
 
 @cache
 def load_phrasebook(phrasing: str) -> Phrasebook:
-    """Return the phrases of `phrasing`, one of `PHRASINGS` except "mixed".
-
-    Raises:
-        ValueError: see `read_phrasebook`.
-    """
+    """Return the phrases of `phrasing`, one of `PHRASINGS` except "mixed"; see `read_phrasebook`."""
     text = resources.files(__package__).joinpath("phrases", f"{phrasing}.tsv").read_text("utf-8")
     return read_phrasebook(phrasing, text, {} if phrasing == "known" else load_phrasebook("known"))
 

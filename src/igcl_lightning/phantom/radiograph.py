@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import TypeAlias, TypeVar
 
@@ -24,8 +24,6 @@ C = TypeVar("C", Chest, LateralChest)
 DrawFinding: TypeAlias = Callable[[Finding, C, Layers, np.random.Generator], Array]
 DrawDevice: TypeAlias = Callable[[Device, C, np.random.Generator], Iterator[Part]]
 
-_ORDER = {name: place for place, name in enumerate(FRONTAL_FINDINGS)}
-
 
 def render(scene: Scene, size: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], dict[str, Mask]]:
     """Draw `scene`.
@@ -36,9 +34,7 @@ def render(scene: Scene, size: int, rng: np.random.Generator) -> tuple[NDArray[n
     """
     chest = build_chest(scene, patient_frame(scene.shift, scene.zoom, scene.rotation, size))
     layers = draw_anatomy(chest, rng)
-    findings = sorted(scene.findings, key=lambda finding: _ORDER.get(finding.name, 0))
-    regions = add_findings(findings, FRONTAL_FINDINGS, chest, layers, rng)
-    regions |= add_devices(FRONTAL_DEVICES, chest, layers, rng)
+    regions = _add_contents(chest, layers, FRONTAL_FINDINGS, FRONTAL_DEVICES, rng)
     lungs = (chest.lung > 0.5) & (chest.silhouette < 0.3)
     organs = {
         "left_lung": lungs & chest.on_side(1),
@@ -59,52 +55,33 @@ def render_lateral(scene: Scene, size: int, rng: np.random.Generator) -> tuple[N
     pose = shift, rng.uniform(*difficulty.ZOOM["PA"]), rng.uniform(*difficulty.ROTATION)
     chest = build_lateral_chest(scene, patient_frame(*pose, size))
     layers = draw_lateral_anatomy(chest, rng)
-    regions = add_findings(scene.findings, LATERAL_FINDINGS, chest, layers, rng)
-    regions |= add_devices(LATERAL_DEVICES, chest, layers, rng)
+    regions = _add_contents(chest, layers, LATERAL_FINDINGS, LATERAL_DEVICES, rng)
     right, left = (lung > 0.5 for lung in chest.lungs)
-    return expose(layers, "lateral", rng), {
-        "left_lung": left,
-        "right_lung": right,
-        "heart": chest.heart > 0.5,
-    } | regions
+    organs = {"left_lung": left, "right_lung": right, "heart": chest.heart > 0.5}
+    return expose(layers, "lateral", rng), organs | regions
 
 
-def add_findings(
-    findings: Iterable[Finding],
-    draw: Mapping[str, DrawFinding[C] | None],
+def _add_contents(
     chest: C,
     layers: Layers,
+    findings: Mapping[str, DrawFinding[C] | None],
+    devices: Mapping[str, DrawDevice[C]],
     rng: np.random.Generator,
 ) -> dict[str, Mask]:
-    """Draw `findings` into `layers`.
-
-    Returns:
-        The region of each finding that is seen by its name, bool [size, size].
-
-    Raises:
-        ValueError: a finding without an entry in `draw`.
-    """
-    regions = {}
-    for finding in findings:
-        if finding.name not in draw:
-            raise ValueError(
-                f"{finding.name}: no entry in FRONTAL_FINDINGS or LATERAL_FINDINGS, add its drawing function"
-            )
-        if function := draw[finding.name]:
-            regions[finding.name] = function(finding, chest, layers, rng) > 0.5
-    return regions
-
-
-def add_devices(
-    draw: Mapping[str, DrawDevice[C]], chest: C, layers: Layers, rng: np.random.Generator
-) -> dict[str, Mask]:
-    """Draw the devices of the scene into `layers`; return their region as "Support Devices", nothing without any."""
-    region = np.zeros(layers.bone.shape, dtype=bool)
-    for device in chest.scene.devices:
-        for part, thickness in draw[device.kind](device, chest, rng):
+    """Draw the findings and devices of the scene into `layers`; return the region of each that is seen by its name."""
+    scene, regions = chest.scene, {}
+    if missing := [finding.name for finding in scene.findings if finding.name not in findings]:
+        raise ValueError(f"{missing[0]}: no entry in FRONTAL_FINDINGS or LATERAL_FINDINGS, add its drawing function")
+    for name, draw in findings.items():
+        if draw and (finding := scene.finding(name)):
+            regions[name] = draw(finding, chest, layers, rng) > 0.5
+    if scene.devices:
+        regions["Support Devices"] = np.zeros(layers.bone.shape, dtype=bool)
+    for device in scene.devices:
+        for part, thickness in devices[device.kind](device, chest, rng):
             layers.bone += thickness * part
-            region |= part > 0.5
-    return {"Support Devices": region} if chest.scene.devices else {}
+            regions["Support Devices"] |= part > 0.5
+    return regions
 
 
 def expose(layers: Layers, view: str, rng: np.random.Generator) -> NDArray[np.uint8]:

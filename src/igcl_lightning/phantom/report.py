@@ -29,9 +29,8 @@ from functools import cache
 
 import numpy as np
 
-from igcl_lightning.graphs.schema import ReportGraph
-from igcl_lightning.phantom.circumstances import CIRCUMSTANCES, has_rival_sides
-from igcl_lightning.phantom.markup import Sentence, capitalize, join, prose, read_sentence, read_template
+from igcl_lightning.graphs.schema import ReportGraph, join_graphs
+from igcl_lightning.phantom.markup import capitalize, prose, read_sentence, read_template
 from igcl_lightning.phantom.pathologies import PATHOLOGIES
 from igcl_lightning.phantom.phrasebook import (
     SEVERITIES,
@@ -41,23 +40,18 @@ from igcl_lightning.phantom.phrasebook import (
     load_phrasebook,
     phrases_about,
 )
-from igcl_lightning.phantom.scene import Device, Finding, Scene
+from igcl_lightning.phantom.scene import CIRCUMSTANCES, Device, Finding, Scene
 
-EMPTY_REPORTS = 1 / 60
-"""Share of studies with an empty report."""
-
-ONE_SECTION = 1 / 10
-"""Share of reports without a findings section, and of reports without an impression."""
-
-HELD_BACK_STUDIES = 0.15
-"""Share of reports in the phrasing "held_back" under "mixed"."""
+EMPTY_REPORTS = 1 / 60  # share of studies with an empty report
+ONE_SECTION = 1 / 10  # share of reports without a findings section, and of reports without an impression
+HELD_BACK_STUDIES = 0.15  # share of reports in the phrasing "held_back" under "mixed"
 
 _SECTIONS = ("indication", "comparison", "technique", "findings", "impression")
 _LABELS = {"definite": ":+", "probable": ":%", "possible": ":?"}
 _ARTICLES = {"a": ("a ", "is", "has"), "some": ("", "are", "have")}
 _HEAD = re.compile(r"\[([^\]:]+):[*+?-](?![^\]]*>)")
-_AND = Sentence(("and",), (), ())
-_STOP = Sentence((".",), (), ())
+_AND = ReportGraph("and")
+_STOP = ReportGraph(".")
 
 
 def write_report(
@@ -89,9 +83,8 @@ def write_report(
     introduction = reporter.introduction()
     findings = [] if section < ONE_SECTION else reporter.findings()
     impression = [] if findings and section > 1 - ONE_SECTION else reporter.impression(alone=not findings)
-    whole = join([*findings, *impression])
     sections = {**introduction, "findings": prose(findings), "impression": prose(impression)}
-    return sections, ReportGraph(" ".join(whole.words), whole.entities, whole.relations)
+    return sections, join_graphs([*findings, *impression])
 
 
 class _Reporter:
@@ -103,7 +96,7 @@ class _Reporter:
         previous = {finding.name: finding for finding in scene.previous or ()}
         self.resolved = [finding for name, finding in previous.items() if name not in self.present]
         self.changes = {finding.name: _change(finding, scene, previous) for finding in scene.findings}
-        self.rivals = has_rival_sides(scene)
+        self.rivals = scene.has_rival_sides
         self.lobes = not (self.rivals and any(finding.zone == "middle" for finding in scene.findings))
 
     def introduction(self) -> dict[str, str]:
@@ -116,11 +109,15 @@ class _Reporter:
             "technique": self._draw("technique", f"{scene.view} lateral" if scene.lateral else scene.view),
         }
 
-    def findings(self) -> list[Sentence]:
+    def findings(self) -> list[ReportGraph]:
         """Mention every finding and device, and some of what is normal, resolved or incidental, in random order."""
         templates = [self._statement(finding) for finding in self.scene.findings]
         templates += [self._device(device) for device in self.scene.devices]
-        templates += [self._resolution(finding) for finding in self.resolved if self.rng.random() < 0.6]
+        templates += [
+            self._frame(self._draw("change", "resolved"), finding).replace(":*", ":-")
+            for finding in self.resolved
+            if self.rng.random() < 0.6
+        ]
         silent = self.present | {finding.name for finding in self.resolved}
         if "Cardiomegaly" not in self.present and self.rng.random() < 0.5:
             templates.append(self._draw("normal heart"))
@@ -134,12 +131,8 @@ class _Reporter:
         templates += self._denials(silent)
         return [read_sentence(templates[place]) for place in self._order(len(templates))]
 
-    def impression(self, *, alone: bool) -> list[Sentence]:
-        """Repeat most findings in short, sometimes two in one sentence.
-
-        Args:
-            alone: there is no findings section; all findings and devices are mentioned here.
-        """
+    def impression(self, *, alone: bool) -> list[ReportGraph]:
+        """Repeat most findings in short; `alone`, without a findings section, mention all findings and devices."""
         weighty = [
             finding
             for finding in self.scene.findings
@@ -152,11 +145,11 @@ class _Reporter:
         while phrases:
             paired = len(phrases) > 1 and self.rng.random() < 0.4
             said = (phrases[0], _AND, phrases[1]) if paired else (phrases[0],)
-            sentences.append(capitalize(join([*said, _STOP])))
+            sentences.append(capitalize(join_graphs([*said, _STOP])))
             phrases = phrases[1 + paired :]
         return sentences + [read_sentence(template) for template in devices]
 
-    def _normal_impression(self) -> Sentence:
+    def _normal_impression(self) -> ReportGraph:
         options = self.book["normal impression"][""]
         return read_sentence(self._pick(options if self.scene.devices else options + self.book["normal chest"][""]))
 
@@ -179,9 +172,6 @@ class _Reporter:
         if change and self.rng.random() < 0.6:
             frame = f"{{maybe}}[{self._draw('change adjective', change)}:*>{{head}}] {{core}}"
         return self._frame(frame, finding).replace(":*", _LABELS[finding.certainty])
-
-    def _resolution(self, finding: Finding) -> str:
-        return self._frame(self._draw("change", "resolved"), finding).replace(":*", ":-")
 
     def _frame(self, frame: str, finding: Finding) -> str:
         """Put a noun phrase about `finding` into a frame."""

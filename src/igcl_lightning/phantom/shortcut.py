@@ -12,22 +12,15 @@ from igcl_lightning.phantom import difficulty
 ARROW = np.array([list(row) for row in ("0001000", "0011100", "0111110", "1111111", *["0011100"] * 3)]) == "1"
 """Pixels of the arrow, bool [7, 7]."""
 
-ARROW_SIZE = 0.11
-"""Side of the arrow, in image widths."""
+ARROW_SIZE = 0.11  # side of the arrow, in image widths
 
 
 class Mark(NamedTuple):
-    """Place and brightness of a mark.
+    """Place and brightness of a mark."""
 
-    Attributes:
-        left: whether it is in the left corner.
-        margin: distance from both edges of the image, in image widths.
-        grey: brightness, of 255.
-    """
-
-    left: bool
-    margin: float
-    grey: int
+    left: bool  # whether it is in the left corner
+    margin: float  # distance from both edges of the image, in image widths
+    grey: int  # brightness, of 255
 
 
 def draw_mark(present: bool, split: str, rng: np.random.Generator) -> Mark | None:

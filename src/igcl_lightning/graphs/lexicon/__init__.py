@@ -39,11 +39,8 @@ KINDS: dict[str, frozenset[str]] = {
 }
 """Kinds of terms in each file."""
 
-SYNONYMS = "synonyms"
-"""File of terms with the same meaning."""
-
-RIGHTLY_SPELT = "rightly_spelt"
-"""File of ordinary words that look like misspelt terms."""
+SYNONYMS = "synonyms"  # file of terms with the same meaning
+RIGHTLY_SPELT = "rightly_spelt"  # file of ordinary words that look like misspelt terms
 
 ENTITY_ROLES = frozenset({"anatomy", "observations", "modifiers"})
 """Roles that become entities; the others say how entities belong together. Only the former may be misspelt."""
@@ -74,20 +71,12 @@ _match = Match._make
 
 
 class Term(NamedTuple):
-    """A term of the lexicon.
+    """A term of the lexicon."""
 
-    Attributes:
-        role: name of its file.
-        kind: second column of its line.
-        name: first form in its line, shared by all forms.
-        link: its function between two entities: the kind of a connector, "list" for an alternative, role and position
-            of other cues; "" for a term that becomes an entity itself.
-    """
-
-    role: str
-    kind: str
-    name: str
-    link: str
+    role: str  # name of its file
+    kind: str  # second column of its line
+    name: str  # first form in its line, shared by all forms
+    link: str  # kind of a connector, "list" for an alternative, role and position of another cue, "" for an entity
 
 
 def _term(role: str, kind: str, name: str) -> Term:
@@ -225,10 +214,12 @@ _MEASURE = _term("modifiers", "measure", "")
 @cache
 def load_lexicon() -> Lexicon:
     """Return the lexicon of the packaged files."""
-    folder = resources.files(__name__)
-    return Lexicon(
-        {role: folder.joinpath(f"{role}.tsv").read_text("utf-8") for role in (*KINDS, SYNONYMS, RIGHTLY_SPELT)}
-    )
+    return Lexicon({name: packaged_text(name) for name in (*KINDS, SYNONYMS, RIGHTLY_SPELT)})
+
+
+def packaged_text(name: str) -> str:
+    """Return the text of a file in this folder, by its name without suffix."""
+    return resources.files(__name__).joinpath(f"{name}.tsv").read_text("utf-8")
 
 
 def rows(name: str, text: str, columns: int) -> Iterator[tuple[int, list[str]]]:

@@ -1,33 +1,125 @@
-"""Relations between the phrases of a sentence: places, predicates, conclusions, lists, afterthoughts."""
+"""Relations of a sentence: inside its phrases, and between them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from itertools import pairwise
 
 from igcl_lightning.graphs.assertions import Assertion
 from igcl_lightning.graphs.lexicon import Match
-from igcl_lightning.graphs.phrase_relations import PhraseRelations
-from igcl_lightning.graphs.phrases import ADJECTIVES, CONCLUSIONS, EXPLAINS, PLACES, SAYINGS, STATES, Phrase
+from igcl_lightning.graphs.phrases import ADJECTIVES, CONCLUSIONS, EXPLAINS, HEADS, PLACES, SAYINGS, STATES, Phrase
 
 AFTERTHOUGHTS = frozenset({"severity", "size", "texture", "extent", "temporal", "stability", "measure"})
 """Modifiers that may follow what they modify."""
 
 
-class SentenceRelations(PhraseRelations):
-    """All relations of a sentence: inside its phrases and between them."""
+class SentenceRelations:
+    """The relations of a sentence: inside its phrases (qualifiers, anatomies, states) and between them."""
 
     def __init__(self, items: Sequence[Match], phrases: Sequence[Phrase], joined: set[int]) -> None:
-        super().__init__(items, phrases, joined)
-        for previous, phrase, after in zip([None, *phrases], phrases, [*phrases[1:], None], strict=False):
-            if previous is not None:
-                self._relate(phrase, previous, after)
+        self.phrases, self.joined = phrases, joined
+        self.kinds = [item.kind for item in items]
+        self.anatomy = [item.role == "anatomy" for item in items]  # unlike "size" in "moderate size effusion"
+        self.pairs: set[tuple[int, str, int]] = set()  # (head, type, tail) by item index
+        for phrase in phrases:
+            self._relate_inside(phrase)
+        for previous, phrase, after in zip(phrases, phrases[1:], [*phrases[2:], None], strict=False):
+            self._relate(phrase, previous, after)
+
+    def _add(self, heads: Sequence[int], relation: str, tails: Sequence[int]) -> None:
+        for head in heads:
+            for tail in tails:
+                if head != tail:
+                    self.pairs.add((head, relation, tail))
+
+    def _relate_inside(self, phrase: Phrase) -> None:
+        """Relate the qualifiers and anatomies of a phrase to its observations, or the qualifiers to its anatomy."""
+        qualifiers: list[int] = []
+        anatomies: list[int] = []
+        for index in phrase.items:
+            if self.anatomy[index]:
+                anatomies.append(index)
+            elif self.kinds[index] in HEADS:
+                self._relate_observation(index, qualifiers, anatomies)
+                if phrase.observations[-1:] == [index - 1] and index not in self.joined:
+                    if self.kinds[index] == "part":  # the tip of a tube
+                        self._add([index], "modify", [index - 1])
+                    elif self.kinds[index] == "generic":  # the changes of a finding
+                        self._add([index - 1], "modify", [index])
+                phrase.observations.append(index)
+                qualifiers, anatomies = [], []
+            else:
+                qualifiers.append(index)
+        places = self._group(anatomies)
+        if phrase.observations:
+            self._add(qualifiers, "modify", phrase.observations[-1:])
+            self._add(phrase.observations[-1:], "located_at", places)
+            return
+        phrase.places, phrase.states = places, self._states(qualifiers)
+        self._locate_states(phrase.states, places)
+
+    def _relate_observation(self, index: int, qualifiers: list[int], anatomies: list[int]) -> None:
+        """Relate preceding items to an observation; a property there ("moderate size") is a qualifier."""
+        properties = [place for place in anatomies if self.kinds[place] == "property"]
+        for place in properties:
+            self.anatomy[place] = False
+        self._add([*qualifiers, *properties], "modify", [index])
+        self._add([index], "located_at", self._group([place for place in anatomies if place not in properties]))
+
+    def _locate_states(self, states: Sequence[int], places: Sequence[int]) -> None:
+        """Relate states to an anatomy; a size or severity does not describe a side ("more marked on the right")."""
+        for state in states:
+            lasting = self.kinds[state] in STATES | {"stability", "temporal"}
+            self._add([state], "located_at", [p for p in places if lasting or self.kinds[p] not in ADJECTIVES])
+
+    def _group(self, anatomies: Sequence[int]) -> list[int]:
+        """Relate the words of an anatomy to its heads and return those.
+
+        The head of "right lower lobe" is its last noun; adjectives after it have their own head ("lower lobe airspace"
+        opacity), and so has each part of a list of adjectives ("right and left basilar"). A property modifies the
+        anatomy ("heart size").
+        """
+        if len(anatomies) < 2:
+            return list(anatomies)
+        kinds = self.kinds
+        bearers = [index for index in anatomies if kinds[index] != "property"] or list(anatomies)
+        nouns = [index for index in bearers if kinds[index] not in ADJECTIVES]
+        adjectives = [index for index in bearers if not nouns or index > nouns[-1]]
+        sides = [index for index in adjectives[:-1] if kinds[index] == "side" and kinds[adjectives[-1]] != "side"]
+        listed = [left for left, right in pairwise(adjectives) if right in self.joined and left not in sides]
+        heads = nouns[-1:] + listed + adjectives[-1:]
+        for index in anatomies:
+            later = (head for head in heads if head >= index)
+            self._add([index], "modify", [next(later, heads[0])])
+        return heads
+
+    def _states(self, qualifiers: Sequence[int]) -> list[int]:
+        """Relate modifiers to the state ("mildly enlarged") or change after them; return the other qualifiers."""
+        states = []
+        for index in qualifiers:
+            state = next((later for later in qualifiers if later > index and self._is_state(later)), index)
+            if self._is_state(index) or not self.joined.isdisjoint(range(index + 1, state + 1)):
+                states.append(index)
+            elif state != index:
+                self._add([index], "modify", [state])
+            elif self.kinds[index] == "severity" and self._is_graded(index + 1, qualifiers):
+                self._add([index], "modify", [index + 1])
+            else:
+                states.append(index)
+        return states
+
+    def _is_graded(self, index: int, qualifiers: Sequence[int]) -> bool:
+        return index in qualifiers and self.kinds[index] in {"temporal", "texture"} and index not in self.joined
+
+    def _is_state(self, index: int) -> bool:
+        return self.kinds[index] in STATES
 
     def _relate(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
         """Relate a phrase to its subject."""
         if self._is_conclusion(phrase, previous, after):
             phrase.follows = f"{'possibly' if phrase.doubt == 'possible' else 'probably'} suggests"
-        if self._only_mentions(phrase) and phrase.follows in {"list", "beside"}:
+        if self._holds_only(phrase, {"mention"}) and phrase.follows in {"list", "beside"}:
+            # "opacity, a finding that represents ..."
             phrase.about = previous if previous.states else previous.root
         elif phrase.follows in {"list", "beside"}:
             self._relate_list(phrase, previous, after)
@@ -37,10 +129,9 @@ class SentenceRelations(PhraseRelations):
             phrase.subject = self._subject_of(phrase, previous)
         elif phrase.follows == "break" and self._is_afterthought(phrase, STATES):
             phrase.subject = previous.root
-        elif phrase.follows == "break" and phrase.said and self._tells_only_qualifiers(previous):
+        elif phrase.follows == "break" and phrase.said and self._begins_with_qualifiers(previous):
             phrase.follows, phrase.subject = "predicate", previous
-        if self._is_part(phrase):
-            self._relate_part(phrase)
+        self._relate_part(phrase)
         if phrase.subject is not None:
             self._relate_to_subject(phrase, phrase.subject)
 
@@ -70,17 +161,13 @@ class SentenceRelations(PhraseRelations):
         return lists and explains and self._looks(looks[-1:])
 
     def _looks(self, observations: Sequence[int]) -> bool:
-        return any(self.items[index].kind == "appearance" for index in observations)
-
-    def _only_mentions(self, phrase: Phrase) -> bool:
-        """Return whether a phrase only refers back ("opacity, a finding that represents ...")."""
-        return all(self.items[index].kind == "mention" for index in phrase.items)
+        return any(self.kinds[index] == "appearance" for index in observations)
 
     def _conclude(self, phrase: Phrase, source: Phrase) -> None:
         """Relate a conclusion to its premise; unqualified "findings" are none, but their place is the conclusion's."""
         modified = {tail for _, relation, tail in self.pairs if relation == "modify"}
         premise = source.observations[-1:] or source.states[-1:]
-        bare = [index for index in premise if self.items[index].kind == "mention" and index not in modified]
+        bare = [index for index in premise if self.kinds[index] == "mention" and index not in modified]
         where = {pair for pair in self.pairs if pair[0] in bare and pair[1] == "located_at"}
         self.pairs -= where
         places = [place for _, _, place in where] if premise else source.places
@@ -89,12 +176,11 @@ class SentenceRelations(PhraseRelations):
 
     def _relate_part(self, phrase: Phrase) -> None:
         """Relate a part to the last device before it ("catheter with its tip in the ...")."""
-        before = (index for index in reversed(range(phrase.observations[0])) if self.items[index].kind == "device")
-        device = next(before, None)
-        if device is not None:
-            self._add(phrase.observations[:1], "modify", [device])
+        if self._is_part(phrase):
+            devices = [index for index in range(phrase.observations[0]) if self.kinds[index] == "device"]
+            self._add(phrase.observations[:1], "modify", devices[-1:])
 
-    def _tells_only_qualifiers(self, phrase: Phrase) -> bool:
+    def _begins_with_qualifiers(self, phrase: Phrase) -> bool:
         """Return whether a sentence begins with qualifiers only ("new since the prior study is ...")."""
         return phrase is self.phrases[0] and bool(phrase.states) and not phrase.places
 
@@ -103,7 +189,7 @@ class SentenceRelations(PhraseRelations):
         return bool(phrase.states) and not phrase.places and all(map(self._is_state, phrase.items[-1:]))
 
     def _is_part(self, phrase: Phrase) -> bool:
-        return bool(phrase.observations) and self.items[phrase.observations[0]].kind == "part"
+        return bool(phrase.observations) and self.kinds[phrase.observations[0]] == "part"
 
     def _subject_of(self, phrase: Phrase, previous: Phrase) -> Phrase | None:
         """Return the subject of a place or predicate, or the premise of a conclusion."""
@@ -134,10 +220,7 @@ class SentenceRelations(PhraseRelations):
             self._continue(phrase, previous, after)
 
     def _continue(self, phrase: Phrase, previous: Phrase, after: Phrase | None) -> None:
-        """Continue the previous place or predicate ("in the right lung and the left base").
-
-        A state continues in both directions: "normal heart and mediastinum", "heart and mediastinum normal".
-        """
+        """Continue the previous place or predicate ("in the right lung and the left base"), or states both ways."""
         if self._continues(phrase, previous, after):
             phrase.follows, phrase.subject = previous.follows, previous.subject
         elif phrase.said and self._tells_state(phrase):
@@ -165,12 +248,15 @@ class SentenceRelations(PhraseRelations):
 
     def _is_afterthought(self, phrase: Phrase, kinds: frozenset[str]) -> bool:
         """Return whether a phrase only describes the previous one ("nodule, stable", "enlarged but clear")."""
-        return not phrase.opens and all(self.items[index].kind in kinds for index in phrase.items)
+        return not phrase.opens and self._holds_only(phrase, kinds)
+
+    def _holds_only(self, phrase: Phrase, kinds: Set[str]) -> bool:
+        return all(self.kinds[index] in kinds for index in phrase.items)
 
     def _normal_before_places(self, phrase: Phrase) -> list[int]:
         """Return the normal states at the start of a phrase ("normal heart size and vascular markings")."""
         begins = bool(phrase.places) and not phrase.observations
-        return [i for i in phrase.states if begins and i < phrase.places[0] and self.items[i].kind == "normal"]
+        return [i for i in phrase.states if begins and i < phrase.places[0] and self.kinds[i] == "normal"]
 
     def _comes_after_its_place(self, phrase: Phrase, previous: Phrase) -> bool:
         """Return whether a sentence begins with the place ("in the left base , opacity is seen")."""
@@ -183,12 +269,11 @@ class SentenceRelations(PhraseRelations):
         if phrase.opens or phrase.observations or phrase.states or not phrase.places:
             return False
         placed = {head for head, relation, _ in self.pairs if relation == "located_at"}
-        sides = all(self.items[index].kind in ADJECTIVES for index in phrase.items)
-        return phrase.choice and bool(subject) and (sides or subject[-1] not in placed)
+        return phrase.choice and bool(subject) and (self._holds_only(phrase, ADJECTIVES) or subject[-1] not in placed)
 
     def _measures(self, phrase: Phrase) -> bool:
         """Return whether a phrase is only a measure and its state ("of normal size")."""
-        kinds = {self.items[place].kind for place in phrase.items if self.anatomy[place]}
+        kinds = {self.kinds[place] for place in phrase.items if self.anatomy[place]}
         return bool(phrase.states) and bool(kinds) and kinds <= {"property", "outline"}
 
     def _relate_measure(self, phrase: Phrase, subject: Phrase) -> None:
@@ -201,10 +286,10 @@ class SentenceRelations(PhraseRelations):
     def _relate_place(self, phrase: Phrase, located: Phrase) -> None:
         """Relate "in the left lung", "of the aorta" or "of the opacity" to its subject."""
         if not phrase.observations and not phrase.places:
-            grades = [index for index in phrase.states if self.items[index].kind in {"severity", "size"}]
+            grades = [index for index in phrase.states if self.kinds[index] in {"severity", "size"}]
             self._add(grades, "modify", located.observations[-1:] or located.states[-1:])
         elif phrase.observations:
-            if located.observations and self.items[located.observations[-1]].kind in {"generic", "part"}:
+            if located.observations and self.kinds[located.observations[-1]] in {"generic", "part"}:
                 self._add(located.observations[-1:], "modify", phrase.observations[:1])
             elif not located.observations and not located.places and located.subject is None:
                 self._add(located.states, "modify", phrase.observations[:1])
@@ -212,7 +297,7 @@ class SentenceRelations(PhraseRelations):
             self._add(located.observations[-1:], "located_at", phrase.places)
         elif located.places:
             self._add(located.places, "modify", phrase.places)
-            if all(self.items[place].kind == "property" for place in located.places):
+            if all(self.kinds[place] == "property" for place in located.places):
                 located.places = phrase.places
         elif located.subject is None:
             self._locate_states(located.states, phrase.places)
@@ -224,7 +309,7 @@ class SentenceRelations(PhraseRelations):
             self._add(subject.states, "modify", phrase.observations[-1:])
         for each in self._with_coordinates(subject):
             if each.observations:
-                changes = [index for index in direct if self.items[index].kind == "generic"]
+                changes = [index for index in direct if self.kinds[index] == "generic"]
                 self._add([*phrase.states, *changes], "modify", each.observations[-1:])
                 self._add(each.observations[-1:], "located_at", phrase.places)
             else:
@@ -254,7 +339,7 @@ class SentenceRelations(PhraseRelations):
                 continue
             first, second = previous.observations[-1], phrase.observations[0]
             alternatives = phrase.either and "OBS-DA" not in {said[first].label, said[second].label}
-            if alternatives or (self.items[second].kind == "sign" and not phrase.opens):
+            if alternatives or (self.kinds[second] == "sign" and not phrase.opens):
                 self._share(first, second)
             if alternatives:
                 self._share(second, first)
