@@ -18,7 +18,7 @@ import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
-from igcl_lightning.callbacks.write_predictions import KeepPredictions
+from igcl_lightning.callbacks.outputs import KeepPredictions
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
 from igcl_lightning.data.prepare import prepare
 from igcl_lightning.data.preparing.options import Options
