@@ -49,16 +49,16 @@ class CollapseMonitor(Callback):
     ) -> None:
         """Keep the batch while there are fewer rows than needed."""
         wanted = isinstance(outputs, PairEmbedding) and not trainer.sanity_checking
-        if wanted and sum(len(kept.row) for kept in self._batches) < self._own_rows(trainer):
+        if wanted and sum(len(kept.row) for kept in self._batches) * trainer.world_size < self.max_rows:
             self._batches.append(outputs)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Log, and warn if a side collapses."""
         if not self._batches:
             return
-        own = self._own_rows(trainer)
+        own = math.ceil(self.max_rows / trainer.world_size)
         fields = zip(*self._batches, strict=True)
-        embedding = PairEmbedding(*(in_order(torch.cat(field)[:own]) for field in fields))
+        embedding = PairEmbedding(*(_in_order(torch.cat(field)[:own]) for field in fields))
         self._batches = []
         once = ~repeats(embedding.row)
         vectors = [side[once][: self.max_rows] for side in (embedding.first, embedding.second)]
@@ -69,10 +69,6 @@ class CollapseMonitor(Callback):
         for side in pl_module.sides:
             self._warn(side, float(values[f"std_{side}"]), trainer)
 
-    def _own_rows(self, trainer: Trainer) -> int:
-        """Return the number of rows that each process keeps."""
-        return math.ceil(self.max_rows / trainer.world_size)
-
     def _warn(self, side: str, std: float, trainer: Trainer) -> None:
         if std < self.warn_below and side not in self._warned:
             self._warned.add(side)
@@ -82,11 +78,7 @@ class CollapseMonitor(Callback):
             )
 
 
-def in_order(own: Tensor) -> Tensor:
-    """Return the rows of all processes in the order of the split, which samplers deal out in turn.
-
-    Args:
-        own: rows of this process, [B, ...]; every process has equally many.
-    """
+def _in_order(own: Tensor) -> Tensor:
+    """Return the rows [B, ...] of all processes in the order of the split, which samplers deal out in turn."""
     gathered = gather(own)
     return gathered.view(-1, *own.shape).transpose(0, 1).reshape(gathered.shape)

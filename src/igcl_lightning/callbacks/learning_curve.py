@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from igcl_lightning.callbacks.figures import plots_folder, save_figure
+from igcl_lightning.callbacks.figures import save_figure
+from igcl_lightning.run_folder import run_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,9 +66,9 @@ class LearningCurve(Callback):
                 self.points.setdefault(name, []).append((trainer.global_step, float(value)))
 
     def _save(self, trainer: Trainer) -> None:
-        folder = plots_folder(trainer)
+        path = run_folder(trainer) / "plots" / "learning_curve.png"
         if trainer.is_global_zero and self.points:
-            save_figure(self._figure(), folder / "learning_curve.png", trainer)
+            save_figure(self._figure(), path, trainer)
 
     def _figure(self) -> Figure:
         from matplotlib.figure import Figure

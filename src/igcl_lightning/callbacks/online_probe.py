@@ -41,11 +41,7 @@ class OnlineProbe(Callback):
         self._resumed: dict[str, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """Look up the labels.
-
-        Raises:
-            IgclError: the store has no such label.
-        """
+        """Look up the labels, and raise an `IgclError` if the store lacks one."""
         known, names = self._labels_of(getattr(trainer, "datamodule", None))
         if not known and stage == "fit":
             rank_zero_warn("OnlineProbe: the data have no labels, nothing is probed")
