@@ -75,7 +75,7 @@ def test_wrong_use_is_one_line(store, tmp_path, monkeypatch, capsys, words, stat
 
 def test_a_config_that_does_not_exist_is_an_error_with_what_is_near(capsys):
     assert main(["doctor", "pretrain/igcll.yaml"]) == 1
-    assert "near: pretrain/igcl.yaml" in capsys.readouterr().out
+    assert "did you mean pretrain/igcl.yaml" in capsys.readouterr().out
 
 
 def test_options_override_those_of_a_shipped_config(tmp_path, capsys):

@@ -71,7 +71,8 @@ class EmbeddingMap(ValidationPairsCallback):
                 chosen = np.isclose(values, value, equal_nan=True)
                 if chosen.any():
                     name = f"{side}, {state}" if label else side
-                    axes.scatter(*points[chosen].T, s=16, c=colour, marker=marker, alpha=0.7, lw=0, label=name)
+                    x, y = points[chosen].T
+                    axes.scatter(x, y, s=16, c=colour, marker=marker, alpha=0.7, lw=0, label=name)
         method = "PCA" if len(embeddings) < MIN_POINTS else METHODS[self.method]
         axes.set_title(f"{len(pairs.row)} validation pairs, {method}", fontsize="medium")
         figure.legend(loc="outside right upper", title=label, frameon=False)

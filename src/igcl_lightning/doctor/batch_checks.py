@@ -24,14 +24,14 @@ def viewed_rows(config: Config, store: OpenedStore) -> pd.DataFrame:
 
     `pair` is whether a row states something on each side that the model contrasts, and has the arrays of the config.
     """
-    rows = store.ids[store.ids["split"] == "train"].assign(key=-1, pair=True)
+    rows = store.ids.assign(key=graph_keys(store), pair=True)
+    rows = rows[rows["split"] == "train"].copy()
     if len(rows):
-        rows["key"] = graph_keys(store, "train")
         for side in _stating_sides(config):
-            rows["pair"] &= states(store.column("train", "graph"), side).to_numpy()
+            rows["pair"] &= states(store.column("graph", "train"), side).to_numpy()
         for name in config.option("data.arrays") or []:
             known = name in store.tables["train"].column_names
-            rows["pair"] &= pc.is_valid(store.column("train", name)).to_numpy() if known else False
+            rows["pair"] &= pc.is_valid(store.column(name, "train")).to_numpy() if known else False
     views = config.option("data.views")
     return rows[rows["view"].isin(wanted_views(views))] if views else rows
 

@@ -25,24 +25,17 @@ class _ParsedConfig(TrainingCLI):
     def instantiate_classes(self) -> None:
         """Leave building to `Config`, part by part, so that each mistake is found."""
 
-    def after_instantiate_classes(self) -> None:
-        """Do nothing."""
+    after_instantiate_classes = instantiate_classes
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Do nothing."""
 
 
 class Config:
-    """A config of `igcl fit` and the parts of it that can be built.
+    """A config of `igcl fit`, the parts of it that can be built (None otherwise), and a finding per mistake.
 
     Args:
         words: arguments of `igcl fit`, such as ["--config", "pretrain/igcl.yaml", "--data.store", "stores/mimic"].
-
-    Attributes:
-        findings: one finding per mistake.
-        data: the data module, or None.
-        model: the module, or None.
-        trainer: the trainer, or None.
     """
 
     def __init__(self, words: list[str]) -> None:

@@ -63,14 +63,7 @@ CONFIG_SUFFIXES = (".yaml", ".yml")
 
 @dataclass
 class Examination:
-    """Findings on a store or a config.
-
-    Attributes:
-        target: name of the store or config, as given.
-        findings: all findings, worst first.
-        store: the opened store, if there is one.
-        looks: the decoded images.
-    """
+    """Findings on a store or a config, worst first; the opened store and its decoded images, if there is one."""
 
     target: str
     findings: list[Finding] = field(default_factory=list)

@@ -47,7 +47,7 @@ def _label_values(store: OpenedStore, split: str, label: str) -> np.ndarray | No
     """Return a label of each row of a split, float64 [N], NaN if unknown; None if the table lacks the label."""
     if "labels" not in store.tables[split].column_names:
         return None
-    column = store.column(split, "labels")
+    column = store.column("labels", split)
     known = column.type.get_field_index(label) >= 0
     return pc.struct_field(column, label).to_numpy().astype(float) if known else None
 

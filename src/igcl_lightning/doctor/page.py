@@ -78,13 +78,7 @@ details p { margin: .35rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 
 
 def write_page(path: Path, examination: Examination, samples: int) -> None:
-    """Write the page; an earlier file stays until the new one is complete.
-
-    Args:
-        path: file to write.
-        examination: findings, and the store for pictures.
-        samples: number of sample pairs, evenly drawn.
-    """
+    """Write the page with `samples` pairs, evenly drawn; an earlier file stays until the new one is complete."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors="replace") as file:
         file.writelines(_page(examination, samples))
 

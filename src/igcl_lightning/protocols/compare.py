@@ -15,7 +15,6 @@ from igcl_lightning.protocols.equal_budget import (
     Comparison,
     Encoder,
     Scale,
-    check_names,
     clear,
     encoder_of,
     run_comparison,
@@ -47,18 +46,7 @@ def compare(
     fast: bool = False,
     seed: int | None = None,
 ) -> None:
-    """Compare methods and encoders, and print one table.
-
-    Args:
-        out: output folder; an earlier comparison there is replaced.
-        store: store to compare on (default: a new store of phantoms).
-        trained: methods to pretrain on phantoms, of `CONFIGS` (default: all, none with a store).
-        checkpoints: pretrained models, PATH or NAME=PATH.
-        encoders: timm:NAME, xrv:NAME, timm:NAME@FILE (weights), or a Parquet file of features; or NAME=ENCODER.
-        labels: reported labels (default: all of the store's but "No Finding").
-        supervised: whether to train from scratch, too.
-        fast: whether to run a smaller comparison, which shows the steps, not the numbers.
-        seed: seed of pretraining (see `Comparison`).
+    """Compare methods and encoders, and print one table; the arguments are the options of `igcl compare`.
 
     Raises:
         IgclError: an argument is wrong. Nothing is removed or trained then.
@@ -67,7 +55,10 @@ def compare(
     known = [encoder_of(Path(path), name) for name, path in map(_named, checkpoints)]
     known += [_external(name, word) for name, word in map(_named, encoders)]
     _check_methods(trained, known, store, seed)
-    _check_labels(labels, store)
+    available = LABELS if store is None else Store(store).labels
+    for label in labels or ():
+        if label not in available:
+            raise IgclError(f"--labels: no label {label!r}, only {', '.join(available) or 'none'}")
     _check_inputs(out, store, known)
     clear(out)
     scale = (FAST if fast else COMPARE)._replace(**({} if store is None else OWN_STORE))
@@ -103,19 +94,17 @@ def _check_methods(trained: Sequence[str], known: Sequence[Encoder], store: Path
         raise IgclError("--seed is the seed of pretraining, and nothing is pretrained here; leave it out")
     if not trained and not known:
         raise IgclError("nothing to compare: give --checkpoint or --encoder")
-    check_names([*trained, *(encoder.method for encoder in known)])
-
-
-def _check_labels(labels: Sequence[str] | None, store: Path | None) -> None:
-    known = LABELS if store is None else Store(store).labels
-    for label in labels or ():
-        if label not in known:
-            raise IgclError(f"--labels: no label {label!r}, only {', '.join(known) or 'none'}")
+    names = [*trained, *(encoder.method for encoder in known)]
+    for name in names:
+        if name in ("random", "supervised"):
+            raise IgclError(f"{name!r} is the name of a baseline; give the encoder another, NAME=...")
+        if names.count(name) > 1:
+            raise IgclError(f"two encoders are called {name!r}; name them apart, NAME=...")
 
 
 def _check_inputs(out: Path, store: Path | None, known: Sequence[Encoder]) -> None:
     """Check that no input is in the folder that will be replaced, and that each encoder can be built."""
-    for path in (store, *(encoder.path for encoder in known)):
+    for path in (store, *(encoder.features or encoder.options.get("checkpoint") for encoder in known)):
         if path is not None and out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents):
             raise IgclError(f"{path}: is in --out {out}, which is replaced; choose another --out")
     for encoder in known:

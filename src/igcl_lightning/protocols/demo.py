@@ -11,12 +11,7 @@ FAST = Scale(240, 1, {0.1: 1, 1.0: 1}, fractions=(0.1, 1.0), shots=(5,), draws=2
 
 
 def run_demo(out: Path, fast: bool = False, seed: int | None = None) -> None:
-    """Run the demo and print its table.
-
-    Args:
-        out: output folder; an earlier demo there is replaced.
-        fast: whether to run a smaller demo, which shows the steps, not the numbers.
-        seed: seed of pretraining (see `Comparison`).
+    """Run the demo and print its table; the arguments are the options of `igcl demo`.
 
     Raises:
         IgclError: the folder contains something else.
