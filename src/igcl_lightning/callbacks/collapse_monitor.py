@@ -67,15 +67,13 @@ class CollapseMonitor(Callback):
         values["alignment"] = alignment(*vectors)
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=True)
         for side in pl_module.sides:
-            self._warn(side, float(values[f"std_{side}"]), trainer)
-
-    def _warn(self, side: str, std: float, trainer: Trainer) -> None:
-        if std < self.warn_below and side not in self._warned:
-            self._warned.add(side)
-            rank_zero_warn(
-                f"the {side} side collapses: the std of its unit vectors is {std:.3f} of that of the whole sphere, "
-                f"below {self.warn_below} (epoch {trainer.current_epoch}); its inputs get nearly equal embeddings"
-            )
+            std = float(values[f"std_{side}"])
+            if std < self.warn_below and side not in self._warned:
+                self._warned.add(side)
+                rank_zero_warn(
+                    f"the {side} side collapses: the std of its unit vectors is {std:.3f} of that of the whole sphere, "
+                    f"below {self.warn_below} (epoch {trainer.current_epoch}); its inputs get nearly equal embeddings"
+                )
 
 
 def _in_order(own: Tensor) -> Tensor:

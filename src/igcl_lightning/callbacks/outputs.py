@@ -45,16 +45,15 @@ class GatheringCallback(Callback):
         """Drop earlier outputs."""
         self._batches = []
 
-    def on_test_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *rest: Any) -> None:
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
         """Keep the outputs of a batch."""
         if isinstance(outputs, tuple) and type(outputs) is self.output_type:
             self._batches.append(self.output_type(*(value.detach().cpu() for value in outputs)))
 
-    def on_predict_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *rest: Any) -> None:
-        """Keep the outputs of a batch."""
-        self.on_test_batch_end(trainer, pl_module, outputs)
-
     on_predict_epoch_start = on_test_epoch_start
+    on_predict_batch_end = on_test_batch_end
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write, once for all processes."""

@@ -52,17 +52,12 @@ def check_duplicates(store: OpenedStore, group: np.ndarray) -> Iterator[Finding]
         found = table[chosen].sort_values(["group", "row"])
         if len(found):
             pictures = int(found["group"].nunique())
-            pair = " and ".join(f"{place.row!r} ({place.split})" for place in store.places(_first_pair(found)))
+            first = found[found["group"] == found["group"].iloc[0]]
+            two = (first.drop_duplicates("split") if level == "error" else first)["row"].head(2)
+            pair = " and ".join(f"{place.row!r} ({place.split})" for place in store.places(two.to_numpy()))
             message = f"{number(pictures, 'picture')} {fault}, {len(found):,} rows, such as {pair}{todo}"
             places = store.places(found["row"].to_numpy())
             yield Finding(level, "duplicates", message, places, {"pictures": pictures, "rows": len(found)})
-
-
-def _first_pair(found: pd.DataFrame) -> list[int]:
-    """Return the numbers of two rows with the first picture, from two splits if possible."""
-    group = found[found["group"] == found["group"].iloc[0]]
-    other = int((group["split"] != group["split"].iloc[0]).to_numpy().argmax()) or 1
-    return [int(group["row"].iloc[index]) for index in (0, other)]
 
 
 def duplicate_groups(store: OpenedStore) -> np.ndarray:

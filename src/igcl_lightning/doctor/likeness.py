@@ -75,9 +75,7 @@ def similar_pairs(thumbnail: np.ndarray) -> np.ndarray:
             found.append(np.sort(np.stack([first[agree], second[agree]], axis=1), axis=1))
     pairs = np.unique(np.concatenate(found), axis=0)
     unit = _unit(thumbnail)
-    alike = np.einsum("pd,pd->p", unit[pairs[:, 0]], unit[pairs[:, 1]]) > SAME
-    similar: np.ndarray = pairs[alike]
-    return similar
+    return np.asarray(pairs[np.einsum("pd,pd->p", unit[pairs[:, 0]], unit[pairs[:, 1]]) > SAME])
 
 
 def check_orientation(store: OpenedStore, looks: Looks) -> Iterator[Finding]:
@@ -110,8 +108,7 @@ def turns(thumbnail: np.ndarray) -> np.ndarray:
         fit = np.stack([unit @ np.rot90(mean, quarter).ravel() for quarter in range(4)], axis=1) / np.linalg.norm(mean)
         gain = fit[:, 1:].max(axis=1) - fit[:, 0]
         upright = gain <= 0
-    turned: np.ndarray = np.where(gain > TURNED, fit[:, 1:].argmax(axis=1) + 1, 0)
-    return turned
+    return np.asarray(np.where(gain > TURNED, fit[:, 1:].argmax(axis=1) + 1, 0))
 
 
 def _unit(thumbnail: np.ndarray) -> np.ndarray:
@@ -119,5 +116,4 @@ def _unit(thumbnail: np.ndarray) -> np.ndarray:
     values = thumbnail.reshape(len(thumbnail), -1).astype(np.float32)
     values -= values.mean(axis=1, keepdims=True)
     length = np.linalg.norm(values, axis=1, keepdims=True)
-    unit: np.ndarray = values / np.maximum(length, 1e-6)
-    return unit
+    return np.asarray(values / np.maximum(length, 1e-6))

@@ -100,8 +100,8 @@ def _check_keys(store: OpenedStore) -> Iterator[Finding]:
     sizes = studies["key"].value_counts()
     largest = [int(size) for size in sizes.head(5)]
     alike = int(sizes[sizes > 1].sum())
-    message = f"{share(alike, len(studies))} studies state the same as another; largest groups "
-    message += ", ".join(f"{size:,}" for size in largest)
+    groups = ", ".join(f"{size:,}" for size in largest)
+    message = f"{share(alike, len(studies))} studies state the same as another; largest groups {groups}"
     large = largest[0] > LARGE_GROUP * len(studies) and len(studies) > 50
     if large:
         message += f" ({percent(largest[0], len(studies))} in one)"
@@ -112,13 +112,9 @@ def _check_keys(store: OpenedStore) -> Iterator[Finding]:
 
 def graph_sizes(store: OpenedStore) -> np.ndarray:
     """Return the number of entities of each row, int32 [N]."""
-    sizes: np.ndarray = pc.fill_null(
-        pc.list_value_length(pc.struct_field(store.column("graph"), "label")), 0
-    ).to_numpy()
-    return sizes
+    return np.asarray(pc.fill_null(pc.list_value_length(pc.struct_field(store.column("graph"), "label")), 0))
 
 
 def graph_keys(store: OpenedStore) -> np.ndarray:
     """Return the graph key of each row, int64 [N]; -1 if the graph states nothing."""
-    keys: np.ndarray = pc.fill_null(pc.struct_field(store.column("graph"), "key"), -1).to_numpy()
-    return keys
+    return np.asarray(pc.fill_null(pc.struct_field(store.column("graph"), "key"), -1))

@@ -52,14 +52,7 @@ def label_savings(
     The macro mean over labels of `versus`, averaged over seeds, is made monotone in the fraction by its running maximum
     and interpolated linearly in the logarithm of the fraction. Each resample of the patients gives one factor.
 
-    Args:
-        predictions: columns as in `predictions.SCHEMA`; other methods and few-shot runs are ignored.
-        method: method whose labels are counted.
-        versus: method it is compared with, at two or more fractions.
-        fraction: labelled share of the training rows that `method` has.
-        resamples: number of bootstrap resamples of the patients.
-        seed: seed of the bootstrap.
-        split: split that the two are compared on.
+    `predictions` have columns as in `predictions.SCHEMA`; other methods and few-shot runs are ignored.
 
     Raises:
         IgclError: the predictions break their contract, there are none of `method` at `fraction`, `versus` has fewer

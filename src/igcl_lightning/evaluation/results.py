@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from typing import TypedDict, cast
 
@@ -98,8 +98,11 @@ def summarise(
     for split, table in tables.items():
         by_run = resampled(table, statistic, resamples, seed)
         by_setting = mean_over_seeds(by_run)
-        lines = [line for pair in versus for line in _differences(by_setting, *pair)]
-        lines = [*((run, None, values) for run, values in {**by_run, **by_setting}.items()), *lines]
+        lines: list[tuple[Run, str | None, NDArray[np.float64]]]
+        lines = [(run, None, values) for run, values in {**by_run, **by_setting}.items()]
+        for (method, other), (run, values) in product(versus, by_setting.items()):
+            if run.method == method and run._replace(method=other) in by_setting:
+                lines.append((run, other, values - by_setting[run._replace(method=other)]))
         about = {"protocol": protocol, "store": store, "split": split, "metric": metric}
         records += [record for line in lines for record in _records(*line, table, about)]
     return records
@@ -150,14 +153,6 @@ def mean_over_seeds(by_run: dict[Run, NDArray[np.float64]]) -> dict[Run, NDArray
     for run, values in by_run.items():
         by_setting.setdefault(run._replace(seed=None), []).append(values)
     return {setting: np.mean(values, axis=0) for setting, values in by_setting.items()}
-
-
-def _differences(
-    by_setting: dict[Run, NDArray[np.float64]], method: str, other: str
-) -> Iterator[tuple[Run, str | None, NDArray[np.float64]]]:
-    for run, values in by_setting.items():
-        if run.method == method and run._replace(method=other) in by_setting:
-            yield run, other, values - by_setting[run._replace(method=other)]
 
 
 def _check_versus(versus: Sequence[tuple[str, str]], runs: Sequence[Run]) -> None:

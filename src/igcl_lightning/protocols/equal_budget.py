@@ -50,8 +50,6 @@ CONFIGS = {
 }
 """Configs of the pretraining methods on phantoms: one encoder, one budget."""
 
-SAVINGS_CAPTION = "labels saved: what the other method needs to do as well [95 % interval over patients]"
-
 
 class Scale(NamedTuple):
     """Size of a comparison.
@@ -284,7 +282,8 @@ def _report(comparison: Comparison, predictions: pd.DataFrame, choices: Mapping[
     write_results(records, out / "results.json")
     saved = [label_savings(predictions, *pair, fraction=comparison.scale.fractions[0]) for pair in versus]
     records += [savings_record(each, **about) for each in saved]
-    say("\n".join([SAVINGS_CAPTION, *map(savings_line, saved), ""]))
+    say("labels saved: what the other method needs to do as well [95 % interval over patients]")
+    say("\n".join([*map(savings_line, saved), ""]))
     if choices:
         first, *others = choices
         about = {"protocol": comparison.name, "store": comparison.hard_negatives.name, "split": "test"}
