@@ -59,7 +59,7 @@ def config(tmp_path, phantom_store):
 def test_a_good_config_is_parsed_and_built(config, phantom_store):
     good = config()
     assert good.findings == []
-    assert good.parsed
+    assert good.options
     assert good.store_path == phantom_store
     assert type(good.model).__name__ == "IGCL"
     assert good.connect() == []

@@ -73,14 +73,11 @@ def check_batches(config: Config, store: OpenedStore) -> Iterator[Finding]:
     """Compare the batch size with the training rows, and the workers with the cores."""
     size = config.option("data.batch_size")
     if isinstance(size, int):
-        yield _batch_size_finding(size, processes(config), len(training_rows(config, store)), _contrasts(config))
+        rows, contrasts = len(training_rows(config, store)), isinstance(config.model, ContrastiveModule)
+        yield _batch_size_finding(size, processes(config), rows, contrasts)
     workers = config.option("data.num_workers")
     if isinstance(workers, int) and workers > cores():
         yield Finding("warning", "workers", f"data.num_workers is {workers}, this machine has {cores()} cores")
-
-
-def _contrasts(config: Config) -> bool:
-    return isinstance(config.model, ContrastiveModule)
 
 
 def _batch_size_finding(size: int, world_size: int, rows: int, contrasts: bool) -> Finding:
@@ -102,7 +99,7 @@ def check_accumulation(config: Config, store: OpenedStore) -> Iterator[Finding]:
     """Report the negatives of a contrastive loss with accumulated gradients: those of one batch."""
     batches = config.trainer.accumulate_grad_batches if config.trainer is not None else 1
     size = config.option("data.batch_size")
-    if batches == 1 or not _contrasts(config) or not isinstance(size, int):
+    if batches == 1 or not isinstance(config.model, ContrastiveModule) or not isinstance(size, int):
         return
     together = min(size, len(training_rows(config, store)) // processes(config)) * processes(config)
     if together < 2:  # reported by `check_batches`

@@ -43,12 +43,12 @@ class Config:
         self.data: LightningDataModule | None = None
         self.model: LightningModule | None = None
         self.trainer: Trainer | None = None
-        self.options: Any = {}
+        self.options: Any = {}  # stays empty if they cannot be parsed
         with self._noting():
             cli = _ParsedConfig(["fit", *words])
             self.options = cli.config["fit"]
             self._parser = cli._subcommand_parsers["fit"]
-        if self.parsed:
+        if self.options:
             self.data, self.model, self.trainer = (self._build(part) for part in ("data", "model", "trainer"))
 
     @property
@@ -62,11 +62,6 @@ class Config:
         part, _, argument = name.partition(".")
         options = self.options.get(part) or {}
         return (options.get("init_args") or options).get(argument, default)
-
-    @property
-    def parsed(self) -> bool:
-        """Whether the options were parsed."""
-        return "trainer" in self.options
 
     def connect(self) -> list[Finding]:
         """Connect data module, model and trainer as `fit` does, run their `setup`, and return new findings."""

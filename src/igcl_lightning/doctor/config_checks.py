@@ -134,7 +134,7 @@ def expected_partners(values: Any, batch: int, rows: int | None = None) -> float
 
 def check_wandb(config: Config) -> Iterator[Finding]:
     """Find a W&B logger that needs an account if there is none."""
-    loggers: Any = config.options.trainer.logger if "trainer" in config.options else None
+    loggers: Any = config.options.trainer.logger if config.options else None
     for logger in loggers if isinstance(loggers, list) else [loggers]:
         if not str(getattr(logger, "class_path", "")).endswith("WandbLogger"):
             continue

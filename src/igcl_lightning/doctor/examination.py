@@ -112,7 +112,7 @@ def examine(target: str, words: list[str], rows: int, speed: bool) -> Examinatio
     else:
         config = Config(["--config", target, *words])
         done.findings += config.findings
-        if config.parsed:
+        if config.options:
             _examine_config(done, config, rows)
             if speed and not done.failed:
                 done.findings.append(_measured(lambda: _speed_of_config(config)))

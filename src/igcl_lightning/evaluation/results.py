@@ -79,15 +79,9 @@ def summarise(
     Patients are resampled, not rows; all methods use the same resamples. Runs that differ only in their seed are
     averaged within each resample, not pooled: the scores of two runs share no scale.
 
-    Args:
-        predictions: columns as in `predictions.SCHEMA`; runs that score a label score the same rows of a split.
-        versus: pairs (method, other) to report `method - other` of, in each split and setting that both have.
-        protocol: written into the records, like `store` and `metric`, the name of the statistic.
-        store: name of the store.
-        statistic: computed from the scores and targets of a label.
-        metric: name of the statistic.
-        resamples: number of bootstrap resamples of the patients, drawn with `seed`.
-        seed: seed of the bootstrap.
+    `predictions` have columns as in `predictions.SCHEMA`; runs that score a label score the same rows of a split. For
+    each pair (method, other) in `versus`, `method - other` is reported in each split and setting that both have.
+    `protocol`, `store` and `metric`, the name of the statistic, are written into the records.
 
     Raises:
         IgclError: the predictions break their contract, runs differ in rows, or `versus` has no setting in common.

@@ -1,8 +1,4 @@
-"""Retrieval between images and report graphs: is the right report among the k nearest?
-
-A scorer maps Q queries and C candidates to similarities [Q, C]. Queries and candidates are a tensor [N, ...] or a named
-tuple of tensors [N, ...] and None, whatever the scorer reads; the cosine of unit vectors is one scorer.
-"""
+"""Retrieval between the two sides of pairs, which a scorer compares (see `nn.scoring`)."""
 
 from __future__ import annotations
 

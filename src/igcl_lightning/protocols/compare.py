@@ -1,4 +1,4 @@
-"""`igcl compare`: pretraining methods, supervised training, random weights and other encoders."""
+"""`igcl compare` and `igcl demo`: IGCL, other pretraining, supervised training, random weights and other encoders."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from igcl_lightning.protocols.equal_budget import (
     clear,
     encoder_of,
     run_comparison,
+    say,
 )
 
 COMPARE = Scale(
@@ -28,6 +29,7 @@ COMPARE = Scale(
     shots=(5, 20),
     hard_negatives=600,
 )
+DEMO = Scale(studies=3600, pretrain_epochs=None, supervised_epochs={0.01: 100, 0.1: 40, 1.0: 20})
 OWN_STORE: dict[str, Any] = {"hard_negatives": 0, "supervised_learning_rate": 1e-3}
 """What differs on a store other than the phantoms'."""
 
@@ -66,6 +68,26 @@ def compare(
     if store is None:
         comparison.prepare_phantoms()
     run_comparison(comparison, trained=trained, encoders=known, supervised=supervised)
+
+
+def run_demo(out: Path, fast: bool = False, seed: int | None = None) -> None:
+    """Run the demo and print its table; the arguments are the options of `igcl demo`.
+
+    Raises:
+        IgclError: the folder contains something else.
+    """
+    scale = FAST._replace(hard_negatives=0) if fast else DEMO
+    clear(out)
+    demo = Comparison(out, out / "store", scale, name="demo", seed=seed)
+    say(f"{scale.studies} synthetic chest radiographs with reports -> {demo.store}")
+    demo.prepare_phantoms()
+    run_comparison(demo, trained=["igcl"])
+    say(f"training     {out / 'igcl' / 'version_0' / 'plots'}")
+    say(f"checkpoint   {out / 'igcl' / 'version_0' / 'checkpoints' / 'last.ckpt'}")
+    if fast:
+        say("These are results on synthetic phantoms, too few of them to show more than that everything runs.")
+    else:
+        say("These are results on synthetic phantoms: they show that the method works, not how well on patients.")
 
 
 def _named(word: str) -> tuple[str | None, str]:

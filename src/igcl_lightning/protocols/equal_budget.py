@@ -85,17 +85,12 @@ class Encoder(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """One comparison on one store.
+    """One comparison on one prepared store.
 
-    Attributes:
-        out: output folder.
-        store: path of the prepared store.
-        scale: size of the comparison.
-        labels: reported labels (default: all of the store's but "No Finding").
-        name: name of the protocol in `results.json`.
-        seed: seed of pretraining: initial weights, order of the training pairs, augmentation, dropout (default: that of
-            `igcl fit`). Phantoms, draws of labelled rows and baselines do not depend on it, so that comparisons of
-            several seeds are paired.
+    By default all labels of the store but "No Finding" are reported. `name` is that of the protocol in `results.json`.
+    `seed` is that of pretraining: initial weights, order of the training pairs, augmentation, dropout (default: that of
+    `igcl fit`). Phantoms, draws of labelled rows and baselines do not depend on it, so that comparisons of several
+    seeds are paired.
     """
 
     out: Path
