@@ -31,7 +31,7 @@ TURNS = {1: "a quarter to the left", 2: "upside down", 3: "a quarter to the righ
 
 
 def check_near_duplicates(store: OpenedStore, looks: Looks, group: np.ndarray) -> Iterator[Finding]:
-    """Find images that look the same and are not blank, but not of one group of equal bytes (see `duplicate_groups`)."""
+    """Find images that look the same but are not equal, which `duplicate_groups` finds; blank ones are ignored."""
     kept = np.flatnonzero(~looks.blank)
     pairs = looks.number[kept][similar_pairs(looks.thumbnail[kept])]
     equal = (group[pairs[:, 0]] == group[pairs[:, 1]]) & (group[pairs[:, 0]] >= 0)
