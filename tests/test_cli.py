@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-import types
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -568,9 +567,7 @@ def test_demo_command(monkeypatch, one_line):
         if fast:
             raise IgclError("runs/demo: exists already;\n remove it")
 
-    demo = types.ModuleType("igcl_lightning.protocols.demo")
-    demo.run_demo = run_demo
-    monkeypatch.setitem(sys.modules, "igcl_lightning.protocols.demo", demo)
+    monkeypatch.setattr("igcl_lightning.protocols.compare.run_demo", run_demo)
     assert main(["demo"]) is None
     words = ["demo", "--out", "x", "--fast", "--seed", "7"]
     assert one_line(*words) == (1, "igcl: error: runs/demo: exists already; remove it")

@@ -61,9 +61,9 @@ def test_graphs_without_entities_are_counted_by_split(phantom_store):
     assert finding.numbers == expected
     assert sum(expected.values()) > 0
     assert finding.level == "ok"
-    for split, rows in rows_of.items():
-        assert graph_sizes(opened, split).tolist() == [len(row["graph"]["tokens"]) for row in rows]
-        assert graph_keys(opened, split).tolist() == [row["graph"]["key"] for row in rows]
+    graphs = [row["graph"] for rows in rows_of.values() for row in rows]
+    assert graph_sizes(opened).tolist() == [len(graph["tokens"]) for graph in graphs]
+    assert graph_keys(opened).tolist() == [graph["key"] for graph in graphs]
 
 
 def test_rows_with_labels_only_are_a_warning_with_their_number(tmp_path):
@@ -83,7 +83,7 @@ def test_the_largest_groups_of_one_meaning_are_counted(tmp_path):
     texts = ["No edema.", "There is no edema.", "Small effusion.", "Rib fracture.", "No edema.", ""]
     studies = [study(n, report={"findings": text}, split="train") for n, text in enumerate(texts)]
     opened = OpenedStore(write_store(tmp_path / "store", studies))
-    keys = Counter(key for key in graph_keys(opened, "train").tolist() if key != -1)
+    keys = Counter(key for key in graph_keys(opened).tolist() if key != -1)
     finding = next(finding for finding in check_graphs(opened) if finding.check == "graph keys")
     assert finding.numbers == {"meanings": 3, "alike": 3, "largest": sorted(keys.values(), reverse=True)}
     assert finding.numbers["largest"] == [3, 1, 1]

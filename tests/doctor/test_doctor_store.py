@@ -175,7 +175,7 @@ def test_places_and_records_agree_with_the_tables(store):
         row = datasets.load_from_disk(str(store / place.split)).with_format("arrow")[place.number].to_pylist()[0]
         assert opened.record(place) == row
         assert row["row"] == place.row
-        assert opened.image_bytes(number).as_py() == row["image"]["bytes"]
+        assert opened.images[number].as_py() == row["image"]["bytes"]
 
 
 def test_a_graph_comes_back_as_it_was_parsed(store):

@@ -54,8 +54,7 @@ def test_a_run_within_a_comparison_writes_no_results_of_its_own(pretrained):
 def test_the_command_takes_a_seed(words, seed, tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(Comparison, "prepare_phantoms", lambda self: made.append(self))
-    for name in ("demo", "compare"):
-        monkeypatch.setattr(f"igcl_lightning.protocols.{name}.run_comparison", lambda *_, **__: None)
+    monkeypatch.setattr("igcl_lightning.protocols.compare.run_comparison", lambda *_, **__: None)
     assert not main([*words, "--fast", "--out", str(tmp_path / "out")])
     assert [one.seed for one in made] == [seed]
 

@@ -5,10 +5,9 @@ from igcl_lightning.callbacks.ema import EMA
 from igcl_lightning.callbacks.embedding_map import EmbeddingMap
 from igcl_lightning.callbacks.learning_curve import LearningCurve
 from igcl_lightning.callbacks.online_probe import OnlineProbe
+from igcl_lightning.callbacks.outputs import WriteEmbeddings, WritePredictions
 from igcl_lightning.callbacks.retrieval_sheet import RetrievalSheet
 from igcl_lightning.callbacks.throughput import Throughput
-from igcl_lightning.callbacks.write_embeddings import WriteEmbeddings
-from igcl_lightning.callbacks.write_predictions import WritePredictions
 
 __all__ = [
     "EMA",

@@ -49,16 +49,16 @@ class CollapseMonitor(Callback):
     ) -> None:
         """Keep the batch while there are fewer rows than needed."""
         wanted = isinstance(outputs, PairEmbedding) and not trainer.sanity_checking
-        if wanted and sum(len(kept.row) for kept in self._batches) < self._own_rows(trainer):
+        if wanted and sum(len(kept.row) for kept in self._batches) * trainer.world_size < self.max_rows:
             self._batches.append(outputs)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Log, and warn if a side collapses."""
         if not self._batches:
             return
-        own = self._own_rows(trainer)
+        own = math.ceil(self.max_rows / trainer.world_size)
         fields = zip(*self._batches, strict=True)
-        embedding = PairEmbedding(*(in_order(torch.cat(field)[:own]) for field in fields))
+        embedding = PairEmbedding(*(_in_order(torch.cat(field)[:own]) for field in fields))
         self._batches = []
         once = ~repeats(embedding.row)
         vectors = [side[once][: self.max_rows] for side in (embedding.first, embedding.second)]
@@ -67,26 +67,16 @@ class CollapseMonitor(Callback):
         values["alignment"] = alignment(*vectors)
         pl_module.log_dict({f"val/{name}": value for name, value in values.items()}, sync_dist=True)
         for side in pl_module.sides:
-            self._warn(side, float(values[f"std_{side}"]), trainer)
-
-    def _own_rows(self, trainer: Trainer) -> int:
-        """Return the number of rows that each process keeps."""
-        return math.ceil(self.max_rows / trainer.world_size)
-
-    def _warn(self, side: str, std: float, trainer: Trainer) -> None:
-        if std < self.warn_below and side not in self._warned:
-            self._warned.add(side)
-            rank_zero_warn(
-                f"the {side} side collapses: the std of its unit vectors is {std:.3f} of that of the whole sphere, "
-                f"below {self.warn_below} (epoch {trainer.current_epoch}); its inputs get nearly equal embeddings"
-            )
+            std = float(values[f"std_{side}"])
+            if std < self.warn_below and side not in self._warned:
+                self._warned.add(side)
+                rank_zero_warn(
+                    f"the {side} side collapses: the std of its unit vectors is {std:.3f} of that of the whole sphere, "
+                    f"below {self.warn_below} (epoch {trainer.current_epoch}); its inputs get nearly equal embeddings"
+                )
 
 
-def in_order(own: Tensor) -> Tensor:
-    """Return the rows of all processes in the order of the split, which samplers deal out in turn.
-
-    Args:
-        own: rows of this process, [B, ...]; every process has equally many.
-    """
+def _in_order(own: Tensor) -> Tensor:
+    """Return the rows [B, ...] of all processes in the order of the split, which samplers deal out in turn."""
     gathered = gather(own)
     return gathered.view(-1, *own.shape).transpose(0, 1).reshape(gathered.shape)

@@ -17,9 +17,8 @@ class EMA(WeightAveraging):
     Validation uses the averaged weights. They are the `state_dict` of a checkpoint, which probes and
     `load_from_checkpoint` read; the current weights, for resuming, are saved beside it.
 
-    Lightning's own `EMAWeightAveraging` averages and rounds integer buffers, which breaks the position tables of
-    transformers; it copies the module before `setup` builds heads; and after `fit`, `test` of a checkpoint with the
-    same trainer uses the weights without averaging.
+    Lightning's own `EMAWeightAveraging` averages integer buffers, such as the position tables of transformers, copies
+    the module before `setup` builds heads, and after `fit` tests a checkpoint with the weights without averaging.
 
     Args:
         decay: weight of the past at each optimiser step. The average covers about 1 / (1 - decay) steps, which should

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 METHODS = {"tsne": "t-SNE", "umap": "UMAP"}
 MIN_POINTS = 10
-"""Fewer points are projected by PCA: they have no neighbourhoods."""
 
 LOOKS = (("present", 1.0, "#D55E00"), ("absent", 0.0, "#0072B2"), ("not known", np.nan, "0.6"))
 """Name, value and colour of a label."""
@@ -64,7 +63,7 @@ class EmbeddingMap(ValidationPairsCallback):
             return None
         label, values = self._colouring(pairs.row.tolist(), trainer)
         figure = Figure(figsize=(6.2, 4.4), layout="constrained")
-        axes = figure.subplots()
+        axes = figure.subplots(subplot_kw={"xticks": [], "yticks": []})
         module: Any = trainer.lightning_module
         sides = zip(module.sides, "o^", np.split(plane(embeddings, self.method), 2), strict=True)
         for side, marker, points in sides:
@@ -74,8 +73,6 @@ class EmbeddingMap(ValidationPairsCallback):
                     name = f"{side}, {state}" if label else side
                     x, y = points[chosen].T
                     axes.scatter(x, y, s=16, c=colour, marker=marker, alpha=0.7, lw=0, label=name)
-        axes.set_xticks([])
-        axes.set_yticks([])
         method = "PCA" if len(embeddings) < MIN_POINTS else METHODS[self.method]
         axes.set_title(f"{len(pairs.row)} validation pairs, {method}", fontsize="medium")
         figure.legend(loc="outside right upper", title=label, frameon=False)
@@ -97,7 +94,8 @@ class EmbeddingMap(ValidationPairsCallback):
 def plane(embeddings: NDArray[np.float32], method: str = "tsne") -> NDArray[np.float32]:
     """Project embeddings [N, D] to points [N, 2], the same each time.
 
-    By t-SNE (van der Maaten and Hinton 2008) or UMAP (McInnes et al. 2018); fewer than `MIN_POINTS` by PCA.
+    By t-SNE (van der Maaten and Hinton 2008) or UMAP (McInnes et al. 2018); fewer than `MIN_POINTS`, which have no
+    neighbourhoods, by PCA.
     """
     projection: Any
     if len(embeddings) < MIN_POINTS:

@@ -10,15 +10,9 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
 from igcl_lightning.atomic import replacing
-from igcl_lightning.run_folder import run_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-def plots_folder(trainer: Trainer) -> Path:
-    """Return `plots/` in the run folder; all processes must call this."""
-    return run_folder(trainer) / "plots"
 
 
 def save_figure(figure: Figure, path: Path, trainer: Trainer) -> None:

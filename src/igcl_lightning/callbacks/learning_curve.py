@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from igcl_lightning.callbacks.figures import plots_folder, save_figure
+from igcl_lightning.callbacks.figures import save_figure
+from igcl_lightning.run_folder import run_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +35,7 @@ class LearningCurve(Callback):
         """Take the values of a validation within fit, and draw."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self._collect(trainer, ("val/loss", *self._metrics(pl_module)))
-            self._save(trainer)
+            self.on_train_end(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the mean training loss."""
@@ -42,7 +43,9 @@ class LearningCurve(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw again: the training loss of the last epoch is known only after its validation."""
-        self._save(trainer)
+        path = run_folder(trainer) / "plots" / "learning_curve.png"
+        if trainer.is_global_zero and self.points:
+            save_figure(self._figure(), path, trainer)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the points, for the checkpoint."""
@@ -63,11 +66,6 @@ class LearningCurve(Callback):
             value = trainer.callback_metrics.get(name)
             if value is not None:
                 self.points.setdefault(name, []).append((trainer.global_step, float(value)))
-
-    def _save(self, trainer: Trainer) -> None:
-        folder = plots_folder(trainer)
-        if trainer.is_global_zero and self.points:
-            save_figure(self._figure(), folder / "learning_curve.png", trainer)
 
     def _figure(self) -> Figure:
         from matplotlib.figure import Figure

@@ -36,16 +36,11 @@ class OnlineProbe(Callback):
         self.auroc = MultilabelAuroc()
         self._names: list[str] = []
         self._columns: list[int] = []
-        self._head: nn.Linear | None = None
-        self._optimizer: torch.optim.Optimizer | None = None
+        self._built: tuple[nn.Linear, torch.optim.Optimizer] | None = None
         self._resumed: dict[str, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """Look up the labels.
-
-        Raises:
-            IgclError: the store has no such label.
-        """
+        """Look up the labels, and raise an `IgclError` if the store lacks one."""
         known, names = self._labels_of(getattr(trainer, "datamodule", None))
         if not known and stage == "fit":
             rank_zero_warn("OnlineProbe: the data have no labels, nothing is probed")
@@ -80,7 +75,7 @@ class OnlineProbe(Callback):
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Score a batch."""
-        trained = self._head is not None or self._resumed
+        trained = self._built or self._resumed
         if not self._names or not trained or trainer.sanity_checking or not isinstance(outputs, PairEmbedding):
             return
         with torch.no_grad():
@@ -101,26 +96,28 @@ class OnlineProbe(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return head and optimiser, for the checkpoint."""
-        if self._head is None or self._optimizer is None:
+        if self._built is None:
             return self._resumed
-        return {"labels": self._names, "head": self._head.state_dict(), "optimizer": self._optimizer.state_dict()}
+        head, optimizer = self._built
+        return {"labels": self._names, "head": head.state_dict(), "optimizer": optimizer.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue with the head of a checkpoint, if it has the same labels."""
-        self._head, self._resumed = None, state_dict
+        self._built, self._resumed = None, state_dict
 
     def _ready(self, pooled: Tensor) -> tuple[nn.Linear, torch.optim.Optimizer]:
         """Return head and optimiser, built when the width of the features is known."""
-        if self._head is None or self._optimizer is None:
+        if self._built is None:
             # A convex problem may start at zero, which draws none of the module's random numbers.
             head = skip_init(nn.Linear, pooled.shape[1], len(self._names), device=pooled.device)
             for parameter in head.parameters():
                 nn.init.zeros_(parameter)
-            self._head, self._optimizer = head, torch.optim.AdamW(head.parameters(), self.learning_rate)
+            optimizer = torch.optim.AdamW(head.parameters(), self.learning_rate)
             if self._resumed.get("labels") == self._names:
-                self._head.load_state_dict(self._resumed["head"])
-                self._optimizer.load_state_dict(self._resumed["optimizer"])
-        return self._head, self._optimizer
+                head.load_state_dict(self._resumed["head"])
+                optimizer.load_state_dict(self._resumed["optimizer"])
+            self._built = head, optimizer
+        return self._built
 
 
 def _logits(head: nn.Linear, pooled: Tensor) -> Tensor:

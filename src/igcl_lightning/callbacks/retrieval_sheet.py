@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,19 +23,15 @@ if TYPE_CHECKING:
 LINE_LENGTH = 34
 MAX_LINES = 14
 
-OWN, SAME, OTHER = ("own report", "#009E73"), ("states the same", "#0072B2"), ("other report", "0.5")
-"""Name and colour of each kind of retrieved report."""
+COLOURS = {"own report": "#009E73", "states the same": "#0072B2", "other report": "0.5"}
+"""Colour of each kind of retrieved report."""
 
 
 class Retrieved(NamedTuple):
     """Results of Q queries among the reports of S studies.
 
-    Attributes:
-        query: pair index of each query, int64 [Q].
-        own_rank: rank of the query's own report, int64 [Q]; 1 is best.
-        num_reports: S.
-        found: pair indices of the nearest reports, nearest first, int64 [Q, K].
-        cosine: similarity of these reports, float32 [Q, K].
+    `query` is the pair index of each query and `own_rank` the rank of its own report among S, 1 is best, both int64
+    [Q]. `found` are the pair indices of the nearest reports, nearest first, int64 [Q, K], `cosine` their similarity.
     """
 
     query: Tensor
@@ -86,18 +83,14 @@ class RetrievalSheet(ValidationPairsCallback):
         num_columns = with_image + 1 + num_found
         figure = Figure(figsize=(2.4 * num_columns, 2.4 * num_rows), layout="constrained")
         sheet = figure.subplots(num_rows, num_columns, squeeze=False)
-        for number, (row_axes, query) in enumerate(zip(sheet, answer.query.tolist(), strict=True)):
+        for number, (own, found) in enumerate(_texts_of(pairs, answer, report_text)):
             if with_image:
-                row_axes[0].imshow(pairs.pixels[number, 0].numpy(), cmap="gray", vmin=0, vmax=255)
-                row_axes[0].set_axis_off()
-            own_axes, *found_axes = row_axes[with_image:]
-            own_text = report_text(int(pairs.row[query]))
-            rank = f"own report: rank {answer.own_rank[number]} of {answer.num_reports}"
-            _draw_report(own_axes, own_text, rank, "black")
-            cells = zip(found_axes, answer.found[number].tolist(), answer.cosine[number].tolist(), strict=True)
-            for rank_found, (axes, index, cosine) in enumerate(cells, start=1):
-                name, colour = _kind(pairs, query, index)
-                _draw_report(axes, report_text(int(pairs.row[index])), f"{rank_found}. {name}, {cosine:.2f}", colour)
+                sheet[number, 0].imshow(pairs.pixels[number, 0].numpy(), cmap="gray", vmin=0, vmax=255)
+                sheet[number, 0].set_axis_off()
+            own_axes, *found_axes = sheet[number, with_image:]
+            _draw_report(own_axes, own, f"own report: rank {answer.own_rank[number]} of {answer.num_reports}", "black")
+            for place, (axes, (text, kind, cosine)) in enumerate(zip(found_axes, found, strict=True), start=1):
+                _draw_report(axes, text, f"{place}. {kind}, {cosine:.2f}", COLOURS[kind])
         return figure
 
     def table(self, pairs: ValidationPairs, trainer: Trainer) -> tuple[list[str], list[list[Any]]]:
@@ -107,17 +100,14 @@ class RetrievalSheet(ValidationPairsCallback):
         report_text = _texts(trainer)
         assert report_text is not None
         answer = retrieve(pairs, self.top_k)
-        shows_images = _shows_images(trainer)
-        columns = [*(["image"] if shows_images else []), "own report", "rank of own report"]
+        columns, data = ["own report", "rank of own report"], []
         for rank in range(1, answer.found.shape[1] + 1):
             columns += [f"found {rank}", f"found {rank} is", f"cosine {rank}"]
-        data = []
-        for number, query in enumerate(answer.query.tolist()):
-            image = [wandb.Image(pairs.pixels[number, 0].numpy(), mode="L")] if shows_images else []
-            row = [*image, report_text(int(pairs.row[query])), int(answer.own_rank[number])]
-            for index, cosine in zip(answer.found[number].tolist(), answer.cosine[number].tolist(), strict=True):
-                row += [report_text(int(pairs.row[index])), _kind(pairs, query, index)[0], cosine]
-            data.append(row)
+        for rank, (own, found) in zip(answer.own_rank.tolist(), _texts_of(pairs, answer, report_text), strict=True):
+            data.append([own, rank, *chain.from_iterable(found)])
+        if _shows_images(trainer):
+            images = [wandb.Image(pixels[0].numpy(), mode="L") for pixels in pairs.pixels[: len(data)]]
+            return ["image", *columns], [[image, *row] for image, row in zip(images, data, strict=True)]
         return columns, data
 
 
@@ -141,12 +131,21 @@ def _shows_images(trainer: Trainer) -> bool:
     return bool(module.sides[0] == "image")
 
 
-def _kind(pairs: ValidationPairs, query: int, index: int) -> tuple[str, str]:
-    """Return name and colour of a retrieved report."""
+def _texts_of(
+    pairs: ValidationPairs, answer: Retrieved, report_text: Callable[[int], str]
+) -> Iterator[tuple[str, list[tuple[str, str, float]]]]:
+    """Yield the own report of each query, and text, kind and cosine of each retrieved one."""
+    for query, found, cosines in zip(answer.query, answer.found, answer.cosine.tolist(), strict=True):
+        texts = [report_text(int(pairs.row[index])) for index in (query, *found)]
+        kinds = [_kind(pairs, query, index) for index in found]
+        yield texts[0], list(zip(texts[1:], kinds, cosines, strict=True))
+
+
+def _kind(pairs: ValidationPairs, query: Tensor, index: Tensor) -> str:
     if pairs.study[index] == pairs.study[query]:
-        return OWN
+        return "own report"
     key = pairs.graph_key
-    return SAME if key[query] >= 0 and key[query] == key[index] else OTHER
+    return "states the same" if key[query] >= 0 and key[query] == key[index] else "other report"
 
 
 def _draw_report(axes: Axes, text: str, title: str, colour: str) -> None:

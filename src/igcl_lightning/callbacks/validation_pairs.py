@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from igcl_lightning.callbacks.figures import plots_folder, save_figure
+from igcl_lightning.callbacks.figures import save_figure
 from igcl_lightning.modules.contrastive import PairEmbedding
+from igcl_lightning.run_folder import run_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,14 +22,9 @@ if TYPE_CHECKING:
 class ValidationPairs(NamedTuple):
     """Embedded pairs on the CPU.
 
-    Attributes:
-        pixels: grey values 0-255 of the first row of each of the first P patients, [P, 1, H, W].
-        first: unit vectors of the first side, float32 [N, D].
-        second: unit vectors of the second side, float32 [N, D].
-        graph_key: int64 [N], equal where two graphs state the same, negative for an empty graph.
-        study: hashed study id, int64 [N].
-        patient: hashed patient id, int64 [N].
-        row: hashed row id, int64 [N].
+    `pixels` are grey values 0-255 of the first row of each of the first P patients, [P, 1, H, W]; `first` and `second`
+    unit vectors of the two sides, float32 [N, D]. `graph_key` is equal where two graphs state the same, negative for an
+    empty graph; it and the hashed ids are int64 [N].
     """
 
     pixels: Tensor
@@ -71,18 +67,12 @@ class ValidationPairsCallback(Callback):
         if figure is not None:
             save_figure(figure, folder / f"{self.picture}.png", trainer)
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Drop the pairs of the epoch before."""
         self._batches, self._patients = [], set()
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Keep the batch while there are fewer than `max_pairs`."""
         if trainer.sanity_checking or not trainer.is_global_zero or dataloader_idx > 0:
@@ -91,9 +81,8 @@ class ValidationPairsCallback(Callback):
         if missing <= 0 or not isinstance(outputs, PairEmbedding):
             return
         pixels = batch.image[self._new_patients(batch.patient[:missing].tolist())]
-        vectors = (outputs.first.float(), outputs.second.float())
-        ids = (batch.graph_key, batch.study, batch.patient, batch.row)
-        self._batches.append(ValidationPairs(pixels.cpu(), *(field[:missing].cpu() for field in (*vectors, *ids))))
+        fields = (outputs.first.float(), outputs.second.float(), batch.graph_key, batch.study, batch.patient, batch.row)
+        self._batches.append(ValidationPairs(pixels.cpu(), *(field[:missing].cpu() for field in fields)))
 
     def _new_patients(self, patients: list[int]) -> list[int]:
         """Return the indices of patients not seen before, until there are `num_images`."""
@@ -104,18 +93,15 @@ class ValidationPairsCallback(Callback):
                 new.append(index)
         return new
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Draw if this epoch is due."""
         fitting = trainer.state.fn == TrainerFn.FITTING
         if not fitting or (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            self._finish(trainer)
+            self.on_train_end(trainer, pl_module)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Draw the last validation, if not drawn yet."""
-        self._finish(trainer)
-
-    def _finish(self, trainer: Trainer) -> None:
-        folder = plots_folder(trainer)
+        folder = run_folder(trainer) / "plots"
         if self._batches:
             pairs = ValidationPairs(*(torch.cat(field) for field in zip(*self._batches, strict=True)))
             self._batches = []

@@ -20,6 +20,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from igcl_lightning.protocols.demo import run_demo
+    from igcl_lightning.protocols.compare import run_demo
 
     run_demo(options.out, fast=options.fast, seed=options.seed)

@@ -31,7 +31,7 @@ def add_options(parser: OneLineParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit status."""
-    from igcl_lightning.doctor.examination import examine, write_record
+    from igcl_lightning.doctor.examination import examine
     from igcl_lightning.doctor.findings import counted
     from igcl_lightning.doctor.page import write_page
 
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     sys.stdout.writelines(f"{finding.line()}\n" for finding in done.findings)
     sys.stdout.write(f"{done.target}: {counted(done.findings)}\n")
     if options.json:
-        write_record(done, options.json)
+        done.write_record(options.json)
     if options.html:
         write_page(options.html, done, options.samples)
     return 1 if done.failed else 0

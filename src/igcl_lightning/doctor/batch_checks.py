@@ -24,14 +24,14 @@ def viewed_rows(config: Config, store: OpenedStore) -> pd.DataFrame:
 
     `pair` is whether a row states something on each side that the model contrasts, and has the arrays of the config.
     """
-    rows = store.ids[store.ids["split"] == "train"].assign(key=-1, pair=True)
+    rows = store.ids.assign(key=graph_keys(store), pair=True)
+    rows = rows[rows["split"] == "train"].copy()
     if len(rows):
-        rows["key"] = graph_keys(store, "train")
         for side in _stating_sides(config):
-            rows["pair"] &= states(store.column("train", "graph"), side).to_numpy()
+            rows["pair"] &= states(store.column("graph", "train"), side).to_numpy()
         for name in config.option("data.arrays") or []:
             known = name in store.tables["train"].column_names
-            rows["pair"] &= pc.is_valid(store.column("train", name)).to_numpy() if known else False
+            rows["pair"] &= pc.is_valid(store.column(name, "train")).to_numpy() if known else False
     views = config.option("data.views")
     return rows[rows["view"].isin(wanted_views(views))] if views else rows
 
@@ -73,14 +73,11 @@ def check_batches(config: Config, store: OpenedStore) -> Iterator[Finding]:
     """Compare the batch size with the training rows, and the workers with the cores."""
     size = config.option("data.batch_size")
     if isinstance(size, int):
-        yield _batch_size_finding(size, processes(config), len(training_rows(config, store)), _contrasts(config))
+        rows, contrasts = len(training_rows(config, store)), isinstance(config.model, ContrastiveModule)
+        yield _batch_size_finding(size, processes(config), rows, contrasts)
     workers = config.option("data.num_workers")
     if isinstance(workers, int) and workers > cores():
         yield Finding("warning", "workers", f"data.num_workers is {workers}, this machine has {cores()} cores")
-
-
-def _contrasts(config: Config) -> bool:
-    return isinstance(config.model, ContrastiveModule)
 
 
 def _batch_size_finding(size: int, world_size: int, rows: int, contrasts: bool) -> Finding:
@@ -102,7 +99,7 @@ def check_accumulation(config: Config, store: OpenedStore) -> Iterator[Finding]:
     """Report the negatives of a contrastive loss with accumulated gradients: those of one batch."""
     batches = config.trainer.accumulate_grad_batches if config.trainer is not None else 1
     size = config.option("data.batch_size")
-    if batches == 1 or not _contrasts(config) or not isinstance(size, int):
+    if batches == 1 or not isinstance(config.model, ContrastiveModule) or not isinstance(size, int):
         return
     together = min(size, len(training_rows(config, store)) // processes(config)) * processes(config)
     if together < 2:  # reported by `check_batches`

@@ -25,24 +25,17 @@ class _ParsedConfig(TrainingCLI):
     def instantiate_classes(self) -> None:
         """Leave building to `Config`, part by part, so that each mistake is found."""
 
-    def after_instantiate_classes(self) -> None:
-        """Do nothing."""
+    after_instantiate_classes = instantiate_classes
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Do nothing."""
 
 
 class Config:
-    """A config of `igcl fit` and the parts of it that can be built.
+    """A config of `igcl fit`, the parts of it that can be built (None otherwise), and a finding per mistake.
 
     Args:
         words: arguments of `igcl fit`, such as ["--config", "pretrain/igcl.yaml", "--data.store", "stores/mimic"].
-
-    Attributes:
-        findings: one finding per mistake.
-        data: the data module, or None.
-        model: the module, or None.
-        trainer: the trainer, or None.
     """
 
     def __init__(self, words: list[str]) -> None:
@@ -50,12 +43,12 @@ class Config:
         self.data: LightningDataModule | None = None
         self.model: LightningModule | None = None
         self.trainer: Trainer | None = None
-        self.options: Any = {}
+        self.options: Any = {}  # stays empty if they cannot be parsed
         with self._noting():
             cli = _ParsedConfig(["fit", *words])
             self.options = cli.config["fit"]
             self._parser = cli._subcommand_parsers["fit"]
-        if self.parsed:
+        if self.options:
             self.data, self.model, self.trainer = (self._build(part) for part in ("data", "model", "trainer"))
 
     @property
@@ -69,11 +62,6 @@ class Config:
         part, _, argument = name.partition(".")
         options = self.options.get(part) or {}
         return (options.get("init_args") or options).get(argument, default)
-
-    @property
-    def parsed(self) -> bool:
-        """Whether the options were parsed."""
-        return "trainer" in self.options
 
     def connect(self) -> list[Finding]:
         """Connect data module, model and trainer as `fit` does, run their `setup`, and return new findings."""

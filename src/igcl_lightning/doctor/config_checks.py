@@ -121,12 +121,9 @@ def check_targets(config: Config, store: OpenedStore) -> Iterator[Finding]:
 
 
 def expected_partners(values: Any, batch: int, rows: int | None = None) -> float:
-    """Return the expected number of other rows of a random batch with a row's value, on average over the rows.
+    """Return the expected number of other rows of a random batch with a row's value, on average over all `rows`.
 
-    Args:
-        values: values of the rows that have one.
-        batch: number of rows of a batch.
-        rows: number of all rows (default: all have a value).
+    `values` are those of the rows that have one, by default all.
     """
     total = len(values) if rows is None else rows
     if total < 2:
@@ -137,7 +134,7 @@ def expected_partners(values: Any, batch: int, rows: int | None = None) -> float
 
 def check_wandb(config: Config) -> Iterator[Finding]:
     """Find a W&B logger that needs an account if there is none."""
-    loggers: Any = config.options.trainer.logger if "trainer" in config.options else None
+    loggers: Any = config.options.trainer.logger if config.options else None
     for logger in loggers if isinstance(loggers, list) else [loggers]:
         if not str(getattr(logger, "class_path", "")).endswith("WandbLogger"):
             continue

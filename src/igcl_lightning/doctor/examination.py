@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import datasets
 
@@ -63,14 +62,7 @@ CONFIG_SUFFIXES = (".yaml", ".yml")
 
 @dataclass
 class Examination:
-    """Findings on a store or a config.
-
-    Attributes:
-        target: name of the store or config, as given.
-        findings: all findings, worst first.
-        store: the opened store, if there is one.
-        looks: the decoded images.
-    """
+    """Findings on a store or a config, worst first; the opened store and its decoded images, if there is one."""
 
     target: str
     findings: list[Finding] = field(default_factory=list)
@@ -82,9 +74,9 @@ class Examination:
         """Whether there is an error."""
         return any(finding.level == "error" for finding in self.findings)
 
-    def record(self) -> dict[str, Any]:
-        """Return the findings as data."""
-        return {
+    def write_record(self, path: Path) -> None:
+        """Write the findings as JSON."""
+        record = {
             "target": self.target,
             "igcl_lightning": __version__,
             "rows": self.store.sizes if self.store else {},
@@ -92,6 +84,8 @@ class Examination:
             "counts": {level: sum(finding.level == level for finding in self.findings) for level in LEVELS},
             "findings": [finding.record() for finding in self.findings],
         }
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def examine(target: str, words: list[str], rows: int, speed: bool) -> Examination:
@@ -99,13 +93,9 @@ def examine(target: str, words: list[str], rows: int, speed: bool) -> Examinatio
 
     Args:
         target: folder of a store, or name of a config as for `igcl fit --config`.
-        words: options that override the config's, such as ["--data.store", "stores/mimic"].
+        words: options that override the config's, such as ["--data.store", "stores/mimic"]; an error for a store.
         rows: number of images to decode, evenly drawn; 0 for all.
         speed: whether to measure loader and model.
-
-    Raises:
-        UsageError: options are given for a store.
-        IgclError: the target is neither a store nor a config.
     """
     datasets.disable_progress_bars()
     done, path = Examination(target), Path(target)
@@ -122,19 +112,12 @@ def examine(target: str, words: list[str], rows: int, speed: bool) -> Examinatio
     else:
         config = Config(["--config", target, *words])
         done.findings += config.findings
-        if config.parsed:
+        if config.options:
             _examine_config(done, config, rows)
             if speed and not done.failed:
                 done.findings.append(_measured(lambda: _speed_of_config(config)))
     done.findings = worst_first([*done.findings, *config_checks.check_command()])
     return done
-
-
-def write_record(examination: Examination, path: Path) -> None:
-    """Write the findings as JSON."""
-    with replacing(path) as temporary:
-        text = json.dumps(examination.record(), indent=1, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _examine_store(done: Examination, path: Path, rows: int) -> None:

@@ -26,12 +26,8 @@ class Place(NamedTuple):
 class Finding:
     """Result of a check.
 
-    Attributes:
-        level: one of `LEVELS`.
-        check: subject of the check, in a word or two.
-        message: one line: the observation and, if something is wrong, what to do.
-        rows: rows concerned; at most `MAX_NAMED_ROWS` are kept.
-        numbers: counts behind the message, JSON-able.
+    `check` is its subject in a word or two, `message` one line: the observation and, if something is wrong, what to do.
+    At most `MAX_NAMED_ROWS` of the rows concerned are kept. `numbers` are counts behind the message, JSON-able.
     """
 
     level: Level
@@ -51,9 +47,8 @@ class Finding:
     def record(self) -> dict[str, Any]:
         """Return the finding as data; rows as [split, row id]."""
         rows = [[place.split, place.row] for place in self.rows]
-        return {"level": self.level, "check": self.check, "message": self.message, "rows": rows} | (
-            {"numbers": dict(self.numbers)} if self.numbers else {}
-        )
+        numbers = {"numbers": dict(self.numbers)} if self.numbers else {}
+        return {"level": self.level, "check": self.check, "message": self.message, "rows": rows, **numbers}
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:

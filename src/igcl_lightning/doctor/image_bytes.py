@@ -24,14 +24,13 @@ SAMPLE = 32
 
 def check_bytes(store: OpenedStore) -> Iterator[Finding]:
     """Find images without bytes, and Git-LFS pointers."""
-    columns = [pc.struct_field(store.column(split, "image"), "bytes") for split in store.tables]
-    missing = [pc.equal(pc.fill_null(pc.binary_length(column), 0), 0) for column in columns]
-    pointers = [pc.fill_null(pc.starts_with(column, LFS_POINTER.decode()), False) for column in columns]
+    missing = pc.equal(pc.fill_null(pc.binary_length(store.images), 0), 0)
+    pointers = pc.fill_null(pc.starts_with(store.images, LFS_POINTER.decode()), False)
     for flags, fault, todo in (
         (missing, "without bytes", "prepare the store again"),
         (pointers, "replaced by a Git-LFS pointer", "run git lfs pull and prepare again"),
     ):
-        rows = np.concatenate([flag.to_numpy() for flag in flags]).nonzero()[0]
+        rows = flags.to_numpy().nonzero()[0]
         text = f"{number(len(rows), 'image')} {fault}"
         yield from store.suspects("error", "images", rows, text, f"; {todo}", rows=len(rows))
 
@@ -53,22 +52,17 @@ def check_duplicates(store: OpenedStore, group: np.ndarray) -> Iterator[Finding]
         found = table[chosen].sort_values(["group", "row"])
         if len(found):
             pictures = int(found["group"].nunique())
-            pair = " and ".join(f"{place.row!r} ({place.split})" for place in store.places(_first_pair(found)))
+            first = found[found["group"] == found["group"].iloc[0]]
+            two = (first.drop_duplicates("split") if level == "error" else first)["row"].head(2)
+            pair = " and ".join(f"{place.row!r} ({place.split})" for place in store.places(two.to_numpy()))
             message = f"{number(pictures, 'picture')} {fault}, {len(found):,} rows, such as {pair}{todo}"
             places = store.places(found["row"].to_numpy())
             yield Finding(level, "duplicates", message, places, {"pictures": pictures, "rows": len(found)})
 
 
-def _first_pair(found: pd.DataFrame) -> list[int]:
-    """Return the numbers of two rows with the first picture, from two splits if possible."""
-    group = found[found["group"] == found["group"].iloc[0]]
-    other = int((group["split"] != group["split"].iloc[0]).to_numpy().argmax()) or 1
-    return [int(group["row"].iloc[index]) for index in (0, other)]
-
-
 def duplicate_groups(store: OpenedStore) -> np.ndarray:
     """Return a number for each set of rows with equal image bytes, -1 for a row without equals, int64 [N]."""
-    sampled = np.concatenate([_samples(chunk) for split in store.tables for chunk in _chunks(store, split)])
+    sampled = np.concatenate([_samples(chunk) for chunk in store.images.chunks])
     _, inverse, counts = np.unique(sampled, axis=0, return_inverse=True, return_counts=True)
     alike = (counts[inverse.ravel()] > 1) & (sampled[:, 0] > 0)
     rows = alike.nonzero()[0]
@@ -100,15 +94,8 @@ def _layout(chunk: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _images(store: OpenedStore, wanted: np.ndarray) -> Iterator[memoryview]:
     """Yield the bytes of the rows in `wanted`, bool [N], without a copy."""
     before = 0
-    for split in store.tables:
-        for chunk in _chunks(store, split):
-            starts, ends, data = _layout(chunk)
-            for index in wanted[before : before + len(chunk)].nonzero()[0]:
-                yield memoryview(data[starts[index] : ends[index]])  # type: ignore[arg-type]  # arrays are buffers
-            before += len(chunk)
-
-
-def _chunks(store: OpenedStore, split: str) -> Iterator[pa.Array]:
-    """Yield the image bytes of a split, chunk by chunk."""
-    for chunk in store.column(split, "image").chunks:
-        yield pc.struct_field(chunk, "bytes")
+    for chunk in store.images.chunks:
+        starts, ends, data = _layout(chunk)
+        for index in wanted[before : before + len(chunk)].nonzero()[0]:
+            yield memoryview(data[starts[index] : ends[index]])  # type: ignore[arg-type]  # arrays are buffers
+        before += len(chunk)

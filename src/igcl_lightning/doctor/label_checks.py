@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -37,19 +38,17 @@ def prevalences(store: OpenedStore) -> list[Prevalence]:
     """Return the prevalence of each label in each split, by label and then by split."""
     return [
         Prevalence(label, split, int((~np.isnan(values)).sum()), int((values == 1).sum()))
-        for label in store.labels
-        for split in store.tables
-        if (values := _label_values(store, split, label)) is not None
+        for label, split, values in _label_values(store)
+        if values is not None
     ]
 
 
-def _label_values(store: OpenedStore, split: str, label: str) -> np.ndarray | None:
-    """Return a label of each row of a split, float64 [N], NaN if unknown; None if the table lacks the label."""
-    if "labels" not in store.tables[split].column_names:
-        return None
-    column = store.column(split, "labels")
-    known = column.type.get_field_index(label) >= 0
-    return pc.struct_field(column, label).to_numpy().astype(float) if known else None
+def _label_values(store: OpenedStore) -> Iterator[tuple[str, str, np.ndarray | None]]:
+    """Yield each label in each split, float64 [N], NaN if unknown; None if the table lacks the label."""
+    for label, split in product(store.labels, store.tables):
+        column = store.column("labels", split) if "labels" in store.tables[split].column_names else None
+        known = column is not None and column.type.get_field_index(label) >= 0
+        yield label, split, pc.struct_field(column, label).to_numpy().astype(float) if known else None
 
 
 def check_labels(store: OpenedStore) -> Iterator[Finding]:
@@ -66,16 +65,14 @@ def check_labels(store: OpenedStore) -> Iterator[Finding]:
 
 
 def _check_values(store: OpenedStore) -> Iterator[Finding]:
-    for label in store.labels:
-        for split in store.tables:
-            values = _label_values(store, split, label)
-            if values is None:
-                yield Finding("error", "labels", f"{label!r} is in the manifest, not among the {split} rows")
-                continue
-            odd = np.unique(values[~np.isnan(values) & (values != 0) & (values != 1)])
-            if len(odd):
-                message = f"{label!r} has the value {odd[0]:g} in {split}, expected 1, 0 or none; prepare again"
-                yield Finding("error", "labels", message)
+    for label, split, values in _label_values(store):
+        if values is None:
+            yield Finding("error", "labels", f"{label!r} is in the manifest, not among the {split} rows")
+            continue
+        odd = np.unique(values[~np.isnan(values) & (values != 0) & (values != 1)])
+        if len(odd):
+            message = f"{label!r} has the value {odd[0]:g} in {split}, expected 1, 0 or none; prepare again"
+            yield Finding("error", "labels", message)
 
 
 def _check_classes(table: list[Prevalence]) -> Iterator[Finding]:

@@ -31,13 +31,7 @@ TURNS = {1: "a quarter to the left", 2: "upside down", 3: "a quarter to the righ
 
 
 def check_near_duplicates(store: OpenedStore, looks: Looks, group: np.ndarray) -> Iterator[Finding]:
-    """Find decoded images that look the same although their bytes differ; blank images are ignored.
-
-    Args:
-        store: the opened store.
-        looks: decoded images.
-        group: sets of rows with equal bytes (see `duplicate_groups`).
-    """
+    """Find images that look the same but are not equal, which `duplicate_groups` finds; blank ones are ignored."""
     kept = np.flatnonzero(~looks.blank)
     pairs = looks.number[kept][similar_pairs(looks.thumbnail[kept])]
     equal = (group[pairs[:, 0]] == group[pairs[:, 1]]) & (group[pairs[:, 0]] >= 0)
@@ -78,9 +72,7 @@ def similar_pairs(thumbnail: np.ndarray) -> np.ndarray:
             found.append(np.sort(np.stack([first[agree], second[agree]], axis=1), axis=1))
     pairs = np.unique(np.concatenate(found), axis=0)
     unit = _unit(thumbnail)
-    alike = np.einsum("pd,pd->p", unit[pairs[:, 0]], unit[pairs[:, 1]]) > SAME
-    similar: np.ndarray = pairs[alike]
-    return similar
+    return np.asarray(pairs[np.einsum("pd,pd->p", unit[pairs[:, 0]], unit[pairs[:, 1]]) > SAME])
 
 
 def check_orientation(store: OpenedStore, looks: Looks) -> Iterator[Finding]:
@@ -90,26 +82,21 @@ def check_orientation(store: OpenedStore, looks: Looks) -> Iterator[Finding]:
     if len(kept) < MIN_IMAGES:
         yield Finding("ok", "orientation", f"not checked: only {len(kept)} images known to be frontal")
         return
-    turn, _ = turns(looks.thumbnail[kept])
+    turn = turns(looks.thumbnail[kept])
     suspects = looks.number[kept[turn > 0]]
     if not len(suspects):
         yield Finding("ok", "orientation", f"none of {len(kept):,} frontal images looks turned")
         return
     places = store.places(suspects)
-    named = list(zip(places, turn[turn > 0], strict=False))
-    shown = ", ".join(f"{place.row!r} ({TURNS[int(kind)]})" for place, kind in named[:3])
+    shown = ", ".join(f"{place.row!r} ({TURNS[kind]})" for place, kind in zip(places[:3], turn[turn > 0], strict=False))
     message = f"{share(len(suspects), len(kept))} frontal images look turned: {shown}; look at them, none was changed"
     yield Finding("warning", "orientation", message, places, {"turned": len(suspects), "frontal": len(kept)})
 
 
-def turns(thumbnail: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how each of the thumbnails uint8 [N, S, S] seems turned, and the gain in correlation.
+def turns(thumbnail: np.ndarray) -> np.ndarray:
+    """Return how many quarter turns counter-clockwise each of the thumbnails uint8 [N, S, S] seems turned, int64 [N].
 
     The mean is taken twice, the second time of the images that fit the first mean best upright.
-
-    Returns:
-        Quarter turns counter-clockwise from upright, 0 if the image does not look turned, int64 [N]; correlation with
-        the mean image so turned, minus that with the upright mean image, float32 [N].
     """
     unit = _unit(thumbnail)
     upright = np.ones(len(unit), bool)
@@ -118,7 +105,7 @@ def turns(thumbnail: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         fit = np.stack([unit @ np.rot90(mean, quarter).ravel() for quarter in range(4)], axis=1) / np.linalg.norm(mean)
         gain = fit[:, 1:].max(axis=1) - fit[:, 0]
         upright = gain <= 0
-    return np.where(gain > TURNED, fit[:, 1:].argmax(axis=1) + 1, 0), gain
+    return np.asarray(np.where(gain > TURNED, fit[:, 1:].argmax(axis=1) + 1, 0))
 
 
 def _unit(thumbnail: np.ndarray) -> np.ndarray:
@@ -126,5 +113,4 @@ def _unit(thumbnail: np.ndarray) -> np.ndarray:
     values = thumbnail.reshape(len(thumbnail), -1).astype(np.float32)
     values -= values.mean(axis=1, keepdims=True)
     length = np.linalg.norm(values, axis=1, keepdims=True)
-    unit: np.ndarray = values / np.maximum(length, 1e-6)
-    return unit
+    return np.asarray(values / np.maximum(length, 1e-6))

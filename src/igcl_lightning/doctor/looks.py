@@ -9,6 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 from tqdm import tqdm
 
@@ -49,9 +50,8 @@ class Looks:
         number: number of each row in the store's `ids`, int64 [N].
         thumbnail: uint8 [N, THUMBNAIL, THUMBNAIL].
         size: height and width in pixels, int64 [N, 2].
-        blank: whether the image is blank, bool [N].
-        mean: mean grey value of all pixels, scale 0-1.
-        std: standard deviation of the grey values of all pixels, scale 0-1.
+        blank: bool [N].
+        mean: mean grey value of all pixels, scale 0-1; `std` is their standard deviation.
         undecodable: message of the decoder, by number of the row.
     """
 
@@ -73,34 +73,33 @@ def evenly(total: int, wanted: int) -> np.ndarray:
 
 def look_at(store: OpenedStore, numbers: np.ndarray, threads: int) -> Looks:
     """Decode the images of the rows in `numbers`, which index the store's `ids`."""
-    seen: list[tuple[int, Look]] = []
+    seen: dict[int, Look] = {}
     failed: dict[int, str] = {}
     with ThreadPoolExecutor(threads) as pool, tqdm(total=len(numbers), desc="images", unit="image", leave=False) as bar:
         for begin in range(0, len(numbers), CHUNK):
             part = numbers[begin : begin + CHUNK]
-            for number, look in zip(part, pool.map(partial(_look, store), part), strict=True):
+            for number, look in zip(part, pool.map(partial(_look, store.images), part), strict=True):
                 if isinstance(look, Look):
-                    seen.append((int(number), look))
+                    seen[int(number)] = look
                 elif look:
                     failed[int(number)] = look
             bar.update(len(part))
-    looks = [look for _, look in seen]
-    mean = float(np.mean([look.mean for look in looks])) if looks else 0.0
-    square = float(np.mean([look.square for look in looks])) if looks else 0.0
+    looks = list(seen.values())
+    mean, square = np.mean([(look.mean, look.square) for look in looks] or [(0.0, 0.0)], axis=0).tolist()
     return Looks(
-        number=np.array([number for number, _ in seen], np.int64),
+        number=np.array(list(seen), np.int64),
         thumbnail=np.array([look.thumbnail for look in looks], np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL),
         size=np.array([look.size for look in looks], np.int64).reshape(-1, 2),
         blank=np.array([look.blank for look in looks], bool),
         mean=mean,
-        std=float(np.sqrt(max(square - mean**2, 0.0))),
+        std=max(square - mean**2, 0.0) ** 0.5,
         undecodable=failed,
     )
 
 
-def _look(store: OpenedStore, number: int) -> Look | str:
+def _look(images: pa.ChunkedArray, number: int) -> Look | str:
     """Return the look of a row, or the message of the decoder; "" if the row has no bytes."""
-    data = store.image_bytes(int(number)).as_py()
+    data = images[int(number)].as_py()
     if not data:
         return ""
     try:

@@ -12,6 +12,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from igcl_lightning.data.store import FORMAT_VERSION, MANIFEST
 from igcl_lightning.data.study import SPLITS
@@ -23,16 +24,7 @@ REQUIRED_COLUMNS = (*IDS, "image", "report", "graph")
 
 
 class OpenedStore:
-    """Manifest and memory-mapped tables of a store.
-
-    Args:
-        path: folder that `igcl prepare` wrote.
-
-    Attributes:
-        manifest: content of the manifest, empty if it is unreadable.
-        tables: rows of each readable split, in the order of `SPLITS`.
-        faults: reasons why manifest or splits are unreadable.
-    """
+    """Manifest and memory-mapped tables of a store, without the unreadable ones, of which `faults` says why."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,13 +35,14 @@ class OpenedStore:
     @cached_property
     def ids(self) -> pd.DataFrame:
         """Row, study, patient, view, age, sex, split and index (within the split) of all rows."""
-        parts = [
-            pd.DataFrame({name: self.column(split, name).to_pandas() for name in IDS}).assign(
-                split=split, index=np.arange(size)
-            )
-            for split, size in self.sizes.items()
-        ]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*IDS, "split", "index"])
+        places = [(split, index) for split, size in self.sizes.items() for index in range(size)]
+        columns = {name: self.column(name).to_pandas() for name in IDS if self.num_rows}
+        return pd.DataFrame(columns, columns=list(IDS)).join(pd.DataFrame(places, columns=["split", "index"]))
+
+    @cached_property
+    def images(self) -> pa.ChunkedArray:
+        """Stored bytes of the image of each row, in the order of `ids`."""
+        return pc.struct_field(self.column("image"), "bytes")
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -66,9 +59,11 @@ class OpenedStore:
         """Names of the labels in the manifest."""
         return list(self.manifest.get("labels", []))
 
-    def column(self, split: str, name: str) -> pa.ChunkedArray:
-        """Return a column of a split, memory-mapped."""
-        return self.tables[split].data.column(name)
+    def column(self, name: str, split: str | None = None) -> pa.ChunkedArray:
+        """Return a column of all rows, in the order of `ids`, or of one split; memory-mapped."""
+        columns = [table.data.column(name) for part, table in self.tables.items() if split in (None, part)]
+        kind = columns[0].type
+        return pa.chunked_array([chunk for column in columns for chunk in column.cast(kind).chunks], kind)
 
     def places(self, numbers: Sequence[int] | np.ndarray, most: int = MAX_NAMED_ROWS) -> tuple[Place, ...]:
         """Return the places of the first rows in `numbers`, which index `ids`."""
@@ -83,14 +78,6 @@ class OpenedStore:
             places = self.places(numbers)
             named = such_as(dict.fromkeys(place.row for place in places))
             yield Finding(level, check, f"{text}{named}{more}", places, counts)
-
-    def image_bytes(self, number: int) -> pa.BinaryScalar:
-        """Return the stored image of the row with this number in `ids`."""
-        for split, size in self.sizes.items():
-            if number < size:
-                return self.column(split, "image")[number]["bytes"]
-            number -= size
-        raise IndexError(number)
 
     def record(self, place: Place) -> dict[str, Any]:
         """Return a row, its image as bytes."""
@@ -131,12 +118,7 @@ class OpenedStore:
 
 
 def graph_of(columns: dict[str, Any]) -> ReportGraph:
-    """Return the graph that a store row holds as flat lists.
-
-    Raises:
-        ValueError: the lists do not fit the text.
-        IndexError: the number of a label, hedge or relation is out of range.
-    """
+    """Return the graph of a row's flat lists; a `ValueError` or `IndexError` says that they do not fit."""
     labels = list(LABEL_ID)
     spans = zip(*(columns[name] for name in ("tokens", "label", "start", "end", "hedge")), strict=True)
     edges = zip(*(columns[name] for name in ("head", "type", "tail")), strict=True)

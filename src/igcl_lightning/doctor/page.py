@@ -78,13 +78,7 @@ details p { margin: .35rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 
 
 def write_page(path: Path, examination: Examination, samples: int) -> None:
-    """Write the page; an earlier file stays until the new one is complete.
-
-    Args:
-        path: file to write.
-        examination: findings, and the store for pictures.
-        samples: number of sample pairs, evenly drawn.
-    """
+    """Write the page with `samples` pairs, evenly drawn; an earlier file stays until the new one is complete."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors="replace") as file:
         file.writelines(_page(examination, samples))
 
@@ -136,13 +130,11 @@ def _labels(table: Sequence[Prevalence], splits: Sequence[str]) -> str:
         return ""
     cells = {(row.label, row.split): row for row in table}
     head = "".join(f"<th>{split}: positive</th><th>known</th>" for split in splits)
-    lines = (
-        f"<tr><td>{escape(label)}</td>{''.join(_prevalence(cells.get((label, split))) for split in splits)}</tr>\n"
-        for label in dict.fromkeys(row.label for row in table)
-    )
-    return (
-        f'<h2>Labels</h2>\n<div class="scroll"><table>\n<tr><th>label</th>{head}</tr>\n{"".join(lines)}</table></div>\n'
-    )
+    html = f'<h2>Labels</h2>\n<div class="scroll"><table>\n<tr><th>label</th>{head}</tr>\n'
+    for label in dict.fromkeys(row.label for row in table):
+        counts = "".join(_prevalence(cells.get((label, split))) for split in splits)
+        html += f"<tr><td>{escape(label)}</td>{counts}</tr>\n"
+    return f"{html}</table></div>\n"
 
 
 def _prevalence(row: Prevalence | None) -> str:
@@ -163,14 +155,12 @@ def _pairs(store: OpenedStore, samples: int) -> Iterator[str]:
 
 def _pair(place: Place, record: dict[str, Any]) -> str:
     """Return an image beside its report with marked entities and the graph."""
-    facts = {name: record[name] for name in ("study", "patient", "view", "age", "sex") if record[name] is not None}
-    labels = {name: value for name, value in (record.get("labels") or {}).items() if value is not None}
-    facts |= {
-        "present": ", ".join(name for name, value in labels.items() if value == 1),
-        "absent": ", ".join(name for name, value in labels.items() if value == 0),
-        "flags": ", ".join(record.get("flags") or []),
-    }
-    shown = {"split": place.split} | {name: value for name, value in facts.items() if value != ""}
+    labels = record.get("labels") or {}
+    facts = {"split": place.split} | {name: record[name] for name in ("study", "patient", "view", "age", "sex")}
+    facts["present"] = ", ".join(name for name, value in labels.items() if value == 1)
+    facts["absent"] = ", ".join(name for name, value in labels.items() if value == 0)
+    facts["flags"] = ", ".join(record.get("flags") or [])
+    shown = {name: value for name, value in facts.items() if value not in (None, "")}
     texts = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in shown.items()}
     terms = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in texts.items())
     return f'<section class="pair"><div>{_picture(record)}<dl>{terms}</dl></div>\n{_report(place, record)}</section>\n'
@@ -181,10 +171,9 @@ def _report(place: Place, record: dict[str, Any]) -> str:
         article = report_part(place.row, graph_of(record["graph"])).html
     except (ValueError, IndexError, TypeError) as error:
         article = f'<h2>{escape(place.row)}</h2>\n<p class="none">no graph to draw: {escape(str(error))}</p>'
-    sections = "".join(
-        f"<p><b>{escape(name)}</b> {escape(text)}</p>" for name, text in record["report"].items() if text
-    )
-    return f"<div>{article}{f'<details><summary>as written</summary>{sections}</details>' if sections else ''}</div>"
+    texts = [f"<p><b>{escape(name)}</b> {escape(text)}</p>" for name, text in record["report"].items() if text]
+    written = f"<details><summary>as written</summary>{''.join(texts)}</details>" if texts else ""
+    return f"<div>{article}{written}</div>"
 
 
 def _picture(record: dict[str, Any]) -> str:

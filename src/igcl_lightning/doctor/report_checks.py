@@ -24,14 +24,12 @@ MANY_EMPTY = 0.05
 """Share of training rows without a statement at which their number is a warning; 0.008 in Open-i."""
 
 
-def report_table(store: OpenedStore) -> pd.DataFrame:
+def _report_table(store: OpenedStore) -> pd.DataFrame:
     """Return the hash of each row's report, and whether it is blank, a pointer, or "nan", in the order of `ids`.
 
     Texts are hashed chunk by chunk, so that a store's reports are never in memory at once.
     """
-    parts = [_read(chunk) for split in store.tables for chunk in store.column(split, "report").chunks]
-    types = {"text": np.int64, "blank": bool, "pointer": bool, "nan": bool}
-    return pd.concat([pd.DataFrame(columns=list(types)), *parts], ignore_index=True).astype(types)
+    return pd.concat([_read(chunk) for chunk in store.column("report").chunks], ignore_index=True)
 
 
 def _read(chunk: pa.StructArray) -> pd.DataFrame:
@@ -43,13 +41,13 @@ def _read(chunk: pa.StructArray) -> pd.DataFrame:
         "pointer": pc.starts_with(text, LFS_POINTER.decode()),
         "nan": pc.is_in(pc.utf8_lower(text), pa.array(NO_TEXT)),
     }
-    hashes = [hash(words) for words in text.to_pylist()]
+    hashes = np.fromiter(map(hash, text.to_pylist()), np.int64)
     return pd.DataFrame({"text": hashes} | {name: flag.to_pandas() for name, flag in flags.items()})
 
 
 def check_reports(store: OpenedStore) -> Iterator[Finding]:
     """Find reports that are pointers, placeholders such as "nan", empty, or shared by several studies."""
-    table = report_table(store)
+    table = _report_table(store)
     pointers, nans = (table[kind].to_numpy().nonzero()[0] for kind in ("pointer", "nan"))
     text = f"{number(len(pointers), 'report')} replaced by a Git-LFS pointer"
     todo = "; run git lfs pull and prepare again"
@@ -82,7 +80,7 @@ def _check_identical(store: OpenedStore, table: pd.DataFrame) -> Iterator[Findin
 
 def check_graphs(store: OpenedStore) -> Iterator[Finding]:
     """Count graphs without entities, and find large groups of graphs that state the same."""
-    empty = pd.Series(np.concatenate([graph_sizes(store, split) for split in store.tables]) == 0)
+    empty = pd.Series(graph_sizes(store) == 0)
     text, numbers = _by_split(store, empty)
     rows = store.sizes.get("train", 0)
     many = rows > 0 and numbers["train"] >= MANY_EMPTY * rows
@@ -95,15 +93,15 @@ def check_graphs(store: OpenedStore) -> Iterator[Finding]:
 
 
 def _check_keys(store: OpenedStore) -> Iterator[Finding]:
-    keys = store.ids[["study"]].assign(key=np.concatenate([graph_keys(store, split) for split in store.tables]))
+    keys = store.ids[["study"]].assign(key=graph_keys(store))
     studies = keys[keys["key"] != -1].drop_duplicates()
     if not len(studies):
         return
     sizes = studies["key"].value_counts()
     largest = [int(size) for size in sizes.head(5)]
     alike = int(sizes[sizes > 1].sum())
-    message = f"{share(alike, len(studies))} studies state the same as another; largest groups "
-    message += ", ".join(f"{size:,}" for size in largest)
+    groups = ", ".join(f"{size:,}" for size in largest)
+    message = f"{share(alike, len(studies))} studies state the same as another; largest groups {groups}"
     large = largest[0] > LARGE_GROUP * len(studies) and len(studies) > 50
     if large:
         message += f" ({percent(largest[0], len(studies))} in one)"
@@ -112,14 +110,11 @@ def _check_keys(store: OpenedStore) -> Iterator[Finding]:
     yield Finding("warning" if large else "ok", "graph keys", message, places, numbers)
 
 
-def graph_sizes(store: OpenedStore, split: str) -> np.ndarray:
-    """Return the number of entities of each row of a split, int64 [N]."""
-    sizes: np.ndarray = pc.list_value_length(pc.struct_field(store.column(split, "graph"), "label")).to_numpy()
-    counted: np.ndarray = np.nan_to_num(sizes).astype(np.int64)
-    return counted
+def graph_sizes(store: OpenedStore) -> np.ndarray:
+    """Return the number of entities of each row, int32 [N]."""
+    return np.asarray(pc.fill_null(pc.list_value_length(pc.struct_field(store.column("graph"), "label")), 0))
 
 
-def graph_keys(store: OpenedStore, split: str) -> np.ndarray:
-    """Return the graph key of each row of a split, int64 [N]; -1 if the graph states nothing."""
-    keys: np.ndarray = pc.fill_null(pc.struct_field(store.column(split, "graph"), "key"), -1).to_numpy()
-    return keys
+def graph_keys(store: OpenedStore) -> np.ndarray:
+    """Return the graph key of each row, int64 [N]; -1 if the graph states nothing."""
+    return np.asarray(pc.fill_null(pc.struct_field(store.column("graph"), "key"), -1))

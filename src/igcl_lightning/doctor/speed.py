@@ -31,10 +31,7 @@ def cores() -> int:
 
 
 def loader_rate(loader: DataLoader[Any]) -> tuple[float, Any]:
-    """Return the images per second of a loader of training batches, once warm, and one of its batches.
-
-    Epochs follow each other, as in training.
-    """
+    """Return the images per second of a loader of training batches, once warm, and one of its batches."""
     batches = _endless(loader)
     for _ in range(WARM_BATCHES):
         batch = next(batches)
@@ -96,14 +93,9 @@ def _loader_text(rate: float, workers: int) -> str:
 
 
 def limit_finding(loader: float, model: float, workers: int, device: str, available: int) -> Finding:
-    """Return a finding with the slower of loader and model, and the number of workers that is enough.
+    """Return a finding with the slower of loader and model, in images per second, and the workers that are enough.
 
-    Args:
-        loader: images per second of the loader.
-        model: images per second of the model.
-        workers: number of worker processes of the loader.
-        device: device of the model.
-        available: number of cores of this machine.
+    `workers` is the number of worker processes of the loader, `available` that of the cores of this machine.
     """
     rates = f"{_loader_text(loader, workers)}, the model takes {_round(model):,} on {device}"
     numbers = {"loader": loader, "model": model, "workers": workers}

@@ -124,15 +124,12 @@ def check_node_text(store: OpenedStore) -> Iterator[Finding]:
 
 def check_flags(store: OpenedStore) -> Iterator[Finding]:
     """Count the flags set by `igcl prepare`, by row if the store has them, else by the manifest."""
-    counts: Counter[str] = Counter()
-    flagged: list[int] = []
-    before = 0
+    by_row: list[list[str] | None] = []
     for split, table in store.tables.items():
-        if "flags" in table.column_names:
-            for index, flags in enumerate(store.column(split, "flags").to_pylist()):
-                counts.update(flags or ())
-                flagged += [before + index] if flags else []
-        before += len(table)
+        known = "flags" in table.column_names
+        by_row += store.column("flags", split).to_pylist() if known else [None] * len(table)
+    flagged = [number for number, flags in enumerate(by_row) if flags]
+    counts = Counter(flag for flags in by_row for flag in flags or ())
     found = dict(counts) or {str(flag): int(count) for flag, count in (store.manifest.get("flags") or {}).items()}
     if found:
         text = ", ".join(f"{count:,} {flag}" for flag, count in sorted(found.items()))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import Run, ScoreTable, arranged, checked
-from igcl_lightning.evaluation.results import Record, Subject, interval, make_record, mean_over_seeds, resampled
+from igcl_lightning.evaluation.results import Record, interval, make_record, mean_over_seeds, resampled
 from igcl_lightning.metrics.clinical import auroc
 
 
@@ -19,22 +19,9 @@ from igcl_lightning.metrics.clinical import auroc
 class LabelSavings:
     """`method` at `fraction` does as well as `versus` at `factor * fraction` of the training labels.
 
-    The fractions of `versus` span factors from `lowest` to `highest`. A factor beyond is clipped to the limit: nothing
-    is extrapolated.
-
-    Attributes:
-        method: method whose labels are counted.
-        versus: method it is compared with.
-        split: split that both were tested on.
-        fraction: labelled share of the training rows that `method` has.
-        factor: labels of `versus` per label of `method` at equal mean AUROC.
-        bound: "at_least" or "at_most" if the factor is clipped, else None.
-        ci_low: lower end of the 95 % interval over patients; None if too few resamples have both classes.
-        ci_high: upper end.
-        lowest: smallest fraction of `versus`, divided by `fraction`.
-        highest: largest fraction of `versus`, divided by `fraction`.
-        censored_share: share of the resamples whose factor is clipped.
-        n: number of rows with a known label.
+    The fractions of `versus` span factors from `lowest` to `highest`. A factor beyond is clipped to the limit, as
+    `bound` says, "at_least" or "at_most": nothing is extrapolated. `censored_share` is the share of clipped resamples.
+    The 95 % interval over patients is None if too few resamples have both classes. `n` rows have a known label.
     """
 
     method: str
@@ -65,14 +52,7 @@ def label_savings(
     The macro mean over labels of `versus`, averaged over seeds, is made monotone in the fraction by its running maximum
     and interpolated linearly in the logarithm of the fraction. Each resample of the patients gives one factor.
 
-    Args:
-        predictions: columns as in `predictions.SCHEMA`; other methods and few-shot runs are ignored.
-        method: method whose labels are counted.
-        versus: method it is compared with, at two or more fractions.
-        fraction: labelled share of the training rows that `method` has.
-        resamples: number of bootstrap resamples of the patients.
-        seed: seed of the bootstrap.
-        split: split that the two are compared on.
+    `predictions` have columns as in `predictions.SCHEMA`; other methods and few-shot runs are ignored.
 
     Raises:
         IgclError: the predictions break their contract, there are none of `method` at `fraction`, `versus` has fewer
@@ -110,12 +90,9 @@ def _arranged(predictions: pd.DataFrame, method: str, versus: str, fraction: flo
 def _reached(
     target: NDArray[np.float64], curve: NDArray[np.float64], x: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return where a curve first reaches a target.
+    """Return where the running maximum of a curve [K, R] at `x` [K] first reaches a target [R].
 
-    Args:
-        target: [R].
-        curve: [K, R], values at `x`; its running maximum is used.
-        x: [K], ascending and positive; interpolation is linear in its logarithm.
+    Interpolation is linear in the logarithm of `x`, ascending and positive.
 
     Returns:
         x [R], clipped to the ends of the curve, NaN where target or curve are; and int64 [R], 1 where the target lies
@@ -139,14 +116,9 @@ def savings_record(savings: LabelSavings, *, protocol: str, store: str) -> Recor
     The metric is "label_savings", or "label_savings_at_least" or "label_savings_at_most" if the factor is clipped.
     """
     metric = "label_savings" if savings.bound is None else f"label_savings_{savings.bound}"
-    return make_record(
-        Run(savings.method, savings.fraction, None, None),
-        Subject(protocol, store, savings.split, metric),
-        savings.factor,
-        (savings.ci_low, savings.ci_high),
-        savings.n,
-        versus=savings.versus,
-    )
+    about = {"protocol": protocol, "store": store, "split": savings.split, "metric": metric, "versus": savings.versus}
+    run = Run(savings.method, savings.fraction, None, None)
+    return make_record(run, savings.factor, (savings.ci_low, savings.ci_high), n=savings.n, **about)
 
 
 def savings_line(savings: LabelSavings) -> str:

@@ -27,11 +27,7 @@ AXIS_TITLE = {"fraction": "labelled share of the training data", "shots": "label
 def plot_label_efficiency(records: Sequence[Record], path: Path, split: str = "test") -> None:
     """Plot the mean AUROC by labelled fraction and by shots, with 95 % intervals, as PNG.
 
-    Args:
-        records: results of `summarise`, of which the macro means over seeds are drawn; at least one has a fraction or
-            shots.
-        path: file to write.
-        split: split to draw.
+    The macro means over seeds of `summarise` are drawn, of which at least one has a fraction or shots.
     """
     frame = _averaged(records, split)
     frame = frame[frame["label"] == MEAN_LABEL]
@@ -56,11 +52,7 @@ def plot_label_efficiency(records: Sequence[Record], path: Path, split: str = "t
 def plot_per_label(records: Sequence[Record], path: Path, split: str = "test") -> None:
     """Plot the AUROC of each label by method with 95 % intervals, one panel per setting, as PNG.
 
-    Args:
-        records: results of `summarise`, of which the means over seeds are drawn: those of fractions, if there are any,
-            else of shots.
-        path: file to write.
-        split: split to draw.
+    The means over seeds of `summarise` are drawn: those of fractions, if there are any, else of shots.
     """
     frame = _averaged(records, split)
     styles = _styles(frame)

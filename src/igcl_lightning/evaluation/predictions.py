@@ -45,12 +45,8 @@ class Run(NamedTuple):
 class ScoreTable:
     """Predictions as arrays: L labels of N rows, the same for every run.
 
-    Attributes:
-        labels: names [L].
-        patients: patient of each row, [N].
-        target: float64 [L, N], 1, 0 or NaN for unknown.
-        scores: float64 [L, N] by run; NaN only where the target is unknown, or throughout a label that the run does not
-            score.
+    `target` is 1, 0 or NaN for unknown, [L, N]. The scores [L, N] of a run are NaN only where the target is unknown, or
+    throughout a label that the run does not score.
     """
 
     labels: list[str]
@@ -60,11 +56,7 @@ class ScoreTable:
 
 
 def write_predictions(frame: pd.DataFrame, path: Path) -> None:
-    """Check `frame` and write it as Parquet with `SCHEMA`; the file appears whole or not at all.
-
-    Raises:
-        IgclError: the frame breaks the contract (see `checked`).
-    """
+    """Write `frame` as Parquet with `SCHEMA`, after it was `checked`; the file appears whole or not at all."""
     table = pa.Table.from_pandas(checked(frame, str(path)), schema=SCHEMA, preserve_index=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
@@ -72,11 +64,7 @@ def write_predictions(frame: pd.DataFrame, path: Path) -> None:
 
 
 def checked(frame: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Return `frame` with the columns and types of `SCHEMA`, in its order.
-
-    Args:
-        frame: predictions.
-        source: name of the frame in errors, such as its path.
+    """Return `frame` with the columns and types of `SCHEMA`, in its order; `source` names it in errors.
 
     Raises:
         IgclError: a column is missing, unknown or of another type, a required value is missing, a target is not 0, 1 or

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby, product
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import TypedDict, cast
 
 import numpy as np
 import pandas as pd
@@ -55,46 +56,11 @@ class Record(TypedDict):
     positives: int | None
 
 
-class Subject(NamedTuple):
-    """What all records of one evaluation share (see `Record`)."""
-
-    protocol: str
-    store: str
-    split: str
-    metric: str
-
-
-def make_record(
-    run: Run,
-    subject: Subject,
-    value: float,
-    ends: tuple[float | None, float | None],
-    n: int,
-    *,
-    versus: str | None = None,
-    label: str = MEAN_LABEL,
-    positives: int | None = None,
-) -> Record:
-    """Return a record of a value (NaN becomes None) and the two ends of its interval."""
-    return Record(
-        method=run.method,
-        versus=versus,
-        protocol=subject.protocol,
-        store=subject.store,
-        split=subject.split,
-        group=None,
-        label=label,
-        fraction=run.fraction,
-        shots=run.shots,
-        seed=run.seed,
-        metric=subject.metric,
-        threshold=None,
-        value=None if np.isnan(value) else float(value),
-        ci_low=ends[0],
-        ci_high=ends[1],
-        n=n,
-        positives=positives,
-    )
+def make_record(run: Run, value: float, ends: tuple[float | None, float | None], **fields: str | int | None) -> Record:
+    """Return a record of a value (NaN becomes None) and the two ends of its interval, with other fields of `Record`."""
+    number = {"value": None if np.isnan(value) else float(value), "ci_low": ends[0], "ci_high": ends[1]}
+    given = {"label": MEAN_LABEL, **run._asdict(), **number, **fields}
+    return cast(Record, dict.fromkeys(Record.__annotations__) | given)
 
 
 def summarise(
@@ -113,15 +79,9 @@ def summarise(
     Patients are resampled, not rows; all methods use the same resamples. Runs that differ only in their seed are
     averaged within each resample, not pooled: the scores of two runs share no scale.
 
-    Args:
-        predictions: columns as in `predictions.SCHEMA`; runs that score a label score the same rows of a split.
-        versus: pairs (method, other) to report `method - other` of, in each split and setting that both have.
-        protocol: written into the records, like `store` and `metric`.
-        store: name of the store.
-        statistic: computed from the scores and targets of a label.
-        metric: name of the statistic.
-        resamples: number of bootstrap resamples.
-        seed: seed of the bootstrap.
+    `predictions` have columns as in `predictions.SCHEMA`; runs that score a label score the same rows of a split. For
+    each pair (method, other) in `versus`, `method - other` is reported in each split and setting that both have.
+    `protocol`, `store` and `metric`, the name of the statistic, are written into the records.
 
     Raises:
         IgclError: the predictions break their contract, runs differ in rows, or `versus` has no setting in common.
@@ -132,10 +92,13 @@ def summarise(
     for split, table in tables.items():
         by_run = resampled(table, statistic, resamples, seed)
         by_setting = mean_over_seeds(by_run)
-        lines = [line for pair in versus for line in _differences(by_setting, *pair)]
-        lines = [*((run, None, values) for run, values in {**by_run, **by_setting}.items()), *lines]
-        subject = Subject(protocol, store, split, metric)
-        records += [record for line in lines for record in _records(*line, table, subject)]
+        lines: list[tuple[Run, str | None, NDArray[np.float64]]]
+        lines = [(run, None, values) for run, values in {**by_run, **by_setting}.items()]
+        for (method, other), (run, values) in product(versus, by_setting.items()):
+            if run.method == method and run._replace(method=other) in by_setting:
+                lines.append((run, other, values - by_setting[run._replace(method=other)]))
+        about = {"protocol": protocol, "store": store, "split": split, "metric": metric}
+        records += [record for line in lines for record in _records(*line, table, about)]
     return records
 
 
@@ -152,11 +115,7 @@ def resampled(table: ScoreTable, statistic: Statistic, resamples: int, seed: int
 
 
 def write_results(records: Sequence[Record], path: Path) -> None:
-    """Write records as a JSON list; the file appears whole or not at all.
-
-    Raises:
-        ValueError: a number is NaN or infinite.
-    """
+    """Write records as a JSON list; a `ValueError` says that a number is NaN or infinite."""
     text = json.dumps(records, indent=1, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
@@ -170,15 +129,7 @@ def _by_label(
     weights: NDArray[np.int32],
     in_mean: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Return the statistic of each label and, last, the mean over the labels of `in_mean`, [L + 1, 1 + R].
-
-    Args:
-        statistic: applied to the known and scored rows of a label.
-        score: [L, N].
-        target: [L, N].
-        weights: [1 + R, N]; the first weighting is the observed sample.
-        in_mean: bool [L].
-    """
+    """Return the statistic of each label and, last, the mean over the labels of `in_mean`, [L + 1, 1 + R]."""
     values = np.full((len(score), len(weights)), np.nan)
     for label, known in enumerate(~(np.isnan(score) | np.isnan(target))):
         if known.any():
@@ -198,14 +149,6 @@ def mean_over_seeds(by_run: dict[Run, NDArray[np.float64]]) -> dict[Run, NDArray
     return {setting: np.mean(values, axis=0) for setting, values in by_setting.items()}
 
 
-def _differences(
-    by_setting: dict[Run, NDArray[np.float64]], method: str, other: str
-) -> Iterator[tuple[Run, str | None, NDArray[np.float64]]]:
-    for run, values in by_setting.items():
-        if run.method == method and run._replace(method=other) in by_setting:
-            yield run, other, values - by_setting[run._replace(method=other)]
-
-
 def _check_versus(versus: Sequence[tuple[str, str]], runs: Sequence[Run]) -> None:
     settings = {run._replace(seed=None) for run in runs}
     methods = sorted({run.method for run in runs})
@@ -219,16 +162,15 @@ def _check_versus(versus: Sequence[tuple[str, str]], runs: Sequence[Run]) -> Non
 
 
 def _records(
-    run: Run, versus: str | None, values: NDArray[np.float64], table: ScoreTable, subject: Subject
+    run: Run, versus: str | None, values: NDArray[np.float64], table: ScoreTable, about: dict[str, str]
 ) -> Iterator[Record]:
     """Yield one record per label and one for their mean from `values` [L + 1, 1 + R] (see `resampled`)."""
     known = ~np.isnan(table.target)
     rows = [*known.sum(axis=1).tolist(), int(known.any(axis=0).sum())]
     positives = [*(table.target == 1).sum(axis=1).tolist(), None]
     for label, value, n, positive in zip([*table.labels, MEAN_LABEL], values, rows, positives, strict=True):
-        yield make_record(
-            run, subject, value[0], interval(value[1:]), n, versus=versus, label=label, positives=positive
-        )
+        fields = {"versus": versus, "label": label, "n": n, "positives": positive}
+        yield make_record(run, value[0], interval(value[1:]), **about, **fields)
 
 
 def interval(drawn: NDArray[np.float64]) -> tuple[float | None, float | None]:
@@ -248,21 +190,19 @@ def format_table(records: Sequence[Record], metric: str = "auroc", split: str = 
     """
     records = [record for record in records if (record["metric"], record["split"]) == (metric, split)]
     means = [record for record in records if record["label"] == MEAN_LABEL and record["seed"] is None]
-    kinds = (
-        [record for record in means if record["fraction"] is not None],
-        [record for record in means if record["shots"] is not None],
-        [record for record in means if record["fraction"] is None and record["shots"] is None],
-    )
     labels = {record["label"] for record in records} - {MEAN_LABEL}
     undefined = sorted({record["label"] for record in records if record["value"] is None} - {MEAN_LABEL})
     title = "AUROC" if metric == "auroc" else metric
     caption = f"{title}, mean over {len(labels) - len(undefined)} labels and all seeds [95 % interval over patients]"
     if undefined:
         caption += f"\nleft out, one class only or not scored by every run: {', '.join(undefined)}"
-    parts = [
-        [record for record in kind if (record["versus"] is not None) == paired] for kind in kinds for paired in (0, 1)
-    ]
-    return "\n\n".join([caption, *(_block(part) for part in parts if part)])
+    parts = groupby(sorted(means, key=_block_key), key=_block_key)
+    return "\n\n".join([caption, *(_block(list(part)) for _, part in parts)])
+
+
+def _block_key(record: Record) -> tuple[bool, bool, bool]:
+    """Return the place of a record's block: fractions, shots, neither; of each, methods before differences."""
+    return record["fraction"] is None, record["shots"] is None, record["versus"] is not None
 
 
 def setting_name(record: Record) -> str:

@@ -12,20 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcl_lightning.evaluation.predictions import Run
-from igcl_lightning.evaluation.results import Record, Subject, format_cell, interval, make_record, method_name
+from igcl_lightning.evaluation.results import Record, format_cell, interval, make_record, method_name
 from igcl_lightning.metrics.clinical import patient_bootstrap_weights
 
 METRIC = "within_patient_accuracy"
 
 
 class Choices(NamedTuple):
-    """Choices of one method, by image.
-
-    Attributes:
-        patient: [N].
-        right: number of right choices, int64 [N].
-        asked: number of choices, int64 [N].
-    """
+    """Numbers of right choices and of choices of one method, by image, each int64 [N]."""
 
     patient: NDArray[np.int64]
     right: NDArray[np.int64]
@@ -36,24 +30,14 @@ def summarise_choices(
     choices: Mapping[str, Choices],
     *,
     versus: Sequence[tuple[str, str]] = (),
-    protocol: str,
-    store: str,
-    split: str,
     resamples: int = 1000,
     seed: int = 0,
+    **about: str,
 ) -> list[Record]:
-    """Return the accuracy of each method, and paired differences, with 95 % percentile intervals.
+    """Return the accuracy of each method, and of pairs (method, other) the difference, with 95 % percentile intervals.
 
-    Args:
-        choices: by method; all methods chose for the same images in the same order.
-        versus: pairs (method, other) to report `method - other` of.
-        protocol: name of the protocol, for the records.
-        store: name of the store, for the records.
-        split: name of the split, for the records.
-        resamples: number of bootstrap resamples of the patients.
-        seed: seed of the bootstrap.
+    All methods chose for the same images in the same order. See `results.summarise` for the other arguments.
     """
-    subject = Subject(protocol, store, split, METRIC)
     patient = next(iter(choices.values())).patient
     weights = np.vstack([np.ones((1, len(patient))), patient_bootstrap_weights(patient, resamples, seed)])
     accuracy = {name: (weights @ each.right) / (weights @ each.asked) for name, each in choices.items()}
@@ -62,11 +46,12 @@ def summarise_choices(
     return [
         make_record(
             Run(method, None, None, None),
-            subject,
             values[0],
             interval(values[1:]),
-            int(choices[method].asked.sum()),
+            n=int(choices[method].asked.sum()),
             versus=other,
+            metric=METRIC,
+            **about,
         )
         for method, other, values in lines
     ]

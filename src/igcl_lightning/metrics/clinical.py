@@ -16,18 +16,15 @@ CHUNK_CELLS = 4_000_000
 
 
 def auroc(score: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) -> NDArray[np.float64]:
-    """Return the area under the ROC curve as a weighted Mann-Whitney statistic; ties count half.
+    """Return the area under the ROC curve as a weighted Mann-Whitney statistic, [] or [R]; ties count half.
 
     It is the share of (positive, negative) pairs in which the positive scores higher, each pair weighted by the product
-    of its two weights.
+    of its two weights; NaN where one of the two classes has no weight.
 
     Args:
         score: float [N]; higher means more likely present.
         target: [N], 1 present, 0 absent, NaN unknown (the row is ignored).
         weight: non-negative, [N], or [R, N] for R weightings at once, such as resamples of the rows.
-
-    Returns:
-        float64, [] or [R]; NaN where one of the two classes has no weight.
 
     Raises:
         ValueError: shapes differ, a target is not 0, 1 or NaN, or a row with a known target has the score NaN.
@@ -57,13 +54,9 @@ def auroc(score: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) 
 def _share_won(
     positive: NDArray[Any], negative: NDArray[Any], below: NDArray[np.intp], not_above: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Return the weighted share of pairs that the positive wins, [R]; NaN where a class has no weight.
+    """Return the weighted share of pairs that the positive wins, [R], given weights [R, P] and [R, N] by score.
 
-    Args:
-        positive: weights [R, P].
-        negative: weights [R, N] in ascending order of score.
-        below: number of negatives that score lower than each positive, [P].
-        not_above: number of negatives that score lower or the same, [P].
+    `below` and `not_above` are the numbers of negatives that score lower than each positive, or lower or the same, [P].
     """
     weight_of_lowest = np.zeros((len(negative), negative.shape[1] + 1))
     np.cumsum(negative, axis=1, out=weight_of_lowest[:, 1:])
@@ -77,15 +70,8 @@ def patient_bootstrap_weights(patients: ArrayLike, resamples: int, seed: int) ->
     """Resample patients with replacement and return how often each row's patient was drawn, int32 [R, N].
 
     Rows of one patient resemble each other: resampling rows as if they were independent makes intervals too narrow.
-    The draws depend on the set of patients only, not on the order of the rows.
-
-    Args:
-        patients: patient of each row, [N].
-        resamples: number of resamples R, each of as many patients as there are.
-        seed: seed of the draws.
-
-    Raises:
-        ValueError: `resamples` is less than 1.
+    Each of the R `resamples` (a `ValueError` if fewer than 1) draws as many patients as there are. The draws depend on
+    the set of patients only, not on the order of the rows.
     """
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, not {resamples}")

@@ -12,13 +12,10 @@ EPSILON = 1e-7
 
 
 def rankme(embeddings: Tensor) -> Tensor:
-    """Return the effective rank of embeddings: the exponential of the entropy of their singular values, a scalar.
+    """Return the effective rank of embeddings [N, D], the exponential of the entropy of their singular values.
 
     RankMe (Garrido et al., ICML 2023, eq. 1), in float32. It lies between 1 (all on one line) and min(N, D): compare
     values for equal N only. NaN if an embedding is not finite.
-
-    Args:
-        embeddings: [N, D], N at least 1.
     """
     if not embeddings.isfinite().all():
         return embeddings.new_full((), torch.nan, dtype=torch.float32)
@@ -29,24 +26,19 @@ def rankme(embeddings: Tensor) -> Tensor:
 
 
 def embedding_std(embeddings: Tensor) -> Tensor:
-    """Return the mean standard deviation of the channels, times the root of their number.
+    """Return the mean standard deviation of the channels of unit vectors [N, D], times the root of their number.
 
-    It is 1 for unit vectors spread evenly over the sphere, less for any others, and 0 if all are the same
-    (Chen and He, CVPR 2021, section 4.1).
-
-    Args:
-        embeddings: unit vectors [N, D].
+    It is 1 if they are spread evenly over the sphere, less otherwise, and 0 if all are the same (Chen and He, CVPR
+    2021, section 4.1).
     """
     mean_std: Tensor = embeddings.float().std(dim=0, correction=0).mean()
     return mean_std * math.sqrt(embeddings.shape[1])
 
 
 def alignment(first: Tensor, second: Tensor) -> Tensor:
-    """Return the mean squared distance between the two vectors of a pair (Wang and Isola, ICML 2020); lower is better.
+    """Return the mean squared distance between pairs of unit vectors [N, D]; lower is better.
 
-    Args:
-        first: unit vectors [N, D].
-        second: unit vectors [N, D].
+    Wang and Isola, ICML 2020.
     """
     return (first.float() - second.float()).square().sum(dim=1).mean()
 
@@ -54,9 +46,6 @@ def alignment(first: Tensor, second: Tensor) -> Tensor:
 def uniformity(embeddings: Tensor) -> Tensor:
     """Return the log of the mean Gaussian kernel, t = 2, over all pairs (Wang and Isola, ICML 2020); lower is better.
 
-    It is 0 if all vectors are the same, and falls towards -4 as they spread over the sphere.
-
-    Args:
-        embeddings: unit vectors [N, D], N at least 2.
+    It is 0 if all unit vectors [N, D], N at least 2, are the same, and falls towards -4 as they spread over the sphere.
     """
     return torch.pdist(embeddings.float()).square().mul(-2).exp().mean().log()

@@ -1,8 +1,4 @@
-"""Retrieval between images and report graphs: is the right report among the k nearest?
-
-A scorer maps Q queries and C candidates to similarities [Q, C]. Queries and candidates are a tensor [N, ...] or a named
-tuple of tensors [N, ...] and None, whatever the scorer reads; the cosine of unit vectors is one scorer.
-"""
+"""Retrieval between the two sides of pairs, which a scorer compares (see `nn.scoring`)."""
 
 from __future__ import annotations
 
@@ -28,10 +24,7 @@ def hit_rank(similarity: Tensor, positives: Tensor) -> Tensor:
 
     Args:
         similarity: float [N, M] of N queries and M candidates; NaN ranks last.
-        positives: bool [N, M], at least one in every row.
-
-    Raises:
-        ValueError: shapes differ, or a query has no positive.
+        positives: bool [N, M], at least one in every row, or a `ValueError` is raised.
     """
     if similarity.shape != positives.shape or similarity.ndim != 2:
         raise ValueError(f"similarity {tuple(similarity.shape)} and positives {tuple(positives.shape)} do not fit")
@@ -52,8 +45,7 @@ class PairRetrieval(RowMetric):
     Args:
         sides: names of the two sides, for the names of the results.
         k: the values of k for recall at k.
-        score: maps Q first sides and C second sides to similarities [Q, C]; called with at most `CHUNK_QUERIES` of one
-            side and all of the other.
+        score: the scorer, called with at most `CHUNK_QUERIES` of one side and all of the other.
         kwargs: arguments of `torchmetrics.Metric`.
     """
 
@@ -86,14 +78,10 @@ class PairRetrieval(RowMetric):
         return {f"{direction}_{result}" for direction in directions for result in results} | {"within_patient_accuracy"}
 
     def update(self, first: Any, second: Any, graph_key: Tensor, patient: Tensor, row: Tensor) -> None:
-        """Add a batch of pairs.
+        """Add a batch of pairs: B first and second sides as the scorer reads them, and int64 [B] of each.
 
-        Args:
-            first: B first sides as the scorer reads them; floating point tensors are kept in single precision.
-            second: their second sides.
-            graph_key: int64 [B], equal where two graphs state the same, negative for an empty graph.
-            patient: int64 [B].
-            row: id of the pair, int64 [B].
+        `graph_key` is equal where two graphs state the same, negative for an empty graph; `row` is the id of the pair.
+        Floating point tensors are kept in single precision.
         """
         for index, side in enumerate((first, second)):
             if not isinstance(side, Tensor):
@@ -122,11 +110,9 @@ class PairRetrieval(RowMetric):
         return parts[""] if blank is None else blank._replace(**parts)
 
     def _sync_dist(self, *args: Any, **kwargs: Any) -> None:
-        """Exchange the states of all processes.
-
-        torchmetrics exchanges a list as one tensor only if it concatenates the list itself. Otherwise it collects the
-        first batch of every process first, and units lose the order of their rows.
-        """
+        """Exchange the states of all processes."""
+        # torchmetrics exchanges a list as one tensor only if it concatenates the list itself. Otherwise it collects the
+        # first batch of every process first, and units lose the order of their rows.
         for state, reduction in self._reductions.items():
             if reduction is concatenate and getattr(self, state):
                 setattr(self, state, [concatenate(getattr(self, state))])
@@ -147,7 +133,7 @@ class PairRetrieval(RowMetric):
         right, asked = (count.sum() for count in within_patient_choices(first, second, key, patient, self.score))
         return {
             **self._direction(f"{one}_to_{other}", first, second, key, self.score),
-            **self._direction(f"{other}_to_{one}", second, first, key, _reversed(self.score)),
+            **self._direction(f"{other}_to_{one}", second, first, key, lambda query, every: self.score(every, query).T),
             **({"within_patient_accuracy": right / asked} if asked else {}),
         }
 
@@ -167,12 +153,8 @@ def within_patient_choices(
     All pairs of reports of one patient that state different things are compared, so that neither the patient nor common
     words give the answer away; chance is one half. A tie counts against the model.
 
-    Args:
-        first: N first sides as the scorer reads them.
-        second: their second sides.
-        graph_key: int64 [N], negative for an empty graph, which is not compared.
-        patient: int64 [N].
-        score: maps Q first sides and C second sides to similarities [Q, C].
+    The sides are N each, as the scorer reads them; `graph_key` and `patient` are int64 [N], the key is negative for an
+    empty graph, which is not compared.
 
     Returns:
         Number of right choices and number of choices of each image, both int64 [N].
@@ -187,13 +169,6 @@ def within_patient_choices(
         right.append(((own > similarity) & ask).sum(dim=1))
         asked.append(ask.sum(dim=1))
     return torch.cat(right), torch.cat(asked)
-
-
-def _reversed(score: Scorer) -> Scorer:
-    def reverse(query: Any, candidate: Any) -> Tensor:
-        return score(candidate, query).T
-
-    return reverse
 
 
 def _parts(side: Any) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""`igcl compare`: pretraining methods, supervised training, random weights and other encoders."""
+"""`igcl compare` and `igcl demo`: IGCL, other pretraining, supervised training, random weights and other encoders."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from igcl_lightning.protocols.equal_budget import (
     Comparison,
     Encoder,
     Scale,
-    check_names,
     clear,
     encoder_of,
     run_comparison,
+    say,
 )
 
 COMPARE = Scale(
@@ -29,6 +29,7 @@ COMPARE = Scale(
     shots=(5, 20),
     hard_negatives=600,
 )
+DEMO = Scale(studies=3600, pretrain_epochs=None, supervised_epochs={0.01: 100, 0.1: 40, 1.0: 20})
 OWN_STORE: dict[str, Any] = {"hard_negatives": 0, "supervised_learning_rate": 1e-3}
 """What differs on a store other than the phantoms'."""
 
@@ -47,18 +48,7 @@ def compare(
     fast: bool = False,
     seed: int | None = None,
 ) -> None:
-    """Compare methods and encoders, and print one table.
-
-    Args:
-        out: output folder; an earlier comparison there is replaced.
-        store: store to compare on (default: a new store of phantoms).
-        trained: methods to pretrain on phantoms, of `CONFIGS` (default: all, none with a store).
-        checkpoints: pretrained models, PATH or NAME=PATH.
-        encoders: timm:NAME, xrv:NAME, timm:NAME@FILE (weights), or a Parquet file of features; or NAME=ENCODER.
-        labels: reported labels (default: all of the store's but "No Finding").
-        supervised: whether to train from scratch, too.
-        fast: whether to run a smaller comparison, which shows the steps, not the numbers.
-        seed: seed of pretraining (see `Comparison`).
+    """Compare methods and encoders, and print one table; the arguments are the options of `igcl compare`.
 
     Raises:
         IgclError: an argument is wrong. Nothing is removed or trained then.
@@ -67,7 +57,10 @@ def compare(
     known = [encoder_of(Path(path), name) for name, path in map(_named, checkpoints)]
     known += [_external(name, word) for name, word in map(_named, encoders)]
     _check_methods(trained, known, store, seed)
-    _check_labels(labels, store)
+    available = LABELS if store is None else Store(store).labels
+    for label in labels or ():
+        if label not in available:
+            raise IgclError(f"--labels: no label {label!r}, only {', '.join(available) or 'none'}")
     _check_inputs(out, store, known)
     clear(out)
     scale = (FAST if fast else COMPARE)._replace(**({} if store is None else OWN_STORE))
@@ -75,6 +68,26 @@ def compare(
     if store is None:
         comparison.prepare_phantoms()
     run_comparison(comparison, trained=trained, encoders=known, supervised=supervised)
+
+
+def run_demo(out: Path, fast: bool = False, seed: int | None = None) -> None:
+    """Run the demo and print its table; the arguments are the options of `igcl demo`.
+
+    Raises:
+        IgclError: the folder contains something else.
+    """
+    scale = FAST._replace(hard_negatives=0) if fast else DEMO
+    clear(out)
+    demo = Comparison(out, out / "store", scale, name="demo", seed=seed)
+    say(f"{scale.studies} synthetic chest radiographs with reports -> {demo.store}")
+    demo.prepare_phantoms()
+    run_comparison(demo, trained=["igcl"])
+    say(f"training     {out / 'igcl' / 'version_0' / 'plots'}")
+    say(f"checkpoint   {out / 'igcl' / 'version_0' / 'checkpoints' / 'last.ckpt'}")
+    if fast:
+        say("These are results on synthetic phantoms, too few of them to show more than that everything runs.")
+    else:
+        say("These are results on synthetic phantoms: they show that the method works, not how well on patients.")
 
 
 def _named(word: str) -> tuple[str | None, str]:
@@ -103,19 +116,17 @@ def _check_methods(trained: Sequence[str], known: Sequence[Encoder], store: Path
         raise IgclError("--seed is the seed of pretraining, and nothing is pretrained here; leave it out")
     if not trained and not known:
         raise IgclError("nothing to compare: give --checkpoint or --encoder")
-    check_names([*trained, *(encoder.method for encoder in known)])
-
-
-def _check_labels(labels: Sequence[str] | None, store: Path | None) -> None:
-    known = LABELS if store is None else Store(store).labels
-    for label in labels or ():
-        if label not in known:
-            raise IgclError(f"--labels: no label {label!r}, only {', '.join(known) or 'none'}")
+    names = [*trained, *(encoder.method for encoder in known)]
+    for name in names:
+        if name in ("random", "supervised"):
+            raise IgclError(f"{name!r} is the name of a baseline; give the encoder another, NAME=...")
+        if names.count(name) > 1:
+            raise IgclError(f"two encoders are called {name!r}; name them apart, NAME=...")
 
 
 def _check_inputs(out: Path, store: Path | None, known: Sequence[Encoder]) -> None:
     """Check that no input is in the folder that will be replaced, and that each encoder can be built."""
-    for path in (store, *(encoder.path for encoder in known)):
+    for path in (store, *(encoder.features or encoder.options.get("checkpoint") for encoder in known)):
         if path is not None and out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents):
             raise IgclError(f"{path}: is in --out {out}, which is replaced; choose another --out")
     for encoder in known:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
-from igcl_lightning.callbacks.write_predictions import KeepPredictions
+from igcl_lightning.callbacks.outputs import KeepPredictions
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
 from igcl_lightning.data.prepare import prepare
 from igcl_lightning.data.preparing.options import Options
@@ -49,9 +50,6 @@ CONFIGS = {
 }
 """Configs of the pretraining methods on phantoms: one encoder, one budget."""
 
-BASELINES = ("random", "supervised")
-SAVINGS_CAPTION = "labels saved: what the other method needs to do as well [95 % interval over patients]"
-
 
 class Scale(NamedTuple):
     """Size of a comparison.
@@ -60,12 +58,10 @@ class Scale(NamedTuple):
         studies: number of phantom studies, seven in ten for training.
         pretrain_epochs: epochs of pretraining; None for those of the shipped configs.
         supervised_epochs: maximum number of epochs of the supervised baseline, by fraction.
-        fractions: labelled shares of the training rows.
-        shots: numbers of positive rows per label.
+        fractions: labelled shares of the training rows; `shots` are numbers of positive rows per label.
         draws: number of draws of rows for linear and few-shot probes of an encoder.
         seeds: number of seeds of the supervised baseline and of random encoders.
         hard_negatives: number of studies with two reports of the same words in other places; 0 for none.
-        supervised_learning_rate: learning rate of the supervised baseline.
     """
 
     studies: int
@@ -80,37 +76,21 @@ class Scale(NamedTuple):
 
 
 class Encoder(NamedTuple):
-    """An image encoder to compare.
-
-    Attributes:
-        method: name in the table.
-        options: constructor arguments of a probe that name the encoder.
-        features: file of its features instead, or None.
-    """
+    """An image encoder to compare: the constructor arguments of a probe that name it, or a file of its features."""
 
     method: str
     options: dict[str, Any]
     features: str | None = None
 
-    @property
-    def path(self) -> str | None:
-        """File of the encoder or of its features, if there is one."""
-        return self.features or self.options.get("checkpoint")
-
 
 @dataclass(frozen=True)
 class Comparison:
-    """One comparison on one store.
+    """One comparison on one prepared store.
 
-    Attributes:
-        out: output folder.
-        store: path of the prepared store.
-        scale: size of the comparison.
-        labels: reported labels (default: all of the store's but "No Finding").
-        name: name of the protocol in `results.json`.
-        seed: seed of pretraining: initial weights, order of the training pairs, augmentation, dropout (default: that of
-            `igcl fit`). Phantoms, draws of labelled rows and baselines do not depend on it, so that comparisons of
-            several seeds are paired.
+    By default all labels of the store but "No Finding" are reported. `name` is that of the protocol in `results.json`.
+    `seed` is that of pretraining: initial weights, order of the training pairs, augmentation, dropout (default: that of
+    `igcl fit`). Phantoms, draws of labelled rows and baselines do not depend on it, so that comparisons of several
+    seeds are paired.
     """
 
     out: Path
@@ -122,13 +102,12 @@ class Comparison:
 
     def prepare_phantoms(self) -> None:
         """Write a store of phantoms with parsed reports, and the hard negatives beside it."""
-        self._prepare(self.store, self.scale.studies)
+        options = Options(size=IMAGE_SIZE, lossless=True, reparse=True)
+        source = partial(phantom_source, size=IMAGE_SIZE, views="frontal")
+        prepare(source(self.scale.studies), self.store, options=options)
         if self.scale.hard_negatives:
-            self._prepare(self.hard_negatives, self.scale.hard_negatives, variant="hard_negatives")
-
-    def _prepare(self, store: Path, count: int, **options: Any) -> None:
-        source = phantom_source(count, size=IMAGE_SIZE, views="frontal", **options)
-        prepare(source, store, options=Options(size=IMAGE_SIZE, lossless=True, reparse=True))
+            hard = source(self.scale.hard_negatives, variant="hard_negatives")
+            prepare(hard, self.hard_negatives, options=options)
 
     @property
     def hard_negatives(self) -> Path:
@@ -150,21 +129,14 @@ class Comparison:
     def probe(self, encoder: Encoder) -> Iterator[pd.DataFrame]:
         """Yield the predictions of linear and few-shot probes on an encoder, for every setting."""
         for probe, setting in self._settings():
-            module = probe(**encoder.options, name=encoder.method)
-            yield self._probe(module, setting, encoder.features)
+            yield self._probe(probe(**encoder.options, name=encoder.method), features=encoder.features, **setting)
 
     def probe_random(self, architecture: dict[str, Any]) -> Iterator[pd.DataFrame]:
         """Yield the predictions of the same probes on encoders with random weights, one draw each."""
         for probe, setting in self._settings():
             for seed in range(self.scale.seeds):
                 seed_everything(seed, verbose=False)
-                yield self._probe(probe(**architecture), setting | {"draws": 1, "draw_seed": seed})
-
-    def supervise(self, architecture: dict[str, Any]) -> Iterator[pd.DataFrame]:
-        """Yield the predictions of supervised training from scratch, for every fraction and seed."""
-        for fraction, epochs in self.scale.supervised_epochs.items():
-            for seed in range(self.scale.seeds if fraction < 1 else 1):
-                yield self._supervised(architecture, fraction, epochs, seed)
+                yield self._probe(probe(**architecture), **setting | {"draws": 1, "draw_seed": seed})
 
     def _settings(self) -> Iterator[tuple[type[LinearProbe], dict[str, Any]]]:
         for fraction in self.scale.fractions:
@@ -172,37 +144,40 @@ class Comparison:
         for shots in self.scale.shots:
             yield FewShotProbe, {"shots": shots, "draws": self.scale.draws}
 
-    def _probe(self, module: LinearProbe, setting: dict[str, Any], features: str | None = None) -> pd.DataFrame:
-        data = self._data(batch_size=256, features=features, **setting)
-        return self._fit_and_test(module, data, max_epochs=1)
+    def _probe(self, module: LinearProbe, **setting: Any) -> pd.DataFrame:
+        return self._fit_and_test(module, self._data(batch_size=256, **setting), max_epochs=1)
 
-    def _supervised(self, architecture: dict[str, Any], fraction: float, epochs: int, seed: int) -> pd.DataFrame:
-        """Train until the validation AUROC stops rising, and test the best epoch."""
-        seed_everything(seed, verbose=False)
-        best = ModelCheckpoint(self.out / "supervised" / f"{fraction:g}-{seed}", monitor="val/auroc_mean", mode="max")
-        stop = EarlyStopping("val/auroc_mean", mode="max", patience=5)
-        return self._fit_and_test(
-            FineTune(**architecture, optim=OptimOptions(self.scale.supervised_learning_rate)),
-            self._data(fraction=fraction, draw_seed=seed),
-            callbacks=[best, stop],
-            gradient_clip_val=1.0,
-            max_epochs=epochs,
-            check_val_every_n_epoch=max(1, epochs // 20),
-        )
+    def supervise(self, architecture: dict[str, Any]) -> Iterator[pd.DataFrame]:
+        """Yield the predictions of supervised training from scratch, for every fraction and seed.
+
+        Training ends when the validation AUROC stops rising, and the best epoch is tested.
+        """
+        for fraction, epochs in self.scale.supervised_epochs.items():
+            for seed in range(self.scale.seeds if fraction < 1 else 1):
+                seed_everything(seed, verbose=False)
+                folder = self.out / "supervised" / f"{fraction:g}-{seed}"
+                yield self._fit_and_test(
+                    FineTune(**architecture, optim=OptimOptions(self.scale.supervised_learning_rate)),
+                    self._data(fraction=fraction, draw_seed=seed),
+                    ModelCheckpoint(folder, monitor="val/auroc_mean", mode="max"),
+                    EarlyStopping("val/auroc_mean", mode="max", patience=5),
+                    gradient_clip_val=1.0,
+                    max_epochs=epochs,
+                    check_val_every_n_epoch=max(1, epochs // 20),
+                )
 
     def _data(self, **options: Any) -> LabeledDataModule:
         labels = self.labels or [label for label in Store(self.store).labels if label != "No Finding"]
         return LabeledDataModule(str(self.store), labels=list(labels), **options)
 
     def _fit_and_test(
-        self, module: ClassifierModule, data: LabeledDataModule, callbacks: Sequence[Callback] = (), **options: Any
+        self, module: ClassifierModule, data: LabeledDataModule, *callbacks: Callback, **options: Any
     ) -> pd.DataFrame:
         kept = KeepPredictions()
-        best = next((callback for callback in callbacks if isinstance(callback, ModelCheckpoint)), None)
         trainer = Trainer(
             callbacks=[kept, *callbacks],
             logger=False,
-            enable_checkpointing=best is not None,
+            enable_checkpointing=bool(callbacks),
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -211,7 +186,7 @@ class Comparison:
             **options,
         )
         trainer.fit(module, data)
-        trainer.test(module, data, ckpt_path="best" if best else None, weights_only=True, verbose=False)
+        trainer.test(module, data, ckpt_path="best" if callbacks else None, weights_only=True, verbose=False)
         return kept.frame
 
     def choose(self, checkpoint: Path) -> Choices:
@@ -227,11 +202,7 @@ class Comparison:
 
 
 def clear(out: Path) -> None:
-    """Remove an earlier comparison.
-
-    Raises:
-        IgclError: the folder contains something else.
-    """
+    """Remove an earlier comparison, or raise an `IgclError` if the folder contains something else."""
     if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
         raise IgclError(f"{out}: not empty and not an earlier comparison; choose another --out")
     shutil.rmtree(out, ignore_errors=True)
@@ -254,21 +225,11 @@ def run_comparison(
     encoders: Sequence[Encoder] = (),
     supervised: bool = True,
 ) -> None:
-    """Pretrain, probe, compare, write the results and print the table.
+    """Pretrain the methods of `CONFIGS` in `trained`, probe, compare, write the results and print the table.
 
-    All others are compared with the first encoder. Random weights and supervised training use the architecture of the
-    first encoder that has one.
-
-    Args:
-        comparison: store, output folder and size.
-        trained: methods to pretrain, keys of `CONFIGS`.
-        encoders: existing encoders.
-        supervised: whether to train from scratch, too.
-
-    Raises:
-        IgclError: two encoders have one name.
+    All others are compared with the first encoder. Random weights and training from scratch, unless `supervised` is
+    false, use the architecture of the first encoder that has one.
     """
-    check_names([*trained, *(encoder.method for encoder in encoders)])
     start = time.monotonic()
     checkpoints = {method: _timed(f"pretrain {method}", comparison.pretrain, method) for method in trained}
     contestants = [*(encoder_of(path, method) for method, path in checkpoints.items()), *encoders]
@@ -286,19 +247,6 @@ def run_comparison(
     say("results")
     _report(comparison, pd.concat(frames, ignore_index=True), choices)
     say(f"done in {time.monotonic() - start:.0f} s")
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Check that names are unique.
-
-    Raises:
-        IgclError: a name occurs twice, or is that of a baseline.
-    """
-    for name in names:
-        if name in BASELINES:
-            raise IgclError(f"{name!r} is the name of a baseline; give the encoder another, NAME=...")
-        if names.count(name) > 1:
-            raise IgclError(f"two encoders are called {name!r}; name them apart, NAME=...")
 
 
 def _architecture(encoders: Sequence[Encoder]) -> dict[str, Any]:
@@ -320,8 +268,8 @@ def _has_reports(checkpoint: Path) -> bool:
 
 def _report(comparison: Comparison, predictions: pd.DataFrame, choices: Mapping[str, Choices]) -> None:
     out = comparison.out
-    methods = list(predictions["method"].unique())
-    versus = [(methods[0], other) for other in methods[1:]]
+    first, *others = predictions["method"].unique()
+    versus = [(first, other) for other in others]
     about: dict[str, Any] = {"protocol": comparison.name, "store": comparison.store.name}
     write_predictions(predictions, out / "predictions.parquet")
     records = summarise(predictions, versus=versus, **about)
@@ -329,7 +277,8 @@ def _report(comparison: Comparison, predictions: pd.DataFrame, choices: Mapping[
     write_results(records, out / "results.json")
     saved = [label_savings(predictions, *pair, fraction=comparison.scale.fractions[0]) for pair in versus]
     records += [savings_record(each, **about) for each in saved]
-    say("\n".join([SAVINGS_CAPTION, *map(savings_line, saved), ""]))
+    say("labels saved: what the other method needs to do as well [95 % interval over patients]")
+    say("\n".join([*map(savings_line, saved), ""]))
     if choices:
         first, *others = choices
         about = {"protocol": comparison.name, "store": comparison.hard_negatives.name, "split": "test"}

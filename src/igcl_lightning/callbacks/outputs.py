@@ -1,0 +1,161 @@
+"""Outputs of `test` and `predict`, gathered from all batches and processes, and the files written from them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import torch.distributed as dist
+from lightning.pytorch import Callback, Trainer
+from torch import Tensor
+
+from igcl_lightning.atomic import replacing
+from igcl_lightning.data.interfaces import RowLookup, row_lookup
+from igcl_lightning.evaluation.predictions import write_predictions
+from igcl_lightning.evaluation.results import summarise, write_results
+from igcl_lightning.metrics.rows import first_of_each
+from igcl_lightning.modules.classifier import ClassifierModule, Scores
+from igcl_lightning.modules.contrastive import PairEmbedding
+from igcl_lightning.run_folder import run_folder
+
+
+class GatheringCallback(Callback):
+    """Gathers the outputs of the batches of `test` and `predict`.
+
+    `output_type` is a named tuple of tensors with a field `row`; outputs of other types are ignored.
+    """
+
+    output_type: type
+
+    def __init__(self) -> None:
+        self._batches: list[Any] = []
+
+    @abstractmethod
+    def write(self, outputs: Any, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
+        """Write the outputs of all rows, each row once, in the order of a single process.
+
+        Called on the first process only: it must not call collective operations. `folder` is the run folder, which may
+        not exist yet; `job` is "test" or "predict".
+        """
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Drop earlier outputs."""
+        self._batches = []
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Keep the outputs of a batch."""
+        if isinstance(outputs, tuple) and type(outputs) is self.output_type:
+            self._batches.append(self.output_type(*(value.detach().cpu() for value in outputs)))
+
+    on_predict_epoch_start = on_test_epoch_start
+    on_predict_batch_end = on_test_batch_end
+
+    def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Write, once for all processes."""
+        self._finish(trainer, pl_module, "test")
+
+    def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Write, once for all processes."""
+        self._finish(trainer, pl_module, "predict")
+
+    def _finish(self, trainer: Trainer, pl_module: Any, job: str) -> None:
+        folder = run_folder(trainer)
+        own = [torch.cat(field) for field in zip(*self._batches, strict=True)]
+        parts = [self.output_type(*fields) for fields in _from_all_processes(own) if fields]
+        self._batches = []
+        if trainer.is_global_zero and parts:
+            self.write(_in_order(parts), folder, trainer, pl_module, job)
+
+
+def _from_all_processes(outputs: Any) -> list[Any]:
+    if not (dist.is_available() and dist.is_initialized()):
+        return [outputs]
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, outputs)
+    return parts
+
+
+def _in_order(parts: list[Any]) -> Any:
+    """Return the outputs of all processes in the order of a single process, without repeated rows."""
+    # Samplers deal the rows out to the processes in turn, and repeat rows to fill every process.
+    index = torch.cat([torch.arange(len(part.row)) * len(parts) + rank for rank, part in enumerate(parts)])
+    order = index.argsort()
+    row = torch.cat([part.row for part in parts])[order]
+    order = order[first_of_each(row).sort().values]
+    return type(parts[0])(*(torch.cat(field)[order] for field in zip(*parts, strict=True)))
+
+
+class WriteEmbeddings(GatheringCallback):
+    """After `predict`, write `embeddings.parquet` into the run folder.
+
+    Columns: `row`, `study`, `patient`, `split`, the unit vectors of each side under its name, and `feature`, the
+    encoding of the first side for probes.
+    """
+
+    output_type = PairEmbedding
+
+    def write(self, outputs: PairEmbedding, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
+        """Write the file."""
+        if job != "predict":
+            return
+        frame = _ids(outputs.row, row_lookup(trainer, type(self).__name__))
+        for name, vectors in zip((*pl_module.sides, "feature"), outputs[:3], strict=True):
+            frame[name] = vectors.float().tolist()
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / "embeddings.parquet") as temporary:
+            frame.to_parquet(temporary)
+
+
+class KeepPredictions(GatheringCallback):
+    """After `test` or `predict`, keep the predictions in `frame`, on the first process, without writing them."""
+
+    output_type = Scores
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frame = pd.DataFrame()
+
+    def write(self, outputs: Scores, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
+        """Keep the predictions."""
+        self.frame = _predictions(outputs, pl_module, row_lookup(trainer, type(self).__name__))
+
+
+class WritePredictions(KeepPredictions):
+    """After `test` or `predict`, write `predictions.parquet` into the run folder; after `test`, `results.json` too."""
+
+    def write(self, outputs: Scores, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
+        """Write the files."""
+        super().write(outputs, folder, trainer, pl_module, job)
+        write_predictions(self.frame, folder / "predictions.parquet")
+        if job == "test":
+            records = summarise(self.frame, protocol="probe", store=pl_module.data.store_path)
+            write_results(records, folder / "results.json")
+
+
+def _predictions(scores: Scores, module: ClassifierModule, data: RowLookup) -> pd.DataFrame:
+    """Return the rows of `predictions.parquet`, each head with the seed of its draw."""
+    score, target = scores.score.double().numpy(), scores.target.float().numpy()
+    heads = score if score.ndim == 3 else score[:, None]
+    ids = _ids(scores.row, data)
+    origin = module.origin or {}
+    setting = {"method": module.method_name, "fraction": origin.get("fraction"), "shots": origin.get("shots")}
+    seed = origin.get("draw_seed", 0)
+    frames = [
+        ids.assign(**setting, label=name, target=target[:, label], score=heads[:, head, label], seed=seed + head)
+        for head in range(heads.shape[1])
+        for label, name in enumerate(module.label_names or [])
+        if module.trained[label]
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _ids(row: Tensor, data: RowLookup) -> pd.DataFrame:
+    """Return the columns `row`, `study`, `patient` and `split` of hashed row ids [N]."""
+    rows = row.tolist()
+    ids = pd.DataFrame([data.row_ids(row) for row in rows], columns=["row", "study", "patient"])
+    return ids.assign(split=[data.row_split(row) for row in rows])
