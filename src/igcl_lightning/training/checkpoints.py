@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from igcl_lightning.atomic import replacing
 from igcl_lightning.data.store import is_address
 from igcl_lightning.errors import IgclError, one_line
-from igcl_lightning.modules.base import read_checkpoint
+from igcl_lightning.modules.checkpoint import read_checkpoint
 from igcl_lightning.run_folder import free_path, run_folder
 
 LAST = "last.ckpt"
@@ -41,11 +41,7 @@ class PlainCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, partial)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        """Read a checkpoint as plain data.
-
-        Raises:
-            IgclError: the file is missing, or is not a checkpoint of Lightning's trainer.
-        """
+        """Read a checkpoint as plain data; `IgclError` if the file is no checkpoint of Lightning's trainer."""
         if is_address(path):
             return super().load_checkpoint(path, map_location, weights_only)
         # Not mapped from the file: a resumed run replaces it.
@@ -93,10 +89,8 @@ class LastCheckpoint(Callback):
             trainer.save_checkpoint(self._path, weights_only=False)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save the state before an interruption or an error; if that fails too, warn.
-
-        Other processes may be anywhere, so this waits for none: the first process writes, if it holds the whole state.
-        """
+        """Save the state before an interruption or an error; if that fails too, warn."""
+        # Other processes may be anywhere, so this waits for none.
         unsaved = self._training and self._path is not None and trainer.global_step > 0
         if not unsaved or _is_saved(trainer, self._path) or not _holds_everything(trainer):
             return

@@ -23,11 +23,7 @@ MOST_NAMED = 12
 
 
 def refuse_unknown_monitors(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
-    """Check that the metrics that callbacks of a fit monitor are logged, if it is known what is logged.
-
-    Raises:
-        UsageError: a monitored metric is not logged.
-    """
+    """Raise `UsageError` if a callback of a fit monitors a metric that is not logged, if it is known what is."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set, but not declared
     monitored = [(callback, name) for callback in callbacks if (name := getattr(callback, "monitor", None))]
     known = known_metrics(callbacks, model, data) if monitored else None
