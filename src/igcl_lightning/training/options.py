@@ -28,17 +28,11 @@ VALUE = re.compile(r"(?:Got|Given) value: (.*)")
 
 
 class Written(NamedTuple):
-    """One option as it was given.
+    """One option as it was given."""
 
-    Attributes:
-        key: dotted name without "init_args", such as "model.learning_rate".
-        shown: where it stands: "--model.learning_rate", or "my.yaml, line 3: model.init_args.learning_rate".
-        value: its text, empty for a block of further options.
-    """
-
-    key: str
-    shown: str
-    value: str
+    key: str  # dotted name without "init_args", such as "model.learning_rate"
+    shown: str  # where it stands: "--model.learning_rate", or "my.yaml, line 3: model.init_args.learning_rate"
+    value: str  # its text, empty for a block of further options
 
 
 def shipped_configs() -> Path:
