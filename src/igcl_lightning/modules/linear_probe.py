@@ -85,21 +85,18 @@ class LinearProbe(ClassifierModule):
         """Take labels, number of draws and length of a file's features from the data module; `IgclError` if unfit."""
         if self.trainer.precision not in ("32-true", "64-true"):
             raise IgclError("a probe solves its problem exactly: set trainer.precision to 32-true")
-        if self.data.feature_file is None:
+        file, channels = self.data.feature_file, self.data.feature_channels
+        if file is None:
             self.feature_encoder()
+        elif self.encoder is not None:
+            raise IgclError("data.features stands for an encoder: leave out model.checkpoint and model.image.backbone")
+        elif self.in_channels not in (None, channels):
+            raise IgclError(f"{file}: features of length {channels}; the head reads {self.in_channels}")
         else:
-            self._take_channels(self.data.feature_file, self.data.feature_channels)
+            self.in_channels = channels
         if self.num_heads is None:
             self.num_heads = self.data.draws
         super().setup(stage)
-
-    def _take_channels(self, file: str, channels: int | None) -> None:
-        if self.encoder is not None:
-            raise IgclError("data.features stands for an encoder: leave out model.checkpoint and model.image.backbone")
-        if self.in_channels is None:
-            self.in_channels = channels
-        elif self.in_channels != channels:
-            raise IgclError(f"{file}: features of length {channels}; the head reads {self.in_channels}")
 
     def default_name(self) -> str:
         """Return the method that trained the encoder, or the name of the file of features."""
