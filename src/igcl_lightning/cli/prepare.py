@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 HELP = "read a data set into a store that training reads fast"
 SECTIONS = ("both", "findings", "impression")
 MISSING_REPORT = ("keep-image", "drop", "error")
+FITS = ("letterbox", "crop")
+BLANK = ("missing", "negative", "no-finding")
 MIMIC_LABELS = ("chexpert", "negbio", "radiologists", "none")
 PLUS_LABELS = ("chexbert", "chexbert-findings", "chexbert-report", "none")
 PHRASINGS = ("mixed", "known", "held_back", "reworded")
@@ -72,12 +74,12 @@ GRAPHS = _option("--graphs", "RadGraph file of the reports, in any of its layout
 _UNCERTAIN = "label -1 (default: ignore); positive, negative, per-label (as GLoRIA), or LABEL=POLICY,..."
 _BLANK = "label not given (default: missing); negative: 0, no-finding: 0 if No Finding is given"
 UNCERTAIN = _option("--uncertain", _UNCERTAIN, metavar="POLICY")
-BLANKS = _option("--blank", _BLANK, choices=("missing", "negative", "no-finding"))
+BLANKS = _option("--blank", _BLANK, choices=BLANK)
 
 COMMON = (
     _option("--out", "folder to write", type=Path, required=True, metavar="STORE"),
     _option("--size", "side of the stored images in pixels (default: 256)", type=int, metavar="N"),
-    _option("--fit", "how images become square (default: letterbox)", choices=("letterbox", "crop")),
+    _option("--fit", "how images become square (default: letterbox)", choices=FITS),
     _option("--preset", "size and fit of a paper", choices=tuple(PRESETS)),
     _option("--quality", "quality of the stored JPEGs, 1 to 100 (default: 95)", type=int, metavar="Q"),
     _option("--lossless", "store PNG instead of JPEG", action="store_true"),
