@@ -75,7 +75,7 @@ def option_names(cls: type) -> list[str]:
     for name in inspect.signature(cls).parameters:
         hint = hints.get(name)
         groups = [kind for kind in (hint, *get_args(hint)) if isinstance(kind, type) and is_dataclass(kind)]
-        names += [name, *(f"{name}.{field}" for group in groups for field in option_names(group))]
+        names += [f"{name}.{field}" for group in groups for field in option_names(group)] or [name]
     return names
 
 
