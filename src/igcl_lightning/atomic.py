@@ -15,11 +15,8 @@ def replacing(path: Path) -> Iterator[Path]:
     The temporary name is unique, so that processes and threads can write one file at the same time: the last to finish
     wins, and readers always find a complete file. Devices and pipes are written directly.
 
-    Args:
-        path: the file to write; its folder must exist.
-
     Raises:
-        OSError: the file cannot be written, for example because the folder does not exist.
+        OSError: the file cannot be written, for example because its folder does not exist.
     """
     if path.exists() and not path.is_file():
         yield path

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 
 
 class IgclError(Exception):
-    """An error that the user can act on.
+    """An error that the user can act on, shown without a traceback; the exit status is 1.
 
-    The message is one line that names the file, row or option, says what is wrong and what to do. The command line
-    shows it without a traceback and exits with status 1.
+    The message is one line that names the file, row or option, says what is wrong and what to do.
     """
 
 

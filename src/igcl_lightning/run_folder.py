@@ -1,7 +1,4 @@
-"""The run folder, `runs/NAME/version_K`, with config.yaml, metrics.csv, checkpoints/ and plots/.
-
-Resuming into the same folder loses nothing.
-"""
+"""The run folder, `runs/NAME/version_K`; resuming into it loses nothing."""
 
 from __future__ import annotations
 
@@ -14,10 +11,9 @@ from lightning.pytorch.loggers import CSVLogger
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """Return the folder of this run, which also holds its checkpoints; without a logger the trainer's root.
+    """Return the folder of this run, without a logger the trainer's root; every process must call this function.
 
-    `trainer.log_dir` is the same for the CSV logger, but with W&B it is the folder of all runs. Every process must call
-    this function: the first one broadcasts the path.
+    `trainer.log_dir` is the same for the CSV logger, but with W&B it is the folder of all runs.
     """
     folder = Path(trainer.default_root_dir)
     if (logger := trainer.logger) is not None:

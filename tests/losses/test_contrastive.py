@@ -13,10 +13,11 @@ from igcl_lightning.losses.contrastive import (
     ContrastiveLoss,
     ContrastiveOptions,
     PairIds,
+    Similarity,
+    batch_similarity,
     contrastive_targets,
     fact_overlap,
 )
-from igcl_lightning.losses.similarity import Similarity, batch_similarity
 from igcl_lightning.nn.scoring import cosine_similarity
 
 STUDY = [0, 0, 1, 2, 3]

@@ -16,13 +16,12 @@ from torch_geometric.loader import DataLoader
 
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
-from igcl_lightning.losses.contrastive import TARGETS, ContrastiveLoss, ContrastiveOptions, PairIds
+from igcl_lightning.losses.contrastive import TARGETS, ContrastiveLoss, ContrastiveOptions, PairIds, batch_similarity
 from igcl_lightning.losses.gather import gather, gather_units
 from igcl_lightning.losses.nt_xent import NTXentLoss
-from igcl_lightning.losses.similarity import batch_similarity
 from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.igcl import IGCL
-from igcl_lightning.nn.ragged import concatenate
+from igcl_lightning.nn.scoring import concatenate
 
 WORLD = 2
 PER_RANK = 4

@@ -35,14 +35,10 @@ Every command also takes:
 
 
 def main(args: Sequence[str] | None = None) -> int | None:
-    """Run one command.
-
-    Args:
-        args: arguments after the program's name; those of this process by default.
+    """Run one command, by default that of this process; unexpected errors are raised.
 
     Returns:
         The exit status: 2 for wrong usage, 1 for a command that failed, 130 when interrupted, otherwise 0 or None.
-        Unexpected errors are raised.
     """
     words = list(sys.argv[1:] if args is None else args)
     quieten()

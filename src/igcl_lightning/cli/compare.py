@@ -5,17 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from igcl_lightning.cli.parser import add_seed, names
+from igcl_lightning.cli.parser import add_run_options, names
 
 HELP = "compare methods and encoders at equal budget, in one table"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    folder = Path("runs/compare")
-    parser.add_argument(
-        "--out", type=Path, default=folder, metavar="DIR", help="folder to write (default: runs/compare)"
-    )
+    add_run_options(parser, "runs/compare")
     parser.add_argument("--store", type=Path, metavar="STORE", help="prepared store (default: phantoms, made here)")
     parser.add_argument(
         "--train", type=names, metavar="A,B", help="methods to pretrain on phantoms (default: igcl,convirt,simclr)"
@@ -33,8 +30,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--labels", type=names, metavar="A,B", help="labels to report (default: all but No Finding)")
     parser.add_argument("--no-supervised", action="store_true", help="leave out supervised training from scratch")
-    parser.add_argument("--fast", action="store_true", help="smaller and faster: shows the steps, not the numbers")
-    add_seed(parser)
     parser.add_argument(
         "--import", action="append", default=[], dest="modules", metavar="MODULE", help="import your own module first"
     )

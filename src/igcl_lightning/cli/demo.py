@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from igcl_lightning.cli.parser import add_seed
+from igcl_lightning.cli.parser import add_run_options
 
 HELP = "pretrain, probe and compare on synthetic radiographs, in minutes"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    folder = Path("runs/demo")
-    parser.add_argument("--out", type=Path, default=folder, metavar="DIR", help="folder to write (default: runs/demo)")
-    parser.add_argument("--fast", action="store_true", help="smaller and faster: shows the steps, not the numbers")
-    add_seed(parser)
+    add_run_options(parser, "runs/demo")
 
 
 def run(options: argparse.Namespace) -> None:

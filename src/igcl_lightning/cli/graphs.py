@@ -62,9 +62,8 @@ def run(options: argparse.Namespace) -> None:
         warn=partial(write_message, "warning"),
     )
     if done.pointers:
-        left_out = f"{len(done.pointers)} files left out, such as {done.pointers[0]}"
-        message = f"{options.reports}: {left_out}: Git-LFS pointers, not reports; fetch them with git lfs pull"
-        write_message("warning", message)
+        left_out = f"{len(done.pointers)} files left out, such as {done.pointers[0]}: Git-LFS pointers, not reports"
+        write_message("warning", f"{options.reports}: {left_out}; fetch them with git lfs pull")
     resumed = f", {done.resumed} of them from an interrupted run" if done.resumed else ""
     sys.stdout.write(f"{done.reports} reports -> {options.out}{resumed}\n")
     if page:

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from igcl_lightning.errors import UsageError, suggestion
@@ -16,13 +17,10 @@ LARGEST_SEED = 2**32 - 1  # of NumPy
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An `argparse` parser that raises `UsageError` for a mistake instead of printing a page, and never abbreviates.
-
-    Attributes:
-        passed_on: prefixes of options for another parser; these options and their values become `options.passed_on`.
-    """
+    """An `argparse` parser that raises `UsageError` for a mistake instead of printing a page, and never abbreviates."""
 
     passed_on: tuple[str, ...] = ()
+    """Prefixes of options for another parser; these options and their values become `options.passed_on`."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, **kwargs)
@@ -53,10 +51,13 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def add_seed(parser: argparse.ArgumentParser) -> None:
-    """Add the option --seed of the commands that pretrain."""
-    text = "seed of pretraining (default: that of igcl fit); images, labelled rows and baselines do not depend on it"
-    parser.add_argument("--seed", type=_seed, metavar="N", help=text)
+def add_run_options(parser: argparse.ArgumentParser, folder: str) -> None:
+    """Add --out, --fast and --seed of the commands that pretrain; the folder is the default of --out."""
+    seed = "seed of pretraining (default: that of igcl fit); images, labelled rows and baselines do not depend on it"
+    out = f"folder to write (default: {folder})"
+    parser.add_argument("--out", type=Path, default=Path(folder), metavar="DIR", help=out)
+    parser.add_argument("--fast", action="store_true", help="smaller and faster: shows the steps, not the numbers")
+    parser.add_argument("--seed", type=_seed, metavar="N", help=seed)
 
 
 def _seed(word: str) -> int:

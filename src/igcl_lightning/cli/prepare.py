@@ -7,8 +7,8 @@ options are passed on. Choices and defaults are repeated here because those modu
 from __future__ import annotations
 
 import argparse
-import importlib
 import inspect
+import pkgutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,9 +25,9 @@ HELP = "read a data set into a store that training reads fast"
 SECTIONS = ("both", "findings", "impression")
 MISSING_REPORT = ("keep-image", "drop", "error")
 FITS = ("letterbox", "crop")
+BLANK = ("missing", "negative", "no-finding")
 MIMIC_LABELS = ("chexpert", "negbio", "radiologists", "none")
 PLUS_LABELS = ("chexbert", "chexbert-findings", "chexbert-report", "none")
-BLANK = ("missing", "negative", "no-finding")
 PHRASINGS = ("mixed", "known", "held_back", "reworded")
 VARIANTS = ("standard", "hard_negatives")
 PHANTOM_SIZE = 128  # pixels
@@ -71,16 +71,10 @@ def _columns(name: str, field: str, text: str) -> Option:
 ROOT = _option("--root", "folder of the data set", type=Path, required=True, metavar="DIR")
 IMAGES = _option("--images", "folder of the images (default: below --root)", type=Path, metavar="DIR")
 GRAPHS = _option("--graphs", "RadGraph file of the reports, in any of its layouts", type=Path, metavar="PATH")
-UNCERTAIN = _option(
-    "--uncertain",
-    "label -1 (default: ignore); positive, negative, per-label (as GLoRIA), or LABEL=POLICY,...",
-    metavar="POLICY",
-)
-BLANKS = _option(
-    "--blank",
-    "label not given (default: missing); negative: 0, no-finding: 0 if No Finding is given",
-    choices=BLANK,
-)
+_UNCERTAIN = "label -1 (default: ignore); positive, negative, per-label (as GLoRIA), or LABEL=POLICY,..."
+_BLANK = "label not given (default: missing); negative: 0, no-finding: 0 if No Finding is given"
+UNCERTAIN = _option("--uncertain", _UNCERTAIN, metavar="POLICY")
+BLANKS = _option("--blank", _BLANK, choices=BLANK)
 
 COMMON = (
     _option("--out", "folder to write", type=Path, required=True, metavar="STORE"),
@@ -137,9 +131,7 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
             _column("graph", "key in --graphs (default: the study, then the image)"),
             _columns("label", "labels", "labels: 1, 0, -1 (uncertain) or blank"),
             *(UNCERTAIN, BLANKS),
-            _option(
-                "--split-values", "values of the split column: fold0=test,fold1=valid", type=pairs, metavar="A=B,.."
-            ),
+            _option("--split-values", "words for splits: fold0=test,fold1=valid", type=pairs, metavar="A=B,.."),
             _columns("extra", "extra", "further columns to keep"),
             _columns("array", "arrays", "columns that name .npy files"),
             _columns("mask", "masks", "columns that name masks"),
@@ -171,11 +163,7 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
     ),
     "openi": ("Open-i, the Indiana University collection", "openi.read_openi", (ROOT, GRAPHS, IMAGES)),
     "nih-cxr14": ("NIH ChestX-ray14, with its boxes", "nih_cxr14.read_nih_cxr14", (ROOT, IMAGES)),
-    "covid-chestxray": (
-        "covid-chestxray, with its clinical notes",
-        "covid_chestxray.read_covid_chestxray",
-        (ROOT, IMAGES),
-    ),
+    "covid-chestxray": ("covid-chestxray, with notes", "covid_chestxray.read_covid_chestxray", (ROOT, IMAGES)),
     "rsna": ("RSNA Pneumonia Detection, with its boxes", "rsna.read_rsna", (ROOT, IMAGES)),
     "siim": ("SIIM-ACR Pneumothorax, with its masks", "siim.read_siim", (ROOT, IMAGES)),
     "vindr": (
@@ -244,8 +232,7 @@ def _given(options: argparse.Namespace, function: Callable[..., object]) -> dict
 
 
 def _read_source(options: argparse.Namespace) -> Source:
-    module, _, name = READERS[options.data_set][1].partition(".")
-    read = getattr(importlib.import_module(f"igcl_lightning.data.sources.{module}"), name)
+    read = pkgutil.resolve_name(f"igcl_lightning.data.sources.{READERS[options.data_set][1]}")
     arguments = _given(options, read)
     if options.data_set == "table":
         from igcl_lightning.data.sources.table import TableColumns

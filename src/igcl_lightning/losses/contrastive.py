@@ -1,27 +1,53 @@
 """Contrastive loss of paired samples, both ways, over the batch of all processes (IGCL eq. 1-3; ConVIRT; CLIP).
 
-It reads a matrix of similarities (`losses.similarity`). The printed equations of IGCL have no temperature; the authors'
-code and CLIP learn one. Positive and negative pairs follow from the rows' ids (`contrastive_targets`).
+The printed equations of IGCL have no temperature; the authors' code and CLIP learn one.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.losses.gather import gather, rank, repeats, world_size
-from igcl_lightning.losses.similarity import Similarity
+from igcl_lightning.losses.gather import gather, gather_units, rank, repeats, world_size
+from igcl_lightning.nn.scoring import Scorer
 
 TARGETS = ("identity", "study", "graph", "soft")
+MAX_LOGIT_SCALE = 100.0  # upper bound of 1 / temperature, as in CLIP
 
-MAX_LOGIT_SCALE = 100.0
-"""Upper bound of 1 / temperature, as in CLIP; `clamp_logit_scale` keeps it."""
+
+class Similarity(NamedTuple):
+    """Similarities of the B pairs of this process with the N pairs of all processes, by rank.
+
+    Attributes:
+        first_to_second: this process's first sides with all second sides, [B, N].
+        second_to_first: this process's second sides with all first sides, [B, N].
+    """
+
+    first_to_second: Tensor
+    second_to_first: Tensor
+
+
+def batch_similarity(score: Scorer, first: Any, second: Any) -> Similarity:
+    """Score the pairs of a batch over all processes, with gradients.
+
+    Each process scores its rows and its columns of the matrix. If scoring costs more than sending scores, `gather` the
+    rows scored by each process instead.
+
+    Args:
+        score: maps Q first sides and C second sides to [Q, C].
+        first: the first sides of B pairs, as `score` reads them.
+        second: the second sides of the same pairs.
+    """
+    if world_size() == 1:
+        matrix = score(first, second)
+        return Similarity(matrix, matrix.T)
+    return Similarity(score(first, gather_units(second)), score(gather_units(first), second).T)
 
 
 class PairIds(NamedTuple):
@@ -66,9 +92,6 @@ class ContrastiveOptions:
 class ContrastiveLoss(nn.Module):
     """InfoNCE both ways, with a bounded temperature.
 
-    Args:
-        options: temperature and targets.
-
     Attributes:
         logit_scale: log of 1 / temperature, [1]; sharded training refuses parameters without a dimension.
 
@@ -98,11 +121,8 @@ class ContrastiveLoss(nn.Module):
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:
-        """Bring a temperature below its bound back to it; called after each optimiser step.
-
-        Clamping the value in `forward` would leave a parameter beyond the bound without gradient; clamping the
-        parameter in `forward` is lost in sharded training, which gathers it for the pass only.
-        """
+        """Bring a temperature below its bound back to it; called after each optimiser step."""
+        # In `forward`, a clamped value has no gradient, and a clamped parameter is lost in sharded training.
         self.logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
 
     def forward(self, similarity: Similarity, ids: PairIds) -> Tensor:
@@ -110,10 +130,6 @@ class ContrastiveLoss(nn.Module):
 
         The mean of the shares, and of their gradients, over processes is that of the global batch, as distributed data
         parallel training needs.
-
-        Args:
-            similarity: similarities of this process's B pairs with the N pairs of all processes.
-            ids: ids of the B pairs.
         """
         scale = self.logit_scale.exp()
         all_ids = PairIds(*(gather(value) for value in ids))
@@ -153,7 +169,7 @@ def contrastive_targets(kind: str, rows: PairIds, columns: PairIds, first_row: i
 
     Args:
         kind: one of `TARGETS`.
-        rows: ids of B consecutive pairs of `columns`: a process's share of a batch, or a tile of that.
+        rows: ids of B consecutive pairs of `columns`, such as a process's share of a batch.
         columns: ids of the N pairs of all processes, by rank.
         first_row: index of the first of the B pairs among the N.
 

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from igcl_lightning.nn.ragged import pad_to
+from igcl_lightning.nn.scoring import pad_to
 
 
 def gather(value: Tensor) -> Tensor:
@@ -21,13 +21,10 @@ def gather(value: Tensor) -> Tensor:
 
 
 def gather_units(value: Any) -> Any:
-    """Concatenate a tensor, or each tensor of a named tuple, of all processes.
+    """Concatenate a tensor [B, ...], or each tensor of a named tuple of such tensors and of None, of all processes.
 
     Tensors of a named tuple may differ in size between processes: all dimensions but the first are padded with zeros
     (False) to the largest. A plain tensor must have the same shape everywhere.
-
-    Args:
-        value: tensor [B, ...], or named tuple of such tensors and of None.
     """
     if world_size() == 1:
         return value
@@ -50,10 +47,7 @@ def rank() -> int:
 
 
 def repeats(row: Tensor) -> Tensor:
-    """Return True for ids [N] that occur earlier in the tensor, bool [N].
-
-    Samplers repeat rows so that every process has the same number; in a loss each row counts once.
-    """
+    """Return True for ids [N] that occur earlier in the tensor, bool [N]: samplers repeat rows to fill processes."""
     ordered, place = row.sort(stable=True)
     repeated = torch.zeros_like(row, dtype=torch.bool)
     repeated[place[1:]] = ordered[1:] == ordered[:-1]

@@ -10,8 +10,7 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
 from igcl_lightning.metrics.rows import RowMetric, first_of_each
-from igcl_lightning.nn.ragged import concatenate
-from igcl_lightning.nn.scoring import Scorer, cosine_similarity
+from igcl_lightning.nn.scoring import Scorer, concatenate, cosine_similarity
 
 CHUNK_QUERIES = 1024
 """Queries compared with all candidates at once; memory then grows with N, not with its square."""

@@ -12,19 +12,11 @@ import torch
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from igcl_lightning.errors import IgclError, one_line
-from igcl_lightning.modules.checkpoint import (
-    CLASS_PATH,
-    HYPER_PARAMETERS,
-    build,
-    class_path,
-    imported,
-    read_checkpoint,
-)
+from igcl_lightning.modules import checkpoint as checkpoints
+from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, build, class_path
 from igcl_lightning.modules.groups import group_of, override, plain_arguments
 from igcl_lightning.modules.input_record import InputRecord
 from igcl_lightning.modules.optim import SCHEDULES, OptimOptions, ParameterGroup, scheduled_adamw, split_by_decay
-
-__all__ = ["BaseModule", "module_class", "read_checkpoint", "rebuild"]
 
 
 class BaseModule(InputRecord):
@@ -36,9 +28,6 @@ class BaseModule(InputRecord):
 
     Args:
         optim: optimiser and learning-rate schedule.
-
-    Raises:
-        IgclError: unknown schedule.
     """
 
     def __init__(self, optim: OptimOptions = OptimOptions()) -> None:
@@ -48,11 +37,7 @@ class BaseModule(InputRecord):
             raise IgclError(f"model.optim.schedule {self.optim.schedule!r} is not one of {', '.join(SCHEDULES)}")
 
     def group(self, name: str, given: Any) -> Any:
-        """Return the group `name` of the constructor's arguments as its dataclass, given as that or as a dictionary.
-
-        Raises:
-            IgclError: the dictionary has an unknown field.
-        """
+        """Return the group `name` of the constructor's arguments as its dataclass; `IgclError` for an unknown field."""
         return group_of(type(self), name, given)
 
     def _set_hparams(self, hp: Any) -> None:
@@ -61,11 +46,7 @@ class BaseModule(InputRecord):
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # fewer arguments
-        cls,
-        checkpoint_path: str | Path,
-        map_location: Any = None,
-        strict: bool | None = None,
-        **kwargs: Any,
+        cls, checkpoint_path: str | Path, map_location: Any = None, strict: bool | None = None, **kwargs: Any
     ) -> Self:
         """Load a checkpoint of this class or of an imported subclass, as data and never as code.
 
@@ -73,15 +54,14 @@ class BaseModule(InputRecord):
             checkpoint_path: file that training wrote.
             map_location: device of the module, as in `torch.load`; by default that of training, if available.
             strict: whether missing and unknown weights raise; by default the module's `strict_loading`.
-            kwargs: constructor arguments to override; the fields given of a group override those of the stored group.
+            kwargs: constructor arguments to override, field by field within a group.
 
         Raises:
-            IgclError: the file is missing or not a checkpoint, holds a module of another class, or its arguments or
-                weights do not fit the class.
+            IgclError: the file is no checkpoint, or its class, arguments or weights do not fit.
         """
         if kwargs.pop("weights_only", True) is False:  # an argument of Lightning's
             raise IgclError(f"{checkpoint_path}: is loaded as plain data only; leave out weights_only")
-        checkpoint = read_checkpoint(checkpoint_path, map_location or _where_available)
+        checkpoint = checkpoints.read_checkpoint(checkpoint_path, map_location or _where_available)
         try:
             module = cls._from_checkpoint(checkpoint, strict, kwargs)
         except IgclError as error:
@@ -92,31 +72,19 @@ class BaseModule(InputRecord):
     @classmethod
     def _from_checkpoint(cls, checkpoint: dict[str, Any], strict: bool | None, given: dict[str, Any]) -> Self:
         stored = checkpoint[HYPER_PARAMETERS]
-        target = cls._stored_class(stored.get(CLASS_PATH))
-        module = build(target, override(target, stored, given))
+        path = stored.get(CLASS_PATH, class_path(cls))
+        target = cls if path == class_path(cls) else module_class(path)
+        if not issubclass(target, cls):
+            raise IgclError(f"holds a {target.__name__}, not a {cls.__name__}")
+        module: Self = build(target, override(target, stored, given))
         if is_overridden("configure_model", module):
             module.configure_model()
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"], strict=module.strict_loading if strict is None else strict)
-        loaded: Self = module
-        return loaded
-
-    @classmethod
-    def _stored_class(cls, path: str | None) -> type[BaseModule]:
-        """Return the class of a checkpoint: this one if it has the stored name, otherwise the imported one."""
-        if path is None or path == class_path(cls):
-            return cls
-        target = module_class(path)
-        if not issubclass(target, cls):
-            raise IgclError(f"holds a {target.__name__}, not a {cls.__name__}")
-        return target
+        return module
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load weights, as `torch.nn.Module` does.
-
-        Raises:
-            IgclError: some are missing, unknown, or of another shape.
-        """
+        """Load weights, as `torch.nn.Module` does; weights that do not fit raise `IgclError`."""
         try:
             return super().load_state_dict(state_dict, strict, assign)
         except RuntimeError as error:
@@ -124,10 +92,7 @@ class BaseModule(InputRecord):
             raise IgclError(f"the weights do not fit {type(self).__name__}: {said[:300]}") from error
 
     def logged_metrics(self, data: Any) -> set[str] | None:
-        """Return the names of all logged metrics, given the data module; None if they are unknown.
-
-        A callback that monitors any other name is refused before a run starts.
-        """
+        """Return the names that a callback can monitor, given the data module; None if they are unknown."""
         return None
 
     @contextmanager
@@ -150,23 +115,16 @@ class BaseModule(InputRecord):
         }
 
     def portable_hyperparameters(self) -> dict[str, Any]:
-        """Return class and arguments that rebuild this module around its stored weights, without any other file.
-
-        `image.weights` names the weights before training; the checkpoint holds the trained ones, so it is "none" here.
-        """
+        """Return class and arguments that rebuild this module around its stored weights, without any other file."""
         accepted = inspect.signature(type(self)).parameters
         anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
         portable = {name: value for name, value in self.hparams.items() if anything or name in accepted}
         if isinstance(image := portable.get("image"), dict) and "weights" in image:
-            portable["image"] = {**image, "weights": "none"}
+            portable["image"] = {**image, "weights": "none"}  # the checkpoint holds the trained ones
         return portable | {CLASS_PATH: class_path(type(self))}
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and decay over all planned steps.
-
-        Raises:
-            IgclError: the run has no planned end, or its length in steps is unknown.
-        """
+        """AdamW with warm-up and decay over all planned steps; `IgclError` if their number is unknown."""
         steps = self.trainer.estimated_stepping_batches
         if steps == float("inf"):
             raise IgclError("the learning rate is planned to the end: set trainer.max_epochs or trainer.max_steps")
@@ -175,31 +133,25 @@ class BaseModule(InputRecord):
         return scheduled_adamw(self.parameter_groups(), self.optim, int(steps))
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Return all trainable parameters, in groups that are trained alike."""
+        """Return all trainable parameters, in groups."""
         return split_by_decay(self.parameters(), self.optim.weight_decay)
 
 
 def module_class(path: str) -> type[BaseModule]:
     """Return the module class of a stored class path; the latest if there are several, as after running a cell again.
 
-    Only imported classes are considered, so that a checkpoint cannot name code to run.
-
     Raises:
-        IgclError: no imported class has this path.
+        IgclError: no imported class has this path. Nothing is imported: a checkpoint cannot name code to run.
     """
-    found = [candidate for candidate in _subclasses(BaseModule) if class_path(candidate) == path]
+    found = [candidate for candidate in checkpoints.subclasses(BaseModule) if class_path(candidate) == path]
     if not found:
         raise IgclError(f"the checkpoint's class {path!r} is not known here; name its module with --import")
-    latest = imported(path)
+    latest = checkpoints.imported(path)
     return latest if latest in found else found[-1]
 
 
 def rebuild(hyperparameters: dict[str, Any]) -> BaseModule:
-    """Rebuild a module, with random weights, from `portable_hyperparameters`.
-
-    Raises:
-        IgclError: its class is not imported, or does not take these arguments.
-    """
+    """Rebuild a module, with random weights, from `portable_hyperparameters`; `IgclError` if they do not fit."""
     path = hyperparameters.get(CLASS_PATH)
     if not isinstance(path, str):
         raise IgclError("an encoder is stored without its class")
@@ -208,14 +160,8 @@ def rebuild(hyperparameters: dict[str, Any]) -> BaseModule:
 
 
 def _where_available(storage: torch.UntypedStorage, location: str) -> torch.UntypedStorage | None:
-    """Return None to move a stored tensor to its device; without that device, the tensor, to keep it on the CPU."""
+    """Return None to move a tensor to its stored device, or the tensor, to keep it on the CPU without that device."""
     kind, _, index = location.partition(":")
     device = torch.accelerator.current_accelerator(check_available=True)
     there = device is not None and kind == device.type and int(index or 0) < torch.accelerator.device_count()
     return None if there else storage
-
-
-def _subclasses(parent: type[BaseModule]) -> Iterator[type[BaseModule]]:
-    for child in parent.__subclasses__():
-        yield child
-        yield from _subclasses(child)

@@ -21,13 +21,12 @@ CLASS_PATH = "_class_path"
 def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool = True) -> dict[str, Any]:
     """Read a checkpoint as data and never as code.
 
+    Its `state_dict` and `hyper_parameters` are dictionaries by name, the latter empty if missing.
+
     Args:
         path: checkpoint file.
         map_location: device of the tensors, as in `torch.load`.
         mmap: whether tensors are mapped from the file, which must then not change while they are used.
-
-    Returns:
-        The checkpoint; `state_dict` and `hyper_parameters` are dictionaries by name, the latter empty if missing.
 
     Raises:
         IgclError: the file is missing, is not a checkpoint or holds more than plain data.
@@ -68,11 +67,7 @@ def split_arguments(cls: type, stored: Mapping[str, Any]) -> tuple[dict[str, Any
 
 
 def build(cls: type, stored: Mapping[str, Any]) -> Any:
-    """Build an object from stored arguments; class paths among them become objects, as on the command line.
-
-    Raises:
-        IgclError: the class does not take these arguments.
-    """
+    """Build an object from stored arguments; class paths among them become objects, as on the command line."""
     named, others = split_arguments(cls, stored)
     path = class_path(cls)
     try:
@@ -93,6 +88,12 @@ def build(cls: type, stored: Mapping[str, Any]) -> Any:
 def class_path(cls: type) -> str:
     """Return the name of a class in checkpoints."""
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def subclasses(parent: type) -> list[type]:
+    """Return the imported subclasses of a class, direct and indirect."""
+    children: list[type] = parent.__subclasses__()
+    return [found for child in children for found in (child, *subclasses(child))]
 
 
 def imported(path: str) -> Any:

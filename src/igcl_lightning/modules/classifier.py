@@ -15,6 +15,7 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.metrics.clinical import MultilabelAuroc, macro_mean
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.optim import OptimOptions
+from igcl_lightning.modules.pretrained import PretrainedEncoder
 from igcl_lightning.nn.logistic import trainable_labels
 
 
@@ -35,7 +36,7 @@ class Scores(NamedTuple):
 class ClassifierModule(BaseModule):
     """Score L labels of a row; log the AUROC of each and their mean.
 
-    A subclass computes the scores (`score`) and has a name for its results (`default_name`).
+    A subclass sets `encoder`, computes the scores (`score`) and has a name for its results (`default_name`).
 
     Args:
         name: name of the results; `default_name` when None.
@@ -43,6 +44,8 @@ class ClassifierModule(BaseModule):
         origin: how the head was trained; written into checkpoints.
         optim: optimiser and learning-rate schedule.
     """
+
+    encoder: PretrainedEncoder | None
 
     def __init__(
         self,
@@ -81,12 +84,13 @@ class ClassifierModule(BaseModule):
         return self.default_name() if self.origin is None else str(self.origin["method"])
 
     @property
-    def data(self) -> LabeledRows:
-        """The data module of the run.
+    def image_encoder(self) -> nn.Module | None:
+        """The image encoder; None if the features come from a file."""
+        return None if self.encoder is None else self.encoder.image_encoder
 
-        Raises:
-            IgclError: it does not serve labelled rows.
-        """
+    @property
+    def data(self) -> LabeledRows:
+        """The data module of the run; `IgclError` if it does not serve labelled rows."""
         return labeled_rows(self.trainer, type(self).__name__)
 
     @property
@@ -95,14 +99,12 @@ class ClassifierModule(BaseModule):
         return ("image", "label")
 
     def score_images(self, images: Any, batch_size: int = 64) -> pd.DataFrame:
-        """Score images, resized like the training store; the median if there are several heads.
+        """Return the probabilities [N, L] of images by label; the median over heads, nan for an untrained label.
 
         Args:
-            images: one or many paths, opened images (`PIL.Image.Image`) or grey arrays [H, W]; read batch by batch.
+            images: one or many paths, opened images (`PIL.Image.Image`) or grey arrays [H, W]; read batch by batch and
+                resized like the training store.
             batch_size: images on the device at once.
-
-        Returns:
-            Probabilities [N, L] by label, in the order of the images; nan for an untrained label.
 
         Raises:
             IgclError: an image cannot be read, nothing was trained, or it is unknown how images were made.
@@ -124,15 +126,12 @@ class ClassifierModule(BaseModule):
         """Return logits [B, L], or [B, R, L] of R heads, of grey values 0-255 [B, 1, H, W]."""
 
     def portable_hyperparameters(self) -> dict[str, Any]:
-        """Return the arguments that rebuild this module, including its labels."""
-        return super().portable_hyperparameters() | {"label_names": self.label_names, "origin": self.origin}
+        """Return the arguments that rebuild this module, with its labels and without the pretraining checkpoint."""
+        encoder = {} if self.encoder is None else {"checkpoint": None, "encoder": self.encoder.stored}
+        return super().portable_hyperparameters() | encoder | {"label_names": self.label_names, "origin": self.origin}
 
     def setup(self, stage: str) -> None:
-        """Take the label names from the data module, or check them if they are known.
-
-        Raises:
-            IgclError: nothing was trained, or the checkpoint scores other labels than the data module serves.
-        """
+        """Take the label names from the data module; `IgclError` if the checkpoint has others, or was never trained."""
         if stage != "fit" and self.label_names is None:
             raise IgclError("this head was never trained: give --ckpt_path with the checkpoint of its fit")
         names = self.data.label_names
@@ -147,11 +146,7 @@ class ClassifierModule(BaseModule):
         self.register_buffer("trained", torch.ones(num_labels, dtype=torch.bool))
 
     def on_fit_start(self) -> None:
-        """Note the training data; leave out, with a warning, labels with one class only.
-
-        Raises:
-            IgclError: no label is left.
-        """
+        """Note the training data; leave out labels with one class only, with a warning, or `IgclError` if all have."""
         self.warn_of_other_images()
         draws = self.data.drawn_targets()
         self.origin = {"method": self.name or self.default_name(), **self.data.drawn_setting()}
@@ -184,7 +179,8 @@ class ClassifierModule(BaseModule):
 
     def _evaluate(self, batch: Any, stage: str) -> Scores:
         scores = self.predict_step(batch, 0)
-        self.update_metrics(scores, stage)
+        known = scores.score.masked_fill(~self.trained, 0)
+        self.update_metrics(Scores(known, self.trained_target(scores.target), scores.row), stage)
         return scores
 
     def trained_target(self, target: Tensor) -> Tensor:
@@ -192,22 +188,23 @@ class ClassifierModule(BaseModule):
         return target.masked_fill(~self.trained, torch.nan)
 
     def update_metrics(self, scores: Scores, stage: str) -> None:
-        """Add a batch to the stage's metrics."""
-        target = self.trained_target(scores.target)
-        heads = scores.score.masked_fill(~self.trained, 0).reshape(len(target), -1)
-        self.metrics[stage].update(heads, target.repeat(1, heads.shape[1] // target.shape[1]), scores.row)
+        """Add a batch to the stage's metrics; untrained labels have the score 0 and the target nan."""
+        heads = scores.score.reshape(len(scores.target), -1)
+        target = scores.target.repeat(1, heads.shape[1] // scores.target.shape[1])
+        self.metrics[stage].update(heads, target, scores.row)
 
     def log_metrics(self, stage: str) -> None:
         """Log the AUROC of each label, averaged over heads, and the mean over labels."""
         assert self.label_names is not None
         values = self.metrics[stage].compute().view(-1, len(self.label_names)).mean(dim=0)
         self.metrics[stage].reset()
-        undefined = [name for name, value in zip(self.label_names, values, strict=True) if value.isnan()]
+        named = dict(zip(self.label_names, values, strict=True))
+        undefined = [name for name, value in named.items() if value.isnan()]
         if undefined and not self.trainer.sanity_checking:  # a few rows lack classes that the split has
             rank_zero_warn(f"{stage}: no AUROC for {', '.join(undefined)}; left out of the mean")
         mean, count = macro_mean(values)
-        logged = {name: value for name, value in zip(self.label_names, values, strict=True) if name not in undefined}
-        self.log_dict({f"{stage}/auroc_{name}": value for name, value in logged.items()}, sync_dist=True)
+        logged = {f"{stage}/auroc_{name}": value for name, value in named.items() if name not in undefined}
+        self.log_dict(logged, sync_dist=True)
         self.log_dict(
             {f"{stage}/auroc_mean": mean, f"{stage}/auroc_labels": float(count)}, prog_bar=True, sync_dist=True
         )

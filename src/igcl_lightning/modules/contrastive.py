@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from igcl_lightning.data.samples import PairBatch
 from igcl_lightning.errors import IgclError
-from igcl_lightning.losses.contrastive import ContrastiveLoss, PairIds
+from igcl_lightning.losses.contrastive import ContrastiveLoss, PairIds, Similarity, batch_similarity
 from igcl_lightning.losses.gather import gather
-from igcl_lightning.losses.similarity import Similarity, batch_similarity
 from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.optim import OptimOptions, ParameterGroup, split_by_decay
@@ -71,11 +70,7 @@ class ContrastiveModule(BaseModule):
         self.retrieval = PairRetrieval(self.sides, k=(1, 5, 10), score=self.score)
 
     def side_input(self, side: str, batch: PairBatch) -> Any:
-        """Return the input of a side's encoder.
-
-        Raises:
-            IgclError: the batch has no field of that name, or no pairs.
-        """
+        """Return the input of a side's encoder; `IgclError` if the batch has no such field, or no pairs."""
         if not isinstance(batch, PairBatch):
             raise IgclError(
                 f"{type(self).__name__} contrasts pairs, the data module serves {type(batch).__name__}: use "
@@ -99,18 +94,13 @@ class ContrastiveModule(BaseModule):
 
     def forward(self, batch: PairBatch) -> PairEmbedding:
         """Embed both sides of a batch."""
-        return self._embed(*self._encode_sides(batch), batch)
+        return self._embed(batch)[2]
 
     def matched(self, side: str, encoded: Encoded, embedding: Tensor) -> Any:
         """Return the input of `score` for one side: a tensor [B, ...], or a named tuple of tensors [B, ...] and None.
 
-        By default the embedding. Tensors of a named tuple may differ between batches and processes in all sizes but
-        the first; they are padded with zeros (False), so units need a mask.
-
-        Args:
-            side: name of the side.
-            encoded: encodings of B samples.
-            embedding: their projection, unit vectors [B, D].
+        By default the embedding, unit vectors [B, D]. Tensors of a named tuple may differ between batches and processes
+        in all sizes but the first; they are padded with zeros (False), so units need a mask.
         """
         return embedding
 
@@ -120,35 +110,24 @@ class ContrastiveModule(BaseModule):
 
     def similarity(self, first: Encoded, second: Encoded, embedding: PairEmbedding) -> Similarity:
         """Return the similarities of a batch with the pairs of all processes, both ways."""
-        one, other = self.sides
-        return batch_similarity(
-            self.score, self.matched(one, first, embedding.first), self.matched(other, second, embedding.second)
-        )
+        return batch_similarity(self.score, *self._matched_sides(first, second, embedding))
 
     def contrast(self, first: Encoded, second: Encoded, embedding: PairEmbedding, batch: PairBatch) -> Tensor:
-        """Return the loss of a batch, a scalar.
-
-        Args:
-            first: encodings of the first side.
-            second: encodings of the second side.
-            embedding: projections of both.
-            batch: the encoded batch, with its ids.
-        """
-        loss: Tensor = self.loss(self.similarity(first, second, embedding), self.ids(batch))
+        """Return the loss of a batch, a scalar, given both sides' encodings and their projections."""
+        ids = PairIds(batch.row, batch.study, batch.patient, batch.graph_key, batch.graph_facts)
+        loss: Tensor = self.loss(self.similarity(first, second, embedding), ids)
         return loss
 
     def contrast_batch(self, batch: PairBatch) -> tuple[Tensor, PairEmbedding]:
         """Return the loss of a batch, a scalar, and its embedding."""
-        first, second = self._encode_sides(batch)
-        embedding = self._embed(first, second, batch)
+        first, second, embedding = self._embed(batch)
         return self.contrast(first, second, embedding, batch), embedding
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> dict[str, Any]:
         """Return the loss, and the embedding for callbacks."""
         loss, embedding = self.contrast_batch(batch)
         self._log_loss(loss, "train", len(batch.row))
-        scale = getattr(self.loss, "logit_scale", None)
-        if scale is not None:
+        if (scale := getattr(self.loss, "logit_scale", None)) is not None:
             self.log("train/logit_scale", scale.exp(), batch_size=len(batch.row))
         return {"loss": loss, "embedding": PairEmbedding(*(value.detach() for value in embedding))}
 
@@ -186,13 +165,10 @@ class ContrastiveModule(BaseModule):
             getattr(self, f"{self.sides[0]}_encoder").train(self.global_step >= self.freeze_steps)
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Return the parameters, those of a frozen first encoder apart.
-
-        A learning rate of zero freezes them. Switching `requires_grad` during training would make the processes of
-        distributed training disagree on which gradients to exchange.
-        """
+        """Return the parameters, those of a frozen first encoder apart."""
         if not self.freeze_steps:
             return super().parameter_groups()
+        # A learning rate of zero freezes: with `requires_grad`, processes would disagree on the gradients to exchange.
         frozen = list(getattr(self, f"{self.sides[0]}_encoder").parameters())
         ids = {id(parameter) for parameter in frozen}
         rest = [parameter for parameter in self.parameters() if id(parameter) not in ids]
@@ -205,14 +181,11 @@ class ContrastiveModule(BaseModule):
         return self.sides
 
     def embed_images(self, images: Any, batch_size: int = 64) -> Tensor:
-        """Embed image files (DICOM included) or images, resized like the training store.
+        """Return unit vectors [N, D] of images, resized like the training store, on the CPU.
 
         Args:
             images: one or many paths, opened images (`PIL.Image.Image`) or grey arrays [H, W]; read batch by batch.
             batch_size: images on the device at once.
-
-        Returns:
-            Unit vectors [N, D] of the shared space, on the CPU.
 
         Raises:
             IgclError: an image cannot be read, the module has no image side, or does not know how images were made.
@@ -220,14 +193,11 @@ class ContrastiveModule(BaseModule):
         return self._embed_inputs("image", images, batch_size)
 
     def embed_reports(self, reports: Any, batch_size: int = 64) -> Tensor:
-        """Embed reports, split into sections, parsed and tokenized like the training store.
+        """Return unit vectors [N, D] of reports, parsed and tokenized like the training store, on the CPU.
 
         Args:
             reports: one or many, each a text or a mapping of sections (such as "findings") to their texts.
             batch_size: reports on the device at once.
-
-        Returns:
-            Unit vectors [N, D] of the shared space, on the CPU.
 
         Raises:
             IgclError: the module has no side that reads reports, or does not know how they were made.
@@ -254,31 +224,21 @@ class ContrastiveModule(BaseModule):
         """Return an id of the second side's statement, int64 [B]; -1 if it states nothing."""
         return batch.graph_key
 
-    @staticmethod
-    def ids(batch: PairBatch) -> PairIds:
-        """Return the ids of the pairs."""
-        return PairIds(batch.row, batch.study, batch.patient, batch.graph_key, batch.graph_facts)
-
-    def _encode_sides(self, batch: PairBatch) -> tuple[Encoded, Encoded]:
-        first, second = (self.encode(side, self.side_input(side, batch)) for side in self.sides)
-        return first, second
-
-    def _embed(self, first: Encoded, second: Encoded, batch: PairBatch) -> PairEmbedding:
+    def _embed(self, batch: PairBatch) -> tuple[Encoded, Encoded, PairEmbedding]:
         one, other = self.sides
-        return PairEmbedding(self.project(one, first), self.project(other, second), first.pooled, batch.row)
+        first, second = (self.encode(side, self.side_input(side, batch)) for side in self.sides)
+        projected = self.project(one, first), self.project(other, second)
+        return first, second, PairEmbedding(*projected, first.pooled, batch.row)
+
+    def _matched_sides(self, first: Encoded, second: Encoded, embedding: PairEmbedding) -> tuple[Any, Any]:
+        one, other = self.sides
+        return self.matched(one, first, embedding.first), self.matched(other, second, embedding.second)
 
     def _evaluate(self, batch: PairBatch, stage: str) -> PairEmbedding:
-        first, second = self._encode_sides(batch)
-        embedding = self._embed(first, second, batch)
+        first, second, embedding = self._embed(batch)
         self._log_loss(self.contrast(first, second, embedding, batch), stage, len(gather(batch.row).unique()))
-        one, other = self.sides
-        self.retrieval.update(
-            self.matched(one, first, embedding.first),
-            self.matched(other, second, embedding.second),
-            self.statement(batch),
-            batch.patient,
-            batch.row,
-        )
+        sides = self._matched_sides(first, second, embedding)
+        self.retrieval.update(*sides, self.statement(batch), batch.patient, batch.row)
         return embedding
 
     def _log_loss(self, loss: Tensor, stage: str, size: int) -> None:

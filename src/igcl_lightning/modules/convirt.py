@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from igcl_lightning.data.samples import PairBatch
@@ -76,11 +75,7 @@ class ConVIRT(ContrastiveModule):
         return portable
 
     def setup(self, stage: str) -> None:
-        """Check the tokenizer of the data.
-
-        Raises:
-            IgclError: it is not that of the text model.
-        """
+        """Check that the data's tokenizer is that of the text model; `IgclError` otherwise."""
         tokenizer = getattr(getattr(self.trainer, "datamodule", None), "tokenizer", None)
         if isinstance(tokenizer, ReportTokenizer) and tokenizer.model != self.text.model:
             cut, read = tokenizer.model, self.text.model
@@ -107,17 +102,7 @@ def sample_sentences(report: Data) -> Data:
     length = torch.bincount(place, minlength=size[0] * size[1]).view(size)
     # Whole numbers rank by length, the random fraction breaks ties.
     drawn = (length.clamp(max=SENTENCE_TOKENS) + torch.rand(size, device=length.device)).argmax(dim=1)
-    return _select(report, (report.sentence == drawn[report.batch]) | ~of_sentence)
-
-
-def _select(report: Data, keep: Tensor) -> Data:
-    """Return the kept tokens, bool [T], of a batch of reports, as a batch of as many reports."""
-    batch = report.batch[keep]
-    count = torch.bincount(batch, minlength=report.num_graphs)
-    return Batch(
-        x=report.x[keep],
-        word=report.word[keep],
-        sentence=report.sentence[keep],
-        batch=batch,
-        ptr=torch.cat([count.new_zeros(1), count.cumsum(0)]),
-    )
+    keep = (report.sentence == drawn[report.batch]) | ~of_sentence
+    kept = {name: report[name][keep] for name in ("x", "word", "sentence", "batch")}
+    count = torch.bincount(kept["batch"], minlength=report.num_graphs)
+    return Batch(**kept, ptr=torch.cat([count.new_zeros(1), count.cumsum(0)]))

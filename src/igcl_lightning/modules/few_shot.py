@@ -17,7 +17,6 @@ class FewShotProbe(LinearProbe):
 
     With few labels, draws differ much, so several are fitted (`data.draws`; 10 in the paper). `auroc_mean` is the mean
     over draws; `auroc_ensemble` scores each row by the median of the heads' probabilities (IGCL, section 4).
-
     The arguments are those of `LinearProbe`.
     """
 
@@ -32,11 +31,7 @@ class FewShotProbe(LinearProbe):
         return single and single | {"val/auroc_ensemble", "test/auroc_ensemble"}
 
     def setup(self, stage: str) -> None:
-        """Take label names and draws from the data module.
-
-        Raises:
-            IgclError: the data module draws no shots.
-        """
+        """Take label names and draws from the data module; `IgclError` if it draws no shots."""
         if stage == "fit" and self.data.shots is None:
             raise IgclError("a few-shot probe needs data.shots, the number of positive rows per label")
         super().setup(stage)
@@ -44,8 +39,7 @@ class FewShotProbe(LinearProbe):
     def update_metrics(self, scores: Scores, stage: str) -> None:
         """Add a batch to the metrics of the heads and of the ensemble."""
         super().update_metrics(scores, stage)
-        score, target = scores.score.masked_fill(~self.trained, 0), self.trained_target(scores.target)
-        self.ensembles[stage].update(median_probability(score), target, scores.row)
+        self.ensembles[stage].update(median_probability(scores.score), scores.target, scores.row)
 
     def log_metrics(self, stage: str) -> None:
         """Log the AUROC of the heads and that of the ensemble."""

@@ -40,6 +40,8 @@ class FineTune(ClassifierModule):
         IgclError: not exactly one of checkpoint, image.backbone and encoder is given, or the features are unavailable.
     """
 
+    encoder: PretrainedEncoder
+
     def __init__(
         self,
         checkpoint: str | None = None,
@@ -53,18 +55,13 @@ class FineTune(ClassifierModule):
     ) -> None:
         super().__init__(name, label_names, origin, optim)
         self.save_hyperparameters()
-        found = PretrainedEncoder.find(checkpoint, self.group("image", image), encoder, features=features, frozen=False)
+        found = PretrainedEncoder.find(checkpoint, self.group("image", image), encoder, features, frozen=False)
         if found is None:
             raise IgclError(NO_ENCODER)
         self.encoder = found
         self.losses: Any = nn.ModuleDict({stage: KnownMean() for stage in ("val", "test")})
         if label_names is not None:
             self.build_head(len(label_names))
-
-    @property
-    def image_encoder(self) -> nn.Module:
-        """The image encoder."""
-        return self.encoder.image_encoder
 
     def logged_metrics(self, data: Any) -> set[str] | None:
         """Return the names of the AUROCs and of the losses."""
@@ -80,17 +77,10 @@ class FineTune(ClassifierModule):
         """Return "supervised" for random weights, otherwise the method that trained the encoder and "_fine_tuned"."""
         return "supervised" if self.encoder.method == "random" else f"{self.encoder.method}_fine_tuned"
 
-    def portable_hyperparameters(self) -> dict[str, Any]:
-        """Return the arguments that rebuild this module without the pretraining checkpoint."""
-        return super().portable_hyperparameters() | self.encoder.portable_arguments()
-
     def forward(self, image: Tensor) -> Tensor:
-        """Map grey values 0-255 [B, 1, H, W] to logits [B, L].
-
-        The head works in single precision at least: in half precision many scores would be equal.
-        """
+        """Map grey values 0-255 [B, 1, H, W] to logits [B, L]."""
         feature = self.encoder(image)
-        with torch.autocast(feature.device.type, enabled=False):
+        with torch.autocast(feature.device.type, enabled=False):  # in half precision many scores would be equal
             parts = (at_least_single(part) for part in (feature, self.head.weight, self.head.bias))
             return F.linear(*parts)
 
@@ -113,10 +103,8 @@ class FineTune(ClassifierModule):
     def update_metrics(self, scores: Scores, stage: str) -> None:
         """Add a batch to the AUROC and to the loss."""
         super().update_metrics(scores, stage)
-        target = self.trained_target(scores.target)
-        score = scores.score.masked_fill(~self.trained, 0)
-        loss = F.binary_cross_entropy_with_logits(score, target.nan_to_num(), reduction="none")
-        self.losses[stage].update(loss.masked_fill(target.isnan(), torch.nan), scores.row)
+        loss = F.binary_cross_entropy_with_logits(scores.score, scores.target.nan_to_num(), reduction="none")
+        self.losses[stage].update(loss.masked_fill(scores.target.isnan(), torch.nan), scores.row)
 
     def log_metrics(self, stage: str) -> None:
         """Log the AUROC of each label, and the loss."""

@@ -12,10 +12,7 @@ from igcl_lightning.errors import IgclError, suggestion
 
 
 def group_defaults(cls: type) -> dict[str, Any]:
-    """Return the default of each group of a class, by name: the arguments whose default is a dataclass.
-
-    A subclass whose constructor takes `**kwargs` has the groups of its parent.
-    """
+    """Return the dataclasses among the defaults of a class's constructor, and of its parents', by name."""
     constructors = (vars(base).get("__init__") for base in reversed(cls.__mro__))
     signatures = (inspect.signature(init) for init in constructors if isinstance(init, FunctionType))
     arguments = (argument for signature in signatures for argument in signature.parameters.values())
@@ -23,15 +20,12 @@ def group_defaults(cls: type) -> dict[str, Any]:
 
 
 def group_of(cls: type, name: str, given: Any) -> Any:
-    """Return a group as its dataclass, with the defaults of the class for the fields that are not given.
+    """Return the group `name` of a class as its dataclass.
 
     Args:
-        cls: class whose constructor takes the group.
+        cls: class whose constructor takes the group; its defaults fill the fields that are not given.
         name: name of the argument.
         given: the group as its dataclass, a parent of that, or a dictionary of some of its fields.
-
-    Raises:
-        IgclError: it is none of these, or has an unknown field.
     """
     default = group_defaults(cls)[name]
     return given if isinstance(given, type(default)) else replace(default, **group_fields(cls, name, given))
@@ -54,11 +48,7 @@ def group_fields(cls: type, name: str, given: Any) -> dict[str, Any]:
 
 
 def override(cls: type, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the stored arguments of a class with others in their place, field by field within a group.
-
-    Raises:
-        IgclError: a group has an unknown field.
-    """
+    """Return the stored arguments of a class with the given ones in their place, field by field within a group."""
     merged = {**stored, **given}
     for name in group_defaults(cls).keys() & given.keys():
         merged[name] = group_fields(cls, name, stored.get(name, {})) | group_fields(cls, name, given[name])
@@ -85,7 +75,7 @@ def option_names(cls: type) -> list[str]:
     for name in inspect.signature(cls).parameters:
         hint = hints.get(name)
         groups = [kind for kind in (hint, *get_args(hint)) if isinstance(kind, type) and is_dataclass(kind)]
-        names += [name, *(f"{name}.{field}" for group in groups for field in option_names(group))]
+        names += [f"{name}.{field}" for group in groups for field in option_names(group)] or [name]
     return names
 
 

@@ -51,11 +51,7 @@ class InputRecord(LightningModule):
             self._warn_of_other_inputs(part.input_record, ("image",))
 
     def input_reader(self) -> InputReader:
-        """Return a reader that makes tensors of files and texts as in training.
-
-        Raises:
-            IgclError: it is unknown how the inputs were made.
-        """
+        """Return a reader that makes tensors of files and texts as in training; `IgclError` if that is unknown."""
         self._note_inputs()
         if self.input_record is None:
             raise IgclError(

@@ -58,9 +58,7 @@ class LinearProbe(ClassifierModule):
     ) -> None:
         super().__init__(name, label_names, origin)
         self.save_hyperparameters()
-        self.encoder = PretrainedEncoder.find(
-            checkpoint, self.group("image", image), encoder, features=features, frozen=True
-        )
+        self.encoder = PretrainedEncoder.find(checkpoint, self.group("image", image), encoder, features, frozen=True)
         self.automatic_optimization = False
         self.inverse_penalties = sorted(inverse_penalties)
         self.num_heads = num_heads
@@ -68,17 +66,8 @@ class LinearProbe(ClassifierModule):
         if label_names is not None:
             self.build_head(len(label_names))
 
-    @property
-    def image_encoder(self) -> nn.Module | None:
-        """The image encoder; None if the features come from a file."""
-        return None if self.encoder is None else self.encoder.image_encoder
-
     def feature_encoder(self) -> nn.Module:
-        """Return the encoder that the data module computes features with.
-
-        Raises:
-            IgclError: there is no encoder, and no file of features was given.
-        """
+        """Return the encoder that the data module computes features with; `IgclError` if there is none."""
         if self.encoder is None:
             raise IgclError(f"{NO_ENCODER}, or data.features (a file of features)")
         return self.encoder
@@ -89,34 +78,25 @@ class LinearProbe(ClassifierModule):
         return evaluated and evaluated | {"train/inverse_penalty", "train/rows", "train/val_auroc"}
 
     def portable_hyperparameters(self) -> dict[str, Any]:
-        """Return the arguments that rebuild this module without the pretraining checkpoint."""
-        encoder = {} if self.encoder is None else self.encoder.portable_arguments()
-        sizes = {"num_heads": self.num_heads, "in_channels": self.in_channels}
-        return super().portable_hyperparameters() | encoder | sizes
+        """Return the arguments that rebuild this module, with the sizes of the head."""
+        return super().portable_hyperparameters() | {"num_heads": self.num_heads, "in_channels": self.in_channels}
 
     def setup(self, stage: str) -> None:
-        """Take label names, the number of draws and the length of the features of a file from the data module.
-
-        Raises:
-            IgclError: reduced precision, or other labels or features than the checkpoint's.
-        """
+        """Take labels, number of draws and length of a file's features from the data module; `IgclError` if unfit."""
         if self.trainer.precision not in ("32-true", "64-true"):
             raise IgclError("a probe solves its problem exactly: set trainer.precision to 32-true")
-        if self.data.feature_file is None:
+        file, channels = self.data.feature_file, self.data.feature_channels
+        if file is None:
             self.feature_encoder()
+        elif self.encoder is not None:
+            raise IgclError("data.features stands for an encoder: leave out model.checkpoint and model.image.backbone")
+        elif self.in_channels not in (None, channels):
+            raise IgclError(f"{file}: features of length {channels}; the head reads {self.in_channels}")
         else:
-            self._take_channels(self.data.feature_file, self.data.feature_channels)
+            self.in_channels = channels
         if self.num_heads is None:
             self.num_heads = self.data.draws
         super().setup(stage)
-
-    def _take_channels(self, file: str, channels: int | None) -> None:
-        if self.encoder is not None:
-            raise IgclError("data.features stands for an encoder: leave out model.checkpoint and model.image.backbone")
-        if self.in_channels is None:
-            self.in_channels = channels
-        elif self.in_channels != channels:
-            raise IgclError(f"{file}: features of length {channels}; the head reads {self.in_channels}")
 
     def default_name(self) -> str:
         """Return the method that trained the encoder, or the name of the file of features."""
@@ -140,11 +120,7 @@ class LinearProbe(ClassifierModule):
         return logits
 
     def score_image(self, image: Tensor) -> Tensor:
-        """Return logits [B, R, L] of grey values 0-255 [B, 1, H, W].
-
-        Raises:
-            IgclError: the probe reads features of a file.
-        """
+        """Return logits [B, R, L] of grey values 0-255 [B, 1, H, W]; `IgclError` if the features come from a file."""
         if self.encoder is None:
             raise IgclError(f"this {type(self).__name__} reads features of a file; it has no image encoder")
         logits: Tensor = self(self.encoder(image))
@@ -153,10 +129,8 @@ class LinearProbe(ClassifierModule):
     def training_step(self, batch: ProbeDraw, batch_idx: int) -> None:
         """Fit the head of one draw."""
         weight, bias, inverse_penalty, best = self.fit_draw(batch)
-        self.log_dict(
-            {"train/inverse_penalty": inverse_penalty, "train/rows": float(len(batch.train.row))}, batch_size=1
-        )
-        self.log("train/val_auroc", best, batch_size=1)
+        chosen = {"inverse_penalty": inverse_penalty, "rows": float(len(batch.train.row)), "val_auroc": best}
+        self.log_dict({f"train/{name}": value for name, value in chosen.items()}, batch_size=1)
         self._move_head(batch_idx, weight, bias)
 
     def fit_draw(self, draw: ProbeDraw) -> tuple[Tensor, Tensor, float, float]:

@@ -62,9 +62,8 @@ def scheduled_adamw(groups: list[ParameterGroup], options: OptimOptions, total_s
     optimizer = torch.optim.AdamW(
         [{"params": group.parameters, "weight_decay": group.weight_decay} for group in groups], lr=options.learning_rate
     )
-    factors = [
-        schedule_factor(options.schedule, total_steps, options.warmup_fraction, group.frozen_steps) for group in groups
-    ]
+    schedule = options.schedule, total_steps, options.warmup_fraction
+    factors = [schedule_factor(*schedule, group.frozen_steps) for group in groups]
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factors), "interval": "step"}}
 
 

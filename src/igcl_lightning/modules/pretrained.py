@@ -7,8 +7,8 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.modules.base import BaseModule, read_checkpoint, rebuild
-from igcl_lightning.modules.checkpoint import HYPER_PARAMETERS
+from igcl_lightning.modules.base import BaseModule, rebuild
+from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, read_checkpoint
 from igcl_lightning.nn.external_encoder import ExternalOptions, create_image_encoder
 from igcl_lightning.nn.projection import ProjectionHead
 
@@ -23,9 +23,11 @@ class PretrainedEncoder(nn.Module):
         image_encoder: maps grey values 0-255 [B, 1, H, W] to `Encoded`; has `out_channels`.
         image_projection: projection of the pooled vectors, or None.
         method: name of the method that trained the encoder, and of a probe's results.
-        stored: arguments that rebuild the module of the encoder (`BaseModule.portable_hyperparameters`); None for an
-            encoder by name.
+        stored: `BaseModule.portable_hyperparameters` of the encoder's module; None for an encoder by name.
         frozen: whether the encoder keeps its weights and stays in eval mode, so that batch norms do not drift.
+
+    Attributes:
+        input_record: record of the inputs of the pretraining (see `InputRecord`), None if it is unknown.
     """
 
     def __init__(
@@ -43,19 +45,12 @@ class PretrainedEncoder(nn.Module):
         self.stored = stored
         self.frozen = frozen
         self.input_record: dict[str, Any] | None = None
-        """Record of the inputs of its pretraining (see `InputRecord`), if known."""
         if frozen:
             self.eval().requires_grad_(False)
 
     @classmethod
     def find(
-        cls,
-        checkpoint: str | None,
-        image: ExternalOptions,
-        stored: dict[str, Any] | None,
-        *,
-        features: str,
-        frozen: bool,
+        cls, checkpoint: str | None, image: ExternalOptions, stored: dict[str, Any] | None, features: str, frozen: bool
     ) -> Self | None:
         """Return the encoder that a head's arguments name, None if they name none.
 
@@ -67,8 +62,7 @@ class PretrainedEncoder(nn.Module):
             frozen: see the class.
 
         Raises:
-            IgclError: more than one of checkpoint, image.backbone and stored is given, the features are unknown, or the
-                module lacks an encoder or a projection.
+            IgclError: several encoders are named, the features are unknown, or the encoder or projection is missing.
         """
         if [checkpoint, image.backbone, stored].count(None) < 2:
             raise IgclError(f"{NO_ENCODER}, not both")
@@ -84,7 +78,8 @@ class PretrainedEncoder(nn.Module):
             raise IgclError("model.features projected: only a pretrained model projects; give model.checkpoint")
         if image.backbone is None:
             return None
-        return cls(create_image_encoder(image), method=_name_of(image.backbone, image.weights), frozen=frozen)
+        name = image.backbone if ":" in image.backbone else f"timm:{image.backbone}"
+        return cls(create_image_encoder(image), method="random" if image.weights == "none" else name, frozen=frozen)
 
     @classmethod
     def _of(cls, pretrained: BaseModule, features: str, stored: dict[str, Any], frozen: bool) -> Self:
@@ -98,7 +93,7 @@ class PretrainedEncoder(nn.Module):
             projection = None
         elif not isinstance(projection, ProjectionHead):
             raise IgclError(f"{type(pretrained).__name__} has no image_projection to take")
-        method = str(stored["_class_path"]).rpartition(".")[2].lower()
+        method = str(stored[CLASS_PATH]).rpartition(".")[2].lower()
         taken = cls(encoder, projection, method, stored, frozen)
         # A frozen encoder has seen the images of its pretraining, others those of the head.
         taken.input_record = held.input_record if owner is held and held.frozen else pretrained.input_record
@@ -118,14 +113,3 @@ class PretrainedEncoder(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Switch the mode; a frozen encoder stays in eval mode."""
         return super().train(mode and not self.frozen)
-
-    def portable_arguments(self) -> dict[str, Any]:
-        """Return the arguments that rebuild a head's encoder without the pretraining checkpoint."""
-        return {"checkpoint": None, "encoder": self.stored}
-
-
-def _name_of(backbone: str, weights: str) -> str:
-    """Return the method of an encoder by name: "random", or LIBRARY:NAME."""
-    if weights == "none":
-        return "random"
-    return backbone if ":" in backbone else f"timm:{backbone}"

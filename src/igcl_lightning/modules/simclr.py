@@ -52,9 +52,6 @@ class SimCLR(ContrastiveModule):
         loss: NT-Xent loss.
         view: random views.
         optim: optimiser and learning-rate schedule.
-
-    Raises:
-        IgclError: crop_area is not in (0, 1].
     """
 
     sides: ClassVar[tuple[str, str]] = ("image", "view")

@@ -12,13 +12,12 @@ from typing import Any
 
 import timm
 import torch
-import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.nn.encoded import Encoded
-from igcl_lightning.nn.image_encoder import INTERPOLATIONS, LAST_LAYER, ImageEncoder, ImageOptions
+from igcl_lightning.nn.image_encoder import INTERPOLATIONS, LAST_LAYER, ImageEncoder, ImageOptions, resize
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,7 @@ class ExternalOptions:
 
 
 def create_image_encoder(options: ExternalOptions) -> ImageEncoder | XrvEncoder:
-    """Create an image encoder by name.
-
-    Raises:
-        IgclError: the name is unknown, torchxrayvision is not installed, or the weights are unavailable.
-    """
+    """Create an image encoder by name; `IgclError` if the name, its package or its weights are unavailable."""
     name = options.backbone or ""
     library, colon, model = name.partition(":")
     if not colon or library == "timm":
@@ -53,10 +48,7 @@ def create_image_encoder(options: ExternalOptions) -> ImageEncoder | XrvEncoder:
 
 
 def _timm_encoder(name: str, options: ExternalOptions) -> ImageEncoder:
-    """Create a timm encoder with the preprocessing of its published weights.
-
-    Random weights get it too: a checkpoint, whose weights come from nowhere else, is rebuilt from the name alone.
-    """
+    """Create a timm encoder with the preprocessing of its published weights, which random weights get too."""
     published: Any = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     if published is None:
         return ImageEncoder(ImageOptions(name, options.size or ImageOptions.size, options.weights))
@@ -89,11 +81,10 @@ class XrvEncoder(nn.Module):
             raise IgclError(f"torchxrayvision has no network {name!r}, only {', '.join(sorted(published))}")
         self.name = name
         self.size: int = size or published[name]["input_resolution"]
-        backbone = _densenet(models) if name.startswith("densenet") else _resnet()
+        backbone, self.out_channels = _densenet(models) if name.startswith("densenet") else _resnet()
         if weights != "none":
             _load(backbone, _hub_file(models, name) if weights == "hub" else Path(weights))
         self.backbone: Any = backbone.to(memory_format=torch.channels_last)
-        self.out_channels = 1024 if name.startswith("densenet") else 2048
 
     def extra_repr(self) -> str:
         """Return what the weights do not show; cached features are keyed by it."""
@@ -101,9 +92,7 @@ class XrvEncoder(nn.Module):
 
     def preprocess(self, image: Tensor) -> Tensor:
         """Resize grey values 0-255 [B, 1, H, W], and bring them to -1024 to 1024, [B, 1, size, size]."""
-        image = image.to(next(self.backbone.parameters()).dtype)
-        if image.shape[-2:] != (self.size, self.size):
-            image = F.interpolate(image, (self.size, self.size), mode="bilinear", antialias=True)
+        image = resize(image.to(next(self.backbone.parameters()).dtype), self.size, "bilinear")
         return (2 * image / 255 - 1) * 1024
 
     def forward(self, image: Tensor) -> Encoded:
@@ -123,24 +112,20 @@ def _torchxrayvision_models() -> Any:
     return models
 
 
-def _densenet(models: Any) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(features=models.DenseNet().features, relu=nn.ReLU()))
+def _densenet(models: Any) -> tuple[nn.Sequential, int]:
+    return nn.Sequential(OrderedDict(features=models.DenseNet().features, relu=nn.ReLU())), 1024
 
 
-def _resnet() -> nn.Sequential:
+def _resnet() -> tuple[nn.Sequential, int]:
     """Create the network of torchxrayvision's `ResNet`, which itself always loads its weights."""
     network = torchvision.models.resnet50()
     network.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
-    head = ("avgpool", "fc")
-    return nn.Sequential(OrderedDict((name, part) for name, part in network.named_children() if name not in head))
+    parts = [(name, part) for name, part in network.named_children() if name not in ("avgpool", "fc")]
+    return nn.Sequential(OrderedDict(parts)), 2048
 
 
 def _hub_file(models: Any, name: str) -> Path:
-    """Return the path of the published weights, downloaded to torchxrayvision's cache.
-
-    Raises:
-        IgclError: they are not plain data, or cannot be downloaded.
-    """
+    """Return the path of the published weights, downloaded to torchxrayvision's cache."""
     if name.startswith("densenet"):
         convert = f"torch.save(torchxrayvision.models.DenseNet(weights='{name}').state_dict(), 'FILE.pt')"
         raise IgclError(
@@ -155,11 +140,7 @@ def _hub_file(models: Any, name: str) -> Path:
 
 
 def _load(backbone: nn.Sequential, path: Path) -> None:
-    """Load a state dict as plain data, without its classifier and thresholds.
-
-    Raises:
-        IgclError: the file is missing, is no state dict, or lacks weights of the backbone.
-    """
+    """Load a state dict as plain data, without its classifier and thresholds."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         # torchxrayvision keeps its ResNet in an attribute `model`; the file it publishes has none.

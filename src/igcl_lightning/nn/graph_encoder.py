@@ -41,11 +41,7 @@ class StoredText(nn.Module):
         self.out_channels = channels
 
     def forward(self, graph: Data) -> Tensor:
-        """Return `graph.node_text` [N, channels].
-
-        Raises:
-            IgclError: the batch has no such features, or features of another width.
-        """
+        """Return `graph.node_text` [N, channels]; `IgclError` if there is none, or of another width."""
         if "node_text" not in graph:
             raise IgclError(
                 f"the model reads {self.out_channels} stored channels of node text, the batch has none: "
@@ -149,9 +145,6 @@ class GraphEncoder(nn.Module):
     learned unit. Unit u of a graph is its entity u. Nodes added by a join take part in all layers and in the readout,
     but are no units.
 
-    Args:
-        options: layers, readout and join.
-
     Raises:
         IgclError: channels is not a multiple of attention_heads.
         ValueError: unknown readout or join.
@@ -183,11 +176,7 @@ class GraphEncoder(nn.Module):
         )
 
     def forward(self, graph: Data) -> Encoded:
-        """Encode a `Batch` of B graphs with fields x, node_type, edge_index, edge_type and, where used, node_text.
-
-        Raises:
-            IgclError: the batch lacks the node text of the store, or has another width.
-        """
+        """Encode a `Batch` of B graphs with fields x, node_type, edge_index, edge_type and, where used, node_text."""
         batch_size, num_entities = graph.num_graphs, graph.ptr.diff()
         graph = self.transform(graph)
         edge_index, edge_type = self._edges(graph)
@@ -199,8 +188,9 @@ class GraphEncoder(nn.Module):
         for layer in self.attention:
             nodes = layer(nodes, src_key_padding_mask=~mask if self.attention_mask else None)
         pooled, importance = read_out(nodes, mask, self.readout, self.gate)
-        unit_mask = _first_places(num_entities.clamp(min=1))
-        width = unit_mask.shape[1]
+        count = num_entities.clamp(min=1)
+        width = int(count.max())
+        unit_mask = torch.arange(width, device=count.device) < count[:, None]
         units = nodes[:, :width] * unit_mask[..., None]
         relation = _entity_relations(graph, edge_index, edge_type, width)
         return Encoded(self.fc(pooled), units, unit_mask, importance[:, :width] * unit_mask, relation)
@@ -214,11 +204,6 @@ class GraphEncoder(nn.Module):
             torch.cat([graph.edge_index, graph.edge_index[:, own].flip(0)], dim=1),
             torch.cat([graph.edge_type, graph.edge_type[own] + NUM_EDGE_TYPES]),
         )
-
-
-def _first_places(count: Tensor) -> Tensor:
-    """Return a mask of the first `count` [B] places of each row, bool [B, U] with U the largest count."""
-    return torch.arange(int(count.max()), device=count.device) < count[:, None]
 
 
 def _entity_relations(graph: Data, edge_index: Tensor, edge_type: Tensor, num_units: int) -> UnitRelations:

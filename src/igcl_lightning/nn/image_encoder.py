@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,7 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.nn.encoded import Encoded
 
 INTERPOLATIONS = ("bilinear", "bicubic")
-
-LAST_LAYER = "last"
-"""Name of a backbone's final feature map, which is not always the output of one of its stages."""
+LAST_LAYER = "last"  # the final feature map, which is not always the output of a backbone's stage
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,9 @@ class ImageEncoder(nn.Module):
     def __init__(self, options: ImageOptions = ImageOptions(), unit_layer: int | None = None) -> None:
         super().__init__()
         if options.interpolation not in INTERPOLATIONS:
-            known = ", ".join(INTERPOLATIONS)
-            raise IgclError(f"model.image.interpolation {options.interpolation!r} is not one of {known}")
+            raise IgclError(
+                f"model.image.interpolation {options.interpolation!r} is not one of {', '.join(INTERPOLATIONS)}"
+            )
         self.name = options.backbone
         self.size = options.size
         self.interpolation = options.interpolation
@@ -87,49 +87,41 @@ class ImageEncoder(nn.Module):
 
     def preprocess(self, image: Tensor) -> Tensor:
         """Resize and normalise grey values 0-255 [B, 1, H, W] to [B, 1, size, size]."""
-        image = image.to(self.mean.dtype)
-        if image.shape[-2:] != (self.size, self.size):
-            image = F.interpolate(image, (self.size, self.size), mode=self.interpolation, antialias=True)
+        image = resize(image.to(self.mean.dtype), self.size, self.interpolation)
         return (image / 255 - self.mean) / self.std
 
     def forward(self, image: Tensor) -> Encoded:
         """Encode grey values 0-255, uint8 or float [B, 1, H, W]."""
-        features, unit_map = self._feature_maps(self.preprocess(image))
+        image = self.preprocess(image)
+        if self.unit_layer is None:
+            unit_map = features = self.backbone.forward_features(image)
+        else:
+            features, (unit_map,) = self.backbone.forward_intermediates(image, indices=[self.unit_layer])
         pooled = self.backbone.forward_head(features, pre_logits=True)
         units, grid = self._units(unit_map)
         return Encoded.of_patches(pooled, units, grid, self.layer)
-
-    def _feature_maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the final feature map and that of the units."""
-        if self.unit_layer is None:
-            features = self.backbone.forward_features(image)
-            return features, features
-        features, (unit_map,) = self.backbone.forward_intermediates(image, indices=[self.unit_layer])
-        return features, unit_map
 
     def _units(self, features: Tensor) -> tuple[Tensor, tuple[int, int] | None]:
         """Return patches [B, U, D] and their grid, of a feature map or of tokens [B, T, D] without prefix tokens."""
         if features.ndim == 3:
             units = features[:, getattr(self.backbone, "num_prefix_tokens", 0) :]
-            return units, _token_grid(self.backbone, units.shape[1])
+            rows, columns = getattr(getattr(self.backbone, "patch_embed", None), "grid_size", None) or (0, 0)
+            return units, (rows, columns) if rows * columns == units.shape[1] else None
         # Swin transformers put channels last, but not in their intermediate maps.
         last = self.unit_layer is None and getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"
         patches = features if last else features.permute(0, 2, 3, 1)
         return patches.flatten(1, 2), (patches.shape[1], patches.shape[2])
 
 
-def _token_grid(backbone: Any, num_tokens: int) -> tuple[int, int] | None:
-    """Return rows and columns of a transformer's patches, None if its tokens are not those of its grid."""
-    rows, columns = getattr(getattr(backbone, "patch_embed", None), "grid_size", None) or (0, 0)
-    return (rows, columns) if rows * columns == num_tokens else None
+def resize(image: Tensor, size: int, interpolation: str) -> Tensor:
+    """Resize images [B, 1, H, W] to [B, 1, size, size], antialiased."""
+    if image.shape[-2:] == (size, size):
+        return image
+    return F.interpolate(image, (size, size), mode=interpolation, antialias=True)
 
 
 def _unit_source(name: str, backbone: Any, unit_layer: int | None) -> tuple[str, int]:
-    """Return name of the module that units come from, and length of a unit.
-
-    Raises:
-        IgclError: the backbone has no such feature map.
-    """
+    """Return name of the module that units come from, and length of a unit."""
     if unit_layer is None:
         return LAST_LAYER, backbone.num_features
     known = list(getattr(backbone, "feature_info", None) or []) if hasattr(backbone, "forward_intermediates") else []
@@ -140,11 +132,7 @@ def _unit_source(name: str, backbone: Any, unit_layer: int | None) -> tuple[str,
 
 
 def create_backbone(name: str, size: int, weights: str) -> nn.Module:
-    """Create a timm backbone without classifier on one channel.
-
-    Raises:
-        IgclError: unknown name, or weights that are unavailable.
-    """
+    """Create a timm backbone without classifier on one channel; `IgclError` if it or its weights are unavailable."""
     if not timm.is_model(name):
         similar = timm.list_models(f"*{name}*")[:5]
         raise IgclError(f"timm knows no model {name!r}" + (f"; did you mean {', '.join(similar)}?" if similar else ""))
@@ -153,16 +141,12 @@ def create_backbone(name: str, size: int, weights: str) -> nn.Module:
         if not Path(weights).is_file():
             raise IgclError(f'image weights {weights!r}: no such file (give "none", "hub" or a file)')
         options["pretrained_cfg_overlay"] = {"file": weights}
+    create = partial(timm.create_model, name, pretrained=weights != "none", **options)
     try:
-        return _create(name, size, pretrained=weights != "none", **options)
+        try:
+            return create(img_size=size)
+        except TypeError:  # only architectures with a fixed size (transformers) take it
+            return create()
     except (OSError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise IgclError(f"weights {weights!r} for {name} could not be loaded: {reason}") from error
-
-
-def _create(name: str, size: int, **options: Any) -> nn.Module:
-    """Create the model; only architectures with a fixed size (transformers) take `img_size`."""
-    try:
-        return timm.create_model(name, img_size=size, **options)
-    except TypeError:
-        return timm.create_model(name, **options)

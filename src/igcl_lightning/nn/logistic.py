@@ -21,8 +21,7 @@ def fit_logistic(
         initial: weight [L, D] and bias [L] to start from, such as the solution for a similar C.
 
     Returns:
-        weight [L, D] and bias [L], float64; zero for a label with known rows of one class only, which has no finite
-        bias.
+        weight [L, D] and bias [L], float64; zero for a label with known rows of one class only.
     """
     x, y = feature.double(), target.double().nan_to_num()
     trainable = trainable_labels(target)

@@ -23,15 +23,7 @@ class ProjectionOptions:
 
 
 class ProjectionHead(nn.Sequential):
-    """A small perceptron followed by L2 normalisation.
-
-    Args:
-        in_channels: channels of the encoder's pooled vector.
-        options: size of the head.
-
-    Raises:
-        ValueError: fewer than one layer.
-    """
+    """A small perceptron on the encoder's pooled vector, [in_channels], followed by L2 normalisation."""
 
     def __init__(self, in_channels: int, options: ProjectionOptions = ProjectionOptions()) -> None:
         if options.layers < 1:

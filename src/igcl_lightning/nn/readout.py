@@ -9,11 +9,7 @@ READOUTS = ("max", "mean", "attention")
 
 
 def readout_gate(readout: str, channels: int) -> nn.Linear | None:
-    """Return the gate of a readout over units of `channels`: a layer for "attention", None for the others.
-
-    Raises:
-        ValueError: unknown readout.
-    """
+    """Return the gate of a readout over units of `channels`: a layer for "attention", None for the others."""
     if readout not in READOUTS:
         raise ValueError(f"readout {readout!r} is not one of {', '.join(READOUTS)}")
     return nn.Linear(channels, 1) if readout == "attention" else None
@@ -21,9 +17,6 @@ def readout_gate(readout: str, channels: int) -> nn.Linear | None:
 
 def fill_empty(units: Tensor, mask: Tensor, empty: Tensor) -> tuple[Tensor, Tensor]:
     """Give each sample without units one learned unit, in the first place.
-
-    Padding rather than new zeros keeps the units connected to the layers before them: distributed training waits for
-    the gradients of every parameter, also if all samples of a process are empty.
 
     Args:
         units: [B, U, D]; U may be 0.
@@ -34,6 +27,7 @@ def fill_empty(units: Tensor, mask: Tensor, empty: Tensor) -> tuple[Tensor, Tens
         units [B, max(U, 1), D] and their mask, True at least once in each row.
     """
     if units.shape[1] == 0:
+        # Padded, not new: distributed training waits for the gradients of the layers before, also if all are empty.
         units = nn.functional.pad(units, (0, 0, 0, 1))
         mask = nn.functional.pad(mask, (0, 1))
     first = torch.zeros_like(mask)

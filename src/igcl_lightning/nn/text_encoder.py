@@ -82,11 +82,7 @@ class TextEncoder(nn.Module):
         self.gate = readout_gate(options.readout, channels)
 
     def forward(self, report: Data) -> Encoded:
-        """Encode a `Batch` of B reports with fields x (subword buckets [T, S]) and word [T]; the units are the words.
-
-        Raises:
-            IgclError: a report is longer than `max_tokens`.
-        """
+        """Encode a `Batch` of B reports with fields x (subword buckets [T, S]) and word [T]; units are words."""
         longest = int(report.word.max()) + 1 if len(report.word) else 0
         if longest > self.max_tokens:
             raise IgclError(
@@ -108,9 +104,6 @@ class HubTextEncoder(nn.Module):
 
     A word is the mean of its wordpieces; special tokens are read but are no units. A report without words is encoded as
     one learned unit.
-
-    Args:
-        options: the model and readout.
 
     Raises:
         IgclError: `transformers` is missing, or the model is unavailable.
@@ -145,11 +138,7 @@ class HubTextEncoder(nn.Module):
         return self
 
     def forward(self, report: Data) -> Encoded:
-        """Encode a `Batch` of B reports with fields x (wordpiece ids [T, 1]) and word [T]; the units are the words.
-
-        Raises:
-            IgclError: the reports were not cut into wordpieces.
-        """
+        """Encode a `Batch` of B reports with fields x (wordpiece ids [T, 1]) and word [T]; units are words."""
         if report.x.shape[1] != 1:
             raise IgclError("the reports are hashed subwords, not wordpieces: set data.tokenizer to model.text.model")
         ids, mask = to_dense_batch(report.x, report.batch, batch_size=report.num_graphs)
@@ -174,24 +163,20 @@ def _hub_model(options: TextOptions) -> PreTrainedModel:
         from transformers import AutoConfig, AutoModel
     except ImportError:
         raise IgclError("model.text.model needs the package transformers: pip install 'igcl-lightning[text]'") from None
+    model: PreTrainedModel
     if options.config is not None:
-        blank: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call]  # transformers has no types here
-            AutoConfig.for_model(**options.config), dtype=torch.float32
-        )
-        return blank
+        config = AutoConfig.for_model(**options.config)
+        model = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]  # not typed there
+        return model
     try:
-        pretrained: PreTrainedModel = AutoModel.from_pretrained(str(options.model), dtype=torch.float32)
+        model = AutoModel.from_pretrained(str(options.model), dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise IgclError(f"model.text.model {options.model!r}: no model found there ({one_line(error)})") from error
-    return pretrained
+    return model
 
 
 def _first_layers(backbone: PreTrainedModel, count: int) -> list[nn.Module]:
-    """Return the embeddings and the first layers of a transformer; nothing where the count is 0.
-
-    Raises:
-        IgclError: it has fewer layers.
-    """
+    """Return the embeddings and the first layers of a transformer; nothing where the count is 0."""
     if count == 0:
         return []
     depth = backbone.config.num_hidden_layers

@@ -32,7 +32,8 @@ from igcl_lightning.evaluation.predictions import write_predictions
 from igcl_lightning.evaluation.results import format_table, summarise, write_results
 from igcl_lightning.evaluation.within_patient import Choices, format_choices, summarise_choices
 from igcl_lightning.metrics.retrieval import within_patient_choices
-from igcl_lightning.modules.base import BaseModule, read_checkpoint
+from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.modules.checkpoint import read_checkpoint
 from igcl_lightning.modules.classifier import ClassifierModule
 from igcl_lightning.modules.contrastive import PairEmbedding
 from igcl_lightning.modules.few_shot import FewShotProbe

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from igcl_lightning.atomic import replacing
 from igcl_lightning.data.store import is_address
 from igcl_lightning.errors import IgclError, one_line
-from igcl_lightning.modules.base import read_checkpoint
+from igcl_lightning.modules.checkpoint import read_checkpoint
 from igcl_lightning.run_folder import free_path, run_folder
 
 LAST = "last.ckpt"
@@ -24,11 +24,7 @@ LIGHTNING_VERSION = "pytorch-lightning_version"
 
 
 class PlainCheckpointIO(TorchCheckpointIO):
-    """Local checkpoints, written atomically and read as plain data.
-
-    Lightning writes to the system's temporary folder first, which may be on another disk, so that a process killed
-    while the file is moved leaves half of it.
-    """
+    """Local checkpoints, written atomically (Lightning can leave half a file when killed), and read as plain data."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint to a temporary file in the same folder, and rename it."""
@@ -41,11 +37,7 @@ class PlainCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, partial)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        """Read a checkpoint as plain data.
-
-        Raises:
-            IgclError: the file is missing, or is not a checkpoint of Lightning's trainer.
-        """
+        """Read a checkpoint as plain data; `IgclError` if the file is no checkpoint of Lightning's trainer."""
         if is_address(path):
             return super().load_checkpoint(path, map_location, weights_only)
         # Not mapped from the file: a resumed run replaces it.
@@ -81,9 +73,10 @@ class LastCheckpoint(Callback):
         """Start saving, now that weights, optimiser and progress are restored, and rename another run's file."""
         self._training = True
         # Not before: a fit with nothing left to train keeps the file.
-        if trainer.is_global_zero and isinstance(self._path, Path) and not _continues(trainer, self._path):
-            _put_aside(self._path)
-        if trainer.strategy.broadcast(_continues(trainer, self._path)):  # disks may differ, decisions may not
+        continues = trainer.ckpt_path is not None and _is_same(str(trainer.ckpt_path), self._path)
+        if trainer.is_global_zero and isinstance(self._path, Path) and self._path.exists() and not continues:
+            self._path.rename(free_path(self._path.parent, "earlier", ".ckpt"))
+        if trainer.strategy.broadcast(continues):  # disks may differ, decisions may not
             _claim(trainer, self._path)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -93,10 +86,8 @@ class LastCheckpoint(Callback):
             trainer.save_checkpoint(self._path, weights_only=False)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save the state before an interruption or an error; if that fails too, warn.
-
-        Other processes may be anywhere, so this waits for none: the first process writes, if it holds the whole state.
-        """
+        """Save the state before an interruption or an error; if that fails too, warn."""
+        # Other processes may be anywhere, so this waits for none.
         unsaved = self._training and self._path is not None and trainer.global_step > 0
         if not unsaved or _is_saved(trainer, self._path) or not _holds_everything(trainer):
             return
@@ -118,16 +109,6 @@ def use_plain_checkpoints(trainer: Trainer) -> None:
         return
     if usual:
         trainer.strategy.checkpoint_io = PlainCheckpointIO()
-
-
-def _put_aside(path: Path) -> None:
-    if path.exists():
-        path.rename(free_path(path.parent, "earlier", ".ckpt"))
-
-
-def _continues(trainer: Trainer, path: Path | str | None) -> bool:
-    """Return whether the run was resumed from that file."""
-    return path is not None and trainer.ckpt_path is not None and _is_same(str(trainer.ckpt_path), path)
 
 
 def _is_saved(trainer: Trainer, path: Path | str | None) -> bool:
@@ -152,7 +133,7 @@ def _claim(trainer: Trainer, path: Path | str | None) -> None:
 
 
 def _is_same(first: str, second: Path | str | None) -> bool:
-    return os.path.realpath(first) == os.path.realpath(str(second))
+    return second is not None and os.path.realpath(first) == os.path.realpath(second)
 
 
 def _holds_everything(trainer: Trainer) -> bool:

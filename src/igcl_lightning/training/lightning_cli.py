@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import pkgutil
 import re
 import signal
 import sys
@@ -27,12 +28,19 @@ import igcl_lightning.callbacks
 import igcl_lightning.data.modules
 import igcl_lightning.modules  # noqa: F401  # with the two above: configs may name their classes without the module
 from igcl_lightning.errors import IgclError, UsageError, one_line, write_message
-from igcl_lightning.modules.base import BaseModule, module_class, read_checkpoint
-from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, split_arguments
+from igcl_lightning.modules.base import BaseModule, module_class
+from igcl_lightning.modules.checkpoint import (
+    CLASS_PATH,
+    HYPER_PARAMETERS,
+    class_path,
+    read_checkpoint,
+    split_arguments,
+    subclasses,
+)
 from igcl_lightning.run_folder import RunConfig, keep_metrics
 from igcl_lightning.training.checkpoints import LastCheckpoint, use_plain_checkpoints
 from igcl_lightning.training.monitors import refuse_unknown_monitors
-from igcl_lightning.training.options import Written, all_subclasses, class_options, explain, read_options
+from igcl_lightning.training.options import Written, class_options, explain, read_options
 
 DEFAULT_SEED = 42
 IMPORT_HELP = "--import MODULE (may be repeated) imports your own module first; --debug shows the traceback of errors"
@@ -47,15 +55,11 @@ CHECKPOINT_WORDS = ("best", "last", "hpc", "registry")  # the trainer takes them
 
 
 def run(words: list[str]) -> None:
-    """Run fit, validate, test or predict.
-
-    Args:
-        words: the subcommand and its options; `--import MODULE`, which may be repeated, imports a user's module first.
+    """Run fit, validate, test or predict, given the subcommand and its options.
 
     Raises:
         UsageError: an option, a config key or a value is wrong.
-        IgclError: Lightning refuses the combination, such as a GPU on a machine without one, or a checkpoint does not
-            fit.
+        IgclError: Lightning refuses the options, such as a GPU on a machine without one, or a checkpoint does not fit.
         SystemExit: the process was asked to end (SIGTERM).
     """
     try:
@@ -67,18 +71,14 @@ def run(words: list[str]) -> None:
 
 
 def import_modules(names: Iterable[str]) -> None:
-    """Import modules that are installed or in the current folder.
-
-    Raises:
-        UsageError: a module does not exist. An error inside a module keeps its traceback.
-    """
+    """Import modules that are installed or in the current folder; `UsageError` for a module that does not exist."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a console script does not look there; last, so that it shadows nothing
     for name in names:
         try:
             importlib.import_module(name)
         except (ModuleNotFoundError, ValueError) as error:
-            if getattr(error, "name", name) != name:
+            if getattr(error, "name", name) != name:  # raised inside the module
                 raise
             raise UsageError(f"--import {name}: no such module, in the current folder or installed") from None
 
@@ -111,9 +111,6 @@ class TrainingCLI(LightningCLI):
     Differences to Lightning: a fixed default seed, a run folder `runs/NAME/version_K`, no `--optimizer` (it would
     silently replace `configure_optimizers`), no abbreviated options, checkpoints that load as plain data only, one line
     per mistake, and `--import`.
-
-    Args:
-        words: the subcommand and its options.
     """
 
     def __init__(self, words: list[str]) -> None:
@@ -139,11 +136,7 @@ class TrainingCLI(LightningCLI):
         return {name: {*skipped, "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the command line.
-
-        Raises:
-            UsageError: one line that names the mistake.
-        """
+        """Parse the command line; a mistake raises a `UsageError` of one line."""
         try:
             self.config = parser.parse_args(args)
         except _Rejected as rejected:
@@ -159,10 +152,7 @@ class TrainingCLI(LightningCLI):
                 logger.init_args.name = _snake_case(options.model.class_path.rpartition(".")[2])
 
     def instantiate_classes(self) -> None:
-        """Build model, data and trainer; an error in a constructor is raised as it is.
-
-        jsonargparse wraps it into a long message about types.
-        """
+        """Build model, data and trainer; raise an error in a constructor as it is, which jsonargparse wraps."""
         try:
             super().instantiate_classes()
         except ValueError as error:
@@ -197,9 +187,8 @@ class TrainingCLI(LightningCLI):
         command = self.config.subcommand
         given = self.config[command].get("ckpt_path")
         if not given and command in ("validate", "test", "predict"):
-            write_message(
-                "warning", f"{command} without --ckpt_path: the model has the weights it would start training from"
-            )
+            weights = "the model has the weights it would start training from"
+            write_message("warning", f"{command} without --ckpt_path: {weights}")
         if not given or given.partition(":")[0] in CHECKPOINT_WORDS or "://" in given or Path(given).is_dir():
             return
         before = dict(_model_options(self.config[command].model))
@@ -217,7 +206,7 @@ class TrainingCLI(LightningCLI):
         known = set(self._subcommand_parsers[command].get_defaults().keys())
         for prefix, base in OPTION_CLASSES.items():
             known.update(class_options(prefix, base, self.written))
-        classes = {cls.__name__ for base in OPTION_CLASSES.values() for cls in all_subclasses(base)}
+        classes = {cls.__name__ for base in OPTION_CLASSES.values() for cls in subclasses(base)}
         return explain(message, self.written, known, classes)
 
 
@@ -229,8 +218,7 @@ def stored_model(path: Path, usual: str) -> dict[str, Any]:
         usual: class path for a checkpoint that names none.
 
     Raises:
-        IgclError: the file is missing, is not a checkpoint, holds more than plain data, or names a class that is not
-            imported or arguments that the class lacks.
+        IgclError: the file is no checkpoint, or names a class that is not imported or arguments that the class lacks.
     """
     stored = read_checkpoint(path)[HYPER_PARAMETERS]
     name = stored.get(CLASS_PATH, usual)
@@ -245,15 +233,11 @@ def stored_model(path: Path, usual: str) -> dict[str, Any]:
 
 
 def refuse_clash(model: LightningModule, data: LightningDataModule | None) -> None:
-    """Check that model and data agree on the hyper-parameters they share, which Lightning checks later, in the run.
-
-    Raises:
-        UsageError: they log different values under one name.
-    """
+    """Raise `UsageError` if model and data share a hyper-parameter with different values, as Lightning does later."""
     if data is None or not (model._log_hyperparams and data._log_hyperparams):
         return
     ours, theirs = model.hparams_initial, data.hparams_initial
-    clashing = sorted(name for name in ours.keys() & theirs.keys() - {"_class_path"} if ours[name] != theirs[name])
+    clashing = sorted(name for name in ours.keys() & theirs.keys() - {CLASS_PATH} if ours[name] != theirs[name])
     if clashing:
         pairs = ", ".join(f"--model.{name} {ours[name]} and --data.{name} {theirs[name]}" for name in clashing)
         raise UsageError(f"model and data share a hyper-parameter name with different values: {pairs}")
@@ -261,9 +245,7 @@ def refuse_clash(model: LightningModule, data: LightningDataModule | None) -> No
 
 def _model_options(model: Namespace) -> Iterator[tuple[str, Any]]:
     """Yield name and value of each option of a model; its class path is the one where the class is defined."""
-    module, _, name = model.class_path.rpartition(".")
-    cls = getattr(importlib.import_module(module), name)
-    yield from ((key, f"{cls.__module__}.{cls.__qualname__}") for key in ("model", "model.class_path"))
+    yield from ((key, class_path(pkgutil.resolve_name(model.class_path))) for key in ("model", "model.class_path"))
     yield from ((f"model.{name}", value) for name, value in model.get("init_args", {}).items())
 
 

@@ -13,21 +13,13 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from igcl_lightning.errors import UsageError, suggestion
 
 OURS = "igcl_lightning."
-LIGHTNING = ("lightning.", "pytorch_lightning.")
-"""Packages whose callbacks log nothing that others could monitor, except `LearningRateMonitor`."""
-
-ALWAYS = ("epoch", "step")
-"""Names that a `ModelCheckpoint` can monitor although nothing logs them."""
-
+LIGHTNING = ("lightning.", "pytorch_lightning.")  # their callbacks log nothing to monitor but the learning rate
+ALWAYS = ("epoch", "step")  # a `ModelCheckpoint` can monitor them although nothing logs them
 MOST_NAMED = 12
 
 
 def refuse_unknown_monitors(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
-    """Check that the metrics that callbacks of a fit monitor are logged, if it is known what is logged.
-
-    Raises:
-        UsageError: a monitored metric is not logged.
-    """
+    """Raise `UsageError` if a callback of a fit monitors a metric that is not logged, if it is known what is."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set, but not declared
     monitored = [(callback, name) for callback in callbacks if (name := getattr(callback, "monitor", None))]
     known = known_metrics(callbacks, model, data) if monitored else None
@@ -38,7 +30,8 @@ def refuse_unknown_monitors(trainer: Trainer, model: LightningModule, data: Ligh
         usual = {*known, *ALWAYS} if isinstance(callback, ModelCheckpoint) else known
         # A rate's name depends on the optimisers, such as "lr-AdamW/pg1"; with several loaders a metric has a suffix.
         if not (rates and name.startswith("lr-")) and re.sub(r"/dataloader_idx_\d+$", "", name) not in usual:
-            near = suggestion(re.sub("^test/", "val/", name), known) or f"; there are {_listed(known)}"
+            some = ", ".join(sorted(known)[:MOST_NAMED]) + (", ..." if len(known) > MOST_NAMED else "")
+            near = suggestion(re.sub("^test/", "val/", name), known) or f"; there are {some}"
             raise UsageError(f"{type(callback).__name__}.monitor: nothing logs {name!r} in fit{near}")
 
 
@@ -64,8 +57,3 @@ def _declared(part: Any, *given: Any) -> set[str] | None:
         if own and not cls.__module__.startswith(OURS):
             return None
     return set()
-
-
-def _listed(names: set[str]) -> str:
-    more = ", ..." if len(names) > MOST_NAMED else ""
-    return ", ".join(sorted(names)[:MOST_NAMED]) + more

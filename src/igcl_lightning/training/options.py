@@ -10,6 +10,7 @@ from typing import NamedTuple
 import yaml
 
 from igcl_lightning.errors import UsageError, one_line, suggestion
+from igcl_lightning.modules.checkpoint import subclasses
 from igcl_lightning.modules.groups import option_names
 
 CONFIG_OPTIONS = ("-c", "--config")
@@ -27,17 +28,11 @@ VALUE = re.compile(r"(?:Got|Given) value: (.*)")
 
 
 class Written(NamedTuple):
-    """One option as it was given.
+    """One option as it was given."""
 
-    Attributes:
-        key: dotted name without "init_args", such as "model.learning_rate".
-        shown: where it stands: "--model.learning_rate", or "my.yaml, line 3: model.init_args.learning_rate".
-        value: its text, empty for a block of further options.
-    """
-
-    key: str
-    shown: str
-    value: str
+    key: str  # dotted name without "init_args", such as "model.learning_rate"
+    shown: str  # where it stands: "--model.learning_rate", or "my.yaml, line 3: model.init_args.learning_rate"
+    value: str  # its text, empty for a block of further options
 
 
 def shipped_configs() -> Path:
@@ -48,11 +43,7 @@ def shipped_configs() -> Path:
 
 
 def read_options(words: list[str]) -> tuple[list[str], list[Written]]:
-    """Find the configs of a command line and list its options.
-
-    Returns:
-        words: the same words, with each --config as the path of a file that exists.
-        options: every option in reading order, those inside configs included.
+    """Return the words with each --config as the path of a file, and all options, those of configs included.
 
     Raises:
         UsageError: a config is neither in the current folder nor shipped, or is not a mapping of options.
@@ -79,24 +70,12 @@ def plain_key(key: str) -> str:
 
 
 def class_options(prefix: str, base: type, written: list[Written]) -> Iterator[str]:
-    """Yield "prefix.argument" for the constructor arguments of the classes chosen there, or of all possible ones.
-
-    Args:
-        prefix: option that chooses the class, such as "model".
-        base: base class of the possible classes.
-        written: the options that were given.
-    """
+    """Yield "prefix.argument" for the arguments of the subclasses of `base` that the option `prefix` may choose."""
     places = (prefix, f"{prefix}.class_path")
     names = {option.value.rpartition(".")[2] for option in written if option.key in places}
-    candidates = {base, *all_subclasses(base)}
+    candidates = {base, *subclasses(base)}
     for cls in {cls for cls in candidates if cls.__name__ in names} or candidates:
         yield from (f"{prefix}.{name}" for name in option_names(cls))
-
-
-def all_subclasses(base: type) -> set[type]:
-    """Return the imported subclasses of `base`, direct and indirect."""
-    children: list[type] = base.__subclasses__()
-    return {found for child in children for found in {child, *all_subclasses(child)}}
 
 
 def explain(message: str, written: list[Written], known: Collection[str], classes: Collection[str]) -> str:
