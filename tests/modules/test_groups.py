@@ -122,7 +122,8 @@ def test_loggers_get_nested_values():
 
 def test_options_of_a_class_are_dotted():
     names = option_names(FineTune)
-    assert {"checkpoint", "image", "image.backbone", "optim.schedule", "name"} <= set(names)
+    assert {"checkpoint", "image.backbone", "optim.schedule", "name"} <= set(names)
+    assert "image" not in names
 
 
 def parsed(capsys, *words):
