@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError(f"doctor: --{name}: {getattr(options, name)} is negative")
     for path in filter(None, (options.html, options.json)):
         if not path.parent.is_dir():
-            raise IgclError(f"{path.parent}: no such folder, make it first")
+            raise IgclError(f"{path.parent}: no such folder; create it first")
     done = examine(options.target, options.passed_on, options.rows, speed=not options.no_speed)
     sys.stdout.writelines(f"{finding.line()}\n" for finding in done.findings)
     sys.stdout.write(f"{done.target}: {counted(done.findings)}\n")

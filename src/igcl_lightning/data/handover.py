@@ -57,7 +57,7 @@ class Handover:
 
 
 def _full() -> IgclError:
-    return IgclError("shared memory is full: make /dev/shm larger, or data.batch_size or data.num_workers smaller")
+    return IgclError("shared memory is full: increase /dev/shm, or reduce data.batch_size or data.num_workers")
 
 
 def _shares_files() -> bool:

@@ -120,7 +120,7 @@ class InputReader:
                 raise KeyError("options")
             self.options = Options(**options | {"views": tuple(options.get("views", ()))})
         except (KeyError, TypeError, AttributeError) as error:
-            said = "how images were made is not known: the store in training was not made by igcl prepare"
+            said = "the preprocessing is unknown: the training store was not made by igcl prepare"
             raise IgclError(said) from error
 
     def batches(self, kind: str, inputs: Any, size: int) -> Iterator[Any]:
@@ -185,7 +185,7 @@ class InputReader:
             raise IgclError(detail)
         then, now = self.record.get("parser"), default_parser().version
         if then != now:
-            message = f"the reports in training were read by {then}, this one is read by {now}: graphs may differ"
+            message = f"the training reports were parsed by {then}, this one by {now}: graphs may differ"
             warnings.warn(message, stacklevel=1)
         return default_parser().parse(report_text(sections, self.options.sections))
 

@@ -48,7 +48,7 @@ def refuse_no_pairs(store: Store | StreamedStore, arrays: Sequence[str], sides: 
     else:
         found = bool(is_pair(store, "train", arrays, sides).any())
     if not found:
-        raise IgclError(f"{store.path}: no training row has {needs(arrays, sides)}; nothing to contrast with")
+        raise IgclError(f"{store.path}: no training row has {needs(arrays, sides)}; nothing to contrast")
 
 
 def refuse_no_validation(store: Store | StreamedStore, arrays: Sequence[str], stating: Sequence[str]) -> None:

@@ -60,7 +60,7 @@ class BaseModule(InputRecord):
             IgclError: the file is no checkpoint, or its class, arguments or weights do not fit.
         """
         if kwargs.pop("weights_only", True) is False:  # an argument of Lightning's
-            raise IgclError(f"{checkpoint_path}: is loaded as plain data only; leave out weights_only")
+            raise IgclError(f"{checkpoint_path}: checkpoints are always loaded as plain data; leave out weights_only")
         checkpoint = checkpoints.read_checkpoint(checkpoint_path, map_location or _where_available)
         try:
             module = cls._from_checkpoint(checkpoint, strict, kwargs)
@@ -126,10 +126,11 @@ class BaseModule(InputRecord):
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and decay over all planned steps; `IgclError` if their number is unknown."""
         steps = self.trainer.estimated_stepping_batches
+        needs = "the learning-rate schedule needs the total number of steps"
         if steps == float("inf"):
-            raise IgclError("the learning rate is planned to the end: set trainer.max_epochs or trainer.max_steps")
+            raise IgclError(f"{needs}: set trainer.max_epochs or trainer.max_steps")
         if steps < 1:  # Lightning's -1 for epochs of unknown length
-            raise IgclError("the learning rate is planned to the end, unknown for a stream: set trainer.max_steps")
+            raise IgclError(f"{needs}, which a stream does not know: set trainer.max_steps")
         return scheduled_adamw(self.parameter_groups(), self.optim, int(steps))
 
     def parameter_groups(self) -> list[ParameterGroup]:
@@ -145,7 +146,7 @@ def module_class(path: str) -> type[BaseModule]:
     """
     found = [candidate for candidate in checkpoints.subclasses(BaseModule) if class_path(candidate) == path]
     if not found:
-        raise IgclError(f"the checkpoint's class {path!r} is not known here; name its module with --import")
+        raise IgclError(f"the checkpoint's class {path!r} is not imported; name its module with --import")
     latest = checkpoints.imported(path)
     return latest if latest in found else found[-1]
 

@@ -133,7 +133,7 @@ class ClassifierModule(BaseModule):
     def setup(self, stage: str) -> None:
         """Take the label names from the data module; `IgclError` if the checkpoint has others, or was never trained."""
         if stage != "fit" and self.label_names is None:
-            raise IgclError("this head was never trained: give --ckpt_path with the checkpoint of its fit")
+            raise IgclError("this head was never trained: give its checkpoint with --ckpt_path")
         names = self.data.label_names
         if self.label_names is None:
             self.label_names = names
@@ -153,9 +153,9 @@ class ClassifierModule(BaseModule):
         self.trained.copy_(torch.stack([trainable_labels(target) for target in draws]).all(dim=0))
         missing = [name for name, known in zip(self.label_names or [], self.trained, strict=True) if not known]
         if not self.trained.any():
-            raise IgclError("the training rows show one class only of every label; use more labels, shots or rows")
+            raise IgclError("every label has only one class in the training rows; use more labels, shots or rows")
         if missing:
-            rank_zero_warn(f"the training rows show one class only of {', '.join(missing)}: not trained, not scored")
+            rank_zero_warn(f"only one class in the training rows: {', '.join(missing)}; not trained, not scored")
 
     def validation_step(self, batch: Any, batch_idx: int) -> Any:
         """Score a batch, and return its `Scores`."""

@@ -73,13 +73,13 @@ class ContrastiveModule(BaseModule):
         """Return the input of a side's encoder; `IgclError` if the batch has no such field, or no pairs."""
         if not isinstance(batch, PairBatch):
             raise IgclError(
-                f"{type(self).__name__} contrasts pairs, the data module serves {type(batch).__name__}: use "
-                "PairedDataModule, as the configs in pretrain/ do"
+                f"{type(self).__name__} needs pairs, but the data module yields {type(batch).__name__}: use "
+                "PairedDataModule, as in the configs in pretrain/"
             )
         if side in batch.extra:
             return batch.extra[side]
         if side not in PairBatch._fields:
-            raise IgclError(f"the batches hold no {side!r}; name the store's array column with --data.arrays [{side}]")
+            raise IgclError(f"the batches have no {side!r}; name the store's array column with --data.arrays [{side}]")
         return getattr(batch, side)
 
     def encode(self, side: str, inputs: Any) -> Encoded:

@@ -55,8 +55,8 @@ class InputRecord(LightningModule):
         self._note_inputs()
         if self.input_record is None:
             raise IgclError(
-                f"this {type(self).__name__} does not know how its inputs were made: it was not trained on a store of "
-                "igcl prepare; give tensors to its encoders"
+                f"the preprocessing of this {type(self).__name__} is unknown: it was not trained on a store made by "
+                "igcl prepare; pass tensors to its encoders instead"
             )
         return InputReader(self.input_record)
 

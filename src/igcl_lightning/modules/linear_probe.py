@@ -84,12 +84,12 @@ class LinearProbe(ClassifierModule):
     def setup(self, stage: str) -> None:
         """Take labels, number of draws and length of a file's features from the data module; `IgclError` if unfit."""
         if self.trainer.precision not in ("32-true", "64-true"):
-            raise IgclError("a probe solves its problem exactly: set trainer.precision to 32-true")
+            raise IgclError("a linear probe needs single precision: set trainer.precision to 32-true")
         file, channels = self.data.feature_file, self.data.feature_channels
         if file is None:
             self.feature_encoder()
         elif self.encoder is not None:
-            raise IgclError("data.features stands for an encoder: leave out model.checkpoint and model.image.backbone")
+            raise IgclError("data.features replaces the encoder: leave out model.checkpoint and model.image.backbone")
         elif self.in_channels not in (None, channels):
             raise IgclError(f"{file}: features of length {channels}; the head reads {self.in_channels}")
         else:

@@ -75,7 +75,7 @@ class PretrainedEncoder(nn.Module):
         if stored is not None:
             return cls._of(rebuild(stored), features, stored, frozen)
         if features == "projected":
-            raise IgclError("model.features projected: only a pretrained model projects; give model.checkpoint")
+            raise IgclError("model.features projected needs a pretrained model: give model.checkpoint")
         if image.backbone is None:
             return None
         name = image.backbone if ":" in image.backbone else f"timm:{image.backbone}"
@@ -88,11 +88,11 @@ class PretrainedEncoder(nn.Module):
         owner = held if isinstance(held, PretrainedEncoder) else pretrained
         encoder, projection = getattr(owner, "image_encoder", None), getattr(owner, "image_projection", None)
         if not isinstance(encoder, nn.Module):
-            raise IgclError(f"{type(pretrained).__name__} has no image_encoder to take")
+            raise IgclError(f"{type(pretrained).__name__} has no image_encoder")
         if features == "pooled":
             projection = None
         elif not isinstance(projection, ProjectionHead):
-            raise IgclError(f"{type(pretrained).__name__} has no image_projection to take")
+            raise IgclError(f"{type(pretrained).__name__} has no image_projection")
         method = str(stored[CLASS_PATH]).rpartition(".")[2].lower()
         taken = cls(encoder, projection, method, stored, frozen)
         # A frozen encoder has seen the images of its pretraining, others those of the head.
