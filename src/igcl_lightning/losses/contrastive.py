@@ -1,4 +1,4 @@
-"""Contrastive loss of paired samples, both ways, over the batch of all processes (IGCL eq. 1-3; ConVIRT; CLIP).
+"""Contrastive loss of paired samples in both directions, over the batch of all processes (IGCL eq. 1-3; ConVIRT; CLIP).
 
 The printed equations of IGCL have no temperature; the authors' code and CLIP learn one.
 """
@@ -79,7 +79,7 @@ class ContrastiveOptions:
             "study": pairs of one study; other studies of the same patient are neither positive nor negative;
             "graph": pairs whose report graphs are identical; an empty graph equals no other;
             "soft": in proportion to the squared cosine overlap of the graphs' facts.
-        image_weight: share of the direction from the first side, the image, to the second (lambda of ConVIRT, eq. 4).
+        image_weight: weight of the direction from the first side (the image) to the second (lambda of ConVIRT, eq. 4).
         learn_temperature: whether the temperature is trained.
     """
 
@@ -90,7 +90,7 @@ class ContrastiveOptions:
 
 
 class ContrastiveLoss(nn.Module):
-    """InfoNCE both ways, with a bounded temperature.
+    """InfoNCE in both directions, with a bounded temperature.
 
     Attributes:
         logit_scale: log of 1 / temperature, [1]; sharded training refuses parameters without a dimension.

@@ -34,14 +34,14 @@ class HashedText(nn.Module):
 
 
 class StoredText(nn.Module):
-    """Text features of a node that the store holds, [channels], from a frozen language model (`graphs.node_text`)."""
+    """Look up the features of a node's text, [channels], stored from a frozen language model (`graphs.node_text`)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.out_channels = channels
 
     def forward(self, graph: Data) -> Tensor:
-        """Return `graph.node_text` [N, channels]; `IgclError` if there is none, or of another width."""
+        """Return `graph.node_text` [N, channels]; raises `IgclError` if it is missing or has another width."""
         if "node_text" not in graph:
             raise IgclError(
                 f"the model reads {self.out_channels} stored channels of node text, the batch has none: "
@@ -109,17 +109,17 @@ class GraphOptions:
     Args:
         channels: width of all layers.
         layers: R-GCN layers.
-        attention_layers: post-norm transformer layers over the nodes of a report; 0 leaves components apart.
-        attention_heads: attention heads of each.
+        attention_layers: post-norm transformer layers over the nodes of a report; with 0, components stay separate.
+        attention_heads: attention heads per layer.
         readout: "max", "mean" or "attention" (a learned gate).
-        inverse_relations: also send messages from tail to head, with weights of their own.
+        inverse_relations: whether to also send messages from tail to head, with separate weights.
         dropout: dropout of the transformer layers.
         join: how components are joined before the R-GCN: "none", "dummy", "meta" or "primary" (see `ComponentJoin`).
         node_text_channels: width of the node text features in the store; 0 embeds hashed subwords instead.
         fc_layers: Linear + ReLU layers after the readout.
         attention_mask: False lets attention read padding, as the authors' code does: a report's encoding then depends
-            on its batch. For comparison with their code only.
-        first_relation_only: keep one relation per entity, as the authors' code does. For comparison with it only.
+            on its batch. Only for comparison with their code.
+        first_relation_only: keep one relation per entity, as the authors' code does. Only for comparison with it.
     """
 
     channels: int = 256
