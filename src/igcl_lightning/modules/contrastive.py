@@ -113,7 +113,14 @@ class ContrastiveModule(BaseModule):
         return batch_similarity(self.score, *self._matched_sides(first, second, embedding))
 
     def contrast(self, first: Encoded, second: Encoded, embedding: PairEmbedding, batch: PairBatch) -> Tensor:
-        """Return the loss of a batch, a scalar, given both sides' encodings and their projections."""
+        """Return the loss of a batch, a scalar.
+
+        Args:
+            first: encodings of the first side.
+            second: encodings of the second side.
+            embedding: projections of both.
+            batch: the batch, with the ids of its pairs.
+        """
         ids = PairIds(batch.row, batch.study, batch.patient, batch.graph_key, batch.graph_facts)
         loss: Tensor = self.loss(self.similarity(first, second, embedding), ids)
         return loss

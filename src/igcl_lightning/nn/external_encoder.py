@@ -37,7 +37,14 @@ class ExternalOptions:
 
 
 def create_image_encoder(options: ExternalOptions) -> ImageEncoder | XrvEncoder:
-    """Create an image encoder by name; `IgclError` if the name, its package or its weights are unavailable."""
+    """Create an image encoder by name.
+
+    Args:
+        options: name, size and weights.
+
+    Raises:
+        IgclError: the name is unknown, or its package or weights are unavailable.
+    """
     name = options.backbone or ""
     library, colon, model = name.partition(":")
     if not colon or library == "timm":

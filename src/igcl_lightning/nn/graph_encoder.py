@@ -78,6 +78,11 @@ class RelationalConv(nn.Module):
 
     Messages run from the head to the tail of an edge. Equal to `torch_geometric.nn.RGCNConv` with its defaults, but
     averages before it multiplies: one scatter and one matrix product instead of a loop over relations.
+
+    Args:
+        in_channels: channels of the input nodes.
+        out_channels: channels of the output nodes.
+        num_relations: number of edge types.
     """
 
     def __init__(self, in_channels: int, out_channels: int, num_relations: int) -> None:
@@ -94,7 +99,7 @@ class RelationalConv(nn.Module):
         num_nodes, num_relations = x.shape[0], self.weight.shape[0]
         source, target = edge_index
         slot = target * num_relations + edge_type
-        # In single precision: a bfloat16 that adds ones stops at 256.
+        # In single precision: sums of ones in bfloat16 stop at 256.
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         total = wide.new_zeros(num_nodes * num_relations, x.shape[1]).index_add(0, slot, wide[source])
         count = wide.new_zeros(num_nodes * num_relations).index_add(0, slot, wide.new_ones(slot.shape[0]))
@@ -143,7 +148,10 @@ class GraphEncoder(nn.Module):
     nodes of one report that follows (IGCL eq. 4-6), or through nodes that a join adds before. Padding never takes part,
     so a graph's encoding does not depend on the graphs it is batched with. A graph without entities is encoded as one
     learned unit. Unit u of a graph is its entity u. Nodes added by a join take part in all layers and in the readout,
-    but are no units.
+    but are not units.
+
+    Args:
+        options: layers, readout and join.
 
     Raises:
         IgclError: channels is not a multiple of attention_heads.

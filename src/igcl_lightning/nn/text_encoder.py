@@ -105,6 +105,9 @@ class HubTextEncoder(nn.Module):
     A word is the mean of its wordpieces; special tokens are read but are not units. A report without words is encoded
     as one learned unit.
 
+    Args:
+        options: model, frozen layers and readout.
+
     Raises:
         IgclError: `transformers` is missing, or the model is unavailable.
         ValueError: unknown readout.
