@@ -99,7 +99,7 @@ def test_features_of_a_file_come_in_the_order_of_the_rows(tmp_path, kind):
         (["a", "b", "c"], [[1.0], [1.0, 2.0], [1.0]], "features.parquet: features have no or different lengths: 1, 2"),
         (["a", "b", "c"], [[1.0], None, [1.0]], "features.parquet: features have no or different lengths: 1, None"),
         (["a", "b", "c"], [[1.0], [np.nan], [1.0]], "the feature of row 'b' has a number that is not finite"),
-        (["a", "b", "c"], [1.0, 2.0, 3.0], "features.parquet: column feature holds double, not lists of numbers"),
+        (["a", "b", "c"], [1.0, 2.0, 3.0], "features.parquet: column feature contains double, not lists of numbers"),
         (["a", "b", "c"], [["x"], ["y"], ["z"]], "not lists of numbers"),
     ],
 )

@@ -200,7 +200,7 @@ def test_accumulated_gradients_add_no_negatives(config, phantom_store):
     assert list(check_accumulation(config(), store)) == []
     (finding,) = check_accumulation(config("--trainer.accumulate_grad_batches", "4"), store)
     assert finding.level == "warning"
-    assert "a pair has 7, those of its own batch, not of 32 pairs" in finding.message
+    assert "a pair has 7, from its own batch, not from all 32 pairs" in finding.message
     two = ["--trainer.accumulate_grad_batches", "4", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
     (finding,) = check_accumulation(config(*two), store)
     assert finding.numbers == {"others": 15}

@@ -18,10 +18,10 @@ SIDE_METRICS = {"rankme": rankme, "std": embedding_std, "uniformity": uniformity
 
 
 class CollapseMonitor(Callback):
-    """Logs how much of its space each side uses, after each validation, and warns once per collapsed side.
+    """Logs after each validation how much of its space each side uses, and warns once per collapsed side.
 
-    Logged are `val/rankme_{side}`, `val/std_{side}` and `val/uniformity_{side}` of each side, and `val/alignment` of
-    both (see `metrics.collapse`), over the first rows of the split on all processes. RankMe depends on the number of
+    Logs `val/rankme_{side}`, `val/std_{side}` and `val/uniformity_{side}` of each side, and `val/alignment` of both
+    (see `metrics.collapse`), over the first rows of the split on all processes. RankMe depends on the number of
     rows: compare runs with equal `max_rows` and split.
 
     Args:
@@ -41,13 +41,13 @@ class CollapseMonitor(Callback):
         return {*by_side, "val/alignment"} if by_side else set()
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Drop the rows of the epoch before."""
+        """Drop the rows of the previous epoch."""
         self._batches = []
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Keep the batch while there are fewer rows than needed."""
+        """Keep the batch while more rows are needed."""
         wanted = isinstance(outputs, PairEmbedding) and not trainer.sanity_checking
         if wanted and sum(len(kept.row) for kept in self._batches) * trainer.world_size < self.max_rows:
             self._batches.append(outputs)
@@ -77,6 +77,6 @@ class CollapseMonitor(Callback):
 
 
 def _in_order(own: Tensor) -> Tensor:
-    """Return the rows [B, ...] of all processes in the order of the split, which samplers deal out in turn."""
+    """Return the rows [B, ...] of all processes in the order of the split; samplers distribute them in turn."""
     gathered = gather(own)
     return gathered.view(-1, *own.shape).transpose(0, 1).reshape(gathered.shape)

@@ -1,4 +1,4 @@
-"""Averaged weights, which are validated and saved in checkpoints."""
+"""Averaged weights, used in validation and saved in checkpoints."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 
 
 class EMA(WeightAveraging):
-    """Lightning's weight averaging with an exponential moving average, safe for every module of this package.
+    """Lightning's weight averaging with an exponential moving average, for every module of this package.
 
     Validation uses the averaged weights. They are the `state_dict` of a checkpoint, which probes and
     `load_from_checkpoint` read; the current weights, for resuming, are saved beside it.
 
     Lightning's own `EMAWeightAveraging` averages integer buffers, such as the position tables of transformers, copies
-    the module before `setup` builds heads, and after `fit` tests a checkpoint with the weights without averaging.
+    the module before `setup` builds heads, and tests a checkpoint after `fit` with the weights that are not averaged.
 
     Args:
         decay: weight of the past at each optimiser step. The average covers about 1 / (1 - decay) steps, which should
@@ -34,7 +34,7 @@ class EMA(WeightAveraging):
         self._exchanged = False
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """Do not copy the module yet: its own `setup`, which may build layers, runs later."""
+        """Do not copy the module yet, since its own `setup`, which may build layers, runs later."""
         self._restored = False
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ class EMA(WeightAveraging):
             self.on_validation_epoch_end(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Keep the current weights: a checkpoint may still be saved, which needs them, too."""
+        """Keep the current weights, since a checkpoint may still be saved."""
 
     def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Leave the module with the averaged weights."""

@@ -32,13 +32,13 @@ class LearningCurve(Callback):
         self.points: dict[str, list[tuple[int, float]]] = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the values of a validation within fit, and draw."""
+        """Collect the values of a validation during fit, and draw."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self._collect(trainer, ("val/loss", *self._metrics(pl_module)))
             self.on_train_end(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the mean training loss."""
+        """Collect the mean training loss."""
         self._collect(trainer, ("train/loss",))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""A linear probe while the encoder is still training."""
+"""A linear probe that trains alongside the encoder."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from igcl_lightning.modules.contrastive import PairEmbedding
 class OnlineProbe(Callback):
     """Trains a linear head per label beside a contrastive module, and logs its AUROC after each validation.
 
-    The head reads the detached encoding of the first side, normalised per row, and has its own optimiser: the module
-    trains bit for bit as without it. Logged are `val/online_auroc_{label}`, their mean `val/online_auroc_mean`, and the
-    number of labels in the mean, `val/online_auroc_labels`. It uses all training labels and a changing encoder: use it
-    to watch a run, not to compare methods. Without labels it does nothing.
+    The head reads the detached encoding of the first side, normalised per row, and has its own optimiser: the training
+    of the module is bit for bit the same without it. It logs `val/online_auroc_{label}`, their mean
+    `val/online_auroc_mean`, and the number of labels in the mean, `val/online_auroc_labels`. It uses all training
+    labels and a changing encoder: use it to watch a run, not to compare methods. Without labels it does nothing.
 
     Args:
         labels: names of the labels (default: all of the store's).
@@ -108,7 +108,7 @@ class OnlineProbe(Callback):
     def _ready(self, pooled: Tensor) -> tuple[nn.Linear, torch.optim.Optimizer]:
         """Return head and optimiser, built when the width of the features is known."""
         if self._built is None:
-            # A convex problem may start at zero, which draws none of the module's random numbers.
+            # Start a convex problem at zero, without drawing random numbers of the module.
             head = skip_init(nn.Linear, pooled.shape[1], len(self._names), device=pooled.device)
             for parameter in head.parameters():
                 nn.init.zeros_(parameter)

@@ -82,7 +82,7 @@ def _from_all_processes(outputs: Any) -> list[Any]:
 
 def _in_order(parts: list[Any]) -> Any:
     """Return the outputs of all processes in the order of a single process, without repeated rows."""
-    # Samplers deal the rows out to the processes in turn, and repeat rows to fill every process.
+    # Samplers distribute rows to the processes in turn, and repeat rows to fill every process.
     index = torch.cat([torch.arange(len(part.row)) * len(parts) + rank for rank, part in enumerate(parts)])
     order = index.argsort()
     row = torch.cat([part.row for part in parts])[order]

@@ -1,4 +1,4 @@
-"""Images beside the reports that the model retrieves for them."""
+"""Images beside their retrieved reports."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class Retrieved(NamedTuple):
 class RetrievalSheet(ValidationPairsCallback):
     """Draws `plots/retrieval_sheet.png`: images of a few patients with their own and the nearest reports.
 
-    Queries are first sides, candidates the second sides of all studies. Reports have their cosine; the own report is
-    marked, and so are reports with an equal graph, which are right, too. Images are shown if they are the first side.
-    Texts come from `trainer.datamodule.report_text(row)`; without it nothing is drawn. Weights & Biases gets the same
-    as a table, `retrieval`: images and reports then leave this machine, unless it runs offline.
+    Queries are first sides, candidates the second sides of all studies. Reports are shown with their cosine; the own
+    report is marked, and so are reports with an equal graph, which are also correct. Images are shown if they are the
+    first side. Texts come from `trainer.datamodule.report_text(row)`; without it nothing is drawn. The same is logged
+    to Weights & Biases as a table `retrieval`: images and reports then leave this machine, unless it runs offline.
 
     Args:
         num_images: number of patients.

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, Trainer
 class Throughput(Callback):
     """Logs `train/samples_per_second`, of all processes together, over the last training steps.
 
-    The time includes loading, but not validation, checkpoints and plots. Lightning's `ThroughputMonitor` takes a
+    The time includes loading, but not validation, checkpoints and plots. Lightning's `ThroughputMonitor` needs a
     function, which a config cannot contain, synchronises the device after every batch, and includes plots.
 
     Args:
@@ -23,7 +23,7 @@ class Throughput(Callback):
         self._steps: deque[tuple[int, float]] = deque(maxlen=window)
         """Samples and seconds of the last steps."""
         self._last: float | None = None
-        """End of the previous step; None if something else happened since."""
+        """End of the previous step; None if something else ran since."""
 
     def logged_metrics(self, module: Any, data: Any) -> set[str]:
         """Return the name of the logged metric."""

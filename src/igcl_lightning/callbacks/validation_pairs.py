@@ -59,7 +59,7 @@ class ValidationPairsCallback(Callback):
 
     @abstractmethod
     def draw(self, pairs: ValidationPairs, trainer: Trainer) -> Figure | None:
-        """Return the picture, or None if the run lacks its contents."""
+        """Return the picture, or None if the run has no data for it."""
 
     def publish(self, pairs: ValidationPairs, folder: Path, trainer: Trainer) -> None:
         """Write the picture into `folder`; runs on rank zero only."""
@@ -68,7 +68,7 @@ class ValidationPairsCallback(Callback):
             save_figure(figure, folder / f"{self.picture}.png", trainer)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Drop the pairs of the epoch before."""
+        """Drop the pairs of the previous epoch."""
         self._batches, self._patients = [], set()
 
     def on_validation_batch_end(
@@ -85,7 +85,7 @@ class ValidationPairsCallback(Callback):
         self._batches.append(ValidationPairs(pixels.cpu(), *(field[:missing].cpu() for field in fields)))
 
     def _new_patients(self, patients: list[int]) -> list[int]:
-        """Return the indices of patients not seen before, until there are `num_images`."""
+        """Return the indices of new patients, until there are `num_images`."""
         new = []
         for index, patient in enumerate(patients):
             if patient not in self._patients and len(self._patients) < self.num_images:

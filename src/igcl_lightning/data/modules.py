@@ -35,7 +35,7 @@ class PairedDataModule(StoreDataModule):
         num_workers: number of worker processes that decode images.
         augment: whether training images are augmented.
         views: projections of the images to keep, such as [PA, AP] (default: all).
-        arrays: array columns of the store to put into `extra` of a batch; rows without one of them are left out.
+        arrays: array columns of the store to include in `extra` of a batch; rows without one of them are left out.
         node_text: whether graphs carry the store's language-model features of nodes (`igcl prepare --node-text`).
         tokenizer: folder or hub name of the tokenizer of a text model (default: hashed subwords of each word).
         max_tokens: maximum number of tokens per report.
@@ -44,7 +44,7 @@ class PairedDataModule(StoreDataModule):
         keep_empty: whether to keep rows whose graph (or report, if the model contrasts reports) states nothing. By
             default, training, validation and test leave them out (see `kept_rows`); `predict` embeds all rows.
         length_aware: whether to group graphs (or reports, if the model contrasts reports) of similar length in a
-            training batch, to pad less. Negatives then have similar length, too.
+            training batch, for less padding. Negatives then have similar length, too.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class PairedDataModule(StoreDataModule):
         return self._training_loader(pairs, pairs.lengths(self._sides_with_units()[0]) if self.length_aware else None)
 
     def evaluation_loader(self, splits: Sequence[str], stage: str) -> DataLoader[PairBatch]:
-        """Return the pairs of some splits; for "predict", all rows, also those that state nothing."""
+        """Return the pairs of some splits; for "predict", all rows, including those that state nothing."""
         stating = () if stage == "predict" else self._stating()
         if isinstance(self.store, StreamedStore):
             return self._stream(self.store, splits, shuffled=False, stating=stating)
@@ -147,7 +147,7 @@ class PairedDataModule(StoreDataModule):
     def _stream(
         self, store: StreamedStore, splits: Sequence[str], shuffled: bool, stating: Sequence[str]
     ) -> DataLoader[PairBatch]:
-        """Return the loader of a stream, which makes its batches itself."""
+        """Return the loader of a stream, which builds its own batches."""
         shapes = {name: store.array_shapes[name] for name in self.arrays}
         collate = PairCollator(shapes, store.node_text_channels if self.node_text else 0, self.tokenizer)
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
@@ -162,15 +162,15 @@ class LabeledDataModule(StoreDataModule):
     """Labelled images, or their frozen features, for heads and supervised training.
 
     A `FeatureModel` gets features, computed once per encoder and store or read from a file, and each of its training
-    batches is a whole draw (`ProbeDraw`); every process gets every draw. Any other module gets images.
+    batches is a whole draw (`ProbeDraw`) on every process. Any other module gets images.
 
     Args:
         store: path of the prepared store.
-        labels: reported labels (default: all of the store's).
+        labels: labels to use (default: all of the store's).
         fraction: share of the training rows whose labels are used, in (0, 1].
         shots: number of positive training rows per label, instead of a fraction.
         draws: number of draws of training rows; more than one only for heads on frozen features.
-        draw_seed: seed of the first draw; the seeds of the next draws count up.
+        draw_seed: seed of the first draw; later draws have consecutive seeds.
         batch_size: rows per step and device.
         num_workers: number of worker processes that decode images.
         augment: whether training images are augmented.
@@ -224,13 +224,13 @@ class LabeledDataModule(StoreDataModule):
 
     @property
     def label_names(self) -> list[str]:
-        """Names of the reported labels, in the order of the targets."""
+        """Names of the labels, in the order of the targets."""
         return list(self.store.labels if self.wanted_labels is None else self.wanted_labels)
 
     def setup(self, stage: str) -> None:
         """Check the options, and read a file of features.
 
-        An encoder's features are computed with the first loader, when the weights of `--ckpt_path` are loaded.
+        Features of an encoder are computed when the first loader is requested, after `--ckpt_path` is loaded.
 
         Raises:
             IgclError: there are no labels, no validation rows, no such split to predict, or several draws or a file of
@@ -278,13 +278,13 @@ class LabeledDataModule(StoreDataModule):
         """Return whole draws of features, or shuffled images of the first draw."""
         if self._feature_model() is not None:
             draws: Any = self._draws()
-            # Every process takes every draw. Lightning does not replace a DistributedSampler.
+            # Every process gets every draw. Lightning does not replace a DistributedSampler.
             return DataLoader(draws, batch_size=None, sampler=DistributedSampler(draws, 1, 0, shuffle=False))
         rows = self.drawn_rows(self.draw_seed)
         return self._training_loader(LabeledDataset(self.store, "train", self.label_names, rows))
 
     def _served_splits(self, stage: str) -> list[str]:
-        """Return the splits that a stage reads; an error names one that the store lacks."""
+        """Return the splits that a stage reads; raises an `IgclError` if the store lacks one."""
         wanted = {"fit": ["train", "valid"], "validate": ["valid"], "predict": self.predict_splits}.get(stage, ["test"])
         for split in wanted:
             self.store.table(split)
@@ -309,7 +309,7 @@ class LabeledDataModule(StoreDataModule):
         return FeatureBatch(features, torch.from_numpy(images.target), torch.from_numpy(images.row))
 
     def _computed_features(self, images: LabeledDataset, content: str) -> Tensor:
-        """Return features, computed by the first process and by those that cannot see its files."""
+        """Return features, computed by the first process and by processes that do not share its disk."""
         model, trainer = self._feature_model(), self.trainer
         assert model is not None
         assert trainer is not None

@@ -1,6 +1,6 @@
-"""Order of rows: in training a function of seed, epoch, world size and rank only.
+"""Order of rows; in training it depends only on seed, epoch, world size and rank.
 
-It does not depend on the number of workers or on random states, so that an interrupted epoch can resume at any batch.
+It is independent of the number of workers and of random states, so that an interrupted epoch can resume at any batch.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from torch.utils.data import DistributedSampler
 Ids = NDArray[np.int64]
 
 POOL_BATCHES = 32
-"""Batches of all processes whose rows are sorted by length together: enough for similar lengths within a batch, few
-enough that batches stay random."""
+"""Number of batches of all processes whose rows are sorted by length together: enough for similar lengths within a
+batch, few enough that batches stay random."""
 
 
 class EpochOrder(DistributedSampler[int]):
-    """Shuffled rows of one process, in whole batches; the processes share each epoch.
+    """Shuffled rows of one process, in whole batches; each epoch is divided among the processes.
 
     A `DistributedSampler`, so that Lightning keeps it and sets its epoch.
 
     Args:
-        rows: the sampled rows; only their number matters.
+        rows: rows to sample; only their number is used.
         batch_size: rows per step and process.
         seed: seed of the order.
         num_replicas: number of processes.
@@ -41,14 +41,14 @@ class EpochOrder(DistributedSampler[int]):
         rank: int = 0,
         lengths: Ids | None = None,
     ) -> None:
-        # torch types the rows as a dataset, but uses only their number.
+        # torch types the rows as a dataset, but only uses their number.
         super().__init__(rows, num_replicas, rank, seed=seed, drop_last=True)  # type: ignore[arg-type]
         self.batch_size = batch_size
         self.lengths = lengths
         self._start = (-1, 0)
 
     def start_at(self, epoch: int, batch: int) -> None:
-        """Let one epoch start after this number of its batches; all others are whole."""
+        """Start one epoch after this number of its batches; all other epochs are complete."""
         self._start = (epoch, batch)
 
     def __iter__(self) -> Iterator[int]:
@@ -59,7 +59,7 @@ class EpochOrder(DistributedSampler[int]):
         return iter(own[taken:].tolist())
 
     def order(self) -> Ids:
-        """Return the order of the current epoch over all processes, which take its rows in turn."""
+        """Return the order of the current epoch over all processes, to which its rows are dealt in turn."""
         rng = np.random.default_rng((self.seed, self.epoch))
         order = rng.permutation(len(self.dataset))  # type: ignore[arg-type]  # as above
         step = self.batch_size * self.num_replicas
@@ -89,8 +89,8 @@ class SharedOrder(DistributedSampler[int]):
 def _by_length(order: Ids, lengths: Ids, step: int, rng: np.random.Generator) -> Ids:
     """Return a random order whose steps hold rows of similar length.
 
-    The rows of each `POOL_BATCHES` steps are sorted by length and cut into steps, which are then shuffled. Rows that
-    fill no step stay last, so that the rows left out are not biased in length.
+    The rows of each `POOL_BATCHES` steps are sorted by length and split into steps, which are then shuffled. Rows that
+    do not fill a step stay last, so that the rows left out are not biased in length.
     """
     whole = len(order) // step * step
     pools = np.split(order[:whole], range(POOL_BATCHES * step, whole, POOL_BATCHES * step))

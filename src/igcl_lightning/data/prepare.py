@@ -1,7 +1,7 @@
-"""From a source to a store: reads, checks, shrinks and parses each study once, and counts what it drops.
+"""Source -> store: read, check, resize and parse each study once, and count dropped rows.
 
 Studies are written in chunks, each complete or absent (`unfinished`), so an interrupted or killed run resumes and ends
-in the same bytes.
+with the same bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from igcl_lightning.processes import Map, chunks, ordered_map
 from igcl_lightning.reports.worker import default_parser
 
 CHUNK = 1024
-"""Studies that are complete or absent together: the most that a kill costs."""
+"""Studies per chunk: the most work that a kill loses."""
 
 BATCH = 8
 """Studies sent to a process at a time."""
@@ -63,21 +63,21 @@ def prepare(
         source: the data set.
         out: folder of the store.
         options: how studies become rows.
-        jobs: processes that decode, shrink and parse; the store does not depend on it.
+        jobs: number of processes that decode, resize and parse; the store does not depend on it.
         overwrite: replace an existing store, finished or not.
         resume: continue an interrupted run, redoing chunks whose files changed; keep a finished store of the same work.
-        update: write the store anew, but reuse the images and graphs of the existing one that would come out the same.
+        update: rebuild the store, reusing images and graphs of the existing one whose inputs are unchanged.
         chunk: studies in a chunk.
 
     Raises:
-        IgclError: the source, an option or `out` does not allow the work, a process died, or the disk is full.
+        IgclError: the source, an option or `out` is invalid, a process died, or the disk is full.
     """
     out = _named(out)
     columns = _columns(source, options)
     work = _work(source, columns, options, chunk)
     unfinished = UnfinishedStore(out, store_features(columns, bool(options.node_text)))
     _refuse(out, unfinished.path, overwrite=overwrite, resume=resume, update=update)
-    if out.exists() and not (overwrite or update or unfinished.path.exists()):  # so there is nothing to resume
+    if out.exists() and not (overwrite or update or unfinished.path.exists()):  # nothing to resume
         return _finished(out, work)
     total = _survey(source)
     earlier = EarlierRows(out, bool(options.node_text)) if update and out.exists() else None
@@ -88,7 +88,7 @@ def prepare(
 
 
 def _columns(source: Source, options: Options) -> Columns:
-    """Return the columns besides the fixed ones."""
+    """Return the columns of the store in addition to the fixed ones."""
     reserved = sorted({*source.extra, *source.arrays} & set(FIXED_COLUMNS))
     if reserved:
         raise IgclError(f"extra column {reserved[0]!r} has the name of a store column; rename it in the source")
@@ -115,7 +115,7 @@ def _file_hash(path: Path) -> str:
 
 
 def _work(source: Source, columns: Columns, options: Options, chunk: int) -> dict[str, Any]:
-    """Return everything the rows depend on besides the studies' files, as JSON has it."""
+    """Return everything that the rows depend on except the studies' files, as JSON values."""
     model = node_text(options.node_text, options.node_text_word) if options.node_text else None
     work = {
         "format_version": FORMAT_VERSION,
@@ -134,7 +134,7 @@ def _work(source: Source, columns: Columns, options: Options, chunk: int) -> dic
 
 
 def _finished(out: Path, work: dict[str, Any]) -> dict[str, Any]:
-    """Return the manifest of a finished store of the same work."""
+    """Return the manifest of a store that is finished, with the same inputs and options."""
     manifest = read_record(out / MANIFEST)
     if manifest is None or any(manifest.get(name) != value for name, value in work.items()):
         raise IgclError(f"{out}: was made with other inputs or options; --overwrite or --update replaces it")
@@ -143,7 +143,7 @@ def _finished(out: Path, work: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse(out: Path, unfinished: Path, *, overwrite: bool, resume: bool, update: bool) -> None:
-    """Raise `IgclError` where the work would destroy something."""
+    """Raise `IgclError` if the run would overwrite something."""
     if out.exists() and not is_store(out):
         raise IgclError(f"{out}: exists and is not a store; choose another --out")
     if update and not out.exists() and not (resume and unfinished.exists()):
@@ -155,7 +155,7 @@ def _refuse(out: Path, unfinished: Path, *, overwrite: bool, resume: bool, updat
 
 
 def _survey(source: Source) -> int:
-    """Iterate over the studies once, cheaply, to find early what would stop the work late; return their number."""
+    """Iterate over the studies once, without files, to find errors early; return their number."""
     ids, number = Ids(), 0
     for item in source.items():
         number += 1
@@ -177,7 +177,7 @@ def _chunks(
     made = chain.from_iterable(run(partial(_each, convert), batches))
     shapes: dict[str, list[int]] = {}
     starts = range(0, total, size)
-    # Redirected output gets a line every 10 seconds instead of ten per second.
+    # Redirected output gets a line every 10 seconds, not ten per second.
     wait = 0.1 if sys.stderr.isatty() else 10
     with tqdm(total=total, desc=f"prepare {unfinished.out}", unit=" studies", mininterval=wait) as progress:
         for number, start in enumerate(starts):

@@ -1,4 +1,4 @@
-"""Regions of an image in data sets: boxes, and masks as runs of pixels."""
+"""Regions of an image: boxes, and masks as runs of pixels."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Rows(Protocol):
 
 
 class _StoreRows(Dataset[Any]):
-    """Rows of splits of a store, one split after the other: `places` [N] in `table`, and `target` [N, L]."""
+    """Rows of splits of a store, split by split: their `places` [N] in `table`, and `target` [N, L]."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class LabeledDataset(_StoreRows):
 
 
 class WholeBatches(Dataset[Any]):
-    """Rows for a `DataLoader` with `collate_fn=ready`, which gets each batch ready-made."""
+    """Rows for a `DataLoader` with `collate_fn=ready`, whose batches are already collated."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows

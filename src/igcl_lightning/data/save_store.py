@@ -1,4 +1,4 @@
-"""Stores of tables that `datasets` filtered, concatenated or fetched."""
+"""Stores from tables that `datasets` filtered, concatenated or downloaded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEPT = (
     *("format_version", "igcl_lightning", "parser", "options", "columns", "node_text"),
     *("size", "image_format", "sections", "labels", "extra", "arrays"),
 )
-"""Entries that are copied from the manifest of the rows' store; counts are made anew or left out."""
+"""Entries copied from the manifest of the original store; counts are recomputed or left out."""
 
 ROWS_AT_ONCE = 256
 
@@ -36,7 +36,7 @@ def save_store(tables: Mapping[str, datasets.Dataset], out: Path, manifest: Mapp
     Args:
         tables: rows by split, with the columns of a store: `Store.table(split)`, or a table derived from it.
         out: path of the new store.
-        manifest: `Store.manifest` of the rows' store, or of one of several that were prepared with the same options.
+        manifest: `Store.manifest` of the original store, or of one of several prepared with the same options.
 
     Raises:
         IgclError: the path exists, a split or a column is unknown, labels, image sizes or shapes of arrays differ from
@@ -98,7 +98,7 @@ def _counted(tables: Mapping[str, datasets.Dataset]) -> dict[str, Any]:
 
 
 def _hashed(tables: Mapping[str, datasets.Dataset], manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fingerprint and number of empty graphs; raise if an image or an array has not the manifest's size."""
+    """Return fingerprint and number of empty graphs; raise if an image or an array differs from the manifest's size."""
     lengths = {name: math.prod(shape) for name, shape in manifest["arrays"].items()}
     content, empty = hashlib.sha256(), 0
     for split, table in tables.items():

@@ -21,7 +21,7 @@ _SPLIT_NAMES = {
 
 
 def split_name(value: str) -> str:
-    """Return the split by a source's word for it; raise an `IgclError` if the word names none."""
+    """Return the split named by a source; raise an `IgclError` if the name is unknown."""
     name = _SPLIT_NAMES.get(value.strip().lower())
     if name is None:
         raise IgclError(f"split {value!r} is not one of {', '.join(SPLITS)}")
@@ -50,7 +50,7 @@ def split_of_patient(patient: str, fractions: Mapping[str, float] = DEFAULT_FRAC
 def lend_validation(splits: Sequence[str], patients: Sequence[str], seed: int = 0) -> list[str]:
     """Return the splits, with a tenth of the training patients moved to "valid" if no row is valid.
 
-    This leaves the test rows of a data set with only train and test untouched.
+    The test rows of a data set with only train and test stay unchanged.
     """
     if "valid" in splits:
         return list(splits)
@@ -63,8 +63,8 @@ def lend_validation(splits: Sequence[str], patients: Sequence[str], seed: int = 
 def draw_fraction(target: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Draw a fraction of the training rows, with a positive and a negative row of each label that has them.
 
-    Rows that secure a class are drawn first, the rest uniformly. More than the fraction is drawn only if the secured
-    rows alone are more. Returns sorted row indices, int64.
+    Rows that represent a class are drawn first, the rest uniformly; the fraction is exceeded only if these rows alone
+    exceed it. Returns sorted row indices, int64.
 
     Args:
         target: [N, L]; 1, 0 or nan.

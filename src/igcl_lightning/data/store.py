@@ -3,8 +3,8 @@
     STORE/manifest.json
     STORE/{train,valid,test}/
 
-One row is one image with the report and graph of its study. Tables are memory-mapped; filter, concatenate and push them
-with `datasets`.
+One row is one image with the report and graph of its study. Tables are memory-mapped; use `datasets` to filter,
+concatenate and push them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ GRAPH_FEATURES = {
     "key": datasets.Value("int64"),
     "facts": datasets.List(datasets.Value("int64")),
 }
-"""A graph as flat lists, from which tensors are made without Python per node or edge.
+"""A graph as flat lists, which become tensors without Python loops over nodes or edges.
 
 `label`, `hedge` and `type` are numbered as in `graphs.schema`; `key` is -1 for a graph that states nothing; `facts` are
 stable hashes.
@@ -93,7 +93,7 @@ def store_features(columns: Columns, node_text: bool = False) -> datasets.Featur
 
 
 def graph_columns(graph: ReportGraph) -> dict[str, Any]:
-    """Return the store's form of a graph."""
+    """Return a graph as stored."""
     key, facts = graph_identity(graph)
     return {
         "text": graph.text,
@@ -111,7 +111,7 @@ def graph_columns(graph: ReportGraph) -> dict[str, Any]:
 
 
 class StoreDescription:
-    """A store as described by its manifest, and rows looked up by the hash of their id.
+    """A store as described by its manifest, and look-up of rows by the hash of their id.
 
     Args:
         path: folder or URL of the store.
@@ -189,7 +189,7 @@ class Store(StoreDescription):
 
     def __init__(self, path: str | Path, views: Sequence[str] | None = None) -> None:
         if is_address(path):
-            raise IgclError(f"{path}: rows of a remote store come in a stream only; copy it to a local folder for this")
+            raise IgclError(f"{path}: rows of a remote store can only be streamed; copy it to a local folder for this")
         path = Path(path)
         try:
             manifest = (path / MANIFEST).read_bytes()

@@ -43,7 +43,7 @@ class StoreDataModule(LightningDataModule):
             raise IgclError(f"data.batch_size is {batch_size}, not at least 1")
         if order_seed is not None and order_seed < 0:
             raise IgclError(f"data.order_seed is {order_seed}, not at least 0")
-        # Set by `seed_everything`, for this process and those it starts.
+        # Set by `seed_everything`, for this process and its children.
         self.order_seed = int(os.environ.get("PL_GLOBAL_SEED") or 0) if order_seed is None else order_seed
         self.predict_splits = ["test"] if predict_splits is None else predict_splits
         self.augmentation = Augment() if augment else None
@@ -110,7 +110,7 @@ class StoreDataModule(LightningDataModule):
 
     def _training_loader(self, rows: Rows, lengths: np.ndarray | None = None) -> DataLoader[Any]:
         """Return shuffled whole batches of rows."""
-        # A batch norm over one row has no variance, hence no shorter last batch; a tiny store is one batch.
+        # No shorter last batch, since batch norm over one row has no variance; a tiny store is one batch.
         batch_size = self._whole_batch(len(rows))
         order = EpochOrder(rows, batch_size, self.order_seed, *self._processes(), lengths)
         options = self._loader_options() | {"batch_size": batch_size}

@@ -1,7 +1,7 @@
-"""Stores at an address: rows are streamed over the network, for data larger than the disk.
+"""Stores at a URL, whose rows are streamed, for data larger than the disk.
 
-`fsspec` opens the address (s3://, hf://, https://, ...) with its own credentials; `datasets` streams the Arrow files,
-shuffles them and a buffer of rows, and shares them out to processes and workers.
+`fsspec` opens the URL (s3://, hf://, https://, ...) with its own credentials; `datasets` streams the Arrow files,
+shuffles them and a buffer of rows, and distributes them to processes and workers.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ BUFFER_ROWS = 2048
 
 
 class StreamedStore(StoreDescription):
-    """A store at an address, whose rows are streamed.
+    """A store at a URL, whose rows are streamed.
 
     Looking up a row (`ids`, `report_text`, `row_labels`, `split_of`) reads whole splits, the smallest first, until the
     row is found, and caches their records.
 
     Args:
-        path: address of the folder that `igcl prepare` wrote; any that fsspec opens.
+        path: URL of the folder that `igcl prepare` wrote; anything that fsspec opens.
         views: projections of the images to keep; all by default.
 
     Raises:
@@ -54,7 +54,7 @@ class StreamedStore(StoreDescription):
         self._records: dict[int, tuple[str, dict[str, Any]]] = {}
 
     def shards(self, split: str) -> list[str]:
-        """Return the addresses of the Arrow files of a split; raises `IgclError` if it cannot be read."""
+        """Return the URLs of the Arrow files of a split; raises `IgclError` if it cannot be read."""
         if split not in self.splits:
             raise IgclError(f"{self.path}: no split {split!r}, only {', '.join(self.splits)}")
         state = json.loads(_read(f"{self.path}/{split}/state.json"))
@@ -72,7 +72,7 @@ class StreamedStore(StoreDescription):
         return int(self.manifest["rows_with_empty_graph"]), sum(map(int, self.manifest["rows"].values()))
 
     def record(self, row: int, *columns: str) -> tuple[str, dict[str, Any]]:
-        """Return the split of a hashed row id, and its ids, report and labels, whichever columns are named."""
+        """Return the split of a hashed row id, and its ids, report and labels, whatever `columns` are."""
         while row not in self._records:
             self._read_split(self._unread.pop())
         return self._records[row]
@@ -87,10 +87,10 @@ class StreamedStore(StoreDescription):
 class PairStream(IterableDataset[PairBatch]):
     """Batches of pairs of a streamed store.
 
-    Each pass is the next epoch, in its own order. In training each worker leaves out the rows that fill no batch;
-    several processes read different Arrow files and yield equally many batches: a process with fewer rows repeats them,
-    one with more stops early. In evaluation each process reads all rows and takes its part of each batch, so that every
-    row is embedded.
+    Each pass is the next epoch, in a new order. In training each worker leaves out rows that do not fill a batch;
+    several processes read different Arrow files and yield the same number of batches: a process with fewer rows repeats
+    them, one with more stops early. In evaluation each process reads all rows and takes its part of each batch, so that
+    every row is embedded.
 
     Args:
         store: the streamed store.
@@ -106,8 +106,8 @@ class PairStream(IterableDataset[PairBatch]):
             epoch of several processes assumes that all rows with an empty graph, of any split, are among these.
 
     Raises:
-        IgclError: there are fewer Arrow files than processes, or less than a batch for each; or several processes
-            select views or arrays, so that the number of rows is unknown.
+        IgclError: there are fewer Arrow files than processes, or less than a batch for each; or views or arrays are
+            selected with several processes, so that the number of rows is unknown.
     """
 
     store: StreamedStore
@@ -137,7 +137,7 @@ class PairStream(IterableDataset[PairBatch]):
 
     @property
     def most_workers(self) -> int:
-        """Largest number of workers per process with an Arrow file each and, in training, rows for a batch."""
+        """Largest number of workers per process that all have an Arrow file and, in training, rows for a batch."""
         return min(self.num_shards // self.num_replicas, self.most_batches) if self.shuffled else self.num_shards
 
     def __iter__(self) -> Iterator[PairBatch]:
@@ -151,7 +151,7 @@ class PairStream(IterableDataset[PairBatch]):
             yield self.collate(with_graph_fields(table), label_array(labels, self.store.labels))
 
     def _training(self, workers: int, number: int) -> Iterator[pa.Table]:
-        """Yield the whole batches of one worker of this process; refuse to let other processes wait forever."""
+        """Yield the whole batches of one worker of this process; raises if other processes would wait forever."""
         rows = self._rows().shuffle(seed=self.seed, buffer_size=BUFFER_ROWS)
         part, parts = self.rank * workers + number, self.num_replicas * workers
         rows = rows if self.steps is None else rows.repeat(None)
@@ -200,9 +200,9 @@ class PairStream(IterableDataset[PairBatch]):
 
 
 def _dealt(rows: datasets.IterableDataset, part: int, parts: int, epoch: int = 0) -> datasets.IterableDataset:
-    """Return one of several parts of a stream, each some Arrow files that depend on the epoch."""
+    """Return one of several parts of a stream, a set of Arrow files that depends on the epoch."""
     dealt = rows if parts == 1 else split_dataset_by_node(rows, part, parts, strategy="shards")
-    dealt.set_epoch(epoch)  # a derived stream loses the epoch
+    dealt.set_epoch(epoch)  # derived streams lose the epoch
     return dealt
 
 

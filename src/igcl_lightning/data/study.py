@@ -19,7 +19,7 @@ SPLITS: tuple[str, ...] = ("train", "valid", "test")
 """Split names of a store; "validate", "validation" and "val" are read as "valid"."""
 
 VIEWS: tuple[str, ...] = ("PA", "AP", "frontal", "lateral", "unknown")
-"""Projections; "frontal" is PA or AP, unknown which."""
+"""Projections; "frontal" is PA or AP, not known which."""
 
 
 def wanted_views(views: Sequence[str]) -> tuple[str, ...]:
@@ -42,7 +42,7 @@ class StudyImage:
         boxes: marked regions, in pixels of the source.
         masks: regions by name, such as "left_lung": bool [H, W] of the source's pixels, a file with non-zero pixels
             inside the region, or run lengths.
-        flags: known oddities of the image, such as "upside down"; counted and kept.
+        flags: known anomalies of the image, such as "upside down"; counted, and stored with the image.
     """
 
     image_id: str
@@ -56,12 +56,12 @@ class StudyImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Study:
-    """One imaging study, or one image of it, as a source describes it, before checks.
+    """One imaging study, or one image of it, as described by a source, before checks.
 
     Attributes:
         study_id: id of the study; several records may share it, such as one per image, if they share the patient.
-        patient_id: id of the patient, who is in one split only. None if only the DICOM header has it; the study counts
-            as the patient if that has none either.
+        patient_id: id of the patient, who is in one split only. None if it is only in the DICOM header; if it is
+            missing there too, the study counts as a patient.
         images: images; a study without images is dropped and counted.
         report: text by section name (`REPORT_SECTIONS`), or a text file; empty without a report.
         graph: graph of the report, None to parse the report.

@@ -106,7 +106,7 @@ def check_accumulation(config: Config, store: OpenedStore) -> Iterator[Finding]:
         return
     text = (
         f"trainer.accumulate_grad_batches {batches} adds no negatives: a pair has {together - 1:,}, from its own "
-        f"batch, not of {batches * together:,} pairs; for more, make data.batch_size larger"
+        f"batch, not from all {batches * together:,} pairs; for more, increase data.batch_size"
     )
     yield Finding("warning", "accumulation", text, numbers={"others": together - 1})
 

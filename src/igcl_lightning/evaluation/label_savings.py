@@ -1,4 +1,4 @@
-"""How many labels a method saves: how many more another method needs for the same result."""
+"""Label savings of a method: how many more labels another method needs for the same result."""
 
 from __future__ import annotations
 

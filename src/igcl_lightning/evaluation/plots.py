@@ -16,10 +16,10 @@ from igcl_lightning.atomic import replacing
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record, setting_name
 
 PALETTE: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's colours, distinguishable with any colour vision."""
+"""Okabe and Ito's colours, which are safe for colour-blind readers."""
 
 MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P", "X", "*")
-"""One more than colours, so that pairs of colour and marker repeat late."""
+"""One more than colours, so that combinations of colour and marker rarely repeat."""
 
 AXIS_TITLE = {"fraction": "labelled share of the training data", "shots": "labelled positives per finding"}
 
@@ -27,7 +27,7 @@ AXIS_TITLE = {"fraction": "labelled share of the training data", "shots": "label
 def plot_label_efficiency(records: Sequence[Record], path: Path, split: str = "test") -> None:
     """Plot the mean AUROC by labelled fraction and by shots, with 95 % intervals, as PNG.
 
-    The macro means over seeds of `summarise` are drawn, of which at least one has a fraction or shots.
+    Plots the macro means over seeds of `summarise`; at least one must have a fraction or shots.
     """
     frame = _averaged(records, split)
     frame = frame[frame["label"] == MEAN_LABEL]
@@ -52,7 +52,7 @@ def plot_label_efficiency(records: Sequence[Record], path: Path, split: str = "t
 def plot_per_label(records: Sequence[Record], path: Path, split: str = "test") -> None:
     """Plot the AUROC of each label by method with 95 % intervals, one panel per setting, as PNG.
 
-    The means over seeds of `summarise` are drawn: those of fractions, if there are any, else of shots.
+    Plots the means over seeds of `summarise`, by fraction if there are any, else by shots.
     """
     frame = _averaged(records, split)
     styles = _styles(frame)
@@ -100,7 +100,7 @@ def _finish(figure: Figure, path: Path) -> None:
         axes.grid(color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
     handles, methods = figure.axes[0].get_legend_handles_labels()
-    # Columns are as wide as the longest name; a legend wider than the figure is cut off.
+    # Columns are as wide as the longest name; a legend wider than the figure would be cut off.
     columns = int(figure.get_figwidth() / (0.5 + 0.08 * max(map(len, methods), default=1)))
     figure.legend(handles, methods, loc="outside upper center", ncols=max(1, min(columns, len(methods))), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,8 +18,8 @@ from igcl_lightning.errors import IgclError
 SCHEMA = pa.schema(
     [
         pa.field("method", pa.string(), nullable=False),
-        pa.field("fraction", pa.float64()),  # of the training labels; null where it does not apply
-        pa.field("shots", pa.int64()),  # positives per label; null where it does not apply
+        pa.field("fraction", pa.float64()),  # of the training labels; null if not applicable
+        pa.field("shots", pa.int64()),  # positives per label; null if not applicable
         pa.field("row", pa.string(), nullable=False),
         pa.field("study", pa.string(), nullable=False),
         pa.field("patient", pa.string(), nullable=False),
@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
 
 
 class Run(NamedTuple):
-    """What identifies a training run; a setting is a run with seed None."""
+    """Identity of a training run; a setting is a run with seed None."""
 
     method: str
     fraction: float | None
@@ -56,7 +56,7 @@ class ScoreTable:
 
 
 def write_predictions(frame: pd.DataFrame, path: Path) -> None:
-    """Write `frame` as Parquet with `SCHEMA`, after it was `checked`; the file appears whole or not at all."""
+    """Check `frame` (see `checked`) and write it atomically as Parquet with `SCHEMA`."""
     table = pa.Table.from_pandas(checked(frame, str(path)), schema=SCHEMA, preserve_index=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:

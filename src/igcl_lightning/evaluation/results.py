@@ -25,8 +25,8 @@ MEAN_LABEL = "mean"
 """Label of the macro mean over the labels that every run scores and that have both classes."""
 
 MIN_DEFINED = 0.8
-"""Smallest share of the resamples with both classes for which an interval is given. A class with one patient is absent
-from a third of the resamples, and the others say nothing about how patients vary."""
+"""Smallest share of resamples with both classes for which an interval is given. A class with one patient is absent from
+a third of the resamples, and the others carry no information on the variation between patients."""
 
 
 class Record(TypedDict):
@@ -150,7 +150,7 @@ def _by_label(
             values[label] = statistic(score[label, known], target[label, known], weights[:, known])
     defined = ~np.isnan(values) & in_mean[:, None]
     observed = defined[:, 0]
-    # A resample without a class of one label has no mean: the mean over the other labels is another quantity.
+    # A resample without a class of one label has no mean: the mean over other labels is a different quantity.
     mean = values[observed].mean(axis=0) if observed.any() else np.full(values.shape[1], np.nan)
     return np.vstack([values, mean])
 
@@ -199,7 +199,7 @@ def interval(drawn: NDArray[np.float64]) -> tuple[float | None, float | None]:
 def format_table(records: Sequence[Record], metric: str = "auroc", split: str = "test") -> str:
     """Return the macro means over seeds as plain text, a row for each method or difference, a column for each setting.
 
-    A cell reads `value [ci_low, ci_high]`. Fractions and shots, methods and differences get blocks of their own, so
+    A cell reads `value [ci_low, ci_high]`. Fractions and shots, methods and differences have separate blocks, so
     that each fits a terminal. Records of other metrics and splits are ignored.
     """
     records = [record for record in records if (record["metric"], record["split"]) == (metric, split)]
@@ -215,7 +215,7 @@ def format_table(records: Sequence[Record], metric: str = "auroc", split: str = 
 
 
 def _block_key(record: Record) -> tuple[bool, bool, bool]:
-    """Return the place of a record's block: fractions, shots, neither; of each, methods before differences."""
+    """Return the sort key of a record's block: fractions, shots, neither; methods before differences in each."""
     return record["fraction"] is None, record["shots"] is None, record["versus"] is not None
 
 

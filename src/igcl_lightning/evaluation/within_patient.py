@@ -1,6 +1,6 @@
 """Accuracy of choosing an image's own report among two of one patient, with intervals over patients.
 
-The two reports of the phantom's hard negatives have the same words in other places: only structure tells them apart.
+The two reports of the phantom's hard negatives use the same words for different places and differ in structure only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ METRIC = "within_patient_accuracy"
 
 
 class Choices(NamedTuple):
-    """Numbers of right choices and of choices of one method, by image, each int64 [N]."""
+    """Numbers of correct choices and of choices of one method, by image, each int64 [N]."""
 
     patient: NDArray[np.int64]
     right: NDArray[np.int64]

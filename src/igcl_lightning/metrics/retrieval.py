@@ -19,7 +19,7 @@ CHUNK_QUERIES = 1024
 def hit_rank(similarity: Tensor, positives: Tensor) -> Tensor:
     """Return the rank of each query's first positive, int64 [N] in 1..M; 1 is best.
 
-    Wrong candidates that tie with the best positive rank before it, so that equal embeddings score worst.
+    Wrong candidates that tie with the best positive rank before it, so that ties count against the model.
 
     Args:
         similarity: float [N, M] of N queries and M candidates; NaN ranks last.

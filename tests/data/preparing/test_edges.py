@@ -111,7 +111,7 @@ def test_a_link_to_a_store_stays_a_link(tmp_path):
 def test_the_present_folder_has_a_name(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(IgclError, match="here: is not a store"):
+    with pytest.raises(IgclError, match="here: exists and is not a store"):
         run(Path("."))
     with pytest.raises(IgclError, match="--out /: name a folder"):
         run(Path("/"))
@@ -165,7 +165,7 @@ def test_arrays_that_change_their_shape_while_the_work_rests_are_refused(tmp_pat
 
 def test_resume_replaces_what_is_finished_only_on_demand(tmp_path):
     run(tmp_path / "store")
-    with pytest.raises(IgclError, match="is complete, with other inputs"):
+    with pytest.raises(IgclError, match="was made with other inputs"):
         prepare_studies(STUDIES, tmp_path / "store", options=Options(size=8), chunk=2, resume=True)
     for how in ({"overwrite": True}, {"update": True}):
         manifest = prepare_studies(STUDIES, tmp_path / "store", options=Options(size=8), chunk=2, resume=True, **how)

@@ -1,1 +1,1 @@
-"""Image files of any format as grey squares, with their boxes and masks."""
+"""Image files of any format -> grey squares, with boxes and masks."""

@@ -1,6 +1,6 @@
 """Decode compressed DICOM files with GDCM in a child process, because GDCM crashes on damaged files.
 
-The process starts with the first such file and serves all later ones. It receives files and answers with arrays in
+The process starts with the first such file and serves all later ones. It receives files and returns arrays in
 NumPy's format: the stored values, or the text of an error. Each message follows its length in 8 bytes.
 """
 
@@ -54,7 +54,7 @@ def decode_apart(data: bytes) -> np.ndarray:
 
 @cache
 def _decoder(owner: int) -> subprocess.Popen[bytes]:
-    """Return the decoder of the process `owner`; a fork must not share its parent's."""
+    """Return the decoder of the process `owner`, since a fork must not share its parent's."""
     command = [sys.executable, "-m", "igcl_lightning.data.pictures.compressed"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
@@ -66,16 +66,16 @@ def _send(pipe: IO[bytes], message: bytes) -> None:
 
 
 def _receive(pipe: IO[bytes]) -> bytes:
-    """Return the next message, empty at the end of the pipe."""
+    """Return the next message, empty once the pipe is closed."""
     return pipe.read(int.from_bytes(pipe.read(8), "little"))
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Answer files until the pipe ends."""
+    """Decode files until the pipe is closed."""
     while data := _receive(requests):
         try:
             stored = pixel_array(pydicom.dcmread(io.BytesIO(data), force=True))
-        except Exception as error:  # sent as the answer
+        except Exception as error:  # sent as the result
             stored = np.array(f"{type(error).__name__}: {error}")
         answer = io.BytesIO()
         np.save(answer, stored, allow_pickle=False)

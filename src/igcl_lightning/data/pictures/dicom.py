@@ -55,14 +55,14 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings are erro
 def read_dicom(data: bytes) -> Picture:
     """Decode the bytes of a DICOM file with one frame, at full size.
 
-    Applies the first VOI LUT, whose largest entry becomes 255; without one the first window; without that
-    `stretch_range`, which ignores padding. Padding becomes black. Colour becomes grey as in Pillow.
+    Applies the first VOI LUT, whose largest entry becomes 255, or else the first window, or else `stretch_range`,
+    which ignores padding. Padding becomes black. Colour becomes grey as in Pillow.
 
     Raises:
         IgclError: no image, several frames, too many pixels, more than 16 bits, or no decoder is installed.
         Exception: any exception of pydicom's, for an incomplete image.
     """
-    if DEFLATED in data[:4096]:  # pydicom would inflate it to any size
+    if DEFLATED in data[:4096]:  # pydicom would inflate it without a limit
         raise IgclError("a deflated DICOM file: inflate it first, for example with `dcmconv`")
     dataset = pydicom.dcmread(io.BytesIO(data), force=True)
     _refuse_shape(dataset)
@@ -86,7 +86,7 @@ def _refuse_shape(dataset: Dataset) -> None:
 
 
 def _refuse_syntax(dataset: Dataset) -> None:
-    """Refuse a transfer syntax without decoder; a file without preamble gets the syntax of its encoding."""
+    """Reject a transfer syntax without decoder; a file without preamble gets the syntax of its encoding."""
     if "TransferSyntaxUID" not in dataset.file_meta:
         if bytes(dataset.PixelData[:4]) == b"\xfe\xff\x00\xe0":
             raise IgclError("a DICOM file with compressed pixels that names no transfer syntax")
@@ -155,7 +155,7 @@ def _padding(levels: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 
 def _windowed(values: np.ndarray, counts: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return modality values, number [V], after VOI LUT, window or stretch, and flags; `counts` are their pixels."""
+    """Return modality values, number [V], after VOI LUT, window or stretch, and flags; `counts` are pixels by value."""
     stretched, flag = to_bytes(values, *stretch_range(values, counts)), "range stretched to 8 bits"
     if "VOILUTSequence" in dataset:
         return _looked_up(values, dataset), ()
@@ -172,7 +172,7 @@ def _windowed(values: np.ndarray, counts: np.ndarray, dataset: Dataset) -> tuple
 def _looked_up(values: np.ndarray, dataset: Dataset) -> np.ndarray:
     item = dataset.VOILUTSequence[0]
     entries, first, _ = item.LUTDescriptor
-    item.LUTDescriptor = [entries, first, 16]  # for 8, pydicom keeps the index of an entry in 8 bits too
+    item.LUTDescriptor = [entries, first, 16]  # for 8, pydicom also stores the index of an entry in 8 bits
     ends = np.array([first, first + (entries or 2**16) - 1])
     inside = np.clip(np.rint(values).astype(np.int64), *ends)
     largest = int(apply_voi(np.arange(ends[0], ends[1] + 1), dataset).max())
@@ -187,7 +187,7 @@ def _text(dataset: Dataset, name: str) -> str:
     """Return a header value, its parts joined by a backslash; "" if it is damaged."""
     try:
         value = dataset.get(name)
-    except Exception:  # a value that its type does not allow
+    except Exception:  # a value that is invalid for its type
         return ""
     parts = value if isinstance(value, pydicom.multival.MultiValue) else [value]
     return one_line("\\".join(str(part) for part in parts if part is not None))

@@ -1,4 +1,4 @@
-"""Geometry from a source image to the stored square, shared by its pixels, masks and boxes."""
+"""Geometry from a source image to the stored square, for its pixels, masks and boxes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from igcl_lightning.errors import IgclError
 Box = tuple[float, float, float, float]  # x_min, y_min, x_max, y_max
 WAYS = ("letterbox", "crop", "authors")
 GAP = 3.0  # a cheap reduction stops at this multiple of the size, and LANCZOS does the rest
-ROUNDING = 1e-4  # tolerance for an area of exactly one half
+ROUNDING = 1e-4  # tolerance for an area of exactly half
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class Fit:
 def decode_size(size: int, how: str) -> int | None:
     """Return the long side that a decoder must keep (`at_least` of `read_picture`); None for all.
 
-    Twice the stored size, so that the last resize still filters. For a crop three times, which leaves twice on the
-    short side up to an aspect of 3:2.
+    Twice the stored size, so that the final resize still filters; three times for a crop, which leaves twice the size
+    on the short side up to an aspect ratio of 3:2.
     """
     return {"letterbox": 2 * size, "crop": 3 * size}.get(how)
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from igcl_lightning.errors import IgclError
 
-MAX_PIXELS = 2**26  # 8192 x 8192, four times the largest detectors
-STRETCH_SHARE = 0.005  # of the pixels, at each end of the values
+MAX_PIXELS = 2**26  # 8192 x 8192, four times the pixels of the largest detectors
+STRETCH_SHARE = 0.005  # share of the pixels, at each end of the range
 
 
 class Picture(NamedTuple):
@@ -21,7 +21,7 @@ class Picture(NamedTuple):
     Attributes:
         pixels: grey values, uint8 [H, W], upright; H and W may be reduced.
         shape: height and width at full size, upright; boxes and masks are in these pixels.
-        flags: applied changes and oddities, as short fixed phrases.
+        flags: applied changes and anomalies, as short fixed phrases.
         header: values of `dicom.HEADER` in a DICOM file.
     """
 
@@ -39,7 +39,7 @@ def refuse_size(width: int, height: int) -> None:
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Discard what a C library such as libtiff writes to the process's stderr; other threads' output is lost too."""
+    """Discard output of C libraries such as libtiff to the process's stderr, and with it that of other threads."""
     kept = os.dup(2)
     with open(os.devnull, "w") as nothing:
         os.dup2(nothing.fileno(), 2)
@@ -51,7 +51,7 @@ def muted() -> Iterator[None]:
 
 
 def one_line(text: str) -> str:
-    """Return a library's or a file's text for a message: printable, one line, at most 300 characters."""
+    """Return a text from a library or a file for a message: printable, one line, at most 300 characters."""
     printable = "".join(letter if letter.isprintable() else " " for letter in text[:2000])
     return " ".join(printable.split())[:300]
 

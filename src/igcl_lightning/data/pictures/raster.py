@@ -1,4 +1,4 @@
-"""Images that Pillow decodes: JPEG, PNG, TIFF and the like, in every mode and depth, upright and grey."""
+"""Images that Pillow decodes (JPEG, PNG, TIFF, ...), in every mode and depth, as upright grey pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageChops
 from igcl_lightning.data.pictures.picture import Picture, muted, refuse_size, stretch_range, to_bytes
 from igcl_lightning.errors import IgclError
 
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")  # none that starts another program
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")  # none that starts an external program
 DEEP = ("I", "F")  # first letters of the modes with more than 8 bits
 UPRIGHT = {  # by EXIF tag Orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -35,7 +35,7 @@ def read_raster(data: bytes, at_least: int | None = None) -> tuple[str, Picture]
     Args:
         data: content of the file.
         at_least: pixels that the long side of a JPEG keeps if it is decoded at 1/2, 1/4 or 1/8 of its size. A reduced
-            JPEG gives its luminance without a detour through RGB; one with an orientation tag is not reduced.
+            JPEG is decoded to luminance directly, not through RGB; one with an orientation tag is not reduced.
 
     Raises:
         IgclError: it is too large, or holds several images.
@@ -80,7 +80,7 @@ def to_grey(values: np.ndarray) -> np.ndarray:
 
 
 def _reduce(image: Image.Image, at_least: int) -> bool:
-    """Let the decoder reduce an image whose long side stays `at_least`; return whether it does."""
+    """Let the decoder reduce an image, keeping at least `at_least` pixels; return whether it does."""
     full = image.size
     factor = next((factor for factor in (8, 4, 2) if max(full) >= factor * at_least), 1)
     image.draft("L", (max(1, image.width // factor), max(1, image.height // factor)))
@@ -90,7 +90,7 @@ def _reduce(image: Image.Image, at_least: int) -> bool:
 def _orientation(image: Image.Image) -> int:
     """Return the orientation tag; 1, upright, if it is missing or unreadable."""
     if image.format == "PNG":
-        image.load()  # its tags may follow the pixels, whose errors must not be caught below
+        image.load()  # its tags may follow the pixels; their errors must not be caught below
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # damaged tags do not affect the pixels

@@ -1,1 +1,1 @@
-"""The steps from studies to a store that may be interrupted."""
+"""Steps from studies to a store; the work can be interrupted and resumed."""

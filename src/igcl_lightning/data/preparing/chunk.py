@@ -1,4 +1,4 @@
-"""One chunk of a store: Arrow files of its rows and notes about them, written as a whole or not at all."""
+"""One chunk of a store: Arrow files of its rows and notes about them, written atomically."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from igcl_lightning.data.study import SPLITS
 from igcl_lightning.errors import IgclError
 
 ROWS_PER_BATCH = 256
-"""Rows of an Arrow record batch: few, so that random access reads little; not too few, so that opening is fast."""
+"""Rows of an Arrow record batch: few for fast random access, but enough for fast opening."""
 
 
 class Chunk:
-    """Rows of chunk `number` of a store, complete after `commit`; adds to `shapes`, those of array columns so far."""
+    """Rows of chunk `number` of a store, complete after `commit`; updates `shapes`, those of array columns so far."""
 
     def __init__(self, store: UnfinishedStore, number: int, shapes: dict[str, list[int]]) -> None:
         self.store, self.number = store, number
@@ -71,7 +71,7 @@ class Chunk:
                     self.writers[split].finalize()
                     os.replace(self._path(split, ".tmp"), final)
                 else:
-                    final.unlink(missing_ok=True)  # of an earlier state of the source
+                    final.unlink(missing_ok=True)  # from an earlier state of the source
             write_text(self.store.notes_path(self.number), text)
             self.writers = {}
         return json.loads(text)  # type: ignore[no-any-return]  # as a later run reads it

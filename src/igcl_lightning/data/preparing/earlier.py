@@ -1,6 +1,6 @@
 """Hashes of the inputs of studies, images and reports, and the rows of an existing store by these hashes.
 
-Rows whose inputs have the same hash come out the same: `--update` takes their images and graphs from the store.
+Rows with the same hash of inputs are the same: `--update` takes their images and graphs from the store.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NOTES = "notes"
 
 
 class RowNote(NamedTuple):
-    """Inputs of a row, and what decoding its image found.
+    """Inputs of a row, and results of decoding its image.
 
     Attributes:
         row: id of the row.
@@ -77,7 +77,7 @@ class EarlierRows:
     def _notes(self) -> dict[str, RowNote]:
         notes: dict[str, RowNote] = {}
         for file in sorted((self.path / NOTES).glob("*.json")):
-            # Rows of a damaged file, or of another version, are made anew.
+            # Rows of a damaged file, or of another version, are rebuilt.
             with suppress(ValueError, KeyError, TypeError):
                 rows = json.loads(file.read_text("utf-8"))["rows"]
                 notes |= {
@@ -89,7 +89,7 @@ class EarlierRows:
     def _tables(self) -> dict[str, datasets.Dataset]:
         tables = {}
         for split in SPLITS:
-            # The rows of a missing or damaged split are made anew.
+            # The rows of a missing or damaged split are rebuilt.
             with suppress(OSError, ValueError):
                 tables[split] = datasets.load_from_disk(str(self.path / split))
         return tables
@@ -105,7 +105,7 @@ class EarlierRows:
 
 @cache
 def _opened_once(path: Path, node_text: bool) -> EarlierRows:
-    """Return this worker process's rows, which each of its tasks shares."""
+    """Return the earlier rows of this worker process, shared by its tasks."""
     return EarlierRows(path, node_text)
 
 

@@ -12,7 +12,7 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.sections import SECTION_CHOICES
 
 MAX_NAMED = 1000
-"""Rows that the manifest names per reason of being dropped and per flag."""
+"""Maximum number of rows that the manifest lists per drop reason and per flag."""
 
 
 class Ids:
@@ -77,7 +77,7 @@ class Tally:
         self.content.update(notes["content"].encode())
 
     def _may_name(self, reason: str) -> bool:
-        """Return whether the manifest names one more row for this reason."""
+        """Return whether the manifest can list one more row for this reason."""
         self._named[reason] += 1
         return self._named[reason] <= MAX_NAMED
 

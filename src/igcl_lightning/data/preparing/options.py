@@ -24,15 +24,14 @@ class Options:
         fit: how an image becomes square, one of `fit.WAYS`.
         quality: quality of the stored JPEGs, 1 to 100.
         lossless: store PNG instead of JPEG.
-        full_decode: decode JPEGs at full size, instead of at the half, quarter or eighth that still has twice the
-            stored pixels.
+        full_decode: decode JPEGs at full size, instead of at 1/2, 1/4 or 1/8 with at least twice the stored size.
         views: projections (`VIEWS`) of the images to keep; default: all.
         sections: parsed part of a report, one of `SECTION_CHOICES`; a report without findings and impression is
             parsed whole. A text without known sections is split at its headers.
         reparse: parse the report even if the source has its graph.
-        on_missing_report: how a study is treated that has neither a parsed text nor a graph, one of `MISSING_REPORT`.
-        rename_labels: names in the store by names in the source.
-        seed: seed of the split of patients whose source has none.
+        on_missing_report: handling of studies with neither a text to parse nor a graph, one of `MISSING_REPORT`.
+        rename_labels: mapping from names in the source to names in the store.
+        seed: seed of the split by patient, for sources without one.
         node_text: folder or hub name of a language model whose frozen features of graph nodes are stored too.
         node_text_word: how wordpieces become a word, "mean" or "sum" (see `NodeText`).
 
@@ -71,10 +70,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of a store besides the fixed ones.
+    """Columns of a store in addition to the fixed ones.
 
     Attributes:
-        labels: names in the source by names in the store.
+        labels: mapping from names in the store to names in the source.
         extra: names of further columns.
         arrays: names of columns of numbers.
         boxes: whether there are boxes.

@@ -13,7 +13,7 @@ PRESENT, ABSENT, EMPTY, POINTER, UNREADABLE = STATES
 """States of a report. None: the source has no report, or its file is missing. Empty: no text to parse."""
 
 BLANK = ("", "nan", "none", "null")
-"""Texts that mean no text: a library's missing values, saved to a table."""
+"""Texts that stand for no text: missing values of a library, saved to a table."""
 
 
 def read_report(report: Mapping[str, str] | Path, sections: str) -> tuple[dict[str, str], str, str]:
@@ -44,6 +44,6 @@ def read_report(report: Mapping[str, str] | Path, sections: str) -> tuple[dict[s
 
 
 def report_text(report: Mapping[str, str], sections: str) -> str:
-    """Return the parsed text: the chosen sections, or the whole report if it has neither findings nor impression."""
+    """Return the text to parse: the chosen sections, or the whole report if it has neither findings nor impression."""
     chosen = choose_sections({name: text or "" for name, text in report.items()}, sections)
     return choose_text((report.get("report") or "").strip(), sections) if chosen is None else chosen

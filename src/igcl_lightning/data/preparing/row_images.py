@@ -24,7 +24,7 @@ MISSING, POINTER, BROKEN = "image missing", "image is a Git-LFS pointer", "image
 
 
 class StoredImage(NamedTuple):
-    """An image of the source, its encoded square, and the note of its row, still without text."""
+    """An image of the source, its encoded square, and the note of its row, not yet with text."""
 
     image: StudyImage
     content: bytes
@@ -36,11 +36,11 @@ class StoredImage(NamedTuple):
         return self.image.view if self.image.view != "unknown" else view_name(self.note.header.get("ViewPosition"))
 
     def columns(self, study: Study) -> dict[str, Any]:
-        """Return the columns of the image; its header fills in what the source does not know."""
+        """Return the columns of the image; its DICOM header fills in values that the source lacks."""
         header, (height, width) = self.note.header, self.note.shape
         flags = {*self.image.flags, *self.note.flags}
         if any(box.x_max > width + 1 or box.y_max > height + 1 for box in self.image.boxes):
-            flags.add("a box ends outside the image")  # it is in pixels of another size
+            flags.add("a box ends outside the image")  # it refers to another image size
         return {
             "row": self.image.image_id,
             "view": self.view,

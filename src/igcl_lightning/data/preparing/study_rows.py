@@ -1,4 +1,4 @@
-"""One study as rows of a store: its report read and parsed, its images decoded and fitted. Runs in any process."""
+"""Rows of one study: its report read and parsed, its images decoded and fitted. Runs in any process."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ class Rows:
     drops: list[tuple[str, str, str]] = field(default_factory=list)
 
     def drop(self, reason: str, detail: str, *ids: str) -> None:
-        """Note that some images have no row."""
-        # A path may hold bytes that are not text; a manifest may not.
+        """Record that some images have no row."""
+        # A path may contain bytes that are not text; a manifest may not.
         *rows, text = (text.encode("utf-8", "backslashreplace").decode() for text in (*ids, detail))
         self.drops += [(row, reason, text) for row in rows]
 
 
 def study_rows(item: Item, columns: Columns, options: Options, earlier: EarlierRows | None = None) -> Rows:
-    """Return the rows of one study, one per image; images and graphs of `earlier` rows are reused if still right.
+    """Return the rows of one study, one per image; images and graphs of `earlier` rows are reused if still valid.
 
     Raises:
-        IgclError: the study has no report and that is an error, or names an unknown split.
+        IgclError: the study has no report and `on_missing_report` is "error", or its split is unknown.
     """
-    # The identity comes first, so that a file that changes while it is read is read again next time.
+    # The identity is computed first, so that a file that changes during reading is read again next time.
     made = Rows(identity(item))
     study = item if isinstance(item, Study) else item()
     sections, made.report, detail = read_report(study.report, options.sections)

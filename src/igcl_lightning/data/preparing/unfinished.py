@@ -1,4 +1,4 @@
-"""A store while it is written: chunks of studies, each present as a whole or not at all, so that work can resume.
+"""A store that is being written: chunks of studies, each complete or absent, so that the run can resume.
 
     STORE.partial/work.json                  everything the rows depend on
     STORE.partial/train/data-00012.arrow     rows of a chunk in one split
@@ -43,15 +43,15 @@ class UnfinishedStore:
 
     @contextmanager
     def open(self, work: Mapping[str, Any], *, resume: bool) -> Iterator[None]:
-        """Lock the folder for the block, which writes chunks; a block that fails without any removes the folder.
+        """Lock the folder while the block writes chunks; remove the folder if the block fails before the first chunk.
 
         Args:
             work: everything the rows depend on, as JSON.
-            resume: keep the chunks of an interrupted run, which must be of the same work.
+            resume: keep the chunks of an interrupted run, which must have the same settings.
 
         Raises:
-            IgclError: the folder is not of an interrupted run or of other work, another run uses it, the disk is full,
-                or the folder is not writable.
+            IgclError: the folder is not from an interrupted run or has other settings, another run uses it, the disk is
+                full, or the folder is not writable.
         """
         with ExitStack() as until_exit:
             with self.resumable():
@@ -79,7 +79,7 @@ class UnfinishedStore:
         write_text(self.path / WORK, json.dumps(work, indent=1))
 
     def _resume(self, work: Mapping[str, Any]) -> None:
-        """Check that the folder is of the same work."""
+        """Check that the folder has the same settings."""
         for left in [*self.path.rglob("*.tmp")]:
             left.unlink()
         begun = read_record(self.path / WORK)
@@ -120,7 +120,7 @@ class UnfinishedStore:
         return read_record(self.notes_path(number))
 
     def cut(self, chunks: int) -> None:
-        """Remove all but the first `chunks` chunks, for a source that had more studies before."""
+        """Remove all but the first `chunks` chunks, for a source that had more studies earlier."""
         for path in [*self.path.glob(f"{NOTES}/*.json"), *self.path.glob("*/data-*.arrow")]:
             if int(path.stem.removeprefix("data-")) >= chunks:
                 path.unlink()
@@ -144,7 +144,7 @@ class UnfinishedStore:
         """Write the files that `datasets.load_from_disk` expects beside the Arrow files of a split."""
         empty = self.path / f".{split}"
         table = datasets.Dataset.from_dict({name: [] for name in self.features}, features=self.features)
-        datasets.disable_progress_bars()  # of saving no rows
+        datasets.disable_progress_bars()  # when no rows are saved
         table.save_to_disk(str(empty))
         state = json.loads((empty / "state.json").read_text("utf-8"))
         state |= {"_data_files": [{"filename": name} for name in names], "_fingerprint": fingerprint[:16]}
@@ -154,7 +154,7 @@ class UnfinishedStore:
 
 
 def tidy(out: Path) -> None:
-    """Remove what a run leaves that is killed right after it renamed the store."""
+    """Remove leftovers of a run that was killed right after it renamed the store."""
     (out / WORK).unlink(missing_ok=True)
     if is_store(_old(out)):
         shutil.rmtree(_old(out), ignore_errors=True)
@@ -174,7 +174,7 @@ def _old(out: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file that exists as a whole or not at all, also after a power failure."""
+    """Write a file atomically, even in case of a power failure."""
     unfinished = path.with_name(f".{path.name}.tmp")
     with unfinished.open("w", encoding="utf-8") as file:
         file.write(text + "\n")
