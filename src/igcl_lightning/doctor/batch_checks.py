@@ -112,7 +112,7 @@ def check_accumulation(config: Config, store: OpenedStore) -> Iterator[Finding]:
 
 
 def check_batch_norm(config: Config) -> Iterator[Finding]:
-    """Find batch norms that see the rows of one process only."""
+    """Find batch norms that see only the rows of one process."""
     if config.model is None or config.trainer is None or processes(config) == 1:
         return
     if not any(isinstance(layer, _BatchNorm) for layer in config.model.modules()):

@@ -1,4 +1,4 @@
-"""A config of `igcl fit`, parsed as by the training command and built part by part; each mistake is a finding."""
+"""A config of `igcl fit`, parsed like the training command does and built part by part; each mistake is a finding."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from igcl_lightning.training.monitors import refuse_unknown_monitors
 
 
 class _ParsedConfig(TrainingCLI):
-    """Parses and checks as the training command does, but builds and runs nothing."""
+    """Parses and checks like the training command, but builds and runs nothing."""
 
     def instantiate_classes(self) -> None:
-        """Leave building to `Config`, part by part, so that each mistake is found."""
+        """Do nothing; `Config` builds part by part, so that it finds every mistake."""
 
     after_instantiate_classes = instantiate_classes
 
@@ -43,7 +43,7 @@ class Config:
         self.data: LightningDataModule | None = None
         self.model: LightningModule | None = None
         self.trainer: Trainer | None = None
-        self.options: Any = {}  # stays empty if they cannot be parsed
+        self.options: Any = {}  # empty if they cannot be parsed
         with self._noting():
             cli = _ParsedConfig(["fit", *words])
             self.options = cli.config["fit"]
@@ -77,7 +77,7 @@ class Config:
             refuse_unknown_monitors(self.trainer, self.model, self.data)
             self.data.setup("fit")
             self.model.setup("fit")
-        self.model.trainer = None  # a step outside a run must not log
+        self.model.trainer = None  # steps outside a run must not log
         return self.findings[before:]
 
     def _build(self, part: str) -> Any:

@@ -22,13 +22,13 @@ from igcl_lightning.doctor.opened import OpenedStore
 
 PACKAGE = "igcl_lightning"
 MEAN_APART = 0.15
-"""Difference of the grey means of model and images, scale 0-1, above which they are far apart."""
+"""Difference between the grey means of model and images, scale 0-1, that counts as large."""
 
 STD_APART = 1.5
-"""Ratio of the grey deviations of model and images above which they are far apart."""
+"""Ratio of the grey standard deviations of model and images that counts as large."""
 
 MANY_ALIKE = 1.0
-"""Other rows of a batch per row that state the same, above which these are a warning."""
+"""Number of other rows of a batch that state the same, per row, that is a warning."""
 
 WANDB_HOST = "api.wandb.ai"
 WANDB_OFFLINE = ("offline", "disabled", "dryrun")
@@ -64,7 +64,7 @@ def check_selection(config: Config, store: OpenedStore) -> Iterator[Finding]:
 
 
 def check_length(config: Config) -> Iterator[Finding]:
-    """Find a run without an end, which the schedule of the learning rate needs."""
+    """Find a run without an end, which the learning-rate schedule needs."""
     if config.trainer is not None and config.trainer.max_epochs == -1 and config.trainer.max_steps == -1:
         yield Finding("error", "trainer", "the run has no end: set trainer.max_epochs or trainer.max_steps")
 
@@ -98,7 +98,7 @@ def check_normalisation(config: Config, looks: Looks) -> Iterator[Finding]:
 
 
 def check_targets(config: Config, store: OpenedStore) -> Iterator[Finding]:
-    """Compare the loss's targets with the number of rows of a batch that state the same or are of one study."""
+    """Compare the loss's targets with the number of rows of a batch that state the same or belong to one study."""
     targets = getattr(getattr(config.model, "loss", None), "targets", None)
     size = config.option("data.batch_size")
     rows = training_rows(config, store)
@@ -121,9 +121,9 @@ def check_targets(config: Config, store: OpenedStore) -> Iterator[Finding]:
 
 
 def expected_partners(values: Any, batch: int, rows: int | None = None) -> float:
-    """Return the expected number of other rows of a random batch with a row's value, on average over all `rows`.
+    """Return the expected number of other rows in a random batch with the same value as a row, averaged over `rows`.
 
-    `values` are those of the rows that have one, by default all.
+    `values` are those of the rows that have one (default: all).
     """
     total = len(values) if rows is None else rows
     if total < 2:

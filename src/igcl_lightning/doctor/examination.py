@@ -55,7 +55,7 @@ CHECKS_OF_BOTH = (
 )
 BATCH_SIZE = 64
 MOST_WORKERS = 8
-"""Batch size and largest number of workers with which the loader of a store is measured."""
+"""Batch size and largest number of workers for measuring the loader of a store."""
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
 
@@ -156,7 +156,7 @@ def _examine_config(done: Examination, config: Config, rows: int) -> None:
 def _measured(measure: Callable[[], Finding]) -> Finding:
     try:
         return measure()
-    except Exception as error:  # an error here would stop the training, too
+    except Exception as error:  # an error here would also stop training
         text = message_of(error)[:300] or type(error).__name__
         return Finding("error", "speed", f"the first batches of training fail: {text}")
 

@@ -9,13 +9,13 @@ from typing import Any, Literal, NamedTuple
 
 Level = Literal["error", "warning", "ok"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "ok")
-"""Worst first: training fails or is wrong; look at it; fine."""
+"""Levels, worst first: training fails or is wrong; check it; fine."""
 
 MAX_NAMED_ROWS = 100
 
 
 class Place(NamedTuple):
-    """Place of a row in a store: its split, its index within the split, and its id."""
+    """Position of a row in a store: its split, its index within the split (`number`), and its id."""
 
     split: str
     number: int
@@ -26,8 +26,9 @@ class Place(NamedTuple):
 class Finding:
     """Result of a check.
 
-    `check` is its subject in a word or two, `message` one line: the observation and, if something is wrong, what to do.
-    At most `MAX_NAMED_ROWS` of the rows concerned are kept. `numbers` are counts behind the message, JSON-able.
+    `level` is one of `LEVELS`, `check` the subject in a word or two, `message` one line: the observation and, if
+    something is wrong, what to do. At most `MAX_NAMED_ROWS` of the affected rows are kept. `numbers` are the counts of
+    the message, as JSON values.
     """
 
     level: Level

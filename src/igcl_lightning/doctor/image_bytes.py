@@ -1,7 +1,7 @@
-"""Checks of all stored images without decoding: missing images, pointers, and equal bytes.
+"""Checks of all stored images without decoding: missing images, Git-LFS pointers, and equal bytes.
 
-Images are read in the memory-mapped file. Equal images have equal length and equal bytes in the middle: of most images
-nothing else is read.
+Images are read from the memory-mapped file. Equal images have equal length and equal bytes in the middle; nothing else
+is read of most images.
 """
 
 from __future__ import annotations

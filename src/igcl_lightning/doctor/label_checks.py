@@ -14,14 +14,14 @@ from igcl_lightning.doctor.findings import Finding, such_as
 from igcl_lightning.doctor.opened import OpenedStore
 
 DIFFERING = 1.5
-"""Ratio of two prevalences above which they differ, if chance does not explain it."""
+"""Ratio of two prevalences that counts as different, unless chance explains it."""
 
 CERTAIN = 4.0
-"""Standard errors that chance explains."""
+"""Number of standard errors that chance explains."""
 
 
 class Prevalence(NamedTuple):
-    """Number of rows of a split with a known value of a label, and of these with the value 1."""
+    """Number of rows of a split with a known label, and with the label 1."""
 
     label: str
     split: str

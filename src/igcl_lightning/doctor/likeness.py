@@ -15,23 +15,23 @@ from igcl_lightning.doctor.looks import Looks
 from igcl_lightning.doctor.opened import OpenedStore
 
 SAME = 0.995
-"""Correlation above which two thumbnails show the same picture."""
+"""Correlation above which two thumbnails show the same image."""
 
 BANDS = 8
 NEIGHBOURS = 8
 TURNED = 0.1
-"""Gain of correlation with the turned mean above which an image looks turned: 98 to 99 % of images turned on purpose,
-0.5 % of upright ones."""
+"""Gain of correlation with the rotated mean above which an image looks rotated: 98 to 99 % of images rotated on
+purpose, 0.5 % of upright ones."""
 
 MIN_IMAGES = 20
-"""Fewest frontal images that a mean is taken of."""
+"""Minimum number of frontal images for a mean."""
 
 FRONTAL = ("PA", "AP", "frontal")
 TURNS = {1: "a quarter to the left", 2: "upside down", 3: "a quarter to the right"}
 
 
 def check_near_duplicates(store: OpenedStore, looks: Looks, group: np.ndarray) -> Iterator[Finding]:
-    """Find images that look the same but are not equal, which `duplicate_groups` finds; blank ones are ignored."""
+    """Find images that look the same but differ in bytes (see `duplicate_groups` for others); blank ones are ignored."""
     kept = np.flatnonzero(~looks.blank)
     pairs = looks.number[kept][similar_pairs(looks.thumbnail[kept])]
     equal = (group[pairs[:, 0]] == group[pairs[:, 1]]) & (group[pairs[:, 0]] >= 0)
@@ -52,10 +52,10 @@ def check_near_duplicates(store: OpenedStore, looks: Looks, group: np.ndarray) -
 
 
 def similar_pairs(thumbnail: np.ndarray) -> np.ndarray:
-    """Return the pairs of thumbnails uint8 [N, S, S] that show the same picture, int64 [P, 2], first before second.
+    """Return the pairs of thumbnails uint8 [N, S, S] that show the same image, int64 [P, 2], in ascending order.
 
     The sign of the difference of neighbouring pixels gives the bits of a hash. Pairs that agree in all bits of one of
-    several bands, found by sorting, are compared by correlation; so the time grows little faster than N.
+    several bands, found by sorting, are compared by correlation, in time that grows little faster than N.
     """
     if len(thumbnail) < 2:
         return np.zeros((0, 2), np.int64)
@@ -76,7 +76,7 @@ def similar_pairs(thumbnail: np.ndarray) -> np.ndarray:
 
 
 def check_orientation(store: OpenedStore, looks: Looks) -> Iterator[Finding]:
-    """Find frontal images that correlate much better with the mean image when it is turned."""
+    """Find frontal images that correlate much better with the rotated mean image."""
     view = store.ids["view"].to_numpy()[looks.number]
     kept = np.flatnonzero(np.isin(view, FRONTAL) & ~looks.blank)
     if len(kept) < MIN_IMAGES:
@@ -94,9 +94,9 @@ def check_orientation(store: OpenedStore, looks: Looks) -> Iterator[Finding]:
 
 
 def turns(thumbnail: np.ndarray) -> np.ndarray:
-    """Return how many quarter turns counter-clockwise each of the thumbnails uint8 [N, S, S] seems turned, int64 [N].
+    """Return the apparent rotation of thumbnails uint8 [N, S, S] in counter-clockwise quarter turns, int64 [N].
 
-    The mean is taken twice, the second time of the images that fit the first mean best upright.
+    The mean is computed twice, the second time over the images that fit the first mean best when upright.
     """
     unit = _unit(thumbnail)
     upright = np.ones(len(unit), bool)

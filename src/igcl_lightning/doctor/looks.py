@@ -27,7 +27,7 @@ BLACK = 3
 """Grey levels of 255 below which a pixel is black."""
 
 FLAT = 8
-"""Grey levels of 255 within which the pixels of a blank image lie, all but the share of 1 - `SHOWN`."""
+"""Range of grey levels, of 255, that contains the pixels of a blank image, except for the share 1 - `SHOWN`."""
 
 SHOWN = 0.9
 
@@ -65,7 +65,7 @@ class Looks:
 
 
 def evenly(total: int, wanted: int) -> np.ndarray:
-    """Return `wanted` of the numbers below `total`, evenly spread; all if `wanted` is 0."""
+    """Return `wanted` of the numbers below `total`, evenly spaced; all if `wanted` is 0."""
     if wanted <= 0 or wanted >= total:
         return np.arange(total)
     return np.linspace(0, total - 1, wanted).round().astype(np.int64)
@@ -98,13 +98,13 @@ def look_at(store: OpenedStore, numbers: np.ndarray, threads: int) -> Looks:
 
 
 def _look(images: pa.ChunkedArray, number: int) -> Look | str:
-    """Return the look of a row, or the message of the decoder; "" if the row has no bytes."""
+    """Return the `Look` of a row, or the message of the decoder; "" if the row has no bytes."""
     data = images[int(number)].as_py()
     if not data:
         return ""
     try:
         pixels = decode_grey(data)
-    except Exception as error:  # whatever a decoder raises on broken bytes is a finding
+    except Exception as error:  # any exception of a decoder is a finding
         return str(error) or type(error).__name__
     thumbnail = Image.fromarray(pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     counts = np.bincount(pixels.ravel(), minlength=256)

@@ -1,4 +1,4 @@
-"""A store opened for inspection: a problem becomes a finding where `Store` would raise an error."""
+"""A store opened for inspection: problems become findings, where `Store` would raise errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REQUIRED_COLUMNS = (*IDS, "image", "report", "graph")
 
 
 class OpenedStore:
-    """Manifest and memory-mapped tables of a store, without the unreadable ones, of which `faults` says why."""
+    """Manifest and memory-mapped tables of a store; `faults` are the reasons why others are unreadable."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -73,7 +73,7 @@ class OpenedStore:
     def suspects(
         self, level: Level, check: str, numbers: Sequence[int] | np.ndarray, text: str, more: str = "", **counts: int
     ) -> Iterator[Finding]:
-        """Yield a finding on the rows in `numbers`, unless there are none: text, some row ids, more text."""
+        """Yield a finding on the rows in `numbers`, if there are any: text, some row ids, more text."""
         if len(numbers):
             places = self.places(numbers)
             named = such_as(dict.fromkeys(place.row for place in places))

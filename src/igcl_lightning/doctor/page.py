@@ -78,7 +78,7 @@ details p { margin: .35rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 
 
 def write_page(path: Path, examination: Examination, samples: int) -> None:
-    """Write the page with `samples` pairs, evenly drawn; an earlier file stays until the new one is complete."""
+    """Write the page with `samples` pairs, evenly spaced; an earlier file stays until the new one is complete."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors="replace") as file:
         file.writelines(_page(examination, samples))
 
@@ -177,10 +177,10 @@ def _report(place: Place, record: dict[str, Any]) -> str:
 
 
 def _picture(record: dict[str, Any]) -> str:
-    """Return the image, encoded again: the page has pixels, not the bytes of a file."""
+    """Return the image, encoded again, so that the page has pixels but no bytes of a file."""
     try:
         pixels = decode_grey((record["image"] or {}).get("bytes") or b"")
-    except Exception:  # the page shows broken images, too
+    except Exception:  # the page also shows broken images
         return '<div class="broken">cannot be decoded</div>'
     image = Image.fromarray(pixels)
     image.thumbnail((MAX_SIDE, MAX_SIDE))

@@ -15,13 +15,13 @@ from igcl_lightning.doctor.opened import OpenedStore
 from igcl_lightning.reports.files import LFS_POINTER
 
 NO_TEXT = ("nan", "none", "null", "n/a", "na")
-"""What tables and programs write for a missing report; compared in lower case."""
+"""Texts that tables and programs write for a missing report; compared in lower case."""
 
 LARGE_GROUP = 0.2
-"""Share of the studies in one group of equal graphs above which it is a warning."""
+"""Share of studies in one group of equal graphs that is a warning."""
 
 MANY_EMPTY = 0.05
-"""Share of training rows without a statement at which their number is a warning; 0.008 in Open-i."""
+"""Share of training rows without a statement that is a warning; 0.008 in Open-i."""
 
 
 def _report_table(store: OpenedStore) -> pd.DataFrame:

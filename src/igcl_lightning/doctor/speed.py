@@ -1,4 +1,4 @@
-"""Rates of loader and model in images per second, and which of the two limits training."""
+"""Rates of loader and model in images per second, and the slower of the two."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from igcl_lightning.errors import IgclError
 
 ENOUGH_IMAGES = 1500
 ENOUGH_SECONDS = 10.0
-"""The loader is measured until it has given this many images or taken this long."""
+"""The loader is measured for this many images or seconds, whichever comes first."""
 
 WARM_BATCHES = 2
 MODEL_STEPS = 5
@@ -56,7 +56,7 @@ def _endless(loader: DataLoader[Any]) -> Iterator[Any]:
 def model_rate(module: LightningModule, trainer: Trainer, batch: Any) -> float:
     """Return the images per second of forward and backward passes, with the trainer's device and precision.
 
-    The first step, which allocates memory and chooses algorithms, counts only if there is no other.
+    The first step, which allocates memory and selects algorithms, is ignored if there are others.
     """
     device = trainer.strategy.root_device
     module.to(device).train()
@@ -93,9 +93,9 @@ def _loader_text(rate: float, workers: int) -> str:
 
 
 def limit_finding(loader: float, model: float, workers: int, device: str, available: int) -> Finding:
-    """Return a finding with the slower of loader and model, in images per second, and the workers that are enough.
+    """Return a finding with the slower of loader and model, in images per second, and the number of workers needed.
 
-    `workers` is the number of worker processes of the loader, `available` that of the cores of this machine.
+    `workers` is the number of worker processes of the loader, `available` the number of cores of this machine.
     """
     rates = f"{_loader_text(loader, workers)}, the model takes {_round(model):,} on {device}"
     numbers = {"loader": loader, "model": model, "workers": workers}
@@ -113,6 +113,6 @@ def limit_finding(loader: float, model: float, workers: int, device: str, availa
 
 
 def _round(rate: float) -> int:
-    """Return a rate with two digits; others vary between measurements."""
+    """Return a rate with two significant digits; further digits vary between measurements."""
     digits = max(0, math.floor(math.log10(max(rate, 1))) - 1)
     return int(round(rate, -digits))

@@ -1,1 +1,1 @@
-"""Who is compared with whom, on which rows, at which budget."""
+"""Protocols that compare methods at the same budget."""

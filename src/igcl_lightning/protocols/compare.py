@@ -31,7 +31,7 @@ COMPARE = Scale(
 )
 DEMO = Scale(studies=3600, pretrain_epochs=None, supervised_epochs={0.01: 100, 0.1: 40, 1.0: 20})
 OWN_STORE: dict[str, Any] = {"hard_negatives": 0, "supervised_learning_rate": 1e-3}
-"""What differs on a store other than the phantoms'."""
+"""Settings on a store other than the phantoms'."""
 
 FAST = Scale(240, 1, {0.1: 1, 1.0: 1}, fractions=(0.1, 1.0), shots=(5,), draws=2, seeds=1, hard_negatives=40)
 
@@ -51,7 +51,7 @@ def compare(
     """Compare methods and encoders, and print one table; the arguments are the options of `igcl compare`.
 
     Raises:
-        IgclError: an argument is wrong. Nothing is removed or trained then.
+        IgclError: an argument is wrong; raised before anything is removed or trained.
     """
     trained = [*(CONFIGS if store is None else ())] if trained is None else trained
     known = [encoder_of(Path(path), name) for name, path in map(_named, checkpoints)]
@@ -91,7 +91,7 @@ def run_demo(out: Path, fast: bool = False, seed: int | None = None) -> None:
 
 
 def _named(word: str) -> tuple[str | None, str]:
-    """Split NAME=VALUE; there is no name if the word is a path."""
+    """Split NAME=VALUE; a path has no name."""
     name, equals, value = word.partition("=")
     return (name, value) if equals and "/" not in name and not Path(word).exists() else (None, word)
 
@@ -130,4 +130,4 @@ def _check_inputs(out: Path, store: Path | None, known: Sequence[Encoder]) -> No
         if path is not None and out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents):
             raise IgclError(f"{path}: is in --out {out}, which will be replaced; choose another --out")
     for encoder in known:
-        LinearProbe(**encoder.options)  # fail now, not after an hour
+        LinearProbe(**encoder.options)  # fail now, not after an hour of training

@@ -1,4 +1,4 @@
-"""Comparison of methods at equal budget on one store, used by `igcl compare` and `igcl demo`."""
+"""Comparison of methods at the same budget on one store, for `igcl compare` and `igcl demo`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CONFIGS = {
     "convirt": "pretrain/phantom_convirt.yaml",
     "simclr": "pretrain/phantom_simclr.yaml",
 }
-"""Configs of the pretraining methods on phantoms: one encoder, one budget."""
+"""Configs of the pretraining methods on phantoms, with the same encoder and budget."""
 
 
 class Scale(NamedTuple):
@@ -62,7 +62,7 @@ class Scale(NamedTuple):
         fractions: labelled shares of the training rows; `shots` are numbers of positive rows per label.
         draws: number of draws of rows for linear and few-shot probes of an encoder.
         seeds: number of seeds of the supervised baseline and of random encoders.
-        hard_negatives: number of studies with two reports of the same words in other places; 0 for none.
+        hard_negatives: number of studies in pairs whose reports use the same words for different places; 0 for none.
     """
 
     studies: int
@@ -77,7 +77,7 @@ class Scale(NamedTuple):
 
 
 class Encoder(NamedTuple):
-    """An image encoder to compare: the constructor arguments of a probe that name it, or a file of its features."""
+    """An image encoder to compare, as constructor arguments of a probe, or a file of its features."""
 
     method: str
     options: dict[str, Any]
@@ -88,10 +88,10 @@ class Encoder(NamedTuple):
 class Comparison:
     """One comparison on one prepared store.
 
-    By default all labels of the store but "No Finding" are reported. `name` is that of the protocol in `results.json`.
-    `seed` is that of pretraining: initial weights, order of the training pairs, augmentation, dropout (default: that of
-    `igcl fit`). Phantoms, draws of labelled rows and baselines do not depend on it, so that comparisons of several
-    seeds are paired.
+    By default all labels of the store except "No Finding" are reported. `name` is that of the protocol in
+    `results.json`. `seed` is that of pretraining: initial weights, order of the training pairs, augmentation, dropout
+    (default: that of `igcl fit`). Phantoms, draws of labelled rows and baselines do not depend on it, so that
+    comparisons of several seeds are paired.
     """
 
     out: Path
@@ -191,7 +191,7 @@ class Comparison:
         return kept.frame
 
     def choose(self, checkpoint: Path) -> Choices:
-        """Let a pretrained model choose between the two reports of each patient of the hard negatives."""
+        """Return the choices of a pretrained model between the two reports of each patient of the hard negatives."""
         data = PairedDataModule(str(self.hard_negatives), batch_size=256)
         trainer = Trainer(logger=False, devices=1, enable_progress_bar=False, default_root_dir=self.out)
         outputs: Any = trainer.predict(BaseModule.load_from_checkpoint(checkpoint, map_location="cpu"), data)
@@ -228,8 +228,8 @@ def run_comparison(
 ) -> None:
     """Pretrain the methods of `CONFIGS` in `trained`, probe, compare, write the results and print the table.
 
-    All others are compared with the first encoder. Random weights and training from scratch, unless `supervised` is
-    false, use the architecture of the first encoder that has one.
+    All methods are compared with the first encoder. Random weights and training from scratch (unless `supervised` is
+    false) use the architecture of the first encoder that has one.
     """
     start = time.monotonic()
     checkpoints = {method: _timed(f"pretrain {method}", comparison.pretrain, method) for method in trained}
@@ -305,7 +305,7 @@ def _timed(what: str, work: Callable[..., Any], *arguments: Any) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence Lightning's messages at the start of each of many short runs."""
+    """Silence Lightning's messages at the start of each run."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -318,6 +318,6 @@ def _quiet() -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
+    """Print a line without buffering."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

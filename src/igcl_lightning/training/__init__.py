@@ -1,1 +1,1 @@
-"""fit, validate, test and predict: the Lightning command line, checkpoints, and checks before a run."""
+"""Lightning command line of fit, validate, test and predict; checkpoints; checks before a run."""

@@ -40,7 +40,7 @@ class PlainCheckpointIO(TorchCheckpointIO):
         """Read a checkpoint as plain data; `IgclError` if the file is no checkpoint of Lightning's trainer."""
         if is_address(path):
             return super().load_checkpoint(path, map_location, weights_only)
-        # Not mapped from the file: a resumed run replaces it.
+        # Not memory-mapped, since a resumed run replaces the file.
         checkpoint = read_checkpoint(path, map_location, mmap=False)
         if not isinstance(checkpoint.get(LIGHTNING_VERSION), str):
             raise IgclError(f"{path}: does not say which version of Lightning wrote it; load it from Python instead")
@@ -70,13 +70,13 @@ class LastCheckpoint(Callback):
         self._path = f"{folder}/{LAST}" if is_address(folder) else Path(folder) / LAST
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start saving, now that weights, optimiser and progress are restored, and rename another run's file."""
+        """Start saving, after weights, optimiser and progress are restored, and rename the file of another run."""
         self._training = True
-        # Not before: a fit with nothing left to train keeps the file.
+        # Not earlier, since a fit with nothing left to train keeps the file.
         continues = trainer.ckpt_path is not None and _is_same(str(trainer.ckpt_path), self._path)
         if trainer.is_global_zero and isinstance(self._path, Path) and self._path.exists() and not continues:
             self._path.rename(free_path(self._path.parent, "earlier", ".ckpt"))
-        if trainer.strategy.broadcast(continues):  # disks may differ, decisions may not
+        if trainer.strategy.broadcast(continues):  # processes must agree, even if their disks differ
             _claim(trainer, self._path)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -87,7 +87,7 @@ class LastCheckpoint(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save the state before an interruption or an error; if that fails too, warn."""
-        # Other processes may be anywhere, so this waits for none.
+        # Other processes may be in any state, so this waits for none of them.
         unsaved = self._training and self._path is not None and trainer.global_step > 0
         if not unsaved or _is_saved(trainer, self._path) or not _holds_everything(trainer):
             return
@@ -95,7 +95,7 @@ class LastCheckpoint(Callback):
         try:
             # As `trainer.save_checkpoint`, without its barrier.
             trainer.strategy.save_checkpoint(trainer._checkpoint_connector.dump_checkpoint(False), str(self._path))
-        except Exception as error:  # the error that ended training must stay visible
+        except Exception as error:  # the error that ended training must not be hidden
             rank_zero_warn(f"{self._path}: could not be written ({one_line(error)[:300]})")
         else:
             rank_zero_info(f"stopped after step {trainer.global_step}; to continue: --ckpt_path {self._path}")
@@ -105,7 +105,7 @@ def use_plain_checkpoints(trainer: Trainer) -> None:
     """Make a trainer use `PlainCheckpointIO`, unless it has a checkpoint plugin of its own."""
     try:
         usual = type(trainer.strategy.checkpoint_io) is TorchCheckpointIO
-    except NotImplementedError:  # strategies that write files themselves
+    except NotImplementedError:  # strategies that write their own files
         return
     if usual:
         trainer.strategy.checkpoint_io = PlainCheckpointIO()

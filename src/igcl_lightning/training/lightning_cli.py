@@ -51,7 +51,7 @@ OPTION_CLASSES: dict[str, type] = {
     "trainer.callbacks": Callback,
     "trainer.logger": Logger,
 }
-CHECKPOINT_WORDS = ("best", "last", "hpc", "registry")  # the trainer takes them in place of a path
+CHECKPOINT_WORDS = ("best", "last", "hpc", "registry")  # the trainer accepts them instead of a path
 
 
 def run(words: list[str]) -> None:
@@ -73,12 +73,12 @@ def run(words: list[str]) -> None:
 def import_modules(names: Iterable[str]) -> None:
     """Import modules that are installed or in the current folder; `UsageError` for a module that does not exist."""
     if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # a console script does not look there; last, so that it shadows nothing
+        sys.path.append(os.getcwd())  # console scripts do not search it; last, so that it shadows nothing
     for name in names:
         try:
             importlib.import_module(name)
         except (ModuleNotFoundError, ValueError) as error:
-            if getattr(error, "name", name) != name:  # raised inside the module
+            if getattr(error, "name", name) != name:  # raised by the module itself
                 raise
             raise UsageError(f"--import {name}: no such module, in the current folder or installed") from None
 
@@ -108,7 +108,7 @@ class _Parser(LightningArgumentParser):
 class TrainingCLI(LightningCLI):
     """`LightningCLI` for any `BaseModule` and any data module, given by class name.
 
-    Differences to Lightning: a fixed default seed, a run folder `runs/NAME/version_K`, no `--optimizer` (it would
+    Differences from Lightning: a fixed default seed, a run folder `runs/NAME/version_K`, no `--optimizer` (it would
     silently replace `configure_optimizers`), no abbreviated options, checkpoints that load as plain data only, one line
     per mistake, and `--import`.
     """
@@ -152,7 +152,7 @@ class TrainingCLI(LightningCLI):
                 logger.init_args.name = _snake_case(options.model.class_path.rpartition(".")[2])
 
     def instantiate_classes(self) -> None:
-        """Build model, data and trainer; raise an error in a constructor as it is, which jsonargparse wraps."""
+        """Build model, data and trainer; raise errors of constructors, which jsonargparse would wrap."""
         try:
             super().instantiate_classes()
         except ValueError as error:
@@ -162,7 +162,7 @@ class TrainingCLI(LightningCLI):
             raise origin from origin.__cause__
 
     def after_instantiate_classes(self) -> None:
-        """Check what would fail later in the run, and keep the metrics of an earlier one."""
+        """Check for errors that would occur later in the run, and keep the metrics of an earlier run."""
         refuse_clash(self.model, self.datamodule)
         if self.subcommand == "fit":
             refuse_unknown_monitors(self.trainer, self.model, self.datamodule)
@@ -211,7 +211,7 @@ class TrainingCLI(LightningCLI):
 
 
 def stored_model(path: Path, usual: str) -> dict[str, Any]:
-    """Return class and arguments of a checkpoint's model as a config has them.
+    """Return class and arguments of a checkpoint's model in the form of a config.
 
     Args:
         path: the checkpoint.
@@ -244,7 +244,7 @@ def refuse_clash(model: LightningModule, data: LightningDataModule | None) -> No
 
 
 def _model_options(model: Namespace) -> Iterator[tuple[str, Any]]:
-    """Yield name and value of each option of a model; its class path is the one where the class is defined."""
+    """Yield name and value of each option of a model; class paths are those where classes are defined."""
     yield from ((key, class_path(pkgutil.resolve_name(model.class_path))) for key in ("model", "model.class_path"))
     yield from ((f"model.{name}", value) for name, value in model.get("init_args", {}).items())
 
@@ -265,5 +265,5 @@ def _is_restoring(error: BaseException) -> bool:
 
 
 def _snake_case(name: str) -> str:
-    """Return LinearProbe as linear_probe and IGCL as igcl."""
+    """Convert LinearProbe to linear_probe and IGCL to igcl."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name).lower()

@@ -1,4 +1,4 @@
-"""Check of the metrics that callbacks monitor, before a run: a misspelt one would fail after the first epoch."""
+"""Check before a run of the metrics that callbacks monitor; a misspelt one would fail after the first epoch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from igcl_lightning.errors import UsageError, suggestion
 
 OURS = "igcl_lightning."
 LIGHTNING = ("lightning.", "pytorch_lightning.")  # their callbacks log nothing to monitor but the learning rate
-ALWAYS = ("epoch", "step")  # a `ModelCheckpoint` can monitor them although nothing logs them
+ALWAYS = ("epoch", "step")  # `ModelCheckpoint` can monitor them although they are not logged
 MOST_NAMED = 12
 
 
 def refuse_unknown_monitors(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
-    """Raise `UsageError` if a callback of a fit monitors a metric that is not logged, if it is known what is."""
+    """Raise `UsageError` if a callback of a fit monitors a metric that is not logged, if all metrics are known."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set, but not declared
     monitored = [(callback, name) for callback in callbacks if (name := getattr(callback, "monitor", None))]
     known = known_metrics(callbacks, model, data) if monitored else None
@@ -28,7 +28,7 @@ def refuse_unknown_monitors(trainer: Trainer, model: LightningModule, data: Ligh
     rates = any(isinstance(callback, LearningRateMonitor) for callback in callbacks)
     for callback, name in monitored:
         usual = {*known, *ALWAYS} if isinstance(callback, ModelCheckpoint) else known
-        # A rate's name depends on the optimisers, such as "lr-AdamW/pg1"; with several loaders a metric has a suffix.
+        # The name of a rate depends on the optimisers, such as "lr-AdamW/pg1"; several loaders add a suffix.
         if not (rates and name.startswith("lr-")) and re.sub(r"/dataloader_idx_\d+$", "", name) not in usual:
             some = ", ".join(sorted(known)[:MOST_NAMED]) + (", ..." if len(known) > MOST_NAMED else "")
             near = suggestion(re.sub("^test/", "val/", name), known) or f"; it logs {some}"

@@ -1,4 +1,4 @@
-"""Options as given on the command line and in configs, and one line for each mistake in them."""
+"""Options as given on the command line and in configs, and one-line errors for mistakes in them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ VALUE = re.compile(r"(?:Got|Given) value: (.*)")
 
 
 class Written(NamedTuple):
-    """One option as it was given."""
+    """One option as given."""
 
     key: str  # dotted name without "init_args", such as "model.learning_rate"
-    shown: str  # where it stands: "--model.learning_rate", or "my.yaml, line 3: model.init_args.learning_rate"
+    shown: str  # its location: "--model.learning_rate", or "my.yaml, line 3: model.init_args.learning_rate"
     value: str  # its text, empty for a block of further options
 
 
@@ -43,7 +43,7 @@ def shipped_configs() -> Path:
 
 
 def read_options(words: list[str]) -> tuple[list[str], list[Written]]:
-    """Return the words with each --config as the path of a file, and all options, those of configs included.
+    """Return the words with each --config as a file path, and all options, including those of configs.
 
     Raises:
         UsageError: a config is neither in the current folder nor shipped, or is not a mapping of options.
@@ -79,7 +79,7 @@ def class_options(prefix: str, base: type, written: list[Written]) -> Iterator[s
 
 
 def explain(message: str, written: list[Written], known: Collection[str], classes: Collection[str]) -> str:
-    """Turn a parser's message into one line that names the option, where it stands, and what was probably meant.
+    """Turn a parser's message into one line with the option, its location, and a suggestion.
 
     Args:
         message: message of the parser, over any number of lines.
@@ -87,7 +87,7 @@ def explain(message: str, written: list[Written], known: Collection[str], classe
         known: names of the options that exist, as `plain_key` writes them.
         classes: names of the classes that a class path may give without their module.
     """
-    if match := NO_VALUE.match(message):  # names --model where --model.width has no value
+    if match := NO_VALUE.match(message):  # the message names --model if --model.width has no value
         empty = (option.shown for option in written if not option.value and option.shown.startswith(match[1]))
         return f"{next(empty, match[1])}: {match[2]}"
     unknown = UNKNOWN.search(message)
@@ -119,7 +119,7 @@ def _wrong_value(message: str, classes: Collection[str]) -> str:
 
 
 def _is_inline(config: str) -> bool:
-    """Return whether a config is given as YAML text or at an address, not as a file."""
+    """Return whether a config is given as YAML text or URL, not as a file."""
     return config.startswith("{") or "\n" in config or "://" in config
 
 
