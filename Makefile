@@ -1,4 +1,4 @@
-# The front door. `make demo` and `make test` need a bare clone, Python 3.11 or newer, and nothing else.
+# Entry points. `make demo` and `make test` need only a clone of the repository and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,7 +12,7 @@ export MPLBACKEND := Agg
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP) ## make .venv with everything the project needs, at the versions known to work
+install: $(STAMP) ## create .venv with all dependencies, at tested versions
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -23,13 +23,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## pretrain, probe and compare on synthetic radiographs: results and plots in runs/demo
 	$(BIN)/igcl demo --out runs/demo $(if $(SEED),--seed $(SEED))
 
-compare: $(STAMP) ## IGCL, ConVIRT, SimCLR, supervised and random at equal budget on synthetic radiographs
+compare: $(STAMP) ## IGCL, ConVIRT, SimCLR, supervised and random at the same budget on synthetic radiographs
 	$(BIN)/igcl compare --out runs/compare $(if $(SEED),--seed $(SEED))
 
-test: $(STAMP) lint types ## lint, types, and every test but the long proofs
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(IGCL_JOBS)  # threads of processes that share cores only wait
+test: $(STAMP) lint types ## lint, types, and all tests except the soak tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(IGCL_JOBS)  # one thread per process: the processes share the cores
 
-test-lowest: $(LOWEST)/installed ## every test but the long proofs, at the lowest version of each direct dependency
+test-lowest: $(LOWEST)/installed ## all tests except the soak tests, at the lowest version of each direct dependency
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(IGCL_JOBS)
 
 $(LOWEST)/installed: $(STAMP) pyproject.toml
@@ -39,7 +39,7 @@ $(LOWEST)/installed: $(STAMP) pyproject.toml
 		--group dev --editable .
 	touch $@
 
-soak: $(STAMP) ## the long proofs
+soak: $(STAMP) ## the long soak tests
 	$(BIN)/python -m pytest -m soak
 
 lint: $(STAMP) ## style and format

@@ -31,7 +31,7 @@ TURNS = {1: "a quarter to the left", 2: "upside down", 3: "a quarter to the righ
 
 
 def check_near_duplicates(store: OpenedStore, looks: Looks, group: np.ndarray) -> Iterator[Finding]:
-    """Find images that look the same but differ in bytes (see `duplicate_groups` for others); blank ones are ignored."""
+    """Find images that look the same but differ in bytes (others: `duplicate_groups`); blank ones are ignored."""
     kept = np.flatnonzero(~looks.blank)
     pairs = looks.number[kept][similar_pairs(looks.thumbnail[kept])]
     equal = (group[pairs[:, 0]] == group[pairs[:, 1]]) & (group[pairs[:, 0]] >= 0)

@@ -10,7 +10,7 @@ from igcl_lightning.graphs.phrases import CONCLUSIONS, FAR, PLACES, Phrase
 from igcl_lightning.graphs.schema import HEDGE_ID
 
 REACH = 6  # words between a denial or doubt and the furthest start of its scope
-DIFFERENTIAL = "differential diagnosis"  # the hedge whose scope is a whole list, across "and" too
+DIFFERENTIAL = "differential diagnosis"  # the hedge whose scope is a whole list, even across "and"
 
 _STATEMENT_ENDS = frozenset({"break", "with"})
 
@@ -26,9 +26,9 @@ PRESENT, ABSENT = Assertion("OBS-DP"), Assertion("OBS-DA")
 
 
 def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]) -> list[Assertion]:
-    """Return the assertion of each item: present, uncertain in the scope of a hedge, absent in that of a denial.
+    """Return the assertion of each item: present, uncertain in the scope of a hedge, absent in the scope of a denial.
 
-    Denial outweighs doubt, and the stronger of two doubts the weaker.
+    Denial overrides doubt, and the stronger of two doubts the weaker.
     """
     said = [PRESENT] * len(items)
     doubt = ""
@@ -59,8 +59,8 @@ def _scope(
 ) -> Iterator[int]:
     """Yield the items in the scope of a cue of denial or doubt.
 
-    A hedge that closes a clause applies to the items before it ("effusion is likely"); a cue for items before it,
-    without any there, applies to those after it ("resolved effusion").
+    A hedge that closes a clause applies to the items before it ("effusion is likely"); a cue for items before it
+    applies to those after it if there are none before ("resolved effusion").
     """
     if position == "context":
         yield from (index for phrase in phrases if phrase.follows in CONCLUSIONS for index in phrase.items)

@@ -1,4 +1,4 @@
-"""Batches of graphs and of reports: their columns as flat arrays, and `torch_geometric.data.Batch` from those."""
+"""Batches of graphs and reports: columns as flat arrays, and `torch_geometric.data.Batch` from these."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NO_GRAPHS: Any = Batch(_base_cls=Data)
 
 
 def to_batch(tensors: Mapping[str, Tensor]) -> Batch:
-    """Return the batch that `Batch.from_data_list` makes of B graphs.
+    """Return the same batch as `Batch.from_data_list` for B graphs.
 
     Args:
         tensors: fields of all nodes [N, ...]; the tensors of `bounds`; and, for graphs with edges, `edge_index` [2, E]
@@ -54,7 +54,7 @@ def starts(count: Ids) -> Ids:
 
 
 def part_and_place(count: Ids) -> tuple[Ids, Ids]:
-    """Return the part of each element and its place in it, both [N], for parts of these lengths [B]."""
+    """Return the part of each element and its position in the part, both [N], for parts of lengths [B]."""
     part = np.repeat(np.arange(len(count)), count)
     return part, np.arange(len(part)) - starts(count)[:-1][part]
 

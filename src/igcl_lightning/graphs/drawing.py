@@ -24,7 +24,7 @@ class LabelStyle(NamedTuple):
     meaning: str  # the label in words
     fill: str  # colour of the box
     edge: str  # colour of its border
-    line: str = "-"  # line style of its border, for readers who cannot tell the colours apart
+    line: str = "-"  # line style of its border, for colour-blind readers
 
 
 LABEL_STYLES: dict[str, LabelStyle] = {
@@ -33,7 +33,7 @@ LABEL_STYLES: dict[str, LabelStyle] = {
     "OBS-U": LabelStyle("uncertain", "#FFF1B8", "#B58900", "--"),
     "OBS-DA": LabelStyle("absent", "#EFEFEF", "#777777", ":"),
 }
-"""Style of each of `ENTITY_LABELS`, in Okabe and Ito's colours, distinct for any colour vision."""
+"""Style of each of `ENTITY_LABELS`, in Okabe and Ito's colours, which are safe for colour-blind readers."""
 
 XL_STYLES: dict[str, LabelStyle] = {
     "ANAT-U": LabelStyle("anatomy, uncertain", "#D6E8F5", "#0072B2", "--"),
@@ -41,7 +41,7 @@ XL_STYLES: dict[str, LabelStyle] = {
     "ANAT-M": LabelStyle("measure of anatomy", "#E3F2EC", "#009E73"),
     "OBS-M": LabelStyle("measure", "#F7E6F0", "#CC79A7"),
 }
-"""Style of each of `XL_LABELS`, which no legend shows."""
+"""Style of each of `XL_LABELS`, not shown in legends."""
 
 # Lengths are points, 72 to the inch.
 FONT_SIZE = 9.0
@@ -109,7 +109,7 @@ class Canvas:
 
     def text(self, place: Sequence[float], text: str, size: float = FONT_SIZE, **how: Any) -> None:
         """Write text, vertically centred on `place`."""
-        # Matplotlib reads text between dollar signs as formulas.
+        # Matplotlib parses text between dollar signs as formulas.
         options: dict[str, Any] = {"fontsize": size * self.scale, "va": "center_baseline", "parse_math": False}
         self.axes.text(place[0], place[1], text, **{"color": INK} | options | how)
 
@@ -164,7 +164,7 @@ def draw_graph(graph: ReportGraph, axes: Axes | None = None, legend: bool = True
 
 
 def draw_report(graph: ReportGraph, axes: Axes | None = None, legend: bool = True) -> Figure:
-    """Draw the words of a report, its entities in boxes in the style of their labels; arguments as in `draw_graph`."""
+    """Draw the words of a report, with entities in boxes in the style of their labels; arguments as in `draw_graph`."""
     width = np.array([text_width(word) for word in graph.words])
     if axes is None:
         left, line = _flow(graph.words, width, PICTURE_WIDTH)
@@ -202,7 +202,7 @@ def _flow(words: Sequence[str], width: np.ndarray, line_width: float) -> tuple[n
 
 
 def _flow_within(words: Sequence[str], width: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
-    """Do the same with the line width that best fills a frame with `ratio` of width to height."""
+    """Do the same with the line width that best fills a frame with this ratio of width to height."""
 
     def extent(flow: tuple[np.ndarray, np.ndarray]) -> tuple[float, int]:
         left, line = flow

@@ -1,7 +1,8 @@
 """Report graphs -> `torch_geometric.data.Batch`.
 
 The text of an entity becomes hashed subwords (Bojanowski et al., TACL 2017, section 3.2): its words and their character
-3- to 5-grams, each hashed to one of `NUM_BUCKETS` embedding rows. Nothing is downloaded, no word is out of vocabulary.
+3- to 5-grams, each hashed to one of `NUM_BUCKETS` embedding rows. Nothing is downloaded, and no word is out of
+vocabulary.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from igcl_lightning.graphs.batching import Ids, bounds, lengths, numbers, starts
 from igcl_lightning.graphs.schema import LABEL_ID, NODE_TYPE, RELATION_ID, ReportGraph
 
 NUM_BUCKETS = 8192  # rows of the subword embedding; row 0 is padding
-MAX_SUBWORDS = 32  # subwords kept of one entity: all of a word of twelve letters
+MAX_SUBWORDS = 32  # subwords kept per entity: all of a word of twelve letters
 
 GRAM_LENGTHS = (3, 4, 5)
 
@@ -52,7 +53,7 @@ def featurize(graphs: Sequence[ReportGraph], node_text: NDArray[np.float32] | No
 
 
 def graph_arrays(columns: Mapping[str, pa.ListArray]) -> dict[str, Ids]:
-    """Return the arrays of B graphs that `to_batch` turns into a batch, without Python work per node or edge.
+    """Return the arrays of B graphs that `to_batch` turns into a batch, without Python loops over nodes or edges.
 
     Args:
         columns: lists per graph, as a store keeps them: `tokens`, `label` (id in `LABEL_ID`), `head`, `tail` and `type`
@@ -88,7 +89,7 @@ def subword_rows(texts: pa.DictionaryArray, max_subwords: int) -> Ids:
 def subword_ids(text: str, max_subwords: int) -> Ids:
     """Return the subword buckets of a text, int64 [max_subwords], read-only: 1..NUM_BUCKETS-1, then zeros.
 
-    Whole words come first, so that a text with more subwords loses grams.
+    Whole words come first, so that n-grams are cut off from a text with more subwords.
     """
     words = [f"<{word}>" for word in text.split()]
     grams = [

@@ -1,4 +1,4 @@
-"""Look-up of report graphs by any name of the study (path of a report or image, id) or by the text."""
+"""Look-up of report graphs by any name of the study (path of a report or image, id) or by text."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class GraphIndex:
     """Finds graphs by study and by text.
 
     A study or text with several different graphs, such as two sections of a report in one file, is ambiguous and has
-    none. The exact key of the file always finds its graph.
+    none. An exact key of the file always finds its graph.
 
     Args:
         graphs: graphs by the report's key, as `read_radgraph` returns them.
@@ -56,7 +56,7 @@ class GraphIndex:
         return self._graphs[name] if name in self._graphs else self._by_study.get(study_key(name))
 
     def find_text(self, text: str) -> ReportGraph | None:
-        """Return the graph of a text, whatever its case and white space, or None if there is none or several."""
+        """Return the graph of a text, ignoring case and white space; None if there is none or several."""
         if self._by_text is None:
             self._by_text = _unambiguous((loose(graph.text), graph) for graph in self._graphs.values())
         wanted = loose(text)

@@ -1,4 +1,4 @@
-"""Identity of report graphs: a key for what a graph states, and the facts that graphs share."""
+"""Identity of report graphs: a key for the content of a graph, and facts that graphs share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from igcl_lightning.graphs.schema import ReportGraph, stable_hash
 from igcl_lightning.graphs.statements import Statement, statements
 
 MAX_FACTS = 128
-"""Facts kept of one graph in a batch, the lowest hashes. Open-i: 26 on average, at most 106; phantoms: at most 62."""
+"""Facts per graph in a batch at most; the lowest hashes are kept. Open-i: 26 on average, at most 106; phantoms: at most 62."""
 
 NO_FACT = -1  # padding of a graph's list of facts
 
@@ -22,10 +22,10 @@ def graph_identity(graph: ReportGraph) -> tuple[int | None, list[int]]:
 
 
 def graph_key(graph: ReportGraph) -> int | None:
-    """Return a stable 63-bit hash of what a graph states, or None for a graph that states nothing.
+    """Return a stable 63-bit hash of the content of a graph, or None for a graph that states nothing.
 
-    Graphs with the same key mean the same, whatever the order of their sentences, their synonyms and repetitions. Keys
-    change with the lexicon's names and synonyms, so a manifest names the parser's version.
+    Graphs with the same key mean the same, regardless of the order of sentences, synonyms and repetitions. Keys change
+    with the names and synonyms of the lexicon, so the manifest of a store records the parser's version.
     """
     return graph_identity(graph)[0]
 
@@ -34,7 +34,7 @@ def stated_facts(graph: ReportGraph) -> Iterator[str]:
     """Yield the facts of a graph, from general to particular; two graphs share the facts they agree on.
 
     Facts of an observation: its presence; each modifier; each place; each conclusion; and the whole statement, which
-    tells "small left effusion, large right effusion" from its mirror image.
+    distinguishes "small left effusion, large right effusion" from its mirror image.
     """
     for statement in statements(graph):
         yield from _facts(statement)

@@ -18,7 +18,7 @@ from igcl_lightning.graphs.statements import Statement, statements
 SCHEMES = ("chexpert", "nih")
 
 ABNORMAL_KINDS = frozenset({"finding", "appearance", "sign", "state", "generic"})
-"""Kinds of observations other than normal states, devices and changes."""
+"""Kinds of observations, except normal states, devices and changes."""
 
 NO_FINDING = "No Finding"
 SKELETAL = "skeletal"
@@ -47,7 +47,7 @@ class Rule(NamedTuple):
 class Label(NamedTuple):
     """A line of `labels.tsv`."""
 
-    name: str  # name in the scheme
+    name: str  # name of the label in the scheme
     findings: frozenset[str]  # the findings that it covers
     believed: frozenset[str]  # hedges that count as present in binary labels
 
@@ -72,9 +72,9 @@ def labels_from_graph(graph: ReportGraph, scheme: str = "chexpert") -> dict[str,
             (Wang et al., CVPR 2017).
 
     Returns:
-        1.0 present, 0.0 absent, -1.0 uncertain, None not mentioned, in the scheme's order. Presence outweighs doubt,
-        and doubt denial; an unlikely finding counts as absent. "No Finding" is 1.0 if a graph with entities has no
-        abnormal finding that is present or uncertain, devices aside, and None otherwise.
+        1.0 present, 0.0 absent, -1.0 uncertain, None not mentioned, in the scheme's order. Present overrides uncertain,
+        and uncertain overrides absent; an unlikely finding counts as absent. "No Finding" is 1.0 if a graph with
+        entities has no abnormal finding that is present or uncertain, devices aside, and None otherwise.
 
     Raises:
         ValueError: the scheme is unknown.
@@ -124,7 +124,7 @@ def _is_unhealthy(statement: Statement) -> bool:
 
 
 def is_abnormal(statement: Statement) -> bool:
-    """Return whether a statement is about an abnormality: no normal state, device or change."""
+    """Return whether a statement is about an abnormality, not a normal state, device or change."""
     return not NORMAL & statement.modifiers and (not statement.kind or statement.kind in ABNORMAL_KINDS)
 
 
@@ -133,7 +133,7 @@ def abnormal_observations(graph: ReportGraph, *, skeleton: bool = True) -> list[
 
     Args:
         graph: graph from the parser or from RadGraph.
-        skeleton: whether bones and joints count; reporters and coders call chests normal in spite of them.
+        skeleton: whether bones and joints count; reporters and coders ignore them in normal chests.
     """
     return [
         graph.entities[each.entity].tokens

@@ -1,7 +1,7 @@
 """Layout of a report graph in a picture: nodes of a component in rows, components in lines like words.
 
 Rows follow Sugiyama et al. (IEEE Transactions on Systems, Man, and Cybernetics 11, 1981): arrows point downwards. Names
-of arrows, and the places where arrows pass a row, are nodes of the layout too, so that nothing overlaps.
+of arrows, and the points where arrows cross a row, are also nodes of the layout, so that nothing overlaps.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def lay_out(
 def lay_out_within(
     edges: Sequence[tuple[int, int]], width: np.ndarray, name_width: Sequence[float], ratio: float
 ) -> Layout:
-    """Do the same with the line width that best fills a frame with `ratio` of width to height."""
+    """Do the same with the line width that best fills a frame with this ratio of width to height."""
     widest = float(width.sum() + sum(name_width)) + COMPONENT_GAP * len(width) + 1
     layouts = (lay_out(edges, width, name_width, line_width) for line_width in np.linspace(widest / 16, widest, 32))
     return min(layouts, key=lambda layout: max(layout.size[0], layout.size[1] * ratio))
@@ -118,7 +118,7 @@ def _component(graph: nx.Graph, nodes: list[int]) -> _Part:
 
 
 def _apart(wish: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """Return the places of boxes side by side that are closest to `wish` in least squares."""
+    """Return the positions of boxes side by side that are closest to `wish` in least squares."""
     order = np.argsort(wish, kind="stable")
     step = (width[order][:-1] + width[order][1:]) / 2 + NODE_GAP
     offset = np.concatenate([[0.0], np.cumsum(step)])[: len(wish)]

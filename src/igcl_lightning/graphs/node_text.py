@@ -1,8 +1,8 @@
-"""Frozen language-model features of the entities of a report, each read in the context of the whole report.
+"""Frozen language-model features of the entities of a report, in the context of the whole report.
 
-The feature of an entity is the mean over its words, that of a word the mean over its wordpieces, that of a wordpiece
-the sum of the last four hidden layers, as in IGCL. A report longer than the model's input is read in overlapping
-windows.
+The feature of an entity is the mean over its words, the feature of a word the mean over its wordpieces, and the feature
+of a wordpiece the sum of the last four hidden layers, as in IGCL. A report longer than the model's input is read in
+overlapping windows.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class NodeText:
         self.tokenizer, self.model = _load(folder)
         self.channels = int(self.model.config.hidden_size)
         self.name = f"{Path(folder).name}-{_weights_hash(self.model)}{'-sum' if word == 'sum' else ''}"
-        # RoBERTa and similar models number positions from that after the padding's.
+        # RoBERTa and similar models number positions from the one after the padding's.
         unused = getattr(self.model.embeddings, "padding_idx", None)
         places = int(self.model.config.max_position_embeddings) - (0 if unused is None else int(unused) + 1)
         self.window = min(self.tokenizer.model_max_length, places)
@@ -82,7 +82,7 @@ class NodeText:
     def _read(self, words: list[str]) -> tuple[Floats, Ids]:
         """Return the P wordpieces of a text, [P, channels], and the number of the word each belongs to, [P].
 
-        Windows overlap by half; each word is taken from the window with most context on its poorer side.
+        Windows overlap by half; each word is taken from the window with most context on its shorter side.
         """
         text = " ".join(words)
         pieces = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
@@ -117,7 +117,7 @@ class NodeText:
 
 
 def _best_window(word: Ids, start: Ids, end: Ids) -> Ids:
-    """Return for each wordpiece the window [start, end) with most context on its word's poorer side, [P]."""
+    """Return for each wordpiece the window [start, end) with most context on the shorter side of its word, [P]."""
     piece = np.arange(len(word))
     first, last = np.searchsorted(word, word, side="left"), np.searchsorted(word, word, side="right") - 1
     context = np.minimum(first - start[:, None], end[:, None] - 1 - last)

@@ -13,14 +13,14 @@ from igcl_lightning.graphs.schema import ReportGraph, join_graphs
 from igcl_lightning.graphs.sentence import RULES_VERSION, read_sentence
 
 KNOWN_WORDS = 100_000
-"""Words cached by the tokenizer before it is replaced, so that memory does not grow with the input."""
+"""Words cached by the tokenizer before it is reset, so that memory does not grow with the input."""
 
 CACHED_SENTENCES = 16_384  # sentences cached by a parser: reports repeat them (two of three in Open-i)
 
 LONGEST_SENTENCE = 4_000
-"""Characters of a sentence before it is cut at blanks, so that time grows linearly in texts without full stops."""
+"""Characters of a sentence before it is split at blanks, so that time is linear in texts without full stops."""
 
-LONGEST_CACHED = 400  # characters of a sentence worth caching; longer ones rarely repeat
+LONGEST_CACHED = 400  # maximum length of cached sentences in characters; longer ones rarely repeat
 
 _ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
 _SENTENCE_END = re.compile(
@@ -35,16 +35,16 @@ class ReportGraphParser(Protocol):
     version: str  # recorded in a store's manifest; changes when the same text may give another graph
 
     def parse(self, text: str) -> ReportGraph:
-        """Return the graph of one report; an empty one for a text that states nothing. No text raises."""
+        """Return the graph of one report, empty for a text that states nothing; never raises."""
 
     def parse_many(self, texts: Iterable[str]) -> Iterator[ReportGraph]:
         """Yield the graph of each report, in order."""
 
 
 class SpacyReportParser:
-    """Rules over a lexicon of chest radiology, on the words of spaCy's tokenizer; no weights, no download.
+    """Rules over a lexicon of chest radiology and spaCy's tokenizer, without model weights or downloads.
 
-    Sentences are read one by one (`graphs.sentence`) and cached.
+    Sentences are parsed one by one (`graphs.sentence`) and cached.
 
     Example:
         >>> graph = SpacyReportParser().parse("Small right pleural effusion.")
@@ -65,7 +65,7 @@ class SpacyReportParser:
     def parse(self, text: str) -> ReportGraph:
         """Return the graph over the words of any text, `ReportGraph("")` for a blank one.
 
-        De-identification marks such as "XXXX" or "___" are no entities.
+        De-identification marks such as "XXXX" or "___" are not entities.
         """
         graphs = (
             self._read(sentence) if len(sentence) <= LONGEST_CACHED else self._read_sentence(sentence)
@@ -93,7 +93,7 @@ def _sentences(text: str) -> Iterator[str]:
 
 
 def _full_stops(text: str) -> Iterator[str]:
-    """Yield the sentences of a text; a full stop of an abbreviation or of "A.Smith" ends none."""
+    """Yield the sentences of a text; a full stop of an abbreviation or in "A.Smith" does not end one."""
     start = 0
     for match in _SENTENCE_END.finditer(text):
         stop = match.start()
@@ -115,7 +115,7 @@ def _report_tokenizer() -> Any:
     tokenizer: Any = nlp.tokenizer
     tokenizer.rules = {}
     vocab: Any = nlp.vocab
-    vocab.lex_attr_getters = {}  # shape, norm etc. of each new word are slow and unused
+    vocab.lex_attr_getters = {}  # attributes of new words such as shape and norm are slow and unused
     for word in _ABBREVIATIONS:
         tokenizer.add_special_case(word, [{"ORTH": word}])
     prefixes = [rule for rule in nlp.Defaults.prefixes or () if rule != "_"]

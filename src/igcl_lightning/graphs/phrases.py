@@ -22,7 +22,7 @@ CONCLUSIONS = {
 
 PLACES = frozenset({"place", "of"})
 EXPLAINS = "explains"
-SAYINGS = PLACES | CONCLUSIONS.keys() | {EXPLAINS, "predicate"}  # ways to follow that refer to an earlier phrase
+SAYINGS = PLACES | CONCLUSIONS.keys() | {EXPLAINS, "predicate"}  # links that refer to an earlier phrase
 
 _EITHER = frozenset({"or", "and or", "/"})
 _LINKS = PLACES | {EXPLAINS, "predicate", "with", "list"}
@@ -31,7 +31,7 @@ _PREDICATES = frozenset({"predicate", "negation after", "hedges after"})
 
 @dataclass(slots=True, eq=False)
 class Phrase:
-    """Terms that belong together, and how they follow the previous phrase."""
+    """Terms that belong together, and their link to the previous phrase."""
 
     follows: str  # "place", "of", "predicate", "list", "with", "beside", "break", "explains" or one of `CONCLUSIONS`
     listed: bool = False  # a list word precedes it ("and", a comma)
@@ -61,7 +61,7 @@ def split_phrases(words: Sequence[str], matches: Sequence[Match]) -> tuple[list[
     phrases: list[Phrase] = []
     joined: set[int] = set()
     items: list[Match] = []
-    gap: list[Match] = []  # terms since the last item that are no items
+    gap: list[Match] = []  # terms since the last item that are not items
     foreign = end = 0
     for match in matches:
         if match.start > end:

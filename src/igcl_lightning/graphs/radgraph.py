@@ -119,7 +119,7 @@ def to_radgraph(graph: ReportGraph, labels: LabelNames = "v1") -> dict[str, Any]
     `relation_order` if relations are not in the order of their heads.
 
     Args:
-        graph: a graph whose words hold no white space, as those of every reader and parser.
+        graph: a graph whose words contain no white space, as returned by all readers and parsers.
         labels: "v1" for short label names ("OBS-DP"), "xl" for long ones ("Observation::definitely present").
     """
     entities = {str(number): _entity_record(entity, labels) for number, entity in enumerate(graph.entities, start=1)}
@@ -287,7 +287,7 @@ def _note_kept(relations: list[Relation], faults: Faults) -> None:
 
 
 def _ordered(relations: list[Relation], by_head: Any) -> list[Relation]:
-    """Return relations, read in the order of their heads, in the order that the writer had them in."""
+    """Return relations, read in the order of their heads, in their original order."""
     if not isinstance(by_head, list) or not all(isinstance(position, int) for position in by_head):
         return relations
     if sorted(by_head) != list(range(len(relations))):

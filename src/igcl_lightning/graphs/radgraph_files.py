@@ -7,7 +7,7 @@ A file is a JSON dictionary by report, a JSON list, or JSON lines. Each of its r
 - `{"0": {"text", "entities"}}`: result of the radgraph package for one report; CheXpert Plus is a list of these, in the
   order of the rows of its table that have the section;
 - `{"dataset", "doc_key", "sentences", "ner", "relations"}`: the release of RadGraph-XL. Its `relations` are
-  read as DyGIE++ documents them, `[head start, head end, tail start, tail end, type]`, unconfirmed by an example. Spans
+  read as documented by DyGIE++, `[head start, head end, tail start, tail end, type]`, not tested on an example. Spans
   count the words of the document; the lists may be nested by sentence or flat.
 
 The key of a report without one is its position in the file, "0", "1", ...
@@ -36,7 +36,7 @@ LABELERS = ("labeler_1", "labeler_2")
 _MEMBERS = frozenset(
     ("text", "entities", "data_source", "data_split", "dataset", "sentences", "ner", *LABELERS, *ID_KEYS)
 )
-"""First keys in the record of a single report; no report has such a name."""
+"""First keys in the record of a single report; not names of reports."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def write_radgraph(graphs: Mapping[str, ReportGraph], path: str | Path, labels: 
 
     Args:
         graphs: graphs by report.
-        path: path of the file, which appears whole: JSON lines, as `igcl graphs` writes them, if it ends in `.jsonl`,
+        path: path of the file, written atomically: JSON lines, as `igcl graphs` writes them, if it ends in `.jsonl`,
             or a dictionary by report, as in RadGraph 1.0.0.
         labels: "v1" for short label names, "xl" for long ones.
 

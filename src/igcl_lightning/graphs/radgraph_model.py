@@ -1,4 +1,4 @@
-"""Report parser that runs the models of the package `radgraph`."""
+"""Report parser with the models of the package `radgraph`."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class SentenceRelations:
         self._locate_states(phrase.states, places)
 
     def _relate_observation(self, index: int, qualifiers: list[int], anatomies: list[int]) -> None:
-        """Relate preceding items to an observation; a property there ("moderate size") is a qualifier."""
+        """Relate preceding items to an observation; a property among them ("moderate size") is a qualifier."""
         properties = [place for place in anatomies if self.kinds[place] == "property"]
         for place in properties:
             self.anatomy[place] = False
@@ -164,7 +164,7 @@ class SentenceRelations:
         return any(self.kinds[index] == "appearance" for index in observations)
 
     def _conclude(self, phrase: Phrase, source: Phrase) -> None:
-        """Relate a conclusion to its premise; unqualified "findings" are none, but their place is the conclusion's."""
+        """Relate a conclusion to its premise; unqualified "findings" only give it their place."""
         modified = {tail for _, relation, tail in self.pairs if relation == "modify"}
         premise = source.observations[-1:] or source.states[-1:]
         bare = [index for index in premise if self.kinds[index] == "mention" and index not in modified]
@@ -329,7 +329,7 @@ class SentenceRelations:
             yield previous
 
     def share_places(self, said: Sequence[Assertion]) -> None:
-        """Share places between alternatives, and of an observation with a sign listed after it.
+        """Share places between alternatives, and between an observation and a sign listed after it.
 
         "Scarring or atelectasis in the left base", "left basilar atelectasis versus infiltrate", "no pleural effusion
         or thickening".

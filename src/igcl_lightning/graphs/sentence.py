@@ -17,7 +17,7 @@ from igcl_lightning.graphs.phrases import split_phrases
 from igcl_lightning.graphs.relations import SentenceRelations
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
 
-RULES_VERSION = 3  # part of the parser's version; incremented with every change of these rules
+RULES_VERSION = 3  # part of the parser's version; increment it with every change of these rules
 
 ANATOMY = Assertion("ANAT-DP")
 

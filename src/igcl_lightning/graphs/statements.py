@@ -1,7 +1,7 @@
 """Statements of a report graph, independent of wording.
 
 The same content has many forms: "LLL" or "lower lobe of the left lung", "cardiac" or "heart", one entity or three. A
-statement collects everything about one observation as sets of meanings (`Lexicon.meaning`), for labels, keys and
+statement represents everything about one observation as sets of meanings (`Lexicon.meaning`), for labels, keys and
 overlaps of graphs. It works on any `ReportGraph`, from the parser or from RadGraph.
 """
 
@@ -95,7 +95,7 @@ class _Edges:
         return [place for each in observations for place in self.places.get(each, ()) if self.anatomy[place]]
 
     def _place(self, targets: list[int]) -> Iterator[int]:
-        """Yield places with their modifiers; of the wholes they are part of, only sides and zones."""
+        """Yield places with their modifiers, and only sides and zones of the structures they are part of."""
         yield from (each for each in _reach(targets, self.modifiers) if self.anatomy[each])
         for whole in _reach(targets, self.modified) - set(targets):
             if self.anatomy[whole]:

@@ -1,6 +1,6 @@
 """Report texts -> tokens, as `torch_geometric.data.Batch`, so that reports of any length collate like graphs.
 
-A text is the parsed one: words joined by single spaces, those that the report's graph was read from.
+The text is that of the report's graph: words joined by single spaces.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from igcl_lightning.graphs.featurizer import subword_rows
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-WORD_SUBWORDS = 16  # subwords kept of one word of a hashed report
+WORD_SUBWORDS = 16  # subwords kept per word of a hashed report
 
 SENTENCE_ENDS = (".", "!", "?")
 
@@ -34,8 +34,8 @@ class ReportTokenizer:
 
     Args:
         model: folder or hub name of a Hugging Face model with a fast tokenizer; hashed subwords by default.
-        max_tokens: tokens kept of a report, special ones included; the rest is cut off.
-        wordpieces: the tokenizer itself, as `described` returns it; replaces the model's files.
+        max_tokens: maximum number of tokens per report, including special ones; the rest is cut off.
+        wordpieces: the tokenizer itself, as returned by `described`, instead of the model's files.
 
     Raises:
         IgclError: `transformers` is missing, `max_tokens` is not positive, or there is no such fast tokenizer.
@@ -49,7 +49,7 @@ class ReportTokenizer:
         self.wordpieces = None if model is None else _wordpieces(model, max_tokens, wordpieces)
 
     def described(self) -> dict[str, str | int | None]:
-        """Return the arguments that make this tokenizer again without the model's files."""
+        """Return the arguments that rebuild this tokenizer without the model's files."""
         wordpieces = None if self.wordpieces is None else self.wordpieces.to_str()
         return {"model": self.model, "max_tokens": self.max_tokens, "wordpieces": wordpieces}
 
@@ -89,8 +89,8 @@ def words_of_pieces(text: str, piece_end: Sequence[int]) -> Ids:
 
     Args:
         text: the text.
-        piece_end: end of each piece in characters. It decides, because some tokenizers count the space before a word
-            to its first piece.
+        piece_end: end of each piece in characters. The end is used because some tokenizers include the space
+            before a word in its first piece.
     """
     word_end = np.cumsum([len(word) + 1 for word in text.split(" ")], dtype=np.int64) - 1
     return np.searchsorted(word_end, np.array(piece_end, dtype=np.int64)).astype(np.int64)
@@ -107,7 +107,7 @@ def _encode(wordpieces: Tokenizer, texts: list[str]) -> tuple[Ids, Ids, Ids]:
 
 
 def _wordpieces(model: str, max_tokens: int, stored: str | None) -> Tokenizer:
-    """Load a fast tokenizer that cuts after `max_tokens` or after what its model can read."""
+    """Load a fast tokenizer that truncates to `max_tokens` or to the maximum length of its model."""
     try:
         from tokenizers import Tokenizer
 
@@ -118,7 +118,7 @@ def _wordpieces(model: str, max_tokens: int, stored: str | None) -> Tokenizer:
     if stored is not None:
         try:
             return Tokenizer.from_str(stored)
-        except Exception as error:  # the package raises nothing more specific
+        except Exception as error:  # the package raises no specific exception
             raise IgclError(f"data.tokenizer {model!r}: the stored tokenizer is unreadable ({error})") from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)

@@ -1,7 +1,7 @@
 """Transforms of report graphs: joins of disconnected components, and the authors' selection of relations.
 
-Each takes a graph (`Data`) or a `Batch` on any device, without Python work per node, edge or graph. The transformed
-batch equals the batch of the transformed graphs.
+Each takes a graph (`Data`) or a `Batch` on any device, without Python loops over nodes, edges or graphs. The
+transformed batch equals the batch of the transformed graphs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from igcl_lightning.graphs.schema import CONNECTOR, ENTITY_LABELS
 
 JOINS = ("none", "dummy", "meta", "primary")
 
-ADDED_NODE = len(ENTITY_LABELS)  # node type of added nodes; its one-hot vector over the labels is zero
+ADDED_NODE = len(ENTITY_LABELS)  # node type of added nodes, whose one-hot vector over the labels is zero
 
 _NODE_FIELDS = {"x": 0, "node_text": 0, "node_type": ADDED_NODE}
 
@@ -160,5 +160,5 @@ def _with_sizes(data: Data, graph: Tensor) -> Data:
 
 
 def _starts(count: Tensor) -> Tensor:
-    """Return the start of each run of `count` items."""
+    """Return the start of each group of `count` items."""
     return count.cumsum(0) - count

@@ -1,7 +1,7 @@
 """The built-in data set: synthetic chest radiographs with reports, exact graphs, labels and masks.
 
-The index and the seed decide everything about a phantom. Its scene (patient, findings, devices, view, pose) is drawn
-first; the renderer and the report read it.
+A phantom depends only on its index and the seed. Its scene (patient, findings, devices, view, pose) is drawn first; the
+renderer and the report read it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ SIZES: tuple[int, int] = (64, 512)  # smallest and largest image size, in pixels
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How the phantoms of a collection are drawn.
+    """Settings of a collection of phantoms.
 
     Attributes:
         size: height and width of the images in pixels, 64 to 512. Another size shows the same scene.
-        seed: 0 or more; another seed is another collection.
+        seed: seed of the collection, 0 or more.
         variant: "standard", or "hard_negatives": studies 2k and 2k + 1 are of one patient, all in the split "test", and
-            their reports use the same words for swapped sides and zones. Parse these only in a phrasing that the report
-            parser knows.
+            their reports use the same words for swapped sides and zones. Parse them only with a phrasing that the
+            report parser knows.
         views: "all", or "frontal" to leave out the lateral images that some studies have.
         phrasing: how reports are worded, one of `PHRASINGS`.
         shortcut: one of `LABELS`, or None. The images get a mark in a corner, in 95 % of the studies with the label and

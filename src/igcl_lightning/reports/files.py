@@ -1,4 +1,4 @@
-"""Files of data sets: walking folders, JSON lines, Git LFS pointers, errors while writing."""
+"""Files of data sets: folders, JSON lines, Git LFS pointers, write errors."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 from igcl_lightning.errors import IgclError
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-"""First bytes of a Git LFS pointer, the placeholder of a file that was not fetched."""
+"""First bytes of a Git LFS pointer, the placeholder of a file that was not downloaded."""
 
 MAX_POINTER_BYTES = 1024
 NOT_DATA = ("__MACOSX",)
 
 
 def reason(error: OSError) -> str:
-    """Return what the system says, such as "no space left on device"."""
+    """Return the system's message, such as "no space left on device"."""
     return (error.strerror or str(error)).lower()
 
 
@@ -82,7 +82,7 @@ def json_object(line: bytes) -> dict[str, Any]:
 
 @contextmanager
 def resumable(path: Path, again: str) -> Iterator[None]:
-    """Raise an `OSError` of the block as an `IgclError` that says how to resume, such as "run the same command"."""
+    """Convert an `OSError` of the block to an `IgclError` that says how to resume, such as "run the same command"."""
     try:
         yield
     except OSError as error:

@@ -25,7 +25,7 @@ class OpeniRecord(NamedTuple):
 
 
 def openi_record(content: bytes) -> OpeniRecord:
-    """Parse a file of `NLMCXR_reports.tgz`; raises `ValueError` if it is not XML, has a document type, or no report."""
+    """Parse a file of `NLMCXR_reports.tgz`; raises `ValueError` if it is not XML, has a document type or no report."""
     try:
         root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_NoDoctype()))
     except ElementTree.ParseError as error:
@@ -50,7 +50,7 @@ def openi_record(content: bytes) -> OpeniRecord:
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
-    """Refuses a document type, and with it every entity."""
+    """Rejects document types, and thereby all entities."""
 
     def doctype(self, name: str, public_id: str | None, system: str | None) -> None:
         """Raise `ValueError`."""

@@ -1,4 +1,4 @@
-"""HTML page of reports, with entities marked and graphs drawn, in one file without scripts."""
+"""HTML page of reports with marked entities and drawn graphs, in one file without scripts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ mark small { margin-left: .15em; color: #6b5200; font-style: italic; }
 
 
 class Part(NamedTuple):
-    """HTML of a report on the page, and the number of its entities by label."""
+    """HTML of one report, and the number of its entities by label."""
 
     html: str
     labels: Counter[str]
@@ -130,7 +130,7 @@ def _marked(graph: ReportGraph) -> str:
 
 
 def _running_text(words: Sequence[str]) -> tuple[str, list[int]]:
-    """Return the words as a text, without spaces before closing signs, and the start of each word."""
+    """Return the words as a text, without spaces before closing punctuation, and the start of each word."""
     text, starts = "", []
     for word in words:
         text += " " if text and word not in CLOSING else ""
@@ -146,7 +146,7 @@ def _svg(graph: ReportGraph) -> str:
     file = StringIO()
     # Words stay text: searchable, and a fraction of the size of outlines.
     with mpl.rc_context({"svg.fonttype": "none"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the browser's fonts count
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the fonts of the browser are used
         figure = draw_graph(graph, legend=False)
         for artist in figure.axes[0].get_children():
             artist.set_clip_on(False)

@@ -1,4 +1,4 @@
-"""The work of `igcl graphs`: parses reports in several processes into a file of graphs, and resumes after a stop."""
+"""The work of `igcl graphs`: parse reports into a file of graphs in several processes, resuming interrupted runs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from igcl_lightning.reports.sources import ReportSource
 from igcl_lightning.reports.worker import graph_lines, parser_version
 
 CHUNK = 200
-"""Reports sent to a process at a time."""
+"""Reports per task of a process."""
 
 PAGE_CHUNK = 5
-"""Reports drawn at a time; a drawing takes as long as hundreds of graphs."""
+"""Reports drawn per task; a drawing takes as long as hundreds of graphs."""
 
 PAGE_LIMIT = 200
 """Reports on a page."""
@@ -80,7 +80,7 @@ def parse_reports(
 
 
 def _check(source: Path, out: Path, page: Path | None, numbers: dict[str, tuple[int, int]]) -> None:
-    """Raise before the work what would fail after it."""
+    """Check options and paths before the work starts."""
     for option, (value, least) in numbers.items():
         if value < least:
             raise IgclError(f"{option} is {value}, not at least {least}")
@@ -114,7 +114,7 @@ def _draw(
     source: ReportSource, parser: ReportGraphParser | None, run: Map, path: Path, limit: int, total: int, version: str
 ) -> None:
     """Write the page of the first reports."""
-    from igcl_lightning.reports.page import report_parts, write_page  # matplotlib, which most runs do not need
+    from igcl_lightning.reports.page import report_parts, write_page  # imports matplotlib, which most runs do not need
 
     parts = []
     items = islice(source.items(), limit)

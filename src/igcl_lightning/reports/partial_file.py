@@ -14,9 +14,9 @@ AGAIN = "run the same command again"
 
 
 class PartialFile:
-    """Lines written so far: `.NAME.partial`, and what they were made from: `.NAME.partial.json`.
+    """Lines written so far (`.NAME.partial`) and the settings they depend on (`.NAME.partial.json`).
 
-    Lines of the same work are kept up to the last complete one; those of other work are discarded.
+    Lines with the same settings are kept up to the last complete one; others are discarded.
 
     Args:
         out: path of the finished file.
@@ -40,7 +40,7 @@ class PartialFile:
                 self._path.unlink()
             if not self._path.exists():
                 self._note.write_text(json.dumps(work, indent=1) + "\n", encoding="utf-8")
-            # Unbuffered, so that nothing remains to be flushed when the disk is full.
+            # Unbuffered, so that there is nothing left to flush when the disk is full.
             self._file = self._path.open("a+b", buffering=0)
             with self._path.open("rb") as written:
                 complete = [len(line) for line in written if line.endswith(b"\n")]

@@ -13,7 +13,7 @@ SECTION_CHOICES: dict[str, tuple[str, ...]] = {
 """Sections of each choice, in order."""
 
 COMBINED = "findings and impression"
-"""Section that belongs to every choice."""
+"""Section that is part of every choice."""
 
 HEADERS: dict[str, tuple[str, ...]] = {
     "findings": ("findings", "finding"),
@@ -41,7 +41,7 @@ HEADERS: dict[str, tuple[str, ...]] = {
 
 _NAME = {header: name for name, headers in HEADERS.items() for header in headers}
 _WORDS = "|".join(re.escape(header).replace(r"\ ", r"[ \t]+") for header in sorted(_NAME, key=len, reverse=True))
-# "FINAL REPORT" closes a wet read and has no colon in the hospitals' files.
+# "FINAL REPORT" ends a preliminary read and has no colon in hospital files.
 _HEADER = re.compile(
     rf"(?:^[ \t]*|(?<=[.?!])[ \t]*)(?=[A-Z])(?:(?P<header>(?i:{_WORDS}))[ \t]*:|(?P<title>FINAL REPORT)[ \t\r]*$)",
     re.MULTILINE,

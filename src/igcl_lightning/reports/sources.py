@@ -1,7 +1,7 @@
 """Sources of reports: JSON lines, a CSV file, a folder of texts, Open-i's XML as a folder or an archive.
 
-Each source is a stream, read in two steps: `items` yields raw records in the main process, cheaply; `read` makes a
-report of one, in worker processes.
+Each source is a stream, read in two steps: `items` yields raw records in the main process, cheaply; `read` turns one
+into a report, in worker processes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from igcl_lightning.reports.sections import SECTION_CHOICES, choose_sections, ch
 ID_NAMES = ("id", "uid")
 TEXT_NAMES = ("text", "findings", "impression")
 NOT_REPORTS = frozenset({"LICENSE.txt", "README.txt", "SHA256SUMS.txt"})
-"""Files that data sets put beside their reports."""
+"""Files that data sets ship with their reports."""
 
 _BLOCK = 1 << 20
 
@@ -104,7 +104,7 @@ class ReportSource(ABC):
         return f"{self.path.name}{self.unit}{where}"
 
     def _names(self) -> tuple[Sequence[str], Sequence[str]]:
-        """Return the names of the id, best first, and those of the text: of all of it, then of its sections."""
+        """Return the names of the id, best first, and those of the text: of the whole text, then of its sections."""
         return [self.id_column] if self.id_column else ID_NAMES, [self.text_column] if self.text_column else TEXT_NAMES
 
     def _report(self, record: Mapping[str, Any], place: str) -> Report:
@@ -274,7 +274,7 @@ class XmlArchive(_OpeniReports):
         try:
             with tarfile.open(self.path, "r|*") as archive:
                 while (member := archive.next()) is not None:
-                    # tarfile remembers every member, also of a stream; its stubs do not know the list
+                    # tarfile keeps every member, even of a stream; its stubs lack the list
                     archive.members.clear()  # type: ignore[attr-defined]
                     if member.isfile() and _is_report(member.name.rpartition("/")[2], ".xml"):
                         file = archive.extractfile(member)

@@ -21,7 +21,7 @@ def graph_lines(source: ReportSource, parser: ReportGraphParser | None, items: l
     """
     parsed, fault = parse_items(source, parser, items)
     lines = [json.dumps({"id": report.id, **to_radgraph(graph)}, ensure_ascii=False) + "\n" for report, graph in parsed]
-    # JSON may escape half a surrogate pair, which UTF-8 cannot hold.
+    # JSON may escape half a surrogate pair, which UTF-8 cannot encode.
     return "".join(lines).encode("utf-8", "replace"), fault
 
 
@@ -47,5 +47,5 @@ def default_parser() -> SpacyReportParser:
 
 
 def parser_version(parser: ReportGraphParser | None) -> str:
-    """Return the version of a parser or of the default one, built here and not in the main process."""
+    """Return the version of a parser, by default of one that is built here and not in the main process."""
     return (parser or default_parser()).version

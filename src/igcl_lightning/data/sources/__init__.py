@@ -1,7 +1,7 @@
 """Readers, one per data set: each returns a `Source` of `Study` records.
 
-Each raises an `IgclError` that names file, row and column if a file, a column or a cell is missing or wrong, tables
-contradict each other, or not one study finds its graph.
+Each raises an `IgclError` that names file, row and column if a file, a column or a cell is missing or invalid, if
+tables contradict each other, or if no study has a graph in the given file.
 
 Arguments that most readers have:
     root: folder of the tables, or one level above.

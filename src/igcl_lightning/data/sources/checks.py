@@ -57,7 +57,7 @@ def refuse_conflict(path: Path, frame: pd.DataFrame, key: str, column: str) -> N
 
 
 def refuse_strangers(path: Path, keys: Collection[str], wanted: Collection[str]) -> None:
-    """Raise if the keys of a table are all strangers to the table it is joined to, whose keys are `wanted`."""
+    """Raise if no key of a table is in `wanted`, the keys of the table it is joined to."""
     if keys and wanted and set(keys).isdisjoint(wanted):
         here, there = next(iter(keys)), next(iter(wanted))
         raise IgclError(f"{path}: none of its ids, such as {here!r}, is in this data set, with ids such as {there!r}")

@@ -2,7 +2,7 @@
 
 A table with the column `Path` has a row per image. A table with the column `Study`, such as that of the test set,
 stands for all images in the folder of the study. Ids are "patient00001", "patient00001/study1" and
-"train/patient00001/study1/view1_frontal.jpg", whatever folder a `Path` begins with.
+"train/patient00001/study1/view1_frontal.jpg", regardless of the first folder of `Path`.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def read_chexpert(
 def chexpert_image(row: Mapping[str, Any]) -> StudyImage:
     """Return the image of a row from `image`, `path`, `name` (of the file), `side` and `projection`.
 
-    The name decides if the side is None. Some rows are frontal in one column and "LL" or "RL" in the other: their view
+    If the side is None, the name is used. Some rows are frontal in one column and "LL" or "RL" in the other: their view
     is unknown, and they are flagged.
     """
     side = (row["side"] or row["name"]).lower()
@@ -112,7 +112,7 @@ def _find_tables(root: Path) -> dict[str, Path]:
 def _read_splits(
     tables: Mapping[str, Path], policy: LabelPolicy, images: Path | None, counts: Counter[str]
 ) -> pd.DataFrame:
-    """Return one row per image, with the labels of its study, which are those of the study's first row."""
+    """Return one row per image, with the labels of the first row of its study."""
     parts = [_read_split(split, path, policy, images, counts) for split, path in tables.items()]
     rows = pd.concat(parts, ignore_index=True)
     splits = rows.groupby("patient", sort=False)["split"].unique()

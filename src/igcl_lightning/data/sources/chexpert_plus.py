@@ -99,7 +99,7 @@ def read_chexpert_plus(
     rows = _with_labels(rows, table.parent, labels, policy, notes)
     known = tuple(label for label in CHEXPERT_LABELS if label in rows)
     graph_of = _find_graphs(graphs, table, rows, notes)
-    # The whole report is kept only if it has no known sections: it would double the memory.
+    # The whole report is kept only if it has no known sections, since it would double the memory.
     rows["report"] = rows["report"].where(rows[BOTH].isna().all(axis=1), None)
     items = partial(_studies, pa.Table.from_pandas(rows, preserve_index=False), known, graph_of)
     return Source("chexpert-plus", items, known, EXTRA, total=rows["study"].nunique(), **vars(notes))

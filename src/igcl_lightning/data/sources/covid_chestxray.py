@@ -36,7 +36,7 @@ PARENT: Mapping[str, str | None] = {
 
 SYNONYMS: Mapping[str, str] = {"mycoplasma bacterial pneumonia": "Mycoplasma"}
 UNLABELLED = ("", "todo", "unknown")
-"""Words of rows that nobody has labelled."""
+"""Values of unlabelled rows."""
 
 CT_VIEWS = ("axial", "coronal", "ct")
 
@@ -56,8 +56,8 @@ def read_covid_chestxray(root: Path, *, images: Path | None = None, seed: int = 
 
     The report is `clinical_notes`; images of a series often share one text. A finding means the diagnoses it names and
     all wider ones: "Pneumonia/Viral/COVID-19" and the older "COVID-19" both mean Pneumonia, Viral and COVID-19. Other
-    kinds of a named diagnosis are absent; labels that the finding does not tell, such as the kind of a pneumonia or
-    whether there was ARDS too, are unknown, and so are all labels of rows marked "todo".
+    kinds of a named diagnosis are absent; labels that the finding does not determine, such as the kind of a pneumonia
+    or whether there was ARDS, are unknown, and so are all labels of rows marked "todo".
 
     Images are those of the columns `folder` and `filename`, as in the collection itself, or of a column `file`; with
     `images` they are found there by name. Tables may also have `split`, boxes of the lungs ("x y width height") and a
@@ -162,5 +162,5 @@ def _value(label: str, diagnoses: frozenset[str]) -> float | None:
     if NO_FINDING in diagnoses or (label == NO_FINDING and diagnoses):
         return 0.0
     nearest = next((kind for kind in _upwards(PARENT[label]) if kind in diagnoses), None)
-    # Absent if the patient has another one of the same kind: a viral pneumonia is not bacterial, but which virus?
+    # Absent if the patient has another one of the same kind: viral pneumonia is not bacterial, but its virus is unknown.
     return 0.0 if nearest is not None and any(PARENT[name] == nearest for name in diagnoses) else None

@@ -82,7 +82,7 @@ def _is_image(folder: Path, name: str) -> bool:
 
 
 def _has_no_suffix(name: str) -> bool:
-    """Return whether a name has no suffix; the last number of a UID such as "1.2.840.7" does not count."""
+    """Return whether a name has no suffix; the last number of a UID such as "1.2.840.7" is not one."""
     return PurePosixPath(name).suffix.lstrip(".").isdigit() or not PurePosixPath(name).suffix
 
 

@@ -15,7 +15,7 @@ from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
 
 
 class ReportGraphs:
-    """Finds the graph of a study by its names, then by the text of its report, and counts how.
+    """Finds the graph of a study by its names, then by the text of its report, and counts both.
 
     Args:
         path: file in any layout of `read_radgraph`.
@@ -53,7 +53,7 @@ class ReportGraphs:
         """Return the manifest's entry about the file after the last `find`.
 
         Raises:
-            IgclError: not one study of the table found its graph; the advice ends the message.
+            IgclError: no study of the table has a graph in the file; the advice ends the message.
         """
         if self.counts["not_found"] and not self.counts["found_by_key"] + self.counts["found_by_text"]:
             looked = "by the text of the report" if self._first is None else f"by names like {self._first!r}"
@@ -82,8 +82,8 @@ def find_graphs(
 ) -> list[ReportGraph | None]:
     """Return the graph of each study, None if it has none; the file is added to the notes.
 
-    `studies` are the names and the text of each study of the table, as for `ReportGraphs.find`; `advice` is what to do
-    if not one study finds its graph, which is an `IgclError`.
+    `studies` are the names and the text of each study of the table, as for `ReportGraphs.find`; `advice` ends
+    the `IgclError` raised if no study has a graph.
     """
     if path is None:
         return [None] * len(studies)

@@ -1,4 +1,4 @@
-"""MIMIC-CXR-JPG: studies with all their images, report, labels and RadGraph graph, in the official split.
+"""MIMIC-CXR-JPG: studies with images, report, labels and RadGraph graph, in the official split.
 
 Ids are the bare numbers of the tables: patient "10000001", study "50000001", and the image's `dicom_id`.
 """

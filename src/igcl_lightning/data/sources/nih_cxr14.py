@@ -46,7 +46,7 @@ NAMES: Mapping[str, str] = {
     "split": "split",
     "orientation_in_source": "orientation",
 }
-"""Names of the columns here, some of which a table may lack."""
+"""Names of the columns; some may be missing in a table."""
 
 EXPERT = "expert_"
 """Prefix of the columns of an expert panel's labels."""
@@ -65,7 +65,7 @@ def read_nih_cxr14(root: Path, *, images: Path | None = None, seed: int = 0) -> 
     """Read one study per image from `Data_Entry_2017_v2020.csv`, or from a table that also has `file` and `split`.
 
     A label is 1 if "Finding Labels" names it and 0 otherwise. A table without splits takes them from
-    `train_val_list.txt` and `test_list.txt`; a tenth of the training patients is then lent to "valid". Boxes come from
+    `train_val_list.txt` and `test_list.txt`; a tenth of the training patients then becomes "valid". Boxes come from
     `BBox_List_2017.csv`, in pixels of the published 1024 x 1024 images: leave it out for smaller copies. Arguments and
     errors: see `data.sources`.
     """
@@ -97,7 +97,7 @@ def read_nih_cxr14(root: Path, *, images: Path | None = None, seed: int = 0) -> 
 def _read_entries(path: Path, counts: Counter[str]) -> pd.DataFrame:
     """Return the rows under the names of `NAMES`: findings as lists, ages in years.
 
-    The comma in "OriginalImage[Width,Height]" splits that column in two; others are read by name all the same.
+    The comma in "OriginalImage[Width,Height]" splits that column in two; the others are still read by name.
     """
     required = ("Image Index", "Finding Labels", "Patient ID")
     optional = ("Patient Age", "View Position", "Follow-up #")

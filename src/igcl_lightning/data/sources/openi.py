@@ -42,7 +42,7 @@ def read_openi(root: Path, *, graphs: Path | None = None, images: Path | None = 
     """Read one study per report, in numeric order; ids are those of the XML files in all forms.
 
     No patient ids are known, so each report counts as a patient. Labels are those of `openi_gld_std14.csv`. They
-    follow codes, so that Effusion includes pericardial effusion, which is counted. Projections are those of
+    are derived from codes, so that Effusion includes pericardial effusion, which is counted. Projections are those of
     `indiana_projections.csv`; a frontal image is PA or AP if the name of the examination says so. Views of DICOM
     headers are often wrong and not read.
 

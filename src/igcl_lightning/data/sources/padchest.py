@@ -60,7 +60,7 @@ def read_padchest(
 
     Labels are compared in lower case. A label that a row does not name is absent, or unknown if the row names a
     narrower label with all its words, such as "loculated pleural effusion" for "pleural effusion", or only labels of
-    `SAYS_NOTHING`. The age is the year of the study less the year of birth.
+    `SAYS_NOTHING`. The age is the year of the study minus the year of birth.
 
     Args:
         root: folder of the table.

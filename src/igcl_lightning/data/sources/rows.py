@@ -89,18 +89,18 @@ def patient_splits(
     meanings: Mapping[str, str] | None = None,
     advice: str = "",
 ) -> pd.Series:
-    """Return the split of each row by the words of a column, with validation patients lent if no row is valid.
+    """Return the split of each row by the words of a column, with some training patients moved to "valid" if it is empty.
 
     Args:
         path: path of the table.
         patients: patient by row.
-        words: column that names the split.
-        seed: seed of the lent patients (`lend_validation`).
-        meanings: split by word, for words other than the usual ones.
-        advice: end of the message about a word that names no split.
+        words: column with names of splits.
+        seed: seed of the draw of these patients (`lend_validation`).
+        meanings: split by name, for names other than the usual ones.
+        advice: end of the message about an unknown name.
 
     Raises:
-        IgclError: a cell is blank or names no split, or a patient is in two splits.
+        IgclError: a cell is blank or not a split, or a patient is in two splits.
     """
     require(path, words.to_frame(), (str(words.name),))
     names = {}

@@ -1,4 +1,4 @@
-"""A data set as `prepare` reads it: its studies, their columns, and the files they come from."""
+"""A data set as read by `prepare`: its studies, their columns, and the files they come from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from igcl_lightning.data.study import Study
 
 Item: TypeAlias = Study | Callable[[], Study]
-"""A study, or a picklable call that makes it if this is expensive."""
+"""A study, or a picklable call that returns it if this is expensive."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Source:
         boxes: whether images may have boxes.
         masks: whether images may have masks.
         inputs: tables that were read; the manifest holds their sha256.
-        settings: options and policies that rows depend on, as JSON values, for the manifest.
+        settings: options and policies that the rows depend on, as JSON values for the manifest.
         counts: number of rows and files left out or noticed, by reason.
         total: number of items, if known.
     """
@@ -48,7 +48,7 @@ class Source:
 
     @classmethod
     def of(cls, studies: Sequence[Item], name: str = "studies", **fields: Any) -> Source:
-        """Return a source of listed studies, or of calls that make them; `fields` are further attributes."""
+        """Return a source of listed studies, or of calls that return them; `fields` are further attributes."""
         return cls(name, lambda: iter(studies), total=len(studies), **fields)
 
 

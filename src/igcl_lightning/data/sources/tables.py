@@ -119,7 +119,7 @@ def _header_and_widths(path: Path) -> tuple[list[str], np.ndarray]:
 def _check_names(path: Path, names: list[str], required: Sequence[str]) -> None:
     for name in required:
         if name not in names:
-            # A file without a header has data in its first line, which no message should quote at length.
+            # A file without a header has data in its first line, which should not be quoted at length.
             present = ", ".join(repr(column if len(column) < 50 else f"{column[:20]}...") for column in names if column)
             raise IgclError(f"{path}: no column {name!r}; it has {present}")
     for name, count in Counter(filter(None, names)).items():

@@ -1,4 +1,4 @@
-"""VinDr-CXR, from the Kaggle challenge or from PhysioNet: one image per row, the labels of its readers aggregated."""
+"""VinDr-CXR, from the Kaggle challenge or from PhysioNet: one image per row, with aggregated labels of its readers."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _aggregate(part: _Readings, images: Path, aggregate: str, counts: Counter[st
     dropped = sum(map(len, part.boxes.values())) - sum(map(len, frame["boxes"]))
     counts["boxes of labels that do not hold"] += dropped
     counts.update(folder.noticed(map("{}.dicom".format, part.votes.index)))
-    if part.split == "test":  # a consensus tells no votes
+    if part.split == "test":  # a consensus has no votes
         return frame.assign(readers=None, votes=None)
     votes = [
         json.dumps({label: count for label, count in given.items() if count}) for given in part.votes.to_dict("records")

@@ -1,4 +1,4 @@
-"""Words of the report parser: data files that a radiologist can edit, and the search for them in a sentence.
+"""Lexicon of the report parser: word lists that a radiologist can edit, and their search in a sentence.
 
 Each `*.tsv` file in this folder holds the terms of one role (its name); its header explains the kinds of terms.
 """
@@ -43,10 +43,10 @@ SYNONYMS = "synonyms"  # file of terms with the same meaning
 RIGHTLY_SPELT = "rightly_spelt"  # file of ordinary words that look like misspelt terms
 
 ENTITY_ROLES = frozenset({"anatomy", "observations", "modifiers"})
-"""Roles that become entities; the others say how entities belong together. Only the former may be misspelt."""
+"""Roles that become entities; the others describe how entities belong together. Only the former may be misspelt."""
 
 MISSPELT_LENGTH = 8
-"""Shortest word checked for misspelling; shorter ones are too often one letter away from other words."""
+"""Minimum length of words that are checked for misspelling; shorter ones are often one letter away from other words."""
 
 _SILENT = re.compile(r"\d|x{3,}$|_+$")
 CACHED_WORDS = 65_536
