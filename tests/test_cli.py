@@ -377,7 +377,7 @@ def test_own_class_from_the_current_folder(capsys):
     checkpoint = "runs/own_model/version_0/checkpoints/epoch=0-step=2.ckpt"
     del sys.modules["own_cli_model"]
     assert main(["fit", "--config", "base.yaml", "--ckpt_path", checkpoint]) == 1
-    assert "holds a own_cli_model.OwnModel; if you trust it, add --import own_cli_model" in capsys.readouterr().err
+    assert "its class own_cli_model.OwnModel is not imported; if you trust it, add --import" in capsys.readouterr().err
     fit("--import=own_cli_model", "--ckpt_path", checkpoint, command="test")
 
 

@@ -309,7 +309,7 @@ def test_colour_of_16_bits_is_flagged(read, pixels):
 @pytest.mark.parametrize("format", ["GIF", "TIFF", "PNG", "WEBP"])
 def test_several_frames_are_refused(read, smooth, format):
     further = [Image.fromarray(smooth // 2), Image.fromarray(smooth // 3)]
-    with pytest.raises(IgclError, match="image: holds several frames"):
+    with pytest.raises(IgclError, match="image: has several frames"):
         read(raster(smooth, format, save_all=True, append_images=further))
 
 

@@ -205,7 +205,7 @@ def test_graphs_that_no_row_finds_are_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("[", "--graphs: graphs.json: not JSON"), ("{}", "graphs.json: holds no graphs")]
+    ("content", "message"), [("[", "--graphs: graphs.json: not JSON"), ("{}", "graphs.json: contains no graphs")]
 )
 def test_a_broken_file_of_graphs_is_named(table, tmp_path, content, message):
     with pytest.raises(IgclError, match=r"graphs.json: no such file"):

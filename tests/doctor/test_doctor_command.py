@@ -97,7 +97,7 @@ def test_the_owner_of_the_command_lightning_is_told(tmp_path, monkeypatch):
     other = EntryPoint("lightning", "other_program.cli:main", "console_scripts")
     monkeypatch.setattr(config_checks, "entry_points", lambda **_: [other])
     message = f"`lightning` is another program, {script}: use igcl instead; "
-    assert said(check_command(), "warning") == [f"{message}other_program installs a command of that name, too"]
+    assert said(check_command(), "warning") == [f"{message}other_program also installs a command of that name"]
 
 
 @pytest.mark.parametrize(

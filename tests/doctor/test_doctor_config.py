@@ -88,7 +88,7 @@ def test_a_good_config_is_parsed_and_built(config, phantom_store):
         (["--model.graph.readout", "sum"], "readout"),
         (["--model.image.size", "wide"], "--model.image.size: expected int, got 'wide'"),
         (["--trainer.accelerator", "gpu"], "gpu"),
-        (["--model.image.backbone", "resnet0"], "timm knows no model 'resnet0'"),
+        (["--model.image.backbone", "resnet0"], "timm has no model 'resnet0'"),
         (["--model.loss.temperature", "-1"], "model.loss.temperature is -1.0, not above 0"),
     ],
 )

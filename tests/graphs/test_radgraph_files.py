@@ -160,8 +160,8 @@ def test_broken_report_is_named(tmp_path, bad, message):
         ('{"a": 1}', "report 'a': expected a dictionary, found a int"),
         ([{"0": RECORD, "1": RECORD}], "report '0': 2 results under one key: '0', '1'"),
         ([RECORD["entities"]], "report '0': 2 results under one key"),
-        (lines({**SENTENCES, "sentences": [["two words"]]}), "report 'invented/0': 'sentences' holds a token"),
-        (lines({**SENTENCES, "sentences": ["words"]}), "'sentences' holds more than lists"),
+        (lines({**SENTENCES, "sentences": [["two words"]]}), "report 'invented/0': 'sentences' contains a token"),
+        (lines({**SENTENCES, "sentences": ["words"]}), "'sentences' contains more than lists"),
         (lines({**SENTENCES, "ner": {"a": 1}}), "'ner' is a dict, not a list"),
     ],
 )

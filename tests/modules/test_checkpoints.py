@@ -131,7 +131,7 @@ def test_a_wrong_file_is_named(from_python, tmp_path):
     (tmp_path / "text.ckpt").write_text("not a checkpoint")
     with pytest.raises(IgclError, match="text.ckpt: not a checkpoint that loads as plain data"):
         IGCL.load_from_checkpoint(tmp_path / "text.ckpt")
-    with pytest.raises(IgclError, match="holds a IGCL, not a LinearProbe"):
+    with pytest.raises(IgclError, match="is a checkpoint of IGCL, not of LinearProbe"):
         LinearProbe.load_from_checkpoint(from_python[1])
 
 

@@ -163,7 +163,7 @@ def test_hub_asks_timm_for_its_pretrained_weights(monkeypatch):
 
 
 def test_unknown_backbone_is_named_with_neighbours():
-    with pytest.raises(IgclError, match=r"timm knows no model 'resnet18x'") as error:
+    with pytest.raises(IgclError, match=r"timm has no model 'resnet18x'") as error:
         ImageEncoder(ImageOptions("resnet18x"))
     assert "\n" not in str(error.value)
     with pytest.raises(IgclError, match="did you mean"):

@@ -211,7 +211,7 @@ def test_damaged_archive_is_named(tmp_path):
 
 def test_sources_that_make_no_sense_are_named(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(IgclError, match=r"empty: holds no .txt and no .xml files"):
+    with pytest.raises(IgclError, match=r"empty: contains no .txt and no .xml files"):
         open_source(tmp_path / "empty")
     for name in ("a.txt", "b.xml"):
         write(tmp_path / "mixed" / name, "x")

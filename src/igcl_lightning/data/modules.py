@@ -44,7 +44,7 @@ class PairedDataModule(StoreDataModule):
         keep_empty: whether to keep rows whose graph (or report, if the model contrasts reports) states nothing. By
             default, training, validation and test leave them out (see `kept_rows`); `predict` embeds all rows.
         length_aware: whether to group graphs (or reports, if the model contrasts reports) of similar length in a
-            training batch, for less padding. Negatives then have similar length, too.
+            training batch, for less padding. Negatives then also have similar lengths.
     """
 
     def __init__(

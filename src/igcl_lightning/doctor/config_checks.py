@@ -158,7 +158,7 @@ def check_command() -> Iterator[Finding]:
     found = shutil.which("lightning")
     commands = entry_points(group="console_scripts", name="lightning")
     others = sorted({entry.value.partition(":")[0].partition(".")[0] for entry in commands} - {PACKAGE})
-    also = f"; {', '.join(others)} installs a command of that name, too" if others else ""
+    also = f"; {', '.join(others)} also installs a command of that name" if others else ""
     if found is None:
         yield Finding("ok", "command", f"no `lightning` on the path; use igcl or python -m {PACKAGE}{also}")
     elif _calls_this_package(Path(found)):

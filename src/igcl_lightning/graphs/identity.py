@@ -8,7 +8,7 @@ from igcl_lightning.graphs.schema import ReportGraph, stable_hash
 from igcl_lightning.graphs.statements import Statement, statements
 
 MAX_FACTS = 128
-"""Facts per graph in a batch at most; the lowest hashes are kept. Open-i: 26 on average, at most 106; phantoms: at most 62."""
+"""Facts kept per graph in a batch, the lowest hashes. Open-i: 26 on average, at most 106; phantoms: at most 62."""
 
 NO_FACT = -1  # padding of a graph's list of facts
 

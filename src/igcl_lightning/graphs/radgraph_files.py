@@ -226,10 +226,10 @@ def _from_sentences(value: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
     """Return a report of the RadGraph-XL release as `text` and `entities`, with spans as ids."""
     sentences = _list(value, "sentences")
     if not all(isinstance(sentence, list) for sentence in sentences):
-        raise ValueError("'sentences' holds more than lists of tokens")
+        raise ValueError("'sentences' contains more than lists of tokens")
     words = list(chain.from_iterable(sentences))
     if not all(isinstance(word, str) and word.split() == [word] for word in words):
-        raise ValueError("'sentences' holds a token that is empty or has white space: spans could not be counted")
+        raise ValueError("'sentences' contains a token that is empty or has white space: spans could not be counted")
     entities: dict[str, dict[str, Any]] = {}
     for stated in _flat(value, "ner"):
         _add_entity(stated, words, entities, faults)

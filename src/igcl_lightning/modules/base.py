@@ -75,7 +75,7 @@ class BaseModule(InputRecord):
         path = stored.get(CLASS_PATH, class_path(cls))
         target = cls if path == class_path(cls) else module_class(path)
         if not issubclass(target, cls):
-            raise IgclError(f"holds a {target.__name__}, not a {cls.__name__}")
+            raise IgclError(f"is a checkpoint of {target.__name__}, not of {cls.__name__}")
         module: Self = build(target, override(target, stored, given))
         if is_overridden("configure_model", module):
             module.configure_model()

@@ -135,7 +135,7 @@ def create_backbone(name: str, size: int, weights: str) -> nn.Module:
     """Create a timm backbone without classifier on one channel; `IgclError` if it or its weights are unavailable."""
     if not timm.is_model(name):
         similar = timm.list_models(f"*{name}*")[:5]
-        raise IgclError(f"timm knows no model {name!r}" + (f"; did you mean {', '.join(similar)}?" if similar else ""))
+        raise IgclError(f"timm has no model {name!r}" + (f"; did you mean {', '.join(similar)}?" if similar else ""))
     options: dict[str, Any] = {"in_chans": 1, "num_classes": 0}
     if weights not in ("none", "hub"):
         if not Path(weights).is_file():

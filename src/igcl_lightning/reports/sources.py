@@ -320,7 +320,7 @@ def _folder_kind(path: Path) -> type[ReportSource]:
     found = [kind for kind in (TextFolder, XmlFolder) if next(kind(path).files(), None)]
     if len(found) != 1:
         content = "both .txt and .xml files; give a folder of one kind" if found else "no .txt and no .xml files"
-        raise IgclError(f"{path}: holds {content}")
+        raise IgclError(f"{path}: contains {content}")
     return found[0]
 
 

@@ -224,7 +224,7 @@ def stored_model(path: Path, usual: str) -> dict[str, Any]:
     name = stored.get(CLASS_PATH, usual)
     module = name.rpartition(".")[0]
     if module not in sys.modules:
-        raise IgclError(f"{path}: holds a {name}; if you trust it, add --import {module}")
+        raise IgclError(f"{path}: its class {name} is not imported; if you trust it, add --import {module}")
     try:
         named, others = split_arguments(module_class(name), stored)
     except IgclError as error:

@@ -207,7 +207,7 @@ def test_neither_the_order_of_columns_nor_that_of_rows_counts(root):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: f.head(0), f"{TABLE}: holds no rows"),
+        (lambda f: f.head(0), f"{TABLE}: contains no rows"),
         (lambda f: f.drop(columns="section_impression"), f"{TABLE}: no column 'section_impression'"),
         (lambda f: f.replace("p2", ""), f"{TABLE} row 2: column 'deid_patient_id' is empty"),
         (lambda f: f.replace("p9", "p1"), "row 6: deid_patient_id 'p1' has split 'valid', but 'train' in row 4"),

@@ -131,7 +131,7 @@ def test_a_wrong_pattern_is_named(root, pattern, message):
 
 
 def test_a_folder_without_images_is_named(tmp_path):
-    with pytest.raises(IgclError, match=r"holds no images \(.png, .jpg, .*, or DICOM files without suffix\)"):
+    with pytest.raises(IgclError, match=r"contains no images \(.png, .jpg, .*, or DICOM files without suffix\)"):
         read_folder(tmp_path)
     with pytest.raises(IgclError, match="--root .*gone: no such folder"):
         read_folder(tmp_path / "gone")

@@ -40,7 +40,7 @@ def test_of_two_files_of_a_name_the_first_folder_counts(tmp_path):
     assert folder.noticed(["one.png"]) == {"image files with a name found twice": 1}
 
 
-@pytest.mark.parametrize(("name", "state"), [("none", "no such folder"), ("empty", "holds no images")])
+@pytest.mark.parametrize(("name", "state"), [("none", "no such folder"), ("empty", "contains no images")])
 def test_a_folder_without_images_is_one_line(tmp_path, name, state):
     write(tmp_path / "empty", "notes.txt")
     with pytest.raises(IgclError, match=f"{name}: {state} .*; name the folder of images with --images"):

@@ -210,7 +210,7 @@ def test_a_source_travels_and_repeats(root):
 @pytest.mark.parametrize(
     ("table", "change", "message"),
     [
-        (SPLIT, lambda f: f.head(0), "split.csv: holds no rows"),
+        (SPLIT, lambda f: f.head(0), "split.csv: contains no rows"),
         (SPLIT, lambda f: f.drop(columns="split"), "split.csv: no column 'split'"),
         (SPLIT, lambda f: f.replace("validate", "dunno"), "split.csv row 5: split 'dunno' is not one of"),
         (

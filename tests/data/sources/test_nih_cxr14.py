@@ -236,7 +236,7 @@ def test_missing_tables_and_images_are_named(tmp_path, root):
     (tmp_path / "empty").mkdir()
     with pytest.raises(IgclError, match="empty: no table of NIH ChestX-ray14; looked for Data_Entry_2017_v2020.csv"):
         read_nih_cxr14(tmp_path / "empty")
-    with pytest.raises(IgclError, match="empty: holds no images .*; name the folder of images with --images"):
+    with pytest.raises(IgclError, match="empty: contains no images .*; name the folder of images with --images"):
         read_nih_cxr14(root, images=tmp_path / "empty")
 
 

@@ -278,7 +278,7 @@ def test_what_is_wrong_in_a_file_is_named(library, file, old, new, message):
 def test_a_folder_without_reports_or_images_is_named(tmp_path, library):
     with pytest.raises(IgclError, match=r"no reports of Open-i; looked for ecgen-radiology/\*.xml"):
         read_openi(tmp_path / "openi" / "NLMCXR_png")
-    with pytest.raises(IgclError, match="ecgen-radiology: holds no images"):
+    with pytest.raises(IgclError, match="ecgen-radiology: contains no images"):
         read_openi(library, images=library / "ecgen-radiology")
 
 

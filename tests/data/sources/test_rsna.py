@@ -163,7 +163,7 @@ def test_missing_tables_columns_and_images_are_named(tmp_path):
     with pytest.raises(IgclError, match="nowhere: no such folder .* name the folder of images with --images"):
         read_rsna(root, images=root / "nowhere")
     (root / "empty").mkdir()
-    with pytest.raises(IgclError, match="empty: holds no images"):
+    with pytest.raises(IgclError, match="empty: contains no images"):
         read_rsna(root, images=root / "empty")
 
 

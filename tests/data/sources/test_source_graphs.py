@@ -60,7 +60,7 @@ def test_a_file_of_other_texts_is_refused(path, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("[", "--graphs: graphs.json: not JSON"), ("{}", "graphs.json: holds no graphs")]
+    ("content", "message"), [("[", "--graphs: graphs.json: not JSON"), ("{}", "graphs.json: contains no graphs")]
 )
 def test_a_broken_file_is_named(tmp_path, content, message):
     with pytest.raises(IgclError, match=r"graphs.json: no such file"):

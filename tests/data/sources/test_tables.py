@@ -26,7 +26,7 @@ def test_a_row_with_more_cells_than_the_header_is_named(tmp_path, suffix):
     path = tmp_path / f"t{suffix}"
     content = b"id,text\n1,a\n2,b,c\n"
     path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
-    with pytest.raises(IgclError, match=r"t.csv\S* row 3: 3 cells, the header has 2; put cells that hold a comma in"):
+    with pytest.raises(IgclError, match=r"t.csv\S* row 3: 3 cells, the header has 2; put cells with a comma in"):
         read_columns(path, ["id"])
 
 

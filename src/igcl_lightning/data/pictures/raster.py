@@ -44,7 +44,7 @@ def read_raster(data: bytes, at_least: int | None = None) -> tuple[str, Picture]
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         refuse_size(*image.size)
         if image.format != "MPO" and getattr(image, "is_animated", False):  # an MPO's further frames are by-products
-            raise IgclError("holds several frames: save the one you want as its own file")
+            raise IgclError("has several frames: save the one you want as its own file")
         height, width = image.height, image.width
         orientation = _orientation(image)
         reduced = bool(at_least) and orientation not in UPRIGHT and _reduce(image, at_least or 0)
@@ -75,7 +75,7 @@ def to_grey(values: np.ndarray) -> np.ndarray:
     if values.dtype == np.uint8:
         return values
     if not np.isfinite(values).all():
-        raise IgclError("an image holds values that are not finite")
+        raise IgclError("an image has values that are not finite")
     return _deep_to_grey(values if values.dtype == np.uint16 else values.astype(np.float64))
 
 

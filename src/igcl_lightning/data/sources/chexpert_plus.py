@@ -109,7 +109,7 @@ def _read_rows(path: Path, images: Path, seed: int, counts: Counter[str]) -> pd.
     """Return one row per image, sorted by patient, study and image."""
     frame = read_columns(path, REQUIRED, (*OPTIONAL, *EXTRA), filled=("deid_patient_id",), key="path_to_image")
     if frame.empty:
-        raise IgclError(f"{path}: holds no rows")
+        raise IgclError(f"{path}: contains no rows")
     parts = frame["path_to_image"].str.extract(_PATH)
     refuse(path, parts["study"].isna(), "column 'path_to_image' is not a path such as train/patient1/study1/view1.jpg")
     frame = frame.assign(**parts)

@@ -162,5 +162,5 @@ def _value(label: str, diagnoses: frozenset[str]) -> float | None:
     if NO_FINDING in diagnoses or (label == NO_FINDING and diagnoses):
         return 0.0
     nearest = next((kind for kind in _upwards(PARENT[label]) if kind in diagnoses), None)
-    # Absent if the patient has another one of the same kind: viral pneumonia is not bacterial, but its virus is unknown.
+    # Absent if the patient has another one of the same kind: viral pneumonia is not bacterial; its virus is unknown.
     return 0.0 if nearest is not None and any(PARENT[name] == nearest for name in diagnoses) else None

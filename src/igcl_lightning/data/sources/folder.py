@@ -39,7 +39,7 @@ def read_folder(root: Path, *, patient_pattern: str | None = None) -> Source:
     pattern = None if patient_pattern is None else _compiled(patient_pattern)
     names, texts = _find(root)
     if not names:
-        raise IgclError(f"{root}: holds no images ({', '.join(SUFFIXES)}, or DICOM files without suffix)")
+        raise IgclError(f"{root}: contains no images ({', '.join(SUFFIXES)}, or DICOM files without suffix)")
     studies = [(name, None if pattern is None else _patient(root, name, pattern), _text_of(name)) for name in names]
     dicom = sum(_has_no_suffix(name) or name.lower().endswith((".dcm", ".dicom")) for name in names)
     counts = Counter(

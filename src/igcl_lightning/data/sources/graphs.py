@@ -22,7 +22,7 @@ class ReportGraphs:
         by_place: whether names may be positions of reports in a file without other keys.
 
     Raises:
-        IgclError: the file does not exist, is broken, or holds no graphs.
+        IgclError: the file does not exist, is broken, or contains no graphs.
     """
 
     def __init__(self, path: Path, *, by_place: bool = False) -> None:
@@ -104,7 +104,7 @@ def _read(path: Path) -> RadGraphFile:
     except ValueError as error:
         raise IgclError(f"--graphs: {error}") from error
     if not file.graphs:
-        raise IgclError(f"{path}: holds no graphs")
+        raise IgclError(f"{path}: contains no graphs")
     return file
 
 

@@ -36,7 +36,7 @@ class ImageFolder:
                     self.repeated += stem in self.files
                     self.files.setdefault(stem, parent / name)
         if not self.files:
-            state = "holds no images" if folder.is_dir() else "no such folder"
+            state = "contains no images" if folder.is_dir() else "no such folder"
             raise IgclError(f"{folder}: {state} ({', '.join(IMAGE_SUFFIXES)}); name the folder of images with --images")
 
     def path(self, file: str) -> Path:

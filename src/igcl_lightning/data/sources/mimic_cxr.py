@@ -88,7 +88,7 @@ def _read_images(path: Path, seed: int) -> pd.DataFrame:
     """Return ids and split of each image, sorted by patient, study and image."""
     frame = read_columns(path, (*IDS, "split"), filled=IDS, key="dicom_id")
     if frame.empty:
-        raise IgclError(f"{path}: holds no rows")
+        raise IgclError(f"{path}: contains no rows")
     refuse_conflict(path, frame, "study_id", "subject_id")
     frame["split"] = patient_splits(path, frame["subject_id"], frame["split"], seed)
     return frame[[*IDS, "split"]].sort_values(IDS, ignore_index=True)

@@ -89,7 +89,7 @@ def patient_splits(
     meanings: Mapping[str, str] | None = None,
     advice: str = "",
 ) -> pd.Series:
-    """Return the split of each row by the words of a column, with some training patients moved to "valid" if it is empty.
+    """Return the split of each row by the words of a column, with some training patients moved to an empty "valid".
 
     Args:
         path: path of the table.

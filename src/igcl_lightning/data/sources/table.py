@@ -142,7 +142,7 @@ def _find_graphs(
     names = [columns.graph] if columns.graph else [name for name in (columns.study, columns.image) if name]
     texts = frame[columns.report] if columns.report else [None] * len(frame)
     keys = [*zip(frame[names].itertuples(index=False), texts, strict=True)]
-    advice = "name the column that holds them with --graph-column"
+    advice = "name the column of these keys with --graph-column"
     found = find_graphs(path, keys, csv, notes, by_place=columns.graph is not None, advice=advice)
     if path is not None:
         notes.settings["graphs"] = {"file": path.name, **notes.settings["graphs"]}

@@ -131,7 +131,7 @@ def _check_widths(path: Path, widths: np.ndarray, width: int) -> None:
     wrong = np.flatnonzero((widths != width) & (widths > 0))
     if len(wrong):
         cells = f"{widths[wrong[0]]} cells, the header has {width}"
-        advice = "put cells that hold a comma in quotes" if widths[wrong[0]] > width else "is the file cut off?"
+        advice = "put cells with a comma in quotes" if widths[wrong[0]] > width else "is the file cut off?"
         raise IgclError(f"{path} row {wrong[0] + 2}: {cells}; {advice}")
 
 
