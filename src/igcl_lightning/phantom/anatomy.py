@@ -1,4 +1,4 @@
-"""Geometry of the chest in the frontal image: lungs, heart, mediastinum and diaphragm on the pixels.
+"""Geometry of the chest in the frontal image: lungs, heart, mediastinum and diaphragm as pixel maps.
 
 Lengths are in half image widths.
 """
@@ -41,7 +41,7 @@ class Chest:
 
 
 def build_chest(scene: Scene, frame: Frame) -> Chest:
-    """Place the organs of `scene` on the pixels of `frame`."""
+    """Return the organs of `scene` on the pixels of `frame`."""
     patient = scene.patient
     depth_span = max(scene.domes) + ANGLE_DEPTH - patient.apex
     depth_profile = (HEIGHTS - patient.apex) / depth_span

@@ -65,7 +65,7 @@ def _draw_standard(index: int, seed: int) -> Scene:
 
 
 def _draw_hard_negative(index: int, seed: int) -> Scene:
-    """Draw one study of a pair: both have the same findings with sides and zones swapped, each as a first study."""
+    """Draw one study of a pair: both have the same findings with sides and zones swapped; both are first studies."""
     pair, second = divmod(index, 2)
     variant = "hard_negatives"
     patient = draw_person(pair, "test", generator(Stream.PATIENT, pair, seed, variant))
@@ -97,7 +97,7 @@ def swap(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
 
 
 def draw_scene(patient: Patient, findings: tuple[Finding, ...], view: str, rng: np.random.Generator) -> Scene:
-    """Draw the pose of `patient` with `findings`, as far as the findings change it."""
+    """Draw the pose of `patient`, which `findings` may change."""
     by_name = {finding.name: finding for finding in findings}
     inspiration = rng.uniform(*difficulty.INSPIRATION[view])
     domes = [0.50 + inspiration + rng.uniform(-0.02, 0.02), 0.55 + inspiration + rng.uniform(-0.02, 0.03)]

@@ -17,12 +17,12 @@ from igcl_lightning.phantom.scene import CERTAINTIES, Device, Finding
 
 _NAMES = tuple(PATHOLOGIES)
 _CHANCES = tuple(zip(*(row.chances for row in PATHOLOGIES.values()), strict=True))
-"""Chances of all pathologies in each scenario."""
+"""Probabilities of all pathologies in each scenario."""
 
 
 @lru_cache(maxsize=64)
 def study_findings(index: int, ordinal: int, seed: int) -> tuple[Finding, ...]:
-    """Return the findings of study `index`, the patient's study number `ordinal`; they may follow the study before."""
+    """Return the findings of study `index`, the patient's study number `ordinal`; they may follow the previous one."""
     rng = generator(Stream.FINDINGS, index, seed)
     if ordinal and rng.random() < difficulty.FOLLOW_UP:
         return follow_up(study_findings(index - 1, ordinal - 1, seed), rng)
@@ -76,7 +76,7 @@ def draw_view(findings: Iterable[Finding], rng: np.random.Generator) -> tuple[st
 def draw_devices(
     patient: Patient, findings: Iterable[Finding], view: str, rng: np.random.Generator
 ) -> tuple[Device, ...]:
-    """Draw the devices of a study: the patient's implants, and lines and tubes, more of them in bed."""
+    """Draw the devices of a study: the patient's implants, and lines and tubes, with more for patients in bed."""
     devices = []
     chances = rng.random(5).tolist()
     intubated = view == "AP" and chances[0] < difficulty.ENDOTRACHEAL_TUBE
@@ -98,7 +98,7 @@ def draw_devices(
 
 
 def pick(weights: Sequence[float], rng: np.random.Generator) -> int:
-    """Draw a position in `weights` in proportion to them; many times faster than `Generator.choice`."""
+    """Draw an index with probabilities in proportion to `weights`; much faster than `Generator.choice`."""
     ends = list(accumulate(weights))
     return bisect_right(ends, float(rng.random()) * ends[-1])
 

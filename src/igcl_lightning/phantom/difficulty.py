@@ -1,4 +1,4 @@
-"""The numbers that decide how hard the phantom is, except how often each finding is present (`pathologies`).
+"""Settings of the difficulty of the phantom, except the frequencies of findings (`pathologies`).
 
 Lengths are in half image widths, angles in radians, opacities in fractions of the air that a finding removes. Ranges
 are (low, high) of a uniform draw. Wider nuisance ranges and lower opacities make the findings harder to read.
@@ -18,9 +18,9 @@ CERTAINTY_WEIGHTS: tuple[tuple[float, float, float], ...] = ((0.55, 0.27, 0.18),
 """Share of definite, probable and possible statements about mild, moderate and severe findings."""
 
 # Course from one study of a patient to the next.
-FOLLOW_UP = 0.6  # share of later studies that follow the course of the one before; the others are drawn anew
-PERSISTENCE = 0.85  # share of findings that are still there
-NEW_FINDING = 0.2  # share of the findings of another draw that are added
+FOLLOW_UP = 0.6  # share of later studies that follow the course of the previous one; the others are drawn independently
+PERSISTENCE = 0.85  # share of findings that persist
+NEW_FINDING = 0.2  # share of the findings of an independent draw that are added
 CHANGE_WEIGHTS: tuple[float, float, float] = (0.25, 0.50, 0.25)  # milder, unchanged, more severe
 
 # Views and devices.
@@ -77,4 +77,4 @@ WIRE = 0.40
 BOX = 0.9
 
 SHORTCUT_SHARE: dict[str, tuple[float, float]] = {"train": (0.05, 0.95), "valid": (0.05, 0.95), "test": (0.5, 0.5)}
-"""Share of studies without and with the label that carry the planted mark."""
+"""Share of studies without and with the label that have the mark."""

@@ -16,11 +16,11 @@ from igcl_lightning.phantom.organs import Layers
 from igcl_lightning.phantom.scene import Finding
 
 ZONE_DEPTH = {"upper": (0.22, 0.36), "middle": (0.46, 0.58), "lower": (0.70, 0.86)}
-"""Range of the centre of a patch or lesion between apex (0) and dome (1)."""
+"""Range of the centre of a patch or lesion, from apex (0) to dome (1)."""
 
 
 def cardiomegaly(finding: Finding, chest: Chest | LateralChest, layers: Layers, rng: np.random.Generator) -> Array:
-    """Region of the heart, which the scene has already enlarged."""
+    """Region of the heart, already enlarged by the scene."""
     return chest.heart
 
 

@@ -129,7 +129,7 @@ def stroke(frame: Frame, path: Array, width: float) -> Array:
 
 
 def smooth_field(rng: np.random.Generator, cells: int, size: int) -> Array:
-    """Return a smooth random field of mean 0 and variance near 1, with hills about two of `cells` wide."""
+    """Return a smooth random field of mean 0 and variance near 1, with hills about two cells wide."""
     basis = spline_basis(cells, size)
     values = rng.standard_normal((cells + 3, cells + 3), dtype=np.float32)
     field: Array = basis @ values @ basis.T

@@ -61,7 +61,7 @@ _LUNG_BORDERS = (  # from the apex (0) to the diaphragm (1): front and back of t
 
 
 def build_lateral_chest(scene: Scene, frame: Frame) -> LateralChest:
-    """Place the organs of `scene` on the pixels of `frame`."""
+    """Return the organs of `scene` on the pixels of `frame`."""
     apex, floor = scene.patient.apex, sum(scene.domes) / 2
     borders = curve(_LUNG_BORDERS, (HEIGHTS - apex) / (floor - apex)) * (scene.patient.width / 0.64)
     front, back = frame.at_height(borders[0]), frame.at_height(borders[1])

@@ -1,4 +1,4 @@
-"""Sentences with their exact graph, both read from one marked-up template.
+"""Sentences with their exact graphs, both from one marked-up template.
 
 The header of `phrases/known.tsv` explains the marks.
 """
@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
 
-CACHED_TEMPLATES = 65_536  # number of filled templates that are kept: reports repeat their sentences
+CACHED_TEMPLATES = 65_536  # number of cached templates: reports repeat their sentences
 
 _LABELS = {
     "A": ("ANAT-DP", ""),
@@ -29,7 +29,7 @@ _AN = re.compile(r"\ba (?=\[?[aeio])")
 
 @lru_cache(CACHED_TEMPLATES)
 def read_sentence(template: str) -> ReportGraph:
-    """Read a filled template as a sentence of a report, with "an" before vowels and a capital first letter."""
+    """Convert a filled template to a sentence of a report, with "an" before vowels and a capital first letter."""
     return capitalize(read_template(_AN.sub("an ", template)))
 
 

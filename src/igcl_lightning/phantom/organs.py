@@ -129,7 +129,7 @@ def _arms(chest: Chest) -> Array:
 
 
 def _breasts(chest: Chest, rng: np.random.Generator) -> Array:
-    """Return two shadows with a sharper lower border; faint in men."""
+    """Return the shadows of the breasts, with a sharper lower border; faint in men."""
     patient = chest.scene.patient
     weight = rng.uniform(0.04, 0.15) if patient.sex == "F" else rng.uniform(0.0, 0.05) * (1 + patient.habitus)
     size, height = rng.uniform(0.20, 0.34), rng.uniform(0.22, 0.42)
@@ -140,7 +140,7 @@ def _breasts(chest: Chest, rng: np.random.Generator) -> Array:
 
 
 def _stomach_bubble(chest: Chest, rng: np.random.Generator) -> Array:
-    """Return the gas under the left dome, which some patients do not have."""
+    """Return the gas under the left dome, missing in some patients."""
     width, height = rng.uniform(0.08, 0.17), rng.uniform(0.05, 0.10)
     weight = rng.uniform(0.12, 0.3) * (rng.random() < 0.7)
     x = (chest.frame.x - 0.42 * chest.scene.patient.width) / width
@@ -149,7 +149,7 @@ def _stomach_bubble(chest: Chest, rng: np.random.Generator) -> Array:
 
 
 def _skin_fold(chest: Chest, rng: np.random.Generator) -> Array:
-    """Return a line down one side of the chest that looks like the border of a lung, except that vessels cross it."""
+    """Return a line along one side of the chest that looks like the border of a lung but is crossed by vessels."""
     sign, tilt = int(rng.choice((-1, 1))), rng.uniform(0.1, 0.4)
     x = sign * chest.frame.x - rng.uniform(0.68, 0.9) * chest.scene.patient.width
     inward = tilt * (chest.frame.y + rng.uniform(0.0, 0.5)) - x

@@ -1,4 +1,4 @@
-"""The findings of the phantom: how often each is present, on which sides and in which zones.
+"""The findings of the phantom: their frequencies, sides and zones.
 
 To add a finding, add
 
@@ -6,9 +6,9 @@ To add a finding, add
 2. a drawing function to `findings.FRONTAL_FINDINGS`;
 3. a drawing function, or None if it is not seen from the side, to `lateral_findings.LATERAL_FINDINGS`;
 4. lines of the kind "noun" to each file in `phrases/`, and of the kind "denied" to `known.tsv` and `reworded.tsv`;
-5. the observations that mean it to `WORDS` in `tests/phantom/test_phantom_report.py`.
+5. the observations that name it to `WORDS` in `tests/phantom/test_phantom_report.py`.
 
-Errors and tests name the finding whose part is missing. A new row changes what all studies show.
+Errors and tests name the finding with a missing part. A new row changes all studies.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ SCENARIOS: dict[str, float] = {
 """Weight of each scenario that a study is drawn from."""
 
 SIDE_SIGNS: dict[str, tuple[int, ...]] = {"right": (-1,), "left": (1,), "bilateral": (-1, 1)}
-"""Sign of x on each side of the patient; the patient's left is the image's right."""
+"""Sign of x on each side of the patient; the patient's left is on the right of the image."""
 
 ZONES: tuple[str, ...] = ("upper", "middle", "lower")
 
 
 @dataclass(frozen=True, slots=True)
 class Pathology:
-    """How often a finding is present, and where it lies."""
+    """Frequency and location of a finding."""
 
     chances: tuple[float, ...]  # chance in each of `SCENARIOS`
     bilateral: float = 0.0  # chance of lying on both sides; 1.0 for a finding that has no side

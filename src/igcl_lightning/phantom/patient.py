@@ -1,4 +1,4 @@
-"""The people of a phantom collection: who they are, which studies are theirs, and which split they belong to."""
+"""Patients of a phantom collection: attributes, studies and splits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROUND_SPLITS: tuple[str, ...] = ("train",) * 7 + ("valid",) + ("test",) * 2
 
 
 class Stream(IntEnum):
-    """Purposes of random numbers. Each has its own generator, so that none disturbs another."""
+    """Purposes of random numbers. Each has its own generator, so that they are independent."""
 
     PATIENT = 0
     BLOCK = 1
@@ -32,7 +32,7 @@ class Stream(IntEnum):
 
 
 VARIANTS: tuple[str, ...] = ("standard", "hard_negatives")
-"""Collections: ordinary patients, or pairs of studies whose reports use the same words for other places."""
+"""Collections: ordinary patients, or pairs of studies whose reports use the same words for different places."""
 
 
 def generator(stream: Stream, number: int, seed: int, variant: str = "standard") -> np.random.Generator:
@@ -42,7 +42,7 @@ def generator(stream: Stream, number: int, seed: int, variant: str = "standard")
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """A person, the same in each of their studies. Lengths are in half image widths; y grows downwards from -1 to 1."""
+    """A person, the same in all of their studies. Lengths are in half image widths; y grows downwards from -1 to 1."""
 
     number: int  # counts patients from 0
     split: str  # "train", "valid" or "test"
@@ -56,9 +56,9 @@ class Patient:
     bone: float  # density of the bones, around 1
     knob: float  # bulge of the aortic knob
     heart_ratio: float  # cardiothoracic ratio of the normal heart
-    heart_tilt: float  # share of the heart's width that lies left of the midline
+    heart_tilt: float  # share of the heart's width left of the midline
     pacemaker: str  # side of a pacemaker, "" for none
-    sternotomy: bool  # whether wires hold the breastbone together
+    sternotomy: bool  # whether there are sternal wires
 
 
 def locate_patient(index: int, seed: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The phrases of reports: data files that a radiologist can edit, `phrases/*.tsv`, one for each phrasing.
+"""Phrases of reports: data files that a radiologist can edit, `phrases/*.tsv`, one per phrasing.
 
 The header of `phrases/known.tsv` explains columns, kinds of phrases, marks and slots.
 """
@@ -16,7 +16,7 @@ from igcl_lightning.phantom.pathologies import PATHOLOGIES
 from igcl_lightning.phantom.scene import CERTAINTIES, CIRCUMSTANCES, DEVICES, Finding
 
 Phrases: TypeAlias = tuple[str, ...]
-"""Templates with the same meaning, one of which is drawn."""
+"""Templates with the same meaning, from which one is drawn."""
 
 Phrasebook: TypeAlias = Mapping[str, Mapping[str, Phrases]]
 """Phrases by kind and subject."""
@@ -95,7 +95,7 @@ def read_phrasebook(name: str, text: str, defaults: Phrasebook) -> Phrasebook:
 
 
 def _line_problem(kind: str, subject: str, phrase: str) -> str:
-    """Return what is wrong with a line, "" if nothing is."""
+    """Return the problem of a line, or ""."""
     if kind not in KINDS:
         return f"kind {kind!r}, expected one of {', '.join(KINDS)}"
     name, _, form = subject.partition("/")

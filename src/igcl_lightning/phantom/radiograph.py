@@ -68,7 +68,7 @@ def _add_contents(
     devices: Mapping[str, DrawDevice[C]],
     rng: np.random.Generator,
 ) -> dict[str, Mask]:
-    """Draw the findings and devices of the scene into `layers`; return the region of each that is seen by its name."""
+    """Draw the findings and devices of the scene into `layers`; return the region of each visible one by name."""
     scene, regions = chest.scene, {}
     if missing := [finding.name for finding in scene.findings if finding.name not in findings]:
         raise ValueError(f"{missing[0]}: no entry in FRONTAL_FINDINGS or LATERAL_FINDINGS, add its drawing function")
@@ -109,7 +109,7 @@ LEVELS: Array = np.linspace(-0.5, 2.5, 3001, dtype=np.float32)
 
 
 def _develop(level: Array, contrast: float, rng: np.random.Generator) -> Array:
-    """Return grey values, 0 to 1, after window, level and gamma; a table is faster than the functions."""
+    """Return grey values, 0 to 1, after window, level and gamma; a table is faster than computing them."""
     center = 0.60 + rng.uniform(*difficulty.WINDOW_CENTER)
     contrast /= rng.uniform(*difficulty.WINDOW_WIDTH)
     film = (1 / (1 + np.exp((center - LEVELS) * contrast)) - 0.13) * (1 / 0.77)

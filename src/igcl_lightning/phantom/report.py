@@ -1,4 +1,4 @@
-"""The report of a phantom and its exact graph, written together from marked-up templates.
+"""The report of a phantom and its exact graph, both written from marked-up templates.
 
 `phrases/` holds the templates, `phrasebook` loads them, `markup` reads their notation.
 
@@ -57,22 +57,22 @@ _STOP = ReportGraph(".")
 def write_report(
     scene: Scene, rng: np.random.Generator, *, phrasing: str = "mixed"
 ) -> tuple[dict[str, str], ReportGraph]:
-    """Report `scene` in prose, with the exact graph of the text.
+    """Write the report of `scene`, with its exact graph.
 
-    Each finding and device is mentioned at least once, a probable or possible finding with a doubt; an absent finding
-    is denied or left out. Every change since the previous study that the report mentions is true.
+    Each finding and device is mentioned at least once, and probable or possible findings are hedged; absent findings
+    are denied or left out. All changes since the previous study that the report mentions are true.
 
     If findings lie on both sides, each is mentioned equally often and in words that exist for both sides: with the same
     random numbers, the scene with sides and zones exchanged gives a report with the same words.
 
     Args:
         scene: contents of the image.
-        rng: decides all wording.
+        rng: random generator of the wording.
         phrasing: one of `PHRASINGS`.
 
     Returns:
         The sections "indication", "comparison", "technique", "findings" and "impression", and the graph of the last
-        two, in this order. Some reports are empty, some lack one of the two.
+        two, in this order. Some reports are empty, and some lack one of the two.
     """
     empty, held_back, section = rng.random(3)
     if empty < EMPTY_REPORTS:
@@ -174,7 +174,7 @@ class _Reporter:
         return self._frame(frame, finding).replace(":*", _LABELS[finding.certainty])
 
     def _frame(self, frame: str, finding: Finding) -> str:
-        """Put a noun phrase about `finding` into a frame."""
+        """Insert a noun phrase about `finding` into a frame."""
         core = self._fill(self._pick(phrases_about(finding, self.book["noun"])), finding)
         article, is_, has = "", "is", "has"
         first, _, rest = core.partition(" ")
@@ -186,7 +186,7 @@ class _Reporter:
         )
 
     def _fill(self, template: str, finding: Finding) -> str:
-        """Put severity, side, place and certainty of a finding into the slots of a noun phrase or statement."""
+        """Fill the slots of a noun phrase or statement with severity, side, place and certainty of a finding."""
         place, at = self._place(finding) if "{place}" in template else ("", "")
         words = {
             slot: self._draw(slot, SEVERITIES[finding.severity] if subjects is SEVERITIES else finding.certainty)
@@ -203,7 +203,7 @@ class _Reporter:
         return f"[{finding.side}:A>{noun}] [{zone}:A>{noun}] [{noun}:A]", noun
 
     def _device(self, device: Device) -> str:
-        """Return a sentence about a device; it names no side if sides tell the findings apart."""
+        """Return a sentence about a device; without a side if the findings differ by side."""
         subject = f"{device.kind}/side" if device.side and not self.rivals else device.kind
         return self._draw("device", subject).format(side=device.side)
 

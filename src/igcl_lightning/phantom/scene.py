@@ -34,7 +34,7 @@ class Finding:
     severity: int  # 0 mild, 1 moderate, 2 severe; for a lung lesion 0 small nodule, 1 nodule, 2 mass
     side: str  # "right", "left" or "bilateral"
     zone: str = ""  # one of `ZONES` for a pathology with zones, otherwise ""
-    certainty: str = "definite"  # one of `CERTAINTIES`, how sure the reporter is. The label is the truth in any case.
+    certainty: str = "definite"  # one of `CERTAINTIES`, how sure the reporter is. The label is always the truth.
 
     @property
     def signs(self) -> tuple[int, ...]:
@@ -65,7 +65,7 @@ class Scene:
     arm_angle: float  # angle of the upper arms from the vertical
     devices: tuple[Device, ...] = ()  # in the order of `DEVICES`, each kind at most once
     view: str = "PA"  # "PA" or "AP", the view of the frontal image
-    lateral: bool = False  # whether there is a lateral image too
+    lateral: bool = False  # whether there is also a lateral image
     ordinal: int = 0  # number of the study among the patient's studies, from 0
     previous: tuple[Finding, ...] | None = None  # findings of the patient's previous study, None for the first
 
@@ -75,7 +75,7 @@ class Scene:
 
     @property
     def has_rival_sides(self) -> bool:
-        """Whether sides tell findings apart: one lies on the left, one on the right."""
+        """Whether findings differ by side: one is on the left, one on the right."""
         return {"left", "right"} <= {finding.side for finding in self.findings}
 
     @property
@@ -90,7 +90,7 @@ LOW_VOLUMES = 0.43  # mean height y of the domes above which lung volumes are ca
 
 
 def _has_low_volumes(scene: Scene) -> bool:
-    """Return whether both domes stand high because of the pose alone."""
+    """Return whether both domes are high because of the pose alone."""
     lifted = scene.finding("Atelectasis") is not None or scene.has_rival_sides
     return not lifted and sum(scene.domes) / 2 < LOW_VOLUMES
 
@@ -103,4 +103,4 @@ CIRCUMSTANCES: dict[str, Callable[[Scene], bool]] = {
     "AP": lambda scene: scene.view == "AP",
     "obese": lambda scene: scene.patient.habitus > 0.55,
 }
-"""When a report may mention what no finding touches, by the names in the phrase files."""
+"""Conditions for remarks that concern no finding, by the names in the phrase files."""

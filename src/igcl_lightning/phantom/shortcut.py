@@ -1,4 +1,4 @@
-"""A planted shortcut: a bright arrow in a corner of the image that goes with a label and shows nothing of the chest."""
+"""A planted shortcut: a bright arrow in a corner of the image that is correlated with a label."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def draw_mark(present: bool, split: str, rng: np.random.Generator) -> Mark | Non
 
 
 def stamp(image: NDArray[np.uint8], mark: Mark) -> None:
-    """Put `mark` into a lower corner of `image`, uint8 [size, size], in place."""
+    """Draw `mark` into a lower corner of `image`, uint8 [size, size], in place."""
     size = len(image)
     side, margin = round(ARROW_SIZE * size), round(mark.margin * size)
     cells = np.arange(side) * len(ARROW) // side
