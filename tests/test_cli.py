@@ -236,7 +236,7 @@ def test_wrong_option(one_line, words, expected):
         ("model:\n  init_args:\n    width: wide\n", "line 3: model.init_args.width: expected int, got 'wide'"),
         ("model:\n  class_path: TinyCliModle\n", "line 1: model: no class is called 'TinyCliModle'"),
         ("model: [\n", "line 2: not valid YAML"),
-        ("", "a config is a mapping of options"),
+        ("", "a config must be a mapping of options"),
     ],
 )
 def test_wrong_config(one_line, text, expected):

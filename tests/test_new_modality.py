@@ -74,5 +74,5 @@ def test_a_side_that_the_batches_lack_is_named(work, capsys):
     assert not main(prepare)
     assert main([*fit, "--data.arrays", "null", "--trainer.accelerator", "cpu"]) == 1
     assert (
-        "the batches hold no 'ecg'; name the store's array column with --data.arrays [ecg]" in capsys.readouterr().err
+        "the batches have no 'ecg'; name the store's array column with --data.arrays [ecg]" in capsys.readouterr().err
     )

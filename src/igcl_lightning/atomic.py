@@ -10,7 +10,7 @@ from uuid import uuid4
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; the file takes the place of `path` when the block ends, and is removed if it raises.
+    """Yield a temporary path to write to, which replaces `path` when the block ends or is removed if it raises.
 
     The temporary name is unique, so that processes and threads can write one file at the same time: the last to finish
     wins, and readers always find a complete file. Devices and pipes are written directly.
@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         if error.filename == str(temporary):
-            error.filename = str(path)  # the name that a message should show
+            error.filename = str(path)  # the name for messages
         raise
     finally:
         temporary.unlink(missing_ok=True)

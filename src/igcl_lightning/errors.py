@@ -26,7 +26,7 @@ class UsageError(SystemExit):
 
 
 def one_line(text: object) -> str:
-    """Return `text` with every run of white space, including line breaks, as one space."""
+    """Return `text` with runs of white space, including line breaks, replaced by one space."""
     return " ".join(str(text).split())
 
 

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from igcl_lightning.errors import IgclError
 
 IN_FLIGHT = 4
-"""Items queued or running per process: enough to keep it busy, few enough to bound memory."""
+"""Items queued or running per process: enough to keep it busy, with bounded memory."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,7 +28,7 @@ Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
 @contextmanager
 def ordered_map(jobs: int, *, with_torch: bool = False) -> Iterator[Map]:
-    """Yield a lazy, order-preserving `map` that runs in `jobs` processes.
+    """Yield a lazy, order-preserving `map` over `jobs` processes.
 
     Args:
         jobs: number of processes; 1 runs everything in this one.
@@ -76,7 +76,7 @@ def _start(with_torch: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process handles Ctrl-C and shuts the pool down
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if not with_torch:
-        # spaCy and datasets import torch wherever they find it; None makes the import fail.
+        # spaCy and datasets import torch if it is installed; None makes the import fail.
         sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
 
 

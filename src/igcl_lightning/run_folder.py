@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """Return the folder of this run, without a logger the trainer's root; every process must call this function.
+    """Return the folder of this run, or the trainer's root without a logger; every process must call this function.
 
     `trainer.log_dir` is the same for the CSV logger, but with W&B it is the folder of all runs.
     """
@@ -38,7 +38,7 @@ class RunConfig(SaveConfigCallback):
 
 @rank_zero_only
 def keep_metrics(trainer: Trainer) -> None:
-    """Rename the metrics.csv of a run that is resumed in its own folder: the CSV logger would delete it."""
+    """Rename the metrics.csv of a run that is resumed in its own folder, since the CSV logger would delete it."""
     for logger in trainer.loggers:
         metrics = Path(logger.log_dir, "metrics.csv") if isinstance(logger, CSVLogger) else None
         if metrics and metrics.exists():

@@ -151,7 +151,7 @@ def test_rows_without_an_array_are_counted_too(mixed, caplog):
 @pytest.mark.parametrize("keep_empty", [False, True])
 def test_a_store_without_pairs_is_refused(tmp_path, module, text, needs, keep_empty):
     store = stored(tmp_path / "store", *(study(number, text) for number in range(4)))
-    with pytest.raises(IgclError, match=f"store: no training row has {needs}; nothing to contrast with$"):
+    with pytest.raises(IgclError, match=f"store: no training row has {needs}; nothing to contrast$"):
         data_for(module(**TINY), store, keep_empty=keep_empty).setup("fit")
     data_for(module(**TINY), store, keep_empty=keep_empty, predict_splits=["train"]).setup("predict")
 
@@ -260,21 +260,21 @@ def test_a_process_whose_files_hold_no_pair_stops_instead_of_searching_for_ever(
             list(part)
         except IgclError as error:
             messages.append(str(error))
-    assert messages == [f"{store.as_uri()}: no row of one process's Arrow files states anything; copy the store"]
+    assert messages == [f"{store.as_uri()}: no row of one process's Arrow files states anything; copy it to disk"]
 
 
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("module", [IGCL, ConVIRT, SimCLR])
 def test_a_batch_of_one_pair_is_refused(half, module, streamed):
     store = half.as_uri() if streamed else half
-    with pytest.raises(IgclError, match=r"would hold one pair, .* the loss is 0; make data.batch_size \(now 1\)"):
+    with pytest.raises(IgclError, match=r"would have one pair and no negatives; make data.batch_size \(now 1\)"):
         data_for(module(**TINY), store, batch_size=1).train_dataloader()
     assert len(next(iter(data_for(module(**TINY), store, batch_size=2).train_dataloader())).row) == 2
 
 
 def test_a_single_pair_that_is_left_is_refused_and_several_processes_share_a_batch(tmp_path, half, monkeypatch):
     store = stored(tmp_path / "store", study(0, NOTE), study(1, BLANK))
-    with pytest.raises(IgclError, match=r"would hold one pair, .* or the number of training rows at least 2"):
+    with pytest.raises(IgclError, match=r"would have one pair .* or the number of training rows at least 2"):
         data_for(IGCL(**TINY), store, batch_size=64).train_dataloader()
     data = data_for(IGCL(**TINY), half, batch_size=1)
     monkeypatch.setattr(data, "_processes", lambda: (2, 0))

@@ -345,5 +345,5 @@ def test_full_shared_memory_is_named(monkeypatch):
 
     monkeypatch.setattr(handover, "_shares_files", lambda: True)
     monkeypatch.setattr(torch.UntypedStorage, "_new_shared", full)
-    with pytest.raises(IgclError, match="shared memory is full: make /dev/shm larger"):
+    with pytest.raises(IgclError, match="shared memory is full: increase /dev/shm"):
         handover.handed_over(np.zeros(4))

@@ -89,7 +89,7 @@ def test_what_is_no_store_is_refused(stores, tmp_path):
         with pytest.raises(IgclError, match=message):
             save_store(tables, out, manifest)
     renamed = valid.map(lambda row: {"row": f"v{row['row']}", "patient": "p1"})
-    with pytest.raises(IgclError, match="patient 'p1' stands in train and in valid"):
+    with pytest.raises(IgclError, match="patient 'p1' is in both train and valid"):
         save_store({"train": train, "valid": renamed}, out, manifest)
     small = prepare_studies_of_size(tmp_path / "small", 4)
     with pytest.raises(IgclError, match="row 'i1': its image is 4 x 4, that of others 8 x 8"):

@@ -170,7 +170,7 @@ def test_workers_without_a_file_are_not_started(address):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_replicas": 50}, "Arrow files are too few for 50 processes; copy the store"),
+        ({"num_replicas": 50}, "Arrow files are too few for 50 processes; copy it"),
         ({"num_replicas": 2, "batch_size": 500}, "rows give 2 processes no batch of 500; make data.batch_size smaller"),
     ],
 )

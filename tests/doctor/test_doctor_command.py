@@ -105,7 +105,7 @@ def test_the_owner_of_the_command_lightning_is_told(tmp_path, monkeypatch):
     [
         (["--rows", "-5"], 2, "doctor: --rows: -5 is negative"),
         (["--samples", "-3"], 2, "doctor: --samples: -3 is negative"),
-        (["--html", "gone/page.html"], 1, "gone: no such folder, make it first"),
+        (["--html", "gone/page.html"], 1, "gone: no such folder; create it first"),
     ],
 )
 def test_odd_arguments_are_named_before_the_work(phantom_store, capsys, words, status, message):

@@ -88,8 +88,8 @@ def test_dropped_rows_are_told(store):
 def test_missing_splits_are_named(tmp_path):
     path = write_store(tmp_path / "store", [replace(study(number), split="valid") for number in range(3)])
     findings = list(check_splits(OpenedStore(path)))
-    assert said(findings, "error") == ["no train rows: nothing to train on"]
-    assert said(findings, "warning") == ["no test rows: nothing to report on"]
+    assert said(findings, "error") == ["no train rows: training is impossible"]
+    assert said(findings, "warning") == ["no test rows: nothing to report"]
     assert said(findings, "ok") == ["rows 3 valid (100 %)"]
 
 

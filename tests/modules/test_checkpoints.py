@@ -119,9 +119,9 @@ def test_weights_the_training_started_from_are_not_needed_again(tmp_path):
 
 
 def test_a_checkpoint_cannot_name_code_to_run():
-    with pytest.raises(IgclError, match="class 'os.system' is not known here.*--import"):
+    with pytest.raises(IgclError, match="class 'os.system' is not imported.*--import"):
         module_class("os.system")
-    with pytest.raises(IgclError, match="not known here"):
+    with pytest.raises(IgclError, match="is not imported"):
         rebuild({"_class_path": "subprocess.Popen", "args": "true"})
 
 

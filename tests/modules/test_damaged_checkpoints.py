@@ -106,7 +106,7 @@ def test_damaged_bytes_are_one_line_or_load(small, tmp_path):
         ({"state_dict": {}, "hyper_parameters": [1]}, "its hyper-parameters are damaged"),
         ({"state_dict": {}, "hyper_parameters": {2: 1}}, "its hyper-parameters are damaged"),
         ({"state_dict": {}, "hyper_parameters": {"_class_path": 3}}, "its hyper-parameters are damaged"),
-        ({"state_dict": {}, "hyper_parameters": {"_class_path": "nowhere.Model"}}, "'nowhere.Model' is not known here"),
+        ({"state_dict": {}, "hyper_parameters": {"_class_path": "nowhere.Model"}}, "'nowhere.Model' is not imported"),
         ({"state_dict": {}, "inputs": 3}, "the weights do not fit"),
     ],
 )

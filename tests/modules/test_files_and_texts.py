@@ -283,7 +283,7 @@ def test_a_model_that_cannot_know_says_so(pretrained, tmp_path):
         Foreign(store),
         tmp_path / "foreign.ckpt",
     )
-    with pytest.raises(IgclError, match="this IGCL does not know how its inputs were made"):
+    with pytest.raises(IgclError, match="the preprocessing of this IGCL is unknown"):
         BaseModule.load_from_checkpoint(path).embed_images("a.png")
     path = quick_fit(
         SimCLR(image={"backbone": "test_resnet", "size": 32}),
@@ -294,7 +294,7 @@ def test_a_model_that_cannot_know_says_so(pretrained, tmp_path):
         BaseModule.load_from_checkpoint(path).embed_reports("Edema.")
     model = BaseModule.load_from_checkpoint(path)
     model.input_record["options"] = None
-    with pytest.raises(IgclError, match="how images were made is not known"):
+    with pytest.raises(IgclError, match="the preprocessing is unknown"):
         model.embed_images("a.png")
 
 
@@ -436,5 +436,5 @@ def test_another_parser_is_warned_of(pretrained):
         warnings.simplefilter("error")
         model.embed_reports("Edema.")
     model.input_record["parser"] = "spacy-rules-0-older"
-    with pytest.warns(UserWarning, match="were read by spacy-rules-0-older, this one is read by"):
+    with pytest.warns(UserWarning, match="were parsed by spacy-rules-0-older, this one by"):
         model.embed_reports("Edema.")

@@ -86,7 +86,7 @@ def test_arguments_out_of_range_are_named(options, message):
 
 
 def test_a_run_without_end_is_refused(phantom_store):
-    with pytest.raises(IgclError, match=r"set trainer.max_epochs or trainer.max_steps"):
+    with pytest.raises(IgclError, match="needs the total number of steps: set trainer.max_epochs or trainer.max_steps"):
         trainer(max_epochs=-1).fit(IGCL(**TINY), PairedDataModule(str(phantom_store), batch_size=16))
 
 

@@ -201,7 +201,7 @@ def test_predict_writes_scores(phantom_store, tmp_path):
 
 def test_a_head_that_was_never_trained_is_refused(phantom_store, tmp_path):
     data = LabeledDataModule(str(phantom_store), feature_cache=str(tmp_path))
-    with pytest.raises(IgclError, match="never trained: give --ckpt_path"):
+    with pytest.raises(IgclError, match="never trained: give its checkpoint with --ckpt_path"):
         trainer(tmp_path).test(LinearProbe(**RANDOM), data, verbose=False)
 
 
@@ -351,7 +351,7 @@ def test_projected_features_are_probed_frozen(pretrained, phantom_store, tmp_pat
 
 
 def test_projected_features_need_a_projection(tmp_path):
-    with pytest.raises(IgclError, match="model.features projected: only a pretrained model projects"):
+    with pytest.raises(IgclError, match="model.features projected needs a pretrained model"):
         LinearProbe(**RANDOM, features="projected")
     with pytest.raises(IgclError, match="model.features 'last' is not one of pooled, projected"):
         LinearProbe(**RANDOM, features="last")
@@ -360,7 +360,7 @@ def test_projected_features_need_a_projection(tmp_path):
     run.strategy.connect(module)
     run.save_checkpoint(tmp_path / "head.ckpt")
     assert LinearProbe(str(tmp_path / "head.ckpt")).encoder.image_projection is None
-    with pytest.raises(IgclError, match="FineTune has no image_projection to take"):
+    with pytest.raises(IgclError, match="FineTune has no image_projection"):
         LinearProbe(str(tmp_path / "head.ckpt"), features="projected")
 
 
@@ -393,7 +393,7 @@ def test_features_of_a_file_that_do_not_fit_are_refused(phantom_store, tmp_path)
     data = LabeledDataModule(str(phantom_store), features=str(tmp_path / "part.parquet"))
     with pytest.raises(IgclError, match="part.parquet: lacks the features of .* rows"):
         trainer(tmp_path).fit(LinearProbe(), data)
-    with pytest.raises(IgclError, match="data.features stands for an encoder: leave out model.checkpoint"):
+    with pytest.raises(IgclError, match="data.features replaces the encoder: leave out model.checkpoint"):
         trainer(tmp_path).test(LinearProbe(**RANDOM, label_names=["Edema"]), data, verbose=False)
     with pytest.raises(IgclError, match="data.features: only a probe on frozen features reads them"):
         trainer(tmp_path).fit(FineTune(**RANDOM), data)

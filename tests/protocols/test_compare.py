@@ -81,7 +81,7 @@ def test_encoders_that_exist_are_compared_on_a_store(phantom_store, checkpoint, 
     [
         (["--train", "clip"], "--train: 'clip' is not one of igcl, convirt, simclr"),
         (["--store", "S"], "nothing to compare: give --checkpoint or --encoder"),
-        (["--store", "S", "--train", "igcl", "--encoder", "timm:resnet18"], "--train pretrains on phantoms"),
+        (["--store", "S", "--train", "igcl", "--encoder", "timm:resnet18"], "--train pretrains on phantoms only"),
         (["--checkpoint", "missing.ckpt"], "missing.ckpt: no such checkpoint"),
         (["--checkpoint", "runs/epoch=9-step=100.ckpt"], "runs/epoch=9-step=100.ckpt: no such checkpoint"),
         (["--encoder", "missing.parquet"], "missing.parquet: no such file"),
@@ -109,7 +109,7 @@ def test_inputs_are_not_removed_with_an_earlier_comparison(phantom_store, tmp_pa
     (out / ".comparison").touch()
     words = ["compare", "--store", str(out / "store"), "--encoder", "timm:test_resnet", "--out", str(out)]
     assert main(words) == 1
-    assert f"{out / 'store'}: is in --out {out}, which is replaced" in capsys.readouterr().err
+    assert f"{out / 'store'}: is in --out {out}, which will be replaced" in capsys.readouterr().err
     assert (out / "store" / "manifest.json").exists()
 
 

@@ -45,4 +45,4 @@ def test_the_fast_demo_writes_everything_it_promises(tmp_path, capsys):
     assert (out / "igcl/version_0/config.yaml").exists()
     printed = capsys.readouterr().out
     assert "igcl - supervised" in printed
-    assert "synthetic phantoms, too few of them to show" in printed
+    assert "synthetic phantoms: they show only that" in printed

@@ -146,9 +146,9 @@ def test_what_would_fail_after_the_work_is_found_before_it(tmp_path):
         parse(source, tmp_path / "graphs.jsonl", jobs=0)
     with pytest.raises(IgclError, match="--html-limit is -1, not at least 0"):
         parse(source, tmp_path / "graphs.jsonl", page=tmp_path / "p.html", page_limit=-1)
-    with pytest.raises(IgclError, match="reports.jsonl: holds the reports"):
+    with pytest.raises(IgclError, match="reports.jsonl: is the input file"):
         parse(source, source)
-    with pytest.raises(IgclError, match="both.jsonl: named by --out and --html"):
+    with pytest.raises(IgclError, match="both.jsonl: is both --out and --html"):
         parse(source, tmp_path / "both.jsonl", page=tmp_path / "." / "both.jsonl")
     with pytest.raises(IgclError, match=f"{tmp_path.name}: is a folder"):
         parse(source, tmp_path)

@@ -43,9 +43,9 @@ class OnlineProbe(Callback):
         """Look up the labels, and raise an `IgclError` if the store lacks one."""
         known, names = self._labels_of(getattr(trainer, "datamodule", None))
         if not known and stage == "fit":
-            rank_zero_warn("OnlineProbe: the data have no labels, nothing is probed")
+            rank_zero_warn("OnlineProbe: the data has no labels, nothing is probed")
         if unknown := [name for name in names if name not in known]:
-            raise IgclError(f"OnlineProbe.labels: {unknown[0]!r} is no label of the store, only {', '.join(known)}")
+            raise IgclError(f"OnlineProbe.labels: the store has no label {unknown[0]!r}, only {', '.join(known)}")
         self._names, self._columns = names, [known.index(name) for name in names]
 
     def logged_metrics(self, module: Any, data: Any) -> set[str]:

@@ -1,7 +1,7 @@
 """The command line: `igcl`, `lightning` and `python -m igcl_lightning` are this program.
 
-Each command but fit, validate, test and predict is a module of this package with `HELP`, `add_options(parser)` and
-`run(options)`. Importing them is fast: they import what they need when they run. Lightning takes ten seconds to import.
+Each command except fit, validate, test and predict is a module of this package with `HELP`, `add_options(parser)` and
+`run(options)`. Heavy imports are inside `run`, since Lightning takes ten seconds to import.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from igcl_lightning.errors import IgclError, UsageError, message_of, write_messa
 
 TRAINING_COMMANDS = {
     "fit": "train a model: igcl fit --config pretrain/igcl.yaml",
-    "validate": "run the validation of a model",
-    "test": "run the test of a model",
-    "predict": "write the scores or embeddings of the test split",
+    "validate": "validate a model",
+    "test": "test a model",
+    "predict": "write scores or embeddings of the test split",
 }
 COMMANDS = (prepare, graphs, doctor, compare, demo)
 EPILOG = """\
-A config is searched in the current folder first, then among the shipped ones; several --config merge left to right.
+Configs are looked up in the current folder, then among the shipped ones; a later --config overrides earlier ones.
 igcl COMMAND --help lists the options of a command, igcl fit --model.help IGCL those of a model.
 fit, validate, test, predict and compare also take:
   --import MODULE   import your own Python module first, so that configs and checkpoints can name its classes
@@ -35,7 +35,7 @@ Every command also takes:
 
 
 def main(args: Sequence[str] | None = None) -> int | None:
-    """Run one command, by default that of this process; unexpected errors are raised.
+    """Run one command, by default from `sys.argv`; unexpected errors are raised.
 
     Returns:
         The exit status: 2 for wrong usage, 1 for a command that failed, 130 when interrupted, otherwise 0 or None.

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from igcl_lightning.cli.parser import add_run_options, names
 
-HELP = "compare methods and encoders at equal budget, in one table"
+HELP = "compare methods and encoders at the same budget, in one table"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add_run_options(parser, "runs/compare")
-    parser.add_argument("--store", type=Path, metavar="STORE", help="prepared store (default: phantoms, made here)")
+    parser.add_argument("--store", type=Path, metavar="STORE", help="prepared store (default: new phantoms)")
     parser.add_argument(
         "--train", type=names, metavar="A,B", help="methods to pretrain on phantoms (default: igcl,convirt,simclr)"
     )
@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[NAME=]ENC",
-        help="timm:NAME or xrv:NAME with published weights, NAME@FILE with the weights in a file, or a FILE.parquet of "
+        help="timm:NAME or xrv:NAME with published weights, NAME@FILE with weights from a file, or a FILE.parquet of "
         "features; may be repeated",
     )
     parser.add_argument("--labels", type=names, metavar="A,B", help="labels to report (default: all but No Finding)")

@@ -16,17 +16,17 @@ def add_options(parser: OneLineParser) -> None:
     """Add the options of the command."""
     parser.passed_on = ("--data.", "--model.", "--trainer.", "--config", "--ckpt_path", "--import")
     parser.description = (
-        "List the problems of a store, or of a config and its store, worst first. Nothing is changed. The exit status "
-        "is 1 if training would be wrong or fail. Options of `igcl fit` override those of a config."
+        "List problems of a store, or of a config and its store, worst first. Nothing is changed. The exit status "
+        "is 1 if training would fail or be wrong. Options of `igcl fit` override those of a config."
     )
-    parser.add_argument("target", metavar="STORE_OR_CONFIG", help="folder of a store, or a config as for --config")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page of findings, suspects and pairs")
+    parser.add_argument("target", metavar="STORE_OR_CONFIG", help="folder of a store, or a config as for igcl fit")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write an HTML page")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the findings as JSON")
-    parser.add_argument("--samples", type=int, default=24, metavar="N", help="pairs on the page (default: 24)")
+    parser.add_argument("--samples", type=int, default=24, metavar="N", help="sample pairs on the page (default: 24)")
     parser.add_argument(
         "--rows", type=int, default=4000, metavar="N", help="images to decode, 0 for all (default: 4000)"
     )
-    parser.add_argument("--no-speed", action="store_true", help="do not measure the loader and the model")
+    parser.add_argument("--no-speed", action="store_true", help="skip the speed measurement")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError(f"doctor: --{name}: {getattr(options, name)} is negative")
     for path in filter(None, (options.html, options.json)):
         if not path.parent.is_dir():
-            raise IgclError(f"{path.parent}: no such folder, make it first")
+            raise IgclError(f"{path.parent}: no such folder; create it first")
     done = examine(options.target, options.passed_on, options.rows, speed=not options.no_speed)
     sys.stdout.writelines(f"{finding.line()}\n" for finding in done.findings)
     sys.stdout.write(f"{done.target}: {counted(done.findings)}\n")

@@ -26,11 +26,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "reports",
         type=Path,
         metavar="REPORTS",
-        help='lines {"id": ..., "text": ...} or with "findings" and "impression", a .csv file, a folder of .txt files, '
-        "or Open-i's XML as a folder or .tgz",
+        help='JSON lines {"id": ..., "text": ...} or with "findings" and "impression", a .csv file, a folder of .txt '
+        "files, or Open-i's XML as a folder or .tgz",
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="GRAPHS.jsonl", help="file to write, a line per report"
+        "--out", type=Path, required=True, metavar="GRAPHS.jsonl", help="output file, one line per report"
     )
     parser.add_argument("--sections", choices=SECTIONS, default="both", help="sections to parse (default: both)")
     parser.add_argument("--id-column", metavar="NAME", help="column or key of the id (default: id or uid)")
@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--parser", choices=PARSERS, default="rules", help="rules (default), or a model of the package radgraph"
     )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core, 1 for a model)")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page; in a folder, its graphs.html")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write an HTML page; in a folder, graphs.html")
     parser.add_argument("--html-limit", type=int, default=200, metavar="N", help="reports on the page (default: 200)")
 
 
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
         size = page.stat().st_size
         sys.stdout.write(f"{page}: {-(-size // 1000)} kB\n")
         if size > LARGE_PAGE:
-            write_message("warning", f"{page}: large for a browser; --html-limit shows fewer reports")
+            write_message("warning", f"{page}: large for a browser; reduce --html-limit")
 
 
 def _model(options: argparse.Namespace) -> ReportGraphParser:

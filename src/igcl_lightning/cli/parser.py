@@ -1,4 +1,4 @@
-"""The parser of the commands that do not need Lightning, and the argument types they share."""
+"""Argument parser and shared argument types of the commands that do not need Lightning."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class OneLineParser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **kwargs)
 
     def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse, but report unknown options first: argparse would report a missing option, not the misspelt one."""
+        """Report unknown options before parsing: argparse would report a missing option instead of the misspelt one."""
         words = list(sys.argv[1:] if args is None else args)
         own = itertools.takewhile(lambda word: word.startswith("-"), words) if self._subparsers else words
         for option in (word.partition("=")[0] for word in own if word.startswith("--")):
@@ -52,11 +52,11 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def add_run_options(parser: argparse.ArgumentParser, folder: str) -> None:
-    """Add --out, --fast and --seed of the commands that pretrain; the folder is the default of --out."""
+    """Add --out, --fast and --seed for commands that pretrain; `folder` is the default of --out."""
     seed = "seed of pretraining (default: that of igcl fit); images, labelled rows and baselines do not depend on it"
     out = f"folder to write (default: {folder})"
     parser.add_argument("--out", type=Path, default=Path(folder), metavar="DIR", help=out)
-    parser.add_argument("--fast", action="store_true", help="smaller and faster: shows the steps, not the numbers")
+    parser.add_argument("--fast", action="store_true", help="small, fast run; its numbers mean little")
     parser.add_argument("--seed", type=_seed, metavar="N", help=seed)
 
 

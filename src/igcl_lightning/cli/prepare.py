@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from igcl_lightning.data.preparing.options import Options
     from igcl_lightning.data.sources.source import Source
 
-HELP = "read a data set into a store that training reads fast"
+HELP = "convert a data set to a store for training"
 SECTIONS = ("both", "findings", "impression")
 MISSING_REPORT = ("keep-image", "drop", "error")
 FITS = ("letterbox", "crop")
@@ -33,7 +33,7 @@ VARIANTS = ("standard", "hard_negatives")
 PHANTOM_SIZE = 128  # pixels
 STUDIES_PER_PROCESS = 256  # starting a process costs as much as preparing a few hundred studies
 PRESETS: Mapping[str, Mapping[str, Any]] = {"igcl-authors": {"size": 320, "fit": "authors", "full_decode": True}}
-"""Named options; "igcl-authors" is what the authors of IGCL and of CheXzero did."""
+"""Options by name of a preset; "igcl-authors" follows the authors of IGCL and of CheXzero."""
 
 NO_REPORT = {
     "none": "rows without a report",
@@ -70,31 +70,31 @@ def _columns(name: str, field: str, text: str) -> Option:
 
 ROOT = _option("--root", "folder of the data set", type=Path, required=True, metavar="DIR")
 IMAGES = _option("--images", "folder of the images (default: below --root)", type=Path, metavar="DIR")
-GRAPHS = _option("--graphs", "RadGraph file of the reports, in any of its layouts", type=Path, metavar="PATH")
-_UNCERTAIN = "label -1 (default: ignore); positive, negative, per-label (as GLoRIA), or LABEL=POLICY,..."
-_BLANK = "label not given (default: missing); negative: 0, no-finding: 0 if No Finding is given"
+GRAPHS = _option("--graphs", "RadGraph file of the reports, in any layout", type=Path, metavar="PATH")
+_UNCERTAIN = "value of label -1: ignore (default), positive, negative, per-label (as in GLoRIA), or LABEL=POLICY,..."
+_BLANK = "value of blank labels: missing (default; unknown), negative (0), or no-finding (0 if No Finding is 1)"
 UNCERTAIN = _option("--uncertain", _UNCERTAIN, metavar="POLICY")
 BLANKS = _option("--blank", _BLANK, choices=BLANK)
 
 COMMON = (
     _option("--out", "folder to write", type=Path, required=True, metavar="STORE"),
     _option("--size", "side of the stored images in pixels (default: 256)", type=int, metavar="N"),
-    _option("--fit", "how images become square (default: letterbox)", choices=FITS),
-    _option("--preset", "size and fit of a paper", choices=tuple(PRESETS)),
+    _option("--fit", "how images are made square (default: letterbox)", choices=FITS),
+    _option("--preset", "size and fit as in a paper", choices=tuple(PRESETS)),
     _option("--quality", "quality of the stored JPEGs, 1 to 100 (default: 95)", type=int, metavar="Q"),
     _option("--lossless", "store PNG instead of JPEG", action="store_true"),
-    _option("--full-decode", "decode JPEGs at full size: slower, hardly better", action="store_true"),
+    _option("--full-decode", "decode JPEGs at full size: slower, little difference", action="store_true"),
     _option("--views", "views to keep (default: all)", type=names, metavar="PA,AP"),
-    _option("--rename-labels", "store label A under the name B", type=pairs, metavar="A=B,.."),
-    _option("--on-missing-report", "studies without a report (default: keep-image)", choices=MISSING_REPORT),
+    _option("--rename-labels", "rename label A to B", type=pairs, metavar="A=B,.."),
+    _option("--on-missing-report", "for studies without a report (default: keep-image)", choices=MISSING_REPORT),
     _option("--sections", "sections of a report to parse (default: both)", choices=SECTIONS),
     _option("--reparse", "parse reports even if the source has their graphs", action="store_true"),
     _option("--node-text", "store features of graph nodes from this language model", metavar="MODEL"),
-    _option("--node-text-word", "word from its wordpieces (default: mean); the authors: sum", choices=("mean", "sum")),
+    _option("--node-text-word", "wordpieces to word (default: mean; authors of IGCL: sum)", choices=("mean", "sum")),
     _option("--seed", "seed of all random draws (default: 0)", type=int, metavar="N"),
     _option("--jobs", "processes (default: one per core)", type=int, metavar="N"),
     _option("--resume", "resume an interrupted run", action="store_true"),
-    _option("--update", "renew a store; what has not changed is copied", action="store_true"),
+    _option("--update", "rebuild a store, reusing what has not changed", action="store_true"),
     _option("--overwrite", "replace an existing store, finished or not", action="store_true"),
 )
 """Options of all data sets."""
@@ -106,18 +106,18 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
         (
             _option("--count", "number of studies (default: 3000)", type=int, default=3000, metavar="N"),
             _option("--size", f"side of the images in pixels (default: {PHANTOM_SIZE})", type=int, metavar="N"),
-            _option("--views", "views to draw (default: all); frontal: no lateral ones", choices=("all", "frontal")),
+            _option("--views", "all views (default) or frontal ones only", choices=("all", "frontal")),
             _option("--phrasing", "wording of the reports (default: mixed)", choices=PHRASINGS),
-            _option("--variant", "hard_negatives: twins, all in test (default: standard)", choices=VARIANTS),
-            _option("--shortcut", "plant a mark that gives LABEL away, except in test", metavar="LABEL"),
+            _option("--variant", "hard_negatives: pairs of equal words (default: standard)", choices=VARIANTS),
+            _option("--shortcut", "add a mark that reveals LABEL, except in test", metavar="LABEL"),
             _option("--masks", "store the masks of organs, findings and devices", action="store_true"),
         ),
     ),
     "table": (
-        "a CSV file or JSON lines that name images, reports, labels",
+        "a CSV or JSON lines file of images, reports, labels",
         "table.read_table",
         (
-            _option("--csv", "one row per image; .csv or .jsonl", type=Path, required=True, metavar="FILE"),
+            _option("--csv", "table with one row per image, .csv or .jsonl", type=Path, required=True, metavar="FILE"),
             _option("--root", "folder of the images (default: that of the file)", type=Path, metavar="DIR"),
             _column("image", "file name of the image", required=True),
             _column("report", "text of the report"),
@@ -128,13 +128,13 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
             _column("age", "age in years"),
             _column("sex", "F or M"),
             GRAPHS,
-            _column("graph", "key in --graphs (default: the study, then the image)"),
+            _column("graph", "key in --graphs (default: study, then image)"),
             _columns("label", "labels", "labels: 1, 0, -1 (uncertain) or blank"),
             *(UNCERTAIN, BLANKS),
-            _option("--split-values", "words for splits: fold0=test,fold1=valid", type=pairs, metavar="A=B,.."),
+            _option("--split-values", "split names: fold0=test,fold1=valid", type=pairs, metavar="A=B,.."),
             _columns("extra", "extra", "further columns to keep"),
-            _columns("array", "arrays", "columns that name .npy files"),
-            _columns("mask", "masks", "columns that name masks"),
+            _columns("array", "arrays", "columns with paths of .npy files"),
+            _columns("mask", "masks", "columns with paths of masks"),
         ),
     ),
     "mimic-cxr": (
@@ -157,7 +157,7 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
         "chexpert_plus.read_chexpert_plus",
         (
             ROOT,
-            _option("--labels", "section that was labelled (default: chexbert, the impression)", choices=PLUS_LABELS),
+            _option("--labels", "labelled section (default: chexbert, the impression)", choices=PLUS_LABELS),
             *(GRAPHS, UNCERTAIN, BLANKS, IMAGES),
         ),
     ),
@@ -171,7 +171,7 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
         "vindr.read_vindr",
         (
             ROOT,
-            _option("--aggregate", "readers who must agree (default: majority)", choices=("majority", "any")),
+            _option("--aggregate", "readers that must agree (default: majority)", choices=("majority", "any")),
             IMAGES,
         ),
     ),
@@ -180,22 +180,22 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
         "padchest.read_padchest",
         (
             ROOT,
-            _option("--labels", "labels to keep (default: those of many rows)", type=names, metavar="A,B"),
-            _option("--min-positives", "number of rows that counts as many (default: 50)", type=int, metavar="N"),
+            _option("--labels", "labels to keep (default: see --min-positives)", type=names, metavar="A,B"),
+            _option("--min-positives", "rows that a label needs to be kept (default: 50)", type=int, metavar="N"),
             _option("--method", "source of the labels (default: all)", choices=("all", "physician", "rnn")),
             IMAGES,
         ),
     ),
     "folder": (
-        "any folder of images, with texts of the same name as reports",
+        "any folder of images, with reports as text files of the same name",
         "folder.read_folder",
         (
             ROOT,
-            _option("--patient-pattern", "its first group in a path is the patient: '^(p[0-9]+)/'", metavar="REGEX"),
+            _option("--patient-pattern", "first group is the patient in the path: '^(p[0-9]+)/'", metavar="REGEX"),
         ),
     ),
 }
-"""Help, reader and own options of each data set."""
+"""Help, reader and specific options of each data set."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -209,7 +209,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Prepare a store, and print what went into it."""
+    """Prepare a store, and print a summary."""
     from igcl_lightning.data.prepare import prepare
 
     source = _read_source(options)

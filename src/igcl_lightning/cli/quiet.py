@@ -1,4 +1,4 @@
-"""Silences messages that libraries repeat on every run and that call for no action: by message, and no others."""
+"""Silence messages of libraries that appear on every run and need no action."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From sources to a store, and from a store to batches."""
+"""Data sets -> store -> batches."""

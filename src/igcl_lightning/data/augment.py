@@ -29,8 +29,8 @@ class AugmentDraw(NamedTuple):
         shift_y: shift of the visible part downwards, in half sides.
         blur: standard deviation of the Gaussian, as a share of the side.
         gamma: exponent of the grey values, scale 0-1.
-        contrast: factor of the distance of grey values from their mean.
-        brightness: summand of the grey values, scale 0-1.
+        contrast: factor of the deviation of grey values from their mean.
+        brightness: value added to the grey values, scale 0-1.
     """
 
     angle: Tensor
@@ -107,7 +107,7 @@ class Augment:
 
     @torch.no_grad()
     def apply_masks(self, mask: Tensor, draw: AugmentDraw) -> Tensor:
-        """Move masks as `apply` moves images, by the nearest pixel, without blur and change of tones.
+        """Move masks like images, with the nearest pixel, without blur and changes of grey values.
 
         Args:
             mask: M masks of each image, or class numbers, any type, [B, M, H, W].
@@ -120,7 +120,7 @@ class Augment:
 
     @torch.no_grad()
     def apply_boxes(self, boxes: Tensor, draw: AugmentDraw, size: tuple[int, int]) -> Tensor:
-        """Move boxes as `apply` moves images: the bounding box of the moved corners, clipped to the image.
+        """Move boxes like images: return the bounding box of the moved corners, clipped to the image.
 
         Args:
             boxes: x_min, y_min, x_max, y_max of K boxes of each image, in pixels from the outer edge of the first,

@@ -1,4 +1,4 @@
-"""Arrow rows -> batches, without Python work per edge, word or row tensor."""
+"""Arrow rows -> batches, without Python loops over edges, words or rows."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _decode(rows: pa.Table, place: int, data: pa.Buffer) -> np.ndarray:
         return decode_grey(data)
     except (OSError, ValueError, SyntaxError) as error:
         row = rows.column("row")[place]
-        reason = re.sub(r" <_io.*>", "", str(error))  # an address in memory
+        reason = re.sub(r" <_io.*>", "", str(error))  # a memory address
         raise IgclError(f"row {row}: its stored image cannot be decoded ({reason}); prepare the store again") from error
 
 

@@ -30,7 +30,7 @@ class FeatureModel(Protocol):
 
 
 class FeatureRows:
-    """Features, labels and ids of rows, in memory."""
+    """Features, labels and ids of rows, held in memory."""
 
     def __init__(self, rows: FeatureBatch) -> None:
         self.rows = rows
@@ -101,7 +101,7 @@ def _feature_table(path: Path) -> pa.Table:
     kind = table.schema.field("feature").type
     lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     if not any(is_list(kind) for is_list in lists) or not pa.types.is_floating(kind.value_type):
-        raise IgclError(f"{path}: column feature holds {kind}, not lists of numbers")
+        raise IgclError(f"{path}: column feature contains {kind}, not lists of numbers")
     return table
 
 

@@ -1,7 +1,7 @@
-"""Tensors from a worker to the main process, in few pieces of shared memory.
+"""Transfer of tensors from a worker to the main process in few pieces of shared memory.
 
-One more piece costs as much as tokenizing several reports. Outside workers, or where torch shares memory in another
-way, tensors are ordinary ones.
+Each additional piece costs as much as tokenizing several reports. Outside workers, or if torch shares memory in another
+way, tensors are ordinary.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from igcl_lightning.errors import IgclError
 
 
 class Handover:
-    """A tensor that is written part by part; in a worker it lies in shared memory.
+    """A tensor that is written in parts; in shared memory if this is a worker.
 
     A worker writes to the file of the shared memory, which is twice as fast as touching new pages. Raises `IgclError`
     if shared memory is full.
@@ -39,7 +39,7 @@ class Handover:
             self.descriptor, _ = storage._share_fd_cpu_()
         except (RuntimeError, OSError) as error:
             raise _full() from error
-        # torch has no types for a tensor on a plain storage.
+        # torch has no types for a tensor on a storage.
         self.tensor = torch.from_numpy(np.empty(0, dtype)).set_(storage, 0, shape)  # type: ignore[call-overload]
 
     def write(self, part: np.ndarray, begin: int = 0) -> None:
@@ -57,7 +57,7 @@ class Handover:
 
 
 def _full() -> IgclError:
-    return IgclError("shared memory is full: make /dev/shm larger, or data.batch_size or data.num_workers smaller")
+    return IgclError("shared memory is full: increase /dev/shm, or reduce data.batch_size or data.num_workers")
 
 
 def _shares_files() -> bool:

@@ -1,4 +1,4 @@
-"""Read and write images as grey pixels: any format, mode and bit depth, recognised by content and not by suffix."""
+"""Read and write images as grey pixels: any format, mode and bit depth, recognised by content, not suffix."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def read_picture(path: Path, at_least: int | None = None) -> Picture:
     data = _read_bytes(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # libraries warn of what is an error or a flag here
+            warnings.simplefilter("ignore")  # warnings of libraries are errors or flags here
             content, picture = _decode(data, at_least)
     except IgclError as error:
         raise IgclError(f"{path}: {one_line(str(error))}") from error
-    except Exception as error:  # libraries raise anything on damaged files
+    except Exception as error:  # libraries raise any exception on damaged files
         said = one_line(str(error)) or type(error).__name__
         raise IgclError(f"{path}: cannot be decoded as an image ({said})") from error
     return picture._replace(flags=(*picture.flags, *_observed(path, content, picture.pixels)))

@@ -1,4 +1,4 @@
-"""Image files and report texts -> tensors, exactly as `igcl prepare` and the loaders made them for training.
+"""Image files and report texts -> tensors, exactly as made for training by `igcl prepare` and the loaders.
 
 Checkpoints store the record of how inputs were made.
 """
@@ -88,7 +88,7 @@ COMPARED = {
     "report": ("sections", "parser", "tokenizer", "max_tokens"),
     "label": ("uncertain", "blank"),
 }
-"""Entries of a record that matter for each kind of input."""
+"""Relevant entries of a record for each kind of input."""
 
 
 def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _compared(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class InputReader:
-    """Makes tensors of images and reports, as `igcl prepare` and the loaders made them for training.
+    """Turns images and reports into tensors, as `igcl prepare` and the loaders do for training.
 
     Args:
         record: record of the training data, from `describe_inputs`; raises `IgclError` if it is incomplete.
@@ -120,7 +120,7 @@ class InputReader:
                 raise KeyError("options")
             self.options = Options(**options | {"views": tuple(options.get("views", ()))})
         except (KeyError, TypeError, AttributeError) as error:
-            said = "how images were made is not known: the store in training was not made by igcl prepare"
+            said = "the preprocessing is unknown: the training store was not made by igcl prepare"
             raise IgclError(said) from error
 
     def batches(self, kind: str, inputs: Any, size: int) -> Iterator[Any]:
@@ -164,7 +164,7 @@ class InputReader:
         if isinstance(image, Image.Image):
             try:
                 source = grey_pixels(image)
-            except (OSError, ValueError, SyntaxError) as error:  # a file that is opened but not yet read
+            except (OSError, ValueError, SyntaxError) as error:  # an opened file that is not yet read
                 raise IgclError(f"the image cannot be decoded ({error})") from error
         elif isinstance(image, np.ndarray):
             source = to_grey(image)
@@ -185,7 +185,7 @@ class InputReader:
             raise IgclError(detail)
         then, now = self.record.get("parser"), default_parser().version
         if then != now:
-            message = f"the reports in training were read by {then}, this one is read by {now}: graphs may differ"
+            message = f"the training reports were parsed by {then}, this one by {now}: graphs may differ"
             warnings.warn(message, stacklevel=1)
         return default_parser().parse(report_text(sections, self.options.sections))
 

@@ -1,4 +1,4 @@
-"""Protocols of the data modules that heads and callbacks need, and functions that find them."""
+"""Protocols of the data modules that heads and callbacks need, and functions that check them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RowLookup(Protocol):
 
 
 class LabeledRows(RowLookup, Protocol):
-    """A data module that serves labelled rows to heads; `LabeledDataModule` is one."""
+    """A data module that serves labelled rows to heads, such as `LabeledDataModule`."""
 
     @property
     def label_names(self) -> list[str]:
@@ -68,7 +68,7 @@ def _fitting(trainer: Trainer, asker: str, protocol: type, example: str) -> obje
     data = getattr(trainer, "datamodule", None)  # absent from Lightning's types
     if data is None:
         raise IgclError(f"{asker} needs a data module, such as {example}; none was given")
-    # Without reading properties: some are known only after `setup`.
+    # Without reading properties, since some are known only after `setup`.
     members = [name for part in protocol.__mro__ if part.__module__ == __name__ for name in vars(part)]
     known = vars(data).keys() | set(dir(type(data)))
     if lacking := [name for name in members if not name.startswith("_") and name not in known]:

@@ -1,7 +1,7 @@
-"""Pairs of a store: the rows that state something on each side that a model contrasts.
+"""Pairs of a store: rows that state something on each side that a model contrasts.
 
-All rows without a report encode the same. In a batch each would be a negative of the others; in evaluation, a candidate
-that no image can be told apart by.
+All rows without a report have the same encoding. In a batch they would be negatives of each other, in evaluation
+candidates that no image can distinguish.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STATING_SIDES = ("graph", "report")
 """Sides on which a row may state nothing."""
 
 SPLITS_OF_STAGE = {"fit": ("train", "valid"), "validate": ("valid",), "test": ("test",)}
-"""Splits whose pairs a stage contrasts; `predict` embeds all rows."""
+"""Splits that a stage contrasts; `predict` embeds all rows."""
 
 _NEEDS = {"graph": "a report with entities", "report": "a report with words"}
 
@@ -36,7 +36,7 @@ def is_pair(store: Store, split: str, arrays: Sequence[str], stating: Sequence[s
 
 
 def needs(arrays: Sequence[str], sides: Sequence[str]) -> str:
-    """Return the requirements of a pair in words, such as "a report with entities and ecg"."""
+    """Describe the requirements of a pair, such as "a report with entities and ecg"."""
     return " and ".join([*(_NEEDS[side] for side in sides), *arrays])
 
 
@@ -48,7 +48,7 @@ def refuse_no_pairs(store: Store | StreamedStore, arrays: Sequence[str], sides: 
     else:
         found = bool(is_pair(store, "train", arrays, sides).any())
     if not found:
-        raise IgclError(f"{store.path}: no training row has {needs(arrays, sides)}; nothing to contrast with")
+        raise IgclError(f"{store.path}: no training row has {needs(arrays, sides)}; nothing to contrast")
 
 
 def refuse_no_validation(store: Store | StreamedStore, arrays: Sequence[str], stating: Sequence[str]) -> None:
@@ -62,7 +62,7 @@ def refuse_no_validation(store: Store | StreamedStore, arrays: Sequence[str], st
 
 
 def say_left_out(store: Store | StreamedStore, stage: str, arrays: Sequence[str], stating: Sequence[str]) -> None:
-    """Log, in one process and one line, how many rows of the splits of a stage are left out."""
+    """Log how many rows of the splits of a stage are left out, in one line and on one process."""
     splits = [split for split in SPLITS_OF_STAGE.get(stage, ()) if split in store.splits]
     if isinstance(store, StreamedStore):
         empty, rows = store.empty_rows

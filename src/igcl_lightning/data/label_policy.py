@@ -44,12 +44,12 @@ class LabelPolicy:
     """How the values 1, 0, -1 (uncertain) and blank become 1, 0 and unknown. `vars` are the manifest's entries.
 
     Attributes:
-        uncertain: value of -1 for labels that are not in `uncertain_by_label`, one of `UNCERTAIN`.
-        uncertain_by_label: value of -1 by label.
-        blank: value of a blank, one of `BLANK`.
+        uncertain: policy for -1 of labels that are not in `uncertain_by_label`, one of `UNCERTAIN`.
+        uncertain_by_label: policy for -1 by label.
+        blank: policy for blank cells, one of `BLANK`.
 
     Raises:
-        IgclError: a word is not one of these.
+        IgclError: unknown policy.
     """
 
     uncertain: str = "ignore"

@@ -1,4 +1,4 @@
-"""Age, sex and view by the words of data sets and DICOM headers."""
+"""Age, sex and view from the terms of data sets and DICOM headers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _VIEW_OF = {
 """View by lower-case word. Decubitus views are left out: they are frontal images of a patient lying on the side."""
 
 _POSTURE = re.compile(r" (?:erect|semi ?erect|upright|sitting|supine|horizontal|portable)$")
-"""Posture or machine, which may follow PA and AP without changing the view."""
+"""Posture or machine that may follow PA and AP without changing the view."""
 
 
 def view_name(words: str | None) -> str:

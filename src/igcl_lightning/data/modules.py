@@ -96,7 +96,7 @@ class PairedDataModule(StoreDataModule):
             refuse_unknown_splits(self.predict_splits, store.splits)
         say_left_out(store, stage, self.arrays, self._stating())
         if self.length_aware and isinstance(store, StreamedStore):
-            raise IgclError(f"{store.path}: data.length_aware needs all lengths, unknown in a stream; copy the store")
+            raise IgclError(f"{store.path}: data.length_aware needs all lengths, which a stream does not know; copy it")
         if self.length_aware and not sides:
             raise IgclError("data.length_aware: this model reads neither graphs nor reports, so nothing is padded")
 
@@ -121,7 +121,7 @@ class PairedDataModule(StoreDataModule):
             return self._stream(self.store, splits, shuffled=False, stating=stating)
         pairs = self._pairs(self.store, splits, stating)
         if not len(pairs):
-            keep = "; --data.keep_empty true keeps its rows" if stating else ""
+            keep = "; --data.keep_empty true keeps such rows" if stating else ""
             raise IgclError(f"{self.store.path}: no row of {', '.join(splits)} has {needs(self.arrays, stating)}{keep}")
         return self._shared_loader(pairs)
 
@@ -132,7 +132,7 @@ class PairedDataModule(StoreDataModule):
     def _refuse_single_pair(self, batch_size: int) -> None:
         if batch_size * self._processes()[0] == 1:
             raise IgclError(
-                f"{self.store.path}: a training batch would hold one pair, without negatives, so that the loss is 0; "
+                f"{self.store.path}: a training batch would have one pair and no negatives; "
                 f"make data.batch_size (now {self.batch_size}) or the number of training rows at least 2"
             )
 
@@ -241,7 +241,7 @@ class LabeledDataModule(StoreDataModule):
         if stage == "predict":
             refuse_unknown_splits(self.predict_splits, self.store.splits)
         if stage == "fit" and "valid" not in self.store.splits:
-            raise IgclError(f"{self.store.path}: no split 'valid' to choose the penalty or the stopping point on")
+            raise IgclError(f"{self.store.path}: no split 'valid', needed to choose the penalty or the stopping point")
         self._features = {}
         splits = self._served_splits(stage)
         if self._feature_model() is not None:

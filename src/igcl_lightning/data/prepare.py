@@ -97,7 +97,7 @@ def _columns(source: Source, options: Options) -> Columns:
         raise IgclError(f"--rename-labels: no label {unknown[0]!r}; there are {', '.join(source.labels) or 'none'}")
     labels = {options.rename_labels.get(name, name): name for name in source.labels}
     if len(labels) < len(source.labels):
-        raise IgclError(f"--rename-labels: two labels get one name among {', '.join(labels)}")
+        raise IgclError(f"--rename-labels: two labels would have the same name, among {', '.join(labels)}")
     return Columns(labels, source.extra, source.arrays, source.boxes, source.masks)
 
 
@@ -137,7 +137,7 @@ def _finished(out: Path, work: dict[str, Any]) -> dict[str, Any]:
     """Return the manifest of a finished store of the same work."""
     manifest = read_record(out / MANIFEST)
     if manifest is None or any(manifest.get(name) != value for name, value in work.items()):
-        raise IgclError(f"{out}: is complete, with other inputs or options; --overwrite or --update replaces it")
+        raise IgclError(f"{out}: was made with other inputs or options; --overwrite or --update replaces it")
     tidy(out)
     return manifest
 
@@ -145,11 +145,11 @@ def _finished(out: Path, work: dict[str, Any]) -> dict[str, Any]:
 def _refuse(out: Path, unfinished: Path, *, overwrite: bool, resume: bool, update: bool) -> None:
     """Raise `IgclError` where the work would destroy something."""
     if out.exists() and not is_store(out):
-        raise IgclError(f"{out}: is not a store and is not replaced; choose another --out")
+        raise IgclError(f"{out}: exists and is not a store; choose another --out")
     if update and not out.exists() and not (resume and unfinished.exists()):
         raise IgclError(f"{out}: no such store to --update")
     if out.exists() and not (overwrite or update or resume):
-        raise IgclError(f"{out}: exists already; choose another --out, or give --overwrite, or --update to renew it")
+        raise IgclError(f"{out}: exists already; choose another --out, or give --overwrite, or --update to rebuild it")
     if unfinished.exists() and not (overwrite or resume):
         raise IgclError(f"{unfinished}: left by an interrupted run; --resume continues it, --overwrite starts over")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Box(NamedTuple):
-    """A rectangle with the name of its finding, in pixels of its image; the maxima are exclusive."""
+    """A rectangle labelled with a finding, in pixels of its image; `x_max` and `y_max` are exclusive."""
 
     label: str
     x_min: float

@@ -22,7 +22,7 @@ class PairBatch(NamedTuple):
             those the graph was read from.
         target: the store's labels, float32 [B, L]; 1 present, 0 absent, nan unknown.
         extra: array columns of the store by name, float32 [B, ...], those in `data.arrays`.
-        row, study, patient: hashes of their ids, each int64 [B].
+        row, study, patient: hashes of the ids, int64 [B] each.
         graph_key: `graphs.identity.graph_key`, int64 [B]; -1 for an empty graph, which equals no other.
         graph_facts: hashes of the graph's facts, ascending, then -1, int64 [B, MAX_FACTS] (see `stated_facts`).
     """
@@ -40,7 +40,13 @@ class PairBatch(NamedTuple):
 
 
 class LabeledBatch(NamedTuple):
-    """Images, grey values 0-255 [B, 1, H, W], with labels and ids as in `PairBatch`."""
+    """Images with labels.
+
+    Attributes:
+        image: grey values 0-255, [B, 1, H, W].
+        target: float32 [B, L]; 1 present, 0 absent, nan unknown.
+        row: hash of the row's id, int64 [B].
+    """
 
     image: Tensor
     target: Tensor
@@ -48,7 +54,13 @@ class LabeledBatch(NamedTuple):
 
 
 class FeatureBatch(NamedTuple):
-    """Frozen features, float32 [B, D], with labels and ids as in `PairBatch`."""
+    """Frozen features with labels.
+
+    Attributes:
+        feature: float32 [B, D].
+        target: float32 [B, L]; 1 present, 0 absent, nan unknown.
+        row: hash of the row's id, int64 [B].
+    """
 
     feature: Tensor
     target: Tensor
@@ -56,7 +68,13 @@ class FeatureBatch(NamedTuple):
 
 
 class ProbeDraw(NamedTuple):
-    """Training rows drawn by `seed`, and all validation rows, on which a probe selects its penalty."""
+    """One draw of labelled training rows, for a probe.
+
+    Attributes:
+        train: all drawn rows.
+        valid: all validation rows, on which the probe selects its penalty.
+        seed: seed of the draw.
+    """
 
     train: FeatureBatch
     valid: FeatureBatch

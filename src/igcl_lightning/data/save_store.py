@@ -89,7 +89,7 @@ def _counted(tables: Mapping[str, datasets.Dataset]) -> dict[str, Any]:
     patients = ids[["patient", "split"]].drop_duplicates()
     for patient in patients.loc[patients["patient"].duplicated(), "patient"]:
         first, second = patients.loc[patients["patient"] == patient, "split"].iloc[:2]
-        raise IgclError(f"patient {patient!r} stands in {first} and in {second}; splits must be by patient")
+        raise IgclError(f"patient {patient!r} is in both {first} and {second}; splits must be by patient")
     return {
         "rows": dict(Counter(ids["split"])),
         "studies": ids["study"].nunique(),

@@ -162,7 +162,7 @@ class PairStream(IterableDataset[PairBatch]):
             yield table
             taken += 1
         if planned is not None and taken < planned:
-            raise IgclError(f"{self.store.path}: no row of one process's Arrow files states anything; copy the store")
+            raise IgclError(f"{self.store.path}: no row of one process's Arrow files states anything; copy it to disk")
         if not taken and workers == 1:  # without a plan, empty epochs would follow each other forever
             raise IgclError(f"{self.store.path}: no batch of {self.batch_size} training rows that state anything")
 
@@ -193,7 +193,7 @@ class PairStream(IterableDataset[PairBatch]):
     def _equal_steps(self) -> int:
         path, world = self.store.path, self.num_replicas
         if self.num_shards < world:
-            raise IgclError(f"{path}: {self.num_shards} Arrow files are too few for {world} processes; copy the store")
+            raise IgclError(f"{path}: {self.num_shards} Arrow files are too few for {world} processes; copy it")
         if self.store.views is not None or self.collate.shapes:
             raise IgclError(f"{path}: data.views and data.arrays select rows of a stream; use one process, or copy it")
         return self.most_batches

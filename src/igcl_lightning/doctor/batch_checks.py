@@ -53,7 +53,7 @@ def check_pairs(config: Config, store: OpenedStore) -> Iterator[Finding]:
     numbers = {"empty": empty, "rows": len(rows)}
     many = len(rows) > 0 and empty >= MANY_EMPTY * len(rows)
     if empty and config.option("data.keep_empty"):
-        text += ": kept, all with one embedding and each other's negatives; leave out data.keep_empty"
+        text += ": kept, with equal embeddings and as each other's negatives; leave out data.keep_empty"
     elif empty:
         text += ": pretraining leaves them out, probes use their images"
     yield Finding("warning" if many else "ok", "pairs", text, numbers=numbers)
@@ -105,7 +105,7 @@ def check_accumulation(config: Config, store: OpenedStore) -> Iterator[Finding]:
     if together < 2:  # reported by `check_batches`
         return
     text = (
-        f"trainer.accumulate_grad_batches {batches} adds no negatives: a pair has {together - 1:,}, those of its own "
+        f"trainer.accumulate_grad_batches {batches} adds no negatives: a pair has {together - 1:,}, from its own "
         f"batch, not of {batches * together:,} pairs; for more, make data.batch_size larger"
     )
     yield Finding("warning", "accumulation", text, numbers={"others": together - 1})

@@ -44,7 +44,7 @@ def check_near_duplicates(store: OpenedStore, looks: Looks, group: np.ndarray) -
     pairs = pairs[np.argsort(~crossing, kind="stable")]
     places = store.places(pairs.ravel())
     message = (
-        f"{number(len(pairs), 'pair')} among {len(kept):,} images, by their looks one picture in different bytes, "
+        f"{number(len(pairs), 'pair')} among {len(kept):,} images look the same but have different bytes, "
         f"{int(crossing.sum()):,} across splits, such as {places[0].row!r} ({places[0].split}) and "
         f"{places[1].row!r} ({places[1].split})"
     )
@@ -85,11 +85,11 @@ def check_orientation(store: OpenedStore, looks: Looks) -> Iterator[Finding]:
     turn = turns(looks.thumbnail[kept])
     suspects = looks.number[kept[turn > 0]]
     if not len(suspects):
-        yield Finding("ok", "orientation", f"none of {len(kept):,} frontal images looks turned")
+        yield Finding("ok", "orientation", f"none of {len(kept):,} frontal images looks rotated")
         return
     places = store.places(suspects)
     shown = ", ".join(f"{place.row!r} ({TURNS[kind]})" for place, kind in zip(places[:3], turn[turn > 0], strict=False))
-    message = f"{share(len(suspects), len(kept))} frontal images look turned: {shown}; look at them, none was changed"
+    message = f"{share(len(suspects), len(kept))} frontal images look rotated: {shown}; check them, none was changed"
     yield Finding("warning", "orientation", message, places, {"turned": len(suspects), "frontal": len(kept)})
 
 

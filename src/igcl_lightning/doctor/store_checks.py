@@ -40,7 +40,7 @@ def check_manifest(store: OpenedStore) -> Iterator[Finding]:
 def check_splits(store: OpenedStore) -> Iterator[Finding]:
     """Report the sizes of the splits, and missing splits."""
     sizes = store.sizes
-    uses = {"train": "nothing to train on", "valid": "nothing to stop on", "test": "nothing to report on"}
+    uses = {"train": "training is impossible", "valid": "nothing to choose settings on", "test": "nothing to report"}
     for split in SPLITS:
         if not sizes.get(split):
             yield Finding("error" if split == "train" else "warning", "splits", f"no {split} rows: {uses[split]}")

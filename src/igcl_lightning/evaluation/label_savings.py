@@ -19,9 +19,18 @@ from igcl_lightning.metrics.clinical import auroc
 class LabelSavings:
     """`method` at `fraction` does as well as `versus` at `factor * fraction` of the training labels.
 
-    The fractions of `versus` span factors from `lowest` to `highest`. A factor beyond is clipped to the limit, as
-    `bound` says, "at_least" or "at_most": nothing is extrapolated. `censored_share` is the share of clipped resamples.
-    The 95 % interval over patients is None if too few resamples have both classes. `n` rows have a known label.
+    Nothing is extrapolated: a factor outside the range of the fractions of `versus` is clipped to it.
+
+    Attributes:
+        method, versus: names of the two methods.
+        split: split of the evaluated rows.
+        fraction: labelled share of the training rows of `method`.
+        factor: labels of `versus` divided by labels of `method` at equal mean AUROC.
+        bound: "at_least" or "at_most" if the factor is clipped, otherwise None.
+        ci_low, ci_high: 95 % interval over patients; None if too few resamples have both classes.
+        lowest, highest: smallest and largest fraction of `versus`, divided by `fraction`.
+        censored_share: share of resamples whose factor is clipped.
+        n: number of rows with a known label.
     """
 
     method: str
@@ -47,7 +56,7 @@ def label_savings(
     seed: int = 0,
     split: str = "test",
 ) -> LabelSavings:
-    """Return the factor by which `versus` needs more labels than `method` at `fraction` for the same mean AUROC.
+    """Return how many times as many labels `versus` needs for the mean AUROC of `method` at `fraction`.
 
     The macro mean over labels of `versus`, averaged over seeds, is made monotone in the fraction by its running maximum
     and interpolated linearly in the logarithm of the fraction. Each resample of the patients gives one factor.

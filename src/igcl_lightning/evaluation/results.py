@@ -32,9 +32,17 @@ from a third of the resamples, and the others say nothing about how patients var
 class Record(TypedDict):
     """One record of `results.json`; a field that does not apply is None.
 
-    `label` is "mean" for the macro mean over labels, `seed` is None for the mean over seeds, `versus` is the other
-    method of a paired difference `method - versus`. `n` is the number of rows with a known target, `positives` of those
-    with target 1.
+    Attributes:
+        method: name of the method.
+        versus: other method of a paired difference `method - versus`.
+        protocol, store: name of the evaluation, and path of the store.
+        split, group: evaluated split, and group of its rows.
+        label: name of the label, "mean" for the macro mean over labels.
+        fraction, shots: labelled share of the training rows, or positive training rows per label.
+        seed: seed of the run, None for the mean over seeds.
+        metric, threshold: name of the statistic, and its threshold.
+        value, ci_low, ci_high: the statistic, and its 95 % interval over patients.
+        n, positives: number of rows with a known target, and with target 1.
     """
 
     method: str
@@ -79,9 +87,15 @@ def summarise(
     Patients are resampled, not rows; all methods use the same resamples. Runs that differ only in their seed are
     averaged within each resample, not pooled: the scores of two runs share no scale.
 
-    `predictions` have columns as in `predictions.SCHEMA`; runs that score a label score the same rows of a split. For
-    each pair (method, other) in `versus`, `method - other` is reported in each split and setting that both have.
-    `protocol`, `store` and `metric`, the name of the statistic, are written into the records.
+    Args:
+        predictions: columns as in `predictions.SCHEMA`; runs that score a label score the same rows of a split.
+        versus: pairs (method, other); `method - other` is reported in each split and setting that both have.
+        protocol: name of the evaluation, for the records.
+        store: path of the store, for the records.
+        statistic: function of scores, targets and weights (default: AUROC).
+        metric: name of the statistic, for the records.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
 
     Raises:
         IgclError: the predictions break their contract, runs differ in rows, or `versus` has no setting in common.

@@ -271,7 +271,7 @@ def _read_relations(identity: str, entity: Any, index: Mapping[str, int | None],
         elif target not in index:
             faults.note("target missing", "dropped", f"{where}: {kind} names entity {target!r}, which does not exist")
         elif head is None or tail is None:
-            faults.note("relation of a dropped entity", "dropped", f"{where}: {kind} to {target!r} lost an end")
+            faults.note("relation of a dropped entity", "dropped", f"{where}: {kind} to {target!r} has a dropped end")
         else:
             yield Relation(head, kind, tail)
 

@@ -17,7 +17,7 @@ XL_LABELS: dict[str, str] = {"ANAT-U": "ANAT-DP", "ANAT-DA": "ANAT-DP", "ANAT-M"
 """Labels that RadGraph-XL adds (uncertain or absent anatomy, measurements), each with the label that models see."""
 
 HEDGES: tuple[str, ...] = ("", "unlikely", "possible", "probable")
-"""Strength of belief in an uncertain observation; "" where the report does not say."""
+"""Strength of belief in an uncertain observation; "" if the report does not state it."""
 
 RELATION_TYPES: tuple[str, ...] = ("located_at", "modify", "suggestive_of")
 
@@ -38,15 +38,22 @@ RELATION_ID: dict[str, int] = {relation: index for index, relation in enumerate(
 class Entity:
     """A span of report words that names an anatomy or an observation.
 
+    Attributes:
+        tokens: words of the span, joined by single spaces, as written in the report.
+        label: one of `ENTITY_LABELS` or `XL_LABELS`.
+        start: index of the first word in `ReportGraph.words`.
+        end: index of the last word, inclusive.
+        hedge: one of `HEDGES`; empty in RadGraph files.
+
     Raises:
-        ValueError: an unknown label or hedge, or a bad span.
+        ValueError: the label or hedge is unknown, or the span is invalid.
     """
 
-    tokens: str  # the words of the span, joined by single spaces, as written in the report
-    label: str  # one of `ENTITY_LABELS` or `XL_LABELS`
-    start: int  # index of the first word in `ReportGraph.words`
-    end: int  # index of the last word, inclusive
-    hedge: str = ""  # one of `HEDGES`; RadGraph files have none
+    tokens: str
+    label: str
+    start: int
+    end: int
+    hedge: str = ""
 
     def __post_init__(self) -> None:
         if self.label not in LABEL_ID:
@@ -64,7 +71,16 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A directed, typed edge between two entities, given by their index in `ReportGraph.entities`."""
+    """A directed, typed edge between two entities.
+
+    Attributes:
+        head: index of the head in `ReportGraph.entities`.
+        type: one of `RELATION_TYPES`.
+        tail: index of the tail in `ReportGraph.entities`.
+
+    Raises:
+        ValueError: the type is unknown, or an index is negative.
+    """
 
     head: int
     type: str
@@ -79,16 +95,21 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class ReportGraph:
-    """The knowledge graph of one report: hashable, comparable, and free of any library type.
+    """The knowledge graph of one report: hashable, comparable, without types of other libraries.
+
+    Attributes:
+        text: words of the report, joined by single spaces; entity spans index `text.split(" ")`.
+        entities: entities in the order of the report.
+        relations: relations; two entities may have several.
 
     Raises:
         ValueError: an entity lies outside the text, its tokens differ from the text's words, or a relation names an
             entity that does not exist.
     """
 
-    text: str  # the report's words joined by single spaces; entity spans index `text.split(" ")`
-    entities: tuple[Entity, ...] = ()  # in the order of the report
-    relations: tuple[Relation, ...] = ()  # two entities may share several
+    text: str
+    entities: tuple[Entity, ...] = ()
+    relations: tuple[Relation, ...] = ()
 
     def __post_init__(self) -> None:
         words = self.words
@@ -101,7 +122,7 @@ class ReportGraph:
 
     @property
     def words(self) -> list[str]:
-        """The words that entity spans count."""
+        """Words of the text, which entity spans index."""
         return self.text.split(" ") if self.text else []
 
 

@@ -1,4 +1,4 @@
-"""Contrastive loss of paired samples, both ways, over the batch of all processes (IGCL eq. 1-3; ConVIRT; CLIP).
+"""Contrastive loss of paired samples in both directions, over the batch of all processes (IGCL eq. 1-3; ConVIRT; CLIP).
 
 The printed equations of IGCL have no temperature; the authors' code and CLIP learn one.
 """
@@ -79,7 +79,7 @@ class ContrastiveOptions:
             "study": pairs of one study; other studies of the same patient are neither positive nor negative;
             "graph": pairs whose report graphs are identical; an empty graph equals no other;
             "soft": in proportion to the squared cosine overlap of the graphs' facts.
-        image_weight: share of the direction from the first side, the image, to the second (lambda of ConVIRT, eq. 4).
+        image_weight: weight of the direction from the first side (the image) to the second (lambda of ConVIRT, eq. 4).
         learn_temperature: whether the temperature is trained.
     """
 
@@ -90,7 +90,10 @@ class ContrastiveOptions:
 
 
 class ContrastiveLoss(nn.Module):
-    """InfoNCE both ways, with a bounded temperature.
+    """InfoNCE in both directions, with a bounded temperature.
+
+    Args:
+        options: temperature, positive pairs and weights.
 
     Attributes:
         logit_scale: log of 1 / temperature, [1]; sharded training refuses parameters without a dimension.
@@ -121,7 +124,7 @@ class ContrastiveLoss(nn.Module):
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:
-        """Bring a temperature below its bound back to it; called after each optimiser step."""
+        """Clamp the temperature to its lower bound; called after each optimiser step."""
         # In `forward`, a clamped value has no gradient, and a clamped parameter is lost in sharded training.
         self.logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
 
@@ -130,11 +133,15 @@ class ContrastiveLoss(nn.Module):
 
         The mean of the shares, and of their gradients, over processes is that of the global batch, as distributed data
         parallel training needs.
+
+        Args:
+            similarity: similarities of this process's B pairs with the N pairs of all processes.
+            ids: ids of the B pairs.
         """
         scale = self.logit_scale.exp()
         all_ids = PairIds(*(gather(value) for value in ids))
         weight, keep = contrastive_targets(self.targets, ids, all_ids, rank() * len(ids.row))
-        # In single precision at least, as the scale is.
+        # In single precision at least, like the scale.
         first_to_second, second_to_first = (cross_entropy(scale * matrix, weight, keep) for matrix in similarity)
         loss = self.image_weight * first_to_second + (1 - self.image_weight) * second_to_first
         return mean_over_counted(loss, ~repeats(all_ids.row))
@@ -215,9 +222,9 @@ def fact_overlap(rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def _multi_hot(lists: Tensor, facts: Tensor) -> Tensor:
-    """Return 1 for each of U facts, ascending int64 [U], that a list holds and 0 for others, float32 [B, U]."""
+    """Return 1 for each of the U facts, ascending int64 [U], in a row's list, 0 otherwise, float32 [B, U]."""
     place = torch.searchsorted(facts, lists.contiguous())
-    # Column U takes what is none of the facts.
+    # Column U collects everything that is not one of the facts.
     found = torch.cat([facts, facts.new_full((1,), -2)])[place] == lists
     hot = torch.zeros(len(lists), len(facts) + 1, device=lists.device)
     return hot.scatter_(1, place.where(found, len(facts)), 1)[:, :-1]

@@ -47,7 +47,7 @@ def rank() -> int:
 
 
 def repeats(row: Tensor) -> Tensor:
-    """Return True for ids [N] that occur earlier in the tensor, bool [N]: samplers repeat rows to fill processes."""
+    """Return whether each id of [N] occurs earlier in the tensor, bool [N]; samplers repeat rows to fill processes."""
     ordered, place = row.sort(stable=True)
     repeated = torch.zeros_like(row, dtype=torch.bool)
     repeated[place[1:]] = ordered[1:] == ordered[:-1]
@@ -63,7 +63,7 @@ def _largest_shapes(parts: list[Tensor]) -> list[list[int]]:
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather; the backward pass sums the gradients of all processes for this one's rows."""
+    """All-gather whose backward pass sums the gradients of all processes for the rows of this process."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, value: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
-        # A copy: autograd may hand the same tensor to other functions.
+        # A copy, since autograd may pass the same tensor to other functions.
         gradient = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(gradient)
         return gradient.chunk(dist.get_world_size())[dist.get_rank()]

@@ -32,6 +32,12 @@ class NTXentLoss(nn.Module):
 
     averaged over all i, with j the other view of the image of i. Unlike the loss of two modalities, a view also
     repels the other images' views of its own side.
+
+    Args:
+        options: temperature.
+
+    Raises:
+        IgclError: the temperature is not above 0.
     """
 
     def __init__(self, options: NTXentOptions = NTXentOptions()) -> None:

@@ -1,1 +1,1 @@
-"""Retrieval and clinical statistics: each a pure function, and a thin torchmetrics class that collects its inputs."""
+"""Retrieval and clinical statistics as pure functions, and thin torchmetrics classes that collect their inputs."""

@@ -1,4 +1,4 @@
-"""The area under the ROC curve with missing labels, and resampling of patients for its interval."""
+"""AUROC with missing labels, and resampling of patients for its interval."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def auroc(score: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) 
 def _share_won(
     positive: NDArray[Any], negative: NDArray[Any], below: NDArray[np.intp], not_above: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Return the weighted share of pairs that the positive wins, [R], given weights [R, P] and [R, N] by score.
+    """Return the weighted share of pairs in which the positive scores higher, [R], given weights [R, P] and [R, N].
 
     `below` and `not_above` are the numbers of negatives that score lower than each positive, or lower or the same, [P].
     """
@@ -82,12 +82,12 @@ def patient_bootstrap_weights(patients: ArrayLike, resamples: int, seed: int) ->
 
 
 def macro_mean(values: Tensor) -> tuple[Tensor, int]:
-    """Return the mean over the entries of `values` [L] that are not NaN (NaN if all are) and the number of these."""
+    """Return the mean over the entries of `values` [L] that are not NaN (NaN if all are) and their number."""
     return values.nanmean(), int((~values.isnan()).sum())
 
 
 class MultilabelAuroc(RowMetric):
-    """AUROC of each label over all rows seen. Labels may be missing; a repeated row counts once."""
+    """AUROC of each label over all rows. Labels may be missing; a repeated row counts once."""
 
     higher_is_better = True
     collected = ("score", "target")

@@ -1,4 +1,4 @@
-"""Measures of collapse of an embedding space; none needs labels."""
+"""Measures of the collapse of an embedding space, without labels."""
 
 from __future__ import annotations
 

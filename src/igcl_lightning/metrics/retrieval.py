@@ -1,4 +1,4 @@
-"""Retrieval between the two sides of pairs, which a scorer compares (see `nn.scoring`)."""
+"""Retrieval between the two sides of pairs, compared by a scorer (see `nn.scoring`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHUNK_QUERIES = 1024
 def hit_rank(similarity: Tensor, positives: Tensor) -> Tensor:
     """Return the rank of each query's first positive, int64 [N] in 1..M; 1 is best.
 
-    Wrong candidates as similar as the best positive rank before it, so that equal embeddings earn nothing.
+    Wrong candidates that tie with the best positive rank before it, so that equal embeddings score worst.
 
     Args:
         similarity: float [N, M] of N queries and M candidates; NaN ranks last.
@@ -36,10 +36,10 @@ def hit_rank(similarity: Tensor, positives: Tensor) -> Tensor:
 
 
 class PairRetrieval(RowMetric):
-    """Retrieval in both directions over all pairs seen: recall at k, median rank, and choice within a patient.
+    """Retrieval in both directions over all pairs: recall at k, median rank, and choice within a patient.
 
-    A report is a hit if it is the image's own or states the same (equal graph key). An empty graph states nothing: only
-    its own image hits it. A repeated row counts once. All pairs seen are searched, not the batch alone.
+    A report is a match if it is the image's own or states the same (equal graph key). An empty graph matches only its
+    own image. A repeated row counts once. All pairs are searched, not only the batch.
 
     Args:
         sides: names of the two sides, for the names of the results.
@@ -77,10 +77,14 @@ class PairRetrieval(RowMetric):
         return {f"{direction}_{result}" for direction in directions for result in results} | {"within_patient_accuracy"}
 
     def update(self, first: Any, second: Any, graph_key: Tensor, patient: Tensor, row: Tensor) -> None:
-        """Add a batch of pairs: B first and second sides as the scorer reads them, and int64 [B] of each.
+        """Add a batch of B pairs.
 
-        `graph_key` is equal where two graphs state the same, negative for an empty graph; `row` is the id of the pair.
-        Floating point tensors are kept in single precision.
+        Args:
+            first: first sides as the scorer reads them; floating point tensors are kept in single precision.
+            second: second sides.
+            graph_key: int64 [B]; equal for graphs that state the same, negative for an empty graph.
+            patient: id of the patient, int64 [B].
+            row: id of the pair, int64 [B].
         """
         for index, side in enumerate((first, second)):
             if not isinstance(side, Tensor):
@@ -101,7 +105,7 @@ class PairRetrieval(RowMetric):
         return states
 
     def _collected(self, index: int, rows: Tensor) -> Any:
-        """Return some rows of a side of all pairs seen, as the scorer reads it."""
+        """Return some rows of one side of all pairs, as the scorer reads it."""
         prefix = f"side{index}_"
         names = [state.removeprefix(prefix) for state in self._defaults if state.startswith(prefix)]
         parts = {name: _whole(getattr(self, prefix + name))[rows] for name in names}
@@ -121,7 +125,7 @@ class PairRetrieval(RowMetric):
         """Return scalars by name, such as `image_to_graph_recall@5` and `graph_to_image_median_rank`.
 
         `within_patient_accuracy` is missing if no patient has two reports that state different things. The result is
-        empty if no pair was seen.
+        empty without pairs.
         """
         if not len(self.row):
             return {}
@@ -147,16 +151,16 @@ class PairRetrieval(RowMetric):
 def within_patient_choices(
     first: Any, second: Any, graph_key: Tensor, patient: Tensor, score: Scorer = cosine_similarity
 ) -> tuple[Tensor, Tensor]:
-    """Count for each image how often it is nearer to its own report than to another report of the same patient.
+    """Count for each image how often it is closer to its own report than to another report of the same patient.
 
     All pairs of reports of one patient that state different things are compared, so that neither the patient nor common
-    words give the answer away; chance is one half. A tie counts against the model.
+    words reveal the answer; chance is one half. A tie counts against the model.
 
     The sides are N each, as the scorer reads them; `graph_key` and `patient` are int64 [N], the key is negative for an
     empty graph, which is not compared.
 
     Returns:
-        Number of right choices and number of choices of each image, both int64 [N].
+        Number of correct choices and number of choices of each image, both int64 [N].
     """
     right, asked = [], []
     stated = graph_key >= 0

@@ -1,4 +1,4 @@
-"""Lightning modules. After importing the package, YAML can name every class without its module."""
+"""Lightning modules. Importing this package lets YAML name every class without its module."""
 
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.contrastive import ContrastiveModule, PretrainOptimOptions

@@ -20,7 +20,7 @@ from igcl_lightning.modules.optim import SCHEDULES, OptimOptions, ParameterGroup
 
 
 class BaseModule(InputRecord):
-    """A module whose checkpoints load by their path alone.
+    """A module whose checkpoints load from their path alone.
 
     Constructors of subclasses take plain values (str, int, float, bool, None, lists and dicts of them) and groups of
     them (dataclasses, or dictionaries of their fields), and call `self.save_hyperparameters()`; `self.group` returns
@@ -48,7 +48,7 @@ class BaseModule(InputRecord):
     def load_from_checkpoint(  # type: ignore[override]  # fewer arguments
         cls, checkpoint_path: str | Path, map_location: Any = None, strict: bool | None = None, **kwargs: Any
     ) -> Self:
-        """Load a checkpoint of this class or of an imported subclass, as data and never as code.
+        """Load a checkpoint of this class or of an imported subclass, as data only, never as code.
 
         Args:
             checkpoint_path: file that training wrote.
@@ -60,7 +60,7 @@ class BaseModule(InputRecord):
             IgclError: the file is no checkpoint, or its class, arguments or weights do not fit.
         """
         if kwargs.pop("weights_only", True) is False:  # an argument of Lightning's
-            raise IgclError(f"{checkpoint_path}: is loaded as plain data only; leave out weights_only")
+            raise IgclError(f"{checkpoint_path}: checkpoints are always loaded as plain data; leave out weights_only")
         checkpoint = checkpoints.read_checkpoint(checkpoint_path, map_location or _where_available)
         try:
             module = cls._from_checkpoint(checkpoint, strict, kwargs)
@@ -92,12 +92,12 @@ class BaseModule(InputRecord):
             raise IgclError(f"the weights do not fit {type(self).__name__}: {said[:300]}") from error
 
     def logged_metrics(self, data: Any) -> set[str] | None:
-        """Return the names that a callback can monitor, given the data module; None if they are unknown."""
+        """Return the names of metrics that a callback can monitor with this data module; None if they are unknown."""
         return None
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Switch to eval mode without gradients; afterwards each part returns to its mode."""
+        """Switch to eval mode without gradients; restores the mode of each part afterwards."""
         modes = {part: part.training for part in self.modules()}
         self.eval()
         try:
@@ -108,14 +108,14 @@ class BaseModule(InputRecord):
                 part.training = training
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store how inputs were made, and class path and arguments as LightningCLI does."""
+        """Store the input record, and class path and arguments as LightningCLI does."""
         super().on_save_checkpoint(checkpoint)
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.portable_hyperparameters() | {
             "_instantiator": "lightning.pytorch.cli.instantiate_module"
         }
 
     def portable_hyperparameters(self) -> dict[str, Any]:
-        """Return class and arguments that rebuild this module around its stored weights, without any other file."""
+        """Return class and arguments that rebuild this module from its checkpoint alone."""
         accepted = inspect.signature(type(self)).parameters
         anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
         portable = {name: value for name, value in self.hparams.items() if anything or name in accepted}
@@ -124,12 +124,13 @@ class BaseModule(InputRecord):
         return portable | {CLASS_PATH: class_path(type(self))}
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and decay over all planned steps; `IgclError` if their number is unknown."""
+        """Return AdamW and its schedule; raises `IgclError` if the total number of steps is unknown."""
         steps = self.trainer.estimated_stepping_batches
+        needs = "the learning-rate schedule needs the total number of steps"
         if steps == float("inf"):
-            raise IgclError("the learning rate is planned to the end: set trainer.max_epochs or trainer.max_steps")
+            raise IgclError(f"{needs}: set trainer.max_epochs or trainer.max_steps")
         if steps < 1:  # Lightning's -1 for epochs of unknown length
-            raise IgclError("the learning rate is planned to the end, unknown for a stream: set trainer.max_steps")
+            raise IgclError(f"{needs}, which a stream does not know: set trainer.max_steps")
         return scheduled_adamw(self.parameter_groups(), self.optim, int(steps))
 
     def parameter_groups(self) -> list[ParameterGroup]:
@@ -138,14 +139,14 @@ class BaseModule(InputRecord):
 
 
 def module_class(path: str) -> type[BaseModule]:
-    """Return the module class of a stored class path; the latest if there are several, as after running a cell again.
+    """Return the module class of a stored class path; the latest definition if a notebook cell was run again.
 
     Raises:
         IgclError: no imported class has this path. Nothing is imported: a checkpoint cannot name code to run.
     """
     found = [candidate for candidate in checkpoints.subclasses(BaseModule) if class_path(candidate) == path]
     if not found:
-        raise IgclError(f"the checkpoint's class {path!r} is not known here; name its module with --import")
+        raise IgclError(f"the checkpoint's class {path!r} is not imported; name its module with --import")
     latest = checkpoints.imported(path)
     return latest if latest in found else found[-1]
 
@@ -160,7 +161,7 @@ def rebuild(hyperparameters: dict[str, Any]) -> BaseModule:
 
 
 def _where_available(storage: torch.UntypedStorage, location: str) -> torch.UntypedStorage | None:
-    """Return None to move a tensor to its stored device, or the tensor, to keep it on the CPU without that device."""
+    """Return None to load a tensor to its stored device, or the tensor to keep it on the CPU without such a device."""
     kind, _, index = location.partition(":")
     device = torch.accelerator.current_accelerator(check_available=True)
     there = device is not None and kind == device.type and int(index or 0) < torch.accelerator.device_count()

@@ -1,4 +1,4 @@
-"""Checkpoints from any source: read as data, checked before anything is built, each fault in one line."""
+"""Checkpoints from any source: read as data, checked before anything is built, with one-line errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLASS_PATH = "_class_path"
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool = True) -> dict[str, Any]:
-    """Read a checkpoint as data and never as code.
+    """Read a checkpoint as data only, never as code.
 
     Its `state_dict` and `hyper_parameters` are dictionaries by name, the latter empty if missing.
 
@@ -35,7 +35,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool =
         checkpoint: Any = torch.load(path, map_location, weights_only=True, mmap=mmap)
     except FileNotFoundError:
         raise IgclError(f"{path}: no such checkpoint") from None
-    except Exception as error:  # any bytes may come in
+    except Exception as error:  # any bytes may be read
         raise IgclError(f"{path}: not a checkpoint that loads as plain data") from error
     if not isinstance(checkpoint, dict) or not _is_named(checkpoint.get("state_dict")):
         raise IgclError(f"{path}: is not a checkpoint of a training run")
@@ -46,7 +46,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool =
 
 
 def split_arguments(cls: type, stored: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the stored arguments that a class names, and those it takes by `**kwargs`.
+    """Split stored arguments into those that a class names and those it takes as `**kwargs`.
 
     Raises:
         IgclError: it does not take some of them, or some fields of a group.
@@ -59,7 +59,7 @@ def split_arguments(cls: type, stored: Mapping[str, Any]) -> tuple[dict[str, Any
         first, *more = others
         raise IgclError(
             f"{cls.__name__} has no argument {first!r}{suggestion(first, option_names(cls))}"
-            f"{f' (and lacks {len(more)} more)' if more else ''}: the checkpoint is of another version of the class"
+            f"{f' (and lacks {len(more)} more)' if more else ''}: it was written by another version of the class"
         )
     for name in group_defaults(cls).keys() & arguments.keys():
         group_fields(cls, name, arguments[name])
@@ -67,7 +67,7 @@ def split_arguments(cls: type, stored: Mapping[str, Any]) -> tuple[dict[str, Any
 
 
 def build(cls: type, stored: Mapping[str, Any]) -> Any:
-    """Build an object from stored arguments; class paths among them become objects, as on the command line."""
+    """Build an object from stored arguments; instantiates class paths among them, as on the command line."""
     named, others = split_arguments(cls, stored)
     path = class_path(cls)
     try:
@@ -86,7 +86,7 @@ def build(cls: type, stored: Mapping[str, Any]) -> Any:
 
 
 def class_path(cls: type) -> str:
-    """Return the name of a class in checkpoints."""
+    """Return the name under which checkpoints store a class."""
     return f"{cls.__module__}.{cls.__qualname__}"
 
 

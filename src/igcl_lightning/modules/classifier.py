@@ -34,9 +34,9 @@ class Scores(NamedTuple):
 
 
 class ClassifierModule(BaseModule):
-    """Score L labels of a row; log the AUROC of each and their mean.
+    """Base class of modules that score L labels of a row; logs the AUROC of each and their mean.
 
-    A subclass sets `encoder`, computes the scores (`score`) and has a name for its results (`default_name`).
+    A subclass sets `encoder` and defines `score` and `default_name`.
 
     Args:
         name: name of the results; `default_name` when None.
@@ -74,7 +74,7 @@ class ClassifierModule(BaseModule):
 
     @abstractmethod
     def default_name(self) -> str:
-        """Return the name of the results if none is given."""
+        """Return the default name of the results."""
 
     @property
     def method_name(self) -> str:
@@ -95,7 +95,7 @@ class ClassifierModule(BaseModule):
 
     @property
     def input_kinds(self) -> tuple[str, ...]:
-        """Images, and the policy behind their labels."""
+        """Kinds of inputs: images, and the policy of their labels."""
         return ("image", "label")
 
     def score_images(self, images: Any, batch_size: int = 64) -> pd.DataFrame:
@@ -107,7 +107,7 @@ class ClassifierModule(BaseModule):
             batch_size: images on the device at once.
 
         Raises:
-            IgclError: an image cannot be read, nothing was trained, or it is unknown how images were made.
+            IgclError: an image cannot be read, the module is untrained, or its preprocessing is unknown.
         """
         if self.label_names is None:
             raise IgclError(f"this {type(self).__name__} was never trained")
@@ -131,9 +131,9 @@ class ClassifierModule(BaseModule):
         return super().portable_hyperparameters() | encoder | {"label_names": self.label_names, "origin": self.origin}
 
     def setup(self, stage: str) -> None:
-        """Take the label names from the data module; `IgclError` if the checkpoint has others, or was never trained."""
+        """Take the label names from the data module; `IgclError` if the checkpoint has others or was never trained."""
         if stage != "fit" and self.label_names is None:
-            raise IgclError("this head was never trained: give --ckpt_path with the checkpoint of its fit")
+            raise IgclError("this head was never trained: give its checkpoint with --ckpt_path")
         names = self.data.label_names
         if self.label_names is None:
             self.label_names = names
@@ -146,16 +146,16 @@ class ClassifierModule(BaseModule):
         self.register_buffer("trained", torch.ones(num_labels, dtype=torch.bool))
 
     def on_fit_start(self) -> None:
-        """Note the training data; leave out labels with one class only, with a warning, or `IgclError` if all have."""
+        """Record the training data; drop labels with one class, with a warning, or `IgclError` if none is left."""
         self.warn_of_other_images()
         draws = self.data.drawn_targets()
         self.origin = {"method": self.name or self.default_name(), **self.data.drawn_setting()}
         self.trained.copy_(torch.stack([trainable_labels(target) for target in draws]).all(dim=0))
         missing = [name for name, known in zip(self.label_names or [], self.trained, strict=True) if not known]
         if not self.trained.any():
-            raise IgclError("the training rows show one class only of every label; use more labels, shots or rows")
+            raise IgclError("every label has only one class in the training rows; use more labels, shots or rows")
         if missing:
-            rank_zero_warn(f"the training rows show one class only of {', '.join(missing)}: not trained, not scored")
+            rank_zero_warn(f"only one class in the training rows: {', '.join(missing)}; not trained, not scored")
 
     def validation_step(self, batch: Any, batch_idx: int) -> Any:
         """Score a batch, and return its `Scores`."""

@@ -40,18 +40,18 @@ class PretrainOptimOptions(OptimOptions):
     """Optimiser and learning-rate schedule of pretraining.
 
     Args:
-        freeze_image_steps: optimiser steps at the start during which the first side's encoder stays as it is.
+        freeze_image_steps: optimiser steps at the start during which the encoder of the first side is frozen.
     """
 
     freeze_image_steps: int = 0
 
 
 class ContrastiveModule(BaseModule):
-    """Pretraining by contrast of paired samples.
+    """Contrastive pretraining on paired samples.
 
     `sides` names the two sides, also in logged metrics and in `embeddings.parquet`. The constructor of a subclass sets
-    `loss` and, for each side, `{side}_encoder` (returns `Encoded`) and `{side}_projection` (to unit vectors of one
-    space). A side reads the batch's field of its name, or the store's array column of that name (`data.arrays`).
+    `loss` and, for each side, `{side}_encoder` (returns `Encoded`) and `{side}_projection` (to unit vectors in a shared
+    space). A side reads the batch field with its name, or the array column of the store (`data.arrays`).
 
     A step encodes both sides, projects them, scores all pairs (`similarity`), and turns the matrix into a loss
     (`contrast`). A method that matches units overrides `score`, and `matched` if it reads more than the embeddings;
@@ -73,13 +73,13 @@ class ContrastiveModule(BaseModule):
         """Return the input of a side's encoder; `IgclError` if the batch has no such field, or no pairs."""
         if not isinstance(batch, PairBatch):
             raise IgclError(
-                f"{type(self).__name__} contrasts pairs, the data module serves {type(batch).__name__}: use "
-                "PairedDataModule, as the configs in pretrain/ do"
+                f"{type(self).__name__} needs pairs, but the data module yields {type(batch).__name__}: use "
+                "PairedDataModule, as in the configs in pretrain/"
             )
         if side in batch.extra:
             return batch.extra[side]
         if side not in PairBatch._fields:
-            raise IgclError(f"the batches hold no {side!r}; name the store's array column with --data.arrays [{side}]")
+            raise IgclError(f"the batches have no {side!r}; name the store's array column with --data.arrays [{side}]")
         return getattr(batch, side)
 
     def encode(self, side: str, inputs: Any) -> Encoded:
@@ -99,21 +99,28 @@ class ContrastiveModule(BaseModule):
     def matched(self, side: str, encoded: Encoded, embedding: Tensor) -> Any:
         """Return the input of `score` for one side: a tensor [B, ...], or a named tuple of tensors [B, ...] and None.
 
-        By default the embedding, unit vectors [B, D]. Tensors of a named tuple may differ between batches and processes
-        in all sizes but the first; they are padded with zeros (False), so units need a mask.
+        The default is the embedding, unit vectors [B, D]. Tensors of a named tuple may differ between batches and
+        processes in all sizes but the first; they are padded with zeros (False), so units need a mask.
         """
         return embedding
 
     def score(self, first: Any, second: Any) -> Tensor:
-        """Return the similarities [Q, C] of Q first and C second sides, as `matched` gives them; cosines by default."""
+        """Return the similarities [Q, C] of Q first and C second sides, as from `matched`; cosines by default."""
         return cosine_similarity(first, second)
 
     def similarity(self, first: Encoded, second: Encoded, embedding: PairEmbedding) -> Similarity:
-        """Return the similarities of a batch with the pairs of all processes, both ways."""
+        """Return the similarities of a batch with the pairs of all processes, in both directions."""
         return batch_similarity(self.score, *self._matched_sides(first, second, embedding))
 
     def contrast(self, first: Encoded, second: Encoded, embedding: PairEmbedding, batch: PairBatch) -> Tensor:
-        """Return the loss of a batch, a scalar, given both sides' encodings and their projections."""
+        """Return the loss of a batch, a scalar.
+
+        Args:
+            first: encodings of the first side.
+            second: encodings of the second side.
+            embedding: projections of both.
+            batch: the batch, with the ids of its pairs.
+        """
         ids = PairIds(batch.row, batch.study, batch.patient, batch.graph_key, batch.graph_facts)
         loss: Tensor = self.loss(self.similarity(first, second, embedding), ids)
         return loss
@@ -145,7 +152,7 @@ class ContrastiveModule(BaseModule):
         return embedding
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Take a step, then clamp temperatures to their bound."""
+        """Take an optimiser step, then clamp temperatures to their bound."""
         super().optimizer_step(*args, **kwargs)
         for part in self.modules():
             if isinstance(part, ContrastiveLoss):
@@ -160,12 +167,12 @@ class ContrastiveModule(BaseModule):
         self._log_retrieval("test")
 
     def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:
-        """Keep the first encoder in eval mode while it is frozen: its batch norms must not drift."""
+        """Keep the first encoder in eval mode while it is frozen, so that its batch norms do not drift."""
         if self.freeze_steps:
             getattr(self, f"{self.sides[0]}_encoder").train(self.global_step >= self.freeze_steps)
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Return the parameters, those of a frozen first encoder apart."""
+        """Return the parameters, with those of a frozen first encoder in groups of their own."""
         if not self.freeze_steps:
             return super().parameter_groups()
         # A learning rate of zero freezes: with `requires_grad`, processes would disagree on the gradients to exchange.
@@ -188,7 +195,7 @@ class ContrastiveModule(BaseModule):
             batch_size: images on the device at once.
 
         Raises:
-            IgclError: an image cannot be read, the module has no image side, or does not know how images were made.
+            IgclError: an image cannot be read, the module has no image side, or its preprocessing is unknown.
         """
         return self._embed_inputs("image", images, batch_size)
 
@@ -200,7 +207,7 @@ class ContrastiveModule(BaseModule):
             batch_size: reports on the device at once.
 
         Raises:
-            IgclError: the module has no side that reads reports, or does not know how they were made.
+            IgclError: the module has no side that reads reports, or its preprocessing is unknown.
         """
         side = next((side for side in self.sides if side in ("graph", "report")), "report")
         return self._embed_inputs(side, reports, batch_size)
@@ -221,7 +228,7 @@ class ContrastiveModule(BaseModule):
         return {"train/loss", *scale, *(f"{stage}/{name}" for stage in ("val", "test") for name in evaluated)}
 
     def statement(self, batch: PairBatch) -> Tensor:
-        """Return an id of the second side's statement, int64 [B]; -1 if it states nothing."""
+        """Return an id of the content of the second side, int64 [B]; -1 if it states nothing."""
         return batch.graph_key
 
     def _embed(self, batch: PairBatch) -> tuple[Encoded, Encoded, PairEmbedding]:

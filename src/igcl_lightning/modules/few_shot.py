@@ -15,7 +15,7 @@ from igcl_lightning.modules.linear_probe import LinearProbe
 class FewShotProbe(LinearProbe):
     """Linear probes on several draws of `data.shots` positives per label.
 
-    With few labels, draws differ much, so several are fitted (`data.draws`; 10 in the paper). `auroc_mean` is the mean
+    With few labels, draws vary a lot, so several are fitted (`data.draws`; 10 in the paper). `auroc_mean` is the mean
     over draws; `auroc_ensemble` scores each row by the median of the heads' probabilities (IGCL, section 4).
     The arguments are those of `LinearProbe`.
     """

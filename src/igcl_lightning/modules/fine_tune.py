@@ -1,4 +1,4 @@
-"""Supervised training of encoder and head, from random or pretrained weights."""
+"""Supervised training of an encoder and a head, from random or pretrained weights."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class FineTune(ClassifierModule):
     def forward(self, image: Tensor) -> Tensor:
         """Map grey values 0-255 [B, 1, H, W] to logits [B, L]."""
         feature = self.encoder(image)
-        with torch.autocast(feature.device.type, enabled=False):  # in half precision many scores would be equal
+        with torch.autocast(feature.device.type, enabled=False):  # many scores would be equal in half precision
             parts = (at_least_single(part) for part in (feature, self.head.weight, self.head.bias))
             return F.linear(*parts)
 

@@ -48,7 +48,7 @@ def group_fields(cls: type, name: str, given: Any) -> dict[str, Any]:
 
 
 def override(cls: type, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the stored arguments of a class with the given ones in their place, field by field within a group."""
+    """Return the stored arguments of a class, overridden by the given ones field by field within a group."""
     merged = {**stored, **given}
     for name in group_defaults(cls).keys() & given.keys():
         merged[name] = group_fields(cls, name, stored.get(name, {})) | group_fields(cls, name, given[name])
@@ -66,10 +66,10 @@ def plain_arguments(cls: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def option_names(cls: type) -> list[str]:
-    """Return the options of a class as the command line spells them: "name", and "group.field"."""
+    """Return the options of a class as spelt on the command line: "name" and "group.field"."""
     try:
         hints = get_type_hints(cls.__init__)  # type: ignore[misc]  # of a class, not of an instance
-    except NameError:  # types imported for type checkers only
+    except NameError:  # types imported only for type checking
         hints = {}
     names: list[str] = []
     for name in inspect.signature(cls).parameters:
@@ -80,5 +80,5 @@ def option_names(cls: type) -> list[str]:
 
 
 def plain(value: Any) -> Any:
-    """Return a dataclass as a dictionary, anything else as it is."""
+    """Return a dataclass as a dictionary, anything else unchanged."""
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

@@ -1,4 +1,4 @@
-"""How the inputs of a module were made: stored in its checkpoints, compared with the data, used for new inputs."""
+"""Record of how the inputs of a module were made: stored in checkpoints, compared with the data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INPUTS = "inputs"
 
 
 class InputRecord(LightningModule):
-    """A module that knows how the inputs it was trained on were made.
+    """A module with a record of how its training inputs were made.
 
     Attributes:
         input_record: the record (`describe_inputs`), None if it is unknown.
@@ -51,12 +51,12 @@ class InputRecord(LightningModule):
             self._warn_of_other_inputs(part.input_record, ("image",))
 
     def input_reader(self) -> InputReader:
-        """Return a reader that makes tensors of files and texts as in training; `IgclError` if that is unknown."""
+        """Return a reader that turns files and texts into tensors as in training; `IgclError` without a record."""
         self._note_inputs()
         if self.input_record is None:
             raise IgclError(
-                f"this {type(self).__name__} does not know how its inputs were made: it was not trained on a store of "
-                "igcl prepare; give tensors to its encoders"
+                f"the preprocessing of this {type(self).__name__} is unknown: it was not trained on a store made by "
+                "igcl prepare; pass tensors to its encoders instead"
             )
         return InputReader(self.input_record)
 
@@ -66,7 +66,7 @@ class InputRecord(LightningModule):
             rank_zero_warn(f"the store was prepared differently from that of the checkpoint: {', '.join(apart)}")
 
     def _note_inputs(self) -> None:
-        """Note how the inputs of a fit are made; other jobs keep the record of the checkpoint."""
+        """Record how the inputs of a fit are made; other stages keep the record of the checkpoint."""
         trainer = self._trainer
         if self.input_record is None or (trainer is not None and trainer.state.fn == TrainerFn.FITTING):
             self.input_record = describe_inputs(self._data()) or self.input_record

@@ -20,12 +20,12 @@ PENALTIES = [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]
 
 
 class LinearProbe(ClassifierModule):
-    """Logistic regression of each label on frozen features, the penalty chosen on validation rows.
+    """Logistic regression of each label on frozen features, with the penalty chosen on validation rows.
 
     Each training step fits one draw of labelled rows to the optimum, by full-batch L-BFGS, for every penalty, and
-    keeps the penalty with the best mean AUROC on the validation rows, the strongest in a tie. Features are standardised
-    by the drawn rows. One epoch trains everything. Features of a file (`data.features`) need neither checkpoint nor
-    backbone. Each of several processes fits every draw; only scoring is shared out.
+    keeps the penalty with the best mean AUROC on the validation rows, or the strongest of equals. Features are
+    standardised by the drawn rows. One epoch trains everything. Features from a file (`data.features`) need neither
+    checkpoint nor backbone. With several processes, each fits every draw; only scoring is distributed.
 
     Args:
         checkpoint: pretraining checkpoint whose image encoder is probed.
@@ -73,7 +73,7 @@ class LinearProbe(ClassifierModule):
         return self.encoder
 
     def logged_metrics(self, data: Any) -> set[str] | None:
-        """Return the names of the AUROCs and of the choices in training."""
+        """Return the names of the AUROCs and of the chosen penalties."""
         evaluated = super().logged_metrics(data)
         return evaluated and evaluated | {"train/inverse_penalty", "train/rows", "train/val_auroc"}
 
@@ -84,12 +84,12 @@ class LinearProbe(ClassifierModule):
     def setup(self, stage: str) -> None:
         """Take labels, number of draws and length of a file's features from the data module; `IgclError` if unfit."""
         if self.trainer.precision not in ("32-true", "64-true"):
-            raise IgclError("a probe solves its problem exactly: set trainer.precision to 32-true")
+            raise IgclError("a linear probe needs single precision: set trainer.precision to 32-true")
         file, channels = self.data.feature_file, self.data.feature_channels
         if file is None:
             self.feature_encoder()
         elif self.encoder is not None:
-            raise IgclError("data.features stands for an encoder: leave out model.checkpoint and model.image.backbone")
+            raise IgclError("data.features replaces the encoder: leave out model.checkpoint and model.image.backbone")
         elif self.in_channels not in (None, channels):
             raise IgclError(f"{file}: features of length {channels}; the head reads {self.in_channels}")
         else:
@@ -135,14 +135,14 @@ class LinearProbe(ClassifierModule):
 
     def fit_draw(self, draw: ProbeDraw) -> tuple[Tensor, Tensor, float, float]:
         """Return weight [L, D], bias [L], the chosen C and its mean AUROC on the validation rows."""
-        # On the CPU: some devices know no double precision.
+        # On the CPU, since some devices lack double precision.
         drawn, held_out = (FeatureBatch(*(field.cpu() for field in batch)) for batch in (draw.train, draw.valid))
         feature = drawn.feature.double()
         mean, deviation = feature.mean(dim=0), feature.std(dim=0, correction=0).clamp(min=1e-6)
         train, valid = (feature - mean) / deviation, (held_out.feature.double() - mean) / deviation
         solution, best = None, (-1.0, self.inverse_penalties[0])
         for inverse_penalty in self.inverse_penalties:
-            # Start from the solution for the stronger penalty before.
+            # Start from the solution for the previous, stronger penalty.
             solution = fit_logistic(train, drawn.target, inverse_penalty, solution)
             value = _mean_auroc(valid @ solution[0].T + solution[1], held_out.target)
             if value > best[0] or inverse_penalty == self.inverse_penalties[0]:
@@ -151,7 +151,7 @@ class LinearProbe(ClassifierModule):
         return weight, chosen[1] - weight @ mean, best[1], best[0]
 
     def _move_head(self, index: int, weight: Tensor, bias: Tensor) -> None:
-        """Move a head to its optimum by one optimiser step of size one, which the trainer counts and saves."""
+        """Move a head to its optimum in one optimiser step of size one, so that the trainer counts and saves it."""
         optimizer = self.optimizers()
         self.weight.grad, self.bias.grad = torch.zeros_like(self.weight), torch.zeros_like(self.bias)
         self.weight.grad[index] = self.weight.detach()[index] - weight.to(self.weight)
@@ -159,7 +159,7 @@ class LinearProbe(ClassifierModule):
         optimizer.step()  # type: ignore[union-attr]  # one optimiser, so not a list
 
     def configure_optimizers(self) -> Any:
-        """Gradient descent of step one; `fit_logistic` does the work."""
+        """Return gradient descent with step size one; `fit_logistic` does the fitting."""
         return torch.optim.SGD([self.weight, self.bias], lr=1.0)
 
 

@@ -20,9 +20,9 @@ class OptimOptions:
 
     Args:
         learning_rate: peak learning rate of AdamW.
-        weight_decay: decay of weight matrices; biases, norms and the loss's temperature have none.
+        weight_decay: weight decay of weight matrices; biases, norms and the temperature have none.
         warmup_fraction: share of all steps during which the learning rate rises linearly.
-        schedule: after the warm-up, "cosine" falls to zero at the planned end, "constant" stays.
+        schedule: learning rate after the warm-up: "cosine", falling to zero at the last step, or "constant".
     """
 
     learning_rate: float = 1e-3
@@ -32,7 +32,7 @@ class OptimOptions:
 
 
 class ParameterGroup(NamedTuple):
-    """Parameters that are trained alike.
+    """Parameters with the same optimiser settings.
 
     Attributes:
         parameters: trainable parameters.
@@ -70,7 +70,7 @@ def scheduled_adamw(groups: list[ParameterGroup], options: OptimOptions, total_s
 def schedule_factor(
     schedule: str, total_steps: int, warmup_fraction: float, frozen_steps: int = 0
 ) -> Callable[[int], float]:
-    """Return the factor on the learning rate at each step; zero for the first `frozen_steps`."""
+    """Return the factor of the learning rate as a function of the step; zero for the first `frozen_steps`."""
     warmup_steps = round(total_steps * warmup_fraction)
 
     def factor(step: int) -> float:

@@ -1,4 +1,4 @@
-"""The image encoder of a head: pretrained here, or by name."""
+"""Image encoder of a head, from a checkpoint or by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_ENCODER = "give either model.checkpoint (a pretrained encoder) or model.image
 
 
 class PretrainedEncoder(nn.Module):
-    """An image encoder whose features are its pooled vectors, or their projections, not normalised.
+    """An image encoder that returns its pooled vectors, or their projections without normalisation.
 
     Args:
         image_encoder: maps grey values 0-255 [B, 1, H, W] to `Encoded`; has `out_channels`.
@@ -52,7 +52,7 @@ class PretrainedEncoder(nn.Module):
     def find(
         cls, checkpoint: str | None, image: ExternalOptions, stored: dict[str, Any] | None, features: str, frozen: bool
     ) -> Self | None:
-        """Return the encoder that a head's arguments name, None if they name none.
+        """Return the encoder selected by a head's arguments; None if they select none.
 
         Args:
             checkpoint: checkpoint of a pretrained module, or of a head, whose encoder is taken.
@@ -62,20 +62,20 @@ class PretrainedEncoder(nn.Module):
             frozen: see the class.
 
         Raises:
-            IgclError: several encoders are named, the features are unknown, or the encoder or projection is missing.
+            IgclError: several encoders are selected, the features are unknown, or the encoder or projection is missing.
         """
         if [checkpoint, image.backbone, stored].count(None) < 2:
             raise IgclError(f"{NO_ENCODER}, not both")
         if features not in FEATURES:
             raise IgclError(f"model.features {features!r} is not one of {', '.join(FEATURES)}")
         if checkpoint is not None:
-            # From the file: on the command line, `hparams` of a module built in here would be the head's.
+            # From the file: on the command line, `hparams` of a module built here would be those of the head.
             stored = read_checkpoint(checkpoint)[HYPER_PARAMETERS]
             return cls._of(BaseModule.load_from_checkpoint(checkpoint, map_location="cpu"), features, stored, frozen)
         if stored is not None:
             return cls._of(rebuild(stored), features, stored, frozen)
         if features == "projected":
-            raise IgclError("model.features projected: only a pretrained model projects; give model.checkpoint")
+            raise IgclError("model.features projected needs a pretrained model: give model.checkpoint")
         if image.backbone is None:
             return None
         name = image.backbone if ":" in image.backbone else f"timm:{image.backbone}"
@@ -88,14 +88,14 @@ class PretrainedEncoder(nn.Module):
         owner = held if isinstance(held, PretrainedEncoder) else pretrained
         encoder, projection = getattr(owner, "image_encoder", None), getattr(owner, "image_projection", None)
         if not isinstance(encoder, nn.Module):
-            raise IgclError(f"{type(pretrained).__name__} has no image_encoder to take")
+            raise IgclError(f"{type(pretrained).__name__} has no image_encoder")
         if features == "pooled":
             projection = None
         elif not isinstance(projection, ProjectionHead):
-            raise IgclError(f"{type(pretrained).__name__} has no image_projection to take")
+            raise IgclError(f"{type(pretrained).__name__} has no image_projection")
         method = str(stored[CLASS_PATH]).rpartition(".")[2].lower()
         taken = cls(encoder, projection, method, stored, frozen)
-        # A frozen encoder has seen the images of its pretraining, others those of the head.
+        # A frozen encoder was trained on the images of its pretraining, others on those of the head.
         taken.input_record = held.input_record if owner is held and held.frozen else pretrained.input_record
         return taken
 

@@ -94,7 +94,7 @@ class SimCLR(ContrastiveModule):
         return self.augment.apply(batch.image, self.augment.draw_rows(batch.row, batch.image.device))
 
     def statement(self, batch: PairBatch) -> Tensor:
-        """Return -1 for all: an image is found by its own view, whatever its report states."""
+        """Return -1 for all rows: an image matches only its own view, whatever its report states."""
         return torch.full_like(batch.graph_key, -1)
 
     def contrast(self, first: Encoded, second: Encoded, embedding: PairEmbedding, batch: PairBatch) -> Tensor:

@@ -23,19 +23,19 @@ class UnitRelations(NamedTuple):
 class Encoded(NamedTuple):
     """A batch of B encoded samples of at most U units each, D channels.
 
-    A unit is a patch of an image, an entity of a graph, a word of a text.
+    A unit is a patch of an image, an entity of a graph or a word of a text.
 
     Attributes:
         pooled: one vector per sample, [B, D].
         units: one vector per unit, [B, U, D]; zero for padding.
         mask: True where there is a unit, bool [B, U].
         importance: share of each unit in `pooled`, [B, U]; sums to one over the units of a sample, or to less if
-            `pooled` also reads nodes added by a join of components, which are no units.
+            `pooled` also includes nodes added by a join of components, which are not units.
         relation: relations between units, or None.
         grid: rows and columns of an image's units; unit u is the patch in row u // columns and column u % columns. None
-            if units lie on no grid.
+            if units are not on a grid.
         layer: name of the backbone's module that an image's units come from, "last" for its final feature map; None
-            if they come from no feature map.
+            if they are not from a feature map.
     """
 
     pooled: Tensor

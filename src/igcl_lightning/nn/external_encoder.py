@@ -22,7 +22,7 @@ from igcl_lightning.nn.image_encoder import INTERPOLATIONS, LAST_LAYER, ImageEnc
 
 @dataclass(frozen=True)
 class ExternalOptions:
-    """Image encoder by name, in place of one pretrained here.
+    """Image encoder by name, instead of one from a checkpoint.
 
     Args:
         backbone: "NAME" or "timm:NAME" for a timm model, "xrv:NAME" for one of torchxrayvision.
@@ -37,7 +37,14 @@ class ExternalOptions:
 
 
 def create_image_encoder(options: ExternalOptions) -> ImageEncoder | XrvEncoder:
-    """Create an image encoder by name; `IgclError` if the name, its package or its weights are unavailable."""
+    """Create an image encoder by name.
+
+    Args:
+        options: name, size and weights.
+
+    Raises:
+        IgclError: the name is unknown, or its package or weights are unavailable.
+    """
     name = options.backbone or ""
     library, colon, model = name.partition(":")
     if not colon or library == "timm":
@@ -59,14 +66,14 @@ def _timm_encoder(name: str, options: ExternalOptions) -> ImageEncoder:
 
 
 class XrvEncoder(nn.Module):
-    """Encode grey images with a network of torchxrayvision (Cohen et al., MIDL 2022), as its classifier sees them.
+    """Encode grey images with a network of torchxrayvision (Cohen et al., MIDL 2022), up to its classifier.
 
     The network expects grey values from -1024 to 1024. The units are the patches of its last feature map, and `pooled`
     is their mean, which torchxrayvision calls features.
 
     Args:
         name: torchxrayvision's name of the weights, such as "densenet121-res224-all".
-        size: side of the square the network sees, in pixels; by default what it was trained at.
+        size: side of the square that the network sees, in pixels (default: that of its training).
         weights: "none" for random weights, "hub" for the published ones, or the path of a state dict.
 
     Raises:
@@ -87,7 +94,7 @@ class XrvEncoder(nn.Module):
         self.backbone: Any = backbone.to(memory_format=torch.channels_last)
 
     def extra_repr(self) -> str:
-        """Return what the weights do not show; cached features are keyed by it."""
+        """Return the settings that the weights do not determine; part of the key of cached features."""
         return f"{self.name}, size={self.size}"
 
     def preprocess(self, image: Tensor) -> Tensor:
@@ -103,7 +110,7 @@ class XrvEncoder(nn.Module):
 
 
 def _torchxrayvision_models() -> Any:
-    """Import torchxrayvision's networks, guarded: the import silences every warning of the process."""
+    """Import torchxrayvision's networks; restores warnings, which the import silences in the whole process."""
     try:
         with warnings.catch_warnings():
             from torchxrayvision import models

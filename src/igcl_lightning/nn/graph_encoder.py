@@ -34,14 +34,14 @@ class HashedText(nn.Module):
 
 
 class StoredText(nn.Module):
-    """Text features of a node that the store holds, [channels], from a frozen language model (`graphs.node_text`)."""
+    """Look up the features of a node's text, [channels], stored from a frozen language model (`graphs.node_text`)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.out_channels = channels
 
     def forward(self, graph: Data) -> Tensor:
-        """Return `graph.node_text` [N, channels]; `IgclError` if there is none, or of another width."""
+        """Return `graph.node_text` [N, channels]; raises `IgclError` if it is missing or has another width."""
         if "node_text" not in graph:
             raise IgclError(
                 f"the model reads {self.out_channels} stored channels of node text, the batch has none: "
@@ -78,6 +78,11 @@ class RelationalConv(nn.Module):
 
     Messages run from the head to the tail of an edge. Equal to `torch_geometric.nn.RGCNConv` with its defaults, but
     averages before it multiplies: one scatter and one matrix product instead of a loop over relations.
+
+    Args:
+        in_channels: channels of the input nodes.
+        out_channels: channels of the output nodes.
+        num_relations: number of edge types.
     """
 
     def __init__(self, in_channels: int, out_channels: int, num_relations: int) -> None:
@@ -94,7 +99,7 @@ class RelationalConv(nn.Module):
         num_nodes, num_relations = x.shape[0], self.weight.shape[0]
         source, target = edge_index
         slot = target * num_relations + edge_type
-        # In single precision: a bfloat16 that adds ones stops at 256.
+        # In single precision: sums of ones in bfloat16 stop at 256.
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         total = wide.new_zeros(num_nodes * num_relations, x.shape[1]).index_add(0, slot, wide[source])
         count = wide.new_zeros(num_nodes * num_relations).index_add(0, slot, wide.new_ones(slot.shape[0]))
@@ -109,17 +114,17 @@ class GraphOptions:
     Args:
         channels: width of all layers.
         layers: R-GCN layers.
-        attention_layers: post-norm transformer layers over the nodes of a report; 0 leaves components apart.
-        attention_heads: attention heads of each.
+        attention_layers: post-norm transformer layers over the nodes of a report; with 0, components stay separate.
+        attention_heads: attention heads per layer.
         readout: "max", "mean" or "attention" (a learned gate).
-        inverse_relations: also send messages from tail to head, with weights of their own.
+        inverse_relations: whether to also send messages from tail to head, with separate weights.
         dropout: dropout of the transformer layers.
         join: how components are joined before the R-GCN: "none", "dummy", "meta" or "primary" (see `ComponentJoin`).
         node_text_channels: width of the node text features in the store; 0 embeds hashed subwords instead.
         fc_layers: Linear + ReLU layers after the readout.
         attention_mask: False lets attention read padding, as the authors' code does: a report's encoding then depends
-            on its batch. For comparison with their code only.
-        first_relation_only: keep one relation per entity, as the authors' code does. For comparison with it only.
+            on its batch. Only for comparison with their code.
+        first_relation_only: keep one relation per entity, as the authors' code does. Only for comparison with it.
     """
 
     channels: int = 256
@@ -143,7 +148,10 @@ class GraphEncoder(nn.Module):
     nodes of one report that follows (IGCL eq. 4-6), or through nodes that a join adds before. Padding never takes part,
     so a graph's encoding does not depend on the graphs it is batched with. A graph without entities is encoded as one
     learned unit. Unit u of a graph is its entity u. Nodes added by a join take part in all layers and in the readout,
-    but are no units.
+    but are not units.
+
+    Args:
+        options: layers, readout and join.
 
     Raises:
         IgclError: channels is not a multiple of attention_heads.

@@ -27,9 +27,9 @@ class ImageOptions:
         backbone: name of a timm model (`timm.list_models()`).
         size: side of the square that the backbone sees, in pixels.
         weights: "none" (random), "hub" (timm's pretrained weights) or the path of a local weights file.
-        mean: grey mean on the scale 0-1; ImageNet's by default.
-        std: grey standard deviation on the scale 0-1.
-        interpolation: resizing of images of another size, "bilinear" or "bicubic"; always antialiased.
+        mean: mean grey value on the scale 0-1; ImageNet's by default.
+        std: standard deviation of grey values on the scale 0-1.
+        interpolation: interpolation of resizing, "bilinear" or "bicubic"; always antialiased.
     """
 
     backbone: str = "resnet18"
@@ -71,7 +71,7 @@ class ImageEncoder(nn.Module):
         self.name = options.backbone
         self.size = options.size
         self.interpolation = options.interpolation
-        # Convolutions are faster with channels last, on CPUs and in mixed precision; transformers do not care.
+        # Convolutions are faster with channels last, on CPUs and in mixed precision; transformers are unaffected.
         backbone: Any = create_backbone(self.name, self.size, options.weights).to(memory_format=torch.channels_last)
         self.backbone = backbone
         self.out_channels: int = backbone.num_features
@@ -81,7 +81,7 @@ class ImageEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(options.std))
 
     def extra_repr(self) -> str:
-        """Return what the weights do not show; cached features are keyed by it."""
+        """Return the settings that the weights do not determine; part of the key of cached features."""
         units = "" if self.unit_layer is None else f", units of {self.layer}"
         return f"{self.name}, size={self.size}, interpolation={self.interpolation}{units}"
 
@@ -121,7 +121,7 @@ def resize(image: Tensor, size: int, interpolation: str) -> Tensor:
 
 
 def _unit_source(name: str, backbone: Any, unit_layer: int | None) -> tuple[str, int]:
-    """Return name of the module that units come from, and length of a unit."""
+    """Return the name of the module that units come from, and the length of a unit."""
     if unit_layer is None:
         return LAST_LAYER, backbone.num_features
     known = list(getattr(backbone, "feature_info", None) or []) if hasattr(backbone, "forward_intermediates") else []

@@ -32,7 +32,7 @@ def fit_logistic(
     optimizer = torch.optim.LBFGS(
         [weight, bias], max_iter=500, history_size=20, tolerance_grad=1e-7, line_search_fn="strong_wolfe"
     )
-    # Dividing by max(1, C) keeps the scale of the gradient, and so the stopping rule, the same for every C.
+    # Dividing by max(1, C) keeps the scale of the gradient, and thus the stopping rule, the same for every C.
     unit = max(1.0, inverse_penalty)
 
     def objective() -> Tensor:

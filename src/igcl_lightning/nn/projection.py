@@ -23,7 +23,15 @@ class ProjectionOptions:
 
 
 class ProjectionHead(nn.Sequential):
-    """A small perceptron on the encoder's pooled vector, [in_channels], followed by L2 normalisation."""
+    """A small perceptron followed by L2 normalisation.
+
+    Args:
+        in_channels: length of the encoder's pooled vector.
+        options: layers and channels.
+
+    Raises:
+        ValueError: fewer than one layer.
+    """
 
     def __init__(self, in_channels: int, options: ProjectionOptions = ProjectionOptions()) -> None:
         if options.layers < 1:

@@ -24,10 +24,10 @@ def fill_empty(units: Tensor, mask: Tensor, empty: Tensor) -> tuple[Tensor, Tens
         empty: the learned unit, [D].
 
     Returns:
-        units [B, max(U, 1), D] and their mask, True at least once in each row.
+        units [B, max(U, 1), D] and their mask, with at least one True in each row.
     """
     if units.shape[1] == 0:
-        # Padded, not new: distributed training waits for the gradients of the layers before, also if all are empty.
+        # Padded, not replaced: distributed training waits for the gradients of earlier layers even if all are empty.
         units = nn.functional.pad(units, (0, 0, 0, 1))
         mask = nn.functional.pad(mask, (0, 1))
     first = torch.zeros_like(mask)
@@ -46,7 +46,7 @@ def read_out(units: Tensor, mask: Tensor, readout: str, gate: nn.Module | None =
     """
     if readout == "max":
         pooled, winner = units.masked_fill(~mask[..., None], -torch.inf).max(dim=1)
-        # In single precision: a bfloat16 that adds ones stops at 256, unless the device adds in a wider type.
+        # In single precision: sums of ones in bfloat16 stop at 256, unless the device accumulates in a wider type.
         ones = torch.ones_like(pooled, dtype=torch.promote_types(pooled.dtype, torch.float32))
         wins = ones.new_zeros(units.shape[:2]).scatter_add(1, winner, ones)
         return pooled, (wins / pooled.shape[1]).to(pooled.dtype)

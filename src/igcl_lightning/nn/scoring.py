@@ -1,6 +1,6 @@
-"""Scores of queries and candidates, for losses and for retrieval, and padding of what they read.
+"""Scores of queries and candidates, for losses and retrieval, and padding of their inputs.
 
-A scorer maps Q first sides and C second sides to their similarities, [Q, C]. A side is whatever the scorer reads: a
+A scorer maps Q first sides and C second sides to their similarities, [Q, C]. A side is the input of the scorer: a
 tensor [B, ...], or a named tuple of tensors [B, ...] and None, such as embeddings, units and their mask.
 """
 
@@ -36,5 +36,5 @@ def concatenate(parts: Sequence[Tensor]) -> Tensor:
 
 
 def at_least_single(value: Tensor) -> Tensor:
-    """Return `value` in single precision, or in double when it is double."""
+    """Return `value` in single precision, unless it is double."""
     return value if value.dtype == torch.float64 else value.float()

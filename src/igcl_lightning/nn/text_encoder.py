@@ -25,15 +25,15 @@ class TextOptions:
     """Text encoder: a transformer from scratch, or a Hugging Face model.
 
     Args:
-        channels: width of all layers; like the next two and `dropout`, the model's own if `model` is given.
+        channels: width of all layers; ignored if `model` is given, like `layers`, `heads` and `dropout`.
         layers: transformer layers.
-        heads: attention heads of each layer.
+        heads: attention heads per layer.
         readout: "max", "mean" or "attention" (a learned gate).
         dropout: dropout of the transformer layers.
         model: folder or hub name of a Hugging Face model to use instead; its tokenizer must be `data.tokenizer`.
-        frozen_layers: first layers of that model that are not trained, with its embeddings; 0 trains everything.
-        config: configuration of that model, stored in checkpoints: the weights then stay random until the checkpoint
-            fills them, and nothing is read from `model`.
+        frozen_layers: number of first layers of that model that are frozen, with its embeddings; 0 trains everything.
+        config: configuration of that model, as stored in checkpoints; the weights are then random until the checkpoint
+            is loaded, and nothing is read from `model`.
     """
 
     channels: int = 256
@@ -88,7 +88,7 @@ class TextEncoder(nn.Module):
             raise IgclError(
                 f"a report has {longest} tokens, the text encoder reads {self.max_tokens}: lower data.max_tokens"
             )
-        # A word keeps its place in the report when only one sentence is read, so that all places are trained.
+        # A word keeps its position in the report when only one sentence is read, so that all positions are trained.
         words = self.subwords(report.x) + self.position[report.word]
         units, mask = to_dense_batch(words, report.batch, batch_size=report.num_graphs)
         units, mask = fill_empty(units, mask, self.empty)
@@ -100,10 +100,13 @@ class TextEncoder(nn.Module):
 
 
 class HubTextEncoder(nn.Module):
-    """Encode reports with a Hugging Face model, read out over words.
+    """Encode reports with a Hugging Face model and a readout over words.
 
-    A word is the mean of its wordpieces; special tokens are read but are no units. A report without words is encoded as
-    one learned unit.
+    A word is the mean of its wordpieces; special tokens are read but are not units. A report without words is encoded
+    as one learned unit.
+
+    Args:
+        options: model, frozen layers and readout.
 
     Raises:
         IgclError: `transformers` is missing, or the model is unavailable.

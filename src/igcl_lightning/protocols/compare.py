@@ -85,9 +85,9 @@ def run_demo(out: Path, fast: bool = False, seed: int | None = None) -> None:
     say(f"training     {out / 'igcl' / 'version_0' / 'plots'}")
     say(f"checkpoint   {out / 'igcl' / 'version_0' / 'checkpoints' / 'last.ckpt'}")
     if fast:
-        say("These are results on synthetic phantoms, too few of them to show more than that everything runs.")
+        say("These results are for a few synthetic phantoms: they show only that everything runs.")
     else:
-        say("These are results on synthetic phantoms: they show that the method works, not how well on patients.")
+        say("These results are for synthetic phantoms: they show that the method works, not how well on patients.")
 
 
 def _named(word: str) -> tuple[str | None, str]:
@@ -111,7 +111,7 @@ def _check_methods(trained: Sequence[str], known: Sequence[Encoder], store: Path
         if method not in CONFIGS:
             raise IgclError(f"--train: {method!r} is not one of {', '.join(CONFIGS)}")
     if trained and store is not None:
-        raise IgclError("--train pretrains on phantoms; train on a store of yours with `igcl fit`, then --checkpoint")
+        raise IgclError("--train pretrains on phantoms only; for your own store use `igcl fit`, then --checkpoint")
     if seed is not None and not trained:
         raise IgclError("--seed is the seed of pretraining, and nothing is pretrained here; leave it out")
     if not trained and not known:
@@ -119,15 +119,15 @@ def _check_methods(trained: Sequence[str], known: Sequence[Encoder], store: Path
     names = [*trained, *(encoder.method for encoder in known)]
     for name in names:
         if name in ("random", "supervised"):
-            raise IgclError(f"{name!r} is the name of a baseline; give the encoder another, NAME=...")
+            raise IgclError(f"{name!r} is the name of a baseline; name the encoder differently with NAME=...")
         if names.count(name) > 1:
-            raise IgclError(f"two encoders are called {name!r}; name them apart, NAME=...")
+            raise IgclError(f"two encoders are called {name!r}; give one another name with NAME=...")
 
 
 def _check_inputs(out: Path, store: Path | None, known: Sequence[Encoder]) -> None:
     """Check that no input is in the folder that will be replaced, and that each encoder can be built."""
     for path in (store, *(encoder.features or encoder.options.get("checkpoint") for encoder in known)):
         if path is not None and out.resolve() in (Path(path).resolve(), *Path(path).resolve().parents):
-            raise IgclError(f"{path}: is in --out {out}, which is replaced; choose another --out")
+            raise IgclError(f"{path}: is in --out {out}, which will be replaced; choose another --out")
     for encoder in known:
         LinearProbe(**encoder.options)  # fail now, not after an hour

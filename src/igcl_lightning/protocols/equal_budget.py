@@ -215,7 +215,7 @@ def encoder_of(checkpoint: Path, name: str | None = None) -> Encoder:
     """Return the image encoder of a pretraining checkpoint, named after its class by default."""
     class_path = str(read_checkpoint(checkpoint).get("hyper_parameters", {}).get("_class_path", ""))
     if not class_path:
-        raise IgclError(f"{checkpoint}: does not say which class it holds; was it written by igcl?")
+        raise IgclError(f"{checkpoint}: does not name its class; was it written by igcl?")
     return Encoder(name or class_path.rpartition(".")[2].lower(), {"checkpoint": str(checkpoint)})
 
 

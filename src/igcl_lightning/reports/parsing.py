@@ -86,13 +86,13 @@ def _check(source: Path, out: Path, page: Path | None, numbers: dict[str, tuple[
             raise IgclError(f"{option} is {value}, not at least {least}")
     for path in filter(None, (out, page)):
         if not path.parent.is_dir():
-            raise FileNotFoundError(f"{path.parent}: no such folder; make it first")
+            raise FileNotFoundError(f"{path.parent}: no such folder; create it first")
         if path.is_dir():
             raise IgclError(f"{path}: is a folder; name a file")
         if path.exists() and path.samefile(source):
-            raise IgclError(f"{path}: holds the reports; name another file to write")
+            raise IgclError(f"{path}: is the input file; choose another output file")
     if page is not None and page.resolve() == out.resolve():
-        raise IgclError(f"{page}: named by --out and --html; name two files")
+        raise IgclError(f"{page}: is both --out and --html; give two files")
 
 
 def _parse(

@@ -36,7 +36,7 @@ class PartialFile:
         self._note = out.with_name(f".{out.name}.partial.json")
         with resumable(self._path, AGAIN):
             if self._path.exists() and not self._is_of(work):
-                warn(f"{self._path}: made from other reports, with other options or by another parser; starting over")
+                warn(f"{self._path}: made from other reports, or with other options or another parser; starting over")
                 self._path.unlink()
             if not self._path.exists():
                 self._note.write_text(json.dumps(work, indent=1) + "\n", encoding="utf-8")

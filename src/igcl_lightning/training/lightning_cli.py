@@ -187,7 +187,7 @@ class TrainingCLI(LightningCLI):
         command = self.config.subcommand
         given = self.config[command].get("ckpt_path")
         if not given and command in ("validate", "test", "predict"):
-            weights = "the model has the weights it would start training from"
+            weights = "the model has its initial weights"
             write_message("warning", f"{command} without --ckpt_path: {weights}")
         if not given or given.partition(":")[0] in CHECKPOINT_WORDS or "://" in given or Path(given).is_dir():
             return
@@ -254,7 +254,7 @@ def _warn_overridden(path: str, written: list[Written], before: dict[str, Any], 
     given = dict.fromkeys(option.key for option in written if option.value and option.key in before)
     changes = [f"{key} {after.get(key)} (not {before[key]})" for key in given if before[key] != after.get(key)]
     if changes:
-        write_message("warning", f"the model is the one in --ckpt_path {path}: {', '.join(changes)}")
+        write_message("warning", f"the model arguments in --ckpt_path {path} apply: {', '.join(changes)}")
 
 
 def _is_restoring(error: BaseException) -> bool:

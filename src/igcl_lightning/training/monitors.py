@@ -31,7 +31,7 @@ def refuse_unknown_monitors(trainer: Trainer, model: LightningModule, data: Ligh
         # A rate's name depends on the optimisers, such as "lr-AdamW/pg1"; with several loaders a metric has a suffix.
         if not (rates and name.startswith("lr-")) and re.sub(r"/dataloader_idx_\d+$", "", name) not in usual:
             some = ", ".join(sorted(known)[:MOST_NAMED]) + (", ..." if len(known) > MOST_NAMED else "")
-            near = suggestion(re.sub("^test/", "val/", name), known) or f"; there are {some}"
+            near = suggestion(re.sub("^test/", "val/", name), known) or f"; it logs {some}"
             raise UsageError(f"{type(callback).__name__}.monitor: nothing logs {name!r} in fit{near}")
 
 

@@ -131,7 +131,7 @@ def _find_config(name: str) -> Path:
             return path
     known = [path.relative_to(shipped).as_posix() for path in shipped.rglob("*.yaml")]
     known += [path.as_posix() for path in Path(name).parent.glob("*.yaml")]
-    raise UsageError(f"--config {name}: no such file, here or among the shipped configs{suggestion(short, known)}")
+    raise UsageError(f"--config {name}: no such file or shipped config{suggestion(short, known)}")
 
 
 def _read_config(path: Path) -> yaml.MappingNode:
@@ -141,7 +141,7 @@ def _read_config(path: Path) -> yaml.MappingNode:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UsageError(f"{path}{line}: not valid YAML: {error.problem}") from None
     if not isinstance(tree, yaml.MappingNode):
-        raise UsageError(f"{path}: a config is a mapping of options such as 'trainer:', this one is not")
+        raise UsageError(f"{path}: a config must be a mapping of options such as 'trainer:'")
     return tree
 
 

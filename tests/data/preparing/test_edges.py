@@ -40,7 +40,7 @@ def test_a_folder_with_a_manifest_of_something_else_is_left_alone(tmp_path, how)
     out = tmp_path / "webapp"
     out.mkdir()
     (out / "manifest.json").write_text('{"name": "app"}')
-    with pytest.raises(IgclError, match="webapp: is not a store and is not replaced"):
+    with pytest.raises(IgclError, match="webapp: exists and is not a store"):
         run(out, **how)
     assert (out / "manifest.json").read_text() == '{"name": "app"}'
 
@@ -76,7 +76,7 @@ def test_damaged_work_is_not_thrown_away(tmp_path):
 def test_two_runs_do_not_work_in_one_place(tmp_path):
     with UnfinishedStore(tmp_path / "store", {}).open({}, resume=False):
         for how in ({"resume": True}, {"overwrite": True}):
-            with pytest.raises(IgclError, match="store.partial: another run is writing it"):
+            with pytest.raises(IgclError, match="store.partial: another run is writing to it"):
                 run(tmp_path / "store", **how)
         assert (tmp_path / "store.partial" / "work.json").exists()
     run(tmp_path / "store", overwrite=True)

@@ -241,7 +241,7 @@ def test_an_interrupted_run_is_neither_lost_nor_taken_for_another(tree, tmp_path
     interrupt_after(2 * CHUNK, tree, out, monkeypatch)
     with pytest.raises(IgclError, match=r"store.partial: left by an interrupted run; --resume continues it"):
         run(tree, out)
-    with pytest.raises(IgclError, match=r"was begun with different size \(32, now 16\); run the command"):
+    with pytest.raises(IgclError, match=r"was started with different size \(32, now 16\); run the original command"):
         prepare(source_of(tree), out, options=Options(size=16), chunk=CHUNK, resume=True)
     run(tree, out, overwrite=True)
     assert not leftovers(out)
@@ -253,7 +253,7 @@ def test_resuming_what_is_complete_changes_nothing(tree, tmp_path):
     times = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     assert run(tree, out, resume=True) == first
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == times
-    with pytest.raises(IgclError, match="is complete, with other inputs or options; --overwrite or --update"):
+    with pytest.raises(IgclError, match="was made with other inputs or options; --overwrite or --update"):
         prepare(source_of(tree), out, options=Options(size=16), chunk=CHUNK, resume=True)
 
 

@@ -67,7 +67,7 @@ def test_studies_without_reports_are_dropped_on_demand_and_named(tmp_path, repor
 
 
 def test_a_study_without_report_stops_the_work_on_demand(tmp_path, reports):
-    with pytest.raises(IgclError, match=r"study 's1': .*empty.txt: the report is empty; --on-missing-report keeps"):
+    with pytest.raises(IgclError, match=r"study 's1': .*empty.txt: the report is empty; set --on-missing-report"):
         prepare_studies(reports, tmp_path / "store", options=Options(size=16, on_missing_report="error"))
 
 
@@ -187,7 +187,7 @@ def test_labels_get_other_names_on_demand(tmp_path):
         tmp_path, [study(1, labels={"Effusion": 1.0, "Mass": 0.0})], labels=["Effusion", "Mass"], options=options
     )
     assert table[0]["labels"] == {"Pleural Effusion": 1.0, "Mass": 0.0}
-    for names, message in (({"Edema": "A"}, "no label 'Edema'"), ({"Effusion": "Mass"}, "two labels get one name")):
+    for names, message in (({"Edema": "A"}, "no label 'Edema'"), ({"Effusion": "Mass"}, "have the same name")):
         with pytest.raises(IgclError, match=message):
             prepare_studies([], tmp_path / "x", labels=["Effusion", "Mass"], options=Options(rename_labels=names))
 

@@ -119,7 +119,7 @@ def test_a_folder_that_cannot_be_read_is_named(root, monkeypatch):
     ("pattern", "message"),
     [
         ("(", r"--patient-pattern '\(': not a regular expression"),
-        ("p1", r"--patient-pattern 'p1': put the part that names the patient in brackets"),
+        ("p1", r"--patient-pattern 'p1': put the part that names the patient in parentheses"),
         ("(p1)/", r"images: --patient-pattern '\(p1\)/' finds no patient in 'p2/d.bmp'"),
         ("(x*)", r"finds no patient in 'p1/a.png'"),
     ],

@@ -301,7 +301,7 @@ def test_a_mistake_in_kaggles_table_is_one_line(tmp_path, row, message):
         ("image_labels_test.csv", "z9,0", "z9,", "test.csv row 3: column 'Aortic enlargement' is empty"),
         ("image_labels_train.csv", "b2,R4,0,1", "b2,R4,0,x", "train.csv row 6, column 'Cardiomegaly': 'x' is not"),
         ("image_labels_train.csv", "No finding", "Nofinding", "train.csv: no column 'No finding'"),
-        ("image_labels_test.csv", "COPD", "Copd", "label 'COPD' is in one of image_labels_train.csv and image_label"),
+        ("image_labels_test.csv", "COPD", "Copd", "label 'COPD' is in only one of image_labels_train.csv and "),
         ("image_labels_test.csv", "y8", "b2", "image 'b2' is in image_labels_train.csv and in image_labels_test.csv"),
         (
             "annotations_train.csv",

@@ -50,7 +50,7 @@ class Fit:
         if how == "authors":
             return cls(shape, size, whole, (max(1, int(width * scale)), max(1, int(height * scale))), gap=None)
         if how != "crop":
-            raise IgclError(f"an image can be fitted by {', '.join(WAYS)}, not by {how!r}")
+            raise IgclError(f"fit {how!r} is not one of {', '.join(WAYS)}")
         side = min(shape)
         left, top = (width - side) / 2, (height - side) / 2
         return cls(shape, size, (left, top, left + side, top + side), (size, size))

@@ -65,7 +65,7 @@ def study_rows(item: Item, columns: Columns, options: Options, earlier: EarlierR
     sections, made.report, detail = read_report(study.report, options.sections)
     if made.report != PRESENT and study.graph is None and options.on_missing_report != "keep-image":
         if options.on_missing_report == "error":
-            raise IgclError(f"study {study.study_id!r}: {detail}; --on-missing-report keeps or drops such studies")
+            raise IgclError(f"study {study.study_id!r}: {detail}; set --on-missing-report to keep or drop such studies")
         made.drop(f"report {made.report}", detail, *(image.image_id for image in study.images))
         return made
     if not study.images:

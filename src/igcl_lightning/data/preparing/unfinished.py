@@ -87,7 +87,7 @@ class UnfinishedStore:
             raise IgclError(f"{self.path}: its {WORK} is missing or damaged; --overwrite starts over")
         if (difference := _difference(begun, work)) is not None:
             raise IgclError(
-                f"{self.path}: was begun with different {difference}; run the command it was begun with, "
+                f"{self.path}: was started with different {difference}; run the original command, "
                 "or --overwrite to start over"
             )
 
@@ -103,7 +103,7 @@ class UnfinishedStore:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise IgclError(f"{self.path}: another run is writing it") from None
+            raise IgclError(f"{self.path}: another run is writing to it") from None
         except OSError:  # a file system without locks
             return
 

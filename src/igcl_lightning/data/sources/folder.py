@@ -58,7 +58,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     except re.error as error:
         raise IgclError(f"--patient-pattern {pattern!r}: not a regular expression ({error})") from error
     if compiled.groups < 1:
-        raise IgclError(f"--patient-pattern {pattern!r}: put the part that names the patient in brackets: (...)")
+        raise IgclError(f"--patient-pattern {pattern!r}: put the part that names the patient in parentheses: (...)")
     return compiled
 
 

@@ -127,7 +127,7 @@ def _find_lists(root: Path) -> list[Path]:
     present = [path for path in found.values() if path is not None]
     if len(present) == 1:
         missing = next(name for name, path in found.items() if path is None)
-        raise IgclError(f"{root}: {present[0].name} without {missing}; put both there, or none to draw a split")
+        raise IgclError(f"{root}: {present[0].name} without {missing}; add it, or remove both to draw a split")
     return present
 
 

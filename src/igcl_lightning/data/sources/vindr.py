@@ -101,7 +101,7 @@ def _read_physionet(folder: Path, notes: Notes) -> list[_Readings]:
     parts = [_read_split(folder, split, notes) for split in splits]
     first, last = parts[0].votes, parts[-1].votes
     for label in first.columns.symmetric_difference(last.columns):
-        raise IgclError(f"{folder}: label {label!r} is in one of image_labels_train.csv and image_labels_test.csv only")
+        raise IgclError(f"{folder}: label {label!r} is in only one of image_labels_train.csv and image_labels_test.csv")
     for image in first.index.intersection(last.index) if len(parts) == 2 else ():
         raise IgclError(f"{folder}: image {image!r} is in image_labels_train.csv and in image_labels_test.csv")
     return parts
