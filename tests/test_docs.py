@@ -157,5 +157,11 @@ def test_the_architecture_page_names_files_that_exist():
     assert missing - {"config.yaml"} == set()
 
 
+def test_every_option_of_prepare_is_on_the_page_of_data():
+    (commands,) = [action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    options = {option for option in options_of(commands.choices["prepare"]) if option.startswith("--")} - {"--help"}
+    assert {option for option in options if option not in (ROOT / "docs" / "data.md").read_text()} == set()
+
+
 def test_the_readme_is_short():
     assert len(README.read_text().splitlines()) < 200

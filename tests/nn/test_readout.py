@@ -29,6 +29,7 @@ def by_loops(units, readout, gate):
         winners = [max(range(len(units)), key=lambda unit: units[unit, channel]) for channel in range(4)]
         pooled = [units[winner, channel] for channel, winner in enumerate(winners)]
         return torch.stack(pooled), torch.tensor([winners.count(unit) / 4 for unit in range(len(units))])
+    assert readout in ("mean", "attention"), "write the new readout down here as loops"
     score = [gate(unit)[0].exp() if readout == "attention" else torch.tensor(1.0) for unit in units]
     share = torch.stack(score) / sum(score)
     return sum(weight * unit for weight, unit in zip(share, units, strict=True)), share

@@ -2,11 +2,14 @@
 
 To add a finding, add
 
-1. a row to `PATHOLOGIES`, from which its label follows;
+1. a row to `PATHOLOGIES`, from which its label follows; 8 to 40 % of the studies should have it;
 2. a drawing function to `findings.FRONTAL_FINDINGS`;
 3. a drawing function, or None if it is not seen from the side, to `lateral_findings.LATERAL_FINDINGS`;
-4. lines of the kind "noun" to each file in `phrases/`, and of the kind "denied" to `known.tsv` and `reworded.tsv`;
-5. the observations that name it to `WORDS` in `tests/phantom/test_phantom_report.py`.
+4. lines of the kind "noun" to each file in `phrases/`, enough for six different impressions, and of the kind "denied"
+   to `known.tsv` and `reworded.tsv`; new words of `held_back.tsv` also to `HELD_BACK_WORDS` in
+   `tests/phantom/test_phrasebook.py`;
+5. its ranges by severity to `difficulty.py`;
+6. the observations that name it to `WORDS` in `tests/phantom/test_phantom_report.py`.
 
 Errors and tests name the finding with a missing part. A new row changes all studies.
 """

@@ -145,7 +145,7 @@ class UnfinishedStore:
         empty = self.path / f".{split}"
         table = datasets.Dataset.from_dict({name: [] for name in self.features}, features=self.features)
         datasets.disable_progress_bars()  # when no rows are saved
-        table.save_to_disk(str(empty))
+        table.save_to_disk(str(empty), num_shards=1)  # datasets before 5.2 fail to compute the size of no rows
         state = json.loads((empty / "state.json").read_text("utf-8"))
         state |= {"_data_files": [{"filename": name} for name in names], "_fingerprint": fingerprint[:16]}
         write_text(self.path / split / "state.json", json.dumps(state, indent=2, sort_keys=True))
