@@ -56,7 +56,8 @@ def add_run_options(parser: argparse.ArgumentParser, folder: str) -> None:
     seed = "seed of pretraining (default: that of igcl fit); images, labelled rows and baselines do not depend on it"
     out = f"folder to write (default: {folder})"
     parser.add_argument("--out", type=Path, default=Path(folder), metavar="DIR", help=out)
-    parser.add_argument("--fast", action="store_true", help="small, fast run; its numbers mean little")
+    fast = "small, fast run of every step; its numbers are not meaningful"
+    parser.add_argument("--fast", action="store_true", help=fast)
     parser.add_argument("--seed", type=_seed, metavar="N", help=seed)
 
 

@@ -72,6 +72,8 @@ ROOT = _option("--root", "folder of the data set", type=Path, required=True, met
 IMAGES = _option("--images", "folder of the images (default: below --root)", type=Path, metavar="DIR")
 GRAPHS = _option("--graphs", "RadGraph file of the reports, in any layout", type=Path, metavar="PATH")
 _UNCERTAIN = "value of label -1: ignore (default), positive, negative, per-label (as in GLoRIA), or LABEL=POLICY,..."
+_NODE_TEXT_WORD = "how wordpieces become words (default: mean); the authors of IGCL: sum"
+_VARIANT = "hard_negatives: pairs of reports that use the same words (default: standard)"
 _BLANK = "value of blank labels: missing (default; unknown), negative (0), or no-finding (0 if No Finding is 1)"
 UNCERTAIN = _option("--uncertain", _UNCERTAIN, metavar="POLICY")
 BLANKS = _option("--blank", _BLANK, choices=BLANK)
@@ -86,11 +88,11 @@ COMMON = (
     _option("--full-decode", "decode JPEGs at full size: slower, little difference", action="store_true"),
     _option("--views", "views to keep (default: all)", type=names, metavar="PA,AP"),
     _option("--rename-labels", "rename label A to B", type=pairs, metavar="A=B,.."),
-    _option("--on-missing-report", "for studies without a report (default: keep-image)", choices=MISSING_REPORT),
+    _option("--on-missing-report", "policy for studies without a report (default: keep-image)", choices=MISSING_REPORT),
     _option("--sections", "sections of a report to parse (default: both)", choices=SECTIONS),
     _option("--reparse", "parse reports even if the source has their graphs", action="store_true"),
     _option("--node-text", "store features of graph nodes from this language model", metavar="MODEL"),
-    _option("--node-text-word", "wordpieces to word (default: mean; authors of IGCL: sum)", choices=("mean", "sum")),
+    _option("--node-text-word", _NODE_TEXT_WORD, choices=("mean", "sum")),
     _option("--seed", "seed of all random draws (default: 0)", type=int, metavar="N"),
     _option("--jobs", "processes (default: one per core)", type=int, metavar="N"),
     _option("--resume", "resume an interrupted run", action="store_true"),
@@ -108,7 +110,7 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
             _option("--size", f"side of the images in pixels (default: {PHANTOM_SIZE})", type=int, metavar="N"),
             _option("--views", "all views (default) or frontal ones only", choices=("all", "frontal")),
             _option("--phrasing", "wording of the reports (default: mixed)", choices=PHRASINGS),
-            _option("--variant", "hard_negatives: pairs of equal words (default: standard)", choices=VARIANTS),
+            _option("--variant", _VARIANT, choices=VARIANTS),
             _option("--shortcut", "add a mark that reveals LABEL, except in test", metavar="LABEL"),
             _option("--masks", "store the masks of organs, findings and devices", action="store_true"),
         ),
@@ -131,7 +133,7 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
             _column("graph", "key in --graphs (default: study, then image)"),
             _columns("label", "labels", "labels: 1, 0, -1 (uncertain) or blank"),
             *(UNCERTAIN, BLANKS),
-            _option("--split-values", "split names: fold0=test,fold1=valid", type=pairs, metavar="A=B,.."),
+            _option("--split-values", "rename splits: fold0=test,fold1=valid", type=pairs, metavar="A=B,.."),
             _columns("extra", "extra", "further columns to keep"),
             _columns("array", "arrays", "columns with paths of .npy files"),
             _columns("mask", "masks", "columns with paths of masks"),
