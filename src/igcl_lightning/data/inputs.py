@@ -130,6 +130,9 @@ class InputReader:
             kind: "image", "graph" or "report", the content of the batches.
             inputs: one or several `ImageInput` for images, `ReportInput` for graphs and reports.
             size: inputs per batch.
+
+        Raises:
+            IgclError: an image or a report cannot be read, or `size` is below 1.
         """
         readers: dict[str, Callable[[list[Any]], Any]]
         readers = {"image": self.images, "graph": self.graphs, "report": self.reports}

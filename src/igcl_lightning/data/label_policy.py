@@ -67,7 +67,8 @@ class LabelPolicy:
     def parse(cls, uncertain: str, blank: str = "missing") -> LabelPolicy:
         """Return the policy of the options `--uncertain` and `--blank`.
 
-        `uncertain` is one of `UNCERTAIN`, "per-label", or pairs such as "Edema=positive,Fracture=ignore".
+        `uncertain` is one of `UNCERTAIN`, "per-label", or pairs such as "Edema=positive,Fracture=ignore"; raises
+        `IgclError` for anything else.
         """
         if uncertain == "per-label":
             return cls(uncertain_by_label=PER_LABEL, blank=blank)

@@ -28,6 +28,9 @@ class BaseModule(InputRecord):
 
     Args:
         optim: optimiser and learning-rate schedule.
+
+    Raises:
+        IgclError: unknown schedule.
     """
 
     def __init__(self, optim: OptimOptions = OptimOptions()) -> None:

@@ -18,6 +18,9 @@ class IGCL(ContrastiveModule):
         projection: projection of each side into the shared space.
         loss: contrastive loss.
         optim: optimiser and learning-rate schedule.
+
+    Raises:
+        IgclError: an option is out of range, or the backbone or its weights are unavailable.
     """
 
     def __init__(

@@ -184,7 +184,11 @@ class GraphEncoder(nn.Module):
         )
 
     def forward(self, graph: Data) -> Encoded:
-        """Encode a `Batch` of B graphs with fields x, node_type, edge_index, edge_type and, where used, node_text."""
+        """Encode a `Batch` of B graphs with fields x, node_type, edge_index, edge_type and, if used, node_text.
+
+        Raises:
+            IgclError: `node_text` is used, but missing or of another width.
+        """
         batch_size, num_entities = graph.num_graphs, graph.ptr.diff()
         graph = self.transform(graph)
         edge_index, edge_type = self._edges(graph)

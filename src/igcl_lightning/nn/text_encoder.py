@@ -82,7 +82,11 @@ class TextEncoder(nn.Module):
         self.gate = readout_gate(options.readout, channels)
 
     def forward(self, report: Data) -> Encoded:
-        """Encode a `Batch` of B reports with fields x (subword buckets [T, S]) and word [T]; units are words."""
+        """Encode a `Batch` of B reports with fields x (subword buckets [T, S]) and word [T]; units are words.
+
+        Raises:
+            IgclError: a report has more than `max_tokens` words.
+        """
         longest = int(report.word.max()) + 1 if len(report.word) else 0
         if longest > self.max_tokens:
             raise IgclError(
@@ -141,7 +145,11 @@ class HubTextEncoder(nn.Module):
         return self
 
     def forward(self, report: Data) -> Encoded:
-        """Encode a `Batch` of B reports with fields x (wordpiece ids [T, 1]) and word [T]; units are words."""
+        """Encode a `Batch` of B reports with fields x (wordpiece ids [T, 1]) and word [T]; units are words.
+
+        Raises:
+            IgclError: the tokens are not wordpieces.
+        """
         if report.x.shape[1] != 1:
             raise IgclError("the reports are hashed subwords, not wordpieces: set data.tokenizer to model.text.model")
         ids, mask = to_dense_batch(report.x, report.batch, batch_size=report.num_graphs)

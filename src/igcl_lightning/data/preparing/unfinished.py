@@ -126,7 +126,7 @@ class UnfinishedStore:
                 path.unlink()
 
     def finish(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Complete the store, rename it to `out` in place of the store there, and return the manifest."""
+        """Complete the store, move it to `out`, and return the manifest; raises `IgclError` if the disk is full."""
         with self.resumable():
             for split in SPLITS:
                 if files := sorted((self.path / split).glob("data-*.arrow")):
