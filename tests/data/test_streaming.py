@@ -214,7 +214,7 @@ def test_a_split_that_is_not_there_is_named(address):
 def test_a_stream_without_a_planned_end_is_refused(address, tmp_path):
     trainer = Trainer(max_epochs=2, logger=False, enable_checkpointing=False, default_root_dir=tmp_path)
     model = SimCLR(image={"backbone": "test_byobnet", "size": 64})
-    with pytest.raises(IgclError, match=r"unknown for a stream: set trainer.max_steps"):
+    with pytest.raises(IgclError, match=r"which a stream does not know: set trainer.max_steps"):
         trainer.fit(model, datamodule=PairedDataModule(address, batch_size=8))
 
 

@@ -165,7 +165,7 @@ def test_a_label_that_no_training_image_has_is_named_and_left_out(store_without_
     module, writer = module_class(**RANDOM), WritePredictions()
     data = LabeledDataModule(str(store_without_hernia), batch_size=8)
     run = trainer(tmp_path, writer)
-    with pytest.warns(UserWarning, match="one class only of Hernia: not trained, not scored"):
+    with pytest.warns(UserWarning, match="only one class in the training rows: Hernia; not trained, not scored"):
         run.fit(module, data)
     with pytest.warns(UserWarning, match="test: no AUROC for Hernia; left out of the mean"):
         run.test(module, data, verbose=False)
@@ -207,7 +207,7 @@ def test_a_head_that_was_never_trained_is_refused(phantom_store, tmp_path):
 
 def test_shots_of_one_label_have_no_negatives_and_are_refused(phantom_store, tmp_path):
     data = LabeledDataModule(str(phantom_store), labels=["Edema"], shots=2, feature_cache=str(tmp_path))
-    with pytest.raises(IgclError, match="one class only of every label"):
+    with pytest.raises(IgclError, match="every label has only one class in the training rows"):
         trainer(tmp_path).fit(FewShotProbe(**RANDOM), data)
 
 
@@ -242,7 +242,7 @@ def test_a_label_is_trained_only_if_every_draw_has_both_of_its_classes(monkeypat
     data = SimpleNamespace(drawn_targets=lambda: [both, only_positive], drawn_setting=dict)
     monkeypatch.setattr(ClassifierModule, "data", data)
     probe = LinearProbe(name="probe", label_names=["a", "b"], in_channels=4, num_heads=2)
-    with pytest.warns(UserWarning, match="one class only of b: not trained, not scored"):
+    with pytest.warns(UserWarning, match="only one class in the training rows: b; not trained, not scored"):
         ClassifierModule.on_fit_start(probe)
     assert probe.trained.tolist() == [True, False]
 
