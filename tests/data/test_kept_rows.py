@@ -7,6 +7,7 @@ import pytest
 from lightning.pytorch import Trainer
 
 from igcl_lightning.data.collation import PairCollator
+from igcl_lightning.data.kept_rows import refuse_no_pairs
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.row_datasets import PairDataset
@@ -279,3 +280,14 @@ def test_a_single_pair_that_is_left_is_refused_and_several_processes_share_a_bat
     data = data_for(IGCL(**TINY), half, batch_size=1)
     monkeypatch.setattr(data, "_processes", lambda: (2, 0))
     assert len(next(iter(data.train_dataloader())).row) == 1
+
+
+def test_a_stream_of_empty_rows_only_is_refused(monkeypatch):
+    stream = StreamedStore.__new__(StreamedStore)
+    stream.path = "s3://bucket/store"
+    monkeypatch.setattr(StreamedStore, "empty_rows", (3, 3))
+    with pytest.raises(IgclError, match="s3://bucket/store: no training row has a report with entities"):
+        refuse_no_pairs(stream, (), ("graph",))
+    refuse_no_pairs(stream, (), ())
+    monkeypatch.setattr(StreamedStore, "empty_rows", (2, 3))
+    refuse_no_pairs(stream, (), ("graph",))

@@ -266,3 +266,11 @@ def test_views_are_filtered_in_files_of_several_shards(tmp_path):
         text for name, text in studies[5].report.items() if name in ("findings", "impression")
     )
     assert store.split_of(stable_hash("i5")) == "train"
+
+
+@pytest.mark.parametrize("side", ["graph", "report"])
+def test_what_rows_state_is_known_of_the_kept_views(phantom_store, side):
+    whole, some = Store(phantom_store), Store(phantom_store, ["AP"])
+    kept = some.row_indices("train")
+    assert 0 < len(kept) < len(whole.row_indices("train"))
+    np.testing.assert_array_equal(some.stating("train", side), whole.stating("train", side)[kept])

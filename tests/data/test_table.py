@@ -174,6 +174,10 @@ def test_graphs_are_found_by_study_then_image_then_text(tmp_path):
     }
 
 
+def test_the_graph_of_the_study_comes_before_that_of_the_image(tmp_path):
+    assert read_graphs(tmp_path, {"7": MASS, "c.jpg": EDEMA})[0][2] == MASS
+
+
 def test_graphs_are_found_by_the_named_column_alone(tmp_path):
     columns = TableColumns(image="file", graph="key")
     found, described = read_graphs(tmp_path, {"x": EDEMA, "c.jpg": MASS}, columns)

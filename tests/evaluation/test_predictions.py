@@ -142,3 +142,12 @@ def test_a_row_in_two_splits_is_refused():
     both = pd.concat([predictions(), predictions(method="random", split="valid")])
     with pytest.raises(IgclError, match="row r1 is in more than one split"):
         arranged_by_split(checked(both, "frame"))
+
+
+def test_runs_hold_plain_numbers():
+    frame = checked(predictions(shots=5, fraction=None), "frame")
+    (run,) = arranged(frame).scores
+    assert run == Run("igcl", None, 5, 0)
+    assert [type(value) for value in run] == [str, type(None), int, int]
+    (run,) = arranged(checked(predictions(), "frame")).scores
+    assert [type(value) for value in run] == [str, float, type(None), int]

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.evaluation.results import Record, format_table, setting_name, summarise, write_results
+from igcl_lightning.evaluation.results import Record, format_table, interval, setting_name, summarise, write_results
 from igcl_lightning.metrics.clinical import patient_bootstrap_weights
 
 
@@ -290,3 +290,8 @@ def test_each_split_is_summarised_by_itself(simulated):
     }
     assert format_table(both) == format_table(apart[:-12])
     assert "random" not in format_table(both, split="valid")
+
+
+def test_four_of_five_defined_resamples_are_enough():
+    assert interval(np.array([0.0] * 8 + [np.nan] * 2)) == (0.0, 0.0)
+    assert interval(np.array([0.0] * 7 + [np.nan] * 3)) == (None, None)

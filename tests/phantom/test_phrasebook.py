@@ -261,3 +261,15 @@ def test_phantoms_of_one_index_differ_between_phrasings_only_in_their_text():
     studies = [phantom_study(3, size=64, phrasing=phrasing) for phrasing in FILES]
     assert len({study.report["findings"] for study in studies}) == 3
     assert all(np.array_equal(study.images[0].source, studies[0].images[0].source) for study in studies)
+
+
+def test_a_phrasebook_may_have_no_statements():
+    known = {kind: phrases for kind, phrases in BOOKS["known"].items() if kind != "statement"}
+    assert "statement" not in read_phrasebook("own", "", known)
+
+
+def test_mild_and_moderate_findings_have_the_phrases_of_one_side():
+    table = {"effusion": ("a",), "effusion/one": ("b",), "effusion/severe": ("c",), "effusion/both": ("d",)}
+    found = [phrases_about(Finding("effusion", severity, "left"), table)[0] for severity in range(3)]
+    assert found == ["b", "b", "c"]
+    assert phrases_about(Finding("effusion", 2, "bilateral"), table) == ("d",)

@@ -1,0 +1,42 @@
+import os
+
+from igcl_lightning.reports import parsing
+from igcl_lightning.reports.files import is_lfs_pointer, walk_folders
+from igcl_lightning.reports.sources import open_source
+from igcl_lightning.reports.worker import default_parser
+
+
+def test_a_link_to_the_folder_itself_is_not_followed(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.txt").write_text("Edema.")
+    (tmp_path / "sub" / "up").symlink_to(tmp_path)
+    assert [(str(folder), names) for folder, names in walk_folders(tmp_path)] == [
+        (str(tmp_path), ["a.txt"]),
+        (os.path.join(tmp_path, "sub"), []),
+    ]
+
+
+def test_a_pointer_as_git_writes_it_is_recognised(tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_text(
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0123456789abcdef' * 4}\nsize 123456789\n"
+    )
+    assert is_lfs_pointer(file)
+    file.write_bytes(file.read_bytes() * 20)
+    assert not is_lfs_pointer(file)
+
+
+def test_only_a_parser_that_is_given_may_need_torch(tmp_path, monkeypatch):
+    asked = []
+    real = parsing.ordered_map
+
+    def noted(jobs, *, with_torch):
+        asked.append(with_torch)
+        return real(jobs, with_torch=with_torch)
+
+    monkeypatch.setattr(parsing, "ordered_map", noted)
+    (tmp_path / "reports.jsonl").write_text('{"id": 1, "text": "Edema."}\n')
+    source = open_source(tmp_path / "reports.jsonl")
+    for parser in (None, default_parser()):
+        parsing.parse_reports(source, tmp_path / "graphs.jsonl", parser)
+    assert asked == [False, True]
