@@ -1,4 +1,7 @@
+import importlib.util
 import os
+import signal
+import sys
 
 import pytest
 
@@ -12,6 +15,14 @@ def double(number):
 
 def die(number):
     os._exit(3)
+
+
+def may_import_torch(number):
+    return sys.modules.get("torch", importlib.util) is not None
+
+
+def ignores_interrupts(number):
+    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -38,3 +49,14 @@ def test_a_process_that_dies_is_one_line():
 
 def test_the_last_chunk_may_be_shorter():
     assert list(chunks(range(5), 2)) == [[0, 1], [2, 3], [4]]
+
+
+@pytest.mark.parametrize("with_torch", [False, True])
+def test_only_work_that_needs_torch_may_import_it(with_torch):
+    with ordered_map(2, with_torch=with_torch) as run:
+        assert list(run(may_import_torch, range(3))) == [with_torch] * 3
+
+
+def test_only_the_main_process_handles_an_interrupt():
+    with ordered_map(2) as run:
+        assert all(run(ignores_interrupts, range(3)))

@@ -89,3 +89,8 @@ def test_node_text_is_a_field_of_its_own():
 
     assert first.node_text.shape == (0, 2)
     np.testing.assert_array_equal(second.node_text, features)
+
+
+def test_cached_subwords_cannot_be_changed():
+    with np.testing.assert_raises_regex(ValueError, "read-only"):
+        subword_ids("effusion", 3)[0] = 0

@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import subword_ids
@@ -76,6 +77,13 @@ def test_wordpieces_are_cut_at_the_limit_of_options_and_model(bert, tmp_path):
     report = " ".join(["pneumothorax"] * 100)
     assert ReportTokenizer(bert, max_tokens=7)([report]).word.tolist() == [-1, 0, 0, 1, 1, 2, -1]
     assert ReportTokenizer(bert, max_tokens=500)([report]).num_nodes == 64
+
+
+def test_the_padding_of_a_saved_tokenizer_is_left_out(bert, tmp_path):
+    padding = AutoTokenizer.from_pretrained(bert)
+    padding.backend_tokenizer.enable_padding(length=12)
+    padding.save_pretrained(tmp_path)
+    assert ReportTokenizer(str(tmp_path))([""]).num_nodes == 2
 
 
 def test_an_empty_report_in_wordpieces_is_special_tokens_only(bert):

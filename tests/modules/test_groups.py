@@ -14,10 +14,13 @@ from lightning.pytorch.loggers import WandbLogger
 from igcl_lightning.cli import main
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules import IGCL, BaseModule, ConVIRT, FineTune, LinearProbe, SimCLR
+from igcl_lightning.modules.contrastive import PretrainOptimOptions
+from igcl_lightning.modules.convirt import ReportOptions
 from igcl_lightning.modules.groups import option_names
 from igcl_lightning.modules.optim import OptimOptions
 from igcl_lightning.nn.graph_encoder import GraphOptions
 from igcl_lightning.nn.image_encoder import ImageOptions
+from igcl_lightning.nn.text_encoder import TextOptions
 from igcl_lightning.training.lightning_cli import stored_model
 
 IMAGE = {"backbone": "test_resnet", "size": 32}
@@ -100,6 +103,22 @@ def test_arguments_to_override_merge_into_a_stored_group(small):
     assert (loaded.image_encoder.name, loaded.image_encoder.size) == ("test_resnet", 64)
     assert loaded.optim.schedule == "constant"
     assert loaded.hparams["image"] | IMAGE == ImageOptions(**IMAGE).__dict__
+
+
+def test_a_group_that_a_checkpoint_lacks_can_be_given(small):
+    checkpoint = torch.load(small, weights_only=True)
+    del checkpoint["hyper_parameters"]["graph"]
+    torch.save(checkpoint, small)
+    loaded = IGCL.load_from_checkpoint(small, graph={"channels": 16})
+    assert loaded.hparams["graph"] | {"channels": 16} == GraphOptions(channels=16).__dict__
+
+
+def test_the_dataclass_of_a_parent_gets_the_fields_of_the_class():
+    module = ConVIRT(IMAGE, TextOptions(channels=16), optim=OptimOptions(learning_rate=0.5))
+    assert module.text == ReportOptions(channels=16)
+    assert module.optim == PretrainOptimOptions(learning_rate=0.5)
+    with pytest.raises(IgclError, match=r"IGCL has no option 'image.channels'"):
+        IGCL(GraphOptions())
 
 
 def test_a_checkpoint_before_groups_names_the_new_option(small):

@@ -115,3 +115,10 @@ def test_retrieval_of_views_does_not_read_reports(batch):
         module.retrieval.reset()
     assert values[0] == values[1]
     assert "within_patient_accuracy" not in values[0]
+
+
+def test_a_view_that_changes_nothing_is_the_image(batch):
+    still = {"crop_area": 1.0, "degrees": 0.0, "contrast": 0.0, "brightness": 0.0, "gamma": 0.0, "blur": 0.0}
+    module = SimCLR(**TINY, view=still).train()
+    image = batch.image.float()
+    torch.testing.assert_close(module.side_input("view", batch).float(), image, atol=1e-2, rtol=0)

@@ -184,3 +184,9 @@ def test_unreachable_hub_is_one_line(monkeypatch):
     monkeypatch.setattr("timm.create_model", refuse)
     with pytest.raises(IgclError, match="weights 'hub' for test_resnet could not be loaded: no network$"):
         ImageEncoder(ImageOptions("test_resnet", 32, weights="hub"))
+
+
+def test_the_default_normalisation_is_that_of_imagenet_in_grey():
+    options = ImageOptions()
+    assert options.mean == pytest.approx(np.mean(timm.data.IMAGENET_DEFAULT_MEAN), abs=5e-4)
+    assert options.std == pytest.approx(np.mean(timm.data.IMAGENET_DEFAULT_STD), abs=5e-4)

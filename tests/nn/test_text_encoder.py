@@ -155,3 +155,9 @@ def test_hub_encoders_need_wordpieces_a_model_and_the_package(bert, tmp_path, mo
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(IgclError, match="model.text.model needs the package transformers"):
         HubTextEncoder(TextOptions(model=bert))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_dropout_is_that_of_the_options(dropout):
+    layers = [part for part in encoder(dropout=dropout).modules() if isinstance(part, torch.nn.Dropout)]
+    assert {part.p for part in layers} == {dropout}
