@@ -410,7 +410,7 @@ def test_checkpoint_decides_the_model_and_says_so(one_line):
     status, line = one_line("test", "--config", "base.yaml", "--ckpt_path", CHECKPOINT, *same, "--model.width", "8")
     assert status == 0
     assert line.startswith("igcl: warning: ")
-    assert line.endswith(f"--ckpt_path {CHECKPOINT}: model.width 5 (not 8)")
+    assert line.endswith(f"--ckpt_path {CHECKPOINT} apply: model.width 5 (not 8)")
 
 
 def test_checkpoint_with_code_is_refused(one_line):

@@ -215,7 +215,7 @@ def test_sources_that_make_no_sense_are_named(tmp_path):
         open_source(tmp_path / "empty")
     for name in ("a.txt", "b.xml"):
         write(tmp_path / "mixed" / name, "x")
-    with pytest.raises(IgclError, match=r"mixed: holds both .txt and .xml files"):
+    with pytest.raises(IgclError, match=r"mixed: contains both .txt and .xml files"):
         open_source(tmp_path / "mixed")
     with pytest.raises(IgclError, match=r"r.tgz: not a tar archive"):
         open_source(write(tmp_path / "r.tgz", "x"))
