@@ -250,6 +250,12 @@ def test_wrong_config(one_line, text, expected):
 GROUPED = "model:\n  class_path: GroupedCliModel\n  init_args:\n    "
 
 
+def test_options_of_the_model_that_a_config_names_are_not_those_of_a_later_one(one_line):
+    status, line = one_line("fit", "--config", "pretrain/phantom.yaml", "--model", "ConVIRT", "--model.graph.layers=3")
+    assert status == 2
+    assert line == "igcl: error: --model.graph.layers: unknown option, did you mean --model.text.layers?"
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable
 
@@ -26,8 +27,8 @@ class UsageError(SystemExit):
 
 
 def one_line(text: object) -> str:
-    """Return `text` with runs of white space, including line breaks, replaced by one space."""
-    return " ".join(str(text).split())
+    """Return `text` without line breaks, repeated spaces and the memory addresses of file objects."""
+    return re.sub(r" <_io\.\w+ object at 0x\w+>", "", " ".join(str(text).split()))
 
 
 def message_of(error: BaseException) -> str:

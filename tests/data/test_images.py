@@ -1,15 +1,16 @@
+import io
 import struct
 import warnings
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from igcl_lightning.data.images import decode_grey, encode_grey, read_grey, read_picture
 from igcl_lightning.data.pictures.fit import Fit
 from igcl_lightning.data.pictures.picture import stretch_range, to_bytes
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, one_line
 from image_files import assert_refused_or_equal, raster, turned
 
 
@@ -388,3 +389,14 @@ def test_edge_cases(data_folder):
     assert turned_over.flags == ()  # nothing in the file says so
     with pytest.raises(IgclError, match="truncated.jpg: cannot be decoded"):
         read_picture(folder / "truncated.jpg")
+
+
+def test_an_error_names_no_memory_address(tmp_path):
+    """Otherwise the manifests of two equal runs would differ."""
+    (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 50)
+    with pytest.raises(IgclError) as raised:
+        read_grey(tmp_path / "cut.png")
+    with pytest.raises(UnidentifiedImageError) as plain:
+        Image.open(io.BytesIO(b"no image"))
+    assert "0x" not in str(raised.value)
+    assert one_line(plain.value) == "cannot identify image file"

@@ -1,6 +1,7 @@
 """Grouped arguments: dataclasses or dictionaries in Python, dotted options elsewhere, dictionaries in checkpoints."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from igcl_lightning.modules.contrastive import PretrainOptimOptions
 from igcl_lightning.modules.convirt import ReportOptions
 from igcl_lightning.modules.groups import option_names
 from igcl_lightning.modules.optim import OptimOptions
+from igcl_lightning.nn.external_encoder import ExternalOptions
 from igcl_lightning.nn.graph_encoder import GraphOptions
 from igcl_lightning.nn.image_encoder import ImageOptions
 from igcl_lightning.nn.text_encoder import TextOptions
@@ -117,8 +119,34 @@ def test_the_dataclass_of_a_parent_gets_the_fields_of_the_class():
     module = ConVIRT(IMAGE, TextOptions(channels=16), optim=OptimOptions(learning_rate=0.5))
     assert module.text == ReportOptions(channels=16)
     assert module.optim == PretrainOptimOptions(learning_rate=0.5)
-    with pytest.raises(IgclError, match=r"IGCL has no option 'image.channels'"):
-        IGCL(GraphOptions())
+
+
+@dataclass(frozen=True)
+class WiderImageOptions(ImageOptions):
+    """Options that a checkpoint of IGCL could not hold."""
+
+    blur: float = 0.0
+
+
+@pytest.mark.parametrize(
+    "other", [GraphOptions(), ExternalOptions("test_resnet"), WiderImageOptions("test_resnet", 32)]
+)
+def test_the_dataclass_of_another_group_is_refused(other):
+    with pytest.raises(IgclError, match=f"IGCL: image takes ImageOptions, not {type(other).__name__}"):
+        IGCL(other)
+
+
+class OwnGroup(FineTune):
+    """A user's subclass that makes a group itself."""
+
+    def __init__(self, optim: dict | None = None, **kwargs):
+        super().__init__(optim=optim or {"learning_rate": 0.5}, **kwargs)
+
+
+def test_a_class_may_make_a_group_itself(tmp_path):
+    path = save(OwnGroup(image=IMAGE, label_names=["Edema"]), tmp_path / "own.ckpt")
+    assert OwnGroup.load_from_checkpoint(path).optim.learning_rate == 0.5
+    assert OwnGroup.load_from_checkpoint(path, optim={"learning_rate": 0.25}).optim.learning_rate == 0.25
 
 
 def test_a_checkpoint_before_groups_names_the_new_option(small):

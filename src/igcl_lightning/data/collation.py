@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,7 +14,7 @@ from igcl_lightning.data.handover import Handover, handed_over, in_one_storage
 from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.samples import LabeledBatch, PairBatch
 from igcl_lightning.data.store import NODE_TEXT
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.graphs.batching import Ids, lengths, numbers, part_and_place, starts, to_batch
 from igcl_lightning.graphs.featurizer import graph_arrays
 from igcl_lightning.graphs.identity import MAX_FACTS, NO_FACT
@@ -110,8 +109,9 @@ def _decode(rows: pa.Table, place: int, data: pa.Buffer) -> np.ndarray:
         return decode_grey(data)
     except (OSError, ValueError, SyntaxError) as error:
         row = rows.column("row")[place]
-        reason = re.sub(r" <_io.*>", "", str(error))  # a memory address
-        raise IgclError(f"row {row}: its stored image cannot be decoded ({reason}); prepare the store again") from error
+        raise IgclError(
+            f"row {row}: its stored image cannot be decoded ({one_line(error)}); prepare the store again"
+        ) from error
 
 
 def with_graph_fields(rows: pa.Table) -> pa.Table:

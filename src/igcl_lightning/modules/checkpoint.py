@@ -62,7 +62,8 @@ def split_arguments(cls: type, stored: Mapping[str, Any]) -> tuple[dict[str, Any
             f"{f' (and lacks {len(more)} more)' if more else ''}: it was written by another version of the class"
         )
     for name in group_defaults(cls).keys() & arguments.keys():
-        group_fields(cls, name, arguments[name])
+        if arguments[name] is not None:  # a class of a user's own may make the group itself
+            group_fields(cls, name, arguments[name])
     return named, others
 
 

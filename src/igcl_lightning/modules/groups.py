@@ -28,19 +28,22 @@ def group_of(cls: type, name: str, given: Any) -> Any:
         given: the group as its dataclass, a parent of that, or a dictionary of some of its fields.
     """
     default = group_defaults(cls)[name]
-    return given if isinstance(given, type(default)) else replace(default, **group_fields(cls, name, given))
+    return given if type(given) is type(default) else replace(default, **group_fields(cls, name, given))
 
 
 def group_fields(cls: type, name: str, given: Any) -> dict[str, Any]:
     """Return the given fields of a group by name.
 
     Raises:
-        IgclError: the group is neither a dataclass nor a dictionary, or has an unknown field.
+        IgclError: the group is neither its dataclass nor a dictionary, or has an unknown field.
     """
+    kind = type(group_defaults(cls)[name])
+    if is_dataclass(given) and not issubclass(kind, type(given)):  # a checkpoint could not hold further fields
+        raise IgclError(f"{cls.__name__}: {name} takes {kind.__name__}, not {type(given).__name__}")
     values = plain(given)
     if not isinstance(values, Mapping):
         raise IgclError(f"{cls.__name__}: {name} is a dictionary of options, not {given!r}")
-    known = [f"{name}.{field.name}" for field in fields(group_defaults(cls)[name])]
+    known = [f"{name}.{field.name}" for field in fields(kind)]
     for option in (f"{name}.{field}" for field in values):
         if option not in known:
             raise IgclError(f"{cls.__name__} has no option {option!r}{suggestion(option, known)}")
@@ -51,7 +54,7 @@ def override(cls: type, stored: Mapping[str, Any], given: Mapping[str, Any]) -> 
     """Return the stored arguments of a class, overridden by the given ones field by field within a group."""
     merged = {**stored, **given}
     for name in group_defaults(cls).keys() & given.keys():
-        merged[name] = group_fields(cls, name, stored.get(name, {})) | group_fields(cls, name, given[name])
+        merged[name] = group_fields(cls, name, stored.get(name) or {}) | group_fields(cls, name, given[name])
     return merged
 
 

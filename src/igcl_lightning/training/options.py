@@ -72,9 +72,9 @@ def plain_key(key: str) -> str:
 def class_options(prefix: str, base: type, written: list[Written]) -> Iterator[str]:
     """Yield "prefix.argument" for the arguments of the subclasses of `base` that the option `prefix` may choose."""
     places = (prefix, f"{prefix}.class_path")
-    names = {option.value.rpartition(".")[2] for option in written if option.key in places}
+    chosen = [option.value.rpartition(".")[2] for option in written if option.key in places]
     candidates = {base, *subclasses(base)}
-    for cls in {cls for cls in candidates if cls.__name__ in names} or candidates:
+    for cls in {cls for cls in candidates if cls.__name__ in chosen[-1:]} or candidates:
         yield from (f"{prefix}.{name}" for name in option_names(cls))
 
 
