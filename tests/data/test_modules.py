@@ -352,5 +352,5 @@ def test_full_shared_memory_is_named(monkeypatch):
 def test_shared_memory_that_takes_part_of_a_tensor_is_full(monkeypatch):
     monkeypatch.setattr(handover, "_shares_files", lambda: True)
     monkeypatch.setattr(handover.os, "pwrite", lambda descriptor, data, begin: 8)
-    with pytest.raises(IgclError, match="shared memory is full: make /dev/shm larger"):
+    with pytest.raises(IgclError, match="shared memory is full: increase /dev/shm"):
         handover.handed_over(np.zeros(4))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby, product
 from pathlib import Path
 from typing import TypedDict, cast
@@ -104,16 +104,23 @@ def summarise(
     _check_versus(versus, [run for table in tables.values() for run in table.scores])
     records = []
     for split, table in tables.items():
-        by_run = resampled(table, statistic, resamples, seed)
-        by_setting = mean_over_seeds(by_run)
-        lines: list[tuple[Run, str | None, NDArray[np.float64]]]
-        lines = [(run, None, values) for run, values in {**by_run, **by_setting}.items()]
-        for (method, other), (run, values) in product(versus, by_setting.items()):
-            if run.method == method and run._replace(method=other) in by_setting:
-                lines.append((run, other, values - by_setting[run._replace(method=other)]))
+        lines = _with_differences(resampled(table, statistic, resamples, seed), versus)
         about = {"protocol": protocol, "store": store, "split": split, "metric": metric}
         records += [record for line in lines for record in _records(*line, table, about)]
     return records
+
+
+def _with_differences(
+    by_run: Mapping[Run, NDArray[np.float64]], versus: Sequence[tuple[str, str]]
+) -> list[tuple[Run, str | None, NDArray[np.float64]]]:
+    """Return the values of runs, their means over seeds, and the differences of these: (run, other method, values)."""
+    by_setting = mean_over_seeds(by_run)
+    lines: list[tuple[Run, str | None, NDArray[np.float64]]]
+    lines = [(run, None, values) for run, values in {**by_run, **by_setting}.items()]
+    for (method, other), (run, values) in product(versus, by_setting.items()):
+        if run.method == method and run._replace(method=other) in by_setting:
+            lines.append((run, other, values - by_setting[run._replace(method=other)]))
+    return lines
 
 
 def resampled(table: ScoreTable, statistic: Statistic, resamples: int, seed: int) -> dict[Run, NDArray[np.float64]]:

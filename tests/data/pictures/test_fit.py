@@ -126,7 +126,7 @@ def test_the_arrays_of_another_image_are_refused():
 
 
 def test_an_unknown_way_is_named():
-    with pytest.raises(IgclError, match="letterbox, crop, authors, not by 'squash'"):
+    with pytest.raises(IgclError, match="fit 'squash' is not one of letterbox, crop, authors"):
         Fit.of((4, 4), 2, "squash")
 
 

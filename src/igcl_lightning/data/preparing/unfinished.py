@@ -121,7 +121,7 @@ class UnfinishedStore:
 
     def cut(self, chunks: int) -> None:
         """Remove all but the first `chunks` chunks, for a source that had more studies earlier."""
-        for path in [*self.path.glob(f"{NOTES}/*.json"), *self.path.glob("*/data-*.arrow")]:
+        for path in [*self.path.glob(f"{NOTES}/*.json"), *self.path.glob("[!.]*/data-*.arrow")]:
             if int(path.stem.removeprefix("data-")) >= chunks:
                 path.unlink()
 
