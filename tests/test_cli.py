@@ -250,6 +250,13 @@ def test_wrong_config(one_line, text, expected):
 GROUPED = "model:\n  class_path: GroupedCliModel\n  init_args:\n    "
 
 
+@pytest.mark.parametrize("value", ["3", "null", "[1, 2]", "resnet50"])
+def test_a_group_is_no_single_value(one_line, value):
+    Path("single.yaml").write_text(f"model: {{class_path: IGCL, init_args: {{image: {value}}}}}\ndata: TinyCliData\n")
+    status, line = one_line("fit", "--config", "single.yaml")
+    assert (status, "image: expected a group of options, such as {size: 64}" in line) == (2, True), line
+
+
 def test_options_of_the_model_that_a_config_names_are_not_those_of_a_later_one(one_line):
     status, line = one_line("fit", "--config", "pretrain/phantom.yaml", "--model", "ConVIRT", "--model.graph.layers=3")
     assert status == 2
@@ -264,7 +271,7 @@ def test_options_of_the_model_that_a_config_names_are_not_those_of_a_later_one(o
         (["--model.picture_size", "3"], "--model.picture_size: unknown option, did you mean --model.picture.size?"),
         (["--model.picture.size", "big"], "--model.picture.size: expected int, got 'big'"),
         (["--model.picture.size"], "--model.picture.size: expected one argument"),
-        (["--model.picture", "3"], "--model.picture: Unable to load config"),
+        (["--model.picture", "3"], "--model.picture: expected a group of options"),
         (["--model.picture.shape", "[1]"], "--model.picture.shape: expected tuple with 2 elements or null, got '[1]'"),
     ],
 )

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from igcl_lightning.data.sources.phantom import phantom_study
+from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.identity import NO_FACT, graph_identity, stated_facts
 from igcl_lightning.losses.contrastive import (
     TARGETS,
@@ -288,5 +289,5 @@ def test_a_scorer_in_half_precision_is_contrasted_in_single(targets):
 
 
 def test_unknown_targets_are_named():
-    with pytest.raises(ValueError, match="targets 'clip' is not one of identity, study, graph, soft"):
+    with pytest.raises(IgclError, match=r"model.loss.targets 'clip' is not one of identity, study, graph, soft$"):
         ContrastiveLoss(ContrastiveOptions(targets="clip"))

@@ -97,7 +97,8 @@ def build_parser() -> argparse.ArgumentParser:
     for name, text in TRAINING_COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
     for module in COMMANDS:
-        command = commands.add_parser(module.__name__.rpartition(".")[2], help=module.HELP)
+        text = f"{module.HELP[0].upper()}{module.HELP[1:]}."
+        command = commands.add_parser(module.__name__.rpartition(".")[2], help=module.HELP, description=text)
         module.add_options(command)
         command.set_defaults(run=module.run)
     return parser

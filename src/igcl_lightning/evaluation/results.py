@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, product
 from pathlib import Path
 from typing import TypedDict, cast
@@ -111,7 +111,7 @@ def summarise(
 
 
 def _with_differences(
-    by_run: Mapping[Run, NDArray[np.float64]], versus: Sequence[tuple[str, str]]
+    by_run: dict[Run, NDArray[np.float64]], versus: Sequence[tuple[str, str]]
 ) -> list[tuple[Run, str | None, NDArray[np.float64]]]:
     """Return the values of runs, their means over seeds, and the differences of these: (run, other method, values)."""
     by_setting = mean_over_seeds(by_run)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.losses.gather import gather, gather_units, rank, repeats, world_size
 from igcl_lightning.nn.scoring import Scorer
 
@@ -99,8 +99,7 @@ class ContrastiveLoss(nn.Module):
         logit_scale: log of 1 / temperature, [1]; sharded training refuses parameters without a dimension.
 
     Raises:
-        IgclError: temperature is not above 0, or image_weight not in [0, 1].
-        ValueError: unknown targets.
+        IgclError: unknown targets, temperature is not above 0, or image_weight not in [0, 1].
     """
 
     logit_scale: Tensor
@@ -108,7 +107,8 @@ class ContrastiveLoss(nn.Module):
     def __init__(self, options: ContrastiveOptions = ContrastiveOptions()) -> None:
         super().__init__()
         if options.targets not in TARGETS:
-            raise ValueError(f"targets {options.targets!r} is not one of {', '.join(TARGETS)}")
+            near = suggestion(options.targets, TARGETS)
+            raise IgclError(f"model.loss.targets {options.targets!r} is not one of {', '.join(TARGETS)}{near}")
         if options.temperature <= 0:
             raise IgclError(f"model.loss.temperature is {options.temperature}, not above 0")
         if not 0 <= options.image_weight <= 1:

@@ -59,7 +59,7 @@ def split_arguments(cls: type, stored: Mapping[str, Any]) -> tuple[dict[str, Any
         first, *more = others
         raise IgclError(
             f"{cls.__name__} has no argument {first!r}{suggestion(first, option_names(cls))}"
-            f"{f' (and lacks {len(more)} more)' if more else ''}: it was written by another version of the class"
+            f"{f' (nor {len(more)} others)' if more else ''}: it was written by another version of the class"
         )
     for name in group_defaults(cls).keys() & arguments.keys():
         if arguments[name] is not None:  # a class of a user's own may make the group itself

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.nn.encoded import Encoded
 
 INTERPOLATIONS = ("bilinear", "bicubic")
@@ -134,8 +134,7 @@ def _unit_source(name: str, backbone: Any, unit_layer: int | None) -> tuple[str,
 def create_backbone(name: str, size: int, weights: str) -> nn.Module:
     """Create a timm backbone without classifier on one channel; `IgclError` if it or its weights are unavailable."""
     if not timm.is_model(name):
-        similar = timm.list_models(f"*{name}*")[:5]
-        raise IgclError(f"timm has no model {name!r}" + (f"; did you mean {', '.join(similar)}?" if similar else ""))
+        raise IgclError(f"timm has no model {name!r}{suggestion(name, timm.list_models())}")
     options: dict[str, Any] = {"in_chans": 1, "num_classes": 0}
     if weights not in ("none", "hub"):
         if not Path(weights).is_file():

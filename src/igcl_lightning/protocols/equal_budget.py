@@ -29,7 +29,7 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.label_savings import label_savings, savings_line, savings_record
 from igcl_lightning.evaluation.plots import plot_label_efficiency, plot_per_label
 from igcl_lightning.evaluation.predictions import write_predictions
-from igcl_lightning.evaluation.results import format_table, summarise, write_results
+from igcl_lightning.evaluation.results import Record, format_table, summarise, write_results
 from igcl_lightning.evaluation.within_patient import Choices, format_choices, summarise_choices
 from igcl_lightning.metrics.retrieval import within_patient_choices
 from igcl_lightning.modules.base import BaseModule
@@ -276,10 +276,7 @@ def _report(comparison: Comparison, predictions: pd.DataFrame, choices: Mapping[
     records = summarise(predictions, versus=versus, **about)
     say(f"\n{format_table(records)}\n")
     write_results(records, out / "results.json")
-    saved = [label_savings(predictions, *pair, fraction=comparison.scale.fractions[0]) for pair in versus]
-    records += [savings_record(each, **about) for each in saved]
-    say("labels saved: what the other method needs to do as well [95 % interval over patients]")
-    say("\n".join([*map(savings_line, saved), ""]))
+    records += _report_savings(comparison, predictions, versus, about)
     if choices:
         first, *others = choices
         about = {"protocol": comparison.name, "store": comparison.hard_negatives.name, "split": "test"}
@@ -293,6 +290,19 @@ def _report(comparison: Comparison, predictions: pd.DataFrame, choices: Mapping[
     plot_per_label(records, plots / "per_label.png")
     say(f"numbers      {out / 'results.json'}, {out / 'predictions.parquet'}")
     say(f"plots        {plots}")
+
+
+def _report_savings(
+    comparison: Comparison, predictions: pd.DataFrame, versus: Sequence[tuple[str, str]], about: Mapping[str, Any]
+) -> list[Record]:
+    say("labels saved: what the other method needs to do as well [95 % interval over patients]")
+    try:
+        saved = [label_savings(predictions, *pair, fraction=comparison.scale.fractions[0]) for pair in versus]
+    except IgclError as error:  # such as a test split in which every label has one class; the rest is still shown
+        say(f"not computed: {error}\n")
+        return []
+    say("\n".join([*map(savings_line, saved), ""]))
+    return [savings_record(each, **about) for each in saved]
 
 
 def _timed(what: str, work: Callable[..., Any], *arguments: Any) -> Any:

@@ -6,6 +6,7 @@ Importing this module imports Lightning and every class that a config may name w
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import pkgutil
 import re
@@ -13,6 +14,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,7 +42,7 @@ from igcl_lightning.modules.checkpoint import (
 from igcl_lightning.run_folder import RunConfig, keep_metrics
 from igcl_lightning.training.checkpoints import LastCheckpoint, use_plain_checkpoints
 from igcl_lightning.training.monitors import refuse_unknown_monitors
-from igcl_lightning.training.options import Written, class_options, explain, read_options
+from igcl_lightning.training.options import NOT_A_GROUP, Written, class_options, explain, read_options
 
 DEFAULT_SEED = 42
 IMPORT_HELP = "--import MODULE (may be repeated) imports your own module first; --debug shows the traceback of errors"
@@ -143,8 +145,9 @@ class TrainingCLI(LightningCLI):
             raise UsageError(self._explain(str(rejected), command=args[0])) from None
 
     def before_instantiate_classes(self) -> None:
-        """Name the run folder after the model's class unless the CSV logger has a name."""
+        """Check groups; name the run folder after the model's class unless the CSV logger has a name."""
         options = self.config[self.subcommand]
+        refuse_single_values(options.model)
         loggers = options.trainer.logger
         for logger in loggers if isinstance(loggers, list) else [loggers]:
             is_csv = isinstance(logger, Namespace) and logger.class_path.endswith(".CSVLogger")
@@ -230,6 +233,14 @@ def stored_model(path: Path, usual: str) -> dict[str, Any]:
     except IgclError as error:
         raise IgclError(f"{path}: {error}") from None
     return {"class_path": name, "init_args": named, **({"dict_kwargs": others} if others else {})}
+
+
+def refuse_single_values(model: Namespace) -> None:
+    """Raise `UsageError` for a group of options that has a single value, which the parser lets pass in a config."""
+    arguments = inspect.signature(pkgutil.resolve_name(model.class_path)).parameters
+    for name, value in dict(vars(model.init_args) if "init_args" in model else {}).items():
+        if name in arguments and is_dataclass(arguments[name].default) and not isinstance(value, (Namespace, dict)):
+            raise UsageError(f"--model.{name}: {NOT_A_GROUP}, got {value!r}")
 
 
 def refuse_clash(model: LightningModule, data: LightningDataModule | None) -> None:

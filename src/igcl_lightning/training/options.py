@@ -14,6 +14,7 @@ from igcl_lightning.modules.checkpoint import subclasses
 from igcl_lightning.modules.groups import option_names
 
 CONFIG_OPTIONS = ("-c", "--config")
+NOT_A_GROUP = "expected a group of options, such as {size: 64}"
 
 # Messages of jsonargparse.
 NO_VALUE = re.compile(r"argument (--\S+): (expected .+)")
@@ -107,6 +108,8 @@ def _find_written(name: str, message: str, written: list[Written]) -> Written | 
 
 
 def _wrong_value(message: str, classes: Collection[str]) -> str:
+    if "Unable to load config" in message:
+        return NOT_A_GROUP
     if match := NO_CLASS.search(message):
         return f"no class is called {match[1]!r}{suggestion(match[1], classes)}"
     if match := REASON.search(message):
