@@ -327,7 +327,7 @@ def test_missing_config_names_near_ones(shipped, one_line):
     status, line = one_line("fit", "--config", "configs/pretrain/tyni.yaml")
     assert status == 2
     assert "--config configs/pretrain/tyni.yaml: no such file" in line
-    assert line.endswith("shipped configs, did you mean pretrain/tiny.yaml?")
+    assert line.endswith("no such file or shipped config, did you mean pretrain/tiny.yaml?")
 
 
 def test_run_folder_by_default():
