@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from igcl_lightning.data.samples import PairBatch
 from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.tokens import word_counts
 from igcl_lightning.losses.contrastive import ContrastiveLoss, PairIds, Similarity, batch_similarity
 from igcl_lightning.losses.gather import gather
 from igcl_lightning.metrics.retrieval import PairRetrieval
@@ -121,7 +122,8 @@ class ContrastiveModule(BaseModule):
             embedding: projections of both.
             batch: the batch, with the ids of its pairs.
         """
-        ids = PairIds(batch.row, batch.study, batch.patient, batch.graph_key, batch.graph_facts)
+        words = word_counts(batch.report) if getattr(self.loss, "semantic", None) == "text" else None
+        ids = PairIds(batch.row, batch.study, batch.patient, batch.graph_key, batch.graph_facts, batch.target, words)
         loss: Tensor = self.loss(self.similarity(first, second, embedding), ids)
         return loss
 
