@@ -204,6 +204,9 @@ def test_one_option_leaves_the_defaults_of_the_class(capsys):
         "targets": "identity",
         "image_weight": 0.75,
         "learn_temperature": False,
+        "semantic_weight": 0.0,
+        "semantic_source": "labels",
+        "semantic_temperature": 0.1,
     }
     assert given["projection"] == {"channels": 512, "layers": 3}
 

@@ -149,7 +149,7 @@ class MatchingModule(ContrastiveModule):
 
     def contrast(self, first: Encoded, second: Encoded, embedding: PairEmbedding, batch: PairBatch) -> Tensor:
         """Return the loss of both branches and of the counterfactuals, a scalar."""
-        ids = pair_ids(batch)
+        ids = pair_ids(batch, self.loss)
         image, report = self._matched_sides(first, second, embedding)
         total = embedding.first.new_zeros(())
         if weight := self.matching.global_weight:
@@ -258,9 +258,6 @@ class MatchingModule(ContrastiveModule):
 
 
 def _check_weights(matching: MatchingOptions) -> None:
-    if matching.score not in SCORES:
-        near = suggestion(matching.score, SCORES)
-        raise IgclError(f"model.matching.score {matching.score!r} is not one of {', '.join(SCORES)}{near}")
     for name in ("weight", "global_weight"):
         if not (value := getattr(matching, name)) >= 0:
             raise IgclError(f"model.matching.{name} is {value}, not at least 0")
