@@ -57,7 +57,9 @@ def test_the_loss_is_the_weighted_sum_of_both_branches(name, phantom_store):
     batch = first_batch(module, phantom_store)
     first, second, embedding = module._embed(batch)
     matched = module._matched_sides(first, second, embedding)
-    whole = module.loss(batch_similarity(cosine_similarity, embedding.first, embedding.second), pair_ids(batch, module.loss))
+    whole = module.loss(
+        batch_similarity(cosine_similarity, embedding.first, embedding.second), pair_ids(batch, module.loss)
+    )
     local = module.local_loss(batch_similarity(module.scorer("local"), *matched), pair_ids(batch, module.loss))
     expected = whole + module.matching.weight * local
     torch.testing.assert_close(module.contrast(first, second, embedding, batch), expected)
