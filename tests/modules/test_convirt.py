@@ -4,7 +4,6 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import Subset
-from torch_geometric.loader import DataLoader as GraphLoader
 
 from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.row_datasets import PairDataset
@@ -12,7 +11,7 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.tokens import ReportTokenizer
 from igcl_lightning.modules import BaseModule, ConVIRT
-from igcl_lightning.modules.convirt import sample_sentences
+from igcl_lightning.modules.report_side import sample_sentences
 from tiny_bert import save_tiny_bert
 
 TINY = {"image": {"backbone": "test_resnet", "size": 32}, "text": {"channels": 16}}
@@ -22,7 +21,7 @@ WHOLE = {"channels": 16, "sentence_sampling": False}
 @pytest.fixture
 def batch(phantom_store):
     pairs = Subset(PairDataset(Store(phantom_store), "train"), range(8))
-    return next(iter(GraphLoader(pairs, batch_size=8)))
+    return pairs.batch(range(8))
 
 
 @pytest.fixture

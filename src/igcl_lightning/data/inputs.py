@@ -127,8 +127,8 @@ class InputReader:
         """Yield inputs in batches of at most `size` on the CPU, one batch in memory at a time.
 
         Args:
-            kind: "image", "graph" or "report", the content of the batches.
-            inputs: one or several `ImageInput` for images, `ReportInput` for graphs and reports.
+            kind: "image", "graph", "report" or "report and graph" (a tuple), the content of the batches.
+            inputs: one or several `ImageInput` for images, otherwise `ReportInput`.
             size: inputs per batch.
 
         Raises:
@@ -136,6 +136,7 @@ class InputReader:
         """
         readers: dict[str, Callable[[list[Any]], Any]]
         readers = {"image": self.images, "graph": self.graphs, "report": self.reports}
+        readers["report and graph"] = lambda reports: (self.reports(reports), self.graphs(reports))
         if size < 1:
             raise IgclError(f"batch_size is {size}, not at least 1")
         single = isinstance(inputs, ImageInput | Mapping) or not isinstance(inputs, Iterable)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 
 from igcl_lightning.data.samples import PairBatch
 from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.tokens import word_counts
 from igcl_lightning.losses.contrastive import ContrastiveLoss, PairIds, Similarity, batch_similarity
 from igcl_lightning.losses.gather import gather
 from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.optim import OptimOptions, ParameterGroup, split_by_decay
 from igcl_lightning.nn.encoded import Encoded
-from igcl_lightning.nn.scoring import cosine_similarity
+from igcl_lightning.nn.scoring import Scorer, cosine_similarity
 
 
 class PairEmbedding(NamedTuple):
@@ -61,7 +63,7 @@ class ContrastiveModule(BaseModule):
         optim: optimiser and learning-rate schedule.
     """
 
-    sides: ClassVar[tuple[str, str]] = ("image", "graph")
+    sides: tuple[str, str] = ("image", "graph")
     loss: nn.Module
 
     def __init__(self, optim: PretrainOptimOptions = PretrainOptimOptions()) -> None:
@@ -108,6 +110,15 @@ class ContrastiveModule(BaseModule):
         """Return the similarities [Q, C] of Q first and C second sides, as from `matched`; cosines by default."""
         return cosine_similarity(first, second)
 
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Names of the scores that `scorer` gives."""
+        return ("global",)
+
+    def scorer(self, name: str) -> Scorer:
+        """Return one of the scores in `score_names`, as a function of what `matched` returns."""
+        return self.score
+
     def similarity(self, first: Encoded, second: Encoded, embedding: PairEmbedding) -> Similarity:
         """Return the similarities of a batch with the pairs of all processes, in both directions."""
         return batch_similarity(self.score, *self._matched_sides(first, second, embedding))
@@ -121,8 +132,7 @@ class ContrastiveModule(BaseModule):
             embedding: projections of both.
             batch: the batch, with the ids of its pairs.
         """
-        ids = PairIds(batch.row, batch.study, batch.patient, batch.graph_key, batch.graph_facts)
-        loss: Tensor = self.loss(self.similarity(first, second, embedding), ids)
+        loss: Tensor = self.loss(self.similarity(first, second, embedding), pair_ids(batch, self.loss))
         return loss
 
     def contrast_batch(self, batch: PairBatch) -> tuple[Tensor, PairEmbedding]:
@@ -212,12 +222,17 @@ class ContrastiveModule(BaseModule):
         side = next((side for side in self.sides if side in ("graph", "report")), "report")
         return self._embed_inputs(side, reports, batch_size)
 
+    def embedded_kind(self, side: str) -> str:
+        """Return the kind of inputs, as `InputReader.batches` names it, that the encoder of a side reads."""
+        return side
+
     def _embed_inputs(self, side: str, inputs: Any, batch_size: int) -> Tensor:
         if side not in self.sides:
             raise IgclError(f"{type(self).__name__} has no {side} side, only {' and '.join(self.sides)}")
-        batches = self.input_reader().batches(side, inputs, batch_size)
+        batches = self.input_reader().batches(self.embedded_kind(side), inputs, batch_size)
         with self.evaluating():
-            parts = [self.project(side, self.encode(side, batch.to(self.device))).float().cpu() for batch in batches]
+            moved = (move_data_to_device(batch, self.device) for batch in batches)
+            parts = [self.project(side, self.encode(side, batch)).float().cpu() for batch in moved]
         channels = getattr(self, f"{side}_projection").out_channels
         return torch.cat(parts) if parts else torch.empty(0, channels)
 
@@ -254,3 +269,9 @@ class ContrastiveModule(BaseModule):
     def _log_retrieval(self, stage: str) -> None:
         self.log_dict({f"{stage}/{name}": value for name, value in self.retrieval.compute().items()}, sync_dist=True)
         self.retrieval.reset()
+
+
+def pair_ids(batch: PairBatch, loss: nn.Module) -> PairIds:
+    """Return the ids of a batch, with labels, and with counts of words if the loss reads them."""
+    words = word_counts(batch.report) if getattr(loss, "semantic", None) == "text" else None
+    return PairIds(batch.row, batch.study, batch.patient, batch.graph_key, batch.graph_facts, batch.target, words)

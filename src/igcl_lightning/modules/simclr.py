@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,7 +54,7 @@ class SimCLR(ContrastiveModule):
         optim: optimiser and learning-rate schedule.
     """
 
-    sides: ClassVar[tuple[str, str]] = ("image", "view")
+    sides: tuple[str, str] = ("image", "view")
     loss: NTXentLoss
 
     def __init__(

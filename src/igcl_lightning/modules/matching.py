@@ -1,0 +1,269 @@
+"""The base of modules that match parts: a global branch, a local branch, and counterfactuals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from igcl_lightning.data.samples import PairBatch
+from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.counterfactuals import check_kinds
+from igcl_lightning.losses.contrastive import ContrastiveLoss, ContrastiveOptions, Similarity, batch_similarity
+from igcl_lightning.losses.counterfactual import CounterfactualOptions, counterfactual_loss
+from igcl_lightning.losses.gather import gather, repeats
+from igcl_lightning.modules.contrastive import ContrastiveModule, PairEmbedding, pair_ids
+from igcl_lightning.nn.checks import check_at_least
+from igcl_lightning.nn.encoded import Encoded
+from igcl_lightning.nn.importance_relations import ImportanceRelationOptions
+from igcl_lightning.nn.matching import SCORES, LocalMatching, MatchingOptions, Regions, Units
+from igcl_lightning.nn.scoring import Scorer, cosine_similarity
+from igcl_lightning.nn.semantic_relations import SemanticRelationOptions
+
+
+class MatchedImage(NamedTuple):
+    """B images as scorers read them: the embedding, [B, D], and the fields of `Regions`."""
+
+    embedding: Tensor
+    feature: Tensor
+    pooled: Tensor | None
+
+    @property
+    def regions(self) -> Regions:
+        """The regions alone."""
+        return Regions(self.feature, self.pooled)
+
+    def roll(self, shift: int, dims: int) -> MatchedImage:
+        """Return the images in another order, as `torch.roll` does."""
+        return MatchedImage(*(None if part is None else part.roll(shift, dims) for part in self))
+
+
+class MatchedReport(NamedTuple):
+    """B reports as scorers read them: the embedding, [B, D], and the fields of `Units`."""
+
+    embedding: Tensor
+    feature: Tensor
+    mask: Tensor
+    importance: Tensor
+    relation: Tensor | None
+    pooled: Tensor | None
+
+    @property
+    def units(self) -> Units:
+        """The units alone."""
+        return Units(self.feature, self.mask, self.importance, self.relation, self.pooled)
+
+
+class MatchingModule(ContrastiveModule):
+    """Contrastive pretraining on images and reports, as wholes and by local matching of their parts.
+
+    The loss is the weighted sum of that of the global branch (cosines of the embeddings), that of the local branch
+    (`LocalMatching`), and one counterfactual term for each branch. With `matching.weight` 0 there is no local branch.
+
+    The constructor of a subclass sets encoders and projections, then calls `set_branches`.
+
+    Args of `set_branches` and of subclasses:
+        matching: local matching of regions and units.
+        srm: semantic relations among the matchings of a pair.
+        irm: importance of the matchings of a pair.
+        counterfactual: counterfactual reports as negatives of their own.
+    """
+
+    loss: ContrastiveLoss
+    local: LocalMatching | None  # without a default, which would hide the submodule
+    local_loss: ContrastiveLoss
+    matching: MatchingOptions
+    counterfactual: CounterfactualOptions
+
+    def set_branches(
+        self,
+        loss: ContrastiveOptions,
+        matching: MatchingOptions,
+        srm: SemanticRelationOptions = SemanticRelationOptions(),
+        irm: ImportanceRelationOptions = ImportanceRelationOptions(),
+        counterfactual: CounterfactualOptions = CounterfactualOptions(),
+    ) -> None:
+        """Create the losses and the local branch.
+
+        Raises:
+            IgclError: an option is out of range, a kind of counterfactual is unknown or unfit for training, or an
+                encoder has no regions.
+        """
+        _check_weights(matching)
+        check_kinds(counterfactual.kinds, self.sides)
+        self.matching, self.counterfactual = matching, counterfactual
+        self.loss = ContrastiveLoss(loss)
+        self.local = None
+        if matching.weight:
+            first, second = (getattr(self, f"{side}_encoder") for side in self.sides)
+            pooled = first.out_channels, second.out_channels
+            self.local = LocalMatching(_unit_channels(first), _unit_channels(second), pooled, matching, srm, irm)
+            self.local_loss = ContrastiveLoss(replace(loss, temperature=matching.temperature))
+        if counterfactual.kinds:
+            self.told_apart = MeanMetric(nan_strategy="ignore")
+            self.told_apart_blind = MeanMetric(nan_strategy="ignore")
+
+    @property
+    def counterfactual_kinds(self) -> tuple[str, ...]:
+        """Kinds of counterfactuals that the data module draws."""
+        return tuple(self.counterfactual.kinds)
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Names of the scores that `scorer` gives."""
+        return SCORES if self.local is not None else SCORES[:1]
+
+    @property
+    def score_name(self) -> str:
+        """Name of the score of retrieval."""
+        return self.matching.score if self.local is not None else SCORES[0]
+
+    def scorer(self, name: str) -> Scorer:
+        """Return a score of `SCORES`: the two branches, or their mean, each divided by its temperature."""
+        if self.local is None:
+            return cosine_similarity
+        return partial(self._score, name)
+
+    def matched(self, side: str, encoded: Encoded, embedding: Tensor) -> Any:
+        """Return the embedding, with the regions or units if there is a local branch."""
+        if self.local is None:
+            return embedding
+        if side == self.sides[0]:
+            return MatchedImage(embedding, *self.local.regions(encoded))
+        return MatchedReport(embedding, *self.local.units(encoded))
+
+    def score(self, first: Any, second: Any) -> Tensor:
+        """Return the similarities [Q, C] that `matching.score` names."""
+        return self.scorer(self.score_name)(first, second)
+
+    def contrast(self, first: Encoded, second: Encoded, embedding: PairEmbedding, batch: PairBatch) -> Tensor:
+        """Return the loss of both branches and of the counterfactuals, a scalar."""
+        ids = pair_ids(batch, self.loss)
+        image, report = self._matched_sides(first, second, embedding)
+        total = embedding.first.new_zeros(())
+        if weight := self.matching.global_weight:
+            total = total + weight * self.loss(self.similarity(first, second, embedding), ids)
+        if self.local is not None:
+            local = batch_similarity(self.local.score, image.regions, report.units, exchange="scores")
+            total = total + self.matching.weight * self.local_loss(local, ids)
+        if batch.twin is not None and self.counterfactual.kinds:
+            total = total + self._contrast_twins(image, report, batch)
+        return total
+
+    def _score(self, name: str, first: MatchedImage, second: MatchedReport) -> Tensor:
+        assert self.local is not None
+        if name == "local":
+            return self.local.score(first.regions, second.units)
+        whole = cosine_similarity(first.embedding, second.embedding)
+        return whole if name == "global" else self._mean_score(whole, self._score("local", first, second))
+
+    def similarity(self, first: Encoded, second: Encoded, embedding: PairEmbedding) -> Similarity:
+        """Return the similarities of the global branch."""
+        return batch_similarity(cosine_similarity, embedding.first, embedding.second)
+
+    def twin_input(self, batch: PairBatch) -> Any:
+        """Return the counterfactual reports of a batch, as the second encoder reads them."""
+        assert batch.twin is not None
+        return getattr(batch.twin, self.sides[1])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log retrieval, and how often own and counterfactual reports are told apart."""
+        super().on_validation_epoch_end()
+        self._log_told_apart("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log retrieval, and how often own and counterfactual reports are told apart."""
+        super().on_test_epoch_end()
+        self._log_told_apart("test")
+
+    def logged_metrics(self, data: Any) -> set[str] | None:
+        """Return the names of all metrics that are logged."""
+        names = super().logged_metrics(data) or set()
+        twins = {"counterfactual_accuracy", "counterfactual_blind"} if self.counterfactual.kinds else set()
+        scale = {"train/local_logit_scale"} if self.local is not None else set()
+        return names | scale | {f"{stage}/{name}" for stage in ("val", "test") for name in twins}
+
+    def training_step(self, batch: PairBatch, batch_idx: int) -> dict[str, Any]:
+        """Return the loss, and the embedding for callbacks."""
+        if self.local is not None:
+            self.log("train/local_logit_scale", self.local_loss.logit_scale.exp(), batch_size=len(batch.row))
+        return super().training_step(batch, batch_idx)
+
+    def _contrast_twins(self, image: Any, report: Any, batch: PairBatch) -> Tensor:
+        """Return the counterfactual terms of the branches; in evaluation also note which reports are told apart."""
+        assert batch.twin is not None
+        side, valid = self.sides[1], batch.twin.valid
+        encoded = self.encode(side, self.twin_input(batch))
+        twin = self.matched(side, encoded, self.project(side, encoded))
+        counted = ~repeats(gather(batch.row))
+        total = torch.zeros((), device=valid.device)
+        for name, loss, weight in self._branches():
+            own, other = (self.aligned(name, image, each) for each in (report, twin))
+            total = total + weight * counterfactual_loss(own, other, valid, self._twin_scale(loss), counted)
+        if not self.training:
+            self._note_told_apart(image, report, twin, valid)
+        return self.counterfactual.weight * total
+
+    def _branches(self) -> Iterator[tuple[str, ContrastiveLoss, float]]:
+        """Yield name, loss and weight of each branch that is trained."""
+        if self.matching.global_weight:
+            yield "global", self.loss, self.matching.global_weight
+        if self.local is not None:
+            yield "local", self.local_loss, self.matching.weight
+
+    def _twin_scale(self, loss: ContrastiveLoss) -> Tensor | float:
+        """Return 1 / temperature of the counterfactual term: its own, or that of the branch."""
+        temperature = self.counterfactual.temperature
+        return loss.logit_scale.exp() if temperature is None else 1 / temperature
+
+    def aligned(self, name: str, first: Any, second: Any) -> Tensor:
+        """Return the score of each pair b of B first and B second sides, [B]; what `scorer` has on its diagonal."""
+        if self.local is None:
+            return (first * second).sum(dim=1)
+        if name == "local":
+            return self.local.aligned(first.regions, second.units)
+        cosine = (first.embedding * second.embedding).sum(dim=1)
+        return cosine if name == "global" else self._mean_score(cosine, self.aligned("local", first, second))
+
+    def _mean_score(self, whole: Tensor, local: Tensor) -> Tensor:
+        """Return the mean of both scores as logits, that is each divided by its temperature."""
+        scale, local_scale = self.loss.logit_scale.exp(), self.local_loss.logit_scale.exp()
+        return (scale * whole + local_scale * local) / 2
+
+    @torch.no_grad()
+    def _note_told_apart(self, image: Any, report: Any, twin: Any, valid: Tensor) -> None:
+        """Collect how often the own report wins over its counterfactual, for its image and for another row's."""
+        for metric, shift in ((self.told_apart, 0), (self.told_apart_blind, 1)):
+            seen = image.roll(shift, 0)
+            right = self.aligned(self.score_name, seen, report) > self.aligned(self.score_name, seen, twin)
+            metric.update(right[valid].float())
+
+    def _log_told_apart(self, stage: str) -> None:
+        if not self.counterfactual.kinds:
+            return
+        for name, metric in (("accuracy", self.told_apart), ("blind", self.told_apart_blind)):
+            if not (value := metric.compute()).isnan():
+                self.log(f"{stage}/counterfactual_{name}", value)
+            metric.reset()
+
+
+def _check_weights(matching: MatchingOptions) -> None:
+    for name in ("weight", "global_weight"):
+        check_at_least(f"model.matching.{name}", getattr(matching, name), 0)
+    if not matching.weight and not matching.global_weight:
+        raise IgclError("model.matching.weight and global_weight are both 0: nothing is trained; set one above 0")
+    if not matching.global_weight and matching.score != "local":
+        raise IgclError(f"model.matching.score {matching.score!r} needs a global branch: set it to local")
+
+
+def _unit_channels(encoder: Any) -> int:
+    channels = getattr(encoder, "unit_channels", None)
+    if channels is None:
+        name = type(encoder).__name__
+        raise IgclError(f"{name} has no units to match (no unit_channels): set model.matching.weight to 0")
+    return int(channels)
