@@ -20,7 +20,10 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES += sorted((ROOT / "notebooks").glob("*.ipynb"))
 README = ROOT / "README.md"
-GUIDES = [README, *(ROOT / "docs" / f"{name}.md" for name in ("configuration", "data", "new_modality", "reclf", "results"))]
+GUIDES = [
+    README,
+    *(ROOT / "docs" / f"{name}.md" for name in ("configuration", "data", "new_modality", "reclf", "results")),
+]
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 CONFIGS = {path.relative_to(shipped_configs()).as_posix() for path in shipped_configs().rglob("*.yaml")}
 DATA = (data_modules.PairedDataModule, data_modules.LabeledDataModule)
