@@ -96,8 +96,8 @@ class PairCollator:
         edited = edited_graphs(graph, twins), edited_reports(report, fields["text"], self.tokenizer, twins)
         valid = np.array([twin is not None for twin in twins], np.int64)
         *batches, drawn = in_one_storage(graph, report, *edited, {"valid": valid, "kind": kind})
-        own_graph, own_report, *twin = map(to_batch, batches)
-        return own_graph, own_report, Twin(*twin, drawn["valid"].bool(), drawn["kind"])
+        own_graph, own_report, twin_graph, twin_report = map(to_batch, batches)
+        return own_graph, own_report, Twin(twin_graph, twin_report, drawn["valid"].bool(), drawn["kind"])
 
 
 def collate_labelled(rows: pa.Table, target: NDArray[np.float32]) -> LabeledBatch:
