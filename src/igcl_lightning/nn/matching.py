@@ -1,0 +1,358 @@
+"""Local matching: each unit of a report, a word or an entity, is matched with regions of an image.
+
+Published (RECLF, arXiv 2401.10501; its body was not available to us): the matchings of a pair inform each other
+(`semantic_relations`), and are pooled by importance (`importance_relations`). The form of a matching is reconstructed
+from GLoRIA (a cosine) and SGRAF (a vector).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from igcl_lightning.errors import IgclError
+from igcl_lightning.nn.checks import check_at_least, check_choice, check_positive
+from igcl_lightning.nn.encoded import Encoded, UnitRelations
+from igcl_lightning.nn.importance_relations import ImportanceRelationOptions, ImportanceRelations
+from igcl_lightning.nn.region_attention import ATTENTIONS, attend
+from igcl_lightning.nn.region_head import RegionHead
+from igcl_lightning.nn.scoring import at_least_single
+from igcl_lightning.nn.semantic_relations import SemanticRelationOptions, SemanticRelations
+
+FORMS = ("cosine", "sqdiff", "hadamard")
+SCORES = ("global", "local", "both")
+_TINY = 1e-12  # least length of an attended image
+
+
+@dataclass(frozen=True)
+class MatchingOptions:
+    """Local branch: units of a report matched with regions of an image.
+
+    Args:
+        weight: weight of the local branch's loss; with 0 there is no local branch.
+        global_weight: weight of the global branch's loss.
+        temperature: initial temperature of local scores in the loss.
+        score: score of retrieval, "global", "local" or "both".
+        channels: channels of the space that regions and units share.
+        region_layer: feature map that the regions come from, as timm counts them; the final one by default.
+        position: whether regions know their row and column.
+        attention: how units attend to regions, "plain", "gloria" or "scan" (see `attend`).
+        attention_temperature: temperature of the softmax over regions.
+        form: matching of a unit T with its attended image C: "cosine", or a vector of which a scalar is read and added
+            to the cosine: "sqdiff", from (C - T) squared, or "hadamard", from the element-wise product.
+        form_channels: length of a matching vector.
+        chunk: images scored at once; less memory if lower.
+        recompute: whether each chunk is computed again in the backward pass, which then needs the memory of one chunk.
+    """
+
+    weight: float = 1.0
+    global_weight: float = 1.0
+    temperature: float = 0.1
+    score: str = "both"
+    channels: int = 128
+    region_layer: int | None = None
+    position: bool = True
+    attention: str = "plain"
+    attention_temperature: float = 0.1
+    form: str = "cosine"
+    form_channels: int = 64
+    chunk: int = 8
+    recompute: bool = False
+
+
+class Regions(NamedTuple):
+    """Regions of B images.
+
+    Attributes:
+        feature: unit vectors of M regions per image, row by row, [B, M, D].
+        pooled: unit vector of each image, [B, D], for a global node; None without.
+    """
+
+    feature: Tensor
+    pooled: Tensor | None
+
+
+class Units(NamedTuple):
+    """Units of B reports.
+
+    Attributes:
+        feature: unit vectors of at most L units per report, [B, L, D]; zero for padding.
+        mask: True where there is a unit, bool [B, L]; at least one in each report.
+        importance: importance of each unit, [B, L]; 0 for padding.
+        relation: [b, t, h] is 0, or 1 + the type of an edge from unit h to unit t of report b, the highest if there are
+            several, int8 [B, L, L]; None where it is not used.
+        pooled: unit vector of each report, [B, D], for a global node; None without.
+    """
+
+    feature: Tensor
+    mask: Tensor
+    importance: Tensor
+    relation: Tensor | None
+    pooled: Tensor | None
+
+
+class Explanation(NamedTuple):
+    """What matches what in B pairs of an image and a report; 0 for padding.
+
+    Attributes:
+        attention: weights of the M regions for each unit, [B, L, M]; they sum to one over the regions.
+        before: score of each unit without semantic relations, [B, L].
+        after: score of each unit with them, [B, L].
+        weight: share of each unit in the score of its pair, [B, L] (see `ImportanceRelations.weight`).
+    """
+
+    attention: Tensor
+    before: Tensor
+    after: Tensor
+    weight: Tensor
+
+
+class _Pairs(NamedTuple):
+    """Matchings of I images with J reports, before semantic relations.
+
+    Attributes:
+        attention: [J, L, I, M].
+        cosine: of each unit and its attended image, [I, J, L].
+        matching: matching vectors, [I, J, L, channels]; None if a matching is its cosine.
+        node: matching vector of the whole image and report, [I, J, channels], or None.
+    """
+
+    attention: Tensor
+    cosine: Tensor
+    matching: Tensor | None
+    node: Tensor | None
+
+
+class MatchingVector(nn.Module):
+    """Matching vector of two unit vectors: l2norm(W x + b) * sqrt(out_channels), x their difference or product.
+
+    Equation 5 of SGRAF ("sqdiff"), with elements of size one, as the linear layers of semantic relations expect.
+
+    Args:
+        form: "sqdiff" or "hadamard".
+        in_channels: length of the unit vectors.
+        out_channels: length of the matching vector.
+    """
+
+    def __init__(self, form: str, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.form = form
+        self.linear = nn.Linear(in_channels, out_channels)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Map unit vectors [..., in_channels], broadcast, to [..., out_channels]."""
+        compared = (first - second).square() if self.form == "sqdiff" else first * second
+        direction: Tensor = F.normalize(self.linear(compared), dim=-1)
+        return direction * self.linear.out_features**0.5
+
+
+class GlobalNode(nn.Module):
+    """Matching vector of a whole image and a whole report, with weights of its own.
+
+    Args:
+        pooled_channels: length of the pooled vector of the image, and of the report.
+        options: form and channels.
+    """
+
+    def __init__(self, pooled_channels: tuple[int, int], options: MatchingOptions) -> None:
+        super().__init__()
+        self.image = nn.Linear(pooled_channels[0], options.channels)
+        self.report = nn.Linear(pooled_channels[1], options.channels)
+        self.vector = MatchingVector(options.form, options.channels, options.form_channels)
+
+
+class LocalMatching(nn.Module):
+    """Score images and reports by their regions and units.
+
+    A unit attends to regions and is compared with their weighted mean, its attended image. The scores of a report's
+    units, after semantic relations, are pooled to the score of the pair. Padding never takes part. Scores are computed
+    in single precision at least; they are cosines, in [-1, 1], or cosines plus a scalar that is read from the matching
+    vector. Its weights start at zero, so that training starts from the cosine; it has no bias, which would be the same
+    for all pairs and cancel in the loss.
+
+    The attended image is built, M * D products per unit: through the Gram matrix of the regions its cosine would take
+    M * M, which is slower where there are more regions than channels.
+
+    Args:
+        region_channels: length of an image encoder's unit.
+        unit_channels: length of a report encoder's unit.
+        pooled_channels: length of the pooled vector of the image, and of the report.
+        matching: attention and form of matchings.
+        srm: semantic relations between matchings.
+        irm: pooling.
+
+    Raises:
+        IgclError: an unknown name, a number out of range, or semantic relations between cosines.
+    """
+
+    def __init__(
+        self,
+        region_channels: int,
+        unit_channels: int,
+        pooled_channels: tuple[int, int],
+        matching: MatchingOptions = MatchingOptions(),
+        srm: SemanticRelationOptions = SemanticRelationOptions(),
+        irm: ImportanceRelationOptions = ImportanceRelationOptions(),
+    ) -> None:
+        super().__init__()
+        _check(matching, srm)
+        self.options = matching
+        self.region_head = RegionHead(region_channels, matching.channels, matching.position)
+        self.unit_head = nn.Sequential(nn.LayerNorm(unit_channels), nn.Linear(unit_channels, matching.channels))
+        self.global_node = GlobalNode(pooled_channels, matching) if srm.global_node else None
+        self.vector: MatchingVector | None = None
+        length = 1
+        if matching.form != "cosine":
+            length = matching.form_channels
+            self.vector = MatchingVector(matching.form, matching.channels, length)
+            # Without gain and bias: the weights that follow hold the one, the other would cancel in the loss.
+            self.norm = nn.LayerNorm(length, elementwise_affine=False)
+            self.read = nn.Linear(length, 1, bias=False)
+            nn.init.zeros_(self.read.weight)
+        self.relations = SemanticRelations(length, srm)
+        self.reads_relations = srm.relation_bias and srm.steps > 0
+        self.importance = ImportanceRelations(length, irm)
+
+    def regions(self, image: Encoded) -> Regions:
+        """Return the regions of B encoded images; `IgclError` if the encoder gives none."""
+        if image.grid is None:
+            raise IgclError(
+                "the image encoder gives no grid of regions to match: choose another model.image.backbone or "
+                "model.matching.region_layer, or set model.matching.weight to 0"
+            )
+        node = self.global_node
+        pooled = None if node is None else _unit_vectors(node.image(image.pooled))
+        return Regions(self.region_head(image.units, image.grid), pooled)
+
+    def units(self, report: Encoded) -> Units:
+        """Return the units of B encoded reports."""
+        node = self.global_node
+        feature = _unit_vectors(self.unit_head(report.units)) * report.mask[..., None]
+        relation = None
+        if self.reads_relations and report.relation is not None:
+            relation = relation_matrix(report.relation, *report.mask.shape)
+        pooled = None if node is None else _unit_vectors(node.report(report.pooled))
+        return Units(feature, report.mask, at_least_single(report.importance), relation, pooled)
+
+    def score(self, first: Regions, second: Units) -> Tensor:
+        """Return the scores [Q, C] of all pairs of Q images and C reports, in chunks of images."""
+        units = Units._make(None if value is None else value[None] for value in _without_padding(second))
+        size = self.options.chunk
+        parts = []
+        for start in range(0, len(first.feature), size):
+            part = Regions._make(None if value is None else value[start : start + size] for value in first)
+            if self.options.recompute and torch.is_grad_enabled():
+                # Nothing random is drawn, so that its state need not be kept.
+                parts.append(checkpoint(self._score, part, units, use_reentrant=False, preserve_rng_state=False))
+            else:
+                parts.append(self._score(part, units))
+        return torch.cat(parts)
+
+    def aligned(self, first: Regions, second: Units) -> Tensor:
+        """Return the scores [B] of image b with report b: the diagonal of `score`."""
+        return self._score(first, _one_per_image(second))[:, 0]
+
+    def explain(self, first: Regions, second: Units) -> Explanation:
+        """Return what matches what in B pairs, image b with report b."""
+        units = _one_per_image(second)
+        with torch.autocast(first.feature.device.type, enabled=False):
+            pairs = self._pairs(first, units)
+            before, _ = self._read(pairs.cosine, pairs.matching)
+            after, matching = self._read(pairs.cosine, self._related(pairs, units))
+            weight = self.importance.weight(after, matching, units.mask, units.importance)
+        attention = pairs.attention[0].transpose(0, 1)
+        padding = ~second.mask
+        scores = (value[:, 0].masked_fill(padding, 0) for value in (before, after, weight))
+        return Explanation(attention.masked_fill(padding[..., None], 0), *scores)
+
+    def _score(self, first: Regions, second: Units) -> Tensor:
+        """Return scores [I, J] of I images; the units are [1, J, ...], or [I, J, ...] if each image has its own."""
+        with torch.autocast(first.feature.device.type, enabled=False):
+            pairs = self._pairs(first, second)
+            score, matching = self._read(pairs.cosine, self._related(pairs, second))
+            pooled: Tensor = self.importance(score, matching, second.mask, second.importance)
+        return pooled
+
+    def _pairs(self, first: Regions, second: Units) -> _Pairs:
+        region = at_least_single(first.feature)
+        similarity = torch.einsum("ijld,imd->jlim", second.feature, region)
+        mask = second.mask.permute(1, 2, 0)[..., None]
+        attention = attend(similarity, mask, self.options.attention, self.options.attention_temperature)
+        attended = torch.einsum("jlim,imd->ijld", attention, region)
+        length = torch.linalg.vector_norm(attended, dim=-1).clamp(min=_TINY)
+        cosine = (attended * second.feature).sum(dim=-1) / length
+        if self.vector is None:
+            return _Pairs(attention, cosine, None, None)
+        matching = self.vector(attended / length[..., None], second.feature)
+        if self.global_node is None or first.pooled is None or second.pooled is None:
+            return _Pairs(attention, cosine, matching, None)
+        node = self.global_node.vector(at_least_single(first.pooled)[:, None], second.pooled)
+        return _Pairs(attention, cosine, matching, node)
+
+    def _related(self, pairs: _Pairs, second: Units) -> Tensor | None:
+        """Return the matching vectors after semantic relations, or None if matchings are cosines."""
+        if pairs.matching is None:
+            return None
+        related: Tensor = self.relations(pairs.matching, second.mask, second.relation, pairs.node)
+        return related
+
+    def _read(self, cosine: Tensor, matching: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the score of each unit, [I, J, L], and the matching that a gate reads, [I, J, L, channels]."""
+        if matching is None:
+            return cosine, cosine[..., None]
+        normed = self.norm(matching)
+        return cosine + self.read(normed)[..., 0], normed
+
+
+def relation_matrix(relation: UnitRelations, batch_size: int, num_units: int) -> Tensor:
+    """Return 1 + the type of the edge from unit h to unit t of report b in [b, t, h], int8 [B, L, L]; 0 without edge.
+
+    Of several edges between two units the highest type counts, in any order of the edges.
+    """
+    head, tail = relation.edge_index
+    # The report of an edge is part of the number of its tail.
+    place = tail * num_units + head % num_units
+    flat = torch.zeros(batch_size * num_units**2, dtype=torch.long, device=head.device)
+    flat.scatter_reduce_(0, place, relation.edge_type + 1, "amax")
+    return flat.view(batch_size, num_units, num_units).to(torch.int8)
+
+
+def _unit_vectors(value: Tensor) -> Tensor:
+    return F.normalize(at_least_single(value), dim=-1)
+
+
+def _without_padding(units: Units) -> Units:
+    """Return units in single precision at least, with zeros in place of whatever padding holds."""
+    padding = ~units.mask
+    relation = units.relation
+    if relation is not None:
+        relation = relation.masked_fill(padding[:, None] | padding[..., None], 0)
+    feature = at_least_single(units.feature).masked_fill(padding[..., None], 0)
+    importance = at_least_single(units.importance).masked_fill(padding, 0)
+    pooled = None if units.pooled is None else at_least_single(units.pooled)
+    return Units(feature, units.mask, importance, relation, pooled)
+
+
+def _one_per_image(units: Units) -> Units:
+    """Return the units of B reports, one for each of B images, [B, 1, ...]."""
+    return Units._make(None if value is None else value[:, None] for value in _without_padding(units))
+
+
+def _check(matching: MatchingOptions, srm: SemanticRelationOptions) -> None:
+    check_choice("model.matching.attention", matching.attention, ATTENTIONS)
+    check_choice("model.matching.form", matching.form, FORMS)
+    check_choice("model.matching.score", matching.score, SCORES)
+    check_positive("model.matching.temperature", matching.temperature)
+    check_positive("model.matching.attention_temperature", matching.attention_temperature)
+    for option in ("channels", "form_channels", "chunk"):
+        check_at_least(f"model.matching.{option}", getattr(matching, option), 1)
+    if srm.steps > 0 and matching.form == "cosine":
+        raise IgclError(
+            f"model.srm.steps is {srm.steps}, but model.matching.form cosine gives no vectors to relate: "
+            "set model.matching.form to sqdiff or hadamard, or model.srm.steps to 0"
+        )
