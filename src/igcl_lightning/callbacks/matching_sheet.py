@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,9 @@ OPACITY = 0.5
 
 MAX_BARS = 14
 """Units in a bar chart."""
+
+MAX_LETTERS = 24
+"""Letters of a unit's text."""
 
 MAX_PAIRS = 2000
 """Validation rows in which patients are looked for."""
@@ -115,23 +119,27 @@ def draw_matchings(
     Args:
         pixels: grey values 0-255, [P, 1, H, W].
         tables: the units of each report (see `unit_table`).
-        num_units: number of maps for each report, of the units with the largest weights.
+        num_units: number of maps for each report, of the units with the largest weights, then scores.
         colours: one of `COLOURS`.
     """
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     widths = [*[1.0] * (1 + num_units), 1.5, 0.6]
-    figure = Figure(figsize=(1.9 * sum(widths), 2.5 * len(tables)), layout="constrained")
+    figure = Figure(figsize=(1.9 * sum(widths), 2.5 * len(tables) + 0.3), layout="constrained")
     sheet = figure.subplots(len(tables), len(widths), squeeze=False, width_ratios=widths)
     for axes, image, units in zip(sheet, pixels[:, 0].float(), tables, strict=True):
         first, *maps, scores, weights = axes
         _show(first, image, "image")
-        heaviest = units.sort_values("weight", ascending=False, kind="stable").head(num_units)
+        heaviest = _heaviest(units, num_units)
         for place, unit in zip(maps, heaviest.to_dict("records"), strict=False):
-            _show(place, image, f"{_words_of(unit)}, {unit['weight']:.0%}", _heat(unit, image.shape), colours)
+            _show(place, image, f"{_words_of(unit)}\nweight {unit['weight']:.0%}", _heat(unit, image.shape), colours)
         for place in maps[len(heaviest) :]:
             place.set_axis_off()
         _draw_bars(scores, weights, units)
+    steps = {"before relations": BEFORE, "after": AFTER}
+    handles = [Patch(color=colour, label=name) for name, colour in steps.items()]
+    figure.legend(handles=handles, loc="outside upper right", ncols=2, fontsize=8, frameon=False)
     return figure
 
 
@@ -146,6 +154,10 @@ def heat_map(attention: NDArray[np.float32], size: Sequence[int]) -> NDArray[np.
     return F.interpolate(scaled[None, None], tuple(size), mode="bilinear")[0, 0].numpy()
 
 
+def _heaviest(units: pd.DataFrame, count: int) -> pd.DataFrame:
+    return units.sort_values(["weight", "after"], ascending=False, kind="stable").head(count)
+
+
 def _heat(unit: dict[str, Any], size: Sequence[int]) -> NDArray[np.float32]:
     return heat_map(np.reshape(unit["attention"], (unit["grid_rows"], unit["grid_columns"])), size)
 
@@ -156,35 +168,32 @@ def _show(
     axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=255)
     if heat is not None:
         axes.imshow(heat, cmap=colours, vmin=0, vmax=1, alpha=OPACITY)
-    axes.set_title(title, fontsize=9, parse_math=False)
+    axes.set_title(title, fontsize=8, parse_math=False)
     axes.set_axis_off()
 
 
 def _draw_bars(scores: Axes, weights: Axes, units: pd.DataFrame) -> None:
     """Draw the scores and weights of the heaviest units, in the order of the report."""
-    kept = units.nlargest(MAX_BARS, "weight").sort_index()
+    kept = _heaviest(units, MAX_BARS).sort_values("unit")
     place = np.arange(len(kept))
-    changed = not np.allclose(kept["before"], kept["after"], atol=1e-6)
-    if changed:
-        scores.barh(place - 0.2, kept["before"], 0.4, color=BEFORE, label="before")
-    scores.barh(place + 0.2 * changed, kept["after"], 0.4 if changed else 0.8, color=AFTER, label="after")
+    scores.barh(place - 0.2, kept["before"], 0.4, color=BEFORE)
+    scores.barh(place + 0.2, kept["after"], 0.4, color=AFTER)
     weights.barh(place, 100 * kept["weight"], 0.8, color=WEIGHT)
     names = [_words_of(unit) for unit in kept.to_dict("records")]
     scores.set_yticks(place, names, fontsize=7, parse_math=False)
-    scores.set_title("score, before and after relations" if changed else "score", fontsize=9)
-    weights.set_title("weight (%)", fontsize=9)
     weights.set_yticks([])
+    all_of = f"all {len(units)}" if len(kept) == len(units) else f"{len(kept)} of {len(units)}"
+    scores.set_title(f"score, {all_of} units", fontsize=8)
+    weights.set_title("weight (%)", fontsize=8)
     for axes in (scores, weights):
-        axes.set_ylim(len(kept) - 0.4, -0.6)
+        axes.set_ylim(max(len(kept), MAX_BARS // 2) - 0.4, -0.6)
         axes.axvline(0, color="0.3", linewidth=0.8)
         axes.tick_params(axis="x", labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
-    if changed:
-        scores.legend(fontsize=6, frameon=False)
 
 
 def _words_of(unit: dict[str, Any]) -> str:
     """Return the text of a unit as a title."""
-    text = unit["text"] or "(empty report)"
+    text = shorten(unit["text"], MAX_LETTERS, placeholder="...") or "(empty report)"
     meaning = MEANINGS.get(unit["label"])
     return f"{text} ({meaning})" if meaning else text
