@@ -8,7 +8,6 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch import nn
-from torch_geometric.loader import DataLoader as GraphLoader
 
 from igcl_lightning.data import handover
 from igcl_lightning.data.images import decode_grey
@@ -48,7 +47,7 @@ def pairs(tmp_path):
 
 
 def test_a_batch_has_the_fields_and_shapes_it_promises(pairs):
-    (batch,) = GraphLoader(pairs, batch_size=3)
+    batch = pairs.batch(range(3))
     assert batch.image.shape == (3, 1, 64, 64)
     assert batch.image.dtype == torch.uint8
     assert batch.graph.num_graphs == 3
@@ -208,7 +207,7 @@ def test_choosing_needs_validation_rows(tmp_path):
 
 
 def test_reports_travel_as_tokens_of_the_parsed_text(pairs):
-    (batch,) = GraphLoader(pairs, batch_size=3)
+    batch = pairs.batch(range(3))
     expected = ReportTokenizer()(["small effusion"])
     assert batch.report.num_graphs == 3
     assert batch.report.batch.tolist() == [0, 0, 1, 1]
@@ -217,7 +216,7 @@ def test_reports_travel_as_tokens_of_the_parsed_text(pairs):
 
 def test_pairs_carry_the_labels_of_the_store(phantom_store):
     store = Store(phantom_store)
-    batch = next(iter(GraphLoader(PairDataset(store, "valid"), batch_size=4)))
+    batch = PairDataset(store, "valid").batch(range(4))
     np.testing.assert_array_equal(batch.target, store.targets("valid")[:4])
 
 

@@ -188,8 +188,9 @@ def test_rows_left_out_cannot_be_dealt_to_processes(address):
 def test_what_needs_all_rows_asks_for_a_copy(address):
     with pytest.raises(IgclError, match="copy it to a local folder"):
         LabeledDataModule(address).setup("fit")
-    with pytest.raises(IgclError, match="data.length_aware needs all lengths"):
-        PairedDataModule(address, length_aware=True).setup("fit")
+    for option in ({"length_aware": True}, {"same_words_weight": 4.0}):
+        with pytest.raises(IgclError, match=f"data.{next(iter(option))} needs all reports at once"):
+            PairedDataModule(address, **option).setup("fit")
 
 
 @pytest.mark.parametrize(

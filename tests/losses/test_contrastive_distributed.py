@@ -11,8 +11,6 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import Subset
-from torch_geometric.loader import DataLoader
 
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
@@ -93,10 +91,9 @@ def repeating(rank, size):
 
 
 def pair_batches(store, rank=None):
-    pairs = Subset(PairDataset(Store(store), "train"), range(WORLD * PER_RANK))
-    size = WORLD * PER_RANK if rank is None else PER_RANK
-    batches = [batch._replace(image=batch.image.double()) for batch in DataLoader(pairs, batch_size=size)]
-    return batches[rank or 0]
+    first, size = (0, WORLD * PER_RANK) if rank is None else (rank * PER_RANK, PER_RANK)
+    batch = PairDataset(Store(store), "train").batch(range(first, first + size))
+    return batch._replace(image=batch.image.double())
 
 
 def view_batch(rank=None):

@@ -6,7 +6,6 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch_geometric.data import Batch
-from torch_geometric.loader import DataLoader as GraphLoader
 
 from igcl_lightning.callbacks import WriteEmbeddings
 from igcl_lightning.data.modules import PairedDataModule
@@ -34,7 +33,7 @@ def trainer(**options):
 @pytest.fixture
 def batch(phantom_store):
     pairs = PairDataset(Store(phantom_store), "train")
-    return next(iter(GraphLoader(pairs, batch_size=12)))
+    return pairs.batch(range(12))
 
 
 def test_fit_validate_test_and_predict_run(phantom_store, tmp_path):

@@ -2,7 +2,6 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import Subset
-from torch_geometric.loader import DataLoader as GraphLoader
 
 from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.row_datasets import PairDataset
@@ -16,7 +15,7 @@ TINY = {"image": {"backbone": "test_resnet", "size": 32}}
 @pytest.fixture
 def batch(phantom_store):
     pairs = Subset(PairDataset(Store(phantom_store), "train"), range(8))
-    return next(iter(GraphLoader(pairs, batch_size=8)))
+    return pairs.batch(range(8))
 
 
 def test_fit_test_and_checkpoint(phantom_store, tmp_path):

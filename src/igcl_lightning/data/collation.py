@@ -9,11 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from torch import Tensor
+from torch_geometric.data import Batch
 
 from igcl_lightning.data.handover import Handover, handed_over, in_one_storage
 from igcl_lightning.data.images import decode_grey
-from igcl_lightning.data.samples import LabeledBatch, PairBatch
+from igcl_lightning.data.samples import LabeledBatch, PairBatch, Twin
 from igcl_lightning.data.store import NODE_TEXT
+from igcl_lightning.data.twins import FIELDS, TwinDraw
 from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.graphs.batching import Ids, lengths, numbers, part_and_place, starts, to_batch
 from igcl_lightning.graphs.featurizer import graph_arrays
@@ -22,6 +24,7 @@ from igcl_lightning.graphs.schema import stable_hash
 from igcl_lightning.graphs.tokens import ReportTokenizer
 
 GRAPH_FIELDS = ("text", "tokens", "label", "head", "tail", "type", "key", "facts")
+TWIN_FIELDS = tuple(field for field in FIELDS if field not in GRAPH_FIELDS)
 
 
 class PairCollator:
@@ -31,6 +34,7 @@ class PairCollator:
         shapes: array columns to read, each with the shape of one row.
         node_text_channels: width of the language-model features of graph nodes; 0 leaves them out.
         tokenizer: tokenizer of the reports; hashed subwords by default.
+        draw: draws the rows' twins; none by default.
     """
 
     def __init__(
@@ -38,39 +42,37 @@ class PairCollator:
         shapes: Mapping[str, tuple[int, ...]] | None = None,
         node_text_channels: int = 0,
         tokenizer: ReportTokenizer | None = None,
+        draw: TwinDraw | None = None,
     ) -> None:
         self.shapes = dict(shapes or {})
         self.node_text_channels = node_text_channels
         self.tokenizer = tokenizer or ReportTokenizer()
+        self.draw = draw
 
     @property
     def columns(self) -> list[str]:
         """Names of the columns that are read, with the fields of the graph as columns of their own."""
-        graph = [f"graph.{field}" for field in GRAPH_FIELDS]
+        graph = [f"graph.{field}" for field in (*GRAPH_FIELDS, *TWIN_FIELDS * (self.draw is not None))]
         return ["row", "study", "patient", *graph, *[NODE_TEXT] * bool(self.node_text_channels), *self.shapes]
 
-    def __call__(self, rows: pa.Table, target: NDArray[np.float32]) -> PairBatch:
+    def __call__(self, rows: pa.Table, target: NDArray[np.float32], epoch: Ids | int = 0) -> PairBatch:
         """Return a batch of B pairs (see `decode_images`).
 
         Args:
             rows: the columns `image` and `columns` of the rows.
             target: labels of the rows, float32 [B, L].
+            epoch: epochs that the twins are drawn for, [B] or one for all.
         """
         image = decode_images(rows)
         rows = rows.select(self.columns).combine_chunks()
         columns = {name: rows.column(name).chunk(0) for name in self.columns}
-        graph, report = in_one_storage(
-            graph_arrays({field: columns[f"graph.{field}"] for field in GRAPH_FIELDS}),
-            self.tokenizer.arrays(columns["graph.text"]),
-        )
-        if self.node_text_channels:
-            graph[NODE_TEXT] = handed_over(_floats(columns[NODE_TEXT]).reshape(-1, self.node_text_channels))
-        hashes = [row_hashes(columns[name]) for name in ("row", "study", "patient")]
+        hashes = np.stack([row_hashes(columns[name]) for name in ("row", "study", "patient")])
+        graph, report, twin = self._encoded(columns, hashes[0], np.broadcast_to(epoch, len(rows)))
         row, study, patient, key = handed_over(np.stack([*hashes, columns["graph.key"].to_numpy()]))
         return PairBatch(
             image=image,
-            graph=to_batch(graph),
-            report=to_batch(report),
+            graph=graph,
+            report=report,
             target=handed_over(target),
             extra={name: handed_over(_floats(columns[name]).reshape(-1, *self.shapes[name])) for name in self.shapes},
             row=row,
@@ -78,7 +80,25 @@ class PairCollator:
             patient=patient,
             graph_key=key,
             graph_facts=_facts(columns["graph.facts"]),
+            twin=twin,
         )
+
+    def _encoded(self, columns: Mapping[str, pa.Array], row: Ids, epoch: Ids) -> tuple[Batch, Batch, Twin | None]:
+        """Return the graphs, the reports and their twins."""
+        fields = {name.removeprefix("graph."): column for name, column in columns.items() if name.startswith("graph.")}
+        own = graph_arrays(fields), self.tokenizer.arrays(fields["text"])
+        if self.draw is None:
+            graph, report = in_one_storage(*own)
+            if self.node_text_channels:
+                graph[NODE_TEXT] = handed_over(_floats(columns[NODE_TEXT]).reshape(-1, self.node_text_channels))
+            return to_batch(graph), to_batch(report), None
+        twins = self.draw(fields, own[0], row, epoch)
+        drawn = {"valid": twins.valid, "kind": twins.kind}
+        graph, report, twin_graph, twin_report, drawn_tensors = in_one_storage(
+            *own, twins.graph, self.tokenizer.arrays(twins.text), drawn
+        )
+        twin = Twin(to_batch(twin_graph), to_batch(twin_report), drawn_tensors["valid"].bool(), drawn_tensors["kind"])
+        return to_batch(graph), to_batch(report), twin
 
 
 def collate_labelled(rows: pa.Table, target: NDArray[np.float32]) -> LabeledBatch:
@@ -116,7 +136,7 @@ def _decode(rows: pa.Table, place: int, data: pa.Buffer) -> np.ndarray:
 
 def with_graph_fields(rows: pa.Table) -> pa.Table:
     """Return rows with the fields of their graphs as additional columns."""
-    for field in GRAPH_FIELDS:
+    for field in (*GRAPH_FIELDS, *TWIN_FIELDS):
         rows = rows.append_column(f"graph.{field}", pc.struct_field(rows.column("graph"), field))
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,7 +22,9 @@ from igcl_lightning.data.splits import draw_fraction, draw_shots, refuse_unknown
 from igcl_lightning.data.store import Store, is_address
 from igcl_lightning.data.store_module import StoreDataModule
 from igcl_lightning.data.streaming import PairStream, StreamedStore
+from igcl_lightning.data.twins import TwinDraw
 from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.counterfactuals import check_kinds
 from igcl_lightning.graphs.tokens import ReportTokenizer
 
 
@@ -45,6 +48,11 @@ class PairedDataModule(StoreDataModule):
             default, training, validation and test leave them out (see `kept_rows`); `predict` embeds all rows.
         length_aware: whether to group graphs (or reports, if the model contrasts reports) of similar length in a
             training batch, for less padding. Negatives then also have similar lengths.
+        same_words_weight: how many times as often training draws rows that name both sides, so that their graph has the
+            words of its counterpart with left and right exchanged. An epoch keeps its number of steps and repeats rows.
+
+    A model with `counterfactual_kinds` (see `graphs.counterfactuals`) gets twins in training, validation and test. They
+    are drawn by `order_seed`, epoch and row in training, and are always the same in evaluation.
     """
 
     def __init__(
@@ -62,13 +70,19 @@ class PairedDataModule(StoreDataModule):
         order_seed: int | None = None,
         length_aware: bool = False,
         keep_empty: bool = False,
+        same_words_weight: float = 1.0,
     ) -> None:
         super().__init__(store, batch_size, num_workers, augment, views, order_seed, predict_splits)
+        if not 1 <= same_words_weight < math.inf:
+            raise IgclError(f"data.same_words_weight is {same_words_weight}, not a number from 1 up")
+        if same_words_weight > 1 and length_aware:
+            raise IgclError("data.same_words_weight repeats rows, which data.length_aware would put into one batch")
         self.arrays = arrays or []
         self.node_text = node_text
         self.tokenizer = ReportTokenizer(tokenizer, max_tokens)
         self.length_aware = length_aware
         self.keep_empty = keep_empty
+        self.same_words_weight = same_words_weight
 
     @cached_property
     def store(self) -> Store | StreamedStore:
@@ -95,10 +109,26 @@ class PairedDataModule(StoreDataModule):
         elif stage == "predict":
             refuse_unknown_splits(self.predict_splits, store.splits)
         say_left_out(store, stage, self.arrays, self._stating())
-        if self.length_aware and isinstance(store, StreamedStore):
-            raise IgclError(f"{store.path}: data.length_aware needs all lengths, which a stream does not know; copy it")
-        if self.length_aware and not sides:
-            raise IgclError("data.length_aware: this model reads neither graphs nor reports, so nothing is padded")
+        self._check_lengths_and_weight(sides)
+        self._check_kinds(stage)
+
+    def _check_lengths_and_weight(self, sides: Sequence[str]) -> None:
+        """Raise `IgclError` if the order of training pairs needs what a stream or the model lacks."""
+        wanted = {"length_aware": self.length_aware, "same_words_weight": self.same_words_weight > 1}
+        for option in (f"data.{name}" for name, is_wanted in wanted.items() if is_wanted):
+            if isinstance(self.store, StreamedStore):
+                raise IgclError(f"{self.store.path}: {option} needs all reports at once, which a stream lacks; copy it")
+            if not sides:
+                raise IgclError(f"{option}: this model reads neither graphs nor reports; leave it out")
+
+    def _check_kinds(self, stage: str) -> None:
+        """Raise `IgclError` if twins that the model asks for cannot be drawn."""
+        check_kinds(self._kinds(), self._sides_with_units(), training=stage == "fit")
+        if self._kinds() and self.node_text:
+            raise IgclError(
+                "data.node_text: a store has no language-model features of edited words; leave it out, or leave out "
+                "model.counterfactual.kinds"
+            )
 
     def train_dataloader(self) -> DataLoader[PairBatch]:
         """Return shuffled training pairs without an incomplete last batch.
@@ -110,16 +140,22 @@ class PairedDataModule(StoreDataModule):
         if isinstance(self.store, StreamedStore):
             self._refuse_single_pair(self.batch_size)
             return self._stream(self.store, ["train"], shuffled=True, stating=stating)
-        pairs = self._pairs(self.store, ["train"], stating)
+        draw = self._draw(self.order_seed)
+        pairs = self._pairs(self.store, ["train"], stating, draw)
         self._refuse_single_pair(self._whole_batch(len(pairs)))
-        return self._training_loader(pairs, pairs.lengths(self._sides_with_units()[0]) if self.length_aware else None)
+        return self._training_loader(
+            pairs,
+            lengths=pairs.lengths(self._sides_with_units()[0]) if self.length_aware else None,
+            weights=None if self.same_words_weight == 1 else np.where(pairs.same_words(), self.same_words_weight, 1.0),
+            numbered=draw is not None,
+        )
 
     def evaluation_loader(self, splits: Sequence[str], stage: str) -> DataLoader[PairBatch]:
         """Return the pairs of some splits; for "predict", all rows, including those that state nothing."""
         stating = () if stage == "predict" else self._stating()
         if isinstance(self.store, StreamedStore):
             return self._stream(self.store, splits, shuffled=False, stating=stating)
-        pairs = self._pairs(self.store, splits, stating)
+        pairs = self._pairs(self.store, splits, stating, None if stage == "predict" else self._draw())
         if not len(pairs):
             keep = "; --data.keep_empty true keeps such rows" if stating else ""
             raise IgclError(f"{self.store.path}: no row of {', '.join(splits)} has {needs(self.arrays, stating)}{keep}")
@@ -141,15 +177,25 @@ class PairedDataModule(StoreDataModule):
         module = self.trainer.lightning_module if self.trainer is not None else None
         return [side for side in getattr(module, "sides", ("graph",)) if side in STATING_SIDES]
 
-    def _pairs(self, store: Store, splits: Sequence[str], stating: Sequence[str]) -> PairDataset:
-        return PairDataset(store, splits, self.tokenizer, self.arrays, self.node_text, stating)
+    def _kinds(self) -> tuple[str, ...]:
+        """Return the kinds of twins that the model asks for."""
+        module = self.trainer.lightning_module if self.trainer is not None else None
+        return tuple(getattr(module, "counterfactual_kinds", ()))
+
+    def _draw(self, seed: int = 0) -> TwinDraw | None:
+        """Return what draws twins, None if the model asks for none."""
+        return TwinDraw(self._kinds(), seed) if self._kinds() else None
+
+    def _pairs(self, store: Store, splits: Sequence[str], stating: Sequence[str], draw: TwinDraw | None) -> PairDataset:
+        return PairDataset(store, splits, self.tokenizer, self.arrays, self.node_text, stating, draw)
 
     def _stream(
         self, store: StreamedStore, splits: Sequence[str], shuffled: bool, stating: Sequence[str]
     ) -> DataLoader[PairBatch]:
         """Return the loader of a stream, which builds its own batches."""
         shapes = {name: store.array_shapes[name] for name in self.arrays}
-        collate = PairCollator(shapes, store.node_text_channels if self.node_text else 0, self.tokenizer)
+        draw = self._draw(self.order_seed if shuffled else 0)
+        collate = PairCollator(shapes, store.node_text_channels if self.node_text else 0, self.tokenizer, draw)
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         order = self.order_seed, *self._processes(), epoch
         stream = PairStream(store, splits, collate, self.batch_size, shuffled, *order, stating)

@@ -15,8 +15,9 @@ from torch.utils.data import Dataset
 
 from igcl_lightning.data.collation import PairCollator, collate_labelled, row_hashes
 from igcl_lightning.data.kept_rows import is_pair
-from igcl_lightning.data.samples import LabeledBatch, PairBatch
+from igcl_lightning.data.samples import LabeledBatch, PairBatch, Twin
 from igcl_lightning.data.store import Store
+from igcl_lightning.data.twins import TwinDraw, same_words
 from igcl_lightning.graphs.tokens import ReportTokenizer
 
 Ids = NDArray[np.int64]
@@ -66,6 +67,7 @@ class PairDataset(_StoreRows):
         arrays: array columns to read; rows without one of them are left out.
         node_text: whether to read the language-model features of graph nodes.
         stating: sides, "graph" or "report"; rows that state nothing on one of them are left out.
+        draw: draws the rows' twins; none by default. Twins of row `index` in epoch E are those of index + E * N.
     """
 
     def __init__(
@@ -76,22 +78,26 @@ class PairDataset(_StoreRows):
         arrays: Sequence[str] = (),
         node_text: bool = False,
         stating: Sequence[str] = (),
+        draw: TwinDraw | None = None,
     ) -> None:
         splits = [split] if isinstance(split, str) else list(split)
         shapes = {name: store.array_shapes[name] for name in arrays}
-        self.collate = PairCollator(shapes, store.node_text_channels if node_text else 0, tokenizer)
+        self.collate = PairCollator(shapes, store.node_text_channels if node_text else 0, tokenizer, draw)
         kept = np.flatnonzero(np.concatenate([is_pair(store, name, arrays, stating) for name in splits]))
         super().__init__(store, splits, ["image", *self.collate.columns], rows=kept)
 
     def __getitem__(self, index: int) -> PairBatch:
         """Return one pair: the fields of a batch without the first dimension."""
-        batch = self.batch([index])
-        fields: dict[str, Any] = {name: field[0] for name, field in batch._asdict().items() if name != "extra"}
-        return PairBatch(extra={name: value[0] for name, value in batch.extra.items()}, **fields)
+        batch = self.batch([range(len(self))[index]])
+        whole = {"extra", "twin"}
+        fields: dict[str, Any] = {name: field[0] for name, field in batch._asdict().items() if name not in whole}
+        twin = None if batch.twin is None else Twin(*(field[0] for field in batch.twin))
+        return PairBatch(extra={name: value[0] for name, value in batch.extra.items()}, twin=twin, **fields)
 
     def batch(self, indices: Sequence[int]) -> PairBatch:
         """Return a batch of some pairs (see `decode_images`)."""
-        return self.collate(self.table[self.places[indices]], self.target[indices])
+        epoch, index = np.divmod(np.asarray(indices, np.int64), len(self))
+        return self.collate(self.table[self.places[index]], self.target[index], epoch)
 
     def lengths(self, side: str) -> Ids:
         """Return the entities ("graph"), or the words up to `max_tokens` ("report"), of each row, int64 [N]."""
@@ -102,6 +108,13 @@ class PairDataset(_StoreRows):
             words = pc.add(pc.count_substring(columns.column("graph.text"), " "), 1).to_numpy()
             lengths = np.minimum(words, self.collate.tokenizer.max_tokens)
         return np.asarray(lengths[self.places], np.int64)
+
+    def same_words(self) -> NDArray[np.bool_]:
+        """Return the rows whose graph names the same words when left and right are exchanged, bool [N].
+
+        Both sides are then named; hardly any such graph is its own mirror image (see `graphs.counterfactuals`).
+        """
+        return same_words(self.table.data.column("graph.tokens"))[self.places]
 
 
 class LabeledDataset(_StoreRows):

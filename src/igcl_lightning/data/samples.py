@@ -11,6 +11,23 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 
+class Twin(NamedTuple):
+    """Counterfactuals of the reports of a batch, each with one edit that makes it state something else.
+
+    Attributes:
+        graph: `torch_geometric.data.Batch` of B edited graphs.
+        report: `torch_geometric.data.Batch` of the B reports, with the same words edited; a denied statement
+            ("assertion") keeps its words.
+        valid: whether the row has a twin, bool [B]; otherwise graph and report are its own.
+        kind: kind of the edit, an index in `graphs.counterfactuals.KINDS`, int64 [B].
+    """
+
+    graph: Data
+    report: Data
+    valid: Tensor
+    kind: Tensor
+
+
 class PairBatch(NamedTuple):
     """Images, each with its report as a graph and as text, and further columns of the store.
 
@@ -25,6 +42,7 @@ class PairBatch(NamedTuple):
         row, study, patient: hashes of the ids, int64 [B] each.
         graph_key: `graphs.identity.graph_key`, int64 [B]; -1 for an empty graph, which equals no other.
         graph_facts: hashes of the graph's facts, ascending, then -1, int64 [B, MAX_FACTS] (see `stated_facts`).
+        twin: counterfactuals of the graphs and reports; None if the model asks for none.
     """
 
     image: Tensor
@@ -37,6 +55,7 @@ class PairBatch(NamedTuple):
     patient: Tensor
     graph_key: Tensor
     graph_facts: Tensor
+    twin: Twin | None = None
 
 
 class LabeledBatch(NamedTuple):

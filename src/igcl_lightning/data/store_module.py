@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
@@ -113,13 +112,13 @@ class StoreDataModule(LightningDataModule):
         """Return the number of training processes and the rank of this one."""
         return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
 
-    def _training_loader(self, rows: Rows, lengths: np.ndarray | None = None) -> DataLoader[Any]:
-        """Return shuffled whole batches of rows."""
+    def _training_loader(self, rows: Rows, **order: Any) -> DataLoader[Any]:
+        """Return shuffled whole batches of rows; `order` are further arguments of `EpochOrder`."""
         # No shorter last batch, since batch norm over one row has no variance; a tiny store is one batch.
         batch_size = self._whole_batch(len(rows))
-        order = EpochOrder(rows, batch_size, self.order_seed, *self._processes(), lengths)
+        sampler = EpochOrder(rows, batch_size, self.order_seed, *self._processes(), **order)
         options = self._loader_options() | {"batch_size": batch_size}
-        return DataLoader(WholeBatches(rows), sampler=order, drop_last=True, collate_fn=ready, **options)
+        return DataLoader(WholeBatches(rows), sampler=sampler, drop_last=True, collate_fn=ready, **options)
 
     def _shared_loader(self, rows: Rows, **options: Any) -> DataLoader[Any]:
         """Return batches of rows in their order, divided among the processes (see `SharedOrder`)."""

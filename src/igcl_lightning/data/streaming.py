@@ -148,10 +148,11 @@ class PairStream(IterableDataset[PairBatch]):
         worker = get_worker_info()
         workers, number = (worker.num_workers, worker.id) if worker else (1, 0)
         tables = self._training(workers, number) if self.shuffled else self._evaluation(workers, number)
+        epoch = self.epoch if self.shuffled else 0
         self.epoch += 1
         for table in tables:
             labels = table["labels"] if self.store.labels else range(len(table))
-            yield self.collate(with_graph_fields(table), label_array(labels, self.store.labels))
+            yield self.collate(with_graph_fields(table), label_array(labels, self.store.labels), epoch)
 
     def _training(self, workers: int, number: int) -> Iterator[pa.Table]:
         """Yield the whole batches of one worker of this process; raises if other processes would wait forever."""

@@ -77,8 +77,8 @@ class _Edges:
     def statement(self, index: int) -> Statement:
         """Return the statement of an observation."""
         entity = self.graph.entities[index]
-        inside = _reach([index], self.modifiers)
-        targets = self._targets(inside) or self._targets(_reach(self.premises.get(index, ()), self.modifiers))
+        inside = reached([index], self.modifiers)
+        targets = self._targets(inside) or self._targets(reached(self.premises.get(index, ()), self.modifiers))
         qualifiers = [each for each in inside if each != index and not self.anatomy[each]]
         return Statement(
             index,
@@ -96,8 +96,8 @@ class _Edges:
 
     def _place(self, targets: list[int]) -> Iterator[int]:
         """Yield places with their modifiers, and only sides and zones of the structures they are part of."""
-        yield from (each for each in _reach(targets, self.modifiers) if self.anatomy[each])
-        for whole in _reach(targets, self.modified) - set(targets):
+        yield from (each for each in reached(targets, self.modifiers) if self.anatomy[each])
+        for whole in reached(targets, self.modified) - set(targets):
             if self.anatomy[whole]:
                 yield whole
                 yield from (each for each in self.modifiers[whole] if self.anatomy[each] and self._is_adjective(each))
@@ -109,16 +109,16 @@ class _Edges:
         return frozenset().union(*(meaning(self.graph.entities[index].name) for index in entities))
 
 
-def _reach(start: Iterable[int], edges: dict[int, list[int]]) -> set[int]:
+def reached(start: Iterable[int], edges: dict[int, list[int]]) -> set[int]:
     """Return the entities reachable along `edges`, the start included."""
-    reached: set[int] = set()
+    found: set[int] = set()
     ahead = list(start)
     while ahead:
         index = ahead.pop()
-        if index not in reached:
-            reached.add(index)
+        if index not in found:
+            found.add(index)
             ahead.extend(edges.get(index, ()))
-    return reached
+    return found
 
 
 @lru_cache(65_536)

@@ -1,0 +1,178 @@
+"""Twins of the graphs and reports of a batch, drawn by seed, epoch and row alone (see `graphs.counterfactuals`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from igcl_lightning.graphs.batching import Ids, lengths, part_and_place
+from igcl_lightning.graphs.counterfactuals import KINDS, Edit, edits
+from igcl_lightning.graphs.featurizer import MAX_SUBWORDS, subword_ids
+from igcl_lightning.graphs.schema import HEDGES, LABEL_ID, NODE_TYPE, RELATION_TYPES, Entity, Relation, ReportGraph
+from igcl_lightning.graphs.sides import exchanged_words
+
+FIELDS = ("text", "tokens", "label", "hedge", "start", "end", "head", "tail", "type")
+"""Fields of a stored graph that a twin is made from."""
+
+KNOWN_TWINS = 262_144
+"""Twins that a process keeps, about 150 MB, before it starts anew: those of one kind for as many reports."""
+
+_LABELS = tuple(LABEL_ID)
+
+
+class Twins(NamedTuple):
+    """Twins of B rows.
+
+    Attributes:
+        graph: arrays of the graphs, as those of `graph_arrays`.
+        text: texts of the reports, [B].
+        valid: 1 where there is a twin, int64 [B]; other rows repeat their own graph and text.
+        kind: index in `KINDS`, int64 [B]; that of the first kind asked for if there is no twin.
+    """
+
+    graph: dict[str, Ids]
+    text: pa.StringArray
+    valid: Ids
+    kind: Ids
+
+
+class _Twin(NamedTuple):
+    """An edit of one row."""
+
+    edit: Edit
+    nodes: tuple[tuple[int, str, int], ...]  # entities that it changes: index, words in lower case, type of the node
+
+
+class TwinDraw:
+    """Draws a twin for each row: one of the kinds that give one, then one of its edits.
+
+    Args:
+        kinds: kinds to draw from.
+        seed: seed of the draws.
+    """
+
+    def __init__(self, kinds: Sequence[str], seed: int = 0) -> None:
+        self.kinds = tuple(kinds)
+        self.seed = seed
+        self._known: dict[tuple[int, str], tuple[_Twin, ...]] = {}
+        self._kept = 0
+
+    def __call__(self, columns: Mapping[str, pa.Array], graph: Mapping[str, Ids], row: Ids, epoch: Ids) -> Twins:
+        """Return the twins of B rows.
+
+        Args:
+            columns: the `FIELDS` of their graphs.
+            graph: arrays of their graphs (see `graph_arrays`).
+            row: hashes of their ids, [B].
+            epoch: epochs that they are drawn for, [B].
+        """
+        pairs = enumerate(zip(row.tolist(), random_numbers(self.seed, epoch, row), strict=True))
+        drawn = [self._drawn(columns, place, row_id, number) for place, (row_id, number) in pairs]
+        texts = zip(columns["text"].to_pylist(), drawn, strict=True)
+        return Twins(
+            graph=_edited_arrays(graph, [twin for _, twin in drawn]),
+            text=pa.array([text if twin is None else twin.edit.text(text) for text, (_, twin) in texts], pa.string()),
+            valid=np.array([twin is not None for _, twin in drawn], np.int64),
+            kind=np.array([KINDS.index(kind) for kind, _ in drawn], np.int64),
+        )
+
+    def _drawn(self, columns: Mapping[str, pa.Array], place: int, row: int, number: int) -> tuple[str, _Twin | None]:
+        """Return kind and twin of one row; no twin if no kind gives one."""
+        kinds = list(self.kinds)
+        while kinds:
+            number, at = divmod(number, len(kinds))
+            kind = kinds.pop(at)
+            if found := self._twins(columns, place, row, kind):
+                return kind, found[number % len(found)]
+        return self.kinds[0], None
+
+    def _twins(self, columns: Mapping[str, pa.Array], place: int, row: int, kind: str) -> tuple[_Twin, ...]:
+        """Return all twins of a kind of one row, which later epochs find known."""
+        key = row, kind
+        if key not in self._known:
+            graph = _graph(columns, place)
+            found = tuple(_Twin(edit, _changed_nodes(graph, edit)) for edit in edits(graph, kind))
+            if self._kept > KNOWN_TWINS:
+                self._known.clear()
+                self._kept = 0
+            self._known[key] = found
+            self._kept += max(1, len(found))
+        return self._known[key]
+
+
+def same_words(tokens: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Return which of N graphs name the same words, some of them sides, when left and right are exchanged, bool [N].
+
+    Args:
+        tokens: words of the entities of each graph.
+    """
+    joined = tokens.combine_chunks()
+    graph, _ = part_and_place(lengths(joined))
+    names = joined.flatten().dictionary_encode()
+    known: dict[str, int] = {}
+    number = [known.setdefault(name.lower(), len(known)) for name in names.dictionary.to_pylist()]
+    other = np.array([known.setdefault(each, len(known)) for each in map(exchanged_words, tuple(known))], np.int64)
+    word = np.array(number, np.int64)[names.indices.to_numpy()]
+    sided = other[word] != word
+    graph, word = graph[sided], word[sided]
+    named = np.isin(graph * len(known) + other[word], graph * len(known) + word)
+    lacking = np.bincount(graph[~named], minlength=len(joined))
+    return (np.bincount(graph, minlength=len(joined)) > 0) & (lacking == 0)
+
+
+def random_numbers(seed: int, epoch: Ids, row: Ids) -> list[int]:
+    """Return a random number below 2 ** 64 for each of B rows, a function of the arguments (SplitMix64)."""
+    with np.errstate(over="ignore"):
+        value = _mixed(np.full(len(row), seed, np.uint64))
+        value = _mixed(value + epoch.astype(np.uint64))
+        numbers: list[int] = _mixed(value + row.astype(np.uint64)).tolist()
+    return numbers
+
+
+def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return well-mixed numbers (Steele et al., OOPSLA 2014, figure 17: one step of SplitMix64)."""
+    value = value + np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def _graph(columns: Mapping[str, pa.Array], place: int) -> ReportGraph:
+    """Return the graph of one row."""
+    stored: dict[str, Any] = {name: columns[name][place].as_py() for name in FIELDS}
+    nodes = zip(*(stored[name] for name in ("tokens", "label", "start", "end", "hedge")), strict=True)
+    edges = zip(*(stored[name] for name in ("head", "type", "tail")), strict=True)
+    return ReportGraph(
+        stored["text"],
+        tuple(Entity(tokens, _LABELS[label], start, end, HEDGES[hedge]) for tokens, label, start, end, hedge in nodes),
+        tuple(Relation(head, RELATION_TYPES[kind], tail) for head, kind, tail in edges),
+    )
+
+
+def _changed_nodes(graph: ReportGraph, edit: Edit) -> tuple[tuple[int, str, int], ...]:
+    pairs = zip(graph.entities, edit.graph(graph).entities, strict=True)
+    return tuple(
+        (index, new.name, NODE_TYPE[LABEL_ID[new.label]]) for index, (old, new) in enumerate(pairs) if old != new
+    )
+
+
+def _edited_arrays(graph: Mapping[str, Ids], drawn: Sequence[_Twin | None]) -> dict[str, Ids]:
+    """Return the arrays of B graphs with their edits; all else is shared with `graph`."""
+    first = graph["ptr"].tolist()
+    changed = [
+        (first[row] + index, subword_ids(name, MAX_SUBWORDS), kind)
+        for row, twin in enumerate(drawn)
+        if twin is not None
+        for index, name, kind in twin.nodes
+    ]
+    x, node_type = graph["x"].copy(), graph["node_type"].copy()
+    if changed:
+        nodes, subwords, kinds = zip(*changed, strict=True)
+        x[list(nodes)] = subwords
+        node_type[list(nodes)] = kinds
+    return {**graph, "x": x, "node_type": node_type}
