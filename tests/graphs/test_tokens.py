@@ -1,5 +1,6 @@
 import pickle
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -7,8 +8,8 @@ import torch
 from transformers import AutoTokenizer
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.featurizer import subword_ids
-from igcl_lightning.graphs.tokens import WORD_SUBWORDS, ReportTokenizer
+from igcl_lightning.graphs.featurizer import NUM_BUCKETS, subword_ids
+from igcl_lightning.graphs.tokens import WORD_SUBWORDS, ReportTokenizer, word_counts
 from tiny_bert import save_tiny_bert
 
 REPORT = "No effusion . Heart is large . Lungs clear"
@@ -114,3 +115,24 @@ def test_a_missing_package_is_named(monkeypatch):
 def test_a_limit_of_nothing_is_refused():
     with pytest.raises(IgclError, match="data.max_tokens is 0, not at least 1"):
         ReportTokenizer(max_tokens=0)
+
+
+def test_words_are_counted_per_report_whatever_their_case():
+    texts = [REPORT, "", "no no heart"]
+    counts = word_counts(ReportTokenizer()(texts))
+    assert counts.shape == (3, NUM_BUCKETS)
+    for row, text in zip(counts, texts, strict=True):
+        expected = Counter(int(subword_ids(word, WORD_SUBWORDS)[0]) for word in text.lower().split())
+        assert {int(place): int(row[place]) for place in row.nonzero()} == expected
+
+
+def test_wordpieces_are_counted_without_special_tokens(bert):
+    texts = ["left effusion left", "", "pneumothorax"]
+    pieces = AutoTokenizer.from_pretrained(bert)
+    for row, text in zip(word_counts(ReportTokenizer(bert)(texts)), texts, strict=True):
+        expected = Counter(pieces(text, add_special_tokens=False)["input_ids"])
+        assert {int(place): int(row[place]) for place in row.nonzero()} == expected
+
+
+def test_no_report_at_all_has_no_words():
+    assert word_counts(ReportTokenizer()(["", ""])).eq(0).all()

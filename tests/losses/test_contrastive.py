@@ -17,8 +17,8 @@ from igcl_lightning.losses.contrastive import (
     Similarity,
     batch_similarity,
     contrastive_targets,
-    fact_overlap,
 )
+from igcl_lightning.losses.semantic import fact_overlap
 from igcl_lightning.nn.scoring import cosine_similarity
 
 STUDY = [0, 0, 1, 2, 3]
@@ -31,6 +31,11 @@ def ids(study=STUDY, patient=PATIENT, key=KEY, facts=None, row=None):
     row = torch.arange(size) + 100 if row is None else torch.tensor(row)
     facts = torch.arange(size)[:, None] if facts is None else facts
     return PairIds(row, torch.tensor(study), torch.tensor(patient), torch.tensor(key), facts)
+
+
+def taken(every, rows):
+    """The ids of some rows."""
+    return PairIds(*(value if value is None else value[rows] for value in every))
 
 
 def cosines(first, second):
@@ -237,7 +242,7 @@ def test_targets_of_a_slice_of_rows_are_rows_of_the_whole(targets):
     every = ids(facts=facts)
     whole = contrastive_targets(targets, every, every)
     for first_row, last_row in ((0, 2), (2, 3), (3, 5)):
-        tile = PairIds(*(value[first_row:last_row] for value in every))
+        tile = taken(every, slice(first_row, last_row))
         for part, expected in zip(contrastive_targets(targets, tile, every, first_row), whole, strict=True):
             torch.testing.assert_close(part, expected[first_row:last_row])
 
@@ -250,7 +255,7 @@ def test_a_row_that_is_repeated_counts_once(targets):
     image, graph = embeddings(5)
     loss = ContrastiveLoss(ContrastiveOptions(targets=targets)).double()
     every = ids(facts=facts)
-    repeated = PairIds(*(value[again] for value in every))
+    repeated = taken(every, again)
     expected = loss(cosines(image[once], graph[once]), every)
     torch.testing.assert_close(loss(cosines(image[again], graph[again]), repeated), expected)
 
@@ -291,3 +296,8 @@ def test_a_scorer_in_half_precision_is_contrasted_in_single(targets):
 def test_unknown_targets_are_named():
     with pytest.raises(IgclError, match=r"model.loss.targets 'clip' is not one of identity, study, graph, soft$"):
         ContrastiveLoss(ContrastiveOptions(targets="clip"))
+
+
+def test_an_unknown_exchange_is_named():
+    with pytest.raises(ValueError, match="exchange 'both' is not one of sides, scores"):
+        batch_similarity(cosine_similarity, *embeddings(3), exchange="both")

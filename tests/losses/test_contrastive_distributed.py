@@ -14,7 +14,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
-from igcl_lightning.losses.contrastive import TARGETS, ContrastiveLoss, ContrastiveOptions, PairIds, batch_similarity
+from igcl_lightning.losses.contrastive import (
+    SEMANTIC_SOURCES,
+    TARGETS,
+    ContrastiveLoss,
+    ContrastiveOptions,
+    PairIds,
+    batch_similarity,
+)
 from igcl_lightning.losses.gather import gather, gather_units
 from igcl_lightning.losses.nt_xent import NTXentLoss
 from igcl_lightning.metrics.retrieval import PairRetrieval
@@ -22,6 +29,7 @@ from igcl_lightning.modules.igcl import IGCL
 from igcl_lightning.nn.scoring import concatenate
 
 WORLD = 2
+EXCHANGES = ("sides", "scores")
 PER_RANK = 4
 LENGTHS = (3, 1, 2, 3, 5, 0, 2, 4)
 """Units of each pair: the longest of the two processes have 3 and 5."""
@@ -37,12 +45,10 @@ class Units(NamedTuple):
 class WholeMethod(nn.Module):
     """The whole path from batch to loss, as one module that DDP can wrap."""
 
-    def __init__(self, targets):
+    def __init__(self, **loss):
         super().__init__()
         torch.manual_seed(0)
-        self.module = IGCL(
-            image={"backbone": "test_resnet", "size": 32}, graph={"channels": 16}, loss={"targets": targets}
-        ).double()
+        self.module = IGCL(image={"backbone": "test_resnet", "size": 32}, graph={"channels": 16}, loss=loss).double()
         self.module.eval()  # batch norm and dropout differ between one batch and its halves by design
 
     def forward(self, batch):
@@ -66,9 +72,10 @@ class Views(nn.Module):
 class LocalMatching(nn.Module):
     """A scorer that reads units: the mean over them of the best match among three regions."""
 
-    def __init__(self):
+    def __init__(self, exchange):
         super().__init__()
         torch.manual_seed(0)
+        self.exchange = exchange
         self.words, self.regions = nn.Linear(6, 4).double(), nn.Linear(6, 12).double()
         self.loss = ContrastiveLoss(ContrastiveOptions(0.5, targets="study")).double()
 
@@ -76,7 +83,8 @@ class LocalMatching(nn.Module):
         image, units, mask, row = batch
         first = self.regions(image).view(-1, 3, 4)
         second = Units(image, self.words(units), mask)
-        return self.loss(batch_similarity(score, first, second), PairIds(row, row // 3, row // 5, row, row[:, None]))
+        similarity = batch_similarity(score, first, second, self.exchange)
+        return self.loss(similarity, PairIds(row, row // 3, row // 5, row, row[:, None]))
 
 
 def score(regions, report):
@@ -114,9 +122,12 @@ def unit_batch(rank=None):
 def cases(store, rank=None):
     """Name, module and batch of everything that is compared."""
     for targets in TARGETS:
-        yield targets, WholeMethod(targets), pair_batches(store, rank)
+        yield targets, WholeMethod(targets=targets), pair_batches(store, rank)
+    for source in SEMANTIC_SOURCES:
+        yield f"alike by {source}", WholeMethod(semantic_weight=0.5, semantic_source=source), pair_batches(store, rank)
     yield "views, one repeated", Views(), view_batch(rank)
-    yield "units of different numbers", LocalMatching(), unit_batch(rank)
+    for exchange in EXCHANGES:
+        yield f"units of different numbers, {exchange} sent", LocalMatching(exchange), unit_batch(rank)
 
 
 def gradients(model):
@@ -175,7 +186,15 @@ def two_processes(phantom_store):
         return dict(results)
 
 
-@pytest.mark.parametrize("name", [*TARGETS, "views, one repeated", "units of different numbers"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *TARGETS,
+        *(f"alike by {source}" for source in SEMANTIC_SOURCES),
+        "views, one repeated",
+        *(f"units of different numbers, {exchange} sent" for exchange in EXCHANGES),
+    ],
+)
 def test_two_processes_equal_one(two_processes, phantom_store, name):
     whole, batch = next((model, batch) for case, model, batch in cases(phantom_store) if case == name)
     loss = whole(batch)

@@ -11,7 +11,7 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.tokens import ReportTokenizer
 from igcl_lightning.modules import BaseModule, ConVIRT
-from igcl_lightning.modules.convirt import sample_sentences
+from igcl_lightning.modules.report_side import sample_sentences
 from tiny_bert import save_tiny_bert
 
 TINY = {"image": {"backbone": "test_resnet", "size": 32}, "text": {"channels": 16}}

@@ -16,9 +16,9 @@ from igcl_lightning.cli import main
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules import IGCL, BaseModule, ConVIRT, FineTune, LinearProbe, SimCLR
 from igcl_lightning.modules.contrastive import PretrainOptimOptions
-from igcl_lightning.modules.convirt import ReportOptions
 from igcl_lightning.modules.groups import option_names
 from igcl_lightning.modules.optim import OptimOptions
+from igcl_lightning.modules.report_side import ReportOptions
 from igcl_lightning.nn.external_encoder import ExternalOptions
 from igcl_lightning.nn.graph_encoder import GraphOptions
 from igcl_lightning.nn.image_encoder import ImageOptions
@@ -204,6 +204,9 @@ def test_one_option_leaves_the_defaults_of_the_class(capsys):
         "targets": "identity",
         "image_weight": 0.75,
         "learn_temperature": False,
+        "semantic_weight": 0.0,
+        "semantic_source": "labels",
+        "semantic_temperature": 0.1,
     }
     assert given["projection"] == {"channels": 512, "layers": 3}
 

@@ -57,8 +57,10 @@ def test_the_loss_is_the_weighted_sum_of_both_branches(name, phantom_store):
     batch = first_batch(module, phantom_store)
     first, second, embedding = module._embed(batch)
     matched = module._matched_sides(first, second, embedding)
-    whole = module.loss(batch_similarity(cosine_similarity, embedding.first, embedding.second), pair_ids(batch))
-    local = module.local_loss(batch_similarity(module.scorer("local"), *matched), pair_ids(batch))
+    whole = module.loss(
+        batch_similarity(cosine_similarity, embedding.first, embedding.second), pair_ids(batch, module.loss)
+    )
+    local = module.local_loss(batch_similarity(module.scorer("local"), *matched), pair_ids(batch, module.loss))
     expected = whole + module.matching.weight * local
     torch.testing.assert_close(module.contrast(first, second, embedding, batch), expected)
     heavier = module.matching.global_weight
@@ -96,7 +98,7 @@ def test_without_weight_there_is_no_local_branch_and_the_loss_is_that_of_igcl(ph
     batch = first_batch(module, phantom_store)
     first, second, embedding = module._embed(batch)
     similarity = batch_similarity(cosine_similarity, embedding.first, embedding.second)
-    expected = ContrastiveLoss(ContrastiveOptions())(similarity, pair_ids(batch))
+    expected = ContrastiveLoss(ContrastiveOptions())(similarity, pair_ids(batch, module.loss))
     torch.testing.assert_close(module.contrast(first, second, embedding, batch), expected)
     assert module.score_names == ("global",)
 

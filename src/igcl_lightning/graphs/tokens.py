@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from torch_geometric.data import Batch
+from torch import Tensor
+from torch_geometric.data import Batch, Data
 
 from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.graphs.batching import Ids, bounds, part_and_place, starts, to_batch
-from igcl_lightning.graphs.featurizer import subword_rows
+from igcl_lightning.graphs.featurizer import NUM_BUCKETS, subword_rows
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -82,6 +83,21 @@ class ReportTokenizer:
         ended = starts(ends[unique.indices.to_numpy()])  # sentences that ended before each word of the batch
         sentence = np.where(word < 0, -1, ended[start[report] + word] - ended[start[report]])
         return {"x": x, "word": word, "sentence": sentence, **bounds(starts(count))}
+
+
+def word_counts(report: Data) -> Tensor:
+    """Return how often each word occurs in B reports, float32 [B, NUM_BUCKETS]; words are hashed to buckets.
+
+    Wordpieces count as words; special tokens do not count.
+
+    Args:
+        report: `Batch` with fields x, word and batch (see `ReportTokenizer`).
+    """
+    of_word = report.word >= 0
+    # The first subword of a word is the word itself.
+    place = report.batch[of_word] * NUM_BUCKETS + report.x[of_word, 0] % NUM_BUCKETS
+    counts = torch.zeros(report.num_graphs * NUM_BUCKETS, device=place.device)
+    return counts.index_add_(0, place, counts.new_ones(len(place))).view(-1, NUM_BUCKETS)
 
 
 def words_of_pieces(text: str, piece_end: Sequence[int]) -> Ids:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from igcl_lightning.data.samples import PairBatch
 from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.tokens import word_counts
 from igcl_lightning.losses.contrastive import ContrastiveLoss, PairIds, Similarity, batch_similarity
 from igcl_lightning.losses.gather import gather
 from igcl_lightning.metrics.retrieval import PairRetrieval
@@ -131,7 +132,7 @@ class ContrastiveModule(BaseModule):
             embedding: projections of both.
             batch: the batch, with the ids of its pairs.
         """
-        loss: Tensor = self.loss(self.similarity(first, second, embedding), pair_ids(batch))
+        loss: Tensor = self.loss(self.similarity(first, second, embedding), pair_ids(batch, self.loss))
         return loss
 
     def contrast_batch(self, batch: PairBatch) -> tuple[Tensor, PairEmbedding]:
@@ -270,6 +271,7 @@ class ContrastiveModule(BaseModule):
         self.retrieval.reset()
 
 
-def pair_ids(batch: PairBatch) -> PairIds:
-    """Return the ids of a batch from which positive pairs follow."""
-    return PairIds(batch.row, batch.study, batch.patient, batch.graph_key, batch.graph_facts)
+def pair_ids(batch: PairBatch, loss: nn.Module) -> PairIds:
+    """Return the ids of a batch, with labels, and with counts of words if the loss reads them."""
+    words = word_counts(batch.report) if getattr(loss, "semantic", None) == "text" else None
+    return PairIds(batch.row, batch.study, batch.patient, batch.graph_key, batch.graph_facts, batch.target, words)

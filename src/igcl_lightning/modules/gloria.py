@@ -7,7 +7,8 @@ from igcl_lightning.modules.contrastive import PretrainOptimOptions
 from igcl_lightning.modules.matching import MatchingModule
 from igcl_lightning.modules.report_side import ReportOptions, ReportSide, text_encoder
 from igcl_lightning.nn.image_encoder import ImageEncoder, ImageOptions
-from igcl_lightning.nn.matching import ImportanceRelationOptions, MatchingOptions
+from igcl_lightning.nn.importance_relations import ImportanceRelationOptions
+from igcl_lightning.nn.matching import MatchingOptions
 from igcl_lightning.nn.projection import ProjectionHead, ProjectionOptions
 
 

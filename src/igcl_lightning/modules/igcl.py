@@ -8,8 +8,10 @@ from igcl_lightning.modules.contrastive import PretrainOptimOptions
 from igcl_lightning.modules.matching import MatchingModule
 from igcl_lightning.nn.graph_encoder import GraphEncoder, GraphOptions
 from igcl_lightning.nn.image_encoder import ImageEncoder, ImageOptions
-from igcl_lightning.nn.matching import ImportanceRelationOptions, MatchingOptions, SemanticRelationOptions
+from igcl_lightning.nn.importance_relations import ImportanceRelationOptions
+from igcl_lightning.nn.matching import MatchingOptions
 from igcl_lightning.nn.projection import ProjectionHead, ProjectionOptions
+from igcl_lightning.nn.semantic_relations import SemanticRelationOptions
 
 
 class IGCL(MatchingModule):

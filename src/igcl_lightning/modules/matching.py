@@ -12,24 +12,17 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from igcl_lightning.data.samples import PairBatch
-from igcl_lightning.errors import IgclError, suggestion
+from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.counterfactuals import check_kinds
 from igcl_lightning.losses.contrastive import ContrastiveLoss, ContrastiveOptions, Similarity, batch_similarity
 from igcl_lightning.losses.counterfactual import CounterfactualOptions, counterfactual_loss
 from igcl_lightning.modules.contrastive import ContrastiveModule, PairEmbedding, pair_ids
+from igcl_lightning.nn.checks import check_at_least
 from igcl_lightning.nn.encoded import Encoded
-from igcl_lightning.nn.image_encoder import ImageEncoder
-from igcl_lightning.nn.matching import (
-    ImportanceRelationOptions,
-    LocalMatching,
-    MatchingOptions,
-    Regions,
-    SemanticRelationOptions,
-    Units,
-)
+from igcl_lightning.nn.importance_relations import ImportanceRelationOptions
+from igcl_lightning.nn.matching import SCORES, LocalMatching, MatchingOptions, Regions, Units
 from igcl_lightning.nn.scoring import Scorer, cosine_similarity
-
-SCORES = ("global", "local", "both")
+from igcl_lightning.nn.semantic_relations import SemanticRelationOptions
 
 
 class MatchedImage(NamedTuple):
@@ -101,7 +94,7 @@ class MatchingModule(ContrastiveModule):
                 encoder has no regions.
         """
         _check_weights(matching)
-        check_kinds(counterfactual.kinds)
+        check_kinds(counterfactual.kinds, self.sides)
         self.matching, self.counterfactual = matching, counterfactual
         self.loss = ContrastiveLoss(loss)
         self.local = None
@@ -149,7 +142,7 @@ class MatchingModule(ContrastiveModule):
 
     def contrast(self, first: Encoded, second: Encoded, embedding: PairEmbedding, batch: PairBatch) -> Tensor:
         """Return the loss of both branches and of the counterfactuals, a scalar."""
-        ids = pair_ids(batch)
+        ids = pair_ids(batch, self.loss)
         image, report = self._matched_sides(first, second, embedding)
         total = embedding.first.new_zeros(())
         if weight := self.matching.global_weight:
@@ -258,12 +251,8 @@ class MatchingModule(ContrastiveModule):
 
 
 def _check_weights(matching: MatchingOptions) -> None:
-    if matching.score not in SCORES:
-        near = suggestion(matching.score, SCORES)
-        raise IgclError(f"model.matching.score {matching.score!r} is not one of {', '.join(SCORES)}{near}")
     for name in ("weight", "global_weight"):
-        if not (value := getattr(matching, name)) >= 0:
-            raise IgclError(f"model.matching.{name} is {value}, not at least 0")
+        check_at_least(f"model.matching.{name}", getattr(matching, name), 0)
     if not matching.weight and not matching.global_weight:
         raise IgclError("model.matching.weight and global_weight are both 0: nothing is trained; set one above 0")
     if not matching.global_weight and matching.score != "local":

@@ -14,9 +14,9 @@ def check_choice(option: str, value: str, known: Iterable[str]) -> None:
         raise IgclError(f"{option} {value!r} is not one of {', '.join(names)}{suggestion(value, names)}")
 
 
-def check_at_least(option: str, value: int, bound: int) -> None:
+def check_at_least(option: str, value: float, bound: int) -> None:
     """Raise `IgclError` if the value of an option is below `bound`."""
-    if value < bound:
+    if not value >= bound:
         raise IgclError(f"{option} is {value}, not at least {bound}")
 
 

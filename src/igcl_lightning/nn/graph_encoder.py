@@ -166,7 +166,7 @@ class GraphEncoder(nn.Module):
         self.readout = options.readout
         self.inverse_relations = options.inverse_relations
         self.attention_mask = options.attention_mask
-        self.out_channels = channels
+        self.out_channels = self.unit_channels = channels
         choice: list[BaseTransform] = [FirstRelation()] if options.first_relation_only else []
         self.transform = Compose([*choice, ComponentJoin(options.join)])
         self.nodes = NodeEmbedding(StoredText(text) if text else HashedText(channels))

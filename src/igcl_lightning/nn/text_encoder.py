@@ -68,7 +68,7 @@ class TextEncoder(nn.Module):
             raise IgclError(f"model.text.channels {channels} is not a multiple of model.text.heads {heads}")
         self.readout = options.readout
         self.max_tokens = max_tokens
-        self.out_channels = channels
+        self.out_channels = self.unit_channels = channels
         self.subwords = nn.EmbeddingBag(NUM_BUCKETS, channels, mode="mean", padding_idx=0)
         self.position = nn.Parameter(torch.randn(max_tokens, channels) * 0.02)
         self.empty = nn.Parameter(torch.randn(channels) * 0.02)
@@ -123,6 +123,7 @@ class HubTextEncoder(nn.Module):
         backbone = _hub_model(options)
         self.backbone = backbone
         self.out_channels: int = backbone.config.hidden_size
+        self.unit_channels = self.out_channels
         self.empty = nn.Parameter(torch.randn(self.out_channels) * 0.02)
         self.gate = readout_gate(options.readout, self.out_channels)
         self.frozen = _first_layers(backbone, options.frozen_layers)
