@@ -17,7 +17,7 @@ from igcl_lightning.training.options import shipped_configs
 
 CONFIGS = sorted(path.relative_to(shipped_configs()).as_posix() for path in shipped_configs().rglob("*.yaml"))
 WHOLE = [config for config in CONFIGS if config.split("/")[0] in ("pretrain", "probe")]
-FRAGMENTS = [config for config in CONFIGS if config not in WHOLE]
+FRAGMENTS = [config for config in CONFIGS if config.split("/")[0] in ("callbacks", "logger")]
 HEADS = ("probe/linear.yaml", "probe/few_shot.yaml")
 SMALL = ["--model.image.backbone", "test_resnet", "--model.image.size", "32"]
 NARROW = [

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "evaluation": {"metrics"},
     "callbacks": {"data", "losses", "metrics", "modules", "evaluation"},
     "training": {"data", "modules", "callbacks"},
-    "protocols": {"phantom", "data", "metrics", "modules", "evaluation", "callbacks", "training"},
+    "protocols": {"phantom", "data", "nn", "metrics", "modules", "evaluation", "callbacks", "training"},
     "doctor": {"graphs", "reports", "data", "modules", "training"},
     "cli": {"graphs", "phantom", "reports", "data", "doctor", "training", "protocols"},
     "__main__": {"cli"},

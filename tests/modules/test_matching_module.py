@@ -1,6 +1,7 @@
 """IGCL, RECLF and GLoRIA with a local branch and counterfactuals: what the loss is made of, scores, checkpoints."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,10 +85,17 @@ def test_counterfactuals_are_one_more_term_for_each_branch(name, phantom_store):
     for branch, loss, weight in (("global", module.loss, 1.0), ("local", module.local_loss, 0.5)):
         own, other = (module.scorer(branch)(image, each).diagonal() for each in (report, twin))
         scale = loss.logit_scale.exp()
-        margins = [float(scale * (other[b] - own[b])) for b in range(12) if batch.twin.valid[b]]
+        margins = [(scale * (other[b] - own[b])).item() for b in range(12) if batch.twin.valid[b]]
         terms.append(weight * sum(torch.tensor(m).exp().log1p() for m in margins) / len(margins))
     expected = without + 0.7 * sum(terms)
     torch.testing.assert_close(module.contrast(first, second, embedding, batch), expected)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_parameter_takes_part(name, phantom_store):
+    module = build(name, **({} if name == "gloria" else {"counterfactual": SIDE}))
+    module.contrast_batch(first_batch(module, phantom_store))[0].backward()
+    assert not [key for key, value in module.named_parameters() if value.requires_grad and value.grad is None]
 
 
 def test_without_weight_there_is_no_local_branch_and_the_loss_is_that_of_igcl(phantom_store):
@@ -123,7 +131,6 @@ def test_fit_test_and_a_checkpoint_that_loads_alone(name, phantom_store, tmp_pat
     module, data = build(name, **counterfactual), PairedDataModule(str(phantom_store), batch_size=16)
     run = quiet(max_epochs=1, default_root_dir=tmp_path)
     run.fit(module, data)
-    assert all(value.grad is not None for value in module.parameters() if value.requires_grad), "DDP would wait"
     run.test(module, data, verbose=False)
     logged = {name for name in run.callback_metrics if name.startswith("test/")}
     assert logged | {"test/within_patient_accuracy"} == {
@@ -171,7 +178,7 @@ def test_units_of_both_kinds_come_in_their_order_with_the_relations_of_entities(
 
 
 def test_words_of_a_hub_model_are_matched(phantom_store, tmp_path):
-    folder = save_tiny_bert(tmp_path / "bert", max_position=256)
+    folder = Path(save_tiny_bert(tmp_path / "bert", max_position=256))
     text = {"model": str(folder), "frozen_layers": 0, "readout": "cls", "sentence_sampling": False}
     module = build("words", text=text)
     data = PairedDataModule(str(phantom_store), batch_size=16, tokenizer=str(folder))

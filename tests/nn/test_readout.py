@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from igcl_lightning.nn.readout import READOUTS, fill_empty, read_out
+from igcl_lightning.nn.readout import READOUTS, fill_empty, read_out, shares
 
 SIZES = (3, 1, 5)
 
@@ -59,3 +59,15 @@ def test_a_batch_without_any_unit_gets_a_place():
     filled, mask = fill_empty(torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.bool), torch.ones(4))
     torch.testing.assert_close(filled, torch.ones(2, 1, 4))
     assert mask.tolist() == [[True], [True]]
+
+
+def test_shares_are_of_units_only(mask):
+    weight = torch.rand(3, 5, generator=torch.Generator().manual_seed(1))
+    share = shares(weight, mask)
+    for row, size in enumerate(SIZES):
+        torch.testing.assert_close(share[row, :size], weight[row, :size] / sum(weight[row, :size].tolist()))
+        assert share[row, size:].eq(0).all()
+
+
+def test_weights_of_zero_have_finite_shares(mask):
+    assert shares(torch.zeros(3, 5), mask).eq(0).all()

@@ -1,3 +1,4 @@
+import copy
 import sys
 
 import pytest
@@ -7,8 +8,9 @@ from transformers import AutoModel, AutoTokenizer
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import subword_ids
 from igcl_lightning.graphs.tokens import WORD_SUBWORDS, ReportTokenizer
-from igcl_lightning.nn.readout import READOUTS
-from igcl_lightning.nn.text_encoder import HubTextEncoder, TextEncoder, TextOptions
+from igcl_lightning.modules.convirt import sample_sentences
+from igcl_lightning.nn.first_token import recorded_calls
+from igcl_lightning.nn.text_encoder import TEXT_READOUTS, HubTextEncoder, TextEncoder, TextOptions
 from tiny_bert import save_tiny_bert
 
 LONG = "no left pleural effusion . no pneumothorax . heart enlarged"
@@ -29,15 +31,19 @@ def encoder(max_tokens=256, **options):
     return TextEncoder(TextOptions(channels=16, layers=2, heads=2, **options), max_tokens).eval()
 
 
+def hub_encoder(model, **options):
+    return HubTextEncoder(TextOptions(model=model, **{"frozen_layers": 1, **options})).eval()
+
+
 @pytest.fixture(params=["hashed", "hub"])
 def kind(request, bert):
     """Builder of an encoder, and the model of its tokenizer."""
     if request.param == "hashed":
         return encoder, None
-    return lambda **options: HubTextEncoder(TextOptions(model=bert, frozen_layers=1, **options)).eval(), bert
+    return lambda **options: hub_encoder(bert, **options), bert
 
 
-@pytest.mark.parametrize("readout", READOUTS)
+@pytest.mark.parametrize("readout", TEXT_READOUTS)
 def test_encoding_does_not_depend_on_batch_mates_or_padding(kind, readout):
     build, model = kind
     encode = build(readout=readout)
@@ -47,6 +53,7 @@ def test_encoding_does_not_depend_on_batch_mates_or_padding(kind, readout):
     torch.testing.assert_close(alone.importance[0], beside.importance[1, :2])
     assert beside.mask.sum(dim=1).tolist() == [len(LONG.split()), 2, 1]
     torch.testing.assert_close(beside.importance.sum(dim=1), torch.ones(3))
+    assert not beside.importance[~beside.mask].any()
 
 
 def test_places_without_a_word_are_zero(kind):
@@ -56,21 +63,25 @@ def test_places_without_a_word_are_zero(kind):
     assert encoded.units[encoded.mask].abs().sum(dim=1).min() > 0
 
 
-def test_an_empty_report_is_the_learned_unit_wherever_it_stands(kind):
+@pytest.mark.parametrize("readout", ["max", "cls"])
+def test_an_empty_report_is_the_learned_unit_wherever_it_stands(kind, readout):
     build, model = kind
-    encode = build()
+    encode = build(readout=readout)
     last, first, alone = (encode(batch(*texts, model=model)) for texts in ((SHORT, ""), ("", SHORT), ("", "")))
     torch.testing.assert_close(last.pooled[1], first.pooled[0])
     torch.testing.assert_close(alone.pooled[0], last.pooled[1])
     assert alone.pooled.isfinite().all()
+    assert last.importance[1].tolist() == [1, 0]
+    assert alone.importance.tolist() == [[1], [1]]
     last.pooled[1, :3].sum().backward()
     assert encode.empty.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("readout", TEXT_READOUTS)
 @pytest.mark.parametrize("texts", [("", ""), (SHORT, ""), (SHORT, LONG)])
-def test_every_trainable_parameter_takes_part_even_where_all_reports_are_empty(kind, texts):
+def test_every_trainable_parameter_takes_part_even_where_all_reports_are_empty(kind, texts, readout):
     build, model = kind
-    encode = build(readout="attention").train()
+    encode = build(readout=readout).train()
     encode(batch(*texts, model=model)).pooled.sum().backward()
     without = [name for name, value in encode.named_parameters() if value.requires_grad and value.grad is None]
     assert not without
@@ -109,7 +120,7 @@ def test_a_report_longer_than_the_encoder_reads_is_refused():
 
 
 def test_unknown_readout_is_named():
-    with pytest.raises(ValueError, match="readout 'sum' is not one of max, mean, attention"):
+    with pytest.raises(ValueError, match="readout 'sum' is not one of max, mean, attention, cls"):
         TextEncoder(TextOptions(readout="sum"))
 
 
@@ -161,3 +172,159 @@ def test_hub_encoders_need_wordpieces_a_model_and_the_package(bert, tmp_path, mo
 def test_dropout_is_that_of_the_options(dropout):
     layers = [part for part in encoder(dropout=dropout).modules() if isinstance(part, torch.nn.Dropout)]
     assert {part.p for part in layers} == {dropout}
+
+
+@torch.no_grad()
+def words_of_row(row, word):
+    """Attention to the words of one report: sums over their pieces, as shares of all words."""
+    total = [sum(float(row[place]) for place in range(len(word)) if word[place] == w) for w in range(max(word) + 1)]
+    return torch.tensor(total) / sum(total)
+
+
+@pytest.fixture(scope="module", params=["bert", "roberta"])
+def like_bert(request, tmp_path_factory):
+    noisy = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.9, "initializer_range": 1.0}
+    return save_tiny_bert(tmp_path_factory.mktemp("like"), kind=request.param, **noisy)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_importance_is_the_first_tokens_attention_in_the_last_layer(like_bert, training):
+    reports = batch(LONG, "left pneumothorax .", SHORT, model=like_bert)
+    # Only the last layer trains: dropout of its attention must not reach the importance.
+    encode = hub_encoder(like_bert, readout="cls", frozen_layers=2).train(training)
+    assert encode.backbone.config._attn_implementation == "sdpa"
+    encoded = encode(reports)
+    eager = AutoModel.from_pretrained(like_bert, attn_implementation="eager").eval()
+    for number, report in enumerate(reports.to_data_list()):
+        output = eager(report.x.T, output_attentions=True)
+        expected = words_of_row(output.attentions[-1][0].mean(dim=0)[0], report.word.tolist())
+        got = encoded.importance[number][encoded.mask[number]]
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
+        assert got.max() > 1.2 * got.min()
+        if not training:
+            torch.testing.assert_close(encoded.pooled[number], output.last_hidden_state[0, 0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_importance_of_the_small_encoder_is_its_first_tokens_attention(training):
+    encode = encoder(readout="cls")
+    layer = encode.layers[-1]
+    with torch.no_grad():
+        layer.self_attn.in_proj_weight.mul_(5)
+    reports = batch(LONG, SHORT)
+    states = torch.cat([encode.first.expand(2, 1, -1), torch.zeros(2, 10, 16)], dim=1)
+    for number, report in enumerate(reports.to_data_list()):
+        states[number, 1 : 1 + len(report.x)] = encode.subwords(report.x) + encode.position[: len(report.x)]
+    padding = torch.arange(11) > torch.tensor([10, 2])[:, None]
+    before = layer.norm1(encode.layers[0](states, src_key_padding_mask=padding))
+    _, row = layer.self_attn(before, before, before, key_padding_mask=padding, need_weights=True)
+    if training:  # dropout changes the states that reach the last layer; only that of its attention is left
+        layer.self_attn.dropout, layer.self_attn.training = 0.9, True
+    encoded = encode(reports)
+    for number, count in enumerate((10, 2)):
+        expected = words_of_row(row[number, 0, 1 : count + 1], list(range(count)))
+        torch.testing.assert_close(encoded.importance[number, :count], expected, atol=1e-5, rtol=0)
+    assert encoded.importance[0].max() > 2 * encoded.importance[0].min()
+
+
+def test_the_small_encoder_reads_the_last_state_of_its_first_token():
+    encode = encoder(readout="cls")
+    states = torch.cat([encode.first[None], encode.subwords(batch(SHORT).x) + encode.position[:2]])[None]
+    for layer in encode.layers:
+        states = layer(states)
+    encoded = encode(batch(SHORT, LONG))
+    torch.testing.assert_close(encoded.pooled[0], encode.norm(states)[0, 0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(encoded.units[0, :2], encode.norm(states)[0, 1:], atol=1e-5, rtol=1e-4)
+
+
+def test_importance_has_a_gradient(kind):
+    build, model = kind
+    encode = build(readout="cls")
+    (encode(batch(LONG, model=model)).importance[0, 0]).backward()
+    assert encode.empty.grad is None or not encode.empty.grad.any()
+    assert sum(value.grad.abs().sum() for value in encode.parameters() if value.grad is not None) > 0
+
+
+@pytest.mark.parametrize("drawn", range(4))
+def test_one_drawn_sentence_is_encoded_like_that_sentence_alone(bert, drawn):
+    torch.manual_seed(drawn)
+    encode = hub_encoder(bert, readout="cls")
+    sampled = encode(sample_sentences(batch(LONG, model=bert)))
+    count = int(sampled.mask.sum())
+    sentence = {5: "no left pleural effusion .", 3: "no pneumothorax .", 2: "heart enlarged"}[count]
+    alone = encode(batch(sentence, model=bert))
+    torch.testing.assert_close(sampled.pooled, alone.pooled)
+    torch.testing.assert_close(sampled.importance, alone.importance)
+
+
+def test_a_drawn_sentence_of_the_small_encoder_shares_all_importance():
+    torch.manual_seed(0)
+    encoded = encoder(readout="cls")(sample_sentences(batch(LONG, SHORT, "")))
+    torch.testing.assert_close(encoded.importance.sum(dim=1), torch.ones(3))
+
+
+@pytest.mark.parametrize("pieces", ["mean", "sum"])
+@pytest.mark.parametrize("last_layers", [1, 2, 3])
+def test_words_are_merged_from_the_last_layers(bert, pieces, last_layers):
+    tokenizer, model = AutoTokenizer.from_pretrained(bert), AutoModel.from_pretrained(bert).eval()
+    text = "left pneumothorax effusion"
+    with torch.no_grad():
+        output = model(**tokenizer(text, return_tensors="pt"), output_hidden_states=True)
+    hidden = sum(output.hidden_states[-1 - layer][0] for layer in range(last_layers))
+    word = hidden[2:4].mean(dim=0) if pieces == "mean" else hidden[2:4].sum(dim=0)
+    expected = torch.stack([hidden[1], word, hidden[4]])
+    encode = hub_encoder(bert, readout="cls", pieces=pieces, last_layers=last_layers)
+    encoded = encode(batch(LONG, text, model=bert))
+    torch.testing.assert_close(encoded.units[1, :3], expected)
+    torch.testing.assert_close(encoded.pooled[1], output.last_hidden_state[0, 0])
+    torch.testing.assert_close(
+        hub_encoder(bert, readout="mean", pieces=pieces, last_layers=last_layers)(batch(LONG, text, model=bert)).pooled[
+            1
+        ],
+        expected.mean(dim=0),
+    )
+
+
+def test_half_precision_keeps_importance(kind):
+    build, model = kind
+    encode, reports = build(readout="cls"), batch(LONG, SHORT, "", model=model)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = encode(reports)
+    torch.testing.assert_close(half.importance.float(), encode(reports).importance, atol=0.02, rtol=0)
+    torch.testing.assert_close(half.importance.float().sum(dim=1), torch.ones(3), atol=0.02, rtol=0)
+
+
+def test_reading_attention_adds_no_weights_and_leaves_no_hook(bert):
+    encode = hub_encoder(bert, readout="cls")
+    assert encode.state_dict().keys() == hub_encoder(bert, readout="mean").state_dict().keys()
+    encode(batch(SHORT, model=bert))
+    assert not encode.attention[0]._forward_hooks
+    with pytest.raises(ZeroDivisionError), recorded_calls(encode.attention):
+        raise ZeroDivisionError
+    assert not encode.attention[0]._forward_hooks
+    twin = copy.deepcopy(encode)
+    assert twin.attention[0] is twin.backbone.encoder.layer[-1].attention.self
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [("distilbert", {}), ("albert", {}), ("esm", {"position_embedding_type": "rotary"}), ("roformer", {})],
+)
+def test_a_model_with_another_attention_is_refused(tmp_path, kind, config):
+    folder = save_tiny_bert(tmp_path, kind=kind, **config)
+    with pytest.raises(IgclError, match="model.text.readout 'cls' reads attention as BERT computes it; ") as caught:
+        hub_encoder(folder, readout="cls", frozen_layers=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_impossible_options_are_named(bert):
+    with pytest.raises(IgclError, match="model.text.pieces 'men' is not one of mean, sum, did you mean mean?"):
+        hub_encoder(bert, pieces="men")
+    with pytest.raises(IgclError, match="model.text.pieces 'first' is not one of mean, sum"):
+        encoder(pieces="first")
+    with pytest.raises(IgclError, match="model.text.last_layers is 4; the text model has 3 layers"):
+        hub_encoder(bert, last_layers=4)
+    with pytest.raises(IgclError, match="model.text.last_layers is 2; only a Hugging Face model has layers to add up"):
+        encoder(last_layers=2)
+    with pytest.raises(IgclError, match="'cls' reads the last layer's attention; model.text.layers is 0"):
+        TextEncoder(TextOptions(layers=0, readout="cls"))

@@ -53,15 +53,16 @@ def names(text: str) -> tuple[str, ...]:
 
 def add_run_options(parser: argparse.ArgumentParser, folder: str) -> None:
     """Add --out, --fast and --seed for commands that pretrain; `folder` is the default of --out."""
-    seed = "seed of pretraining (default: that of igcl fit); images, labelled rows and baselines do not depend on it"
+    text = "seed of pretraining (default: that of igcl fit); images, labelled rows and baselines do not depend on it"
     out = f"folder to write (default: {folder})"
     parser.add_argument("--out", type=Path, default=Path(folder), metavar="DIR", help=out)
     fast = "small, fast run of every step; its numbers are not meaningful"
     parser.add_argument("--fast", action="store_true", help=fast)
-    parser.add_argument("--seed", type=_seed, metavar="N", help=seed)
+    parser.add_argument("--seed", type=seed, metavar="N", help=text)
 
 
-def _seed(word: str) -> int:
+def seed(word: str) -> int:
+    """Read a seed."""
     if not word.isdecimal() or int(word) > LARGEST_SEED:
         raise argparse.ArgumentTypeError(f"{word!r} is not a whole number from 0 to {LARGEST_SEED}")
     return int(word)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby, product
 from pathlib import Path
 from typing import TypedDict, cast
@@ -162,12 +162,33 @@ def _by_label(
     return np.vstack([values, mean])
 
 
-def mean_over_seeds(by_run: dict[Run, NDArray[np.float64]]) -> dict[Run, NDArray[np.float64]]:
+def mean_over_seeds(by_run: Mapping[Run, NDArray[np.float64]]) -> dict[Run, NDArray[np.float64]]:
     """Return the mean over runs that differ only in their seed, by setting (a run with seed None)."""
     by_setting: dict[Run, list[NDArray[np.float64]]] = {}
     for run, values in by_run.items():
         by_setting.setdefault(run._replace(seed=None), []).append(values)
     return {setting: np.mean(values, axis=0) for setting, values in by_setting.items()}
+
+
+def compare_runs(
+    by_run: Mapping[Run, NDArray[np.float64]], versus: Sequence[tuple[str, str]], **fields: str | int | None
+) -> list[Record]:
+    """Return records of runs, of the means over their seeds, and of the paired differences of methods.
+
+    A difference is the mean over the seeds that both methods have; with none in common there is no record.
+
+    Args:
+        by_run: float [1 + R] of each run: the observed value, then those in R resamples, the same for every run.
+        versus: pairs (method, other) for `method - other`.
+        fields: further fields of the records.
+    """
+    lines: list[tuple[Run, str | None, NDArray[np.float64]]]
+    lines = [(run, None, values) for run, values in {**by_run, **mean_over_seeds(by_run)}.items()]
+    for method, other in versus:
+        beside = {run: by_run.get(run._replace(method=other)) for run in by_run if run.method == method}
+        apart = {run: by_run[run] - values for run, values in beside.items() if values is not None}
+        lines += [(run, other, values) for run, values in mean_over_seeds(apart).items()]
+    return [make_record(run, values[0], interval(values[1:]), versus=other, **fields) for run, other, values in lines]
 
 
 def _check_versus(versus: Sequence[tuple[str, str]], runs: Sequence[Run]) -> None:
@@ -197,7 +218,7 @@ def _records(
 def interval(drawn: NDArray[np.float64]) -> tuple[float | None, float | None]:
     """Return the 95 % percentile interval of resampled values [R]; None if too few are defined (`MIN_DEFINED`)."""
     defined = drawn[~np.isnan(drawn)]
-    if len(defined) < MIN_DEFINED * len(drawn):
+    if len(defined) < max(1, MIN_DEFINED * len(drawn)):
         return None, None
     low, high = np.quantile(defined, (0.025, 0.975))
     return float(low), float(high)
@@ -241,6 +262,11 @@ def _block(means: Sequence[Record]) -> str:
         cells.setdefault(method_name(record), {})[setting_name(record)] = format_cell(record)
     corner = "method" if means[0]["versus"] is None else "difference"
     rows = [[corner, *settings], *([name, *(row.get(at, "") for at in settings)] for name, row in cells.items())]
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return the rows of a table as lines of plain text, columns aligned to the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import Run
-from igcl_lightning.evaluation.results import Record, format_cell, interval, make_record, method_name
+from igcl_lightning.evaluation.results import Record, compare_runs, format_cell, method_name
 from igcl_lightning.metrics.clinical import patient_bootstrap_weights
 
 METRIC = "within_patient_accuracy"
@@ -27,38 +28,34 @@ class Choices(NamedTuple):
 
 
 def summarise_choices(
-    choices: Mapping[str, Choices],
+    choices: Mapping[Run, Choices],
     *,
     versus: Sequence[tuple[str, str]] = (),
+    metric: str = METRIC,
     resamples: int = 1000,
     seed: int = 0,
     **about: str,
 ) -> list[Record]:
-    """Return the accuracy of each method, and of pairs (method, other) the difference, with 95 % percentile intervals.
+    """Return the accuracy of runs, their means over seeds, and paired differences, with 95 % percentile intervals.
 
-    All methods chose for the same images in the same order. See `results.summarise` for the other arguments.
+    Patients are resampled, jointly for all runs; runs that differ in their seed are averaged, never pooled. See
+    `results.compare_runs` for differences and `results.summarise` for the other arguments.
+
+    Raises:
+        IgclError: two runs chose for different images.
     """
-    patient = next(iter(choices.values())).patient
-    weights = np.vstack([np.ones((1, len(patient))), patient_bootstrap_weights(patient, resamples, seed)])
-    accuracy = {name: (weights @ each.right) / (weights @ each.asked) for name, each in choices.items()}
-    lines: list[tuple[str, str | None, NDArray[np.float64]]] = [(name, None, drawn) for name, drawn in accuracy.items()]
-    lines += [(method, other, accuracy[method] - accuracy[other]) for method, other in versus]
-    return [
-        make_record(
-            Run(method, None, None, None),
-            values[0],
-            interval(values[1:]),
-            n=int(choices[method].asked.sum()),
-            versus=other,
-            metric=METRIC,
-            **about,
-        )
-        for method, other, values in lines
-    ]
+    first = next(iter(choices.values()))
+    for run, each in choices.items():
+        if not (np.array_equal(each.patient, first.patient) and np.array_equal(each.asked, first.asked)):
+            raise IgclError(f"{run.method}, seed {run.seed}: chose for other images than the first run")
+    weights = np.vstack([np.ones((1, len(first.patient))), patient_bootstrap_weights(first.patient, resamples, seed)])
+    accuracy = {run: (weights @ each.right) / (weights @ each.asked) for run, each in choices.items()}
+    return compare_runs(accuracy, versus, n=int(first.asked.sum()), metric=metric, **about)
 
 
 def format_choices(records: Sequence[Record]) -> str:
-    """Return the accuracies as plain text, one line for each method or difference."""
+    """Return the accuracies, means over seeds, as plain text, one line for each method or difference."""
+    records = [record for record in records if record["seed"] is None]
     caption = "right report among two of one patient, chance 0.5 [95 % interval over patients]"
     width = max(len(method_name(record)) for record in records)
     return "\n".join([caption, *(f"{method_name(record):<{width}}  {format_cell(record)}" for record in records)])

@@ -143,7 +143,7 @@ class PairRetrieval(RowMetric):
     def _direction(self, name: str, query: Any, candidate: Any, key: Tensor, score: Scorer) -> dict[str, Tensor]:
         pairs = torch.arange(len(key), device=key.device)
         chunks = pairs.split(CHUNK_QUERIES)
-        rank = torch.cat([hit_rank(score(_taken(query, at), candidate), _same_statement(key, at)) for at in chunks])
+        rank = torch.cat([hit_rank(score(take_rows(query, at), candidate), _same_statement(key, at)) for at in chunks])
         recall = {f"{name}_recall@{k}": (rank <= k).float().mean() for k in self.k}
         return {**recall, f"{name}_median_rank": rank.float().quantile(0.5)}
 
@@ -165,7 +165,7 @@ def within_patient_choices(
     right, asked = [], []
     stated = graph_key >= 0
     for at in torch.arange(len(graph_key), device=graph_key.device).split(CHUNK_QUERIES):
-        similarity = score(_taken(first, at), second)
+        similarity = score(take_rows(first, at), second)
         # Taken from the table, not computed again: equal embeddings must compare equal to the last bit.
         own = similarity.gather(1, at[:, None])
         ask = (patient[at, None] == patient) & (graph_key[at, None] != graph_key) & stated[at, None] & stated
@@ -181,8 +181,8 @@ def _parts(side: Any) -> dict[str, Tensor]:
     return {name: part for name, part in side._asdict().items() if part is not None}
 
 
-def _taken(side: Any, rows: Tensor) -> Any:
-    """Return some rows of a side."""
+def take_rows(side: Any, rows: Tensor) -> Any:
+    """Return some rows of a side, as the scorer reads it (see `nn.scoring`)."""
     if isinstance(side, Tensor):
         return side[rows]
     return side._replace(**{name: part[rows] for name, part in _parts(side).items()})

@@ -16,6 +16,7 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.counterfactuals import check_kinds
 from igcl_lightning.losses.contrastive import ContrastiveLoss, ContrastiveOptions, Similarity, batch_similarity
 from igcl_lightning.losses.counterfactual import CounterfactualOptions, counterfactual_loss
+from igcl_lightning.losses.gather import gather, repeats
 from igcl_lightning.modules.contrastive import ContrastiveModule, PairEmbedding, pair_ids
 from igcl_lightning.nn.checks import check_at_least
 from igcl_lightning.nn.encoded import Encoded
@@ -199,10 +200,11 @@ class MatchingModule(ContrastiveModule):
         side, valid = self.sides[1], batch.twin.valid
         encoded = self.encode(side, self.twin_input(batch))
         twin = self.matched(side, encoded, self.project(side, encoded))
-        total = batch.image.new_zeros((), dtype=torch.float32)
+        counted = ~repeats(gather(batch.row))
+        total = torch.zeros((), device=valid.device)
         for name, loss, weight in self._branches():
             own, other = (self.aligned(name, image, each) for each in (report, twin))
-            total = total + weight * counterfactual_loss(own, other, valid, self._twin_scale(loss), batch.row)
+            total = total + weight * counterfactual_loss(own, other, valid, self._twin_scale(loss), counted)
         if not self.training:
             self._note_told_apart(image, report, twin, valid)
         return self.counterfactual.weight * total

@@ -17,8 +17,16 @@ from torch.utils.checkpoint import checkpoint
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.nn.checks import check_at_least, check_choice, check_positive
-from igcl_lightning.nn.encoded import Encoded, UnitRelations
+from igcl_lightning.nn.encoded import Encoded
 from igcl_lightning.nn.importance_relations import ImportanceRelationOptions, ImportanceRelations
+from igcl_lightning.nn.local_units import (
+    Regions,
+    Units,
+    groups_of_similar_length,
+    one_per_image,
+    relation_matrix,
+    without_padding,
+)
 from igcl_lightning.nn.region_attention import ATTENTIONS, attend
 from igcl_lightning.nn.region_head import RegionHead
 from igcl_lightning.nn.scoring import at_least_single
@@ -26,6 +34,7 @@ from igcl_lightning.nn.semantic_relations import SemanticRelationOptions, Semant
 
 FORMS = ("cosine", "sqdiff", "hadamard")
 SCORES = ("global", "local", "both")
+GROUP = 8  # reports scored at once
 _TINY = 1e-12  # least length of an attended image
 
 
@@ -46,8 +55,8 @@ class MatchingOptions:
         form: matching of a unit T with its attended image C: "cosine", or a vector of which a scalar is read and added
             to the cosine: "sqdiff", from (C - T) squared, or "hadamard", from the element-wise product.
         form_channels: length of a matching vector.
-        chunk: images scored at once; less memory if lower.
-        recompute: whether each chunk is computed again in the backward pass, which then needs the memory of one chunk.
+        chunk: images scored at once, with 8 reports of similar length; less memory if lower, faster on a GPU if higher.
+        recompute: whether each block is computed again in the backward pass, which then needs the memory of one block.
     """
 
     weight: float = 1.0
@@ -61,39 +70,8 @@ class MatchingOptions:
     attention_temperature: float = 0.1
     form: str = "cosine"
     form_channels: int = 64
-    chunk: int = 8
+    chunk: int = 32
     recompute: bool = False
-
-
-class Regions(NamedTuple):
-    """Regions of B images.
-
-    Attributes:
-        feature: unit vectors of M regions per image, row by row, [B, M, D].
-        pooled: unit vector of each image, [B, D], for a global node; None without.
-    """
-
-    feature: Tensor
-    pooled: Tensor | None
-
-
-class Units(NamedTuple):
-    """Units of B reports.
-
-    Attributes:
-        feature: unit vectors of at most L units per report, [B, L, D]; zero for padding.
-        mask: True where there is a unit, bool [B, L]; at least one in each report.
-        importance: importance of each unit, [B, L]; 0 for padding.
-        relation: [b, t, h] is 0, or 1 + the type of an edge from unit h to unit t of report b, the highest if there are
-            several, int8 [B, L, L]; None where it is not used.
-        pooled: unit vector of each report, [B, D], for a global node; None without.
-    """
-
-    feature: Tensor
-    mask: Tensor
-    importance: Tensor
-    relation: Tensor | None
-    pooled: Tensor | None
 
 
 class Explanation(NamedTuple):
@@ -240,26 +218,25 @@ class LocalMatching(nn.Module):
         return Units(feature, report.mask, at_least_single(report.importance), relation, pooled)
 
     def score(self, first: Regions, second: Units) -> Tensor:
-        """Return the scores [Q, C] of all pairs of Q images and C reports, in chunks of images."""
-        units = Units._make(None if value is None else value[None] for value in _without_padding(second))
-        size = self.options.chunk
-        parts = []
-        for start in range(0, len(first.feature), size):
-            part = Regions._make(None if value is None else value[start : start + size] for value in first)
-            if self.options.recompute and torch.is_grad_enabled():
-                # Nothing random is drawn, so that its state need not be kept.
-                parts.append(checkpoint(self._score, part, units, use_reentrant=False, preserve_rng_state=False))
-            else:
-                parts.append(self._score(part, units))
-        return torch.cat(parts)
+        """Return the scores [Q, C] of all pairs of Q images and C reports, in blocks."""
+        images = [
+            Regions._make(None if value is None else value[start : start + self.options.chunk] for value in first)
+            for start in range(0, len(first.feature), self.options.chunk)
+        ]
+        rows, columns = [], []
+        for group, second_part in groups_of_similar_length(without_padding(second), GROUP):
+            units = Units._make(None if value is None else value[None] for value in second_part)
+            columns.append(torch.cat([self._block(part, units) for part in images]))
+            rows.append(group)
+        return torch.cat(columns, dim=1)[:, torch.cat(rows).argsort()]
 
     def aligned(self, first: Regions, second: Units) -> Tensor:
         """Return the scores [B] of image b with report b: the diagonal of `score`."""
-        return self._score(first, _one_per_image(second))[:, 0]
+        return self._score(first, one_per_image(second))[:, 0]
 
     def explain(self, first: Regions, second: Units) -> Explanation:
         """Return what matches what in B pairs, image b with report b."""
-        units = _one_per_image(second)
+        units = one_per_image(second)
         with torch.autocast(first.feature.device.type, enabled=False):
             pairs = self._pairs(first, units)
             before, _ = self._read(pairs.cosine, pairs.matching)
@@ -269,6 +246,13 @@ class LocalMatching(nn.Module):
         padding = ~second.mask
         scores = (value[:, 0].masked_fill(padding, 0) for value in (before, after, weight))
         return Explanation(attention.masked_fill(padding[..., None], 0), *scores)
+
+    def _block(self, first: Regions, second: Units) -> Tensor:
+        if not (self.options.recompute and torch.is_grad_enabled()):
+            return self._score(first, second)
+        # Nothing random is drawn, so that its state need not be kept.
+        score: Tensor = checkpoint(self._score, first, second, use_reentrant=False, preserve_rng_state=False)
+        return score
 
     def _score(self, first: Regions, second: Units) -> Tensor:
         """Return scores [I, J] of I images; the units are [1, J, ...], or [I, J, ...] if each image has its own."""
@@ -309,38 +293,8 @@ class LocalMatching(nn.Module):
         return cosine + self.read(normed)[..., 0], normed
 
 
-def relation_matrix(relation: UnitRelations, batch_size: int, num_units: int) -> Tensor:
-    """Return 1 + the type of the edge from unit h to unit t of report b in [b, t, h], int8 [B, L, L]; 0 without edge.
-
-    Of several edges between two units the highest type counts, in any order of the edges.
-    """
-    head, tail = relation.edge_index
-    # The report of an edge is part of the number of its tail.
-    place = tail * num_units + head % num_units
-    flat = torch.zeros(batch_size * num_units**2, dtype=torch.long, device=head.device)
-    flat.scatter_reduce_(0, place, relation.edge_type + 1, "amax")
-    return flat.view(batch_size, num_units, num_units).to(torch.int8)
-
-
 def _unit_vectors(value: Tensor) -> Tensor:
     return F.normalize(at_least_single(value), dim=-1)
-
-
-def _without_padding(units: Units) -> Units:
-    """Return units in single precision at least, with zeros in place of whatever padding holds."""
-    padding = ~units.mask
-    relation = units.relation
-    if relation is not None:
-        relation = relation.masked_fill(padding[:, None] | padding[..., None], 0)
-    feature = at_least_single(units.feature).masked_fill(padding[..., None], 0)
-    importance = at_least_single(units.importance).masked_fill(padding, 0)
-    pooled = None if units.pooled is None else at_least_single(units.pooled)
-    return Units(feature, units.mask, importance, relation, pooled)
-
-
-def _one_per_image(units: Units) -> Units:
-    """Return the units of B reports, one for each of B images, [B, 1, ...]."""
-    return Units._make(None if value is None else value[:, None] for value in _without_padding(units))
 
 
 def _check(matching: MatchingOptions, srm: SemanticRelationOptions) -> None:

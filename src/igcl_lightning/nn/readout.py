@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 READOUTS = ("max", "mean", "attention")
 
 
-def readout_gate(readout: str, channels: int) -> nn.Linear | None:
-    """Return the gate of a readout over units of `channels`: a layer for "attention", None for the others."""
-    if readout not in READOUTS:
-        raise ValueError(f"readout {readout!r} is not one of {', '.join(READOUTS)}")
+def readout_gate(readout: str, channels: int, known: Sequence[str] = READOUTS) -> nn.Linear | None:
+    """Return the gate of a readout over units of `channels`: a layer for "attention", None for the others.
+
+    Raises:
+        ValueError: the readout is not one of the `known`.
+    """
+    if readout not in known:
+        raise ValueError(f"readout {readout!r} is not one of {', '.join(known)}")
     return nn.Linear(channels, 1) if readout == "attention" else None
 
 
@@ -56,3 +62,9 @@ def read_out(units: Tensor, mask: Tensor, readout: str, gate: nn.Module | None =
         importance = gate(units)[..., 0].masked_fill(~mask, -torch.inf).softmax(dim=1)
     importance = importance.to(units.dtype)
     return torch.einsum("bu,bud->bd", importance, units), importance
+
+
+def shares(weight: Tensor, mask: Tensor) -> Tensor:
+    """Return weights [B, U], not negative, scaled to sum to one over the units of each sample; padding gets 0."""
+    weight = weight.masked_fill(~mask, 0)
+    return weight / weight.sum(dim=1, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from igcl_lightning.callbacks.outputs import KeepPredictions
-from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
+from igcl_lightning.data.modules import LabeledDataModule
 from igcl_lightning.data.prepare import prepare
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.phantom import phantom_source
@@ -28,18 +27,17 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.label_savings import label_savings, savings_line, savings_record
 from igcl_lightning.evaluation.plots import plot_label_efficiency, plot_per_label
-from igcl_lightning.evaluation.predictions import write_predictions
+from igcl_lightning.evaluation.predictions import Run, write_predictions
 from igcl_lightning.evaluation.results import Record, format_table, summarise, write_results
 from igcl_lightning.evaluation.within_patient import Choices, format_choices, summarise_choices
-from igcl_lightning.metrics.retrieval import within_patient_choices
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.checkpoint import read_checkpoint
 from igcl_lightning.modules.classifier import ClassifierModule
-from igcl_lightning.modules.contrastive import PairEmbedding
 from igcl_lightning.modules.few_shot import FewShotProbe
 from igcl_lightning.modules.fine_tune import FineTune
 from igcl_lightning.modules.linear_probe import LinearProbe
 from igcl_lightning.modules.optim import OptimOptions
+from igcl_lightning.protocols.hard_negatives import contrasts_reports, retrieval_choices
 from igcl_lightning.training.lightning_cli import run as run_training
 
 IMAGE_SIZE = 64
@@ -190,16 +188,13 @@ class Comparison:
         trainer.test(module, data, ckpt_path="best" if callbacks else None, weights_only=True, verbose=False)
         return kept.frame
 
-    def choose(self, checkpoint: Path) -> Choices:
-        """Return the choices of a pretrained model between the two reports of each patient of the hard negatives."""
-        data = PairedDataModule(str(self.hard_negatives), batch_size=256)
-        trainer = Trainer(logger=False, devices=1, enable_progress_bar=False, default_root_dir=self.out)
-        outputs: Any = trainer.predict(BaseModule.load_from_checkpoint(checkpoint, map_location="cpu"), data)
-        embedding = PairEmbedding(*(torch.cat(values) for values in zip(*outputs, strict=True)))
-        batches = list(data.predict_dataloader())
-        key, patient = (torch.cat([getattr(each, name) for each in batches]) for name in ("graph_key", "patient"))
-        right, asked = within_patient_choices(embedding.first, embedding.second, key, patient)
-        return Choices(patient.numpy(), right.numpy(), asked.numpy())
+    def choose(self, checkpoint: Path) -> Choices | None:
+        """Return the choices of a pretrained model between the two reports of each patient of the hard negatives.
+
+        The score is that of retrieval. A model that reads no reports has no choices (None).
+        """
+        module = BaseModule.load_from_checkpoint(checkpoint, map_location="cpu")
+        return retrieval_choices(module, self.hard_negatives) if contrasts_reports(module) else None
 
 
 def clear(out: Path) -> None:
@@ -236,7 +231,7 @@ def run_comparison(
     contestants = [*(encoder_of(path, method) for method, path in checkpoints.items()), *encoders]
     architecture = _architecture(contestants)
     frames: list[pd.DataFrame] = []
-    with _quiet():
+    with quiet():
         for encoder in contestants:
             frames += _timed(f"probes on {encoder.method}", list, comparison.probe(encoder))
         if architecture:
@@ -244,9 +239,9 @@ def run_comparison(
             if supervised:
                 frames += _timed("supervised from scratch", list, comparison.supervise(architecture))
         asked = checkpoints if comparison.scale.hard_negatives else {}
-        choices = {method: comparison.choose(path) for method, path in asked.items() if _has_reports(path)}
+        chosen = {method: comparison.choose(path) for method, path in asked.items()}
     say("results")
-    _report(comparison, pd.concat(frames, ignore_index=True), choices)
+    _report(comparison, pd.concat(frames, ignore_index=True), {name: each for name, each in chosen.items() if each})
     say(f"done in {time.monotonic() - start:.0f} s")
 
 
@@ -259,12 +254,6 @@ def _architecture(encoders: Sequence[Encoder]) -> dict[str, Any]:
             if {"backbone", "size"} <= set(image):
                 return {"image": {name: image[name] for name in ("backbone", "size")}}
     return {}
-
-
-def _has_reports(checkpoint: Path) -> bool:
-    """Return whether a checkpoint contrasts images with reports, not with other views of images."""
-    module = BaseModule.load_from_checkpoint(checkpoint, map_location="cpu")
-    return getattr(module, "sides", ("", "view"))[1] != "view"
 
 
 def _report(comparison: Comparison, predictions: pd.DataFrame, choices: Mapping[str, Choices]) -> None:
@@ -280,7 +269,8 @@ def _report(comparison: Comparison, predictions: pd.DataFrame, choices: Mapping[
     if choices:
         first, *others = choices
         about = {"protocol": comparison.name, "store": comparison.hard_negatives.name, "split": "test"}
-        chosen = summarise_choices(choices, versus=[(first, other) for other in others], **about)
+        runs = {Run(method, None, None, None): each for method, each in choices.items()}
+        chosen = summarise_choices(runs, versus=[(first, other) for other in others], **about)
         records += chosen
         say(f"{format_choices(chosen)}\n")
     write_results(records, out / "results.json")
@@ -314,17 +304,18 @@ def _timed(what: str, work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence Lightning's messages at the start of each run."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("lightning.pytorch", "lightning.fabric"))}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def say(line: str) -> None:

@@ -72,6 +72,20 @@ def run(words: list[str]) -> None:
         raise SystemExit(128 + signal.SIGTERM) from None
 
 
+def check(words: list[str]) -> str:
+    """Build everything that `run` would with these options, run nothing, and return the merged options as YAML.
+
+    Raises:
+        UsageError, IgclError: as `run`, for everything that is wrong before the first step.
+    """
+    try:
+        checked = _UnrunCLI(words)
+    except MisconfigurationException as error:
+        raise IgclError(one_line(error)[:400]) from error
+    merged: str = checked.parser.dump(checked.config, skip_none=False)
+    return merged
+
+
 def import_modules(names: Iterable[str]) -> None:
     """Import modules that are installed or in the current folder; `UsageError` for a module that does not exist."""
     if os.getcwd() not in sys.path:
@@ -211,6 +225,13 @@ class TrainingCLI(LightningCLI):
             known.update(class_options(prefix, base, self.written))
         classes = {cls.__name__ for base in OPTION_CLASSES.values() for cls in subclasses(base)}
         return explain(message, self.written, known, classes)
+
+
+class _UnrunCLI(TrainingCLI):
+    """Parses and builds, and stops there."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run nothing."""
 
 
 def stored_model(path: Path, usual: str) -> dict[str, Any]:

@@ -1,0 +1,251 @@
+"""`igcl ablate`: pretrain every cell of a table once, measure all in the same way, and print the table.
+
+OUT/stores/                the phantoms, unless the table names a store
+OUT/cells/NAME-SEED/       one cell (see `ablation_cell`)
+OUT/results.json, table.md
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from igcl_lightning import __version__
+from igcl_lightning.data.prepare import prepare
+from igcl_lightning.data.preparing.options import Options
+from igcl_lightning.data.sources.phantom import phantom_source
+from igcl_lightning.data.sources.source import Source
+from igcl_lightning.data.store import MANIFEST, Store
+from igcl_lightning.errors import IgclError, UsageError, suggestion, write_message
+from igcl_lightning.protocols.ablation_cell import PLAN, RESULT, Plan, folder_words, read_json, write_json
+from igcl_lightning.protocols.ablation_report import Finished, write_report
+from igcl_lightning.protocols.ablation_table import REPORTED_SEED, Row, Table, read_table
+from igcl_lightning.protocols.equal_budget import quiet, say
+from igcl_lightning.training.lightning_cli import check, import_modules
+
+CELLS = "cells"
+CHILD = "from igcl_lightning.protocols.ablation_cell import main; main()"
+POLL = 0.2  # seconds
+
+
+class Cell(NamedTuple):
+    """One run of a table: a row and a seed, and what to do."""
+
+    row: str
+    seed: int
+    folder: Path
+    plan: Plan
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The result if the cell is finished with these settings."""
+        result: dict[str, Any] = read_json(self.folder / RESULT)
+        made = result.get("settings", {})
+        return result if self.plan.settings.items() <= made.items() else None
+
+
+def ablate(
+    table_name: str,
+    out: Path,
+    *,
+    jobs: int = 1,
+    only: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    report: bool = False,
+    modules: Sequence[str] = (),
+) -> bool:
+    """Run the cells of a table that are not finished, print all that are, and return whether none failed.
+
+    Args:
+        table_name: file of the table (see `ablation_table.Table`).
+        out: folder of the results; finished cells with the same settings are kept.
+        jobs: cells that run at once, with one thread each if more than one.
+        only: names of the rows to run (default: all).
+        seeds: seeds of all rows, instead of the table's.
+        report: ask for the hard negatives that are reported once, too.
+        modules: modules to import first.
+
+    Raises:
+        IgclError, UsageError: the table or the options of a row are wrong; raised before anything is trained.
+    """
+    import_modules(modules)
+    table = read_table(table_name)
+    _check_folder(out)
+    for name in only:
+        names = [row.name for row in table.rows]
+        if name not in names:
+            raise IgclError(f"--only: no row {name!r}{suggestion(name, names)} in {table_name}")
+    if seeds:
+        table = replace(table, rows=[replace(row, seeds=list(seeds)) for row in table.rows])
+    merged = {row.name: _checked(row, table) for row in table.rows}
+    stores = _stores(table, out, jobs, report)
+    cells = [
+        _cell(row, seed, table, merged[row.name], stores, out, modules)
+        for row in table.rows
+        for seed in (table.seeds if row.seeds is None else row.seeds)
+    ]
+    asked = [cell for cell in cells if not only or cell.row in only]
+    failed = run_cells([cell for cell in asked if cell.result is None], jobs)
+    _report(table, cells, stores, out)
+    return not failed
+
+
+def _check_folder(out: Path) -> None:
+    if out.exists() and any(out.iterdir()) and not (out / CELLS).is_dir():
+        raise IgclError(f"{out}: not empty and not an earlier table; choose another --out")
+
+
+def _words(row: Row, table: Table) -> list[str]:
+    """Return the options of `igcl fit` for a row, without seed and folders."""
+    words = ["--config", str(row.config or table.config)]
+    epochs = row.epochs or table.epochs
+    if epochs is not None:
+        words += [f"--trainer.max_epochs={epochs}", f"--trainer.check_val_every_n_epoch={epochs}"]
+    return [*words, *(f"--{name}={_as_word(value)}" for name, value in row.options.items())]
+
+
+def _as_word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _checked(row: Row, table: Table) -> str:
+    """Return the merged options of a row as YAML; `IgclError` that names the row if `igcl fit` refuses them."""
+    try:
+        with quiet():
+            return check(["fit", *_words(row, table), *folder_words(Path("CELL"), "STORE")])
+    except (IgclError, UsageError) as error:
+        raise IgclError(f"row {row.name!r}: {error.message if isinstance(error, UsageError) else error}") from error
+
+
+def _stores(table: Table, out: Path, jobs: int, report: bool) -> dict[str, Path]:
+    """Prepare the stores of a table that are missing, and return all: "pairs", "validation", "reported"."""
+    source = partial(phantom_source, size=table.store.size, views="frontal")
+    hard = partial(source, table.hard_negatives.studies, variant="hard_negatives")
+    size, studies = table.store.size, table.hard_negatives.studies
+    folder, stores = out / "stores", {}
+    if table.store.path is None:
+        stores["pairs"] = folder / f"phantom-{table.store.studies}-{size}px"
+        _prepared(source(table.store.studies), stores["pairs"], size, jobs)
+    else:
+        stores["pairs"] = Path(table.store.path)
+    wanted = {"validation": table.hard_negatives.validation_seed, **({"reported": REPORTED_SEED} if report else {})}
+    for name, seed in wanted.items() if studies else ():
+        stores[name] = folder / f"hard_negatives-{studies}-{size}px-seed{seed}"
+        _prepared(hard(seed=seed), stores[name], size, jobs)
+    return stores
+
+
+def _prepared(source: Source, path: Path, size: int, jobs: int) -> None:
+    """Prepare a store unless it stands; one of another version of the program is replaced."""
+    options = Options(size=size, lossless=True, reparse=True)
+    if not (path / MANIFEST).is_file():
+        say(f"prepare {path} ...")
+    try:
+        prepare(source, path, options=options, jobs=jobs, resume=True)
+    except IgclError:
+        if not (path / MANIFEST).is_file():
+            raise
+        prepare(source, path, options=options, jobs=jobs, overwrite=True)
+
+
+def _cell(
+    row: Row, seed: int, table: Table, merged: str, stores: Mapping[str, Path], out: Path, modules: Sequence[str]
+) -> Cell:
+    fingerprints = {name: Store(path).fingerprint for name, path in stores.items()}
+    pairs = fingerprints.pop("pairs")
+    settings = {
+        "pretraining": _hash(merged, seed, pairs, __version__),
+        "probe": _hash(asdict(table.probe), pairs),
+        **{name: _hash(fingerprint) for name, fingerprint in fingerprints.items()},
+    }
+    plan = Plan(
+        words=[*_words(row, table), f"--seed_everything={seed}"],
+        modules=modules,
+        store=str(stores["pairs"]),
+        hard_negatives={name: str(path) for name, path in stores.items() if name != "pairs"},
+        fractions=table.probe.fractions,
+        draws=table.probe.draws,
+        settings=settings,
+    )
+    return Cell(row.name, seed, out / CELLS / f"{row.name}-{seed}", plan)
+
+
+def _hash(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def run_cells(cells: Sequence[Cell], jobs: int) -> list[Cell]:
+    """Run cells, some at once, each in a process of its own, and return those that failed."""
+    waiting, failed = list(cells), []
+    running: dict[subprocess.Popen[bytes], Cell] = {}
+    start = time.monotonic()
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                cell = waiting.pop(0)
+                running[_start(cell, jobs)] = cell
+            for process in [process for process in running if process.poll() is not None]:
+                cell = running.pop(process)
+                if process.returncode:
+                    failed.append(cell)
+                    write_message("error", _failure(cell, process.returncode))
+                else:
+                    say(_progress(cell, len(cells), len(waiting) + len(running), time.monotonic() - start))
+            time.sleep(POLL)
+    finally:
+        for process in running:
+            process.kill()
+    return failed
+
+
+def _start(cell: Cell, jobs: int) -> subprocess.Popen[bytes]:
+    cell.folder.mkdir(parents=True, exist_ok=True)
+    write_json(asdict(cell.plan), cell.folder / PLAN)
+    threads = {"OMP_NUM_THREADS": "1"} if jobs > 1 else {}
+    with _log(cell).open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(cell.folder)],
+            stdin=subprocess.PIPE,  # closes when this process ends, which ends the cell
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **threads},
+        )
+
+
+def _log(cell: Cell) -> Path:
+    return cell.folder / "log.txt"
+
+
+def _failure(cell: Cell, status: int) -> str:
+    lines = _log(cell).read_text(encoding="utf-8", errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+    reason = f"ended by signal {-status}" if status < 0 else last
+    return f"{cell.row}, seed {cell.seed}: {reason} (see {_log(cell)})"
+
+
+def _progress(cell: Cell, cells: int, left: int, seconds: float) -> str:
+    """Return the line of a finished cell; the time left is that of the cells so far, in proportion."""
+    done = cells - left
+    minutes = seconds / done * left / 60
+    each = read_json(cell.folder / RESULT)["seconds"]
+    return f"{done}/{cells} {cell.row}, seed {cell.seed}: {each:.0f} s; about {minutes:.0f} min left"
+
+
+def _report(table: Table, cells: Sequence[Cell], stores: Mapping[str, Path], out: Path) -> None:
+    """Print the finished cells, and name the others."""
+    finished = [Finished(cell.row, cell.seed, result) for cell in cells if (result := cell.result) is not None]
+    if missing := [f"{cell.row} (seed {cell.seed})" for cell in cells if cell.result is None]:
+        say(f"not finished: {', '.join(missing)}")
+    if finished:
+        names = {name: path.name for name, path in stores.items()}
+        say(f"\n{write_report(finished, [row.name for row in table.rows], names, out)}\n")
+        say(f"numbers      {out / 'results.json'}, {out / 'table.md'}")

@@ -1,0 +1,195 @@
+"""One cell of a table of pretraining runs, in a process of its own: pretrain, ask for hard negatives, probe, write.
+
+FOLDER/plan.json         what to do, written by `ablation`
+FOLDER/fit/version_0/    the run folder of pretraining
+FOLDER/pretrained.json   pretraining ended; its settings and seconds per epoch
+FOLDER/result.json       the cell is finished
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from lightning.pytorch import Callback, Trainer
+
+from igcl_lightning.atomic import replacing
+from igcl_lightning.errors import IgclError, UsageError, message_of
+from igcl_lightning.evaluation.predictions import arranged_by_split, checked, write_predictions
+from igcl_lightning.evaluation.results import mean_over_seeds, resampled
+from igcl_lightning.evaluation.within_patient import Choices
+from igcl_lightning.metrics.clinical import auroc
+from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.protocols.equal_budget import Comparison, Scale, encoder_of, quiet
+from igcl_lightning.protocols.hard_negatives import Answers, contrasts_reports, hard_negative_answers
+from igcl_lightning.training.lightning_cli import import_modules
+from igcl_lightning.training.lightning_cli import run as run_training
+
+PLAN, PRETRAINED, RESULT = "plan.json", "pretrained.json", "result.json"
+RESAMPLES = 1000
+SECONDS = "train/epoch_seconds"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a cell does, as plain values.
+
+    Attributes:
+        words: options of `igcl fit`, without folders.
+        modules: modules to import first.
+        store: store to pretrain and probe on.
+        hard_negatives: stores of hard negatives by name: "validation", "reported".
+        fractions: labelled shares of the training rows for probes.
+        draws: draws of labelled rows for each share.
+        settings: by part of the result, a hash of everything it depends on.
+    """
+
+    words: Sequence[str]
+    modules: Sequence[str]
+    store: str
+    hard_negatives: Mapping[str, str]
+    fractions: Sequence[float]
+    draws: int
+    settings: Mapping[str, str]
+
+
+class EpochSeconds(Callback):
+    """Logs `train/epoch_seconds`, the time of the training steps of an epoch, without validation and plots."""
+
+    def logged_metrics(self, module: Any, data: Any) -> set[str]:
+        """Return the name of the logged metric."""
+        return {SECONDS}
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Read the clock; validation follows the last batch."""
+        self._seconds = time.perf_counter() - self._start
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Log the time up to the last batch."""
+        pl_module.log(SECONDS, self._seconds)
+
+
+def folder_words(folder: Path, store: str) -> list[str]:
+    """Return the options of `igcl fit` that say where a cell reads and writes, and that it is timed."""
+    timer = f"{EpochSeconds.__module__}.{EpochSeconds.__name__}"
+    words = [f"--data.store={store}", "--trainer.devices=1", "--trainer.enable_progress_bar=false"]
+    words += ["--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={folder}", "--trainer.logger.name=fit"]
+    return [*words, f"--trainer.callbacks+={timer}"]
+
+
+def main() -> None:
+    """Run the cell whose folder is the first argument; an error is the last line that is written."""
+    folder = Path(sys.argv[1])
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        run_cell(folder, Plan(**json.loads((folder / PLAN).read_text(encoding="utf-8"))))
+    except UsageError as error:
+        sys.exit(error.message)
+    except (IgclError, ValueError, OSError) as error:
+        if not isinstance(error, IgclError):
+            sys.excepthook(*sys.exc_info())
+        sys.exit(message_of(error))
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it ends, however it does: its end of the pipe closes."""
+    os.read(0, 1)  # not `sys.stdin`, whose lock would be held when the interpreter ends
+    os._exit(1)
+
+
+def run_cell(folder: Path, plan: Plan) -> None:
+    """Pretrain, unless that is done, then measure, and write the result.
+
+    Raises:
+        IgclError, UsageError: as pretraining and probes do.
+    """
+    import_modules(plan.modules)
+    start = time.monotonic()
+    pretrained = _pretrained(folder, plan)
+    checkpoint = folder / "fit" / "version_0" / "checkpoints" / "last.ckpt"
+    with quiet():
+        result = {
+            "settings": dict(plan.settings),
+            "seconds_per_epoch": pretrained["seconds_per_epoch"],
+            "choices": {name: _asked(checkpoint, Path(store)) for name, store in plan.hard_negatives.items()},
+            "probe": _probed(folder, checkpoint, plan),
+            "seconds": time.monotonic() - start,
+        }
+    write_json(result, folder / RESULT)
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Write JSON atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file, or an empty mapping if there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _pretrained(folder: Path, plan: Plan) -> dict[str, Any]:
+    """Return the note of a finished pretraining, after it if need be; a half-trained one starts again."""
+    wanted, note = plan.settings["pretraining"], read_json(folder / PRETRAINED)
+    if note.get("settings") != wanted:
+        for stale in (PRETRAINED, RESULT):
+            (folder / stale).unlink(missing_ok=True)
+        shutil.rmtree(folder / "fit", ignore_errors=True)
+        run_training(["fit", *plan.words, *folder_words(folder, plan.store)])
+        seconds = pd.read_csv(folder / "fit" / "version_0" / "metrics.csv")[SECONDS].median()
+        note = {"settings": wanted, "seconds_per_epoch": float(seconds)}
+        write_json(note, folder / PRETRAINED)
+    return dict(note)
+
+
+def _asked(checkpoint: Path, store: Path) -> dict[str, Any]:
+    """Return the answers of a module to hard negatives by score, as plain lists; none if it reads no reports."""
+    module = BaseModule.load_from_checkpoint(checkpoint, map_location="cpu")
+    if not contrasts_reports(module):
+        return {}
+    return {name: _plain(each) for name, each in hard_negative_answers(module, store).items()}
+
+
+def _plain(answers: Answers) -> dict[str, dict[str, list[int]]]:
+    return {
+        kind: {name: values.tolist() for name, values in choices._asdict().items()}
+        for kind, choices in answers._asdict().items()
+    }
+
+
+def answers_of(plain: Mapping[str, Mapping[str, Sequence[int]]]) -> Answers:
+    """Return the answers that a result holds as lists."""
+    kinds = {kind: Choices(**{name: np.array(each) for name, each in lists.items()}) for kind, lists in plain.items()}
+    return Answers(**kinds)
+
+
+def _probed(folder: Path, checkpoint: Path, plan: Plan) -> dict[str, Any]:
+    """Return `auroc`, by labelled share the mean over labels and draws in the sample and in resamples of its patients.
+
+    `rows` is the number of rows. The predictions are written beside the result.
+    """
+    if not plan.fractions:
+        return {"auroc": {}, "rows": 0}
+    scale = Scale(0, None, {}, fractions=plan.fractions, shots=(), draws=plan.draws)
+    probes = Comparison(folder, Path(plan.store), scale).probe(encoder_of(checkpoint))
+    predictions = pd.concat(probes, ignore_index=True)
+    write_predictions(predictions, folder / "predictions.parquet")
+    table = arranged_by_split(checked(predictions, "predictions"))["test"]
+    by_setting = mean_over_seeds(resampled(table, auroc, RESAMPLES, seed=0))
+    means = {str(run.fraction): values[-1].tolist() for run, values in by_setting.items()}
+    return {"auroc": means, "rows": len(table.patients)}

@@ -1,0 +1,143 @@
+"""Results of a table of pretraining runs: flat records, and the table as text and as Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from igcl_lightning.atomic import replacing
+from igcl_lightning.evaluation.predictions import Run
+from igcl_lightning.evaluation.results import Record, aligned, compare_runs, format_cell, setting_name, write_results
+from igcl_lightning.evaluation.within_patient import METRIC, summarise_choices
+from igcl_lightning.protocols.ablation_cell import answers_of
+
+PROTOCOL = "ablate"
+SECONDS = "seconds_per_epoch"
+BLIND = "_blind"
+CAPTION = (
+    "right report among two of one patient, chance 0.5; blind: the same without the image, by the last score; "
+    "probe: mean AUROC; mean over seeds [95 % interval over patients]"
+)
+
+
+class Finished(NamedTuple):
+    """A finished cell."""
+
+    row: str
+    seed: int
+    result: Mapping[str, Any]
+
+
+def write_report(finished: Sequence[Finished], rows: Sequence[str], stores: Mapping[str, str], out: Path) -> str:
+    """Write `results.json` and `table.md`, and return the table as text.
+
+    Args:
+        finished: the finished cells.
+        rows: names of all rows of the table, in order; differences are to the first.
+        stores: names of the stores: "pairs", and of hard negatives "validation" and "reported".
+        out: folder to write into.
+    """
+    shared = [*_probe_records(finished, stores["pairs"], rows), *_seconds(finished, stores["pairs"])]
+    asked = {name: _choice_records(finished, name, store, rows) for name, store in stores.items() if name != "pairs"}
+    write_results([*(record for records in asked.values() for record in records), *shared], out / "results.json")
+    blocks = [block for name, records in asked.items() for block in _blocks(name, [*records, *shared])]
+    blocks = blocks or _blocks("probe", shared)
+    markdown = "\n".join(_markdown(block) for block in blocks)
+    with replacing(out / "table.md") as temporary:
+        temporary.write_text(f"{CAPTION}\n\n{markdown}", encoding="utf-8")
+    return "\n\n".join([CAPTION, *map(aligned, blocks)])
+
+
+def _choice_records(finished: Sequence[Finished], name: str, store: str, rows: Sequence[str]) -> list[Record]:
+    """Return the accuracies by each score, their differences to the first row, and their blind controls.
+
+    Where the first row lacks a score, its last one stands in, so that a local score is compared with global pooling.
+    """
+    about: dict[str, Any] = {"protocol": PROTOCOL, "store": store, "split": "test", "group": name}
+    asked = {
+        _run(cell): {score: answers_of(plain) for score, plain in cell.result["choices"][name].items()}
+        for cell in finished
+        if cell.result["choices"].get(name)
+    }
+    records: list[Record] = []
+    for score in dict.fromkeys(score for each in asked.values() for score in each):
+        having = {run: each[score] for run, each in asked.items() if score in each}
+        lacking = {run: each for run, each in asked.items() if score not in each and run.method == rows[0]}
+        instead = {run: list(each.values())[-1] for run, each in lacking.items()}
+        own, metric = {run: each.own for run, each in {**instead, **having}.items()}, f"{METRIC}_{score}"
+        compared = summarise_choices(own, versus=_versus(rows), metric=metric, **about)
+        records += [each for each in compared if each["versus"] or not (instead and each["method"] == rows[0])]
+        blind = {run: each.blind for run, each in having.items()}
+        records += summarise_choices(blind, metric=metric + BLIND, **about)
+    return records
+
+
+def _versus(rows: Sequence[str]) -> list[tuple[str, str]]:
+    return [(row, rows[0]) for row in rows[1:]]
+
+
+def _probe_records(finished: Sequence[Finished], store: str, rows: Sequence[str]) -> list[Record]:
+    """Return the mean AUROC of the linear probes by labelled share, with differences to the first row."""
+    by_run = {
+        _run(cell)._replace(fraction=float(fraction)): np.array(values)
+        for cell in finished
+        for fraction, values in cell.result["probe"]["auroc"].items()
+    }
+    about = {"n": finished[0].result["probe"]["rows"], "protocol": PROTOCOL, "store": store, "split": "test"}
+    return compare_runs(by_run, _versus(rows), metric="auroc", **about)
+
+
+def _seconds(finished: Sequence[Finished], store: str) -> list[Record]:
+    by_run = {_run(cell): np.array([cell.result[SECONDS]]) for cell in finished}
+    return compare_runs(by_run, (), n=0, protocol=PROTOCOL, store=store, split="train", metric=SECONDS)
+
+
+def _run(cell: Finished) -> Run:
+    return Run(cell.row, None, None, cell.seed)
+
+
+def _blocks(name: str, records: Sequence[Record]) -> list[list[list[str]]]:
+    """Return the table of the methods and that of the differences, each as rows of cells with a first row of titles."""
+    seeds = Counter(
+        record["method"] for record in records if record["metric"] == SECONDS and record["seed"] is not None
+    )
+    means = [record for record in records if record["seed"] is None]
+    values: dict[str, dict[str, str]] = {}
+    apart: dict[str, dict[str, str]] = {}
+    for record in means:
+        rows = values if record["versus"] is None else apart
+        rows.setdefault(record["method"], {})[_title(record)] = _cell(record)
+    for method, row in values.items():
+        row["seeds"] = str(seeds[method])
+    first = next((record["versus"] for record in means if record["versus"]), "")
+    return [_table(corner, rows) for corner, rows in ((name, values), (f"{name}, minus {first}", apart)) if rows]
+
+
+def _title(record: Record) -> str:
+    """Return the title of a record's column; blind controls share one, so that the last score's stays."""
+    metric = record["metric"]
+    if metric.endswith(BLIND):
+        return "blind"
+    if metric == SECONDS:
+        return "s/epoch"
+    return f"probe {setting_name(record)}" if metric == "auroc" else metric.removeprefix(f"{METRIC}_")
+
+
+def _cell(record: Record) -> str:
+    return f"{record['value']:.1f}" if record["metric"] == SECONDS else format_cell(record)
+
+
+def _table(corner: str, rows: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
+    titles = dict.fromkeys(title for row in rows.values() for title in row)
+    last = [title for title in ("blind", "s/epoch", "seeds") if title in titles]
+    columns = [*(title for title in titles if title not in last), *last]
+    return [[corner, *columns], *([name, *(row.get(title, "") for title in columns)] for name, row in rows.items())]
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = [f"| {' | '.join(row)} |\n" for row in rows]
+    return "".join([head, f"|{' --- |' * len(rows[0])}\n", *body])

@@ -1,0 +1,158 @@
+"""A table of pretraining runs, read from YAML: rows that differ in their options, each with some seeds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from igcl_lightning.errors import IgclError, UsageError
+from igcl_lightning.training.options import explain, read_options
+
+NAME = re.compile(r"[\w+][\w+., -]*")
+"""Names of rows, which become names of folders."""
+
+REPORTED_SEED = 0
+"""Seed of the phantoms to train on, and of the hard negatives that are reported once."""
+
+
+@dataclass(frozen=True)
+class PairsOptions:
+    """Pairs to train and probe on.
+
+    Args:
+        studies: number of phantom studies, seven in ten for training.
+        size: side of the phantoms in pixels.
+        path: an existing store instead.
+    """
+
+    studies: int = 3600
+    size: int = 64
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class HardNegativeOptions:
+    """Phantom hard negatives.
+
+    Args:
+        studies: number of studies, two for each patient; 0 for none.
+        validation_seed: seed of those that choices are made on.
+    """
+
+    studies: int = 600
+    validation_seed: int = 1
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """Linear probes of the image encoder.
+
+    Args:
+        fractions: labelled shares of the training rows; empty for no probe.
+        draws: number of draws of labelled rows for each share, the same for all cells.
+    """
+
+    fractions: list[float] = field(default_factory=lambda: [0.01])
+    draws: int = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method of a table.
+
+    Args:
+        name: its name.
+        config: its pretraining config (default: that of the table).
+        options: options of `igcl fit` by name, such as `{model.matching.weight: 0}`.
+        epochs: epochs of pretraining (default: those of the table).
+        seeds: seeds of pretraining (default: those of the table).
+    """
+
+    name: str
+    config: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int | None = None
+    seeds: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that are pretrained on the same pairs and measured in the same way.
+
+    Args:
+        rows: the methods; all are compared with the first.
+        config: pretraining config of rows without one.
+        epochs: epochs of pretraining (default: those of the config).
+        seeds: seeds of pretraining: initial weights, order of the pairs, augmentation.
+        store: pairs to train on.
+        hard_negatives: how the methods are asked for hard negatives.
+        probe: how their image encoders are probed.
+    """
+
+    rows: list[Row]
+    config: str | None = None
+    epochs: int | None = None
+    seeds: list[int] = field(default_factory=lambda: [0])
+    store: PairsOptions = PairsOptions()
+    hard_negatives: HardNegativeOptions = HardNegativeOptions()
+    probe: ProbeOptions = ProbeOptions()
+
+
+def read_table(name: str) -> Table:
+    """Read a table from a file, or a shipped one such as ablation/reclf.yaml.
+
+    Raises:
+        UsageError: there is no such file, a key is unknown or a value has the wrong type.
+        IgclError: a value cannot be used, such as the name of two rows.
+    """
+    try:
+        (_, path), written = read_options(["--config", name])
+    except UsageError as error:
+        raise UsageError(error.message.replace("--config", "--table", 1)) from None
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Table, as_group=False)
+    try:
+        table = Table(**vars(parser.instantiate(parser.parse_path(path))))
+    except ArgumentError as error:
+        rows = (f"rows.{each.name}" for each in fields(Row))
+        raise UsageError(explain(str(error), written, [*parser.get_defaults().keys(), *rows], ())) from None
+    for what in _mistakes(table):
+        raise IgclError(f"{path}: {what}")
+    return table
+
+
+def _mistakes(table: Table) -> Iterator[str]:
+    """Yield what is wrong with the values of a table."""
+    if not table.rows:
+        yield "rows is empty"
+    names = [row.name for row in table.rows]
+    for row in table.rows:
+        if names.count(row.name) > 1:
+            yield f"rows: two rows are called {row.name!r}"
+        yield from _mistakes_of_row(row, table)
+    hard, probe = table.hard_negatives, table.probe
+    if hard.studies and (hard.studies < 4 or hard.studies % 2):
+        yield f"hard_negatives.studies is {hard.studies}, not 0 or an even number of at least 4"
+    if hard.validation_seed == REPORTED_SEED:
+        yield f"hard_negatives.validation_seed is {REPORTED_SEED}, the seed of those that are reported"
+    if not all(0 < fraction <= 1 for fraction in probe.fractions):
+        yield f"probe.fractions are {probe.fractions}, not above 0 and at most 1"
+    if probe.draws < 1:
+        yield f"probe.draws is {probe.draws}, not at least 1"
+
+
+def _mistakes_of_row(row: Row, table: Table) -> Iterator[str]:
+    if not NAME.fullmatch(row.name):
+        yield f"rows: {row.name!r} is not a name of letters, digits, spaces and +.,-_"
+    if row.config is None and table.config is None:
+        yield f"rows: {row.name!r} has no config, and the table has none"
+    for epochs in (row.epochs, table.epochs):
+        if epochs is not None and epochs < 1:
+            yield f"epochs is {epochs}, not at least 1"
+    seeds = table.seeds if row.seeds is None else row.seeds
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        yield f"seeds of {row.name!r} are {seeds}, not different numbers of at least 0"

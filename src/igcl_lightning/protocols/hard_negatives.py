@@ -1,0 +1,184 @@
+"""Hard negatives: which report of a patient an image belongs to, where words and patient do not tell.
+
+The phantom's `hard_negatives` are pairs of studies of one patient whose reports use the same words for different
+places. Choose a model with those of another seed; report those of seed 0 once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeGuard
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from igcl_lightning.data.modules import PairedDataModule
+from igcl_lightning.data.samples import PairBatch
+from igcl_lightning.errors import IgclError
+from igcl_lightning.evaluation.within_patient import Choices
+from igcl_lightning.metrics.retrieval import take_rows, within_patient_choices
+from igcl_lightning.modules.contrastive import ContrastiveModule
+from igcl_lightning.nn.scoring import Scorer, concatenate
+
+TOGETHER = 64
+"""Images scored at once, each with the reports of as many: a whole table of local scores would take minutes."""
+
+
+class Answers(NamedTuple):
+    """Choices between the reports of each patient, with the image and, as a control, without seeing it.
+
+    `blind` asks the same questions with an image of the next patient. Its chance is one half too; more means that a
+    model tells the reports apart by something other than the image.
+    """
+
+    own: Choices
+    blind: Choices
+
+
+class Matched(NamedTuple):
+    """N pairs: both sides as `ContrastiveModule.matched` returns them, what each report states, and the patient.
+
+    `graph_key` is an id of what the report states, int64 [N], -1 for nothing; `patient` is int64 [N].
+    """
+
+    first: Any
+    second: Any
+    graph_key: Tensor
+    patient: Tensor
+
+
+def contrasts_reports(module: Any) -> TypeGuard[ContrastiveModule]:
+    """Return whether a module contrasts images with reports, not with other views of images."""
+    return isinstance(module, ContrastiveModule) and module.sides[1] != "view"
+
+
+def hard_negative_answers(module: ContrastiveModule, store: Path, batch_size: int = 64) -> dict[str, Answers]:
+    """Return the answers of a module to all hard negatives of a store, by name of its score, such as "global".
+
+    Args:
+        module: the pretrained module.
+        store: prepared store of hard negatives; its test split is asked.
+        batch_size: pairs encoded at once.
+
+    Raises:
+        IgclError: the store is missing or its test split has fewer than two patients.
+    """
+    pairs = matched_pairs(module, store, batch_size)
+    if len(pairs.patient.unique()) < 2:
+        raise IgclError(f"{store}: one patient, but the blind control needs images of another")
+    with module.evaluating():
+        return {name: answers(pairs, score) for name, score in scorers(module).items()}
+
+
+def retrieval_choices(module: ContrastiveModule, store: Path) -> Choices:
+    """Return the choices by the score that the module's retrieval uses; see `hard_negative_answers`."""
+    pairs = matched_pairs(module, store)
+    with module.evaluating():
+        return _choices(pairs, module.score)
+
+
+def scorers(module: ContrastiveModule) -> dict[str, Scorer]:
+    """Return the scores of a module by name: "global", and with a local branch "local" and "both"."""
+    names: tuple[str, ...] = getattr(module, "score_names", ("global",))
+    scorer: Callable[[str], Scorer] = getattr(module, "scorer", lambda name: module.score)
+    return {name: scorer(name) for name in names}
+
+
+def answers(pairs: Matched, score: Scorer) -> Answers:
+    """Return the choices by one score, with each pair's own image and with that of another patient."""
+    other = pairs._replace(first=take_rows(pairs.first, images_of_next_patient(pairs.patient)))
+    return Answers(_choices(pairs, score), _choices(other, score))
+
+
+def images_of_next_patient(patient: Tensor) -> Tensor:
+    """Return for each row a row of the next patient at the same position, int64 [N].
+
+    Patients come in the order of their first rows, the last is followed by the first; positions are cyclic.
+    """
+    groups = _rows_of_patients(patient)
+    other = torch.empty_like(patient)
+    for rows, following in zip(groups, [*groups[1:], *groups[:1]], strict=True):
+        other[rows] = following[torch.arange(len(rows)) % len(following)]
+    return other
+
+
+def _rows_of_patients(patient: Tensor) -> list[Tensor]:
+    rows: dict[int, list[int]] = {}
+    for row, name in enumerate(patient.tolist()):
+        rows.setdefault(name, []).append(row)
+    return [torch.tensor(group) for group in rows.values()]
+
+
+def _choices(pairs: Matched, score: Scorer) -> Choices:
+    """Return the choices of all rows, scoring the rows of a few patients at a time."""
+    right, asked = torch.zeros_like(pairs.patient), torch.zeros_like(pairs.patient)
+    for rows in _chunks(_rows_of_patients(pairs.patient)):
+        few = Matched(*(take_rows(values, rows) for values in pairs))
+        right[rows], asked[rows] = within_patient_choices(*few, score)
+    return Choices(pairs.patient.numpy(), right.numpy(), asked.numpy())
+
+
+def _chunks(groups: list[Tensor]) -> Iterator[Tensor]:
+    """Yield the rows of whole patients, about `TOGETHER` at a time."""
+    ends = np.cumsum([len(group) for group in groups]) // TOGETHER
+    for chunk in np.unique(ends):
+        yield torch.cat([groups[index] for index in np.flatnonzero(ends == chunk)])
+
+
+def matched_pairs(module: ContrastiveModule, store: Path, batch_size: int = 64) -> Matched:
+    """Return all pairs of a store's test split as the scorers of a module read them, on the CPU."""
+    data = PairedDataModule(str(store), batch_size, augment=False, **_inputs(module.input_record or {}))
+    trainer = Trainer(
+        logger=False,
+        devices=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+    parts: Any = trainer.predict(_Matching(module), data)
+    first, second, graph_key, patient = zip(*parts, strict=True)
+    return Matched(_joined(first), _joined(second), torch.cat(graph_key), torch.cat(patient))
+
+
+def _inputs(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a data module that makes inputs as those of training (see `describe_inputs`)."""
+    tokenizer = record.get("tokenizer") or {}
+    names = {"model": "tokenizer", "max_tokens": "max_tokens"}
+    arguments = {names[name]: value for name, value in tokenizer.items() if name in names}
+    return arguments | {"node_text": bool(record.get("node_text"))}
+
+
+class _Matching(LightningModule):
+    """Predicts what the scorers of a module read."""
+
+    def __init__(self, module: ContrastiveModule) -> None:
+        super().__init__()
+        self.module = module
+        self.sides = module.sides
+
+    def predict_step(self, batch: PairBatch, batch_idx: int) -> Matched:
+        """Return a batch as the scorers read it, on the CPU."""
+        first, second = (_to_cpu(_matched_side(self.module, side, batch)) for side in self.sides)
+        return Matched(first, second, self.module.statement(batch).cpu(), batch.patient.cpu())
+
+
+def _matched_side(module: ContrastiveModule, side: str, batch: PairBatch) -> Any:
+    encoded = module.encode(side, module.side_input(side, batch))
+    return module.matched(side, encoded, module.project(side, encoded))
+
+
+def _to_cpu(side: Any) -> Any:
+    if isinstance(side, Tensor):
+        return side.cpu()
+    return type(side)(*(None if part is None else part.cpu() for part in side))
+
+
+def _joined(sides: tuple[Any, ...]) -> Any:
+    """Return the sides of several batches as one, units padded."""
+    if isinstance(sides[0], Tensor):
+        return concatenate(sides)
+    fields = zip(*sides, strict=True)
+    return type(sides[0])(*(None if parts[0] is None else concatenate(parts) for parts in fields))
