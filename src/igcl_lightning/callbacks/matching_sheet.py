@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +158,7 @@ def _heaviest(units: pd.DataFrame, count: int) -> pd.DataFrame:
     return units.sort_values(["weight", "after"], ascending=False, kind="stable").head(count)
 
 
-def _heat(unit: dict[str, Any], size: Sequence[int]) -> NDArray[np.float32]:
+def _heat(unit: dict[Hashable, Any], size: Sequence[int]) -> NDArray[np.float32]:
     return heat_map(np.reshape(unit["attention"], (unit["grid_rows"], unit["grid_columns"])), size)
 
 
@@ -192,7 +192,7 @@ def _draw_bars(scores: Axes, weights: Axes, units: pd.DataFrame) -> None:
         axes.spines[["top", "right"]].set_visible(False)
 
 
-def _words_of(unit: dict[str, Any]) -> str:
+def _words_of(unit: dict[Hashable, Any]) -> str:
     """Return the text of a unit as a title."""
     text = shorten(unit["text"], MAX_LETTERS, placeholder="...") or "(empty report)"
     meaning = MEANINGS.get(unit["label"])

@@ -67,8 +67,9 @@ def matchings_of(module: MatchingModule, batch: PairBatch) -> Matchings:
     assert image.grid is not None  # as `regions` made sure
     seen = module.local.explain(regions, units)
     entity, place = _sources(module.embedded_kind(module.sides[1]), batch)
-    scores = (value.float() for value in (seen.before, seen.after, seen.weight))
-    return Matchings(seen.attention.float().unflatten(2, image.grid), *scores, units.mask, entity, place, batch.row)
+    attention = seen.attention.float().unflatten(2, image.grid)
+    before, after, weight = seen.before.float(), seen.after.float(), seen.weight.float()
+    return Matchings(attention, before, after, weight, units.mask, entity, place, batch.row)
 
 
 def unit_table(matchings: Matchings, graphs: Sequence[ReportGraph]) -> pd.DataFrame:
@@ -127,5 +128,5 @@ def _entity_places(graph: Data) -> Tensor:
 
 def _filled(place: Tensor, batch: Tensor, batch_size: int) -> Tensor:
     """Return the values of each sample, [B, L], -1 where there is none; L is at least 1, as of encoded reports."""
-    filled, _ = to_dense_batch(place, batch, fill_value=-1, batch_size=batch_size)
+    filled: Tensor = to_dense_batch(place, batch, fill_value=-1, batch_size=batch_size)[0]
     return filled if filled.shape[1] else filled.new_full((batch_size, 1), -1)

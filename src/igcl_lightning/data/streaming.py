@@ -81,7 +81,7 @@ class StreamedStore(StoreDescription):
     def _read_split(self, split: str) -> None:
         columns = ["row", "study", "patient", "report", "graph", *(["labels"] if self.labels else [])]
         for table in self.stream([split], columns).iter(BUFFER_ROWS):
-            kept = table.take(range(len(table)))  # a copy: parts of the file would keep its images in memory
+            kept = table.take(pa.array(range(len(table))))  # a copy: parts of the file would keep its images in memory
             rows = enumerate(kept["row"].to_pylist())
             self._records |= {stable_hash(row): (split, kept, index) for index, row in rows}
 
