@@ -1,11 +1,19 @@
-"""Atomic writing of files."""
+"""Atomic writing of files, and folders that one process writes to."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
+
+from igcl_lightning.errors import IgclError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -31,3 +39,30 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lock a folder against other processes until the block or this process ends, where the system has such locks.
+
+    Raises:
+        IgclError: another process has locked it.
+    """
+    if fcntl is None:
+        yield  # type: ignore[unreachable]  # except on Windows
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(opened, folder)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _lock(opened: int, folder: Path) -> None:
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise IgclError(f"{folder}: another run is writing to it") from None
+    except OSError:  # a file system without locks
+        return

@@ -109,6 +109,10 @@ def test_without_weight_there_is_no_local_branch_and_the_loss_is_that_of_igcl(ph
     expected = ContrastiveLoss(ContrastiveOptions())(similarity, pair_ids(batch, module.loss))
     torch.testing.assert_close(module.contrast(first, second, embedding, batch), expected)
     assert module.score_names == ("global",)
+    sides = module._matched_sides(first, second, embedding)
+    for score in (module.score, module.scorer("global")):
+        torch.testing.assert_close(score(*sides), embedding.first @ embedding.second.T)
+    torch.testing.assert_close(module.aligned("global", *sides), (embedding.first * embedding.second).sum(1))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -1,7 +1,6 @@
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from torch.utils.data import Subset
 
 from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.row_datasets import PairDataset
@@ -14,7 +13,7 @@ TINY = {"image": {"backbone": "test_resnet", "size": 32}}
 
 @pytest.fixture
 def batch(phantom_store):
-    pairs = Subset(PairDataset(Store(phantom_store), "train"), range(8))
+    pairs = PairDataset(Store(phantom_store), "train")
     return pairs.batch(range(8))
 
 

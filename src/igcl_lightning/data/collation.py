@@ -15,7 +15,7 @@ from igcl_lightning.data.handover import Handover, handed_over, in_one_storage
 from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.samples import LabeledBatch, PairBatch, Twin
 from igcl_lightning.data.store import NODE_TEXT
-from igcl_lightning.data.twins import FIELDS, TwinDraw
+from igcl_lightning.data.twins import FIELDS, TwinDraw, edited_graphs, edited_reports
 from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.graphs.batching import Ids, lengths, numbers, part_and_place, starts, to_batch
 from igcl_lightning.graphs.featurizer import graph_arrays
@@ -86,19 +86,18 @@ class PairCollator:
     def _encoded(self, columns: Mapping[str, pa.Array], row: Ids, epoch: Ids) -> tuple[Batch, Batch, Twin | None]:
         """Return the graphs, the reports and their twins."""
         fields = {name.removeprefix("graph."): column for name, column in columns.items() if name.startswith("graph.")}
-        own = graph_arrays(fields), self.tokenizer.arrays(fields["text"])
+        graph, report = graph_arrays(fields), self.tokenizer.arrays(fields["text"])
         if self.draw is None:
-            graph, report = in_one_storage(*own)
+            own_graph, own_report = in_one_storage(graph, report)
             if self.node_text_channels:
-                graph[NODE_TEXT] = handed_over(_floats(columns[NODE_TEXT]).reshape(-1, self.node_text_channels))
-            return to_batch(graph), to_batch(report), None
-        twins = self.draw(fields, own[0], row, epoch)
-        drawn = {"valid": twins.valid, "kind": twins.kind}
-        graph, report, twin_graph, twin_report, drawn_tensors = in_one_storage(
-            *own, twins.graph, self.tokenizer.arrays(twins.text), drawn
-        )
-        twin = Twin(to_batch(twin_graph), to_batch(twin_report), drawn_tensors["valid"].bool(), drawn_tensors["kind"])
-        return to_batch(graph), to_batch(report), twin
+                own_graph[NODE_TEXT] = handed_over(_floats(columns[NODE_TEXT]).reshape(-1, self.node_text_channels))
+            return to_batch(own_graph), to_batch(own_report), None
+        twins, kind = self.draw(fields, row, epoch)
+        edited = edited_graphs(graph, twins), edited_reports(report, fields["text"], self.tokenizer, twins)
+        valid = np.array([twin is not None for twin in twins], np.int64)
+        *batches, drawn = in_one_storage(graph, report, *edited, {"valid": valid, "kind": kind})
+        own_graph, own_report, twin_graph, twin_report = map(to_batch, batches)
+        return own_graph, own_report, Twin(twin_graph, twin_report, drawn["valid"].bool(), drawn["kind"])
 
 
 def collate_labelled(rows: pa.Table, target: NDArray[np.float32]) -> LabeledBatch:

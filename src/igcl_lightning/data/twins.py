@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from igcl_lightning.graphs.batching import Ids, lengths, part_and_place
 from igcl_lightning.graphs.counterfactuals import KINDS, Edit, edits
-from igcl_lightning.graphs.featurizer import MAX_SUBWORDS, subword_ids
+from igcl_lightning.graphs.featurizer import subword_ids
 from igcl_lightning.graphs.schema import HEDGES, LABEL_ID, NODE_TYPE, RELATION_TYPES, Entity, Relation, ReportGraph
 from igcl_lightning.graphs.sides import exchanged_words
+from igcl_lightning.graphs.tokens import ReportTokenizer
 
 FIELDS = ("text", "tokens", "label", "hedge", "start", "end", "head", "tail", "type")
 """Fields of a stored graph that a twin is made from."""
@@ -24,27 +25,16 @@ KNOWN_TWINS = 262_144
 _LABELS = tuple(LABEL_ID)
 
 
-class Twins(NamedTuple):
-    """Twins of B rows.
+class TwinEdit(NamedTuple):
+    """An edit of one row.
 
     Attributes:
-        graph: arrays of the graphs, as those of `graph_arrays`.
-        text: texts of the reports, [B].
-        valid: 1 where there is a twin, int64 [B]; other rows repeat their own graph and text.
-        kind: index in `KINDS`, int64 [B]; that of the first kind asked for if there is no twin.
+        edit: the edit.
+        nodes: entities that it changes: index, words in lower case, type of the node.
     """
 
-    graph: dict[str, Ids]
-    text: pa.StringArray
-    valid: Ids
-    kind: Ids
-
-
-class _Twin(NamedTuple):
-    """An edit of one row."""
-
     edit: Edit
-    nodes: tuple[tuple[int, str, int], ...]  # entities that it changes: index, words in lower case, type of the node
+    nodes: tuple[tuple[int, str, int], ...]
 
 
 class TwinDraw:
@@ -58,29 +48,22 @@ class TwinDraw:
     def __init__(self, kinds: Sequence[str], seed: int = 0) -> None:
         self.kinds = tuple(kinds)
         self.seed = seed
-        self._known: dict[tuple[int, str], tuple[_Twin, ...]] = {}
+        self._known: dict[tuple[int, str], tuple[TwinEdit, ...]] = {}
         self._kept = 0
 
-    def __call__(self, columns: Mapping[str, pa.Array], graph: Mapping[str, Ids], row: Ids, epoch: Ids) -> Twins:
-        """Return the twins of B rows.
+    def __call__(self, columns: Mapping[str, pa.Array], row: Ids, epoch: Ids) -> tuple[list[TwinEdit | None], Ids]:
+        """Return the twins of B rows, None where there is none, and the index of their kinds in `KINDS`, int64 [B].
 
         Args:
             columns: the `FIELDS` of their graphs.
-            graph: arrays of their graphs (see `graph_arrays`).
             row: hashes of their ids, [B].
             epoch: epochs that they are drawn for, [B].
         """
         pairs = enumerate(zip(row.tolist(), random_numbers(self.seed, epoch, row), strict=True))
         drawn = [self._drawn(columns, place, row_id, number) for place, (row_id, number) in pairs]
-        texts = zip(columns["text"].to_pylist(), drawn, strict=True)
-        return Twins(
-            graph=_edited_arrays(graph, [twin for _, twin in drawn]),
-            text=pa.array([text if twin is None else twin.edit.text(text) for text, (_, twin) in texts], pa.string()),
-            valid=np.array([twin is not None for _, twin in drawn], np.int64),
-            kind=np.array([KINDS.index(kind) for kind, _ in drawn], np.int64),
-        )
+        return [twin for _, twin in drawn], np.array([KINDS.index(kind) for kind, _ in drawn], np.int64)
 
-    def _drawn(self, columns: Mapping[str, pa.Array], place: int, row: int, number: int) -> tuple[str, _Twin | None]:
+    def _drawn(self, columns: Mapping[str, pa.Array], place: int, row: int, number: int) -> tuple[str, TwinEdit | None]:
         """Return kind and twin of one row; no twin if no kind gives one."""
         kinds = list(self.kinds)
         while kinds:
@@ -90,12 +73,12 @@ class TwinDraw:
                 return kind, found[number % len(found)]
         return self.kinds[0], None
 
-    def _twins(self, columns: Mapping[str, pa.Array], place: int, row: int, kind: str) -> tuple[_Twin, ...]:
+    def _twins(self, columns: Mapping[str, pa.Array], place: int, row: int, kind: str) -> tuple[TwinEdit, ...]:
         """Return all twins of a kind of one row, which later epochs find known."""
         key = row, kind
         if key not in self._known:
             graph = _graph(columns, place)
-            found = tuple(_Twin(edit, _changed_nodes(graph, edit)) for edit in edits(graph, kind))
+            found = tuple(TwinEdit(edit, _changed_nodes(graph, edit)) for edit in edits(graph, kind))
             if self._kept > KNOWN_TWINS:
                 self._known.clear()
                 self._kept = 0
@@ -121,7 +104,8 @@ def same_words(tokens: pa.ChunkedArray) -> NDArray[np.bool_]:
     graph, word = graph[sided], word[sided]
     named = np.isin(graph * len(known) + other[word], graph * len(known) + word)
     lacking = np.bincount(graph[~named], minlength=len(joined))
-    return (np.bincount(graph, minlength=len(joined)) > 0) & (lacking == 0)
+    same: NDArray[np.bool_] = (np.bincount(graph, minlength=len(joined)) > 0) & (lacking == 0)
+    return same
 
 
 def random_numbers(seed: int, epoch: Ids, row: Ids) -> list[int]:
@@ -160,18 +144,39 @@ def _changed_nodes(graph: ReportGraph, edit: Edit) -> tuple[tuple[int, str, int]
     )
 
 
-def _edited_arrays(graph: Mapping[str, Ids], drawn: Sequence[_Twin | None]) -> dict[str, Ids]:
-    """Return the arrays of B graphs with their edits; all else is shared with `graph`."""
+def edited_graphs(graph: Mapping[str, Ids], twins: Sequence[TwinEdit | None]) -> dict[str, Ids]:
+    """Return the arrays of B graphs (see `graph_arrays`) as those of their twins; all but the nodes are shared."""
     first = graph["ptr"].tolist()
-    changed = [
-        (first[row] + index, subword_ids(name, MAX_SUBWORDS), kind)
-        for row, twin in enumerate(drawn)
-        if twin is not None
-        for index, name, kind in twin.nodes
-    ]
-    x, node_type = graph["x"].copy(), graph["node_type"].copy()
-    if changed:
-        nodes, subwords, kinds = zip(*changed, strict=True)
-        x[list(nodes)] = subwords
-        node_type[list(nodes)] = kinds
+    nodes = [(first[row] + index, *node) for row, twin in enumerate(twins) if twin for index, *node in twin.nodes]
+    x = _replaced(graph["x"], [node for node, _, _ in nodes], [name for _, name, _ in nodes])
+    node_type = graph["node_type"].copy()
+    if nodes:
+        node_type[[node for node, _, _ in nodes]] = [kind for _, _, kind in nodes]
     return {**graph, "x": x, "node_type": node_type}
+
+
+def edited_reports(
+    report: Mapping[str, Ids], texts: pa.StringArray, tokenizer: ReportTokenizer, twins: Sequence[TwinEdit | None]
+) -> dict[str, Ids]:
+    """Return the arrays of B reports (see `ReportTokenizer.arrays`) with these texts as those of their twins."""
+    if tokenizer.wordpieces is not None:
+        pairs = zip(texts.to_pylist(), twins, strict=True)
+        return tokenizer.arrays(pa.array([twin.edit.text(text) if twin else text for text, twin in pairs], pa.string()))
+    # A token is a word, so that only the edited ones are looked up.
+    ptr = report["ptr"].tolist()
+    words = [
+        (ptr[row] + index, word.lower())
+        for row, twin in enumerate(twins)
+        if twin
+        for index, word in twin.edit.words
+        if ptr[row] + index < ptr[row + 1]
+    ]
+    return {**report, "x": _replaced(report["x"], [token for token, _ in words], [word for _, word in words])}
+
+
+def _replaced(x: Ids, rows: Sequence[int], names: Sequence[str]) -> Ids:
+    """Return subword buckets [N, S] with those of some rows replaced by those of these names."""
+    x = x.copy()
+    if rows:
+        x[rows] = np.stack([subword_ids(name, x.shape[1]) for name in names])
+    return x

@@ -197,8 +197,13 @@ def _other_findings(graph: ReportGraph) -> Iterator[Edit]:
 
 def _findings(graph: ReportGraph) -> tuple[set[str], set[str]]:
     """Return the findings that a graph mentions, and those that it states as present or possible."""
-    named = [(_FINDING_OF.get(word), entity.label) for entity in graph.entities for word in entity.name.split()]
-    named = [(name, label) for name, label in named if name and label.startswith("OBS")]
+    observations = [entity for entity in graph.entities if entity.label.startswith("OBS")]
+    named = [
+        (_FINDING_OF[word], entity.label)
+        for entity in observations
+        for word in entity.name.split()
+        if word in _FINDING_OF
+    ]
     return {name for name, _ in named}, {name for name, label in named if label != "OBS-DA"}
 
 

@@ -32,7 +32,7 @@ _STRUCTURES = (
     *("atri(?:um|a|al)", "ventric(?:les?|ular)", "aort(?:a|ic)", "(?:minor|horizontal) fissures?", "bundle"),
     *(r"(?:main )?coronary", "anterior descending", "circumflex", "internal mammary", "hepatic", "paratracheal stripe"),
     r"(?:upper|lower) (?:abdominal )?quadrants?",
-    r"heart(?! (?:border|margin|contour|edge|shadow|silhouette))",
+    "heart (?:failure|strain|enlargement|chambers?|disease|catheter(?:i[sz]ation)?)",
 )
 _EXAMINATION = (
     r"lateral (?:chest )?(?:views?|projections?|films?|images?|(?:radio)?graphs?|decubitus)",

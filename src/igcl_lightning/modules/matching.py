@@ -21,7 +21,8 @@ from igcl_lightning.modules.contrastive import ContrastiveModule, PairEmbedding,
 from igcl_lightning.nn.checks import check_at_least
 from igcl_lightning.nn.encoded import Encoded
 from igcl_lightning.nn.importance_relations import ImportanceRelationOptions
-from igcl_lightning.nn.matching import SCORES, LocalMatching, MatchingOptions, Regions, Units
+from igcl_lightning.nn.local_units import Regions, Units
+from igcl_lightning.nn.matching import SCORES, LocalMatching, MatchingOptions
 from igcl_lightning.nn.scoring import Scorer, cosine_similarity
 from igcl_lightning.nn.semantic_relations import SemanticRelationOptions
 
@@ -40,7 +41,8 @@ class MatchedImage(NamedTuple):
 
     def roll(self, shift: int, dims: int) -> MatchedImage:
         """Return the images in another order, as `torch.roll` does."""
-        return MatchedImage(*(None if part is None else part.roll(shift, dims) for part in self))
+        pooled = None if self.pooled is None else self.pooled.roll(shift, dims)
+        return MatchedImage(self.embedding.roll(shift, dims), self.feature.roll(shift, dims), pooled)
 
 
 class MatchedReport(NamedTuple):
@@ -126,7 +128,7 @@ class MatchingModule(ContrastiveModule):
     def scorer(self, name: str) -> Scorer:
         """Return a score of `SCORES`: the two branches, or their mean, each divided by its temperature."""
         if self.local is None:
-            return cosine_similarity  # not `self.score`, which asks here
+            return cosine_similarity
         return partial(self._score, name)
 
     def matched(self, side: str, encoded: Encoded, embedding: Tensor) -> Any:
@@ -224,11 +226,12 @@ class MatchingModule(ContrastiveModule):
     def aligned(self, name: str, first: Any, second: Any) -> Tensor:
         """Return the score of each pair b of B first and B second sides, [B]; what `scorer` has on its diagonal."""
         if self.local is None:
-            return (first * second).sum(dim=1)
+            cosine: Tensor = (first * second).sum(dim=1)
+            return cosine
         if name == "local":
             return self.local.aligned(first.regions, second.units)
-        cosine = (first.embedding * second.embedding).sum(dim=1)
-        return cosine if name == "global" else self._mean_score(cosine, self.aligned("local", first, second))
+        whole: Tensor = (first.embedding * second.embedding).sum(dim=1)
+        return whole if name == "global" else self._mean_score(whole, self.aligned("local", first, second))
 
     def _mean_score(self, whole: Tensor, local: Tensor) -> Tensor:
         """Return the mean of both scores as logits, that is each divided by its temperature."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -27,15 +26,14 @@ from igcl_lightning.nn.local_units import (
     relation_matrix,
     without_padding,
 )
+from igcl_lightning.nn.matching_vector import FORMS, GlobalNode, MatchingVector, compare, length_of, unit_length
 from igcl_lightning.nn.region_attention import ATTENTIONS, attend
 from igcl_lightning.nn.region_head import RegionHead
 from igcl_lightning.nn.scoring import at_least_single
 from igcl_lightning.nn.semantic_relations import SemanticRelationOptions, SemanticRelations
 
-FORMS = ("cosine", "sqdiff", "hadamard")
 SCORES = ("global", "local", "both")
 GROUP = 8  # reports scored at once
-_TINY = 1e-12  # least length of an attended image
 
 
 @dataclass(frozen=True)
@@ -106,44 +104,6 @@ class _Pairs(NamedTuple):
     node: Tensor | None
 
 
-class MatchingVector(nn.Module):
-    """Matching vector of two unit vectors: l2norm(W x + b) * sqrt(out_channels), x their difference or product.
-
-    Equation 5 of SGRAF ("sqdiff"), with elements of size one, as the linear layers of semantic relations expect.
-
-    Args:
-        form: "sqdiff" or "hadamard".
-        in_channels: length of the unit vectors.
-        out_channels: length of the matching vector.
-    """
-
-    def __init__(self, form: str, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.form = form
-        self.linear = nn.Linear(in_channels, out_channels)
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Map unit vectors [..., in_channels], broadcast, to [..., out_channels]."""
-        compared = (first - second).square() if self.form == "sqdiff" else first * second
-        direction: Tensor = F.normalize(self.linear(compared), dim=-1)
-        return direction * self.linear.out_features**0.5
-
-
-class GlobalNode(nn.Module):
-    """Matching vector of a whole image and a whole report, with weights of its own.
-
-    Args:
-        pooled_channels: length of the pooled vector of the image, and of the report.
-        options: form and channels.
-    """
-
-    def __init__(self, pooled_channels: tuple[int, int], options: MatchingOptions) -> None:
-        super().__init__()
-        self.image = nn.Linear(pooled_channels[0], options.channels)
-        self.report = nn.Linear(pooled_channels[1], options.channels)
-        self.vector = MatchingVector(options.form, options.channels, options.form_channels)
-
-
 class LocalMatching(nn.Module):
     """Score images and reports by their regions and units.
 
@@ -182,12 +142,16 @@ class LocalMatching(nn.Module):
         self.options = matching
         self.region_head = RegionHead(region_channels, matching.channels, matching.position)
         self.unit_head = nn.Sequential(nn.LayerNorm(unit_channels), nn.Linear(unit_channels, matching.channels))
-        self.global_node = GlobalNode(pooled_channels, matching) if srm.global_node else None
+        self.global_node = (
+            GlobalNode(pooled_channels, matching.form, matching.channels, matching.form_channels)
+            if srm.global_node
+            else None
+        )
         self.vector: MatchingVector | None = None
         length = 1
         if matching.form != "cosine":
             length = matching.form_channels
-            self.vector = MatchingVector(matching.form, matching.channels, length)
+            self.vector = MatchingVector(matching.channels, length)
             # Without gain and bias: the weights that follow hold the one, the other would cancel in the loss.
             self.norm = nn.LayerNorm(length, elementwise_affine=False)
             self.read = nn.Linear(length, 1, bias=False)
@@ -204,17 +168,17 @@ class LocalMatching(nn.Module):
                 "model.matching.region_layer, or set model.matching.weight to 0"
             )
         node = self.global_node
-        pooled = None if node is None else _unit_vectors(node.image(image.pooled))
+        pooled = None if node is None else unit_length(at_least_single(node.image(image.pooled)))
         return Regions(self.region_head(image.units, image.grid), pooled)
 
     def units(self, report: Encoded) -> Units:
         """Return the units of B encoded reports."""
         node = self.global_node
-        feature = _unit_vectors(self.unit_head(report.units)) * report.mask[..., None]
+        feature = unit_length(at_least_single(self.unit_head(report.units))) * report.mask[..., None]
         relation = None
         if self.reads_relations and report.relation is not None:
             relation = relation_matrix(report.relation, *report.mask.shape)
-        pooled = None if node is None else _unit_vectors(node.report(report.pooled))
+        pooled = None if node is None else unit_length(at_least_single(node.report(report.pooled)))
         return Units(feature, report.mask, at_least_single(report.importance), relation, pooled)
 
     def score(self, first: Regions, second: Units) -> Tensor:
@@ -263,20 +227,20 @@ class LocalMatching(nn.Module):
         return pooled
 
     def _pairs(self, first: Regions, second: Units) -> _Pairs:
-        region = at_least_single(first.feature)
-        similarity = torch.einsum("ijld,imd->jlim", second.feature, region)
-        mask = second.mask.permute(1, 2, 0)[..., None]
-        attention = attend(similarity, mask, self.options.attention, self.options.attention_temperature)
+        region, unit = at_least_single(first.feature), second.feature
+        kind, temperature = self.options.attention, self.options.attention_temperature
+        attention = attend(unit, region, second.mask, kind, temperature)
         attended = torch.einsum("jlim,imd->ijld", attention, region)
-        length = torch.linalg.vector_norm(attended, dim=-1).clamp(min=_TINY)
-        cosine = (attended * second.feature).sum(dim=-1) / length
         if self.vector is None:
+            cosine = (attended * unit).sum(dim=-1) / length_of(attended)[..., 0]
             return _Pairs(attention, cosine, None, None)
-        matching = self.vector(attended / length[..., None], second.feature)
-        if self.global_node is None or first.pooled is None or second.pooled is None:
-            return _Pairs(attention, cosine, matching, None)
-        node = self.global_node.vector(at_least_single(first.pooled)[:, None], second.pooled)
-        return _Pairs(attention, cosine, matching, node)
+        attended = unit_length(attended)
+        compared = compare(self.options.form, attended, unit)
+        cosine = (compared if self.options.form == "hadamard" else attended * unit).sum(dim=-1)
+        node = None
+        if self.global_node is not None and first.pooled is not None and second.pooled is not None:
+            node = self.global_node(at_least_single(first.pooled)[:, None], second.pooled)
+        return _Pairs(attention, cosine, self.vector(compared), node)
 
     def _related(self, pairs: _Pairs, second: Units) -> Tensor | None:
         """Return the matching vectors after semantic relations, or None if matchings are cosines."""
@@ -291,10 +255,6 @@ class LocalMatching(nn.Module):
             return cosine, cosine[..., None]
         normed = self.norm(matching)
         return cosine + self.read(normed)[..., 0], normed
-
-
-def _unit_vectors(value: Tensor) -> Tensor:
-    return F.normalize(at_least_single(value), dim=-1)
 
 
 def _check(matching: MatchingOptions, srm: SemanticRelationOptions) -> None:

@@ -11,25 +11,32 @@ _SLOPE = 0.1  # of SCAN's leaky ReLU
 _TINY = 1e-8  # keeps SCAN's division by a norm finite
 
 
-def attend(similarity: Tensor, mask: Tensor, kind: str, temperature: float) -> Tensor:
+def attend(unit: Tensor, region: Tensor, mask: Tensor, kind: str, temperature: float) -> Tensor:
     """Return the weights of M regions for each of L units, [J, L, I, M]; they sum to one over the regions.
 
-    "plain" is the softmax over regions of similarity / temperature (MGCA). The other two compare units first, for each
+    "plain" is the softmax over regions of cosine / temperature (MGCA). The other two compare units first, for each
     region, and then take the softmax over regions of value / temperature. "gloria" compares by a softmax over units
-    (GLoRIA's authors multiply it by 4: temperature 0.25). "scan" by the L2 norm over units of the leaky ReLU (SCAN and
+    (GLoRIA's authors multiply it by 4: temperature 0.25), "scan" by the L2 norm over units of the leaky ReLU (SCAN and
     SGRAF multiply by 9: temperature 1/9).
 
     Args:
-        similarity: cosines of J reports' units and I images' regions, [J, L, I, M].
-        mask: True where there is a unit, bool, broadcast to [J, L, I, M]; at least one in each report.
+        unit: unit vectors of J reports, [1, J, L, D]; or, with a report of its own for each of I images, [I, J, L, D].
+        region: unit vectors of the regions of I images, [I, M, D].
+        mask: True where there is a unit, bool [1, J, L] or [I, J, L]; at least one in each report.
         kind: one of `ATTENTIONS`.
         temperature: of the softmax over regions.
     """
-    value = similarity
+    if kind == "plain":  # divided before the product, which is larger
+        return _products(unit / temperature, region).softmax(dim=-1)
+    value = _products(unit, region)
+    mask = mask.permute(1, 2, 0)[..., None]
     if kind == "gloria":
-        value = similarity.masked_fill(~mask, -torch.inf).softmax(dim=1)
-    elif kind == "scan":
-        leaky = F.leaky_relu(similarity, _SLOPE)
-        norm = torch.linalg.vector_norm(leaky.masked_fill(~mask, 0), dim=1, keepdim=True)
-        value = leaky / (norm + _TINY)
-    return (value / temperature).softmax(dim=-1)
+        return (value.masked_fill(~mask, -torch.inf).softmax(dim=1) / temperature).softmax(dim=-1)
+    value = F.leaky_relu(value, _SLOPE)
+    norm: Tensor = torch.linalg.vector_norm(value.masked_fill(~mask, 0), dim=1, keepdim=True)
+    return (value * (1 / (temperature * (norm + _TINY)))).softmax(dim=-1)
+
+
+def _products(unit: Tensor, region: Tensor) -> Tensor:
+    """Return the inner products [J, L, I, M]: in this order a single matrix product makes them."""
+    return torch.einsum("ijld,imd->jlim", unit, region)

@@ -52,11 +52,13 @@ class RelationAttention(nn.Module):
 
     def forward(self, matching: Tensor, mask: Tensor, relation: Tensor | None) -> Tensor:
         """Return weights [I, J, L, L] that sum to one over the last dimension; as `SemanticRelations.forward`."""
-        logits = self.query(matching) @ self.key(matching).transpose(-1, -2) * matching.shape[-1] ** -0.5
+        bias = matching.new_zeros(())
         if self.relation is not None:
             # Without relations too: the bias then cancels, but distributed training waits for its gradient.
-            logits = logits + (self.relation[0] if relation is None else _look_up(self.relation, relation))
-        weight: Tensor = logits.masked_fill(~mask[..., None, :], -torch.inf).softmax(dim=-1)
+            bias = self.relation[0] if relation is None else _look_up(self.relation, relation)
+        bias = bias.where(mask[..., None, :], -torch.inf)
+        query = self.query(matching) * matching.shape[-1] ** -0.5
+        weight: Tensor = (query @ self.key(matching).transpose(-1, -2) + bias).softmax(dim=-1)
         return weight
 
 

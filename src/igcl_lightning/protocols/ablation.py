@@ -32,9 +32,10 @@ from igcl_lightning.protocols.ablation_table import REPORTED_SEED, Row, Table, r
 from igcl_lightning.protocols.equal_budget import quiet, say
 from igcl_lightning.training.lightning_cli import check, import_modules
 
-CELLS = "cells"
+CELLS, REPORTED = "cells", "reported"
 CHILD = "from igcl_lightning.protocols.ablation_cell import main; main()"
 POLL = 0.2  # seconds
+STUDIES_PER_PROCESS = 256  # starting a process costs as much as preparing a few hundred studies
 
 
 class Cell(NamedTuple):
@@ -46,11 +47,19 @@ class Cell(NamedTuple):
     plan: Plan
 
     @property
+    def finished(self) -> bool:
+        """Whether there is a result of everything that is asked, with these settings."""
+        return self._stands(self.plan.settings)
+
+    @property
     def result(self) -> dict[str, Any] | None:
-        """The result if the cell is finished with these settings."""
-        result: dict[str, Any] = read_json(self.folder / RESULT)
-        made = result.get("settings", {})
-        return result if self.plan.settings.items() <= made.items() else None
+        """The result with these settings, whether or not the reported hard negatives are part of it."""
+        needed = {part: value for part, value in self.plan.settings.items() if part != REPORTED}
+        return read_json(self.folder / RESULT) if self._stands(needed) else None
+
+    def _stands(self, settings: Mapping[str, str]) -> bool:
+        made: dict[str, str] = read_json(self.folder / RESULT).get("settings", {})
+        return settings.items() <= made.items()
 
 
 def ablate(
@@ -77,6 +86,8 @@ def ablate(
     Raises:
         IgclError, UsageError: the table or the options of a row are wrong; raised before anything is trained.
     """
+    if jobs < 1:
+        raise IgclError(f"--jobs is {jobs}, not at least 1")
     import_modules(modules)
     table = read_table(table_name)
     _check_folder(out)
@@ -94,7 +105,7 @@ def ablate(
         for seed in (table.seeds if row.seeds is None else row.seeds)
     ]
     asked = [cell for cell in cells if not only or cell.row in only]
-    failed = run_cells([cell for cell in asked if cell.result is None], jobs)
+    failed = run_cells([cell for cell in asked if not cell.finished], jobs)
     _report(table, cells, stores, out)
     return not failed
 
@@ -137,7 +148,7 @@ def _stores(table: Table, out: Path, jobs: int, report: bool) -> dict[str, Path]
         _prepared(source(table.store.studies), stores["pairs"], size, jobs)
     else:
         stores["pairs"] = Path(table.store.path)
-    wanted = {"validation": table.hard_negatives.validation_seed, **({"reported": REPORTED_SEED} if report else {})}
+    wanted = {"validation": table.hard_negatives.validation_seed, **({REPORTED: REPORTED_SEED} if report else {})}
     for name, seed in wanted.items() if studies else ():
         stores[name] = folder / f"hard_negatives-{studies}-{size}px-seed{seed}"
         _prepared(hard(seed=seed), stores[name], size, jobs)
@@ -147,6 +158,7 @@ def _stores(table: Table, out: Path, jobs: int, report: bool) -> dict[str, Path]
 def _prepared(source: Source, path: Path, size: int, jobs: int) -> None:
     """Prepare a store unless it stands; one of another version of the program is replaced."""
     options = Options(size=size, lossless=True, reparse=True)
+    jobs = max(1, min(jobs, (source.total or 1) // STUDIES_PER_PROCESS))
     if not (path / MANIFEST).is_file():
         say(f"prepare {path} ...")
     try:
@@ -243,9 +255,9 @@ def _progress(cell: Cell, cells: int, left: int, seconds: float) -> str:
 def _report(table: Table, cells: Sequence[Cell], stores: Mapping[str, Path], out: Path) -> None:
     """Print the finished cells, and name the others."""
     finished = [Finished(cell.row, cell.seed, result) for cell in cells if (result := cell.result) is not None]
-    if missing := [f"{cell.row} (seed {cell.seed})" for cell in cells if cell.result is None]:
+    if missing := [f"{cell.row} (seed {cell.seed})" for cell in cells if not cell.finished]:
         say(f"not finished: {', '.join(missing)}")
     if finished:
         names = {name: path.name for name, path in stores.items()}
-        say(f"\n{write_report(finished, [row.name for row in table.rows], names, out)}\n")
+        say(f"\n{write_report(finished, table.versus, names, out)}\n")
         say(f"numbers      {out / 'results.json'}, {out / 'table.md'}")

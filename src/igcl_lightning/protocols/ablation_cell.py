@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from lightning.pytorch import Callback, Trainer
 
-from igcl_lightning.atomic import replacing
+from igcl_lightning.atomic import locked, replacing
 from igcl_lightning.errors import IgclError, UsageError, message_of
 from igcl_lightning.evaluation.predictions import arranged_by_split, checked, write_predictions
 from igcl_lightning.evaluation.results import mean_over_seeds, resampled
@@ -96,7 +96,8 @@ def main() -> None:
     folder = Path(sys.argv[1])
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        run_cell(folder, Plan(**json.loads((folder / PLAN).read_text(encoding="utf-8"))))
+        with locked(folder):
+            run_cell(folder, Plan(**read_json(folder / PLAN)))
     except UsageError as error:
         sys.exit(error.message)
     except (IgclError, ValueError, OSError) as error:

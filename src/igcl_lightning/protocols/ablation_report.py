@@ -11,7 +11,15 @@ import numpy as np
 
 from igcl_lightning.atomic import replacing
 from igcl_lightning.evaluation.predictions import Run
-from igcl_lightning.evaluation.results import Record, aligned, compare_runs, format_cell, setting_name, write_results
+from igcl_lightning.evaluation.results import (
+    Record,
+    aligned,
+    compare_runs,
+    format_cell,
+    method_name,
+    setting_name,
+    write_results,
+)
 from igcl_lightning.evaluation.within_patient import METRIC, summarise_choices
 from igcl_lightning.protocols.ablation_cell import answers_of
 
@@ -32,17 +40,19 @@ class Finished(NamedTuple):
     result: Mapping[str, Any]
 
 
-def write_report(finished: Sequence[Finished], rows: Sequence[str], stores: Mapping[str, str], out: Path) -> str:
+def write_report(
+    finished: Sequence[Finished], versus: Sequence[tuple[str, str]], stores: Mapping[str, str], out: Path
+) -> str:
     """Write `results.json` and `table.md`, and return the table as text.
 
     Args:
         finished: the finished cells.
-        rows: names of all rows of the table, in order; differences are to the first.
+        versus: pairs of rows (method, other) whose differences are reported.
         stores: names of the stores: "pairs", and of hard negatives "validation" and "reported".
         out: folder to write into.
     """
-    shared = [*_probe_records(finished, stores["pairs"], rows), *_seconds(finished, stores["pairs"])]
-    asked = {name: _choice_records(finished, name, store, rows) for name, store in stores.items() if name != "pairs"}
+    shared = [*_probe_records(finished, stores["pairs"], versus), *_seconds(finished, stores["pairs"])]
+    asked = {name: _choice_records(finished, name, store, versus) for name, store in stores.items() if name != "pairs"}
     write_results([*(record for records in asked.values() for record in records), *shared], out / "results.json")
     blocks = [block for name, records in asked.items() for block in _blocks(name, [*records, *shared])]
     blocks = blocks or _blocks("probe", shared)
@@ -52,10 +62,13 @@ def write_report(finished: Sequence[Finished], rows: Sequence[str], stores: Mapp
     return "\n\n".join([CAPTION, *map(aligned, blocks)])
 
 
-def _choice_records(finished: Sequence[Finished], name: str, store: str, rows: Sequence[str]) -> list[Record]:
-    """Return the accuracies by each score, their differences to the first row, and their blind controls.
+def _choice_records(
+    finished: Sequence[Finished], name: str, store: str, versus: Sequence[tuple[str, str]]
+) -> list[Record]:
+    """Return the accuracies by each score, their differences, and their blind controls.
 
-    Where the first row lacks a score, its last one stands in, so that a local score is compared with global pooling.
+    Where the other row of a difference lacks a score, its last one stands in: local scores are compared with global
+    pooling.
     """
     about: dict[str, Any] = {"protocol": PROTOCOL, "store": store, "split": "test", "group": name}
     asked = {
@@ -66,29 +79,25 @@ def _choice_records(finished: Sequence[Finished], name: str, store: str, rows: S
     records: list[Record] = []
     for score in dict.fromkeys(score for each in asked.values() for score in each):
         having = {run: each[score] for run, each in asked.items() if score in each}
-        lacking = {run: each for run, each in asked.items() if score not in each and run.method == rows[0]}
-        instead = {run: list(each.values())[-1] for run, each in lacking.items()}
-        own, metric = {run: each.own for run, each in {**instead, **having}.items()}, f"{METRIC}_{score}"
-        compared = summarise_choices(own, versus=_versus(rows), metric=metric, **about)
-        records += [each for each in compared if each["versus"] or not (instead and each["method"] == rows[0])]
+        own = {run: each.get(score, [*each.values()][-1]).own for run, each in asked.items()}
+        metric, methods = f"{METRIC}_{score}", {run.method for run in having}
+        pairs = [pair for pair in versus if pair[0] in methods]
+        compared = summarise_choices(own, versus=pairs, metric=metric, **about)
+        records += [record for record in compared if record["method"] in methods]
         blind = {run: each.blind for run, each in having.items()}
         records += summarise_choices(blind, metric=metric + BLIND, **about)
     return records
 
 
-def _versus(rows: Sequence[str]) -> list[tuple[str, str]]:
-    return [(row, rows[0]) for row in rows[1:]]
-
-
-def _probe_records(finished: Sequence[Finished], store: str, rows: Sequence[str]) -> list[Record]:
-    """Return the mean AUROC of the linear probes by labelled share, with differences to the first row."""
+def _probe_records(finished: Sequence[Finished], store: str, versus: Sequence[tuple[str, str]]) -> list[Record]:
+    """Return the mean AUROC of the linear probes by labelled share, with differences."""
     by_run = {
         _run(cell)._replace(fraction=float(fraction)): np.array(values)
         for cell in finished
         for fraction, values in cell.result["probe"]["auroc"].items()
     }
     about = {"n": finished[0].result["probe"]["rows"], "protocol": PROTOCOL, "store": store, "split": "test"}
-    return compare_runs(by_run, _versus(rows), metric="auroc", **about)
+    return compare_runs(by_run, versus, metric="auroc", **about)
 
 
 def _seconds(finished: Sequence[Finished], store: str) -> list[Record]:
@@ -110,11 +119,11 @@ def _blocks(name: str, records: Sequence[Record]) -> list[list[list[str]]]:
     apart: dict[str, dict[str, str]] = {}
     for record in means:
         rows = values if record["versus"] is None else apart
-        rows.setdefault(record["method"], {})[_title(record)] = _cell(record)
+        rows.setdefault(method_name(record), {})[_title(record)] = _cell(record)
     for method, row in values.items():
         row["seeds"] = str(seeds[method])
-    first = next((record["versus"] for record in means if record["versus"]), "")
-    return [_table(corner, rows) for corner, rows in ((name, values), (f"{name}, minus {first}", apart)) if rows]
+    titles = [*dict.fromkeys(map(_title, means)), "seeds"]
+    return [_table(corner, titles, rows) for corner, rows in ((name, values), (f"{name}, differences", apart)) if rows]
 
 
 def _title(record: Record) -> str:
@@ -131,10 +140,10 @@ def _cell(record: Record) -> str:
     return f"{record['value']:.1f}" if record["metric"] == SECONDS else format_cell(record)
 
 
-def _table(corner: str, rows: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
-    titles = dict.fromkeys(title for row in rows.values() for title in row)
-    last = [title for title in ("blind", "s/epoch", "seeds") if title in titles]
-    columns = [*(title for title in titles if title not in last), *last]
+def _table(corner: str, titles: Sequence[str], rows: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
+    last = ("blind", "s/epoch", "seeds")
+    used = [title for title in titles if any(title in row for row in rows.values())]
+    columns = sorted(used, key=lambda title: last.index(title) if title in last else -1)
     return [[corner, *columns], *([name, *(row.get(title, "") for title in columns)] for name, row in rows.items())]
 
 

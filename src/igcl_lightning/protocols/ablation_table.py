@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from igcl_lightning.errors import IgclError, UsageError
+from igcl_lightning.errors import IgclError, UsageError, suggestion
 from igcl_lightning.training.options import explain, read_options
 
 NAME = re.compile(r"[\w+][\w+., -]*")
@@ -17,6 +17,10 @@ NAME = re.compile(r"[\w+][\w+., -]*")
 
 REPORTED_SEED = 0
 """Seed of the phantoms to train on, and of the hard negatives that are reported once."""
+
+
+ELSEWHERE = {"config": "config", "data.store": "store.path", "seed_everything": "seeds"}
+"""Options of `igcl fit` that a row may not set, and the key of the table that does."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Row:
         options: options of `igcl fit` by name, such as `{model.matching.weight: 0}`.
         epochs: epochs of pretraining (default: those of the table).
         seeds: seeds of pretraining (default: those of the table).
+        versus: names of the rows to compare it with (default: the first row).
     """
 
     name: str
@@ -77,6 +82,7 @@ class Row:
     options: Mapping[str, Any] = field(default_factory=dict)
     epochs: int | None = None
     seeds: list[int] | None = None
+    versus: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class Table:
     """Rows that are pretrained on the same pairs and measured in the same way.
 
     Args:
-        rows: the methods; all are compared with the first.
+        rows: the methods.
         config: pretraining config of rows without one.
         epochs: epochs of pretraining (default: those of the config).
         seeds: seeds of pretraining: initial weights, order of the pairs, augmentation.
@@ -100,6 +106,13 @@ class Table:
     store: PairsOptions = PairsOptions()
     hard_negatives: HardNegativeOptions = HardNegativeOptions()
     probe: ProbeOptions = ProbeOptions()
+
+    @property
+    def versus(self) -> list[tuple[str, str]]:
+        """Pairs of rows (method, other) to compare."""
+        first = self.rows[0].name
+        others = {row.name: [first] if row.versus is None else row.versus for row in self.rows}
+        return [(name, other) for name, against in others.items() for other in against if other != name]
 
 
 def read_table(name: str) -> Table:
@@ -133,6 +146,9 @@ def _mistakes(table: Table) -> Iterator[str]:
     for row in table.rows:
         if names.count(row.name) > 1:
             yield f"rows: two rows are called {row.name!r}"
+        for other in row.versus or ():
+            if other not in names:
+                yield f"rows: {row.name!r} is compared with {other!r}, which is no row{suggestion(other, names)}"
         yield from _mistakes_of_row(row, table)
     hard, probe = table.hard_negatives, table.probe
     if hard.studies and (hard.studies < 4 or hard.studies % 2):
@@ -150,6 +166,11 @@ def _mistakes_of_row(row: Row, table: Table) -> Iterator[str]:
         yield f"rows: {row.name!r} is not a name of letters, digits, spaces and +.,-_"
     if row.config is None and table.config is None:
         yield f"rows: {row.name!r} has no config, and the table has none"
+    for option in row.options:
+        if option in ELSEWHERE:
+            yield f"rows: {row.name!r} sets {option}; set {ELSEWHERE[option]} instead"
+        elif option.startswith("trainer.logger"):
+            yield f"rows: {row.name!r} sets {option}; all runs are logged as CSV files, in folders of their own"
     for epochs in (row.epochs, table.epochs):
         if epochs is not None and epochs < 1:
             yield f"epochs is {epochs}, not at least 1"

@@ -19,16 +19,12 @@ from typing import Any
 
 import datasets
 
+from igcl_lightning.atomic import locked
 from igcl_lightning.data.preparing.earlier import NOTES
 from igcl_lightning.data.store import MANIFEST
 from igcl_lightning.data.study import SPLITS
 from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.files import resumable
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 WORK = "work.json"
 
@@ -56,7 +52,7 @@ class UnfinishedStore:
         with ExitStack() as until_exit:
             with self.resumable():
                 self.path.mkdir(parents=True, exist_ok=True)
-                self._lock(until_exit)
+                until_exit.enter_context(locked(self.path))
                 if resume and (self._has_chunks() or read_record(self.path / WORK) is not None):
                     self._resume(work)
                 else:
@@ -93,19 +89,6 @@ class UnfinishedStore:
 
     def _has_chunks(self) -> bool:
         return any((self.path / NOTES).glob("*.json"))
-
-    def _lock(self, until_exit: ExitStack) -> None:
-        """Lock the folder against other processes until the block or this process ends."""
-        if fcntl is None:
-            return  # type: ignore[unreachable]  # except on Windows
-        folder = os.open(self.path, os.O_RDONLY)
-        until_exit.callback(os.close, folder)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise IgclError(f"{self.path}: another run is writing to it") from None
-        except OSError:  # a file system without locks
-            return
 
     def resumable(self) -> AbstractContextManager[None]:
         """Return a context that raises a failed write, such as on a full disk, as an `IgclError`."""

@@ -1,0 +1,239 @@
+"""`igcl ablate`: which cells run, what resumes, what is refused, and one table end to end."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from igcl_lightning.cli import main
+from igcl_lightning.protocols import ablation
+
+SMALL = {"model.image.backbone": "test_resnet", "model.image.size": 32, "model.graph.channels": 16}
+
+STAND_IN = """
+import json, os, sys, threading, time
+from pathlib import Path
+
+folder = Path(sys.argv[1])
+threading.Thread(target=lambda: os.read(0, 1) == b"" and os._exit(1), daemon=True).start()
+plan = json.loads((folder / "plan.json").read_text())
+words = dict(word.lstrip("-").partition("=")[::2] for word in plan["words"])
+with (folder / "starts").open("a") as starts:
+    starts.write(os.environ.get("OMP_NUM_THREADS", "") + "\\n")
+if words.get("model.graph.layers") == "1":
+    sys.exit("igcl: this cell is broken")
+while words.get("model.graph.layers") == "3":
+    time.sleep(0.1)
+own = {"patient": [1, 1], "right": [1, 0], "asked": [1, 1]}
+answers = {"global": {"own": own, "blind": own}}
+result = {"settings": plan["settings"], "seconds_per_epoch": 2.0, "seconds": 3.0}
+result |= {"choices": dict.fromkeys(plan["hard_negatives"], answers)}
+result |= {"probe": {"auroc": {"0.5": [0.5] * 1001}, "rows": 9}}
+(folder / "result.json").write_text(json.dumps(result))
+"""
+"""A cell that writes a result at once; it fails with one layer, and never ends with three."""
+
+
+def write_table(path, rows, **other):
+    table = {"config": "pretrain/phantom.yaml", "rows": rows, "hard_negatives": {"studies": 0}, **other}
+    path.write_text(yaml.safe_dump(table))
+    return str(path)
+
+
+@pytest.fixture
+def quick(monkeypatch, phantom_store, tmp_path):
+    """Run a table whose cells are stand-ins; returns the status and how often each cell has started."""
+    monkeypatch.setattr(ablation, "CHILD", STAND_IN)
+
+    def run(rows, *words, **other):
+        other = {"store": {"path": str(phantom_store)}, **other}
+        path = write_table(tmp_path / "table.yaml", rows, **other)
+        status = main(["ablate", "--table", path, "--out", str(tmp_path / "out"), *words])
+        starts = sorted((tmp_path / "out" / "cells").glob("*/starts"))
+        return status, {each.parent.name: len(each.read_text().splitlines()) for each in starts}
+
+    return run
+
+
+def row(name, **options):
+    return {
+        "name": name,
+        "options": SMALL | {f"model.{key.replace('_', '.', 1)}": value for key, value in options.items()},
+    }
+
+
+def test_a_finished_cell_stands_and_a_changed_one_runs_again(quick, phantom_store, tmp_path, capsys):
+    rows = [row("a"), row("b") | {"seeds": [0, 5]}]
+    assert quick(rows) == (0, {"a-0": 1, "b-0": 1, "b-5": 1})
+    assert "3/3 b, seed 5: 3 s; about 0 min left" in capsys.readouterr().out
+    assert quick(rows) == (0, {"a-0": 1, "b-0": 1, "b-5": 1})
+    rows[1] |= {"options": SMALL | {"model.projection.channels": 64}}
+    assert quick(rows) == (0, {"a-0": 1, "b-0": 2, "b-5": 2})
+    assert quick(rows, epochs=3) == (0, {"a-0": 2, "b-0": 3, "b-5": 3})
+    assert quick(rows, epochs=3, probe={"draws": 2}) == (0, {"a-0": 3, "b-0": 4, "b-5": 4})
+    rows[1] |= {"seeds": [0]}
+    assert quick(rows, epochs=3, probe={"draws": 2}) == (0, {"a-0": 3, "b-0": 4, "b-5": 4})
+
+
+def test_another_store_changes_every_cell(quick, phantom_store, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(phantom_store, copy)
+    assert quick([row("a")]) == (0, {"a-0": 1})
+    assert quick([row("a")], store={"path": str(copy)}) == (0, {"a-0": 1})  # the same rows elsewhere
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"fingerprint": "other"}))
+    assert quick([row("a")], store={"path": str(copy)}) == (0, {"a-0": 2})
+
+
+def test_rows_and_seeds_can_be_chosen(quick, capsys):
+    rows = [row("a"), row("b, wide")]
+    assert quick(rows, "--only", "b, wide", "--seeds", "3,4") == (0, {"b, wide-3": 1, "b, wide-4": 1})
+    assert "not finished: a (seed 3), a (seed 4)" in capsys.readouterr().out
+    assert quick(rows, "--only", "c") == (1, {"b, wide-3": 1, "b, wide-4": 1})
+    assert "--only: no row 'c'" in capsys.readouterr().err
+
+
+def test_a_failing_cell_is_one_line_and_the_others_go_on(quick, capsys):
+    status, starts = quick([row("bad", graph_layers=1), row("good")])
+    assert (status, starts) == (1, {"bad-0": 1, "good-0": 1})
+    said = capsys.readouterr()
+    (line,) = [line for line in said.err.splitlines() if "igcl: error" in line]
+    assert line.startswith("igcl: error: bad, seed 0: igcl: this cell is broken (see ")
+    assert "not finished: bad (seed 0)" in said.out
+    assert "good" in said.out.partition("probe  ")[2]
+    assert quick([row("bad", graph_layers=1), row("good")]) == (1, {"bad-0": 2, "good-0": 1})
+
+
+def test_several_cells_run_at_once_with_one_thread_each(quick, tmp_path):
+    assert quick([row("a"), row("b")], "--jobs", "2")[0] == 0
+    assert {(tmp_path / f"out/cells/{name}-0/starts").read_text() for name in "ab"} == {"1\n"}
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_a_killed_run_leaves_no_process_and_resumes(quick, phantom_store, tmp_path):
+    """Killed during the second cell: the first stands, the second starts again."""
+    rows = [row("a"), row("b", graph_layers=3)]
+    table = write_table(tmp_path / "table.yaml", rows, store={"path": str(phantom_store)})
+    words = ["ablate", "--table", table, "--out", str(tmp_path / "out")]
+    start = "from igcl_lightning.cli import main; from igcl_lightning.protocols import ablation"
+    script = f"{start}; ablation.CHILD = {STAND_IN!r}; main({words!r})"
+    process = subprocess.Popen([sys.executable, "-c", script])
+    second = tmp_path / "out" / "cells" / "b-0" / "starts"
+    until = time.monotonic() + 120
+    while not (second.is_file() and second.read_text()) and time.monotonic() < until:
+        time.sleep(0.1)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert children
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    until = time.monotonic() + 20
+    while any(map(alive, children)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any(map(alive, children))
+    rows[1] = row("b", graph_layers=2)
+    assert quick(rows) == (0, {"a-0": 1, "b-0": 2})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epoch": 3}, "table.yaml, line 2: epoch: unknown option, did you mean epochs?"),
+        ({"epochs": "many"}, "epochs: expected int or null, got 'many'"),
+        ({"rows": []}, "rows is empty"),
+        ({"rows": [{"name": "a"}, {"name": "a"}]}, "two rows are called 'a'"),
+        ({"rows": [{"name": "a", "option": {"x": 1}}]}, "rows.option.x: unknown option, did you mean rows.options?"),
+        ({"rows": [{"name": "a/b"}]}, "'a/b' is not a name"),
+        ({"rows": [{"name": "a", "versus": ["b"]}]}, "'a' is compared with 'b', which is no row"),
+        ({"rows": [{"name": "a", "options": {"data.store": "x"}}]}, "'a' sets data.store; set store.path instead"),
+        ({"rows": [{"name": "a", "options": {"trainer.logger": False}}]}, "'a' sets trainer.logger; all runs are"),
+        (
+            {"rows": [{"name": "a"}, {"name": "b", "options": {"model.graph.chanels": 3}}]},
+            "row 'b': --model.graph.chanels: unknown option, did you mean --model.graph.channels?",
+        ),
+        (
+            {"rows": [{"name": "a", "options": {"model.loss.targets": "x"}}]},
+            "row 'a': model.loss.targets 'x' is not one of identity, study, graph, soft",
+        ),
+        ({"rows": [{"name": "a", "config": "pretrain/no.yaml"}]}, "row 'a': --config pretrain/no.yaml: no such file"),
+        ({"config": None}, "'a' has no config, and the table has none"),
+        ({"seeds": [1, 1]}, "seeds of 'a' are [1, 1], not different numbers"),
+        ({"hard_negatives": {"studies": 3}}, "hard_negatives.studies is 3, not 0 or an even number of at least 4"),
+        ({"hard_negatives": {"validation_seed": 0}}, "hard_negatives.validation_seed is 0, the seed of those that are"),
+        ({"probe": {"fractions": [0]}}, "probe.fractions are [0.0], not above 0 and at most 1"),
+        ({"probe": {"draws": 0}}, "probe.draws is 0, not at least 1"),
+        ({"store": {"path": "stores/none"}}, "stores/none"),
+    ],
+)
+def test_a_wrong_table_is_one_line_before_anything_is_trained(quick, change, message, tmp_path, capsys):
+    status, starts = quick(**{"rows": [{"name": "a"}], **change})
+    said = capsys.readouterr().err.strip().splitlines()
+    assert status in (1, 2)
+    assert starts == {}
+    assert len([line for line in said if line.startswith("igcl: error")]) == 1
+    assert message in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--table", "ablation/none.yaml"], "--table ablation/none.yaml: no such file or shipped config"),
+        (["--table", "TABLE", "--jobs", "0"], "--jobs is 0, not at least 1"),
+        (["--table", "TABLE", "--seeds", "0,x"], "'x' is not a whole number"),
+        (["--table", "TABLE", "--out", "FULL"], "not empty and not an earlier table"),
+        ([], "--table"),
+    ],
+)
+def test_wrong_words_are_one_line(words, message, phantom_store, tmp_path, capsys):
+    table = write_table(tmp_path / "table.yaml", [{"name": "a"}], store={"path": str(phantom_store)})
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").touch()
+    known = {"TABLE": table, "FULL": str(tmp_path / "full")}
+    assert main(["ablate", "--out", str(tmp_path / "out"), *(known.get(word, word) for word in words)]) in (1, 2)
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory, phantom_store):
+    """A tiny table, then with the reported hard negatives of one row; returns its folder and when it was trained."""
+    folder = tmp_path_factory.mktemp("ablation")
+    rows = [row("plain"), row("no reports") | {"config": "pretrain/phantom_simclr.yaml"}]
+    rows[1]["options"] = {name: value for name, value in SMALL.items() if "graph" not in name}
+    other = {"epochs": 1, "hard_negatives": {"studies": 12}, "probe": {"fractions": [0.5, 1.0], "draws": 2}}
+    path = write_table(folder / "table.yaml", rows, store={"path": str(phantom_store)}, **other)
+    words = ["ablate", "--table", path, "--out", str(folder / "out")]
+    trained = folder / "out" / "cells" / "plain-0" / "pretrained.json"
+    assert main([*words, "--jobs", "2"]) == 0
+    times = [trained.stat().st_mtime_ns]
+    assert main([*words, "--only", "plain", "--report"]) == 0
+    return folder / "out", [*times, trained.stat().st_mtime_ns]
+
+
+def test_a_table_end_to_end(table):
+    out, (first, second) = table
+    assert first == second, "reporting does not train again"
+    records = json.loads((out / "results.json").read_text())
+    found = {(each["method"], each["metric"], each["group"], each["fraction"], each["seed"]) for each in records}
+    for group in ("validation", "reported"):
+        for metric in ("within_patient_accuracy_global", "within_patient_accuracy_global_blind"):
+            assert ("plain", metric, group, None, None) in found
+            assert ("no reports", metric, group, None, None) not in found
+    for method in ("plain", "no reports"):
+        assert {(method, "auroc", None, fraction, 0) for fraction in (0.5, 1.0)} <= found
+        assert (method, "seconds_per_epoch", None, None, None) in found
+    text = (out / "table.md").read_text()
+    assert "| validation | global | probe 50 % | probe 100 % | blind | s/epoch | seeds |" in text
+    assert "| reported |" in text

@@ -1,0 +1,97 @@
+"""Numbers of a table against loops over patients."""
+
+import json
+
+import numpy as np
+import pytest
+
+from igcl_lightning.metrics.clinical import patient_bootstrap_weights
+from igcl_lightning.protocols.ablation_report import Finished, write_report
+
+PATIENT = np.repeat(np.arange(20), 2)
+STORES = {"pairs": "phantom", "validation": "hard"}
+
+
+def answers(rng, share):
+    def kind(of):
+        right = rng.binomial(1, of, 40).tolist()
+        return {"patient": PATIENT.tolist(), "right": right, "asked": [1] * 40}
+
+    return {"own": kind(share), "blind": kind(0.5)}
+
+
+def cell(name, seed, scores):
+    rng = np.random.default_rng(seed + len(name))
+    result = {
+        "choices": {"validation": {score: answers(rng, share) for score, share in scores.items()}},
+        "probe": {"auroc": {"0.01": rng.uniform(0.6, 0.9, 201).tolist()}, "rows": 70},
+        "seconds_per_epoch": 2.0 + seed,
+    }
+    return Finished(name, seed, result)
+
+
+@pytest.fixture
+def finished():
+    every = {"global": 0.6, "local": 0.7, "both": 0.8}
+    return [cell("plain", 0, {"global": 0.5}), cell("plain", 1, {"global": 0.6}), cell("local", 1, every)]
+
+
+@pytest.fixture
+def found(finished, tmp_path):
+    text = write_report(finished, [("local", "plain")], STORES, tmp_path)
+    records = json.loads((tmp_path / "results.json").read_text())
+    return {(each["method"], each["seed"], each["versus"], each["metric"]): each for each in records}, text
+
+
+def accuracy(finished, index, score, kind="own", rows=slice(None)):
+    return np.mean(np.array(finished[index].result["choices"]["validation"][score][kind]["right"])[rows])
+
+
+def test_local_scores_are_compared_with_global_pooling_of_the_same_seeds(finished, found):
+    """The other row has no local score: its global one stands in, of the seed that both have."""
+    records, _ = found
+    drawn = [np.repeat(np.arange(40), weights) for weights in patient_bootstrap_weights(PATIENT, 1000, 0)]
+    for score in ("global", "local", "both"):
+        record = records["local", None, "plain", f"within_patient_accuracy_{score}"]
+        assert record["value"] == pytest.approx(accuracy(finished, 2, score) - accuracy(finished, 1, "global"))
+        apart = [accuracy(finished, 2, score, rows=at) - accuracy(finished, 1, "global", rows=at) for at in drawn]
+        assert [record["ci_low"], record["ci_high"]] == pytest.approx(np.percentile(apart, [2.5, 97.5]))
+        assert (record["store"], record["group"], record["n"]) == ("hard", "validation", 40)
+    assert ("plain", None, None, "within_patient_accuracy_local") not in records
+
+
+def test_means_over_seeds_and_blind_controls(finished, found):
+    records, _ = found
+    mean = records["plain", None, None, "within_patient_accuracy_global"]["value"]
+    assert mean == pytest.approx((accuracy(finished, 0, "global") + accuracy(finished, 1, "global")) / 2)
+    assert records["plain", 1, None, "within_patient_accuracy_global"]["value"] == accuracy(finished, 1, "global")
+    blind = records["local", None, None, "within_patient_accuracy_both_blind"]["value"]
+    assert blind == accuracy(finished, 2, "both", "blind")
+    assert records["plain", None, None, "seconds_per_epoch"]["value"] == 2.5
+    probes = [np.array(each.result["probe"]["auroc"]["0.01"]) for each in finished]
+    apart = records["local", None, "plain", "auroc"]
+    assert apart["value"] == pytest.approx(probes[2][0] - probes[1][0])
+    assert apart["ci_low"] == pytest.approx(np.percentile(probes[2][1:] - probes[1][1:], 2.5))
+    assert (apart["n"], apart["fraction"], apart["store"]) == (70, 0.01, "phantom")
+
+
+def test_the_table_shows_the_blind_control_of_the_last_score(finished, found, tmp_path):
+    _, text = found
+    lines = [line.split("  ") for line in text.splitlines()]
+    (row,) = [[part.strip() for part in line if part.strip()] for line in lines if line[0] == "local"]
+    (titles,) = [[part.strip() for part in line if part.strip()] for line in lines if line[0] == "validation"]
+    assert titles == ["validation", "global", "local", "both", "probe 1 %", "blind", "s/epoch", "seeds"]
+    shown = dict(zip(titles, row, strict=True))
+    assert shown["both"].startswith(f"{accuracy(finished, 2, 'both'):.3f} [")
+    assert shown["blind"].startswith(f"{accuracy(finished, 2, 'both', 'blind'):.3f} [")
+    assert (shown["s/epoch"], shown["seeds"]) == ("3.0", "1")
+    assert "local - plain" in text
+    markdown = (tmp_path / "table.md").read_text()
+    assert f"| {' | '.join(row)} |" in markdown
+
+
+def test_a_table_without_hard_negatives_shows_its_probes(finished, tmp_path):
+    for each in finished:
+        each.result["choices"].clear()
+    text = write_report(finished, [], {"pairs": "phantom"}, tmp_path)
+    assert text.splitlines()[2].split() == ["probe", "probe", "1", "%", "s/epoch", "seeds"]
