@@ -107,10 +107,13 @@ def _name(graph: ReportGraph, is_entity: bool, place: int) -> tuple[str, str | N
 
 def _sources(kind: str, batch: PairBatch) -> tuple[Tensor, Tensor]:
     """Return `entity` and `place` of `Matchings`, for a kind of input of the encoder of reports (`embedded_kind`)."""
-    words, entities = _word_places(batch.report), _entity_places(batch.graph)
-    parts = {"report": [words], "graph": [entities], "report and graph": [words, entities]}[kind]
-    entity = torch.cat([torch.full_like(part, part is entities, dtype=torch.bool) for part in parts], dim=1)
-    return entity, torch.cat(parts, dim=1)
+    parts = []
+    if "report" in kind:
+        parts.append((False, _word_places(batch.report)))
+    if "graph" in kind:
+        parts.append((True, _entity_places(batch.graph)))
+    entity = torch.cat([torch.full_like(place, is_entity, dtype=torch.bool) for is_entity, place in parts], dim=1)
+    return entity, torch.cat([place for _, place in parts], dim=1)
 
 
 def _word_places(report: Data) -> Tensor:
