@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "metrics": {"nn"},
     "modules": {"graphs", "data", "nn", "losses", "metrics"},
     "evaluation": {"metrics"},
-    "callbacks": {"data", "losses", "metrics", "modules", "evaluation"},
+    "callbacks": {"graphs", "data", "nn", "losses", "metrics", "modules", "evaluation"},
     "training": {"data", "modules", "callbacks"},
     "protocols": {"graphs", "phantom", "data", "nn", "metrics", "modules", "evaluation", "callbacks", "training"},
     "doctor": {"graphs", "reports", "data", "modules", "training"},

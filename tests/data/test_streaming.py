@@ -135,6 +135,7 @@ def test_rows_are_looked_up_as_in_the_folder(address, folder):
             key = stable_hash(row)
             assert streamed.row_ids(key) == local.ids(key)
             assert streamed.report_text(key) == local.report_text(key)
+            assert streamed.report_graph(key) == local.report_graph(key)
             assert streamed.row_labels(key) == local.row_labels(key)
             assert streamed.row_split(key) == split
 

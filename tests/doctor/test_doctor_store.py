@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from broken_stores import change_row, edit_manifest, picture, rewrite, said, study, write_store
 
+from igcl_lightning.data.store import graph_of
 from igcl_lightning.data.study import StudyImage
-from igcl_lightning.doctor.opened import OpenedStore, graph_of
+from igcl_lightning.doctor.opened import OpenedStore
 from igcl_lightning.doctor.store_checks import (
     check_flags,
     check_manifest,

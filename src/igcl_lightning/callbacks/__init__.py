@@ -4,8 +4,9 @@ from igcl_lightning.callbacks.collapse_monitor import CollapseMonitor
 from igcl_lightning.callbacks.ema import EMA
 from igcl_lightning.callbacks.embedding_map import EmbeddingMap
 from igcl_lightning.callbacks.learning_curve import LearningCurve
+from igcl_lightning.callbacks.matching_sheet import MatchingSheet
 from igcl_lightning.callbacks.online_probe import OnlineProbe
-from igcl_lightning.callbacks.outputs import WriteEmbeddings, WritePredictions
+from igcl_lightning.callbacks.outputs import WriteEmbeddings, WriteMatchings, WritePredictions
 from igcl_lightning.callbacks.retrieval_sheet import RetrievalSheet
 from igcl_lightning.callbacks.throughput import Throughput
 
@@ -14,9 +15,11 @@ __all__ = [
     "CollapseMonitor",
     "EmbeddingMap",
     "LearningCurve",
+    "MatchingSheet",
     "OnlineProbe",
     "RetrievalSheet",
     "Throughput",
     "WriteEmbeddings",
+    "WriteMatchings",
     "WritePredictions",
 ]

@@ -13,19 +13,28 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from igcl_lightning.atomic import replacing
-from igcl_lightning.data.interfaces import RowLookup, row_lookup
+from igcl_lightning.callbacks.matchings import (
+    Matchings,
+    has_local_branch,
+    matchings_of,
+    say_no_local_branch,
+    unit_table,
+)
+from igcl_lightning.data.interfaces import RowLookup, graph_lookup, row_lookup
 from igcl_lightning.evaluation.predictions import write_predictions
 from igcl_lightning.evaluation.results import summarise, write_results
 from igcl_lightning.metrics.rows import first_of_each
 from igcl_lightning.modules.classifier import ClassifierModule, Scores
 from igcl_lightning.modules.contrastive import PairEmbedding
+from igcl_lightning.nn.scoring import concatenate
 from igcl_lightning.run_folder import run_folder
 
 
 class GatheringCallback(Callback):
     """Gathers the outputs of the batches of `test` and `predict`.
 
-    `output_type` is a named tuple of tensors with a field `row`; outputs of other types are ignored.
+    `output_type` is a named tuple of tensors with a field `row`; outputs of other types are ignored. Tensors of
+    different batches may differ in all sizes but the first; they are padded with zeros (False).
     """
 
     output_type: type
@@ -65,7 +74,7 @@ class GatheringCallback(Callback):
 
     def _finish(self, trainer: Trainer, pl_module: Any, job: str) -> None:
         folder = run_folder(trainer)
-        own = [torch.cat(field) for field in zip(*self._batches, strict=True)]
+        own = [concatenate(field) for field in zip(*self._batches, strict=True)]
         parts = [self.output_type(*fields) for fields in _from_all_processes(own) if fields]
         self._batches = []
         if trainer.is_global_zero and parts:
@@ -87,7 +96,7 @@ def _in_order(parts: list[Any]) -> Any:
     order = index.argsort()
     row = torch.cat([part.row for part in parts])[order]
     order = order[first_of_each(row).sort().values]
-    return type(parts[0])(*(torch.cat(field)[order] for field in zip(*parts, strict=True)))
+    return type(parts[0])(*(concatenate(field)[order] for field in zip(*parts, strict=True)))
 
 
 class WriteEmbeddings(GatheringCallback):
@@ -109,6 +118,44 @@ class WriteEmbeddings(GatheringCallback):
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / "embeddings.parquet") as temporary:
             frame.to_parquet(temporary)
+
+
+class WriteMatchings(GatheringCallback):
+    """After `predict` of a module with a local branch, write `matchings.parquet` into the run folder.
+
+    One row per unit: `row`, `study`, `patient`, `split`, and the columns of `unit_table`. Each batch is encoded once
+    more, and the attention of all rows is held in memory: 4 bytes for each row, unit of the longest report, and region.
+
+    Raises:
+        IgclError: at the start of `predict`, the data module cannot look up graphs.
+    """
+
+    output_type = Matchings
+
+    def on_predict_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Check that there are matchings, and texts of units."""
+        if has_local_branch(pl_module):
+            graph_lookup(trainer, type(self).__name__)
+        else:
+            say_no_local_branch(type(self).__name__, pl_module)
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Keep the matchings of a batch."""
+        if has_local_branch(pl_module):
+            with trainer.precision_plugin.predict_step_context():
+                matchings = matchings_of(pl_module, batch)
+            self.on_test_batch_end(trainer, pl_module, matchings, batch, batch_idx, dataloader_idx)
+
+    def write(self, outputs: Matchings, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
+        """Write the file."""
+        data = graph_lookup(trainer, type(self).__name__)
+        table = unit_table(outputs, [data.report_graph(row) for row in outputs.row.tolist()])
+        ids = _ids(outputs.row, data).loc[table.pop("pair")].reset_index(drop=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / "matchings.parquet") as temporary:
+            pd.concat([ids, table], axis=1).to_parquet(temporary)
 
 
 class KeepPredictions(GatheringCallback):

@@ -44,7 +44,8 @@ class Retrieved(NamedTuple):
 class RetrievalSheet(ValidationPairsCallback):
     """Draws `plots/retrieval_sheet.png`: images of a few patients with their own and the nearest reports.
 
-    Queries are first sides, candidates the second sides of all studies. Reports are shown with their cosine; the own
+    Queries are first sides, candidates the second sides of all studies, compared by the cosine of their embeddings: the
+    global score of a module with a local branch, as the sheet then says. Reports are shown with their cosine; the own
     report is marked, and so are reports with an equal graph, which are also correct. Images are shown if they are the
     first side. Texts come from `trainer.datamodule.report_text(row)`; without it nothing is drawn. The same is logged
     to Weights & Biases as a table `retrieval`: images and reports then leave this machine, unless it runs offline.
@@ -82,6 +83,8 @@ class RetrievalSheet(ValidationPairsCallback):
         num_rows, num_found = answer.found.shape
         num_columns = with_image + 1 + num_found
         figure = Figure(figsize=(2.4 * num_columns, 2.4 * num_rows), layout="constrained")
+        if "local" in getattr(trainer.lightning_module, "score_names", ()):
+            figure.suptitle("ranked by the global score alone", fontsize=9)
         sheet = figure.subplots(num_rows, num_columns, squeeze=False)
         for number, (own, found) in enumerate(_texts_of(pairs, answer, report_text)):
             if with_image:

@@ -67,6 +67,9 @@ class ValidationPairsCallback(Callback):
         if figure is not None:
             save_figure(figure, folder / f"{self.picture}.png", trainer)
 
+    def look_at(self, rows: list[int], batch: Any, trainer: Trainer, pl_module: Any) -> None:
+        """Look further at the rows of a batch whose pixels are kept; not at all by default."""
+
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Drop the pairs of the previous epoch."""
         self._batches, self._patients = [], set()
@@ -80,7 +83,10 @@ class ValidationPairsCallback(Callback):
         missing = self.max_pairs - sum(len(pairs.row) for pairs in self._batches)
         if missing <= 0 or not isinstance(outputs, PairEmbedding):
             return
-        pixels = batch.image[self._new_patients(batch.patient[:missing].tolist())]
+        new = self._new_patients(batch.patient[:missing].tolist())
+        if new:
+            self.look_at(new, batch, trainer, pl_module)
+        pixels = batch.image[new]
         fields = (outputs.first.float(), outputs.second.float(), batch.graph_key, batch.study, batch.patient, batch.row)
         self._batches.append(ValidationPairs(pixels.cpu(), *(field[:missing].cpu() for field in fields)))
 

@@ -8,6 +8,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.schema import ReportGraph
 
 
 class RowLookup(Protocol):
@@ -18,6 +19,13 @@ class RowLookup(Protocol):
 
     def row_split(self, row: int) -> str:
         """Return the split of a hashed row id."""
+
+
+class GraphLookup(RowLookup, Protocol):
+    """A data module that looks up the graphs of reports too."""
+
+    def report_graph(self, row: int) -> ReportGraph:
+        """Return the graph of a hashed row id's report."""
 
 
 class LabeledRows(RowLookup, Protocol):
@@ -57,6 +65,11 @@ class LabeledRows(RowLookup, Protocol):
 def row_lookup(trainer: Trainer, asker: str) -> RowLookup:
     """Return the trainer's data module; raises `IgclError`, which names `asker`, if it cannot look up rows."""
     return cast(RowLookup, _fitting(trainer, asker, RowLookup, "PairedDataModule or LabeledDataModule"))
+
+
+def graph_lookup(trainer: Trainer, asker: str) -> GraphLookup:
+    """Return the trainer's data module; raises `IgclError`, which names `asker`, if it cannot look up graphs."""
+    return cast(GraphLookup, _fitting(trainer, asker, GraphLookup, "PairedDataModule"))
 
 
 def labeled_rows(trainer: Trainer, asker: str) -> LabeledRows:

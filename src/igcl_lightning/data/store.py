@@ -25,7 +25,17 @@ from igcl_lightning.data.preparing.options import Columns
 from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS, VIEWS, wanted_views
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.identity import graph_identity
-from igcl_lightning.graphs.schema import HEDGE_ID, LABEL_ID, RELATION_ID, ReportGraph, stable_hash
+from igcl_lightning.graphs.schema import (
+    HEDGE_ID,
+    HEDGES,
+    LABEL_ID,
+    RELATION_ID,
+    RELATION_TYPES,
+    Entity,
+    Relation,
+    ReportGraph,
+    stable_hash,
+)
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 3
@@ -110,6 +120,16 @@ def graph_columns(graph: ReportGraph) -> dict[str, Any]:
     }
 
 
+def graph_of(columns: dict[str, Any]) -> ReportGraph:
+    """Return the graph of a row's flat lists; a `ValueError` or `IndexError` says that they do not fit."""
+    labels = list(LABEL_ID)
+    spans = zip(*(columns[name] for name in ("tokens", "label", "start", "end", "hedge")), strict=True)
+    edges = zip(*(columns[name] for name in ("head", "type", "tail")), strict=True)
+    entities = [Entity(words, labels[label], start, end, HEDGES[hedge]) for words, label, start, end, hedge in spans]
+    relations = [Relation(head, RELATION_TYPES[kind], tail) for head, kind, tail in edges]
+    return ReportGraph(columns["text"], tuple(entities), tuple(relations))
+
+
 class StoreDescription:
     """A store as described by its manifest, and look-up of rows by the hash of their id.
 
@@ -166,6 +186,10 @@ class StoreDescription:
         report = self.record(row, "report")[1]["report"]
         parsed = [report[section] for section in self.manifest["sections"] if report.get(section)]
         return "\n".join(parsed or [text for text in report.values() if text])
+
+    def report_graph(self, row: int) -> ReportGraph:
+        """Return the graph of a hashed row id's report."""
+        return graph_of(self.record(row, "graph")[1]["graph"])
 
     def row_labels(self, row: int) -> dict[str, float | None]:
         """Return the labels of a hashed row id."""

@@ -18,6 +18,7 @@ from igcl_lightning.data.order import EpochOrder, SharedOrder
 from igcl_lightning.data.row_datasets import Rows, WholeBatches, ready
 from igcl_lightning.data.store import Store, StoreDescription
 from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.schema import ReportGraph
 
 
 class StoreDataModule(LightningDataModule):
@@ -71,6 +72,10 @@ class StoreDataModule(LightningDataModule):
     def report_text(self, row: int) -> str:
         """Return the report of a hashed row id."""
         return self.store.report_text(row)
+
+    def report_graph(self, row: int) -> ReportGraph:
+        """Return the graph of a hashed row id's report; its words are those that text encoders read."""
+        return self.store.report_graph(row)
 
     def row_labels(self, row: int) -> dict[str, float | None]:
         """Return the labels of a hashed row id."""

@@ -33,8 +33,8 @@ BUFFER_ROWS = 2048
 class StreamedStore(StoreDescription):
     """A store at a URL, whose rows are streamed.
 
-    Looking up a row (`ids`, `report_text`, `row_labels`, `split_of`) reads whole splits, the smallest first, until the
-    row is found, and caches their records.
+    Looking up a row (`ids`, `report_text`, `report_graph`, `row_labels`, `split_of`) reads whole splits, the smallest
+    first, until the row is found, and keeps all but their images.
 
     Args:
         path: URL of the folder that `igcl prepare` wrote; anything that fsspec opens.
@@ -51,7 +51,7 @@ class StreamedStore(StoreDescription):
         super().__init__(path, _read(f"{path}/{MANIFEST}"), views)
         self.splits = tuple(split for split in SPLITS if self.manifest["rows"].get(split))
         self._unread = sorted(self.splits, key=lambda split: self.manifest["rows"][split], reverse=True)
-        self._records: dict[int, tuple[str, dict[str, Any]]] = {}
+        self._records: dict[int, tuple[str, pa.Table, int]] = {}
 
     def shards(self, split: str) -> list[str]:
         """Return the URLs of the Arrow files of a split; raises `IgclError` if it cannot be read."""
@@ -72,15 +72,18 @@ class StreamedStore(StoreDescription):
         return int(self.manifest["rows_with_empty_graph"]), sum(map(int, self.manifest["rows"].values()))
 
     def record(self, row: int, *columns: str) -> tuple[str, dict[str, Any]]:
-        """Return the split of a hashed row id, and its ids, report and labels, whatever `columns` are."""
+        """Return the split and some columns of a hashed row id, of its ids, report, graph and labels."""
         while row not in self._records:
             self._read_split(self._unread.pop())
-        return self._records[row]
+        split, table, index = self._records[row]
+        return split, {name: table[name][index].as_py() for name in columns}
 
     def _read_split(self, split: str) -> None:
-        columns = ["row", "study", "patient", "report", *(["labels"] if self.labels else [])]
+        columns = ["row", "study", "patient", "report", "graph", *(["labels"] if self.labels else [])]
         for table in self.stream([split], columns).iter(BUFFER_ROWS):
-            self._records |= {stable_hash(record["row"]): (split, record) for record in table.to_pylist()}
+            kept = table.take(pa.array(range(len(table))))  # a copy: parts of the file would keep its images in memory
+            rows = enumerate(kept["row"].to_pylist())
+            self._records |= {stable_hash(row): (split, kept, index) for index, row in rows}
 
 
 @dataclass(eq=False)

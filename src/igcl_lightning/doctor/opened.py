@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 from igcl_lightning.data.store import FORMAT_VERSION, MANIFEST
 from igcl_lightning.data.study import SPLITS
 from igcl_lightning.doctor.findings import MAX_NAMED_ROWS, Finding, Level, Place, such_as
-from igcl_lightning.graphs.schema import HEDGES, LABEL_ID, RELATION_TYPES, Entity, Relation, ReportGraph
 
 IDS = ("row", "study", "patient", "view", "age", "sex")
 REQUIRED_COLUMNS = (*IDS, "image", "report", "graph")
@@ -115,13 +114,3 @@ class OpenedStore:
 
     def _fault(self, message: str) -> None:
         self.faults.append(Finding("error", "store", f"{message}; prepare the store again"))
-
-
-def graph_of(columns: dict[str, Any]) -> ReportGraph:
-    """Return the graph of a row's flat lists; a `ValueError` or `IndexError` says that they do not fit."""
-    labels = list(LABEL_ID)
-    spans = zip(*(columns[name] for name in ("tokens", "label", "start", "end", "hedge")), strict=True)
-    edges = zip(*(columns[name] for name in ("head", "type", "tail")), strict=True)
-    entities = [Entity(words, labels[label], start, end, HEDGES[hedge]) for words, label, start, end, hedge in spans]
-    relations = [Relation(head, RELATION_TYPES[kind], tail) for head, kind, tail in edges]
-    return ReportGraph(columns["text"], tuple(entities), tuple(relations))

@@ -14,11 +14,12 @@ from tqdm import tqdm
 
 from igcl_lightning.atomic import replacing
 from igcl_lightning.data.images import decode_grey, encode_grey
+from igcl_lightning.data.store import graph_of
 from igcl_lightning.doctor.examination import Examination
 from igcl_lightning.doctor.findings import Finding, Place, counted
 from igcl_lightning.doctor.label_checks import Prevalence, prevalences
 from igcl_lightning.doctor.looks import evenly
-from igcl_lightning.doctor.opened import OpenedStore, graph_of
+from igcl_lightning.doctor.opened import OpenedStore
 from igcl_lightning.graphs.schema import LABEL_ID
 from igcl_lightning.reports.page import label_rules, report_part
 
