@@ -110,6 +110,12 @@ def test_kinds_are_drawn_evenly_among_those_that_give_a_twin(store):
         assert all(abs(count[kind] - 60 / len(possible)) < 25 for kind in possible)
 
 
+def test_all_edits_of_a_kind_are_drawn(store):
+    row = next(number for number, graph in enumerate(GRAPHS) if len(edits(graph, "finding")) == 14)
+    twin = dataset(store, ["finding"]).batch([epoch * len(GRAPHS) + row for epoch in range(200)]).twin
+    assert len({str(graph.x.tolist()) for graph in twin.graph.to_data_list()}) == 14
+
+
 def test_random_numbers_are_uniform_and_as_published():
     row = np.arange(20_000)
     numbers = np.array(random_numbers(3, np.zeros_like(row), row), np.float64) / 2**64

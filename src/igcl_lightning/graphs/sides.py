@@ -48,14 +48,16 @@ _KEPT = (
 """Phrases that stay as they are. Each holds for both sides alike, so that exchanging twice restores the text."""
 
 _EXCHANGE = re.compile(
-    "|".join(
+    r"\b(?=[abdfhlprw])(?:"  # first letters of what follows: others are passed over at once
+    + "|".join(
         (
             *(f"(?:{phrase})" for phrase in _KEPT),
             rf"\b(?P<side>{_SIDE})(?=(?:wards?|most|[ -]*sided)?\b)",
             r"\b(?P<short>lll|rll|lul|rul|lij|rij|lt|rt)\b",
             r"\b(?P<curve>levo|dextro)(?=[ -]*(?:roto|scolio|curv|conv|conc|posit))",
         )
-    ),
+    )
+    + ")",
     re.IGNORECASE,
 )
 
