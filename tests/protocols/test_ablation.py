@@ -84,11 +84,15 @@ def test_a_finished_cell_stands_and_a_changed_one_runs_again(quick, phantom_stor
 def test_another_store_changes_every_cell(quick, phantom_store, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(phantom_store, copy)
+    plan = tmp_path / "out" / "cells" / "a-0" / "plan.json"
     assert quick([row("a")]) == (0, {"a-0": 1})
+    before = json.loads(plan.read_text())["settings"]
     assert quick([row("a")], store={"path": str(copy)}) == (0, {"a-0": 1})  # the same rows elsewhere
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"fingerprint": "other"}))
     assert quick([row("a")], store={"path": str(copy)}) == (0, {"a-0": 2})
+    after = json.loads(plan.read_text())["settings"]
+    assert {part for part in before if before[part] != after[part]} == {"pretraining", "probe", "counterfactuals"}
 
 
 def test_rows_and_seeds_can_be_chosen(quick, capsys):
