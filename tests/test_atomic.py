@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from igcl_lightning.atomic import replacing
+from igcl_lightning.atomic import locked, replacing
 from igcl_lightning.errors import IgclError
 
 
@@ -77,3 +77,13 @@ def test_there_is_one_atomic_writer():
         if "os.replace(" in path.read_text() or ".replace(path)" in path.read_text()
     }
     assert writers == {"atomic.py"} | resumed
+
+
+def test_a_folder_has_one_writer_at_a_time(tmp_path):
+    with locked(tmp_path):
+        with pytest.raises(IgclError, match="another run is writing to it"), locked(tmp_path):
+            pass
+        with pytest.raises(IgclError, match="another run is writing to it"), locked(tmp_path):
+            pass
+    with locked(tmp_path):
+        assert list(tmp_path.iterdir()) == []

@@ -84,11 +84,15 @@ def test_a_finished_cell_stands_and_a_changed_one_runs_again(quick, phantom_stor
 def test_another_store_changes_every_cell(quick, phantom_store, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(phantom_store, copy)
+    plan = tmp_path / "out" / "cells" / "a-0" / "plan.json"
     assert quick([row("a")]) == (0, {"a-0": 1})
+    before = json.loads(plan.read_text())["settings"]
     assert quick([row("a")], store={"path": str(copy)}) == (0, {"a-0": 1})  # the same rows elsewhere
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"fingerprint": "other"}))
     assert quick([row("a")], store={"path": str(copy)}) == (0, {"a-0": 2})
+    after = json.loads(plan.read_text())["settings"]
+    assert {part for part in before if before[part] != after[part]} == {"pretraining", "probe", "counterfactuals"}
 
 
 def test_rows_and_seeds_can_be_chosen(quick, capsys):
@@ -216,6 +220,7 @@ def table(tmp_path_factory, phantom_store):
     folder = tmp_path_factory.mktemp("ablation")
     rows = [row("plain"), row("no reports") | {"config": "pretrain/phantom_simclr.yaml"}]
     rows[1]["options"] = {name: value for name, value in SMALL.items() if "graph" not in name}
+    rows.append(row("endless") | {"options": SMALL | {"trainer.max_epochs": -1}})
     other = {
         "epochs": 1,
         "counterfactuals": ["side", "place"],
@@ -225,7 +230,7 @@ def table(tmp_path_factory, phantom_store):
     path = write_table(folder / "table.yaml", rows, store={"path": str(phantom_store)}, **other)
     words = ["ablate", "--table", path, "--out", str(folder / "out")]
     trained = folder / "out" / "cells" / "plain-0" / "pretrained.json"
-    assert main([*words, "--jobs", "2"]) == 0
+    assert main([*words, "--jobs", "2"]) == 1
     times = [trained.stat().st_mtime_ns]
     assert main([*words, "--only", "plain", "--report"]) == 0
     return folder / "out", [*times, trained.stat().st_mtime_ns]
@@ -246,6 +251,24 @@ def test_a_table_end_to_end(table):
     for method in ("plain", "no reports"):
         assert {(method, "auroc", None, fraction, 0) for fraction in (0.5, 1.0)} <= found
         assert (method, "seconds_per_epoch", None, None, None) in found
+    log = (out / "cells" / "endless-0" / "log.txt").read_text().rstrip().splitlines()
+    assert log[-1].endswith("set trainer.max_epochs or trainer.max_steps")
+    assert not any(method == "endless" for method, *_ in found)
     text = (out / "table.md").read_text()
     assert "| validation | global | blind | side | side blind | place | place blind | probe 50 % |" in text
     assert "| reported |" in text
+
+
+def test_a_cell_ends_with_the_process_that_started_it(tmp_path):
+    """While it does anything: here it imports a module that never ends."""
+    (tmp_path / "forever.py").write_text("import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(600)\n")
+    plan = {"modules": ["forever"], "words": [], "store": "", "hard_negatives": {}, "counterfactuals": []}
+    (tmp_path / "plan.json").write_text(json.dumps(plan | {"fractions": [], "draws": 1, "settings": {}}))
+    words = [sys.executable, "-c", ablation.CHILD, str(tmp_path)]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, cwd=tmp_path)
+    until = time.monotonic() + 120
+    while not (tmp_path / "begun").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert process.poll() is None
+    process.stdin.close()
+    assert process.wait(timeout=20) == 1
