@@ -20,7 +20,8 @@ def attend(unit: Tensor, region: Tensor, mask: Tensor, kind: str, temperature: f
     SGRAF multiply by 9: temperature 1/9).
 
     Args:
-        unit: unit vectors of J reports, [1, J, L, D]; or, with a report of its own for each of I images, [I, J, L, D].
+        unit: unit vectors of J reports, zero for padding, [1, J, L, D]; or, with reports of its own for each of I
+            images, [I, J, L, D].
         region: unit vectors of the regions of I images, [I, M, D].
         mask: True where there is a unit, bool [1, J, L] or [I, J, L]; at least one in each report.
         kind: one of `ATTENTIONS`.
@@ -29,11 +30,11 @@ def attend(unit: Tensor, region: Tensor, mask: Tensor, kind: str, temperature: f
     if kind == "plain":  # divided before the product, which is larger
         return _products(unit / temperature, region).softmax(dim=-1)
     value = _products(unit, region)
-    mask = mask.permute(1, 2, 0)[..., None]
     if kind == "gloria":
+        mask = mask.permute(1, 2, 0)[..., None]
         return (value.masked_fill(~mask, -torch.inf).softmax(dim=1) / temperature).softmax(dim=-1)
     value = F.leaky_relu(value, _SLOPE)
-    norm: Tensor = torch.linalg.vector_norm(value.masked_fill(~mask, 0), dim=1, keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(value, dim=1, keepdim=True)  # padding is zero
     return (value * (1 / (temperature * (norm + _TINY)))).softmax(dim=-1)
 
 
