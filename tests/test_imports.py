@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "evaluation": {"metrics"},
     "callbacks": {"graphs", "data", "nn", "losses", "metrics", "modules", "evaluation"},
     "training": {"data", "modules", "callbacks"},
-    "protocols": {"phantom", "data", "nn", "metrics", "modules", "evaluation", "callbacks", "training"},
+    "protocols": {"graphs", "phantom", "data", "nn", "metrics", "modules", "evaluation", "callbacks", "training"},
     "doctor": {"graphs", "reports", "data", "modules", "training"},
     "cli": {"graphs", "phantom", "reports", "data", "doctor", "training", "protocols"},
     "__main__": {"cli"},

@@ -217,3 +217,33 @@ def test_length_is_nothing_to_a_model_of_images_alone(phantom_store):
     data.trainer.strategy.connect(SimCLR(image={"backbone": "test_resnet", "size": 32}))
     with pytest.raises(IgclError, match="data.length_aware: this model reads neither graphs nor reports"):
         data.setup("fit")
+
+
+WEIGHTS = np.where(np.arange(103) % 9 == 0, 4.0, 1.0)
+
+
+def test_weights_say_how_often_rows_are_drawn():
+    order = EpochOrder(range(103), 8, weights=WEIGHTS)
+    share = WEIGHTS * 103 / WEIGHTS.sum()
+    counts = np.stack([np.bincount(of_epoch(order, epoch), minlength=103) for epoch in range(400)])
+    assert (counts.sum(axis=1) == 103).all()
+    # Each epoch rounds up or down; all epochs together draw in proportion.
+    assert ((counts == np.floor(share)) | (counts == np.ceil(share))).all()
+    np.testing.assert_allclose(counts.mean(axis=0), share, atol=0.15)
+    places = [np.mean(np.flatnonzero(WEIGHTS[of_epoch(order, epoch)] == 4)) for epoch in range(400)]
+    assert abs(np.mean(places) - 51) < 2  # rows that are drawn often are spread over the epoch
+
+
+def test_processes_share_out_a_weighted_epoch_which_can_start_at_any_batch():
+    whole = list(EpochOrder(range(103), 32, 5, weights=WEIGHTS))
+    ranks = [list(EpochOrder(range(103), 8, 5, 4, rank, weights=WEIGHTS)) for rank in range(4)]
+    assert [row for rows in zip(*ranks, strict=True) for row in rows] == whole[:100]
+    late = EpochOrder(range(103), 8, 5, weights=WEIGHTS)
+    late.start_at(epoch=0, batch=3)
+    assert list(late) == whole[24:]
+
+
+def test_rows_are_numbered_by_epoch_where_they_differ():
+    plain, numbered = EpochOrder(range(100), 10, 3, 2, 1), EpochOrder(range(100), 10, 3, 2, 1, numbered=True)
+    for epoch in (0, 5):
+        assert of_epoch(numbered, epoch) == [row + 100 * epoch for row in of_epoch(plain, epoch)]

@@ -33,7 +33,7 @@ while words.get("model.graph.layers") == "3":
 own = {"patient": [1, 1], "right": [1, 0], "asked": [1, 1]}
 answers = {"global": {"own": own, "blind": own}}
 result = {"settings": plan["settings"], "seconds_per_epoch": 2.0, "seconds": 3.0}
-result |= {"choices": dict.fromkeys(plan["hard_negatives"], answers)}
+result |= {"counterfactuals": {}, "choices": dict.fromkeys(plan["hard_negatives"], answers)}
 result |= {"probe": {"auroc": {"0.5": [0.5] * 1001}, "rows": 9}}
 (folder / "result.json").write_text(json.dumps(result))
 """
@@ -173,6 +173,10 @@ def test_a_killed_run_leaves_no_process_and_resumes(quick, phantom_store, tmp_pa
         ({"hard_negatives": {"studies": 3}}, "hard_negatives.studies is 3, not 0 or an even number of at least 4"),
         ({"hard_negatives": {"validation_seed": 0}}, "hard_negatives.validation_seed is 0, the seed of those that are"),
         ({"probe": {"fractions": [0]}}, "probe.fractions are [0.0], not above 0 and at most 1"),
+        (
+            {"counterfactuals": ["sides"]},
+            "counterfactuals: 'sides' is not one of side, place, places, finding, assertion",
+        ),
         ({"probe": {"draws": 0}}, "probe.draws is 0, not at least 1"),
         ({"store": {"path": "stores/none"}}, "stores/none"),
     ],
@@ -212,7 +216,12 @@ def table(tmp_path_factory, phantom_store):
     folder = tmp_path_factory.mktemp("ablation")
     rows = [row("plain"), row("no reports") | {"config": "pretrain/phantom_simclr.yaml"}]
     rows[1]["options"] = {name: value for name, value in SMALL.items() if "graph" not in name}
-    other = {"epochs": 1, "hard_negatives": {"studies": 12}, "probe": {"fractions": [0.5, 1.0], "draws": 2}}
+    other = {
+        "epochs": 1,
+        "counterfactuals": ["side", "place"],
+        "hard_negatives": {"studies": 12},
+        "probe": {"fractions": [0.5, 1.0], "draws": 2},
+    }
     path = write_table(folder / "table.yaml", rows, store={"path": str(phantom_store)}, **other)
     words = ["ablate", "--table", path, "--out", str(folder / "out")]
     trained = folder / "out" / "cells" / "plain-0" / "pretrained.json"
@@ -231,9 +240,12 @@ def test_a_table_end_to_end(table):
         for metric in ("within_patient_accuracy_global", "within_patient_accuracy_global_blind"):
             assert ("plain", metric, group, None, None) in found
             assert ("no reports", metric, group, None, None) not in found
+    for kind in ("side", "place"):
+        assert ("plain", f"counterfactual_accuracy_{kind}_global", None, None, None) in found
+        assert ("plain", f"counterfactual_accuracy_{kind}_global_blind", None, None, None) in found
     for method in ("plain", "no reports"):
         assert {(method, "auroc", None, fraction, 0) for fraction in (0.5, 1.0)} <= found
         assert (method, "seconds_per_epoch", None, None, None) in found
     text = (out / "table.md").read_text()
-    assert "| validation | global | probe 50 % | probe 100 % | blind | s/epoch | seeds |" in text
+    assert "| validation | global | blind | side | side blind | place | place blind | probe 50 % |" in text
     assert "| reported |" in text

@@ -24,6 +24,7 @@ def cell(name, seed, scores):
     rng = np.random.default_rng(seed + len(name))
     result = {
         "choices": {"validation": {score: answers(rng, share) for score, share in scores.items()}},
+        "counterfactuals": {"side": {score: answers(rng, share) for score, share in scores.items()}},
         "probe": {"auroc": {"0.01": rng.uniform(0.6, 0.9, 201).tolist()}, "rows": 70},
         "seconds_per_epoch": 2.0 + seed,
     }
@@ -43,8 +44,8 @@ def found(finished, tmp_path):
     return {(each["method"], each["seed"], each["versus"], each["metric"]): each for each in records}, text
 
 
-def accuracy(finished, index, score, kind="own", rows=slice(None)):
-    return np.mean(np.array(finished[index].result["choices"]["validation"][score][kind]["right"])[rows])
+def accuracy(finished, index, score, kind="own", rows=slice(None), part=("choices", "validation")):
+    return np.mean(np.array(finished[index].result[part[0]][part[1]][score][kind]["right"])[rows])
 
 
 def test_local_scores_are_compared_with_global_pooling_of_the_same_seeds(finished, found):
@@ -80,10 +81,18 @@ def test_the_table_shows_the_blind_control_of_the_last_score(finished, found, tm
     lines = [line.split("  ") for line in text.splitlines()]
     (row,) = [[part.strip() for part in line if part.strip()] for line in lines if line[0] == "local"]
     (titles,) = [[part.strip() for part in line if part.strip()] for line in lines if line[0] == "validation"]
-    assert titles == ["validation", "global", "local", "both", "probe 1 %", "blind", "s/epoch", "seeds"]
+    assert titles == [
+        "validation",
+        *("global", "local", "both", "blind"),
+        *("side", "side blind"),
+        *("probe 1 %", "s/epoch", "seeds"),
+    ]
     shown = dict(zip(titles, row, strict=True))
     assert shown["both"].startswith(f"{accuracy(finished, 2, 'both'):.3f} [")
     assert shown["blind"].startswith(f"{accuracy(finished, 2, 'both', 'blind'):.3f} [")
+    assert shown["side"].startswith(f"{accuracy(finished, 2, 'both', part=('counterfactuals', 'side')):.3f} [")
+    blind = accuracy(finished, 2, "both", "blind", part=("counterfactuals", "side"))
+    assert shown["side blind"].startswith(f"{blind:.3f} [")
     assert (shown["s/epoch"], shown["seeds"]) == ("3.0", "1")
     assert "local - plain" in text
     markdown = (tmp_path / "table.md").read_text()
@@ -93,5 +102,6 @@ def test_the_table_shows_the_blind_control_of_the_last_score(finished, found, tm
 def test_a_table_without_hard_negatives_shows_its_probes(finished, tmp_path):
     for each in finished:
         each.result["choices"].clear()
+        each.result["counterfactuals"].clear()
     text = write_report(finished, [], {"pairs": "phantom"}, tmp_path)
-    assert text.splitlines()[2].split() == ["probe", "probe", "1", "%", "s/epoch", "seeds"]
+    assert text.splitlines()[4].split() == ["probe", "probe", "1", "%", "s/epoch", "seeds"]

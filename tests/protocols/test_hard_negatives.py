@@ -41,12 +41,12 @@ class Matching(IGCL):
                      torch.cat([torch.ones(len(embedding), 1, dtype=torch.bool), encoded.mask], 1))  # fmt: skip
 
     def scorer(self, name):
-        return {"global": self.score, "local": self.local, "many": self.many}[name]
+        return {"global": self.score, "local": self.best, "many": self.many}[name]
 
     def score(self, first, second):
         return first.feature[:, 0] @ second.feature[:, 0].T
 
-    def local(self, first, second):
+    def best(self, first, second):
         every = torch.einsum("qd,cld->qcl", first.feature[:, 0], second.feature)
         return every.masked_fill(~second.mask, -torch.inf).amax(dim=2)
 

@@ -48,8 +48,8 @@ class PairedDataModule(StoreDataModule):
             default, training, validation and test leave them out (see `kept_rows`); `predict` embeds all rows.
         length_aware: whether to group graphs (or reports, if the model contrasts reports) of similar length in a
             training batch, for less padding. Negatives then also have similar lengths.
-        same_words_weight: how many times as often training draws rows that name both sides, so that their graph has the
-            words of its counterpart with left and right exchanged. An epoch keeps its number of steps and repeats rows.
+        same_words_weight: how many times as often training draws rows whose graph names each side with its counterpart,
+            so that its twin with left and right exchanged has the same words. An epoch keeps its number of steps.
 
     A model with `counterfactual_kinds` (see `graphs.counterfactuals`) gets twins in training, validation and test. They
     are drawn by `order_seed`, epoch and row in training, and are always the same in evaluation.

@@ -57,15 +57,13 @@ def relation_matrix(relation: UnitRelations, batch_size: int, num_units: int) ->
 
 
 def without_padding(units: Units) -> Units:
-    """Return units in single precision at least, with zeros in place of whatever padding holds."""
-    padding = ~units.mask
-    relation = units.relation
-    if relation is not None:
-        relation = relation.masked_fill(padding[:, None] | padding[..., None], 0)
-    feature = at_least_single(units.feature).masked_fill(padding[..., None], 0)
-    importance = at_least_single(units.importance).masked_fill(padding, 0)
+    """Return units in single precision at least, with zeros in place of the features that padding holds.
+
+    Products of huge features overflow, and masks cannot undo that; everything else is masked where it is used.
+    """
+    feature = at_least_single(units.feature).masked_fill(~units.mask[..., None], 0)
     pooled = None if units.pooled is None else at_least_single(units.pooled)
-    return Units(feature, units.mask, importance, relation, pooled)
+    return Units(feature, units.mask, at_least_single(units.importance), units.relation, pooled)
 
 
 def one_per_image(units: Units) -> Units:

@@ -177,6 +177,7 @@ def _cell(
     settings = {
         "pretraining": _hash(merged, seed, pairs, __version__),
         "probe": _hash(asdict(table.probe), pairs),
+        "counterfactuals": _hash(table.counterfactuals, pairs),
         **{name: _hash(fingerprint) for name, fingerprint in fingerprints.items()},
     }
     plan = Plan(
@@ -184,6 +185,7 @@ def _cell(
         modules=modules,
         store=str(stores["pairs"]),
         hard_negatives={name: str(path) for name, path in stores.items() if name != "pairs"},
+        counterfactuals=table.counterfactuals,
         fractions=table.probe.fractions,
         draws=table.probe.draws,
         settings=settings,

@@ -30,6 +30,7 @@ from igcl_lightning.evaluation.results import mean_over_seeds, resampled
 from igcl_lightning.evaluation.within_patient import Choices
 from igcl_lightning.metrics.clinical import auroc
 from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.protocols.counterfactuals import counterfactual_answers
 from igcl_lightning.protocols.equal_budget import Comparison, Scale, encoder_of, quiet
 from igcl_lightning.protocols.hard_negatives import Answers, contrasts_reports, hard_negative_answers
 from igcl_lightning.training.lightning_cli import import_modules
@@ -49,6 +50,7 @@ class Plan:
         modules: modules to import first.
         store: store to pretrain and probe on.
         hard_negatives: stores of hard negatives by name: "validation", "reported".
+        counterfactuals: kinds of counterfactuals to tell apart.
         fractions: labelled shares of the training rows for probes.
         draws: draws of labelled rows for each share.
         settings: by part of the result, a hash of everything it depends on.
@@ -58,6 +60,7 @@ class Plan:
     modules: Sequence[str]
     store: str
     hard_negatives: Mapping[str, str]
+    counterfactuals: Sequence[str]
     fractions: Sequence[float]
     draws: int
     settings: Mapping[str, str]
@@ -126,7 +129,7 @@ def run_cell(folder: Path, plan: Plan) -> None:
         result = {
             "settings": dict(plan.settings),
             "seconds_per_epoch": pretrained["seconds_per_epoch"],
-            "choices": {name: _asked(checkpoint, Path(store)) for name, store in plan.hard_negatives.items()},
+            **_asked(checkpoint, plan),
             "probe": _probed(folder, checkpoint, plan),
             "seconds": time.monotonic() - start,
         }
@@ -158,15 +161,26 @@ def _pretrained(folder: Path, plan: Plan) -> dict[str, Any]:
     return dict(note)
 
 
-def _asked(checkpoint: Path, store: Path) -> dict[str, Any]:
-    """Return the answers of a module to hard negatives by score, as plain lists; none if it reads no reports."""
+def _asked(checkpoint: Path, plan: Plan) -> dict[str, Any]:
+    """Return the answers of a module as plain lists; none if it reads no reports.
+
+    Returns:
+        `choices`, by store of hard negatives and score, and `counterfactuals`, by kind and score.
+    """
     module = BaseModule.load_from_checkpoint(checkpoint, map_location="cpu")
     if not contrasts_reports(module):
-        return {}
-    return {name: _plain(each) for name, each in hard_negative_answers(module, store).items()}
+        return {"choices": {}, "counterfactuals": {}}
+    choices = {name: hard_negative_answers(module, Path(store)) for name, store in plan.hard_negatives.items()}
+    told_apart = counterfactual_answers(module, Path(plan.store), plan.counterfactuals)
+    return {"choices": _plain(choices), "counterfactuals": _plain(told_apart)}
 
 
-def _plain(answers: Answers) -> dict[str, dict[str, list[int]]]:
+def _plain(asked: Mapping[str, Mapping[str, Answers]]) -> dict[str, dict[str, Any]]:
+    return {name: {score: plain_answers(each) for score, each in scores.items()} for name, scores in asked.items()}
+
+
+def plain_answers(answers: Answers) -> dict[str, dict[str, list[int]]]:
+    """Return answers as lists."""
     return {
         kind: {name: values.tolist() for name, values in choices._asdict().items()}
         for kind, choices in answers._asdict().items()

@@ -22,14 +22,16 @@ from igcl_lightning.evaluation.results import (
 )
 from igcl_lightning.evaluation.within_patient import METRIC, summarise_choices
 from igcl_lightning.protocols.ablation_cell import answers_of
+from igcl_lightning.protocols.hard_negatives import Answers
 
 PROTOCOL = "ablate"
+TWINS = "counterfactual_accuracy"
 SECONDS = "seconds_per_epoch"
 BLIND = "_blind"
-CAPTION = (
-    "right report among two of one patient, chance 0.5; blind: the same without the image, by the last score; "
-    "probe: mean AUROC; mean over seeds [95 % interval over patients]"
-)
+CAPTION = """\
+global, local, both: right report among two of one patient, by this score, chance 0.5; blind: without the image
+side, ...: report told from its counterfactual of this kind; these and blind by the last score; probe: mean AUROC
+mean over seeds [95 % interval over patients]"""
 
 
 class Finished(NamedTuple):
@@ -51,8 +53,17 @@ def write_report(
         stores: names of the stores: "pairs", and of hard negatives "validation" and "reported".
         out: folder to write into.
     """
-    shared = [*_probe_records(finished, stores["pairs"], versus), *_seconds(finished, stores["pairs"])]
-    asked = {name: _choice_records(finished, name, store, versus) for name, store in stores.items() if name != "pairs"}
+    pairs = stores["pairs"]
+    shared = [
+        *_twin_records(finished, pairs, versus),
+        *_probe_records(finished, pairs, versus),
+        *_seconds(finished, pairs),
+    ]
+    asked = {
+        name: _choice_records(_answers(finished, "choices", name), METRIC, versus, store=store, group=name)
+        for name, store in stores.items()
+        if name != "pairs"
+    }
     write_results([*(record for records in asked.values() for record in records), *shared], out / "results.json")
     blocks = [block for name, records in asked.items() for block in _blocks(name, [*records, *shared])]
     blocks = blocks or _blocks("probe", shared)
@@ -62,31 +73,47 @@ def write_report(
     return "\n\n".join([CAPTION, *map(aligned, blocks)])
 
 
+def _answers(finished: Sequence[Finished], part: str, name: str) -> dict[Run, dict[str, Answers]]:
+    """Return the answers by run and score in one part of the results; runs without any are left out."""
+    asked = {_run(cell): cell.result[part].get(name) or {} for cell in finished}
+    return {
+        run: {score: answers_of(plain) for score, plain in scores.items()} for run, scores in asked.items() if scores
+    }
+
+
 def _choice_records(
-    finished: Sequence[Finished], name: str, store: str, versus: Sequence[tuple[str, str]]
+    asked: Mapping[Run, Mapping[str, Answers]], name: str, versus: Sequence[tuple[str, str]], **about: Any
 ) -> list[Record]:
-    """Return the accuracies by each score, their differences, and their blind controls.
+    """Return the accuracies by each score, their differences, and their blind controls; metrics begin with `name`.
 
     Where the other row of a difference lacks a score, its last one stands in: local scores are compared with global
     pooling.
     """
-    about: dict[str, Any] = {"protocol": PROTOCOL, "store": store, "split": "test", "group": name}
-    asked = {
-        _run(cell): {score: answers_of(plain) for score, plain in cell.result["choices"][name].items()}
-        for cell in finished
-        if cell.result["choices"].get(name)
-    }
+    about |= {"protocol": PROTOCOL, "split": "test"}
     records: list[Record] = []
+    controls: list[Record] = []
     for score in dict.fromkeys(score for each in asked.values() for score in each):
         having = {run: each[score] for run, each in asked.items() if score in each}
         own = {run: each.get(score, [*each.values()][-1]).own for run, each in asked.items()}
-        metric, methods = f"{METRIC}_{score}", {run.method for run in having}
+        metric, methods = f"{name}_{score}", {run.method for run in having}
         pairs = [pair for pair in versus if pair[0] in methods]
         compared = summarise_choices(own, versus=pairs, metric=metric, **about)
         records += [record for record in compared if record["method"] in methods]
         blind = {run: each.blind for run, each in having.items()}
-        records += summarise_choices(blind, metric=metric + BLIND, **about)
-    return records
+        controls += summarise_choices(blind, metric=metric + BLIND, **about)
+    return records + controls
+
+
+def _twin_records(finished: Sequence[Finished], store: str, versus: Sequence[tuple[str, str]]) -> list[Record]:
+    """Return the records of reports told apart from counterfactuals, by kind."""
+    kinds = dict.fromkeys(kind for cell in finished for kind in cell.result["counterfactuals"])
+    return [
+        record
+        for kind in kinds
+        for record in _choice_records(
+            _answers(finished, "counterfactuals", kind), f"{TWINS}_{kind}", versus, store=store
+        )
+    ]
 
 
 def _probe_records(finished: Sequence[Finished], store: str, versus: Sequence[tuple[str, str]]) -> list[Record]:
@@ -127,9 +154,13 @@ def _blocks(name: str, records: Sequence[Record]) -> list[list[list[str]]]:
 
 
 def _title(record: Record) -> str:
-    """Return the title of a record's column; blind controls share one, so that the last score's stays."""
+    """Return the title of a record's column; scores that share one leave that of the last."""
     metric = record["metric"]
-    if metric.endswith(BLIND):
+    blind = metric.endswith(BLIND)
+    if metric.startswith(TWINS):
+        kind = metric.removeprefix(f"{TWINS}_").partition("_")[0]
+        return f"{kind} blind" if blind else kind
+    if blind:
         return "blind"
     if metric == SECONDS:
         return "s/epoch"
@@ -141,9 +172,7 @@ def _cell(record: Record) -> str:
 
 
 def _table(corner: str, titles: Sequence[str], rows: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
-    last = ("blind", "s/epoch", "seeds")
-    used = [title for title in titles if any(title in row for row in rows.values())]
-    columns = sorted(used, key=lambda title: last.index(title) if title in last else -1)
+    columns = [title for title in titles if any(title in row for row in rows.values())]
     return [[corner, *columns], *([name, *(row.get(title, "") for title in columns)] for name, row in rows.items())]
 
 

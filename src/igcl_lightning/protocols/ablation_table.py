@@ -10,6 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 
 from igcl_lightning.errors import IgclError, UsageError, suggestion
+from igcl_lightning.graphs.counterfactuals import KINDS
 from igcl_lightning.training.options import explain, read_options
 
 NAME = re.compile(r"[\w+][\w+., -]*")
@@ -96,6 +97,8 @@ class Table:
         seeds: seeds of pretraining: initial weights, order of the pairs, augmentation.
         store: pairs to train on.
         hard_negatives: how the methods are asked for hard negatives.
+        counterfactuals: kinds of counterfactuals (`graphs.counterfactuals`) that the methods tell apart from reports of
+            the test split.
         probe: how their image encoders are probed.
     """
 
@@ -105,6 +108,7 @@ class Table:
     seeds: list[int] = field(default_factory=lambda: [0])
     store: PairsOptions = PairsOptions()
     hard_negatives: HardNegativeOptions = HardNegativeOptions()
+    counterfactuals: list[str] = field(default_factory=list)
     probe: ProbeOptions = ProbeOptions()
 
     @property
@@ -150,11 +154,18 @@ def _mistakes(table: Table) -> Iterator[str]:
             if other not in names:
                 yield f"rows: {row.name!r} is compared with {other!r}, which is no row{suggestion(other, names)}"
         yield from _mistakes_of_row(row, table)
+    yield from _mistakes_of_measures(table)
+
+
+def _mistakes_of_measures(table: Table) -> Iterator[str]:
     hard, probe = table.hard_negatives, table.probe
     if hard.studies and (hard.studies < 4 or hard.studies % 2):
         yield f"hard_negatives.studies is {hard.studies}, not 0 or an even number of at least 4"
     if hard.validation_seed == REPORTED_SEED:
         yield f"hard_negatives.validation_seed is {REPORTED_SEED}, the seed of those that are reported"
+    for kind in table.counterfactuals:
+        if kind not in KINDS:
+            yield f"counterfactuals: {kind!r} is not one of {', '.join(KINDS)}{suggestion(kind, KINDS)}"
     if not all(0 < fraction <= 1 for fraction in probe.fractions):
         yield f"probe.fractions are {probe.fractions}, not above 0 and at most 1"
     if probe.draws < 1:

@@ -6,7 +6,7 @@ places. Choose a model with those of another seed; report those of seed 0 once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
@@ -82,9 +82,7 @@ def retrieval_choices(module: ContrastiveModule, store: Path) -> Choices:
 
 def scorers(module: ContrastiveModule) -> dict[str, Scorer]:
     """Return the scores of a module by name: "global", and with a local branch "local" and "both"."""
-    names: tuple[str, ...] = getattr(module, "score_names", ("global",))
-    scorer: Callable[[str], Scorer] = getattr(module, "scorer", lambda name: module.score)
-    return {name: scorer(name) for name in names}
+    return {name: module.scorer(name) for name in module.score_names}
 
 
 def answers(pairs: Matched, score: Scorer) -> Answers:
@@ -130,21 +128,29 @@ def _chunks(groups: list[Tensor]) -> Iterator[Tensor]:
 
 def matched_pairs(module: ContrastiveModule, store: Path, batch_size: int = 64) -> Matched:
     """Return all pairs of a store's test split as the scorers of a module read them, on the CPU."""
-    data = PairedDataModule(str(store), batch_size, augment=False, **_inputs(module.input_record or {}))
-    trainer = Trainer(
+    parts: Any = quiet_trainer().predict(_Matching(module), paired_data(module, store, batch_size))
+    first, second, graph_key, patient = zip(*parts, strict=True)
+    return Matched(joined(first), joined(second), torch.cat(graph_key), torch.cat(patient))
+
+
+def quiet_trainer() -> Trainer:
+    """Return a trainer that evaluates on one device and writes nothing."""
+    return Trainer(
         logger=False,
         devices=1,
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
     )
-    parts: Any = trainer.predict(_Matching(module), data)
-    first, second, graph_key, patient = zip(*parts, strict=True)
-    return Matched(_joined(first), _joined(second), torch.cat(graph_key), torch.cat(patient))
+
+
+def paired_data(module: ContrastiveModule, store: Path, batch_size: int) -> PairedDataModule:
+    """Return the pairs of a store, with inputs made as those that the module was trained on."""
+    return PairedDataModule(str(store), batch_size, augment=False, **_inputs(module.input_record or {}))
 
 
 def _inputs(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a data module that makes inputs as those of training (see `describe_inputs`)."""
+    """Return the arguments of a data module that makes inputs as a record says (see `describe_inputs`)."""
     tokenizer = record.get("tokenizer") or {}
     names = {"model": "tokenizer", "max_tokens": "max_tokens"}
     arguments = {names[name]: value for name, value in tokenizer.items() if name in names}
@@ -161,22 +167,20 @@ class _Matching(LightningModule):
 
     def predict_step(self, batch: PairBatch, batch_idx: int) -> Matched:
         """Return a batch as the scorers read it, on the CPU."""
-        first, second = (_to_cpu(_matched_side(self.module, side, batch)) for side in self.sides)
+        first, second = (matched_side(self.module, side, batch) for side in self.sides)
         return Matched(first, second, self.module.statement(batch).cpu(), batch.patient.cpu())
 
 
-def _matched_side(module: ContrastiveModule, side: str, batch: PairBatch) -> Any:
+def matched_side(module: ContrastiveModule, side: str, batch: PairBatch) -> Any:
+    """Return one side of a batch as the scorers of a module read it, on the CPU."""
     encoded = module.encode(side, module.side_input(side, batch))
-    return module.matched(side, encoded, module.project(side, encoded))
+    matched = module.matched(side, encoded, module.project(side, encoded))
+    if isinstance(matched, Tensor):
+        return matched.cpu()
+    return type(matched)(*(None if part is None else part.cpu() for part in matched))
 
 
-def _to_cpu(side: Any) -> Any:
-    if isinstance(side, Tensor):
-        return side.cpu()
-    return type(side)(*(None if part is None else part.cpu() for part in side))
-
-
-def _joined(sides: tuple[Any, ...]) -> Any:
+def joined(sides: Sequence[Any]) -> Any:
     """Return the sides of several batches as one, units padded."""
     if isinstance(sides[0], Tensor):
         return concatenate(sides)
