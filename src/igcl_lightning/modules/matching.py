@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from igcl_lightning.data.samples import PairBatch
 from igcl_lightning.errors import IgclError
@@ -17,6 +16,7 @@ from igcl_lightning.graphs.counterfactuals import check_kinds
 from igcl_lightning.losses.contrastive import ContrastiveLoss, ContrastiveOptions, Similarity, batch_similarity
 from igcl_lightning.losses.counterfactual import CounterfactualOptions, counterfactual_loss
 from igcl_lightning.losses.gather import gather, repeats
+from igcl_lightning.metrics.counterfactual import CounterfactualAccuracy
 from igcl_lightning.modules.contrastive import ContrastiveModule, PairEmbedding, pair_ids
 from igcl_lightning.nn.checks import check_at_least
 from igcl_lightning.nn.encoded import Encoded
@@ -107,8 +107,7 @@ class MatchingModule(ContrastiveModule):
             self.local = LocalMatching(_unit_channels(first), _unit_channels(second), pooled, matching, srm, irm)
             self.local_loss = ContrastiveLoss(replace(loss, temperature=matching.temperature))
         if counterfactual.kinds:
-            self.told_apart = MeanMetric(nan_strategy="ignore")
-            self.told_apart_blind = MeanMetric(nan_strategy="ignore")
+            self.told_apart = CounterfactualAccuracy()
 
     @property
     def counterfactual_kinds(self) -> tuple[str, ...]:
@@ -186,7 +185,7 @@ class MatchingModule(ContrastiveModule):
     def logged_metrics(self, data: Any) -> set[str] | None:
         """Return the names of all metrics that are logged."""
         names = super().logged_metrics(data) or set()
-        twins = {"counterfactual_accuracy", "counterfactual_blind"} if self.counterfactual.kinds else set()
+        twins = CounterfactualAccuracy.names if self.counterfactual.kinds else ()
         scale = {"train/local_logit_scale"} if self.local is not None else set()
         return names | scale | {f"{stage}/{name}" for stage in ("val", "test") for name in twins}
 
@@ -208,7 +207,7 @@ class MatchingModule(ContrastiveModule):
             own, other = (self.aligned(name, image, each) for each in (report, twin))
             total = total + weight * counterfactual_loss(own, other, valid, self._twin_scale(loss), counted)
         if not self.training:
-            self._note_told_apart(image, report, twin, valid)
+            self._note_told_apart(image, report, twin, batch)
         return self.counterfactual.weight * total
 
     def _branches(self) -> Iterator[tuple[str, ContrastiveLoss, float]]:
@@ -239,20 +238,18 @@ class MatchingModule(ContrastiveModule):
         return (scale * whole + local_scale * local) / 2
 
     @torch.no_grad()
-    def _note_told_apart(self, image: Any, report: Any, twin: Any, valid: Tensor) -> None:
-        """Collect how often the own report wins over its counterfactual, for its image and for another row's."""
-        for metric, shift in ((self.told_apart, 0), (self.told_apart_blind, 1)):
-            seen = image.roll(shift, 0)
-            right = self.aligned(self.score_name, seen, report) > self.aligned(self.score_name, seen, twin)
-            metric.update(right[valid].float())
+    def _note_told_apart(self, image: Any, report: Any, twin: Any, batch: PairBatch) -> None:
+        """Collect whether own reports win over their counterfactuals, for the own image and for another row's."""
+        assert batch.twin is not None
+        name, other = self.score_name, image.roll(1, 0)
+        right, blind = (self.aligned(name, seen, report) > self.aligned(name, seen, twin) for seen in (image, other))
+        self.told_apart.update(right, blind, batch.twin.valid, batch.row)
 
     def _log_told_apart(self, stage: str) -> None:
-        if not self.counterfactual.kinds:
-            return
-        for name, metric in (("accuracy", self.told_apart), ("blind", self.told_apart_blind)):
-            if not (value := metric.compute()).isnan():
-                self.log(f"{stage}/counterfactual_{name}", value)
-            metric.reset()
+        if self.counterfactual.kinds:
+            told_apart = self.told_apart.compute()
+            self.log_dict({f"{stage}/{name}": value for name, value in told_apart.items()}, sync_dist=True)
+            self.told_apart.reset()
 
 
 def _check_weights(matching: MatchingOptions) -> None:
