@@ -267,6 +267,7 @@ def test_options_of_the_model_that_a_config_names_are_not_those_of_a_later_one(o
     ("words", "expected"),
     [
         (["--model.picture.sise", "3"], "--model.picture.sise: unknown option, did you mean --model.picture.size?"),
+        (["--model.picture.siz", "3"], "--model.picture.siz: unknown option, did you mean --model.picture.size?"),
         (["--model.second.sise=3"], "--model.second.sise: unknown option, did you mean --model.second.size?"),
         (["--model.picture_size", "3"], "--model.picture_size: unknown option, did you mean --model.picture.size?"),
         (["--model.picture.size", "big"], "--model.picture.size: expected int, got 'big'"),

@@ -38,3 +38,10 @@ def test_importance_has_a_gradient_only_if_it_is_not_detached():
     assert not pooled(importance).requires_grad
     pooled(importance, detach=False).sum().backward()
     torch.testing.assert_close(importance.grad, torch.tensor([-0.6, 0.4]))
+
+
+def test_padding_never_has_the_highest_score():
+    module = ImportanceRelations(1, ImportanceRelationOptions("max"))
+    score, mask = torch.tensor([[[-0.4, -0.2, 0.0]]]), torch.tensor([[[True, True, False]]])
+    assert module(score, score[..., None], mask, score).item() == pytest.approx(-0.2)
+    assert module.weight(score, score[..., None], mask, score).flatten().tolist() == [0, 1, 0]

@@ -117,6 +117,10 @@ class _Rejected(SystemExit):
 
 
 class _Parser(LightningArgumentParser):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # jsonargparse makes parsers of this class for the arguments of models and data, too.
+        super().__init__(*args, **{**kwargs, "allow_abbrev": False})
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise _Rejected(message) from ex
 
@@ -131,7 +135,7 @@ class TrainingCLI(LightningCLI):
 
     def __init__(self, words: list[str]) -> None:
         words, self.written = read_options(_take_imports(words))
-        exact: dict[str, Any] = {"allow_abbrev": False, "epilog": IMPORT_HELP}
+        about: dict[str, Any] = {"epilog": IMPORT_HELP}
         super().__init__(
             model_class=BaseModule,
             datamodule_class=LightningDataModule,
@@ -141,7 +145,7 @@ class TrainingCLI(LightningCLI):
             trainer_defaults={"logger": DEFAULT_LOGGER, "callbacks": [LastCheckpoint()]},
             seed_everything_default=DEFAULT_SEED,
             parser_class=_Parser,
-            parser_kwargs={"prog": "igcl", **exact, **{name: dict(exact) for name in self.subcommands()}},
+            parser_kwargs={"prog": "igcl", **about, **{name: dict(about) for name in self.subcommands()}},
             auto_configure_optimizers=False,
             args=words,
         )
