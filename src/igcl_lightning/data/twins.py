@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from igcl_lightning.data.store import graph_of
 from igcl_lightning.graphs.batching import Ids, lengths, part_and_place
 from igcl_lightning.graphs.counterfactuals import KINDS, Edit, edits
 from igcl_lightning.graphs.featurizer import subword_ids
-from igcl_lightning.graphs.schema import HEDGES, LABEL_ID, NODE_TYPE, RELATION_TYPES, Entity, Relation, ReportGraph
+from igcl_lightning.graphs.schema import LABEL_ID, NODE_TYPE, ReportGraph
 from igcl_lightning.graphs.sides import exchanged_words
 from igcl_lightning.graphs.tokens import ReportTokenizer
 
@@ -21,8 +22,6 @@ FIELDS = ("text", "tokens", "label", "hedge", "start", "end", "head", "tail", "t
 
 KNOWN_TWINS = 262_144
 """Twins that a process keeps, about 150 MB, before it starts anew: those of one kind for as many reports."""
-
-_LABELS = tuple(LABEL_ID)
 
 
 class TwinEdit(NamedTuple):
@@ -127,14 +126,7 @@ def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _graph(columns: Mapping[str, pa.Array], place: int) -> ReportGraph:
     """Return the graph of one row."""
-    stored: dict[str, Any] = {name: columns[name][place].as_py() for name in FIELDS}
-    nodes = zip(*(stored[name] for name in ("tokens", "label", "start", "end", "hedge")), strict=True)
-    edges = zip(*(stored[name] for name in ("head", "type", "tail")), strict=True)
-    return ReportGraph(
-        stored["text"],
-        tuple(Entity(tokens, _LABELS[label], start, end, HEDGES[hedge]) for tokens, label, start, end, hedge in nodes),
-        tuple(Relation(head, RELATION_TYPES[kind], tail) for head, kind, tail in edges),
-    )
+    return graph_of({name: columns[name][place].as_py() for name in FIELDS})
 
 
 def _changed_nodes(graph: ReportGraph, edit: Edit) -> tuple[tuple[int, str, int], ...]:
