@@ -115,6 +115,22 @@ def test_without_weight_there_is_no_local_branch_and_the_loss_is_that_of_igcl(ph
     torch.testing.assert_close(module.aligned("global", *sides), (embedding.first * embedding.second).sum(1))
 
 
+def test_a_subclass_without_local_branch_may_override_the_score(phantom_store):
+    class Halved(IGCL):
+        def score(self, first, second):
+            return super().score(first, second) / 2
+
+    torch.manual_seed(0)
+    module = Halved(image=IMAGE, graph=GRAPH)
+    batch = first_batch(module, phantom_store)
+    first, second, embedding = module._embed(batch)
+    similarity = batch_similarity(lambda one, other: one @ other.T / 2, embedding.first, embedding.second)
+    torch.testing.assert_close(
+        module.contrast(first, second, embedding, batch), module.loss(similarity, pair_ids(batch, module.loss))
+    )
+    assert torch.equal(module.scorer("global")(*embedding[:2]), module.score(*embedding[:2]))
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_scores_of_both_branches_are_their_mean_as_logits(name, phantom_store):
     module = build(name).eval()

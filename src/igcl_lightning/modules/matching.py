@@ -126,9 +126,7 @@ class MatchingModule(ContrastiveModule):
 
     def scorer(self, name: str) -> Scorer:
         """Return a score of `SCORES`: the two branches, or their mean, each divided by its temperature."""
-        if self.local is None:
-            return cosine_similarity
-        return partial(self._score, name)
+        return super().scorer(name) if self.local is None else partial(self._score, name)
 
     def matched(self, side: str, encoded: Encoded, embedding: Tensor) -> Any:
         """Return the embedding, with the regions or units if there is a local branch."""
@@ -140,7 +138,7 @@ class MatchingModule(ContrastiveModule):
 
     def score(self, first: Any, second: Any) -> Tensor:
         """Return the similarities [Q, C] that `matching.score` names."""
-        return self.scorer(self.score_name)(first, second)
+        return super().score(first, second) if self.local is None else self._score(self.score_name, first, second)
 
     def contrast(self, first: Encoded, second: Encoded, embedding: PairEmbedding, batch: PairBatch) -> Tensor:
         """Return the loss of both branches and of the counterfactuals, a scalar."""
@@ -164,7 +162,9 @@ class MatchingModule(ContrastiveModule):
         return whole if name == "global" else self._mean_score(whole, self._score("local", first, second))
 
     def similarity(self, first: Encoded, second: Encoded, embedding: PairEmbedding) -> Similarity:
-        """Return the similarities of the global branch."""
+        """Return the similarities of the global branch; without a local one those that `score` gives."""
+        if self.local is None:
+            return super().similarity(first, second, embedding)
         return batch_similarity(cosine_similarity, embedding.first, embedding.second)
 
     def twin_input(self, batch: PairBatch) -> Any:
