@@ -9,7 +9,7 @@ from torch import tensor
 import igcl_lightning.modules
 from igcl_lightning.cli import main
 from igcl_lightning.data.store import Store
-from igcl_lightning.modules import ContrastiveModule
+from igcl_lightning.modules import RECLF, ContrastiveModule, GLoRIA, MatchingModule
 
 SMALL = {"image.backbone": "test_resnet", "image.size": "32", "graph.channels": "16", "text.channels": "16"}
 CONFIG = """
@@ -23,8 +23,10 @@ trainer:
     - {class_path: lightning.pytorch.callbacks.ModelCheckpoint, init_args: {filename: last}}
     - class_path: LearningCurve
     - class_path: RetrievalSheet
+    - class_path: MatchingSheet
     - class_path: EmbeddingMap
     - class_path: WriteEmbeddings
+    - class_path: WriteMatchings
   logger: {class_path: lightning.pytorch.loggers.CSVLogger, init_args: {save_dir: FOLDER, name: run}}
 """
 
@@ -34,7 +36,9 @@ def pretraining_modules():
     return [
         cls
         for cls in exported
-        if inspect.isclass(cls) and issubclass(cls, ContrastiveModule) and cls is not ContrastiveModule
+        if inspect.isclass(cls)
+        and issubclass(cls, ContrastiveModule)
+        and cls not in (ContrastiveModule, MatchingModule)
     ]
 
 
@@ -53,6 +57,7 @@ def test_every_job_shows_what_the_module_learned(module_class, phantom_store, tm
     words += [word for name, value in options.items() for word in (f"--model.{name}", value)]
     runs = [tmp_path / "run" / f"version_{number}" for number in range(4)]
     first, second = module_class.sides
+    sheet = {"matching_sheet.png"} if module_class in (RECLF, GLoRIA) else set()
 
     assert main(["fit", *words, "--trainer.max_epochs", "2"]) == 0
     trained = logged(runs[0])
@@ -61,19 +66,20 @@ def test_every_job_shows_what_the_module_learned(module_class, phantom_store, tm
     )
     assert 1 <= trained[f"val/rankme_{first}"] <= 128
     pictures = {path.name for path in (runs[0] / "plots").iterdir()}
-    assert pictures == {"learning_curve.png", "retrieval_sheet.png", "embedding_map.png"}
+    assert pictures == {"learning_curve.png", "retrieval_sheet.png", "embedding_map.png", *sheet}
 
     resumed = ["--ckpt_path", str(runs[0] / "checkpoints" / "last.ckpt")]
     assert main(["validate", *words, *resumed]) == 0
     validated = logged(runs[1])
     for name in (f"val/{first}_to_{second}_recall@5", f"val/{second}_to_{first}_median_rank", "val/online_auroc_mean"):
         assert validated[name] == pytest.approx(trained[name], abs=1e-5)
-    assert {"retrieval_sheet.png", "embedding_map.png"} <= {path.name for path in (runs[1] / "plots").iterdir()}
+    assert {"retrieval_sheet.png", "embedding_map.png", *sheet} <= {path.name for path in (runs[1] / "plots").iterdir()}
 
     assert main(["test", *words, *resumed]) == 0
     assert {f"test/{first}_to_{second}_recall@5", f"test/{second}_to_{first}_recall@1"} <= set(logged(runs[2]))
 
     assert main(["predict", *words, *resumed]) == 0
+    assert (runs[3] / "matchings.parquet").exists() == bool(sheet)
     embeddings = pd.read_parquet(runs[3] / "embeddings.parquet")
     assert list(embeddings) == ["row", "study", "patient", "split", first, second, "feature"]
     assert set(embeddings["split"]) == {"test"}

@@ -47,6 +47,8 @@ class RECLF(ReportSide, MatchingModule):
         IgclError: an option is out of range, or a backbone or its weights are unavailable.
     """
 
+    sides: tuple[str, str] = ("image", "report")
+
     def __init__(
         self,
         image: ImageOptions = ImageOptions(),
