@@ -98,7 +98,7 @@ def test_exchanging_sides_twice_gives_the_text(words):
 @pytest.mark.parametrize(
     ("text", "exchanged"),
     [
-        ("Left effusion , RIGHT - sided PICC", "Right effusion , LEFT - sided PICC"),
+        ("Left effusion , RIGHT - sided opacity", "Right effusion , LEFT - sided opacity"),
         ("LLL and rul opacity , Rt base", "RLL and lul opacity , Lt base"),
         ("Levoscoliosis , dextro curvature", "Dextroscoliosis , levo curvature"),
         ("leftward shift , rightmost", "rightward shift , leftmost"),
@@ -117,7 +117,17 @@ def test_exchanging_sides_twice_gives_the_text(words):
         ("right - sided aortic arch", "right - sided aortic arch"),
         ("right upper quadrant clips", "right upper quadrant clips"),
         ("right heart failure", "right heart failure"),
-        ("right IJ catheter in the right atrium", "left IJ catheter in the right atrium"),
+        ("right mass beside the right atrium", "left mass beside the right atrium"),
+        # devices that are put in on a preferred side stay, drains move with what they drain
+        ("Left effusion . A right internal jugular catheter .", "Right effusion . A right internal jugular catheter ."),
+        (
+            "A left chest wall pacemaker , left effusion . Left mass",
+            "A left chest wall pacemaker , left effusion . Right mass",
+        ),
+        ("Left PICC line . Right lung clear .", "Left PICC line . Left lung clear ."),
+        ("a right - sided central venous line", "a right - sided central venous line"),
+        ("left pigtail catheter , left pleural line", "right pigtail catheter , right pleural line"),
+        ("Left chest tube . Left pneumothorax .", "Right chest tube . Right pneumothorax ."),
         # what has no counterpart
         ("right middle lobe opacity , left effusion", None),
         ("right middle and lower lobes", None),

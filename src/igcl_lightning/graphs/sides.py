@@ -2,7 +2,9 @@
 
 Every side of the text is exchanged, inside and outside of entities: a report in which one side stayed would contradict
 itself and could be told apart without its image. Exceptions keep the text possible: names of what exists once ("right
-atrium"), what is said of the examination ("left lateral view") and words that are no sides ("right after") stay.
+atrium"), what is said of the examination ("left lateral view") and words that are no sides ("right after") stay. So do
+sentences about lines, ports and pacemakers, which are put in on one side much more often than on the other: exchanged,
+their twins could be told apart without the image (on phantoms the own report won .64 of the time, .54 without them).
 """
 
 from __future__ import annotations
@@ -61,6 +63,35 @@ _EXCHANGE = re.compile(
     re.IGNORECASE,
 )
 
+_LINES = (
+    *(
+        "picc",
+        r"(?:porta?|medi)-?(?:a-?)?(?:caths?|ports?)",
+        "ports?",
+        "pace(?:maker|r)s?",
+        "pacing",
+        "a?icds?",
+        "leads?",
+    ),
+    *(
+        "defibrillators?",
+        "stimulators?",
+        "generators?",
+        "jugular",
+        "subclavian",
+        "ij",
+        r"\w+cath",
+        "vas cath",
+        "cv[cl]",
+    ),
+    *("hickman", "broviac", "swan", "(?:central|venous) lines?"),
+    "(?<!pigtail )(?<!pleural )(?<!pleurx )(?<!drainage )(?<!thoracostomy )catheters?",
+)
+_LINE = re.compile(rf"\b(?:{'|'.join(_LINES)})\b", re.IGNORECASE)
+"""Devices that are put in on a preferred side, and their veins. Drains lie on the side of what they drain."""
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])(?=\s)")
+
 _NO_COUNTERPART = re.compile(
     r"\b(?i:rml|lingul\w*|middle(?: \S+){0,3} lob(?:e|es|ar))\b|\b(?:RT|LT)\b|(?<!\d )\b[LR]\b(?! ?/ ?[Oo]\b| \d)"
 )
@@ -78,7 +109,10 @@ def exchange_sides(text: str) -> str | None:
     """
     if not _SIDED.search(text):
         return text
-    return None if _NO_COUNTERPART.search(text) else _EXCHANGE.sub(_exchanged, text)
+    if _NO_COUNTERPART.search(text):
+        return None
+    sentences = _SENTENCE_END.split(text) if _LINE.search(text) else [text]
+    return "".join(each if _LINE.search(each) else _EXCHANGE.sub(_exchanged, each) for each in sentences)
 
 
 @lru_cache(65_536)
