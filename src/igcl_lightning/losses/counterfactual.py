@@ -5,7 +5,7 @@ A term of its own: as one more column of the contrastive softmax, one twin among
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,7 +28,7 @@ class CounterfactualOptions:
         IgclError: the weight is negative, or the temperature not above 0.
     """
 
-    kinds: tuple[str, ...] = ()
+    kinds: list[str] = field(default_factory=list)
     weight: float = 1.0
     temperature: float | None = None
 
