@@ -8,7 +8,7 @@ from transformers import AutoModel, AutoTokenizer
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import subword_ids
 from igcl_lightning.graphs.tokens import WORD_SUBWORDS, ReportTokenizer
-from igcl_lightning.modules.convirt import sample_sentences
+from igcl_lightning.modules.report_side import sample_sentences
 from igcl_lightning.nn.first_token import recorded_calls
 from igcl_lightning.nn.text_encoder import TEXT_READOUTS, HubTextEncoder, TextEncoder, TextOptions
 from tiny_bert import save_tiny_bert
