@@ -79,7 +79,7 @@ def test_counterfactuals_are_one_more_term_for_each_branch(name, phantom_store):
     first, second, embedding = module._embed(batch)
     without = module.contrast(first, second, embedding, batch._replace(twin=None))
     image, report = module._matched_sides(first, second, embedding)
-    encoded = module.encode(module.sides[1], module.twin_input(batch))
+    encoded = module.encode(module.sides[1], module.side_input(module.sides[1], batch.counterfactual()))
     twin = module.matched(module.sides[1], encoded, module.project(module.sides[1], encoded))
     terms = []
     for branch, loss, weight in (("global", module.loss, 1.0), ("local", module.local_loss, 0.5)):
@@ -218,6 +218,11 @@ def test_words_of_a_hub_model_are_matched(phantom_store, tmp_path):
         ("words", {"matching": LOCAL | {"weight": -1.0}}, "model.matching.weight is -1.0, not at least 0"),
         ("words", {"matching": {"weight": 0.0, "global_weight": 0.0}}, "nothing is trained"),
         ("words", {"matching": LOCAL | {"global_weight": 0.0}}, "model.matching.score 'both' needs a global branch"),
+        (
+            "words",
+            {"text": {"sentence_sampling": True}, "counterfactual": SIDE},
+            "set model.text.sentence_sampling to false",
+        ),
         ("igcl", {"counterfactual": {"kinds": ["sides"]}}, "model.counterfactual.kinds.*'sides'"),
         ("igcl", {"counterfactual": {"kinds": ["assertion"]}}, "model.counterfactual.kinds.*assertion"),
         ("igcl", {"matching": LOCAL | {"attention": "dot"}}, "model.matching.attention 'dot' is not one of"),

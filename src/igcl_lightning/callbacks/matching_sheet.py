@@ -23,7 +23,7 @@ from igcl_lightning.callbacks.matchings import (
 )
 from igcl_lightning.callbacks.validation_pairs import ValidationPairs, ValidationPairsCallback
 from igcl_lightning.data.interfaces import graph_lookup
-from igcl_lightning.errors import IgclError, suggestion
+from igcl_lightning.nn.checks import check_choice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,9 +71,7 @@ class MatchingSheet(ValidationPairsCallback):
         self, num_images: int = 3, num_units: int = 4, colours: str = "viridis", every_n_epochs: int = 10
     ) -> None:
         super().__init__(MAX_PAIRS, num_images, every_n_epochs)
-        if colours not in COLOURS:
-            near = suggestion(colours, COLOURS)
-            raise IgclError(f"MatchingSheet.colours {colours!r} is not one of {', '.join(COLOURS)}{near}")
+        check_choice("MatchingSheet.colours", colours, COLOURS)
         self.num_units = num_units
         self.colours = colours
         self._seen: list[Matchings] = []

@@ -57,6 +57,11 @@ class PairBatch(NamedTuple):
     graph_facts: Tensor
     twin: Twin | None = None
 
+    def counterfactual(self) -> PairBatch:
+        """Return the batch with the counterfactual graphs and reports in place of its own; there must be some."""
+        assert self.twin is not None
+        return self._replace(graph=self.twin.graph, report=self.twin.report)
+
 
 class LabeledBatch(NamedTuple):
     """Images with labels.

@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from igcl_lightning.errors import IgclError, suggestion
+from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.gather import gather, gather_units, rank, repeats, world_size
 from igcl_lightning.losses.semantic import fact_overlap, label_similarity, word_similarity
+from igcl_lightning.nn.checks import check_choice, check_positive
 from igcl_lightning.nn.scoring import Scorer
 
 TARGETS = ("identity", "study", "graph", "soft")
@@ -266,12 +267,10 @@ def soften(weight: Tensor, keep: Tensor, alike: Tensor, share: float, temperatur
 
 
 def _check(options: ContrastiveOptions) -> None:
-    for name, known in (("targets", TARGETS), ("semantic_source", SEMANTIC_SOURCES)):
-        if (given := getattr(options, name)) not in known:
-            raise IgclError(f"model.loss.{name} {given!r} is not one of {', '.join(known)}{suggestion(given, known)}")
-    for name in ("temperature", "semantic_temperature"):
-        if (value := getattr(options, name)) <= 0:
-            raise IgclError(f"model.loss.{name} is {value}, not above 0")
+    check_choice("model.loss.targets", options.targets, TARGETS)
+    check_choice("model.loss.semantic_source", options.semantic_source, SEMANTIC_SOURCES)
+    check_positive("model.loss.temperature", options.temperature)
+    check_positive("model.loss.semantic_temperature", options.semantic_temperature)
     for name in ("image_weight", "semantic_weight"):
         if not 0 <= (value := getattr(options, name)) <= 1:
             raise IgclError(f"model.loss.{name} is {value}, not in [0, 1]")

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import torch.nn.functional as F
 from torch import Tensor
 
-from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.gather import gather, rank, world_size
+from igcl_lightning.nn.checks import check_at_least, check_positive
 from igcl_lightning.nn.scoring import at_least_single
 
 
@@ -33,10 +33,9 @@ class CounterfactualOptions:
     temperature: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.weight >= 0:
-            raise IgclError(f"model.counterfactual.weight is {self.weight}, not at least 0")
-        if self.temperature is not None and not self.temperature > 0:
-            raise IgclError(f"model.counterfactual.temperature is {self.temperature}, not above 0")
+        check_at_least("model.counterfactual.weight", self.weight, 0)
+        if self.temperature is not None:
+            check_positive("model.counterfactual.temperature", self.temperature)
 
 
 def counterfactual_loss(own: Tensor, twin: Tensor, valid: Tensor, scale: Tensor | float, counted: Tensor) -> Tensor:

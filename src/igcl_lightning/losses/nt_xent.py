@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.contrastive import mean_over_counted
 from igcl_lightning.losses.gather import gather, rank, repeats
+from igcl_lightning.nn.checks import check_positive
 from igcl_lightning.nn.scoring import at_least_single
 
 
@@ -42,8 +42,7 @@ class NTXentLoss(nn.Module):
 
     def __init__(self, options: NTXentOptions = NTXentOptions()) -> None:
         super().__init__()
-        if options.temperature <= 0:
-            raise IgclError(f"model.loss.temperature is {options.temperature}, not above 0")
+        check_positive("model.loss.temperature", options.temperature)
         self.temperature = options.temperature
 
     def forward(self, first: Tensor, second: Tensor, row: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, buil
 from igcl_lightning.modules.groups import group_of, override, plain_arguments
 from igcl_lightning.modules.input_record import InputRecord
 from igcl_lightning.modules.optim import SCHEDULES, OptimOptions, ParameterGroup, scheduled_adamw, split_by_decay
+from igcl_lightning.nn.checks import check_choice
 
 
 class BaseModule(InputRecord):
@@ -36,8 +37,7 @@ class BaseModule(InputRecord):
     def __init__(self, optim: OptimOptions = OptimOptions()) -> None:
         super().__init__()
         self.optim: OptimOptions = self.group("optim", optim)
-        if self.optim.schedule not in SCHEDULES:
-            raise IgclError(f"model.optim.schedule {self.optim.schedule!r} is not one of {', '.join(SCHEDULES)}")
+        check_choice("model.optim.schedule", self.optim.schedule, SCHEDULES)
 
     def group(self, name: str, given: Any) -> Any:
         """Return the group `name` of the constructor's arguments as its dataclass; `IgclError` for an unknown field."""

@@ -167,11 +167,6 @@ class MatchingModule(ContrastiveModule):
             return super().similarity(first, second, embedding)
         return batch_similarity(cosine_similarity, embedding.first, embedding.second)
 
-    def twin_input(self, batch: PairBatch) -> Any:
-        """Return the counterfactual reports of a batch, as the second encoder reads them."""
-        assert batch.twin is not None
-        return getattr(batch.twin, self.sides[1])
-
     def on_validation_epoch_end(self) -> None:
         """Log retrieval, and how often own and counterfactual reports are told apart."""
         super().on_validation_epoch_end()
@@ -199,7 +194,7 @@ class MatchingModule(ContrastiveModule):
         """Return the counterfactual terms of the branches; in evaluation also note which reports are told apart."""
         assert batch.twin is not None
         side, valid = self.sides[1], batch.twin.valid
-        encoded = self.encode(side, self.twin_input(batch))
+        encoded = self.encode(side, self.side_input(side, batch.counterfactual()))
         twin = self.matched(side, encoded, self.project(side, encoded))
         counted = ~repeats(gather(batch.row))
         total = torch.zeros((), device=valid.device)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.base import BaseModule, rebuild
 from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, read_checkpoint
+from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.external_encoder import ExternalOptions, create_image_encoder
 from igcl_lightning.nn.projection import ProjectionHead
 
@@ -66,8 +67,7 @@ class PretrainedEncoder(nn.Module):
         """
         if [checkpoint, image.backbone, stored].count(None) < 2:
             raise IgclError(f"{NO_ENCODER}, not both")
-        if features not in FEATURES:
-            raise IgclError(f"model.features {features!r} is not one of {', '.join(FEATURES)}")
+        check_choice("model.features", features, FEATURES)
         if checkpoint is not None:
             # From the file: on the command line, `hparams` of a module built here would be those of the head.
             stored = read_checkpoint(checkpoint)[HYPER_PARAMETERS]

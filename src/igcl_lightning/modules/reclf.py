@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from igcl_lightning.data.samples import PairBatch
-from igcl_lightning.errors import IgclError, suggestion
+from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.contrastive import ContrastiveOptions
 from igcl_lightning.losses.counterfactual import CounterfactualOptions
 from igcl_lightning.modules.contrastive import PretrainOptimOptions
 from igcl_lightning.modules.matching import MatchingModule
 from igcl_lightning.modules.report_side import ReportOptions, ReportSide, text_encoder
+from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.graph_encoder import GraphEncoder, GraphOptions
 from igcl_lightning.nn.image_encoder import ImageEncoder, ImageOptions
 from igcl_lightning.nn.importance_relations import ImportanceRelationOptions
@@ -63,8 +64,7 @@ class RECLF(ReportSide, MatchingModule):
         counterfactual: CounterfactualOptions = CounterfactualOptions(),
         optim: PretrainOptimOptions = PretrainOptimOptions(),
     ) -> None:
-        if units not in UNITS:
-            raise IgclError(f"model.units {units!r} is not one of {', '.join(UNITS)}{suggestion(units, UNITS)}")
+        check_choice("model.units", units, UNITS)
         self.sides = ("image", "graph" if units == "entities" else "report")
         super().__init__(optim)
         self.save_hyperparameters()
@@ -75,8 +75,14 @@ class RECLF(ReportSide, MatchingModule):
         self.add_module(f"{self.sides[1]}_encoder", second)
         self.image_projection = ProjectionHead(self.image_encoder.out_channels, projection)
         self.add_module(f"{self.sides[1]}_projection", ProjectionHead(second.out_channels, projection))
-        relations = self.group("srm", srm), self.group("irm", irm)
-        self.set_branches(self.group("loss", loss), matching, *relations, self.group("counterfactual", counterfactual))
+        relations, counterfactual = (
+            (self.group("srm", srm), self.group("irm", irm)),
+            self.group("counterfactual", counterfactual),
+        )
+        if counterfactual.kinds and self.text is not None and self.text.sentence_sampling:
+            # One sentence of each would tell them apart by which was drawn.
+            raise IgclError("model.counterfactual.kinds needs whole reports: set model.text.sentence_sampling to false")
+        self.set_branches(self.group("loss", loss), matching, *relations, counterfactual)
 
     def _second_encoder(self, text: ReportOptions, graph: GraphOptions) -> Any:
         """Return the encoder of the report side."""
@@ -91,11 +97,6 @@ class RECLF(ReportSide, MatchingModule):
         """Return the input of a side's encoder; reports read as both kinds of units are a pair of report and graph."""
         value = super().side_input(side, batch)
         return (value, batch.graph) if self.units == "both" and side == "report" else value
-
-    def twin_input(self, batch: PairBatch) -> Any:
-        """Return the counterfactual reports of a batch, as the second encoder reads them."""
-        twin = super().twin_input(batch)
-        return twin if self.units != "both" else (twin, batch.twin.graph)  # type: ignore[union-attr]  # there is a twin
 
     @property
     def input_kinds(self) -> tuple[str, ...]:

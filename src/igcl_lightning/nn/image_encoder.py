@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from igcl_lightning.errors import IgclError, suggestion
+from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.encoded import Encoded
 
 INTERPOLATIONS = ("bilinear", "bicubic")
@@ -64,10 +65,7 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, options: ImageOptions = ImageOptions(), unit_layer: int | None = None) -> None:
         super().__init__()
-        if options.interpolation not in INTERPOLATIONS:
-            raise IgclError(
-                f"model.image.interpolation {options.interpolation!r} is not one of {', '.join(INTERPOLATIONS)}"
-            )
+        check_choice("model.image.interpolation", options.interpolation, INTERPOLATIONS)
         self.name = options.backbone
         self.size = options.size
         self.interpolation = options.interpolation

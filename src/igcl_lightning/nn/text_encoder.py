@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.utils import scatter, to_dense_batch
 
-from igcl_lightning.errors import IgclError, one_line, suggestion
+from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.graphs.featurizer import NUM_BUCKETS
+from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.encoded import Encoded
 from igcl_lightning.nn.first_token import attention_of_bert, attention_of_torch, bert_attention, recorded_calls
 from igcl_lightning.nn.readout import READOUTS, fill_empty, read_out, readout_gate, shares
@@ -246,9 +247,7 @@ def _merge(token: Tensor, words: _Words, reduce: str) -> Tensor:
 
 
 def _check_pieces(options: TextOptions) -> None:
-    if options.pieces not in PIECES:
-        near = suggestion(options.pieces, PIECES)
-        raise IgclError(f"model.text.pieces {options.pieces!r} is not one of {', '.join(PIECES)}{near}")
+    check_choice("model.text.pieces", options.pieces, PIECES)
 
 
 def _hub_model(options: TextOptions) -> PreTrainedModel:

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from igcl_lightning.nn.encoded import Encoded, UnitRelations
+from igcl_lightning.nn.graph_encoder import GraphEncoder
+from igcl_lightning.nn.text_encoder import HubTextEncoder, TextEncoder
 
 
 class WordsAndEntities(nn.Module):
@@ -24,12 +26,12 @@ class WordsAndEntities(nn.Module):
         unit_channels: length of a unit, that of an entity.
     """
 
-    def __init__(self, words: nn.Module, entities: nn.Module) -> None:
+    def __init__(self, words: TextEncoder | HubTextEncoder, entities: GraphEncoder) -> None:
         super().__init__()
         self.words, self.entities = words, entities
-        widths: list[int] = [words.unit_channels, entities.unit_channels]  # type: ignore[list-item]  # ints, not modules
-        self.unit_channels = widths[1]
-        self.out_channels: int = words.out_channels + entities.out_channels  # type: ignore[operator, assignment]
+        widths = words.unit_channels, entities.unit_channels
+        self.unit_channels = entities.unit_channels
+        self.out_channels = words.out_channels + entities.out_channels
         self.maps = nn.ModuleList(nn.Linear(width, self.unit_channels) for width in widths)  # biases mark the kind
 
     def forward(self, inputs: tuple[Data, Data]) -> Encoded:

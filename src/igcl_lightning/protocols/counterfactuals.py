@@ -104,8 +104,7 @@ class _Collector(LightningModule):
     def test_step(self, batch: PairBatch, batch_idx: int) -> None:
         """Collect a batch."""
         assert batch.twin is not None
-        other = batch._replace(graph=batch.twin.graph, report=batch.twin.report)
         first, second = (matched_side(self.module, side, batch) for side in self.sides)
         rows = batch.twin.valid.cpu().nonzero().flatten()
-        sides = (first, second, matched_side(self.module, self.sides[1], other), batch.patient.cpu())
+        sides = (first, second, matched_side(self.module, self.sides[1], batch.counterfactual()), batch.patient.cpu())
         self.parts.append(Twins(*(take_rows(side, rows) for side in sides)))
