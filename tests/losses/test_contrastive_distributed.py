@@ -113,11 +113,10 @@ def score(regions, report):
 
 def pair_batch(store, share=EVERY, step=0):
     """Rows 5 and 7 of a batch are equal, row 3 is empty; rows 0, 1 and 6 and rows 2 and 4 have graphs in common."""
-    dataset = PairDataset(Store(store), "train")
-    states = Store(store).stating("train", "graph")
-    full, empty = (np.flatnonzero(states == each)[6 * step :] for each in (True, False))
-    rows = [*full[:3], empty[0], *full[3:5], full[5], full[4]]
-    batch = dataset.batch([int(row) for row in rows[share]])
+    states = Store(store).stating("test", "graph")
+    full, empty = np.flatnonzero(states)[6 * step :], np.flatnonzero(~states)
+    rows = np.array([*full[:3], empty[0], *full[3:6], full[4]])
+    batch = PairDataset(Store(store), "test").batch(rows[share].tolist())
     study, patient, key = torch.tensor(
         [[0, 1, 2, 3, 4, 5, 0, 5], [0, 0, 2, 3, 0, 5, 0, 5], [7, 7, 8, -1, 8, 9, 7, 9]],
     )[:, share]
@@ -145,10 +144,8 @@ METHODS = {name: options | {"bias": -3.0, "temperature": 0.2} for name, options 
 LOCAL = {f"both branches, {kind}": {"local": 1.0, "kind": kind, "targets": "study"} for kind in KINDS}
 ALIKE = {f"alike by {source}": {"semantic_weight": 0.5, "semantic_source": source} for source in SEMANTIC_SOURCES}
 WHOLE = {**METHODS, **LOCAL, **ALIKE}
-VIEWS, UNITS = (
-    "views, one repeated",
-    {f"units of different numbers, {exchange} sent": exchange for exchange in EXCHANGES},
-)
+UNITS = {f"units of different numbers, {exchange} sent": exchange for exchange in EXCHANGES}
+VIEWS = "views, one repeated"
 CASES = (*WHOLE, VIEWS, *UNITS)
 
 
