@@ -18,6 +18,7 @@ from igcl_lightning.data.store import is_address
 from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.modules.checkpoint import read_checkpoint
 from igcl_lightning.run_folder import free_path, run_folder
+from igcl_lightning.training.resume import ExactResume
 
 LAST = "last.ckpt"
 LIGHTNING_VERSION = "pytorch-lightning_version"
@@ -87,13 +88,14 @@ class LastCheckpoint(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save the state before an interruption or an error; if that fails too, warn."""
-        # Other processes may be in any state, so this waits for none of them.
+        together = any(isinstance(each, ExactResume) and each.together for each in trainer.callbacks)  # type: ignore[attr-defined]
         unsaved = self._training and self._path is not None and trainer.global_step > 0
-        if not unsaved or _is_saved(trainer, self._path) or not _holds_everything(trainer):
+        if not unsaved or _is_saved(trainer, self._path) or not (together or _holds_everything(trainer)):
             return
         _claim(trainer, self._path)
         try:
-            # As `trainer.save_checkpoint`, without its barrier.
+            # As `trainer.save_checkpoint`, without its barrier: other processes may be in any state, unless all stop
+            # together.
             trainer.strategy.save_checkpoint(trainer._checkpoint_connector.dump_checkpoint(False), str(self._path))
         except Exception as error:  # the error that ended training must not be hidden
             rank_zero_warn(f"{self._path}: could not be written ({one_line(error)[:300]})")

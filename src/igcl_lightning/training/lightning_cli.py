@@ -43,6 +43,7 @@ from igcl_lightning.run_folder import RunConfig, keep_metrics
 from igcl_lightning.training.checkpoints import LastCheckpoint, use_plain_checkpoints
 from igcl_lightning.training.monitors import refuse_unknown_monitors
 from igcl_lightning.training.options import NOT_A_GROUP, Written, class_options, explain, read_options
+from igcl_lightning.training.resume import ExactResume
 
 DEFAULT_SEED = 42
 IMPORT_HELP = "--import MODULE (may be repeated) imports your own module first; --debug shows the traceback of errors"
@@ -142,7 +143,7 @@ class TrainingCLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=RunConfig,
-            trainer_defaults={"logger": DEFAULT_LOGGER, "callbacks": [LastCheckpoint()]},
+            trainer_defaults={"logger": DEFAULT_LOGGER, "callbacks": [LastCheckpoint(), ExactResume()]},
             seed_everything_default=DEFAULT_SEED,
             parser_class=_Parser,
             parser_kwargs={"prog": "igcl", **about, **{name: dict(about) for name in self.subcommands()}},
