@@ -121,7 +121,7 @@ class ContinuingFitLoop(_FitLoop):
     kept: dict[str, Any] | None = None
     """What a checkpoint holds of this process (see `kept_state`)."""
     _at_end = False
-    """Whether the checkpoint was saved at the end of an epoch, so that at least the end of training may be left to do."""
+    """Whether the checkpoint was saved at the end of an epoch: the end of training may be left to do."""
 
     def run(self) -> None:
         """Train the remaining epochs."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.trainer.states import TrainerFn, TrainerStatus
@@ -13,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import distributed
 
+from igcl_lightning.modules.checkpoint import read_checkpoint
 from igcl_lightning.run_folder import continue_rows, logged_rows
 from igcl_lightning.training.continuing import kept_state, use_continuing_loops
 from igcl_lightning.training.random_state import random_state
@@ -31,18 +35,23 @@ class ExactResume(Callback):
 
     def __init__(self) -> None:
         self._random: dict[str, Any] = {}
-        self._told = False
+        self._told: int | None = None
+        """Number of a signal that asks to stop."""
         self.together = False
         """Whether all processes stop at the same place."""
+        self._to_requeue = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Use loops that continue exactly, and a signal handler that only takes a note."""
         if stage != TrainerFn.FITTING:
             return
-        self._random, self._told, self.together = {}, False, False
+        self._random, self._told, self.together = {}, None, False
         use_continuing_loops(trainer)
-        # Lightning's handler broadcasts, wherever the process is, and waits forever if the other got no signal.
-        trainer._signal_connector._sigterm_notifier_fn = lambda *given: self._take_note(trainer, *given)  # type: ignore[method-assign]
+        # Lightning's handlers communicate and save wherever a process is, and wait forever if the other got no signal.
+        connector = trainer._signal_connector
+        self._requeue = connector._slurm_sigusr_handler_fn
+        for name in ("_sigterm_notifier_fn", "_slurm_sigusr_handler_fn"):
+            setattr(connector, name, lambda *given: self._take_note(trainer, *given))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Stop if a process was told to; nothing is left to do after the last batch here."""
@@ -93,16 +102,24 @@ class ExactResume(Callback):
             "dropout and other random draws are no longer those of an uninterrupted run"
         )
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Requeue the job if SLURM announced its end; Lightning saves a checkpoint for it."""
+        if self.together and self._to_requeue:
+            self._requeue(signal.SIGUSR1, None)
+
     def _take_note(self, trainer: Trainer, signum: int, frame: FrameType | None) -> None:
         launcher = trainer.strategy.launcher
-        if not self._told and launcher is not None:
+        if self._told is None and launcher is not None:
             launcher.kill(signal.Signals(signum))  # processes that Lightning started
-        self._told = True
+        self._told = self._told or signum
 
     def _stop_if_told(self, trainer: Trainer) -> None:
-        if trainer.strategy.reduce_boolean_decision(self._told, all=False):
-            self.together = True
-            raise SIGTERMException
+        agree = trainer.strategy.reduce_boolean_decision
+        if not agree(self._told is not None, all=False):
+            return
+        self.together = True
+        self._to_requeue = agree(self._told not in (None, signal.SIGTERM), all=False)
+        raise SIGTERMException
 
 
 def _of_all(own: dict[str, Any], size: int) -> list[dict[str, Any]]:
@@ -110,3 +127,17 @@ def _of_all(own: dict[str, Any], size: int) -> list[dict[str, Any]]:
     states: list[Any] = [None] * size
     distributed.all_gather_object(states, own)
     return states
+
+
+def continue_wandb_run(logger: Any, path: Path) -> None:
+    """Give a W&B logger's options the id of the run in a checkpoint, unless they name one; a sweep names its own."""
+    if not isinstance(logger, Namespace) or not logger.class_path.endswith(".WandbLogger"):
+        return
+    run = read_checkpoint(path).get(KEY, {}).get("wandb")
+    if run and logger.init_args.get("id") is None and logger.init_args.get("version") is None and not in_sweep():
+        logger.init_args.id = run
+
+
+def in_sweep() -> bool:
+    """Return whether a W&B agent started this process."""
+    return "WANDB_SWEEP_ID" in os.environ
