@@ -49,7 +49,7 @@ def test_processes_share_out_each_epoch(lengths):
 @pytest.mark.parametrize("lengths", [None, np.arange(100) % 17])
 def test_an_epoch_can_start_at_any_batch(lengths):
     whole, late = (EpochOrder(range(100), 10, 3, 2, 1, lengths) for _ in range(2))
-    late.start_at(epoch=4, batch=3)
+    assert late.start_at(epoch=4, samples=60) == 3
     assert of_epoch(late, 4) == of_epoch(whole, 4)[30:]
     assert of_epoch(late, 5) == of_epoch(whole, 5)
 
@@ -111,7 +111,7 @@ def test_the_order_follows_the_seed_of_everything(phantom_store, monkeypatch):
 def test_the_order_starts_at_a_later_batch_in_the_loader(phantom_store):
     data = PairedDataModule(str(phantom_store), batch_size=8)
     whole, late = data.train_dataloader(), data.train_dataloader()
-    late.sampler.start_at(epoch=1, batch=2)
+    late.sampler.start_at(epoch=1, samples=16)
     assert batches(late, 1) == batches(whole, 1)[2:]
 
 
@@ -239,7 +239,7 @@ def test_processes_share_out_a_weighted_epoch_which_can_start_at_any_batch():
     ranks = [list(EpochOrder(range(103), 8, 5, 4, rank, weights=WEIGHTS)) for rank in range(4)]
     assert [row for rows in zip(*ranks, strict=True) for row in rows] == whole[:100]
     late = EpochOrder(range(103), 8, 5, weights=WEIGHTS)
-    late.start_at(epoch=0, batch=3)
+    late.start_at(epoch=0, samples=24)
     assert list(late) == whole[24:]
 
 

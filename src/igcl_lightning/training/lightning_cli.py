@@ -41,8 +41,11 @@ from igcl_lightning.modules.checkpoint import (
 )
 from igcl_lightning.run_folder import RunConfig, keep_metrics
 from igcl_lightning.training.checkpoints import LastCheckpoint, use_plain_checkpoints
+from igcl_lightning.training.divergence import StopIfDiverged
 from igcl_lightning.training.monitors import refuse_unknown_monitors
 from igcl_lightning.training.options import NOT_A_GROUP, Written, class_options, explain, read_options
+from igcl_lightning.training.resume import ExactResume, continue_wandb_run
+from igcl_lightning.training.slurm import continue_job
 
 DEFAULT_SEED = 42
 IMPORT_HELP = "--import MODULE (may be repeated) imports your own module first; --debug shows the traceback of errors"
@@ -134,6 +137,7 @@ class TrainingCLI(LightningCLI):
     """
 
     def __init__(self, words: list[str]) -> None:
+        self.words = list(words)
         words, self.written = read_options(_take_imports(words))
         about: dict[str, Any] = {"epilog": IMPORT_HELP}
         super().__init__(
@@ -142,7 +146,10 @@ class TrainingCLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=RunConfig,
-            trainer_defaults={"logger": DEFAULT_LOGGER, "callbacks": [LastCheckpoint()]},
+            trainer_defaults={
+                "logger": DEFAULT_LOGGER,
+                "callbacks": [LastCheckpoint(), ExactResume(), StopIfDiverged()],
+            },
             seed_everything_default=DEFAULT_SEED,
             parser_class=_Parser,
             parser_kwargs={"prog": "igcl", **about, **{name: dict(about) for name in self.subcommands()}},
@@ -206,12 +213,17 @@ class TrainingCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Take the model from the checkpoint, as Lightning does, and warn of the options that it overrides."""
         command = self.config.subcommand
+        if command == "fit":
+            name = _snake_case(self.config.fit.model.class_path.rpartition(".")[2])
+            continue_job(self.config.fit, self.words, name)
         given = self.config[command].get("ckpt_path")
         if not given and command in ("validate", "test", "predict"):
             weights = "the model has its initial weights"
             write_message("warning", f"{command} without --ckpt_path: {weights}")
         if not given or given.partition(":")[0] in CHECKPOINT_WORDS or "://" in given or Path(given).is_dir():
             return
+        if command == "fit":
+            continue_wandb_run(self.config.fit.trainer.logger, Path(given))
         before = dict(_model_options(self.config[command].model))
         model = stored_model(Path(given), before["model"])
         try:
