@@ -13,7 +13,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,9 +31,10 @@ try:
     from optuna.trial import TrialState
 except ModuleNotFoundError:
     raise IgclError("igcl sweep needs the package optuna: pip install 'igcl-lightning[sweep]'") from None
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 STUDY, TRIALS = "study.db", "trials"
-TRIAL = "igcl_lightning.protocols.trial"
+CHILD = ["-m", "igcl_lightning.protocols.trial"]
 SEED = 0
 
 
@@ -136,7 +137,7 @@ class Search:
         monitor = ["--trainer.callbacks+=EarlyStopping", f"--trainer.callbacks.monitor={self.sweep.metric.name}"]
         try:
             with quiet():
-                check(["fit", *self._trial_words(trial.params, "CHECK"), *monitor])
+                check(["fit", *self._trial_words(trial, "CHECK"), *monitor])
         except UsageError as error:
             raise UsageError(error.message.replace("EarlyStopping.monitor", "metric.name", 1)) from None
 
@@ -151,7 +152,6 @@ class Search:
 
     def _study(self) -> optuna.Study:
         """Return the study of this folder; `IgclError` if it is of another sweep."""
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(
             storage=f"sqlite:///{self.out / STUDY}",
             study_name="sweep",
@@ -192,16 +192,20 @@ class Search:
     def _folder(self, number: int) -> Path:
         return self.out / TRIALS / f"trial-{number}"
 
-    def _trial_words(self, values: Mapping[str, Any], version: str) -> list[str]:
-        words = [*self.words, *(f"--{name}={as_word(value)}" for name, value in values.items())]
+    def _options(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> list[str]:
+        """Return the options of a trial, in the order of the file."""
+        return [f"--{name}={as_word(trial.params[name])}" for name in self.sweep.parameters]
+
+    def _trial_words(self, trial: optuna.Trial, version: str) -> list[str]:
+        words = [*self.words, *self._options(trial)]
         words += ["--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={self.out}"]
         words += [f"--trainer.logger.name={TRIALS}", f"--trainer.logger.version={version}"]
         return [*words, "--trainer.enable_progress_bar=false"]
 
     def _start(self, work: Work) -> subprocess.Popen[bytes]:
         shutil.rmtree(work.folder, ignore_errors=True)  # of an interrupted trial
-        words = self._trial_words(work.trial.params, work.folder.name)
-        return start_child(["-m", TRIAL, "fit", *words], work.log, self.jobs)
+        words = self._trial_words(work.trial, work.folder.name)
+        return start_child([*CHILD, "fit", *words], work.log, self.jobs)
 
     def _is_hopeless(self, work: Work) -> bool:
         """Report new values of a trial to Optuna, and return whether it is to end now."""
@@ -234,7 +238,7 @@ class Search:
         """Print the line of a trial."""
         seconds = time.monotonic() - work.start
         done = sum(trial.state.is_finished() for trial in self._begun())
-        options = " ".join(f"{name}={value}" for name, value in work.trial.params.items())
+        options = " ".join(option.removeprefix("--") for option in self._options(work.trial))
         say(f"{done}/{self.wanted} trial {work.trial.number}: {result}; {options}; {seconds:.0f} s")
 
     def _say_best(self) -> bool:
@@ -243,9 +247,8 @@ class Search:
             say("no trial has a result")
             return False
         best = self.study.best_trial
-        options = [f"--{name}={as_word(value)}" for name, value in best.params.items()]
         say(f"best: trial {best.number}, {self.sweep.metric.name} {best.value:.4g}, in {self._folder(best.number)}")
-        say(f"again: igcl fit {shlex.join([*self.words, *options])}")
+        say(f"again: igcl fit {shlex.join([*self.words, *self._options(best)])}")
         return True
 
 
