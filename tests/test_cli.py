@@ -156,12 +156,12 @@ def test_help_needs_no_heavy_import():
     code = """
 import sys
 from igcl_lightning.cli import main
-for words in (["--help"], ["graphs", "--help"], ["prepare", "table", "--help"]):
+for words in (["--help"], ["graphs", "--help"], ["prepare", "table", "--help"], ["sweep", "--help"]):
     try:
         main(words)
     except SystemExit as stop:
         assert stop.code == 0
-heavy = {"torch", "lightning", "spacy", "datasets", "numpy", "pandas"} & set(sys.modules)
+heavy = {"torch", "lightning", "spacy", "datasets", "numpy", "pandas", "optuna", "wandb"} & set(sys.modules)
 assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -22,7 +22,10 @@ PAGES += sorted((ROOT / "notebooks").glob("*.ipynb"))
 README = ROOT / "README.md"
 GUIDES = [
     README,
-    *(ROOT / "docs" / f"{name}.md" for name in ("configuration", "data", "new_modality", "reclf", "results", "scale")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("configuration", "data", "new_modality", "reclf", "results", "scale", "sweeps")
+    ),
 ]
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 CONFIGS = {path.relative_to(shipped_configs()).as_posix() for path in shipped_configs().rglob("*.yaml")}
@@ -101,7 +104,7 @@ def test_links_lead_somewhere(page):
 
 def test_configs_that_are_named_exist():
     for page in GUIDES:
-        named = set(re.findall(r"\b((?:pretrain|probe|callbacks|logger|data|scale)/\w+\.yaml)", page.read_text()))
+        named = set(re.findall(r"\b((?:pretrain|probe|callbacks|logger|data|scale|sweep)/\w+\.yaml)", page.read_text()))
         assert named <= CONFIGS, page
 
 

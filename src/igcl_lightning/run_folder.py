@@ -6,10 +6,11 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.fabric.utilities import rank_zero_only
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from igcl_lightning.atomic import replacing
 
@@ -27,7 +28,10 @@ def run_folder(trainer: Trainer) -> Path:
 
 
 class RunConfig(SaveConfigCallback):
-    """Writes the whole configuration into the run folder: config.yaml, config-resume-1.yaml when resumed there, ..."""
+    """Writes the whole configuration into the run folder: config.yaml, config-resume-1.yaml when resumed there, ...
+
+    A run of Weights & Biases gets the classes and the options of data, trainer and seed, as they stand in the file.
+    """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the file once, on the first rank; without a logger nothing is written."""
@@ -37,7 +41,17 @@ class RunConfig(SaveConfigCallback):
             path = folder / "config.yaml"
             path = free_path(folder, "config-resume", ".yaml") if path.exists() else path
             self.parser.save(self.config, str(path), skip_none=False)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_hyperparams(self._searchable())
         self.already_saved = True
+
+    def _searchable(self) -> dict[str, Any]:
+        """Return what the run of W&B lacks otherwise: Lightning logs the arguments of the model only."""
+        options = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        trainer = {name: value for name, value in options["trainer"].items() if name not in ("callbacks", "logger")}
+        kept = {name: options[name] for name in ("data", "seed_everything")}
+        return {"model": {"class_path": options["model"]["class_path"]}, **kept, "trainer": trainer}
 
 
 def metrics_file(logger: CSVLogger) -> Path:

@@ -20,6 +20,9 @@ from igcl_lightning.modules.optim import SCHEDULES, OptimOptions, ParameterGroup
 from igcl_lightning.modules.sharding import plain_class, shard
 from igcl_lightning.nn.checks import check_choice
 
+INSTANTIATOR = "_instantiator"
+"""Name of what Lightning's command line adds to hyper-parameters; only a checkpoint needs it."""
+
 
 class BaseModule(InputRecord):
     """A module whose checkpoints load from their path alone.
@@ -46,7 +49,8 @@ class BaseModule(InputRecord):
 
     def _set_hparams(self, hp: Any) -> None:
         """Keep groups as dictionaries of plain values; Lightning saves hyper-parameters through here."""
-        super()._set_hparams(plain_arguments(type(self), self._to_hparams_dict(hp)))
+        given = {name: value for name, value in self._to_hparams_dict(hp).items() if name != INSTANTIATOR}
+        super()._set_hparams(plain_arguments(type(self), given))
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # fewer arguments
@@ -115,7 +119,7 @@ class BaseModule(InputRecord):
         """Store the input record, and class path and arguments as LightningCLI does."""
         super().on_save_checkpoint(checkpoint)
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.portable_hyperparameters() | {
-            "_instantiator": "lightning.pytorch.cli.instantiate_module"
+            INSTANTIATOR: "lightning.pytorch.cli.instantiate_module"
         }
 
     def portable_hyperparameters(self) -> dict[str, Any]:

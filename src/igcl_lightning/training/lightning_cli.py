@@ -46,6 +46,7 @@ from igcl_lightning.training.monitors import refuse_unknown_monitors
 from igcl_lightning.training.options import NOT_A_GROUP, Written, class_options, explain, read_options
 from igcl_lightning.training.resume import ExactResume, continue_wandb_run
 from igcl_lightning.training.slurm import continue_job
+from igcl_lightning.training.wandb_trial import failing_visibly, project_of_sweep
 
 DEFAULT_SEED = 42
 IMPORT_HELP = "--import MODULE (may be repeated) imports your own module first; --debug shows the traceback of errors"
@@ -67,12 +68,13 @@ def run(words: list[str]) -> None:
         IgclError: Lightning refuses the options, such as a GPU on a machine without one, or a checkpoint does not fit.
         SystemExit: the process was asked to end (SIGTERM).
     """
-    try:
-        TrainingCLI(words)
-    except MisconfigurationException as error:
-        raise IgclError(one_line(error)[:400]) from error
-    except SIGTERMException:
-        raise SystemExit(128 + signal.SIGTERM) from None
+    with failing_visibly():
+        try:
+            TrainingCLI(words)
+        except MisconfigurationException as error:
+            raise IgclError(one_line(error)[:400]) from error
+        except SIGTERMException:
+            raise SystemExit(128 + signal.SIGTERM) from None
 
 
 def check(words: list[str]) -> str:
@@ -170,14 +172,16 @@ class TrainingCLI(LightningCLI):
             raise UsageError(self._explain(str(rejected), command=args[0])) from None
 
     def before_instantiate_classes(self) -> None:
-        """Check groups; name the run folder after the model's class unless the CSV logger has a name."""
+        """Check groups; name the run folder after the model's class, or the project of the sweep that W&B runs."""
         options = self.config[self.subcommand]
         refuse_single_values(options.model)
         loggers = options.trainer.logger
         for logger in loggers if isinstance(loggers, list) else [loggers]:
-            is_csv = isinstance(logger, Namespace) and logger.class_path.endswith(".CSVLogger")
-            if is_csv and logger.init_args.name is None:
+            kind = logger.class_path.rpartition(".")[2] if isinstance(logger, Namespace) else ""
+            if kind == "CSVLogger" and logger.init_args.name is None:
                 logger.init_args.name = _snake_case(options.model.class_path.rpartition(".")[2])
+            if kind == "WandbLogger" and (project := project_of_sweep()):
+                logger.init_args.project = project
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer; raise errors of constructors, which jsonargparse would wrap."""
