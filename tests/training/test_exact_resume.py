@@ -1,4 +1,4 @@
-"""A run continued from any of its checkpoints ends with the weights, the state and the metrics of the undisturbed run."""
+"""A run continued from any of its checkpoints ends with the weights, state and metrics of the undisturbed run."""
 
 import shutil
 import signal
