@@ -38,6 +38,8 @@ def shard(module: LightningModule) -> None:
         raise IgclError("trainer.strategy: set save_distributed_checkpoint to false; a checkpoint is one file")
     if strategy._layer_sync and module.trainer.state.fn == TrainerFn.FITTING:  # Lightning does so for DDP only
         strategy._layer_sync.apply(module)
+    for parameter in module.parameters():
+        parameter.data = parameter.data.contiguous()  # `fully_shard` refuses kernels whose channels come last
     for layer in reversed([*_repeated_layers(module)]):  # innermost first
         fully_shard(layer, mesh=mesh)
     fully_shard(module, mesh=mesh)

@@ -100,6 +100,7 @@ def merge(out: Path, *, overwrite: bool = False) -> dict[str, Any]:
             with store.resumable():
                 for folder in folders:
                     _take(folder, store.path)
+                (store.path / WORK).unlink()  # so that nothing is left over if the run is killed as it ends
             store.finish(manifest)
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
