@@ -54,6 +54,19 @@ def test_an_epoch_can_start_at_any_batch(lengths):
     assert of_epoch(late, 5) == of_epoch(whole, 5)
 
 
+@pytest.mark.parametrize("samples", [0, 7, 24, 41, 99, 103])
+def test_an_epoch_can_start_after_samples_that_are_no_whole_batches_of_it(samples):
+    """As with another batch size or number of processes: each remaining row of a whole batch comes once."""
+    whole = list(EpochOrder(range(103), 103, 5))
+    late = [EpochOrder(range(103), 8, 5, 4, rank) for rank in range(4)]
+    left_out = {order.start_at(epoch=0, samples=samples) for order in late}
+    steps = [list(zip(*[iter(order)] * 8, strict=False)) for order in late]
+    assert {len(each) for each in steps} == {103 // 32 - left_out.pop()} == {(103 - samples) // 32}
+    assert not left_out
+    rows = [row for dealt in zip(*late, strict=True) for row in dealt][: len(steps[0]) * 32]
+    assert rows == whole[samples : samples + len(rows)]
+
+
 def test_steps_hold_rows_of_similar_length_and_rows_of_no_step_stay_random():
     lengths = np.random.default_rng(0).integers(1, 200, 1000)
     order = EpochOrder(range(1000), 16, lengths=lengths)
@@ -113,6 +126,23 @@ def test_the_order_starts_at_a_later_batch_in_the_loader(phantom_store):
     whole, late = data.train_dataloader(), data.train_dataloader()
     late.sampler.start_at(epoch=1, samples=16)
     assert batches(late, 1) == batches(whole, 1)[2:]
+
+
+def test_a_loader_continues_at_the_position_of_a_checkpoint(phantom_store, caplog):
+    whole = PairedDataModule(str(phantom_store), batch_size=2).train_dataloader()
+    rows = [row for batch in batches(whole, 2) for row in batch]
+    count = whole.sampler.num_rows
+    stored = {"epoch": 2, "batch": 2, "batch_size": 8, "processes": 1, "rows": count, "seed": 0}
+    for batch_size, batch in ((8, 2), (4, 4), (16, 1)):
+        caplog.clear()
+        data = PairedDataModule(str(phantom_store), batch_size=batch_size)
+        data.load_state_dict(stored)
+        late = [row for batch in data.train_dataloader() for row in batch.row.tolist()]
+        assert late == rows[16:][: (count - 16) // batch_size * batch_size]
+        assert data.start == (2, batch)
+        said = f"data.batch_size was 8, is {batch_size}: epoch 2 continues after 16 samples" in caplog.text
+        assert said is (batch_size != 8)
+        assert len(batches(data.train_dataloader(), 2)) == count // batch_size, "a later fit starts anew"
 
 
 def test_labelled_images_have_the_same_kind_of_order(phantom_store):

@@ -1,4 +1,4 @@
-"""A run continued from any of its checkpoints ends with the weights, state and metrics of the undisturbed run."""
+"""A run continued from any of its checkpoints ends as the undisturbed run: weights, state and metrics."""
 
 import shutil
 import signal
@@ -56,7 +56,7 @@ def fit(words, store):
     assert main([*words, "--data.store", str(store)]) in (0, None)
 
 
-def fit_with_snapshots(words, store, monkeypatch):
+def fit_with_snapshots(words, store):
     """Fit; return the name of each checkpoint, with the run folder as it was then in snapshots/NUMBER."""
     names = []
 
@@ -66,9 +66,9 @@ def fit_with_snapshots(words, store, monkeypatch):
         names.append(Path(path).name)
 
     written = PlainCheckpointIO.save_checkpoint
-    monkeypatch.setattr(PlainCheckpointIO, "save_checkpoint", save)
-    fit(words, store)
-    monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PlainCheckpointIO, "save_checkpoint", save)
+        fit(words, store)
     Path("runs").rename("undisturbed")
     return names
 
@@ -107,10 +107,26 @@ def assert_ended_alike():
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_continued_run_ends_as_the_undisturbed_one(name, phantom_store, monkeypatch):
+def test_a_continued_run_ends_as_the_undisturbed_one(name, phantom_store):
     words, numbers = RUNS[name]
-    names = fit_with_snapshots(words, phantom_store, monkeypatch)
+    names = fit_with_snapshots(words, phantom_store)
     for number in numbers:
         return_to(number)
         fit([*words, "--ckpt_path", str(RUN / "checkpoints" / names[number])], phantom_store)
         assert_ended_alike()
+
+
+def test_a_run_continues_with_another_batch_size_and_number_of_processes(phantom_store, caplog):
+    """At the same number of samples, and it says what is not as it would have been."""
+    names = fit_with_snapshots([*PHANTOM, *EACH_STEP], phantom_store)
+    return_to(0)
+    path = RUN / "checkpoints" / names[0]
+    checkpoint = stored(path)
+    checkpoint["resume"]["processes"] *= 2
+    torch.save(checkpoint, path)
+    rows = checkpoint["PairedDataModule"]["rows"]
+    fit([*PHANTOM, "--ckpt_path", str(path), "--data.batch_size", "8"], phantom_store)
+    assert stored(LAST)["global_step"] == 1 + (rows - 16) // 8 + rows // 8
+    (said,) = [line for line in caplog.messages if "data.batch_size" in line]
+    assert said.startswith("data.batch_size was 16, is 8: epoch 0 continues after 16 samples; ")
+    assert [line for line in caplog.messages if "holds the random state of 2 processes, not of 1" in line]
