@@ -1,13 +1,10 @@
 """Two gloo processes give the losses and the gradients of one process on the whole batch."""
 
-import os
-import socket
 from typing import NamedTuple
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -27,8 +24,8 @@ from igcl_lightning.losses.nt_xent import NTXentLoss
 from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.igcl import IGCL
 from igcl_lightning.nn.scoring import concatenate
+from two_processes import WORLD, call_on_two
 
-WORLD = 2
 EXCHANGES = ("sides", "scores")
 PER_RANK = 4
 LENGTHS = (3, 1, 2, 3, 5, 0, 2, 4)
@@ -134,10 +131,8 @@ def gradients(model):
     return {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
 
 
-def run_rank(rank, port, store, results):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=WORLD)
+def run_rank(rank, store, folder):
+    results = {}
     for name, model, batch in cases(store, rank):
         model = DistributedDataParallel(model)
         loss = model(batch)
@@ -148,7 +143,7 @@ def run_rank(rank, port, store, results):
     results["shared gradient", rank] = shared_gradient()
     _, units, mask, _ = unit_batch(rank)
     results["gathered", rank] = tuple(gather_units(Units(units[:, :1], units, mask)))
-    dist.destroy_process_group()
+    torch.save(results, folder / f"{rank}.pt")
 
 
 def retrieval(ranks):
@@ -172,18 +167,11 @@ def shared_gradient():
     return own.grad, other.grad
 
 
-def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
-def two_processes(phantom_store):
-    with mp.get_context("spawn").Manager() as manager:
-        results = manager.dict()
-        mp.spawn(run_rank, (free_port(), str(phantom_store), results), nprocs=WORLD)
-        return dict(results)
+def two_processes(phantom_store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    call_on_two(run_rank, str(phantom_store), folder, folder=folder)
+    return torch.load(folder / "0.pt") | torch.load(folder / "1.pt")
 
 
 @pytest.mark.parametrize(
