@@ -5,6 +5,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
+from lightning.pytorch.strategies import DDPStrategy
 
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
 from igcl_lightning.data.order import EpochOrder, SharedOrder
@@ -13,6 +14,7 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import stable_hash
 from igcl_lightning.modules import SimCLR
+from two_processes import SERVER
 
 
 def of_epoch(order, epoch):
@@ -206,7 +208,7 @@ def test_two_fits_see_the_same_batches_and_epochs_differ(phantom_store, tmp_path
 
 def test_lightning_keeps_the_order_of_distributed_training(phantom_store, tmp_path):
     one = fit(tmp_path / "one", phantom_store)
-    two = fit(tmp_path / "two", phantom_store, strategy="ddp_spawn", devices=2)
+    two = fit(tmp_path / "two", phantom_store, strategy=DDPStrategy(start_method=SERVER.get_start_method()), devices=2)
     for epoch in range(2):
         ranks = [[row for step in two[f"{epoch}-{rank}"] for row in step] for rank in range(2)]
         assert not set(ranks[0]) & set(ranks[1])

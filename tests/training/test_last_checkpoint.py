@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy
@@ -22,6 +21,7 @@ from igcl_lightning.cli import main
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.training.checkpoints import LastCheckpoint, PlainCheckpointIO, _holds_everything
+from two_processes import SERVER
 
 STEPS = 4
 """Batches of an epoch."""
@@ -382,9 +382,8 @@ def free_ports(count):
 
 
 def test_two_processes_never_wait_for_each_other_in_vain(folder):
-    context = mp.get_context("spawn")
-    queue, ports = context.SimpleQueue(), free_ports(len(WAYS))
-    ranks = [context.Process(target=run_rank, args=(rank, ports, folder, queue)) for rank in range(2)]
+    queue, ports = SERVER.SimpleQueue(), free_ports(len(WAYS))
+    ranks = [SERVER.Process(target=run_rank, args=(rank, ports, folder, queue)) for rank in range(2)]
     for process in ranks:
         process.start()
     for process in ranks:
