@@ -99,6 +99,7 @@ class MatchingModule(ContrastiveModule):
         _check_weights(matching)
         check_kinds(counterfactual.kinds, self.sides)
         self.matching, self.counterfactual = matching, counterfactual
+        self._parts: dict[str, Tensor] = {}
         self.loss = ContrastiveLoss(loss)
         self.local = None
         if matching.weight:
@@ -142,17 +143,27 @@ class MatchingModule(ContrastiveModule):
 
     def contrast(self, first: Encoded, second: Encoded, embedding: PairEmbedding, batch: PairBatch) -> Tensor:
         """Return the loss of both branches and of the counterfactuals, a scalar."""
-        ids = pair_ids(batch, self.loss)
+        ids, parts = pair_ids(batch, self.loss), {}
         image, report = self._matched_sides(first, second, embedding)
-        total = embedding.first.new_zeros(())
         if weight := self.matching.global_weight:
-            total = total + weight * self.loss(self.similarity(first, second, embedding), ids)
+            parts["global"] = weight * self.loss(self.similarity(first, second, embedding), ids)
         if self.local is not None:
             local = batch_similarity(self.local.score, image.regions, report.units, exchange="scores")
-            total = total + self.matching.weight * self.local_loss(local, ids)
+            parts["local"] = self.matching.weight * self.local_loss(local, ids)
         if batch.twin is not None and self.counterfactual.kinds:
-            total = total + self._contrast_twins(image, report, batch)
-        return total
+            parts["counterfactual"] = self._contrast_twins(image, report, batch)
+        self._parts = {name: value.detach() for name, value in parts.items()}
+        return sum(parts.values(), embedding.first.new_zeros(()))
+
+    def _part_names(self) -> list[str]:
+        """Return the names of the terms of the loss, if there are several."""
+        terms = [name for name, _, _ in self._branches()] + ["counterfactual"] * bool(self.counterfactual.kinds)
+        return terms if len(terms) > 1 else []
+
+    def _logged_values(self) -> dict[str, Tensor]:
+        """Return also the weighted terms of the loss, if there are several."""
+        zero = torch.zeros(())
+        return super()._logged_values() | {f"loss_{name}": self._parts.get(name, zero) for name in self._part_names()}
 
     def _score(self, name: str, first: MatchedImage, second: MatchedReport) -> Tensor:
         assert self.local is not None
