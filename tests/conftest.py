@@ -3,6 +3,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.phantom import phantom_study
@@ -26,3 +28,9 @@ def phantom_store(tmp_path_factory) -> Path:
     studies = [partial(phantom_study, index, size=64, views="frontal") for index in range(72)]
     prepare_studies(studies, path, labels=FINDINGS, options=Options(size=64, lossless=True))
     return path
+
+
+@pytest.fixture
+def blank_pictures(monkeypatch):
+    """Figures are made, not rendered: that takes longer than a tiny training. The tests of each picture render it."""
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: Image.new("L", (1, 1)).save(path, "PNG"))
