@@ -39,13 +39,13 @@ class Rank(NamedTuple):
 
 
 def run_on_two(commands, folder, timeout=600.0, cwd=None):
-    """Run each list of words through `cli.main` in two processes, with `ON_TWO` added to it; return both ranks.
+    """Run each list of words through `cli.main` in two processes, with `ON_TWO` before its options; return both ranks.
 
     Both processes are killed after `timeout` seconds, and one of them `GRACE` seconds after the other has ended.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    commands = [[*map(str, words), *ON_TWO] for words in commands]
+    commands = [[words[0], *ON_TWO, *map(str, words[1:])] for words in commands]
     run(folder, timeout, cwd, run_commands, commands, folder)
     return [outcome(rank, folder, len(commands)) for rank in range(WORLD)]
 

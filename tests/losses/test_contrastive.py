@@ -10,15 +10,13 @@ from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.identity import NO_FACT, graph_identity, stated_facts
 from igcl_lightning.losses.contrastive import (
-    TARGETS,
     ContrastiveLoss,
     ContrastiveOptions,
-    PairIds,
     Similarity,
     batch_similarity,
-    contrastive_targets,
 )
 from igcl_lightning.losses.semantic import fact_overlap
+from igcl_lightning.losses.targets import TARGETS, PairIds, contrastive_targets, distribution
 from igcl_lightning.nn.scoring import cosine_similarity
 
 STUDY = [0, 0, 1, 2, 3]
@@ -100,13 +98,19 @@ def test_a_fixed_temperature_is_no_parameter_but_travels_with_the_weights():
 
 @pytest.mark.parametrize("targets", TARGETS)
 def test_distinct_pairs_give_plain_info_nce(targets):
-    image, graph = embeddings(4)
-    logits = image @ graph.T / 0.07
+    loss, sides = ContrastiveLoss(ContrastiveOptions(targets=targets)).double(), []
+    for _ in range(2):
+        sides.append([side.requires_grad_() for side in embeddings(4)])
+    (image, graph), (plain_image, plain_graph) = sides
+    logits = plain_image @ plain_graph.T * loss.logit_scale.exp().detach()
     own = torch.arange(4)
     plain = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
-    torch.testing.assert_close(
-        ContrastiveLoss(ContrastiveOptions(targets=targets)).double()(cosines(image, graph), distinct(4)), plain
-    )
+    got = loss(cosines(image, graph), distinct(4))
+    torch.testing.assert_close(got, plain, atol=1e-12, rtol=0)
+    for value in (got, plain):
+        value.backward()
+    torch.testing.assert_close(image.grad, plain_image.grad, atol=1e-12, rtol=0)
+    torch.testing.assert_close(graph.grad, plain_graph.grad, atol=1e-12, rtol=0)
 
 
 def test_the_two_sides_are_treated_alike():
@@ -141,12 +145,29 @@ def test_pairs_of_one_graph_attract_and_never_repel():
     )
 
 
+@pytest.mark.parametrize("targets", ["study", "graph", "soft"])
+def test_a_batch_of_identical_reports_pushes_no_pair_below_the_others(targets):
+    """Only differences between equal pairs are reduced: no row is pushed away on the whole, equal ones not at all."""
+    same = ids([3] * 5, [3] * 5, [7] * 5, torch.tensor([[1, 4, -1]] * 5))
+    loss = ContrastiveLoss(ContrastiveOptions(targets=targets)).double()
+    image, graph = embeddings(5)
+    for matrix in (image @ graph.T, torch.full((5, 5), 0.3, dtype=torch.float64)):
+        rows, columns = (side.clone().requires_grad_() for side in (matrix, matrix.T))
+        value = loss(Similarity(rows, columns), same)
+        value.backward()
+        assert value.isfinite()
+        for side in (rows, columns):
+            torch.testing.assert_close(side.grad.sum(dim=1), torch.zeros(5).double(), atol=1e-8, rtol=0)
+    assert rows.grad.abs().max() < 1e-7
+
+
 def test_soft_targets_follow_the_overlap_of_facts():
     facts = torch.tensor([[2, 5, -1], [2, 5, -1], [5, 9, -1], [-1, -1, -1]])
     overlap = fact_overlap(facts, facts)
     torch.testing.assert_close(overlap[0], torch.tensor([1.0, 1.0, 0.5, 0.0]))
     weight, keep = contrastive_targets("soft", *[ids(list(range(4)), list(range(4)), [1, 1, 2, -1], facts)] * 2)
-    torch.testing.assert_close(weight[0], torch.tensor([1.0, 1.0, 0.25, 0.0]) / 2.25)
+    torch.testing.assert_close(weight[0], torch.tensor([1.0, 1.0, 0.25, 0.0]))
+    torch.testing.assert_close(distribution(weight)[0], torch.tensor([1.0, 1.0, 0.25, 0.0]) / 2.25)
     assert weight[3].tolist() == [0, 0, 0, 1]
     assert keep.all()
 
@@ -291,6 +312,40 @@ def test_a_scorer_in_half_precision_is_contrasted_in_single(targets):
         value = loss(half, ids(facts=facts))
     assert value.dtype == torch.float32
     torch.testing.assert_close(value, loss(single, ids(facts=facts)))
+
+
+def rate_by_loops(targets, every):
+    """Of the ordered pairs of different rows that are negative, those of which both graphs are equal and not empty."""
+    rows = torch.stack([every.row, every.study, every.patient, every.graph_key], dim=1).tolist()
+    rows = [row for number, row in enumerate(rows) if row not in rows[:number]]
+    negatives = [
+        (one, other) for one in rows for other in rows if one != other and (targets == "identity" or one[2] != other[2])
+    ]
+    return sum(one[3] == other[3] >= 0 for one, other in negatives) / len(negatives)
+
+
+def test_false_negatives_are_negative_pairs_of_one_graph():
+    every = ids([0, 0, 1, 2, 3, 4, 4], [0, 0, 0, 1, 2, 3, 3], [7, 7, 8, 7, -1, -1, -1], row=[0, 1, 2, 3, 4, 5, 5])
+    image, graph = embeddings(7)
+    for targets in ("identity", "study"):
+        loss = ContrastiveLoss(ContrastiveOptions(targets=targets)).double()
+        loss(cosines(image, graph), every)
+        assert loss.false_negative_rate.item() == pytest.approx(rate_by_loops(targets, every))
+    assert rate_by_loops("identity", every) == pytest.approx(6 / 30)
+    assert loss.false_negative_rate.item() == pytest.approx(4 / 24)
+    loss.eval()
+    loss(cosines(image[:2], graph[:2]), distinct(2))
+    assert loss.false_negative_rate.item() == pytest.approx(4 / 24), "that of training"
+
+
+@pytest.mark.parametrize("targets", ["graph", "soft"])
+def test_equal_graphs_are_no_false_negatives_of_targets_that_read_graphs(targets):
+    facts = torch.tensor([[1, 2], [1, 2], [3, -1], [1, 2], [-1, -1]])
+    loss = ContrastiveLoss(ContrastiveOptions(targets=targets)).double()
+    loss(cosines(*embeddings(5)), ids(facts=facts))
+    assert loss.false_negative_rate.item() == 0
+    loss(cosines(*embeddings(5)), ids(key=[7] * 5, facts=facts[:1].expand(5, 2)))  # no negatives at all
+    assert loss.false_negative_rate.item() == 0
 
 
 def test_unknown_targets_are_named():

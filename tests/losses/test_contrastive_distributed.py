@@ -1,33 +1,37 @@
-"""Two gloo processes give the losses and the gradients of one process on the whole batch."""
+"""Two gloo processes give the losses, gradients and weights of one process on the whole batch.
+
+They share it out unevenly; one row is empty, one is repeated, and some belong to one study, patient or graph.
+"""
 
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from lightning.pytorch import Trainer
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
-from igcl_lightning.losses.contrastive import (
-    SEMANTIC_SOURCES,
-    TARGETS,
-    ContrastiveLoss,
-    ContrastiveOptions,
-    PairIds,
-    batch_similarity,
-)
+from igcl_lightning.losses.contrastive import KINDS, ContrastiveLoss, ContrastiveOptions, batch_similarity
 from igcl_lightning.losses.gather import gather, gather_units
 from igcl_lightning.losses.nt_xent import NTXentLoss
+from igcl_lightning.losses.targets import SEMANTIC_SOURCES, TARGETS, PairIds
 from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.igcl import IGCL
 from igcl_lightning.nn.scoring import concatenate
 from two_processes import WORLD, call_on_two
 
 EXCHANGES = ("sides", "scores")
-PER_RANK = 4
+SHARES = (slice(0, 5), slice(5, 8))
+"""Rows of each process."""
+
+EVERY = slice(None)
+STEPS = 2
 LENGTHS = (3, 1, 2, 3, 5, 0, 2, 4)
 """Units of each pair: the longest of the two processes have 3 and 5."""
 
@@ -39,14 +43,29 @@ class Units(NamedTuple):
     relation: Tensor | None = None
 
 
+class Steady(IGCL):
+    """IGCL in eval mode but for its losses: batch norm and dropout differ between a batch and its parts by design."""
+
+    def train(self, mode=True):
+        super().train(False)
+        for loss in self.trained_losses.values():
+            loss.train(mode)
+        return self
+
+
+def steady(local=0.0, **loss):
+    torch.manual_seed(0)
+    matching = {"weight": local, "channels": 8, "region_layer": 3}
+    image = {"backbone": "test_resnet", "size": 32}
+    return Steady(image, {"channels": 16}, matching=matching, loss=loss).double().train()
+
+
 class WholeMethod(nn.Module):
     """The whole path from batch to loss, as one module that DDP can wrap."""
 
-    def __init__(self, **loss):
+    def __init__(self, **options):
         super().__init__()
-        torch.manual_seed(0)
-        self.module = IGCL(image={"backbone": "test_resnet", "size": 32}, graph={"channels": 16}, loss=loss).double()
-        self.module.eval()  # batch norm and dropout differ between one batch and its halves by design
+        self.module = steady(**options)
 
     def forward(self, batch):
         return self.module.contrast_batch(batch)[0]
@@ -89,42 +108,68 @@ def score(regions, report):
     return match.sum(dim=2) / report.mask.sum(dim=1).clamp(min=1)
 
 
-def repeating(rank, size):
-    """The rows of a rank where an odd number of rows is shared out: the last one is repeated."""
-    rows = [*range(size), *[size - 1] * (size % WORLD)]
-    return torch.tensor(rows if rank is None else rows[rank::WORLD])
+def pair_batch(store, share=EVERY, step=0):
+    """Rows 5 and 7 of a batch are equal, row 3 is empty; rows 0, 1 and 6 and rows 2 and 4 have graphs in common."""
+    states = Store(store).stating("test", "graph")
+    full, empty = np.flatnonzero(states)[6 * step :], np.flatnonzero(~states)
+    rows = np.array([*full[:3], empty[0], *full[3:6], full[4]])
+    batch = PairDataset(Store(store), "test").batch(rows[share].tolist())
+    study, patient, key = torch.tensor(
+        [[0, 1, 2, 3, 4, 5, 0, 5], [0, 0, 2, 3, 0, 5, 0, 5], [7, 7, 8, -1, 8, 9, 7, 9]],
+    )[:, share]
+    facts = torch.tensor([[1, 2], [1, 2], [2, 3], [-1, -1], [2, 3], [5, -1], [1, 2], [5, -1]])[share]
+    return batch._replace(image=batch.image.double(), study=study, patient=patient, graph_key=key, graph_facts=facts)
 
 
-def pair_batches(store, rank=None):
-    first, size = (0, WORLD * PER_RANK) if rank is None else (rank * PER_RANK, PER_RANK)
-    batch = PairDataset(Store(store), "train").batch(range(first, first + size))
-    return batch._replace(image=batch.image.double())
-
-
-def view_batch(rank=None):
-    rows = repeating(rank, 7)
+def view_batch(share=EVERY):
+    rows = torch.tensor([0, 1, 2, 3, 4, 5, 6, 6])[share]
     first, second = torch.randn(2, 8, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)[:, rows]
     return first, second, rows
 
 
-def unit_batch(rank=None):
+def unit_batch(share=EVERY):
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(8, 6, generator=generator, dtype=torch.float64)
     reports = [torch.randn(1, length, 6, generator=generator, dtype=torch.float64) for length in LENGTHS]
-    rows = torch.arange(8) if rank is None else torch.arange(8)[rank * PER_RANK :][:PER_RANK]
+    rows = torch.arange(8)[share]
     mask = concatenate([torch.ones(1, LENGTHS[row], dtype=torch.bool) for row in rows])
     return image[rows], concatenate([reports[row] for row in rows]), mask, rows
 
 
-def cases(store, rank=None):
-    """Name, module and batch of everything that is compared."""
-    for targets in TARGETS:
-        yield targets, WholeMethod(targets=targets), pair_batches(store, rank)
-    for source in SEMANTIC_SOURCES:
-        yield f"alike by {source}", WholeMethod(semantic_weight=0.5, semantic_source=source), pair_batches(store, rank)
-    yield "views, one repeated", Views(), view_batch(rank)
-    for exchange in EXCHANGES:
-        yield f"units of different numbers, {exchange} sent", LocalMatching(exchange), unit_batch(rank)
+METHODS = {f"{kind}, {targets}": {"kind": kind, "targets": targets} for kind in KINDS for targets in TARGETS}
+METHODS = {name: options | {"bias": -3.0, "temperature": 0.2} for name, options in METHODS.items()}
+LOCAL = {f"both branches, {kind}": {"local": 1.0, "kind": kind, "targets": "study"} for kind in KINDS}
+ALIKE = {f"alike by {source}": {"semantic_weight": 0.5, "semantic_source": source} for source in SEMANTIC_SOURCES}
+WHOLE = {**METHODS, **LOCAL, **ALIKE}
+UNITS = {f"units of different numbers, {exchange} sent": exchange for exchange in EXCHANGES}
+VIEWS = "views, one repeated"
+CASES = (*WHOLE, VIEWS, *UNITS)
+
+
+def case(name, store, share=EVERY):
+    """Module and batch of one of the `CASES`."""
+    if name in WHOLE:
+        return WholeMethod(**WHOLE[name]), pair_batch(store, share)
+    return (Views(), view_batch(share)) if name == VIEWS else (LocalMatching(UNITS[name]), unit_batch(share))
+
+
+def trained(name, store, share=EVERY, **options):
+    """The weights after some steps of a Trainer, and what it logged."""
+    module = steady(**METHODS[name])
+    batches = [pair_batch(store, share, step) for step in range(STEPS)]
+    silent = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        precision="64-true",
+        use_distributed_sampler=False,
+        gradient_clip_val=0.5,
+        **silent,
+        **options,
+    )
+    trainer.fit(module, DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch))
+    logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}, logged
 
 
 def gradients(model):
@@ -133,16 +178,20 @@ def gradients(model):
 
 def run_rank(rank, store, folder):
     results = {}
-    for name, model, batch in cases(store, rank):
+    for name in CASES:
+        model, batch = case(name, store, SHARES[rank])
         model = DistributedDataParallel(model)
         loss = model(batch)
         loss.backward()
         dist.all_reduce(loss.detach_())
         results[name, rank] = (loss / WORLD, gradients(model.module))
+    for name in METHODS:
+        results["trained", name, rank] = trained(name, store, SHARES[rank], devices=WORLD, strategy="ddp")
     results["retrieval", rank] = retrieval([rank]).compute()
     results["shared gradient", rank] = shared_gradient()
-    _, units, mask, _ = unit_batch(rank)
+    _, units, mask, _ = unit_batch(SHARES[rank])
     results["gathered", rank] = tuple(gather_units(Units(units[:, :1], units, mask)))
+    results["nothing of one process", rank] = gather(torch.ones(3 - 3 * rank, 2, dtype=torch.bool))
     torch.save(results, folder / f"{rank}.pt")
 
 
@@ -150,9 +199,9 @@ def retrieval(ranks):
     """Retrieval by a scorer that reads units, of two batches of each rank."""
     metric = PairRetrieval(k=(1, 2), score=score)
     for rank in ranks:
-        image, units, mask, row = unit_batch(rank)
+        image, units, mask, row = unit_batch(SHARES[rank])
         regions = torch.stack([image[:, :4], image[:, 1:5], image[:, 2:]], dim=1)
-        for at in (slice(0, 2), slice(2, 4)):
+        for at in (slice(0, 2), slice(2, 5)):
             longest = int(mask[at].sum(dim=1).max())
             report = Units(image[at], units[at, :longest, :4], mask[at, :longest])
             metric.update(regions[at], report, row[at] // 2, row[at] // 3, row[at])
@@ -174,17 +223,9 @@ def two_processes(phantom_store, tmp_path_factory):
     return torch.load(folder / "0.pt") | torch.load(folder / "1.pt")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *TARGETS,
-        *(f"alike by {source}" for source in SEMANTIC_SOURCES),
-        "views, one repeated",
-        *(f"units of different numbers, {exchange} sent" for exchange in EXCHANGES),
-    ],
-)
+@pytest.mark.parametrize("name", CASES)
 def test_two_processes_equal_one(two_processes, phantom_store, name):
-    whole, batch = next((model, batch) for case, model, batch in cases(phantom_store) if case == name)
+    whole, batch = case(name, phantom_store)
     loss = whole(batch)
     loss.backward()
     expected = gradients(whole)
@@ -194,6 +235,21 @@ def test_two_processes_equal_one(two_processes, phantom_store, name):
         assert got_gradients.keys() == expected.keys()
         for parameter, gradient in expected.items():
             torch.testing.assert_close(got_gradients[parameter], gradient, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_trainer_on_two_processes_gives_the_weights_of_one(two_processes, phantom_store, name):
+    weights, logged = trained(name, phantom_store, devices=1)
+    before = steady(**METHODS[name]).state_dict()
+    changed = {each for each, value in weights.items() if not torch.equal(value, before[each])}
+    assert {f"loss.{each}" for each in ("logit_scale", "logit_bias") if f"loss.{each}" in before} <= changed
+    assert {"train/loss", "train/false_negative_rate"} <= set(logged)
+    for rank in range(WORLD):
+        got, got_logged = two_processes["trained", name, rank]
+        for each, value in weights.items():
+            torch.testing.assert_close(got[each], value, atol=1e-6, rtol=0, msg=each)
+        assert got_logged == pytest.approx(logged, abs=1e-6)
+    assert (logged["train/false_negative_rate"] > 0) == (METHODS[name]["targets"] in ("identity", "study"))
 
 
 def test_units_of_all_processes_stay_with_their_rows(two_processes):
@@ -217,3 +273,8 @@ def test_units_of_all_processes_are_padded_to_the_longest(two_processes):
         torch.testing.assert_close(gathered, units)
         assert torch.equal(gathered_mask, mask)
         assert relation is None
+
+
+def test_a_process_may_have_no_rows(two_processes):
+    for rank in range(WORLD):
+        assert torch.equal(two_processes["nothing of one process", rank], torch.ones(3, 2, dtype=torch.bool))

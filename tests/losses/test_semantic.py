@@ -8,18 +8,17 @@ import torch.nn.functional as F
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.losses.contrastive import (
+from igcl_lightning.losses.contrastive import ContrastiveLoss, ContrastiveOptions, batch_similarity
+from igcl_lightning.losses.semantic import label_similarity, word_similarity
+from igcl_lightning.losses.targets import (
     SEMANTIC_SOURCES,
     TARGETS,
-    ContrastiveLoss,
-    ContrastiveOptions,
     PairIds,
-    batch_similarity,
     contrastive_targets,
+    distribution,
     semantic_similarity,
     soften,
 )
-from igcl_lightning.losses.semantic import label_similarity, word_similarity
 from igcl_lightning.nn.scoring import cosine_similarity
 
 SIZE = 12
@@ -48,6 +47,11 @@ def drawn_ids(seed=0, size=SIZE, **fields):
 
 def taken(every, rows):
     return PairIds(*(value[rows] for value in every))
+
+
+def hard_targets(kind, ids):
+    positive, keep = contrastive_targets(kind, ids, ids)
+    return distribution(positive), keep
 
 
 def embeddings(size=SIZE):
@@ -124,7 +128,7 @@ def test_a_repeated_report_does_not_make_its_words_common():
 @pytest.mark.parametrize("targets", TARGETS)
 def test_targets_are_the_equation_by_loops(targets, source):
     ids = drawn_ids()
-    hard, keep = contrastive_targets(targets, ids, ids)
+    hard, keep = hard_targets(targets, ids)
     weight = soften(hard, keep, semantic_similarity(source, ids, ids), 0.3, 0.2)
     by_loops = targets_by_loops(hard.tolist(), keep.tolist(), alike_by_loops(source, ids), 0.3, 0.2)
     torch.testing.assert_close(weight, by_loops, atol=1e-6, rtol=1e-5)
@@ -138,7 +142,7 @@ def test_targets_are_the_equation_by_loops(targets, source):
 def test_the_loss_is_cross_entropy_with_these_targets_in_both_directions(targets, source):
     ids = drawn_ids()
     image, report = embeddings()
-    hard, keep = contrastive_targets(targets, ids, ids)
+    hard, keep = hard_targets(targets, ids)
     weight = targets_by_loops(hard.tolist(), keep.tolist(), alike_by_loops(source, ids), 0.4, 0.1).double()
     logits = image @ report.T / 0.2
     directions = [F.cross_entropy(rows.masked_fill(~keep, -1e9), weight) for rows in (logits, logits.T)]
@@ -173,7 +177,7 @@ def test_the_temperature_decides_how_much_stays_on_the_full_match(temperature, o
 def test_targets_of_a_slice_of_rows_are_rows_of_the_whole(source):
     ids = drawn_ids()
     whole = semantic_similarity(source, ids, ids)
-    hard, keep = contrastive_targets("graph", ids, ids)
+    hard, keep = hard_targets("graph", ids)
     for rows in (slice(0, 5), slice(5, SIZE)):
         part = semantic_similarity(source, taken(ids, rows), ids)
         torch.testing.assert_close(part, whole[rows])
@@ -218,6 +222,11 @@ def test_targets_are_exact_in_half_precision():
         (
             {"semantic_source": "label"},
             "model.loss.semantic_source 'label' is not one of labels, graph, text, did you mean labels?",
+        ),
+        (
+            {"semantic_weight": 0.5, "kind": "siglip"},
+            "model.loss.semantic_weight is 0.5, but siglip has no semantic targets: set it to 0, and "
+            "model.loss.targets to soft for positives that share facts",
         ),
     ],
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch.nn.functional as F
 from torch import Tensor
 
-from igcl_lightning.losses.gather import gather, rank, world_size
+from igcl_lightning.losses.gather import gather, shares_of, world_size
 from igcl_lightning.nn.checks import check_at_least, check_positive
 from igcl_lightning.nn.scoring import at_least_single
 
@@ -53,7 +53,6 @@ def counterfactual_loss(own: Tensor, twin: Tensor, valid: Tensor, scale: Tensor 
         counted: whether each of the N rows of all processes counts, by rank, bool [N]; a repeated one counts once.
     """
     loss = F.softplus(scale * (at_least_single(twin) - at_least_single(own)))
-    weighed = gather(valid) & counted
-    first_row = rank() * len(own)
-    ours = weighed[first_row : first_row + len(own)]
-    return world_size() * loss.masked_fill(~ours, 0).sum() / weighed.sum().clamp(min=1)
+    shares = shares_of(valid)
+    weighed = gather(valid, shares) & counted
+    return world_size() * loss.masked_fill(~weighed[shares.own], 0).sum() / weighed.sum().clamp(min=1)

@@ -2,21 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from igcl_lightning.nn.scoring import pad_to
 
 
-def gather(value: Tensor) -> Tensor:
-    """Concatenate `value` [B, ...] of all processes, [N, ...]; every process must hold the same shape."""
+class Shares(NamedTuple):
+    """How the N rows of a batch are shared out among the processes.
+
+    Attributes:
+        counts: number of rows of each process, by rank.
+    """
+
+    counts: tuple[int, ...]
+
+    @property
+    def own(self) -> slice:
+        """The rows of this process among those of all."""
+        first = sum(self.counts[: rank()])
+        return slice(first, first + self.counts[rank()])
+
+
+def shares_of(value: Tensor) -> Shares:
+    """Return how many rows each process has, from the `value` [B, ...] of each; every process must call this."""
+    if world_size() == 1:
+        return Shares((len(value),))
+    counts = torch.zeros(world_size(), dtype=torch.int64, device=value.device)
+    counts[rank()] = len(value)
+    dist.all_reduce(counts)
+    return Shares(tuple(counts.tolist()))
+
+
+def gather(value: Tensor, shares: Shares | None = None) -> Tensor:
+    """Concatenate `value` [B, ...] of all processes, [N, ...].
+
+    Args:
+        value: rows of this process; processes may have different numbers of them, but otherwise the same shape.
+        shares: numbers of rows, if they are known; saves an exchange.
+    """
     if world_size() == 1:
         return value
-    gathered: Tensor = _Gather.apply(value)
+    gathered: Tensor = _Gather.apply(value, shares or shares_of(value))
     return gathered
 
 
@@ -24,7 +54,7 @@ def gather_units(value: Any) -> Any:
     """Concatenate a tensor [B, ...], or each tensor of a named tuple of such tensors and of None, of all processes.
 
     Tensors of a named tuple may differ in size between processes: all dimensions but the first are padded with zeros
-    (False) to the largest. A plain tensor must have the same shape everywhere.
+    (False) to the largest. A plain tensor may differ in its number of rows only.
     """
     if world_size() == 1:
         return value
@@ -33,7 +63,8 @@ def gather_units(value: Any) -> Any:
     present = {name: part for name, part in value._asdict().items() if part is not None}
     shapes = _largest_shapes(list(present.values()))
     padded = {name: pad_to(part, shape) for (name, part), shape in zip(present.items(), shapes, strict=True)}
-    return value._replace(**{name: gather(part) for name, part in padded.items()})
+    shares = shares_of(next(iter(padded.values())))
+    return value._replace(**{name: gather(part, shares) for name, part in padded.items()})
 
 
 def world_size() -> int:
@@ -66,14 +97,17 @@ class _Gather(torch.autograd.Function):
     """All-gather whose backward pass sums the gradients of all processes for the rows of this process."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, value: Tensor) -> Tensor:
-        parts = [torch.empty_like(value, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, value.contiguous())
-        return torch.cat(parts)
+    def forward(ctx: Any, value: Tensor, shares: Shares) -> Tensor:
+        ctx.own = shares.own
+        missing = max(shares.counts) - len(value)
+        padded = torch.cat([value, value.new_zeros(missing, *value.shape[1:])]) if missing else value.contiguous()
+        parts = [torch.empty_like(padded, memory_format=torch.contiguous_format) for _ in shares.counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, shares.counts, strict=True)])
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         # A copy, since autograd may pass the same tensor to other functions.
         gradient = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(gradient)
-        return gradient.chunk(dist.get_world_size())[dist.get_rank()]
+        return gradient[ctx.own], None

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from igcl_lightning.losses.contrastive import mean_over_counted
-from igcl_lightning.losses.gather import gather, rank, repeats
+from igcl_lightning.losses.gather import gather, repeats, shares_of
 from igcl_lightning.nn.checks import check_positive
 from igcl_lightning.nn.scoring import at_least_single
 
@@ -55,11 +55,13 @@ class NTXentLoss(nn.Module):
         """
         with torch.autocast(first.device.type, enabled=False):
             first, second = at_least_single(first), at_least_single(second)
-            all_first, all_second, repeated = gather(first), gather(second), repeats(gather(row))
+            shares = shares_of(row)
+            all_first, all_second, all_rows = (gather(value, shares) for value in (first, second, row))
+            repeated = repeats(all_rows)
             batch_size, num_images = len(first), len(all_first)
             logits = torch.cat([first, second]) @ torch.cat([all_first, all_second]).T / self.temperature
-            own = rank() * batch_size + torch.arange(batch_size, device=first.device)
+            own = shares.own.start + torch.arange(batch_size, device=first.device)
             itself, other = torch.cat([own, own + num_images]), torch.cat([own + num_images, own])
             logits = logits.masked_fill(repeated.repeat(2), -torch.inf).scatter(1, itself[:, None], -torch.inf)
             loss = F.cross_entropy(logits, other, reduction="none").view(2, batch_size).mean(dim=0)
-            return mean_over_counted(loss, ~repeated)
+            return mean_over_counted(loss, ~repeated, shares.own)

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from igcl_lightning.data.samples import PairBatch
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.tokens import word_counts
-from igcl_lightning.losses.contrastive import ContrastiveLoss, PairIds, Similarity, batch_similarity
+from igcl_lightning.losses.contrastive import ContrastiveLoss, Similarity, batch_similarity
 from igcl_lightning.losses.gather import gather
+from igcl_lightning.losses.targets import PairIds
 from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.optim import OptimOptions, ParameterGroup, split_by_decay
@@ -143,9 +144,9 @@ class ContrastiveModule(BaseModule):
     def training_step(self, batch: PairBatch, batch_idx: int) -> dict[str, Any]:
         """Return the loss, and the embedding for callbacks."""
         loss, embedding = self.contrast_batch(batch)
-        self._log_loss(loss, "train", len(batch.row))
-        if (scale := getattr(self.loss, "logit_scale", None)) is not None:
-            self.log("train/logit_scale", scale.exp(), batch_size=len(batch.row))
+        self._log_loss(loss, "train", 1)  # each batch counts once, whatever this process's share of it
+        for name, value in self._loss_values().items():
+            self.log(f"train/{name}", value, batch_size=len(batch.row))
         return {"loss": loss, "embedding": PairEmbedding(*(value.detach() for value in embedding))}
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> Any:
@@ -236,11 +237,16 @@ class ContrastiveModule(BaseModule):
         channels = getattr(self, f"{side}_projection").out_channels
         return torch.cat(parts) if parts else torch.empty(0, channels)
 
+    @property
+    def trained_losses(self) -> dict[str, ContrastiveLoss]:
+        """The contrastive losses that are trained, by the prefix of their logged names."""
+        return {"": self.loss} if isinstance(self.loss, ContrastiveLoss) else {}
+
     def logged_metrics(self, data: Any) -> set[str] | None:
-        """Return the names of the losses, of retrieval in both directions, and of the temperature if there is one."""
+        """Return the names of the losses, of what they learn and count, and of retrieval in both directions."""
         evaluated = {"loss", *self.retrieval.names}
-        scale = {"train/logit_scale"} if getattr(self.loss, "logit_scale", None) is not None else set()
-        return {"train/loss", *scale, *(f"{stage}/{name}" for stage in ("val", "test") for name in evaluated)}
+        trained = {f"train/{name}" for name in ("loss", *self._loss_values())}
+        return trained | {f"{stage}/{name}" for stage in ("val", "test") for name in evaluated}
 
     def statement(self, batch: PairBatch) -> Tensor:
         """Return an id of the content of the second side, int64 [B]; -1 if it states nothing."""
@@ -262,6 +268,14 @@ class ContrastiveModule(BaseModule):
         sides = self._matched_sides(first, second, embedding)
         self.retrieval.update(*sides, self.statement(batch), batch.patient, batch.row)
         return embedding
+
+    def _loss_values(self) -> dict[str, Tensor]:
+        """Return what training logs beside the loss, by name: temperatures, biases, the rate of false negatives."""
+        values: dict[str, Tensor] = {}
+        for prefix, loss in self.trained_losses.items():
+            values |= {f"{prefix}{name}": value for name, value in loss.learned.items()}
+            values["false_negative_rate"] = loss.false_negative_rate  # that of the pairs, so the same for all losses
+        return values
 
     def _log_loss(self, loss: Tensor, stage: str, size: int) -> None:
         self.log(f"{stage}/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)

@@ -177,18 +177,16 @@ class MatchingModule(ContrastiveModule):
         super().on_test_epoch_end()
         self._log_told_apart("test")
 
+    @property
+    def trained_losses(self) -> dict[str, ContrastiveLoss]:
+        """The losses of the trained branches, by the prefix of their logged names."""
+        return {"" if name == "global" else f"{name}_": loss for name, loss, _ in self._branches()}
+
     def logged_metrics(self, data: Any) -> set[str] | None:
         """Return the names of all metrics that are logged."""
         names = super().logged_metrics(data) or set()
         twins = CounterfactualAccuracy.names if self.counterfactual.kinds else ()
-        scale = {"train/local_logit_scale"} if self.local is not None else set()
-        return names | scale | {f"{stage}/{name}" for stage in ("val", "test") for name in twins}
-
-    def training_step(self, batch: PairBatch, batch_idx: int) -> dict[str, Any]:
-        """Return the loss, and the embedding for callbacks."""
-        if self.local is not None:
-            self.log("train/local_logit_scale", self.local_loss.logit_scale.exp(), batch_size=len(batch.row))
-        return super().training_step(batch, batch_idx)
+        return names | {f"{stage}/{name}" for stage in ("val", "test") for name in twins}
 
     def _contrast_twins(self, image: Any, report: Any, batch: PairBatch) -> Tensor:
         """Return the counterfactual terms of the branches; in evaluation also note which reports are told apart."""
