@@ -12,6 +12,17 @@ from igcl_lightning.phantom import FINDINGS
 from stores import prepare_studies
 
 
+def pytest_collection_modifyitems(items):
+    """Give one worker, and first, what shares something long: a fixture of its file, or the server of pairs.
+
+    Long tests are marked too, to come first: the last tests of a run should be short.
+    """
+    for item in items:
+        if any(getattr(value, "__module__", None) == "two_processes" for value in vars(item.module).values()):
+            item.add_marker(pytest.mark.xdist_group("two_processes"))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder of real data; tests that need it skip where it is not named."""
