@@ -10,17 +10,22 @@ from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.phantom import FINDINGS
 from stores import prepare_studies
+from two_processes import SERVER
 
 
 def pytest_collection_modifyitems(items):
-    """Give one worker, and first, what shares something long: a fixture of its file, or the server of pairs.
+    """Keep files with pairs of processes on one worker: their tests share fixtures that take long.
 
-    Long tests are marked too, to come first: the last tests of a run should be short.
+    Everything that is kept together comes first, as it is long; the last tests of a run should be short.
     """
     for item in items:
-        if any(getattr(value, "__module__", None) == "two_processes" for value in vars(item.module).values()):
-            item.add_marker(pytest.mark.xdist_group("two_processes"))
+        if any(map(of_the_server, vars(item.module).values())):
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
+def of_the_server(value):
+    return value is SERVER or getattr(value, "__module__", None) in ("two_processes", "killed_runs")
 
 
 @pytest.fixture(scope="session")
