@@ -27,10 +27,10 @@ compare: $(STAMP) ## IGCL, ConVIRT, SimCLR, supervised and random at the same bu
 	$(BIN)/igcl compare --out runs/compare $(if $(SEED),--seed $(SEED))
 
 test: $(STAMP) lint types ## lint, types, and all tests except the soak tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(IGCL_JOBS)  # one thread per process: the processes share the cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(IGCL_JOBS) --dist loadgroup  # one thread each: they share the cores
 
 test-lowest: $(LOWEST)/installed ## all tests except the soak tests, at the lowest version of each direct dependency
-	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(IGCL_JOBS)
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(IGCL_JOBS) --dist loadgroup
 
 $(LOWEST)/installed: $(STAMP) pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)

@@ -1,12 +1,12 @@
 """Runs in processes that are killed and started again, for tests; imports are paid once, by a server that forks."""
 
-import multiprocessing
 import os
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
+
+from two_processes import SERVER, free_port
 
 CHECKPOINTS = Path("runs/r/version_0/checkpoints")
 GRACE = 60.0
@@ -15,11 +15,9 @@ GRACE = 60.0
 
 def start(words, world):
     """Start a command in one process or two, in the current folder; return the processes."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["killed_runs", "igcl_lightning.training.lightning_cli"])
     port, log = free_port(), len(list(Path().glob("stderr-*")))
     arguments = [(words, rank, world, port, f"stderr-{log + rank}", str(Path.cwd())) for rank in range(world)]
-    processes = [context.Process(target=run, args=given) for given in arguments]
+    processes = [SERVER.Process(target=run, args=given) for given in arguments]
     for process in processes:
         process.start()
     return processes
@@ -86,12 +84,6 @@ def resuming():
     """Return the options that continue from the newest checkpoint."""
     found = newest()
     return [] if found is None else ["--ckpt_path", found[1]]
-
-
-def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
 
 
 TERMINATED = 128 + signal.SIGTERM

@@ -83,6 +83,7 @@ def test_there_are_configs_for_every_job():
     assert {Path(config).parent.name for config in CONFIGS} >= {"pretrain", "probe", "callbacks", "logger"}
 
 
+@pytest.mark.usefixtures("blank_pictures")
 @pytest.mark.parametrize("config", WHOLE)
 def test_config_fits_tests_and_leaves_a_run_folder(config, phantom_store, checkpoint, tmp_path, fitted):
     model = small_model(config, checkpoint, tmp_path)
@@ -107,8 +108,11 @@ def test_config_fits_tests_and_leaves_a_run_folder(config, phantom_store, checkp
         assert (tmp_path / "run" / "version_1" / "results.json").exists()
     else:
         assert list((run / "plots").glob("*.png"))
+        first, second = module.sides
+        assert {f"test/{first}_to_{second}_recall@5", f"test/{second}_to_{first}_recall@1"} <= tested
 
 
+@pytest.mark.usefixtures("blank_pictures")
 @pytest.mark.parametrize("config", FRAGMENTS)
 def test_fragment_adds_to_a_config(config, phantom_store, tmp_path, monkeypatch, fitted):
     monkeypatch.setenv("WANDB_MODE", "offline")

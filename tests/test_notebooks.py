@@ -16,13 +16,17 @@ def num_pictures(cells):
     return sum("image/png" in output.get("data", {}) for cell in cells for output in cell.get("outputs", []))
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs(path, tmp_path, monkeypatch):
+@pytest.mark.xdist_group("notebooks")
+def test_notebooks_run(tmp_path, monkeypatch):
+    """One after the other in one kernel, which imports everything once and then forgets every name."""
     monkeypatch.setenv("IGCL_NOTEBOOK_FAST", "1")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    assert num_pictures(notebook.cells) >= PICTURES[path.stem]
+    notebooks = [nbformat.read(path, as_version=4) for path in NOTEBOOKS]
+    forget = nbformat.v4.new_code_cell("%reset -f")
+    together = nbformat.v4.new_notebook(cells=[cell for each in notebooks for cell in (*each.cells, forget)])
+    NotebookClient(together, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    for path, notebook in zip(NOTEBOOKS, notebooks, strict=True):
+        assert num_pictures(notebook.cells) >= PICTURES[path.stem]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

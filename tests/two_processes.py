@@ -24,7 +24,7 @@ GRACE = 15.0
 """Seconds that a process may go on after the other one has ended."""
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["pytest", "igcl_lightning.training.lightning_cli", "igcl_lightning.callbacks"])
+SERVER.set_forkserver_preload(["pytest", "igcl_lightning.training.lightning_cli"])
 
 
 class Rank(NamedTuple):

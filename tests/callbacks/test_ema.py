@@ -98,6 +98,7 @@ def words(config, store, folder):
 EVERY_EPOCH = ["--trainer.check_val_every_n_epoch", "1", "--trainer.max_epochs"]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 @pytest.mark.parametrize(
     ("config", "module_class", "name", "then"),
     [

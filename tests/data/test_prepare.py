@@ -1,6 +1,5 @@
 import json
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -149,13 +148,6 @@ def test_an_existing_store_is_kept_unless_told_otherwise(tmp_path):
 def test_extra_columns_may_not_hide_the_stores_own(tmp_path):
     with pytest.raises(IgclError, match="extra column 'row'"):
         prepare_studies([study(1)], tmp_path / "store", extra=["row"])
-
-
-def test_processes_do_not_change_the_store(tmp_path):
-    studies = [partial(phantom_study, index, size=64) for index in range(20)]
-    one = prepare_studies(studies, tmp_path / "one", labels=FINDINGS)
-    two = prepare_studies(studies, tmp_path / "two", labels=FINDINGS, jobs=2)
-    assert one == two
 
 
 def test_the_shipped_graph_is_used_unless_reparsed(tmp_path):

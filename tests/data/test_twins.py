@@ -58,8 +58,9 @@ def said(twin):
     return [value.tolist() for value in (twin.valid, twin.kind, twin.graph.x, twin.graph.node_type, twin.report.x)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("words", ["hashed", "few", "pieces"])
+@pytest.mark.parametrize(
+    ("kind", "words"), [*((kind, "hashed") for kind in KINDS), ("side", "few"), ("finding", "pieces")]
+)
 def test_a_twin_is_one_of_the_edited_graphs_of_its_row(store, tmp_path, kind, words):
     tokenize = {
         "hashed": ReportTokenizer,

@@ -79,7 +79,6 @@ def test_checkpoints_are_plain_data(from_python, from_command_line):
         (LinearProbe, {"features": "projected"}, {"fraction": 0.5}),
         (FineTune, {"features": "projected"}, {"batch_size": 16}),
         (FewShotProbe, {}, {"shots": 3, "draws": 3}),
-        (FineTune, {}, {"batch_size": 16}),
         (LinearProbe, {"image": {"backbone": "test_resnet", "size": 32}}, {}),
     ],
 )

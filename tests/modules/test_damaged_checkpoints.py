@@ -133,7 +133,7 @@ def test_the_command_line_says_it_in_one_line(phantom_store, tmp_path, monkeypat
     (tmp_path / "c.yaml").write_text(CONFIG.replace("STORE", str(phantom_store)))
     whole = save(IGCL(**SMALL), tmp_path / "igcl.ckpt")
     data, path, draw = whole.read_bytes(), tmp_path / "damaged.ckpt", random.Random(1)
-    for number in range(12):
+    for number in range(6):
         path.write_bytes(damaged(data, draw, *pickled(whole)))
         status = main(["fit" if number % 4 else "test", "--config", "c.yaml", "--ckpt_path", str(path)])
         lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igcl: error: ")]

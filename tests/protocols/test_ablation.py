@@ -1,11 +1,12 @@
 """`igcl ablate`: which cells run, what resumes, what is refused, and one table end to end."""
 
 import json
+import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 
 from igcl_lightning.cli import main
 from igcl_lightning.protocols import ablation
+from two_processes import SERVER
 
 SMALL = {"model.image.backbone": "test_resnet", "model.image.size": 32, "model.graph.channels": 16}
 
@@ -126,23 +128,27 @@ def alive(pid):
         return False
 
 
+def run_stand_ins(words):
+    ablation.CHILD = STAND_IN
+    main(words)
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_a_killed_run_leaves_no_process_and_resumes(quick, phantom_store, tmp_path):
     """Killed during the second cell: the first stands, the second starts again."""
     rows = [row("a"), row("b", graph_layers=3)]
     table = write_table(tmp_path / "table.yaml", rows, store={"path": str(phantom_store)})
     words = ["ablate", "--table", table, "--out", str(tmp_path / "out")]
-    start = "from igcl_lightning.cli import main; from igcl_lightning.protocols import ablation"
-    script = f"{start}; ablation.CHILD = {STAND_IN!r}; main({words!r})"
-    process = subprocess.Popen([sys.executable, "-c", script])
+    process = SERVER.Process(target=run_stand_ins, args=(words,))
+    process.start()
     second = tmp_path / "out" / "cells" / "b-0" / "starts"
     until = time.monotonic() + 120
     while not (second.is_file() and second.read_text()) and time.monotonic() < until:
         time.sleep(0.1)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert children
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     until = time.monotonic() + 20
     while any(map(alive, children)) and time.monotonic() < until:
         time.sleep(0.1)
@@ -214,6 +220,33 @@ def test_wrong_words_are_one_line(words, message, phantom_store, tmp_path, capsy
     assert not (tmp_path / "out").exists()
 
 
+class Forked:
+    """A cell in a process that has imported everything already; it stands for the `subprocess.Popen` of the command."""
+
+    def __init__(self, cell, jobs):
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        (cell.folder / "plan.json").write_text(json.dumps(asdict(cell.plan)))
+        self.process = SERVER.Process(target=run_forked, args=(cell.folder,))
+        self.process.start()
+
+    def poll(self):
+        return self.process.exitcode
+
+    returncode = property(poll)
+
+    def kill(self):
+        self.process.kill()
+
+
+def run_forked(folder):
+    with (folder / "log.txt").open("w") as log:
+        for number in (1, 2):
+            os.dup2(log.fileno(), number)
+    os.dup2(os.pipe()[0], 0)  # never closes, as if the process that started the cell went on
+    sys.argv = ["-c", str(folder)]
+    exec(ablation.CHILD, {})
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory, phantom_store):
     """A tiny table, then with the reported hard negatives of one row; returns its folder and when it was trained."""
@@ -230,9 +263,11 @@ def table(tmp_path_factory, phantom_store):
     path = write_table(folder / "table.yaml", rows, store={"path": str(phantom_store)}, **other)
     words = ["ablate", "--table", path, "--out", str(folder / "out")]
     trained = folder / "out" / "cells" / "plain-0" / "pretrained.json"
-    assert main([*words, "--jobs", "2"]) == 1
-    times = [trained.stat().st_mtime_ns]
-    assert main([*words, "--only", "plain", "--report"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ablation, "_start", Forked)
+        assert main([*words, "--jobs", "2"]) == 1
+        times = [trained.stat().st_mtime_ns]
+        assert main([*words, "--only", "plain", "--report"]) == 0
     return folder / "out", [*times, trained.stat().st_mtime_ns]
 
 

@@ -126,16 +126,17 @@ KEEP_LINK = [*KEEP_BEST, "--trainer.callbacks.save_last=link"]
 
 
 @pytest.mark.parametrize(
-    ("words", "step"),
+    ("words", "step", "keep"),
     [
-        (NEVER_VALIDATED, STEPS),
-        (["--trainer.max_steps", "2"], 2),
-        ([*NEVER_VALIDATED, "--trainer.max_epochs", "6"], 6 * STEPS),
-        (["--trainer.val_check_interval", "2", "--trainer.max_steps", "3"], 3),
-        (["--trainer.limit_val_batches", "0"], STEPS),
+        (NEVER_VALIDATED, STEPS, []),
+        (NEVER_VALIDATED, STEPS, KEEP_SAVE_LAST),
+        (["--trainer.max_steps", "2"], 2, []),
+        (["--trainer.max_steps", "2"], 2, KEEP_LAST),
+        ([*NEVER_VALIDATED, "--trainer.max_epochs", "6"], 6 * STEPS, KEEP_LAST),
+        (["--trainer.val_check_interval", "2", "--trainer.max_steps", "3"], 3, KEEP_SAVE_LAST),
+        (["--trainer.limit_val_batches", "0"], STEPS, []),
     ],
 )
-@pytest.mark.parametrize("keep", [[], KEEP_LAST, KEEP_SAVE_LAST])
 def test_every_end_leaves_the_last_state_under_one_name(words, step, keep):
     assert fit(*words, *keep) == 0
     assert stored()["global_step"] == step
@@ -150,10 +151,19 @@ def test_the_best_checkpoint_stays(keep):
     assert ("best.ckpt" in names()) is (keep is not KEEP_LAST)
 
 
-@pytest.mark.parametrize(("how", "status"), [("error", RuntimeError), ("interrupt", 130), ("terminate", SystemExit)])
-@pytest.mark.parametrize("keep", [[], KEEP_SAVE_LAST])
-@pytest.mark.parametrize("where", ["train", "val"])
-def test_an_interrupted_fit_leaves_what_it_has_trained(how, status, keep, where):
+STATUSES = {"error": RuntimeError, "interrupt": 130, "terminate": SystemExit}
+
+
+@pytest.mark.parametrize(
+    ("how", "where", "keep"),
+    [
+        *((how, where, []) for how in STATUSES for where in ("train", "val")),
+        ("error", "val", KEEP_SAVE_LAST),
+        ("terminate", "train", KEEP_SAVE_LAST),
+    ],
+)
+def test_an_interrupted_fit_leaves_what_it_has_trained(how, where, keep):
+    status = STATUSES[how]
     words = ["--model.stop", "6" if where == "train" else "8", "--model.how", how, "--model.where", where, *keep]
     words += ["--trainer.max_epochs", "3"]
     if isinstance(status, int):
@@ -167,18 +177,22 @@ def test_an_interrupted_fit_leaves_what_it_has_trained(how, status, keep, where)
     assert not [name for name in names() if name.startswith((".", "last-v"))]
 
 
-@pytest.mark.parametrize("keep", [KEEP_LAST, KEEP_SAVE_LAST, KEEP_LINK])
+TWO_EPOCHS = ["--trainer.max_epochs", "2"]
+
+
 @pytest.mark.parametrize(
-    ("first", "rest"),
+    ("keep", "first", "rest"),
     [
-        (["--trainer.max_epochs", "1"], ["--trainer.max_epochs", "2"]),
+        (KEEP_SAVE_LAST, ["--trainer.max_epochs", "1"], TWO_EPOCHS),
+        (KEEP_LINK, ["--trainer.max_epochs", "1"], TWO_EPOCHS),
         (
+            KEEP_LAST,
             ["--trainer.max_steps", "2", "--trainer.max_epochs", "9"],
             ["--trainer.max_steps", "8", "--trainer.max_epochs", "9"],
         ),
-        (["--model.stop", "3", "--model.how", "interrupt"], ["--trainer.max_epochs", "2"]),
-        (["--model.stop", "7", "--model.how", "interrupt", "--trainer.max_epochs", "2"], ["--trainer.max_epochs", "2"]),
-        (["--model.stop", "4", "--model.how", "interrupt", "--model.where", "val"], ["--trainer.max_epochs", "2"]),
+        (KEEP_LAST, ["--model.stop", "3", "--model.how", "interrupt"], TWO_EPOCHS),
+        (KEEP_LINK, ["--model.stop", "7", "--model.how", "interrupt", *TWO_EPOCHS], TWO_EPOCHS),
+        (KEEP_SAVE_LAST, ["--model.stop", "4", "--model.how", "interrupt", "--model.where", "val"], TWO_EPOCHS),
     ],
 )
 def test_a_run_continues_from_it_in_the_same_folder(keep, first, rest):
