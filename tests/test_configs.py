@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from lightning.pytorch import Trainer
 
 from igcl_lightning.cli import main
@@ -107,6 +108,15 @@ def test_config_fits_tests_and_leaves_a_run_folder(config, phantom_store, checkp
         assert (tmp_path / "run" / "version_1" / "results.json").exists()
     else:
         assert list((run / "plots").glob("*.png"))
+
+
+def test_the_run_folder_of_a_preset_has_the_name_of_its_method():
+    """By the class, unless two presets share one: commands of one page must not mix their runs."""
+    for path in shipped_configs().glob("pretrain/*.yaml"):
+        options = yaml.safe_load(path.read_text())
+        usual = {"init_args": {"name": options["model"]["class_path"].lower()}}
+        name = options["trainer"].get("logger", usual)["init_args"]["name"]
+        assert name == (path.stem.removeprefix("phantom_") if path.stem != "phantom" else "igcl")
 
 
 @pytest.mark.parametrize("config", FRAGMENTS)

@@ -42,7 +42,7 @@ from igcl_lightning.modules.checkpoint import (
 from igcl_lightning.run_folder import RunConfig, keep_metrics
 from igcl_lightning.training.checkpoints import LastCheckpoint, use_plain_checkpoints
 from igcl_lightning.training.monitors import refuse_unknown_monitors
-from igcl_lightning.training.options import NOT_A_GROUP, Written, class_options, explain, read_options
+from igcl_lightning.training.options import NOT_A_GROUP, Written, class_options, explain, owners, read_options
 
 DEFAULT_SEED = 42
 IMPORT_HELP = "--import MODULE (may be repeated) imports your own module first; --debug shows the traceback of errors"
@@ -228,7 +228,10 @@ class TrainingCLI(LightningCLI):
         for prefix, base in OPTION_CLASSES.items():
             known.update(class_options(prefix, base, self.written))
         classes = {cls.__name__ for base in OPTION_CLASSES.values() for cls in subclasses(base)}
-        return explain(message, self.written, known, classes)
+        elsewhere = {
+            name: having for prefix, base in OPTION_CLASSES.items() for name, having in owners(prefix, base).items()
+        }
+        return explain(message, self.written, known, classes, elsewhere)
 
 
 class _UnrunCLI(TrainingCLI):
