@@ -180,7 +180,7 @@ def test_the_sheet_shows_the_heaviest_units_and_all_scores():
     tables = [table_of([0.1, 0.6, 0.3], ["OBS-DA", None, "OBS-U"]), table_of(np.full(20, 0.05))]
     tables[0].loc[2, "text"] = ""
     pixels = torch.arange(2 * 64, dtype=torch.uint8).view(2, 1, 8, 8)
-    figure = draw_matchings(pixels, tables, ["study 1", "study 2"], "epoch 3", num_units=4)
+    figure = draw_matchings(pixels, tables, captions=["study 1", "study 2"], title="epoch 3")
     assert figure.get_suptitle() == "epoch 3"
     first, second = np.array(figure.axes, object).reshape(2, 7)
     titles = [axes.get_title() for axes in first]
@@ -207,10 +207,10 @@ def test_without_semantic_relations_there_is_one_bar():
     table = table_of([0.2, 0.8])
     table["after"] = table["before"]
     pixels = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
-    *_, scores, _ = draw_matchings(pixels[:1], [table], [""], num_units=1).axes
+    *_, scores, _ = draw_matchings(pixels[:1], [table], num_units=1).axes
     assert [bar.get_width() for bar in scores.patches] == pytest.approx(table["after"].tolist())
     assert {bar.get_facecolor() for bar in scores.patches} == {to_rgba(AFTER)}
-    *_, scores, _ = draw_matchings(pixels, [table, table_of([0.2, 0.8])], ["", ""], num_units=1).axes
+    *_, scores, _ = draw_matchings(pixels, [table, table_of([0.2, 0.8])], num_units=1).axes
     assert len(scores.patches) == 4, "of both reports, if one of them has relations"
 
 
@@ -220,7 +220,7 @@ def test_top_units_differ_and_are_told_apart():
     table["label"] = [*["ANAT-DP"] * 5, "OBS-DA", None]
     table["relates_to"] = ["pleural", None, "lung", "base", "lung", None, None]
     pixels = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
-    _, *maps, scores, _ = draw_matchings(pixels, [table], [""], num_units=4).axes
+    _, *maps, scores, _ = draw_matchings(pixels, [table], num_units=4).axes
     shown = [axes.get_title().splitlines()[0] for axes in maps]
     assert shown == ["Left → pleural", "Left (absent)", "lung", "(empty report)"]
     names = ["Left → pleural", "left → lung", "lung", "left → lung (2)", "Left (absent)", "(empty report)"]
@@ -252,9 +252,7 @@ def test_scores_of_pairs_are_those_of_the_module(units, graphs):
 def test_colours_are_safe_or_those_of_the_paper():
     pixels = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
     for colours in ("viridis", "jet"):
-        figure = draw_matchings(
-            pixels, [table_of([1.0])], [""], num_units=1, colours=MatchingSheet(colours=colours).colours
-        )
+        figure = draw_matchings(pixels, [table_of([1.0])], num_units=1, colours=MatchingSheet(colours=colours).colours)
         assert figure.axes[1].images[1].get_cmap().name == colours
     with pytest.raises(IgclError, match=r"^MatchingSheet.colours 'Jet' is not one of viridis, jet.*$"):
         MatchingSheet(colours="Jet")
@@ -280,8 +278,8 @@ def test_fit_draws_the_first_patients(precision, phantom_store, tmp_path, monkey
     trainer.fit(build("entities"), data)
     assert matplotlib.image.imread(tmp_path / "plots" / "matching_sheet.png").std() > 0.02
     assert len(drawn) == 2, "after the second epoch and at the end"
-    assert [each[3] for each in drawn] == ["epoch 1", "epoch 2"]
-    pixels, tables, captions, _, *options = drawn[-1]
+    assert [each[5] for each in drawn] == ["epoch 1", "epoch 2"]
+    pixels, tables, *options, captions, _ = drawn[-1]
     assert options == [2, "jet"]
     store, batches = Store(phantom_store), list(data.val_dataloader())
     image, patient, row = (torch.cat([getattr(each, name) for each in batches]) for name in ("image", "patient", "row"))

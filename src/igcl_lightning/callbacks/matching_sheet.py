@@ -108,16 +108,17 @@ class MatchingSheet(ValidationPairsCallback):
         if not self._seen:
             return None
         data = graph_lookup(trainer, type(self).__name__)
-        names = trainer.lightning_module.score_names  # type: ignore[union-attr]  # it has matchings
+        module: Any = trainer.lightning_module
         tables, captions = [], []
         for matchings in self._seen:
             rows = matchings.row.tolist()
             table = unit_table(matchings, [data.report_graph(row) for row in rows])
             tables += [units for _, units in table.groupby("pair")]
             studies = (data.row_ids(row)[1] for row in rows)
-            captions += [_caption(*each, names) for each in zip(studies, matchings.score.tolist(), strict=True)]
+            pairs_seen = zip(studies, matchings.score.tolist(), strict=True)
+            captions += [_caption(study, scores, module.score_names) for study, scores in pairs_seen]
         title = "" if self._epoch is None else f"epoch {self._epoch}"
-        return draw_matchings(pairs.pixels, tables, captions, title, self.num_units, self.colours)
+        return draw_matchings(pairs.pixels, tables, self.num_units, self.colours, captions, title)
 
 
 def _matches_images(module: Any) -> TypeGuard[MatchingModule]:
@@ -133,10 +134,10 @@ def _caption(study: str, scores: Sequence[float], names: Sequence[str]) -> str:
 def draw_matchings(
     pixels: Tensor,
     tables: Sequence[pd.DataFrame],
-    captions: Sequence[str],
-    title: str = "",
     num_units: int = 4,
     colours: str = "viridis",
+    captions: Sequence[str] | None = None,
+    title: str = "",
 ) -> Figure:
     """Draw what the units of P reports attend to in their images, and the units' scores.
 
@@ -145,10 +146,10 @@ def draw_matchings(
     Args:
         pixels: grey values 0-255, [P, 1, H, W].
         tables: the units of each report (see `unit_table`).
-        captions: title of each image.
-        title: title of the sheet.
         num_units: number of maps for each report, of the units with the largest weights, then scores.
         colours: one of `COLOURS`.
+        captions: title of each image.
+        title: title of the sheet.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -161,14 +162,11 @@ def draw_matchings(
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=9)
     sheet = figure.subplots(len(tables), len(widths), squeeze=False, width_ratios=widths)
+    captions = captions or ["image"] * len(tables)
     for axes, image, units, caption in zip(sheet, pixels[:, 0].float(), tables, captions, strict=True):
         first, *maps, scores, weights = axes
         _show(first, image, caption)
-        heaviest = _heaviest(units, num_units)
-        for place, unit in zip(maps, heaviest.to_dict("records"), strict=False):
-            _show(place, image, f"{unit['name']}\nweight {unit['weight']:.0%}", _heat(unit, image.shape), colours)
-        for place in maps[len(heaviest) :]:
-            place.set_axis_off()
+        _draw_maps(maps, image, units, colours)
         _draw_bars(scores, weights, units, steps)
     if len(steps) > 1:
         handles = [Patch(color=colour, label=f"{name} relations") for name, colour in steps.items()]
@@ -222,6 +220,15 @@ def _show(
         axes.imshow(heat, cmap=colours, vmin=0, vmax=1, alpha=OPACITY)
     axes.set_title(title, fontsize=8, parse_math=False)
     axes.set_axis_off()
+
+
+def _draw_maps(maps: Sequence[Axes], image: Tensor, units: pd.DataFrame, colours: str) -> None:
+    """Draw what the heaviest units attend to; places without a unit stay empty."""
+    heaviest = _heaviest(units, len(maps))
+    for place, unit in zip(maps, heaviest.to_dict("records"), strict=False):
+        _show(place, image, f"{unit['name']}\nweight {unit['weight']:.0%}", _heat(unit, image.shape), colours)
+    for place in maps[len(heaviest) :]:
+        place.set_axis_off()
 
 
 def _draw_bars(scores: Axes, weights: Axes, units: pd.DataFrame, steps: Mapping[str, str]) -> None:
