@@ -264,11 +264,12 @@ def test_options_of_the_model_that_a_config_names_are_not_those_of_a_later_one(o
 
 
 @pytest.mark.parametrize("preset", ["phantom_gloria", "phantom_convirt"])
-@pytest.mark.parametrize("option", ["counterfactual.kinds=[side]", "counterfactual={kinds: [side]}"])
-def test_an_option_of_other_models_names_them(one_line, preset, option):
-    status, line = one_line("fit", "--config", f"pretrain/{preset}.yaml", f"--model.{option}")
-    name = option.partition("=")[0]
-    assert (status, line) == (2, f"igcl: error: --model.{name}: only IGCL and RECLF have this option")
+def test_an_option_of_other_models_names_them(one_line, preset):
+    expected = "model.counterfactual.kinds: only IGCL and RECLF have this option"
+    given = ["fit", "--config", f"pretrain/{preset}.yaml"]
+    assert one_line(*given, "--model.counterfactual.kinds=[side]") == (2, f"igcl: error: --{expected}")
+    Path("twins.yaml").write_text("model:\n  counterfactual:\n    kinds: [side]\n")
+    assert one_line(*given, "--config", "twins.yaml") == (2, f"igcl: error: twins.yaml, line 3: {expected}")
 
 
 def test_an_option_of_another_data_module_names_it(one_line):

@@ -80,18 +80,14 @@ def class_options(prefix: str, base: type, written: list[Written]) -> Iterator[s
 
 
 def owners(prefix: str, base: type) -> dict[str, list[str]]:
-    """Return the names of this package's subclasses of `base`, by "prefix.argument" that they take, groups included."""
-    having: dict[str, list[str]] = {}
+    """Return the names of this package's subclasses of `base`, in order, by "prefix.argument" that they take."""
     package = __name__.partition(".")[0]
-    for cls in sorted((cls for cls in subclasses(base) if cls.__module__.startswith(f"{package}.")), key=_class_name):
-        names = option_names(cls)
-        for name in {*names, *(name.partition(".")[0] for name in names)}:
-            having.setdefault(f"{prefix}.{name}", []).append(cls.__name__)
+    classes = {cls.__name__: cls for cls in subclasses(base) if cls.__module__.startswith(f"{package}.")}
+    having: dict[str, list[str]] = {}
+    for name, cls in sorted(classes.items()):
+        for option in option_names(cls):
+            having.setdefault(f"{prefix}.{option}", []).append(name)
     return having
-
-
-def _class_name(cls: type) -> str:
-    return cls.__name__
 
 
 def explain(
