@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from lightning.pytorch import Trainer
 
 from igcl_lightning.cli import main
@@ -110,6 +111,15 @@ def test_config_fits_tests_and_leaves_a_run_folder(config, phantom_store, checkp
         assert list((run / "plots").glob("*.png"))
         first, second = module.sides
         assert {f"test/{first}_to_{second}_recall@5", f"test/{second}_to_{first}_recall@1"} <= tested
+
+
+def test_the_run_folder_of_a_preset_has_the_name_of_its_method():
+    """By the class, unless two presets share one: commands of one page must not mix their runs."""
+    for path in shipped_configs().glob("pretrain/*.yaml"):
+        options = yaml.safe_load(path.read_text())
+        usual = {"init_args": {"name": options["model"]["class_path"].lower()}}
+        name = options["trainer"].get("logger", usual)["init_args"]["name"]
+        assert name == (path.stem.removeprefix("phantom_") if path.stem != "phantom" else "igcl")
 
 
 @pytest.mark.usefixtures("blank_pictures")

@@ -254,5 +254,5 @@ def test_an_encoder_without_units_cannot_be_matched():
     bare = copy.copy(module.graph_encoder)
     del bare.unit_channels
     module.graph_encoder = bare
-    with pytest.raises(IgclError, match="GraphEncoder has no units to match.*set model.matching.weight to 0"):
+    with pytest.raises(IgclError, match="GraphEncoder has no unit_channels, .* or model.matching.weight to 0"):
         module.set_branches(ContrastiveOptions(), module.matching)

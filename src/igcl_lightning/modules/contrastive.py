@@ -84,7 +84,9 @@ class ContrastiveModule(BaseModule):
         if side in batch.extra:
             return batch.extra[side]
         if side not in PairBatch._fields:
-            raise IgclError(f"the batches have no {side!r}; name the store's array column with --data.arrays [{side}]")
+            raise IgclError(
+                f"the batches have no {side!r}; name the store's array column with --data.arrays '[{side}]'"
+            )
         return getattr(batch, side)
 
     def encode(self, side: str, inputs: Any) -> Encoded:

@@ -67,9 +67,12 @@ class MatchingModule(ContrastiveModule):
     The loss is the weighted sum of that of the global branch (cosines of the embeddings), that of the local branch
     (`LocalMatching`), and one counterfactual term for each branch. With `matching.weight` 0 there is no local branch.
 
-    The constructor of a subclass sets encoders and projections, then calls `set_branches`.
+    The constructor of a subclass sets encoders and projections, then calls `set_branches`. For a local branch both
+    encoders have `out_channels` and `unit_channels`, the lengths of `Encoded.pooled` and of a unit, and the first
+    returns the `grid` of its units, such as (1, n) for a sequence; the units of the second attend to them.
 
     Args of `set_branches` and of subclasses:
+        loss: contrastive loss of both branches.
         matching: local matching of regions and units.
         srm: semantic relations among the matchings of a pair.
         irm: importance of the matchings of a pair.
@@ -84,8 +87,8 @@ class MatchingModule(ContrastiveModule):
 
     def set_branches(
         self,
-        loss: ContrastiveOptions,
-        matching: MatchingOptions,
+        loss: ContrastiveOptions = ContrastiveOptions(),
+        matching: MatchingOptions = MatchingOptions(),
         srm: SemanticRelationOptions = SemanticRelationOptions(),
         irm: ImportanceRelationOptions = ImportanceRelationOptions(),
         counterfactual: CounterfactualOptions = CounterfactualOptions(),
@@ -94,7 +97,7 @@ class MatchingModule(ContrastiveModule):
 
         Raises:
             IgclError: an option is out of range, a kind of counterfactual is unknown or unfit for training, or an
-                encoder has no regions.
+                encoder lacks `out_channels` or `unit_channels`, which the local branch reads.
         """
         _check_weights(matching)
         check_kinds(counterfactual.kinds, self.sides)
@@ -104,8 +107,9 @@ class MatchingModule(ContrastiveModule):
         self.local = None
         if matching.weight:
             first, second = (getattr(self, f"{side}_encoder") for side in self.sides)
-            pooled = first.out_channels, second.out_channels
-            self.local = LocalMatching(_unit_channels(first), _unit_channels(second), pooled, matching, srm, irm)
+            pooled = _length(first, "out_channels"), _length(second, "out_channels")
+            units = _length(first, "unit_channels"), _length(second, "unit_channels")
+            self.local = LocalMatching(*units, pooled, matching, srm, irm)
             self.local_loss = ContrastiveLoss(replace(loss, temperature=matching.temperature))
         if counterfactual.kinds:
             self.told_apart = CounterfactualAccuracy()
@@ -265,9 +269,12 @@ def _check_weights(matching: MatchingOptions) -> None:
         raise IgclError(f"model.matching.score {matching.score!r} needs a global branch: set it to local")
 
 
-def _unit_channels(encoder: Any) -> int:
-    channels = getattr(encoder, "unit_channels", None)
+def _length(encoder: Any, name: str) -> int:
+    """Return `out_channels` or `unit_channels` of an encoder."""
+    channels = getattr(encoder, name, None)
     if channels is None:
-        name = type(encoder).__name__
-        raise IgclError(f"{name} has no units to match (no unit_channels): set model.matching.weight to 0")
+        raise IgclError(
+            f"{type(encoder).__name__} has no {name}, which local matching reads: set self.out_channels and "
+            "self.unit_channels, the lengths of Encoded.pooled and of a unit, or model.matching.weight to 0"
+        )
     return int(channels)
