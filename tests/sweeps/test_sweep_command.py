@@ -195,6 +195,12 @@ def test_another_sweep_is_not_mixed_in(quick, tmp_path):
     assert len(trials(tmp_path / "out")) == 1
 
 
+def test_a_line_that_is_being_written_is_not_read(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,val/loss\n1,0.25\n2,\n3,0.5\n4,0.1")
+    assert sweeps.logged(tmp_path, "val/loss") == [0.25, 0.5]
+    assert sweeps.logged(tmp_path, "val/other") == sweeps.logged(tmp_path / "none", "val/loss") == []
+
+
 LAYERS = {"model.graph.layers": {"value": 2}}
 
 

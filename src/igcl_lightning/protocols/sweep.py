@@ -170,6 +170,8 @@ class Search:
 
     def _is_hopeless(self, work: Work) -> bool:
         """Report new values of a trial to Optuna, and return whether it is to end now."""
+        if self.sweep.early_terminate is None:
+            return False
         values = logged(work.folder, self.sweep.metric.name)
         for value in values[work.reported :]:
             work.reported += 1
@@ -219,8 +221,8 @@ def logged(folder: Path, metric: str) -> list[float]:
     path = folder / "metrics.csv"
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [float(row[metric]) for row in csv.DictReader(file) if row.get(metric)]
+    written = path.read_text(encoding="utf-8").rpartition("\n")[0]  # without a line that is being written
+    return [float(row[metric]) for row in csv.DictReader(written.splitlines()) if row.get(metric)]
 
 
 def _no_value(work: Work, metric: str, values: Sequence[float]) -> str:
