@@ -54,8 +54,8 @@ def reshard(module: nn.Module) -> None:
 
 
 def whole(value: Any) -> Any:
-    """Return a sharded tensor in one piece; all processes must call it together. Anything else is returned as it is."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
+    """Return a sharded tensor in one piece, on the CPU; all processes call this together. Others are returned as is."""
+    return value.full_tensor().cpu() if isinstance(value, DTensor) else value
 
 
 def share(value: Tensor) -> Tensor:
