@@ -1,5 +1,8 @@
 """The configs of scale/ on CPU processes: shards (FSDP2) equal one process, and leave the same checkpoints."""
 
+from types import SimpleNamespace
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +10,8 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import distributed
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 
 from igcl_lightning.callbacks import EMA
 from igcl_lightning.cli import main
@@ -14,6 +19,7 @@ from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
 from igcl_lightning.errors import IgclError
 from igcl_lightning.losses import contrastive
 from igcl_lightning.modules import IGCL, BaseModule, FineTune, LinearProbe
+from igcl_lightning.modules.sharding import like, reshard, shard, share
 from test_configs import CONFIGS, NARROW, SMALL, WHOLE, csv_logger
 from two_processes import free_port, run_on_two
 
@@ -222,15 +228,44 @@ def test_a_strategy_that_is_not_fit_for_it_is_refused(fit_with_shards, phantom_s
         fit_with_shards(probe, LabeledDataModule(str(phantom_store)))
 
 
+class Mesh(NamedTuple):
+    """What `shard` reads of a device mesh of two dimensions."""
+
+    data_parallel: int
+    tensor_parallel: int
+
+    def size(self):
+        return self.data_parallel * self.tensor_parallel
+
+    def __getitem__(self, name):
+        return Mesh(getattr(self, name), 1)
+
+
+def test_sizes_that_split_tensors_are_refused():
+    """Lightning's, if none are given."""
+    trainer = SimpleNamespace(strategy=ModelParallelStrategy())
+    with pytest.raises(IgclError, match="strategy: set data_parallel_size to 8, the number of processes"):
+        shard(SimpleNamespace(device_mesh=Mesh(1, 8), trainer=trainer))
+
+
 def test_batch_norm_is_synchronised_if_asked(fit_with_shards):
     """PyTorch refuses it without a GPU."""
     with pytest.raises(ValueError, match="SyncBatchNorm expected input tensor to be on"):
         fit_with_shards(tiny("test_resnet"), sync_batchnorm=True)
 
 
-def test_layers_are_gathered_one_by_one(fit_with_shards):
-    from torch.distributed.fsdp import FSDPModule
+def test_a_share_is_plain_and_becomes_a_shard_again(fit_with_shards, tmp_path):
+    module = tiny()
+    fit_with_shards(module, enable_checkpointing=False)
+    reshard(module)
+    for parameter in module.parameters():
+        torch.save(share(parameter.detach()), tmp_path / "share.pt")
+        again = like(parameter, torch.load(tmp_path / "share.pt", weights_only=True))
+        assert (type(again), again.placements, again.shape) == (DTensor, parameter.placements, parameter.shape)
+        assert torch.equal(again.full_tensor(), parameter.full_tensor())
 
+
+def test_layers_are_gathered_one_by_one(fit_with_shards):
     module = tiny()
     trainer = fit_with_shards(module, callbacks=[EMA()], enable_checkpointing=False)
     shards = {name for name, part in module.named_modules() if isinstance(part, FSDPModule)}

@@ -88,7 +88,9 @@ class EMA(Callback):
         checkpoint[CURRENT] = checkpoint["state_dict"]
         averages = dict(zip(map(id, _tensors(pl_module)), self._average, strict=True))
         named = pl_module.state_dict(keep_vars=True).items()
-        checkpoint["state_dict"] = {name: whole(averages.get(id(value), value)) for name, value in named}
+        gathered = ((name, whole(averages.get(id(value), value))) for name, value in named)
+        # Only the first process writes, and others need not hold a whole copy.
+        checkpoint["state_dict"] = {name: value for name, value in gathered if trainer.is_global_zero}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Resume with both; the module has the averaged weights already, which are those of other jobs."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
@@ -54,8 +54,21 @@ def reshard(module: nn.Module) -> None:
 
 
 def whole(value: Any) -> Any:
-    """Return a sharded tensor in one piece; all processes must call it together. Anything else is returned as it is."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
+    """Return a sharded tensor in one piece, on the CPU; all processes call this together. Others are returned as is."""
+    return value.full_tensor().cpu() if isinstance(value, DTensor) else value
+
+
+def share(value: Tensor) -> Tensor:
+    """Return this process's share of a sharded tensor, which may be empty; any other tensor is returned as it is."""
+    return value.to_local() if isinstance(value, DTensor) else value
+
+
+def like(parameter: Tensor, value: Tensor) -> Tensor:
+    """Return what `share` gave of a tensor that is sharded as a parameter, as such a tensor again."""
+    if not isinstance(parameter, DTensor):
+        return value
+    how = {"run_check": False, "shape": parameter.shape, "stride": parameter.stride()}
+    return DTensor.from_local(value, parameter.device_mesh, parameter.placements, **how)
 
 
 def plain_class(cls: type) -> type:

@@ -26,6 +26,7 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.trainer.connectors.logger_connector.result import _Metadata, _ResultMetric, _Sync
 
 from igcl_lightning.data.position import was_cut
+from igcl_lightning.modules.sharding import like, share
 from igcl_lightning.training.random_state import set_random_state
 
 REDUCTIONS = {"mean": torch.mean, "sum": torch.sum, "min": torch.min, "max": torch.max}
@@ -232,7 +233,7 @@ def restore_gradients(trainer: Trainer, kept: dict[str, Any]) -> None:
     """Restore gradients that were not complete."""
     for name, parameter in trainer.lightning_module.named_parameters():
         if name in kept["gradients"]:
-            parameter.grad = kept["gradients"][name].to(parameter.device)
+            parameter.grad = like(parameter, kept["gradients"][name].to(parameter.device))
 
 
 def _gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -243,7 +244,7 @@ def _gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
     if not trainer.fit_loop._in_epoch or batch.processed % trainer.accumulate_grad_batches == 0 or ended:
         return {}
     parameters = trainer.lightning_module.named_parameters()
-    return {name: parameter.grad.detach().cpu() for name, parameter in parameters if parameter.grad is not None}
+    return {name: share(parameter.grad.detach()).cpu() for name, parameter in parameters if parameter.grad is not None}
 
 
 def _metric_state(metric: _ResultMetric) -> dict[str, Any]:

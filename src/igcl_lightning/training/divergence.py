@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from igcl_lightning.atomic import replacing
 from igcl_lightning.errors import IgclError
+from igcl_lightning.modules.sharding import share
 from igcl_lightning.run_folder import free_path, run_folder
 
 COLUMNS = ("process", "loss", "row", "study", "patient")
@@ -86,6 +87,6 @@ class StopIfDiverged(Callback):
 
 
 def _largest(module: LightningModule) -> Tensor:
-    """Return the largest absolute gradient, a scalar; its sum of squares could overflow."""
-    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
-    return get_total_norm(gradients, norm_type=float("inf"))
+    """Return the largest absolute gradient of this process's share, a scalar; its sum of squares could overflow."""
+    gradients = [share(parameter.grad) for parameter in module.parameters() if parameter.grad is not None]
+    return get_total_norm([gradient for gradient in gradients if gradient.numel()], norm_type=float("inf"))
