@@ -156,12 +156,12 @@ def test_help_needs_no_heavy_import():
     code = """
 import sys
 from igcl_lightning.cli import main
-for words in (["--help"], ["graphs", "--help"], ["prepare", "table", "--help"]):
+for words in (["--help"], ["graphs", "--help"], ["prepare", "table", "--help"], ["sweep", "--help"]):
     try:
         main(words)
     except SystemExit as stop:
         assert stop.code == 0
-heavy = {"torch", "lightning", "spacy", "datasets", "numpy", "pandas"} & set(sys.modules)
+heavy = {"torch", "lightning", "spacy", "datasets", "numpy", "pandas", "optuna", "wandb"} & set(sys.modules)
 assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
@@ -406,15 +406,18 @@ def test_resume_in_the_same_folder_loses_nothing(capsys):
     folder = Path("runs/tiny_cli_model/version_0")
     before = (folder / "metrics.csv").read_text()
     config = (folder / "config.yaml").read_text()
-    for epochs in ("2", "3"):
-        fit("--ckpt_path", CHECKPOINT, "--trainer.max_epochs", epochs, "--trainer.logger.version", "0")
+    resume = ["--ckpt_path", CHECKPOINT, "--trainer.logger.version", "0"]
+    fit(*resume, "--trainer.max_epochs", "2")
+    longer = (folder / "metrics.csv").read_text()
+    assert longer.startswith(before)
+    assert not (folder / "metrics-before-resume-1.csv").exists()
+    fit(*resume, "--trainer.max_epochs", "3")
     assert "igcl: warning" not in capsys.readouterr().err
     assert (folder / "config.yaml").read_text() == config
     assert yaml.safe_load((folder / "config-resume-2.yaml").read_text())["trainer"]["max_epochs"] == 3
-    assert (folder / "metrics-before-resume-1.csv").read_text() == before
+    assert (folder / "metrics-before-resume-1.csv").read_text() == longer
     with (folder / "metrics.csv").open() as file:
-        assert {row["epoch"] for row in csv.DictReader(file)} == {"1", "2"}
-    assert (folder / "metrics-before-resume-2.csv").exists()
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]
 
 
 def test_checkpoint_decides_the_model_and_says_so(one_line):

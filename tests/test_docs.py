@@ -22,8 +22,12 @@ PAGES += sorted((ROOT / "notebooks").glob("*.ipynb"))
 README = ROOT / "README.md"
 GUIDES = [
     README,
-    *(ROOT / "docs" / f"{name}.md" for name in ("configuration", "data", "new_modality", "reclf", "results")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("configuration", "data", "new_modality", "reclf", "results", "scale", "sweeps")
+    ),
 ]
+OF_SLURM = {"--array", "--signal", "--wrap"}
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 CONFIGS = {path.relative_to(shipped_configs()).as_posix() for path in shipped_configs().rglob("*.yaml")}
 DATA = (data_modules.PairedDataModule, data_modules.LabeledDataModule)
@@ -101,7 +105,7 @@ def test_links_lead_somewhere(page):
 
 def test_configs_that_are_named_exist():
     for page in GUIDES:
-        named = set(re.findall(r"\b((?:pretrain|probe|callbacks|logger|data)/\w+\.yaml)", page.read_text()))
+        named = set(re.findall(r"\b((?:pretrain|probe|callbacks|logger|data|scale|sweep)/\w+\.yaml)", page.read_text()))
         assert named <= CONFIGS, page
 
 
@@ -122,7 +126,7 @@ def test_options_that_are_named_exist(page):
         elif part == "--data":
             assert name in of_data, option
         elif part != "--trainer":
-            assert option in known
+            assert option in known | OF_SLURM
 
 
 def commands(page):

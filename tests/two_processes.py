@@ -1,17 +1,18 @@
-"""Two real processes that run commands together, as `torchrun` would start them; for tests.
+"""Two real processes that work together, as `torchrun` would start them; for tests.
 
     ranks = run_on_two([["fit", "--config", "probe/linear.yaml", ...], ["test", ...]], tmp_path)
     assert ranks[0].statuses == ranks[1].statuses == [0, 0], ranks[0].stderr
 
-One pair runs a whole list of commands, so that ten seconds of imports are paid once. Each command has a process group
-of its own: a collective that only one of the processes reaches fails there, and not in a later command.
+    call_on_two(work, argument)  # `work(rank, argument)` in each, with a process group
+
+Each command has a process group of its own: a collective that only one of the processes reaches fails there, and not in
+a later command. Both processes are forked from a server that has imported torch and this package, once for all tests of
+a session, and has done nothing else; an import of all that takes eight seconds.
 """
 
-import json
+import multiprocessing
 import os
 import socket
-import subprocess
-import sys
 import time
 import traceback
 from pathlib import Path
@@ -21,6 +22,9 @@ WORLD = 2
 ON_TWO = ["--trainer.accelerator", "cpu", "--trainer.devices", str(WORLD), "--trainer.strategy", "ddp"]
 GRACE = 15.0
 """Seconds that a process may go on after the other one has ended."""
+
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["pytest", "igcl_lightning.training.lightning_cli", "igcl_lightning.callbacks"])
 
 
 class Rank(NamedTuple):
@@ -35,26 +39,48 @@ class Rank(NamedTuple):
 
 
 def run_on_two(commands, folder, timeout=600.0, cwd=None):
-    """Run each list of words through `cli.main` in two processes, with `ON_TWO` added to it; return both ranks.
+    """Run each list of words through `cli.main` in two processes, with `ON_TWO` before its options; return both ranks.
 
     Both processes are killed after `timeout` seconds, and one of them `GRACE` seconds after the other has ended.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "commands.json").write_text(json.dumps([[*map(str, words), *ON_TWO] for words in commands]))
-    processes = [start(rank, folder, cwd) for rank in range(WORLD)]
+    commands = [[words[0], *ON_TWO, *map(str, words[1:])] for words in commands]
+    run(folder, timeout, cwd, run_commands, commands, folder)
+    return [outcome(rank, folder, len(commands)) for rank in range(WORLD)]
+
+
+def call_on_two(work, *args, folder, timeout=300.0):
+    """Call `work(rank, *args)` in two processes that form a gloo group; raise `RuntimeError` if one of them fails.
+
+    `work` is a function of a module; `folder` keeps what the processes write on stderr.
+    """
+    folder = Path(folder)
+    codes = run(folder, timeout, None, in_a_group, free_port(), work, *args)
+    if any(codes):
+        texts = [(folder / f"stderr-{rank}").read_text(errors="replace") for rank in range(WORLD)]
+        raise RuntimeError(f"exit codes {codes}\n" + "\n".join(texts))
+
+
+def run(folder, timeout, cwd, work, *args):
+    """Call `work(rank, *args)` in two processes and return their exit codes."""
+    processes = [
+        SERVER.Process(target=begin, args=(rank, environment_of(rank), folder, cwd, work, args))
+        for rank in range(WORLD)
+    ]
+    for process in processes:
+        process.start()
     try:
         wait(processes, time.monotonic() + timeout)
     finally:
         for process in processes:
             process.kill()
-            process.wait()
-    return [outcome(rank, folder, len(commands)) for rank in range(WORLD)]
+            process.join()
+    return [process.exitcode for process in processes]
 
 
-def start(rank, folder, cwd):
+def environment_of(rank):
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "OMP_NUM_THREADS": "1",
         "MASTER_ADDR": "127.0.0.1",
         "WORLD_SIZE": str(WORLD),
@@ -66,14 +92,38 @@ def start(rank, folder, cwd):
     }
     for name in ("PL_GLOBAL_SEED", "PYTEST_CURRENT_TEST"):
         environment.pop(name, None)
-    with (folder / f"stderr-{rank}").open("w") as stderr, (folder / f"stdout-{rank}").open("w") as stdout:
-        command = [sys.executable, __file__, str(folder)]
-        return subprocess.Popen(command, env=environment, cwd=cwd, stdout=stdout, stderr=stderr)
+    return environment
+
+
+def begin(rank, environment, folder, cwd, work, args):
+    """What each of the two processes does: become one that was started with this environment, then work."""
+    import torch
+    from lightning.fabric.utilities import rank_zero_only
+
+    for number, name in enumerate(("stdout", "stderr"), start=1):
+        with (folder / f"{name}-{rank}").open("w") as file:
+            os.dup2(file.fileno(), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    if cwd is not None:
+        os.chdir(cwd)
+    torch.set_num_threads(1)
+    rank_zero_only.rank = rank  # Lightning reads the environment when it is imported
+    work(rank, *args)
+
+
+def in_a_group(rank, port, work, *args):
+    from torch import distributed
+
+    os.environ["MASTER_PORT"] = str(port)
+    distributed.init_process_group("gloo")
+    work(rank, *args)
+    distributed.destroy_process_group()
 
 
 def wait(processes, deadline):
     """Wait until both have ended, or the deadline; one that is alone has `GRACE` seconds left."""
-    while (running := [process for process in processes if process.poll() is None]) and time.monotonic() < deadline:
+    while (running := [process for process in processes if process.is_alive()]) and time.monotonic() < deadline:
         if len(running) < len(processes):
             deadline = min(deadline, time.monotonic() + GRACE)
             processes = running
@@ -93,13 +143,12 @@ def free_port():
         return server.getsockname()[1]
 
 
-def run_commands(folder, rank):
-    """What each of the two processes does; a status is written as soon as it is known."""
+def run_commands(rank, commands, folder):
     from torch import distributed
 
     from igcl_lightning.cli import main
 
-    for number, words in enumerate(json.loads((folder / "commands.json").read_text())):
+    for number, words in enumerate(commands):
         os.environ["MASTER_PORT"] = shared_port(folder / f"port-{number}", rank)
         try:
             status = main(words) or 0
@@ -122,7 +171,3 @@ def shared_port(path, rank):
     while not path.exists():
         time.sleep(0.05)
     return path.read_text()
-
-
-if __name__ == "__main__":
-    run_commands(Path(sys.argv[1]), int(os.environ["RANK"]))

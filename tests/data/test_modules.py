@@ -99,6 +99,23 @@ def test_the_augmentation_of_a_batch_is_drawn_in_one_place(phantom_store, monkey
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_augmentation_is_a_function_of_seed_epoch_batch_and_rank(phantom_store):
+    def drawn(seed, epoch, batch, rank):
+        data = PairedDataModule(str(phantom_store), order_seed=seed)
+        data.trainer = SimpleNamespace(world_size=2, global_rank=rank, fit_loop=SimpleNamespace())
+        data.trainer.fit_loop.epoch_progress = SimpleNamespace(current=SimpleNamespace(started=9, processed=epoch))
+        progress = SimpleNamespace(current=SimpleNamespace(processed=batch), is_last_batch=False)
+        data.trainer.fit_loop.epoch_loop = SimpleNamespace(batch_progress=progress)
+        return data.draw_augmentation(torch.zeros(4, 1, 8, 8))
+
+    before = torch.get_rng_state()
+    first = drawn(1, 2, 3, 0)
+    assert all(torch.equal(*values) for values in zip(first, drawn(1, 2, 3, 0), strict=True))
+    assert torch.equal(torch.get_rng_state(), before)
+    for other in ((2, 2, 3, 0), (1, 3, 3, 0), (1, 2, 4, 0), (1, 2, 3, 1), (1, 3, 2, 0)):
+        assert not torch.equal(first.angle, drawn(*other).angle)
+
+
 def test_a_store_without_any_entity_cannot_be_contrasted(tmp_path):
     prepare_studies([study(0, ReportGraph(""))], tmp_path / "store")
     with pytest.raises(IgclError, match="no training row has a report with entities"):

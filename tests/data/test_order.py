@@ -5,6 +5,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
+from lightning.pytorch.strategies import DDPStrategy
 
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
 from igcl_lightning.data.order import EpochOrder, SharedOrder
@@ -13,6 +14,7 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import stable_hash
 from igcl_lightning.modules import SimCLR
+from two_processes import SERVER
 
 
 def of_epoch(order, epoch):
@@ -49,9 +51,22 @@ def test_processes_share_out_each_epoch(lengths):
 @pytest.mark.parametrize("lengths", [None, np.arange(100) % 17])
 def test_an_epoch_can_start_at_any_batch(lengths):
     whole, late = (EpochOrder(range(100), 10, 3, 2, 1, lengths) for _ in range(2))
-    late.start_at(epoch=4, batch=3)
+    assert late.start_at(epoch=4, samples=60) == 3
     assert of_epoch(late, 4) == of_epoch(whole, 4)[30:]
     assert of_epoch(late, 5) == of_epoch(whole, 5)
+
+
+@pytest.mark.parametrize("samples", [0, 7, 24, 41, 99, 103])
+def test_an_epoch_can_start_after_samples_that_are_no_whole_batches_of_it(samples):
+    """As with another batch size or number of processes: each remaining row of a whole batch comes once."""
+    whole = list(EpochOrder(range(103), 103, 5))
+    late = [EpochOrder(range(103), 8, 5, 4, rank) for rank in range(4)]
+    left_out = {order.start_at(epoch=0, samples=samples) for order in late}
+    steps = [list(zip(*[iter(order)] * 8, strict=False)) for order in late]
+    assert {len(each) for each in steps} == {103 // 32 - left_out.pop()} == {(103 - samples) // 32}
+    assert not left_out
+    rows = [row for dealt in zip(*late, strict=True) for row in dealt][: len(steps[0]) * 32]
+    assert rows == whole[samples : samples + len(rows)]
 
 
 def test_steps_hold_rows_of_similar_length_and_rows_of_no_step_stay_random():
@@ -111,8 +126,25 @@ def test_the_order_follows_the_seed_of_everything(phantom_store, monkeypatch):
 def test_the_order_starts_at_a_later_batch_in_the_loader(phantom_store):
     data = PairedDataModule(str(phantom_store), batch_size=8)
     whole, late = data.train_dataloader(), data.train_dataloader()
-    late.sampler.start_at(epoch=1, batch=2)
+    late.sampler.start_at(epoch=1, samples=16)
     assert batches(late, 1) == batches(whole, 1)[2:]
+
+
+def test_a_loader_continues_at_the_position_of_a_checkpoint(phantom_store, caplog):
+    whole = PairedDataModule(str(phantom_store), batch_size=2).train_dataloader()
+    rows = [row for batch in batches(whole, 2) for row in batch]
+    count = whole.sampler.num_rows
+    stored = {"epoch": 2, "batch": 2, "batch_size": 8, "processes": 1, "rows": count, "seed": 0}
+    for batch_size, batch in ((8, 2), (4, 4), (16, 1)):
+        caplog.clear()
+        data = PairedDataModule(str(phantom_store), batch_size=batch_size)
+        data.load_state_dict(stored)
+        late = [row for batch in data.train_dataloader() for row in batch.row.tolist()]
+        assert late == rows[16:][: (count - 16) // batch_size * batch_size]
+        assert data.start == (2, batch)
+        said = f"data.batch_size was 8, is {batch_size}: epoch 2 continues after 16 samples" in caplog.text
+        assert said is (batch_size != 8)
+        assert len(batches(data.train_dataloader(), 2)) == count // batch_size, "a later fit starts anew"
 
 
 def test_labelled_images_have_the_same_kind_of_order(phantom_store):
@@ -176,7 +208,7 @@ def test_two_fits_see_the_same_batches_and_epochs_differ(phantom_store, tmp_path
 
 def test_lightning_keeps_the_order_of_distributed_training(phantom_store, tmp_path):
     one = fit(tmp_path / "one", phantom_store)
-    two = fit(tmp_path / "two", phantom_store, strategy="ddp_spawn", devices=2)
+    two = fit(tmp_path / "two", phantom_store, strategy=DDPStrategy(start_method=SERVER.get_start_method()), devices=2)
     for epoch in range(2):
         ranks = [[row for step in two[f"{epoch}-{rank}"] for row in step] for rank in range(2)]
         assert not set(ranks[0]) & set(ranks[1])
@@ -239,7 +271,7 @@ def test_processes_share_out_a_weighted_epoch_which_can_start_at_any_batch():
     ranks = [list(EpochOrder(range(103), 8, 5, 4, rank, weights=WEIGHTS)) for rank in range(4)]
     assert [row for rows in zip(*ranks, strict=True) for row in rows] == whole[:100]
     late = EpochOrder(range(103), 8, 5, weights=WEIGHTS)
-    late.start_at(epoch=0, batch=3)
+    late.start_at(epoch=0, samples=24)
     assert list(late) == whole[24:]
 
 

@@ -223,3 +223,21 @@ def test_a_stream_without_a_planned_end_is_refused(address, tmp_path):
 def test_a_batch_larger_than_the_stream_is_refused(address):
     with pytest.raises(IgclError, match=r"rows give 1 processes no batch of 3000; make data.batch_size smaller"):
         PairedDataModule(address, batch_size=3000).train_dataloader()
+
+
+@pytest.mark.parametrize("workers", [0, 2, 3])
+def test_a_stream_continues_at_the_position_of_a_checkpoint(address, workers):
+    """Three workers have unequal numbers of batches, so that the last ones come from some of them only."""
+
+    def epochs(stored=None):
+        data = PairedDataModule(address, batch_size=8, num_workers=workers)
+        if stored:
+            data.load_state_dict(stored)
+        loader = data.train_dataloader()
+        return loader, [[batch.row.tolist() for batch in loader] for _ in range(3 - loader.epoch)]
+
+    loader, whole = epochs()
+    settings = {"batch_size": 8, "processes": 1, "rows": loader.stream.num_rows, "seed": 0}
+    for batch in (1, len(whole[1]) - 1, len(whole[1])):
+        _, late = epochs({"epoch": 1, "batch": batch, **settings})
+        assert late == [whole[1][batch:], whole[2]]

@@ -1,19 +1,15 @@
 """The mean over known labels, on one process and on two whose labels are known unequally."""
 
-import os
-
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from sklearn.metrics import log_loss
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from igcl_lightning.losses.classification import masked_cross_entropy
-from two_processes import free_port
+from two_processes import WORLD, call_on_two
 
-WORLD = 2
 CASES = ("unequal", "one rank knows nothing", "nothing is known", "everything is known")
 
 
@@ -37,10 +33,7 @@ def model():
     return nn.Linear(3, 2, dtype=torch.float64)
 
 
-def run_rank(rank, port, folder):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=WORLD)
+def run_rank(rank, folder):
     results = {}
     for case in CASES:
         x, target = (value.chunk(WORLD)[rank] for value in made(case))
@@ -50,13 +43,12 @@ def run_rank(rank, port, folder):
         dist.all_reduce(loss.detach_())
         results[case] = (loss / WORLD, parallel.module.weight.grad, parallel.module.bias.grad)
     torch.save(results, folder / f"{rank}.pt")
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(run_rank, (free_port(), folder), nprocs=WORLD)
+    call_on_two(run_rank, folder, folder=folder)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
 
 

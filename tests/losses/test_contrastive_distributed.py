@@ -3,15 +3,12 @@
 They share it out unevenly; one row is empty, one is repeated, and some belong to one study, patient or graph.
 """
 
-import os
-import socket
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
@@ -27,8 +24,8 @@ from igcl_lightning.losses.targets import SEMANTIC_SOURCES, TARGETS, PairIds
 from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.igcl import IGCL
 from igcl_lightning.nn.scoring import concatenate
+from two_processes import WORLD, call_on_two
 
-WORLD = 2
 EXCHANGES = ("sides", "scores")
 SHARES = (slice(0, 5), slice(5, 8))
 """Rows of each process."""
@@ -179,12 +176,8 @@ def gradients(model):
     return {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
 
 
-def run_rank(rank, port, store, results):
-    place = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": WORLD, "LOCAL_WORLD_SIZE": WORLD}
-    place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "two"}
-    os.environ.update({name: str(value) for name, value in place.items()})
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=WORLD)
+def run_rank(rank, store, folder):
+    results = {}
     for name in CASES:
         model, batch = case(name, store, SHARES[rank])
         model = DistributedDataParallel(model)
@@ -199,7 +192,7 @@ def run_rank(rank, port, store, results):
     _, units, mask, _ = unit_batch(SHARES[rank])
     results["gathered", rank] = tuple(gather_units(Units(units[:, :1], units, mask)))
     results["nothing of one process", rank] = gather(torch.ones(3 - 3 * rank, 2, dtype=torch.bool))
-    dist.destroy_process_group()
+    torch.save(results, folder / f"{rank}.pt")
 
 
 def retrieval(ranks):
@@ -223,18 +216,11 @@ def shared_gradient():
     return own.grad, other.grad
 
 
-def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
-def two_processes(phantom_store):
-    with mp.get_context("spawn").Manager() as manager:
-        results = manager.dict()
-        mp.spawn(run_rank, (free_port(), str(phantom_store), results), nprocs=WORLD)
-        return dict(results)
+def two_processes(phantom_store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    call_on_two(run_rank, str(phantom_store), folder, folder=folder)
+    return torch.load(folder / "0.pt") | torch.load(folder / "1.pt")
 
 
 @pytest.mark.parametrize("name", CASES)

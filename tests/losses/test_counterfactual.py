@@ -1,17 +1,14 @@
 """The two-way loss against a loop, and on two processes against one."""
 
 import math
-import os
-import socket
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.counterfactual import CounterfactualOptions, counterfactual_loss
+from two_processes import call_on_two
 
 
 def scores(rows, seed=0):
@@ -71,9 +68,7 @@ VALID = [[True, True, False, True, False, False, False, False], [False] * 8]
 COUNTED = torch.tensor([True, False, True, True, True, True, True, False])
 
 
-def on_one_of_two(rank, port, folder):
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+def on_one_of_two(rank, folder):
     results = []
     for valid in VALID:
         own, twin = (value.detach()[4 * rank : 4 * rank + 4].requires_grad_() for value in scores(8))
@@ -81,14 +76,10 @@ def on_one_of_two(rank, port, folder):
         loss.backward()
         results.append((loss.item(), own.grad, twin.grad))
     torch.save(results, folder / f"{rank}.pt")
-    dist.destroy_process_group()
 
 
 def test_two_processes_have_shares_of_the_loss_of_one(tmp_path):
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port = server.getsockname()[1]
-    mp.spawn(on_one_of_two, (port, tmp_path), nprocs=2)
+    call_on_two(on_one_of_two, tmp_path, folder=tmp_path)
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for number, valid in enumerate(VALID):  # all valid rows are on one process, then there are none
         both = scores(8)

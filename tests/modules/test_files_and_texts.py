@@ -229,6 +229,29 @@ def test_the_model_is_left_as_it_was(pretrained, table):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_reports_are_scored_in_batches_as_in_one(pretrained, table):
+    model = IGCL(image={"backbone": "test_resnet", "size": 32}, graph={"channels": 16}, matching={"weight": 1.0})
+    model.input_record = BaseModule.load_from_checkpoint(pretrained("lossless")[0]).input_record
+    given = pd.read_csv(table / "table.csv", keep_default_na=False)
+    images, reports = [table / name for name in given["file"][:5]], list(given["text"][3:])
+    whole = {name: model.score_reports(images, reports, name, batch_size=ROWS) for name in ("global", "local", "both")}
+    for name, score in whole.items():
+        torch.testing.assert_close(model.score_reports(images, reports, name, batch_size=4), score, **EXACT)
+        pairs = [[model.score_reports(image, report, name).item() for report in reports[:3]] for image in images[:2]]
+        torch.testing.assert_close(torch.tensor(pairs), score[:2, :3], **EXACT)
+    cosine = model.embed_images(images) @ model.embed_reports(reports).T
+    torch.testing.assert_close(whole["global"], cosine, **EXACT)
+    torch.testing.assert_close(model.score_reports(images, reports), whole["both"], rtol=0, atol=0)
+    assert model.training
+    for wrong, said in (
+        ((images, reports, "locall"), "score 'locall' is not one of global, local, both"),
+        ((images, []), "no reports to score"),
+        (([], reports), "no images to score"),
+    ):
+        with pytest.raises(IgclError, match=said):
+            model.score_reports(*wrong)
+
+
 def test_what_cannot_be_read_is_named(pretrained, table, tmp_path):
     model = BaseModule.load_from_checkpoint(pretrained("lossless")[0])
     (tmp_path / "text.png").write_text("no picture")

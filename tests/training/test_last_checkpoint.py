@@ -1,6 +1,8 @@
 """Every fit that ends, or is interrupted, leaves last.ckpt; it is whole, and a run continues from it."""
 
+import itertools
 import os
+import resource
 import signal
 import socket
 from pathlib import Path
@@ -8,7 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy
@@ -20,6 +21,7 @@ from igcl_lightning.cli import main
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.training.checkpoints import LastCheckpoint, PlainCheckpointIO, _holds_everything
+from two_processes import SERVER
 
 STEPS = 4
 """Batches of an epoch."""
@@ -215,9 +217,17 @@ def test_another_run_in_the_same_folder_puts_the_file_aside():
 def test_a_fit_with_nothing_left_to_train_keeps_the_file():
     assert fit() == 0
     first = LAST.read_bytes()
-    other = str(CHECKPOINTS / "epoch=0-step=4.ckpt")
-    assert fit("--ckpt_path", other, "--trainer.logger.version", "0") == 0
+    assert fit("--ckpt_path", str(LAST), "--trainer.logger.version", "0") == 0
     assert LAST.read_bytes() == first
+
+
+def test_a_fit_killed_at_its_very_end_leaves_the_file():
+    assert fit() == 0
+    weights = stored()["state_dict"]
+    LAST.unlink()
+    assert fit("--ckpt_path", str(CHECKPOINTS / "epoch=0-step=4.ckpt"), "--trainer.logger.version", "0") == 0
+    assert stored()["global_step"] == STEPS
+    assert all(torch.equal(value, weights[name]) for name, value in stored()["state_dict"].items())
 
 
 @pytest.mark.parametrize("words", [["--trainer.enable_checkpointing", "false"], ["--trainer.fast_dev_run", "true"]])
@@ -250,23 +260,49 @@ def test_other_jobs_write_no_checkpoint(folder):
     assert sorted(folder.rglob("*.ckpt")) == before
 
 
-def test_a_failed_write_loses_neither_the_file_nor_the_error(monkeypatch, recwarn):
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Let no file grow beyond a few bytes while a checkpoint is written, from the nth on."""
+
+    def fill(from_write=1):
+        writes = itertools.count(1)
+
+        def save(checkpoint, path):
+            soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            limit = 512 if next(writes) >= from_write else soft
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+            try:
+                written(checkpoint, path)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+        written = torch.save
+        monkeypatch.setattr(torch, "save", save)
+
+    return fill
+
+
+def test_a_full_disk_loses_neither_the_file_nor_the_error(full_disk, recwarn):
     assert fit() == 0
     good = LAST.read_bytes()
-
-    def half(checkpoint, path):
-        Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", half)
+    full_disk()
     io = PlainCheckpointIO()
-    with pytest.raises(OSError, match="No space left"):
-        io.save_checkpoint({}, LAST)
+    with pytest.raises(IgclError, match="last.ckpt: cannot be written; is the disk full"):
+        io.save_checkpoint(stored(), LAST)
     assert LAST.read_bytes() == good
     assert not [name for name in names() if name.startswith(".")]
     with pytest.raises(RuntimeError, match="surprise"):
         fit("--model.stop", "3", "--trainer.logger.version", "1")
     assert [str(said.message) for said in recwarn if "could not be written" in str(said.message)]
+
+
+def test_a_disk_that_fills_up_stops_training_in_one_line_and_keeps_the_checkpoint_before(full_disk, capsys):
+    full_disk(from_write=2)
+    assert fit("--trainer.max_epochs", "3", "--trainer.callbacks+=ModelCheckpoint") == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igcl: error")]
+    assert "epoch=1-step=8.ckpt: cannot be written; is the disk full" in line
+    assert names() == {"epoch=0-step=4.ckpt"}
+    assert stored(CHECKPOINTS / "epoch=0-step=4.ckpt")["global_step"] == STEPS
 
 
 class Raw(Callback):
@@ -346,9 +382,8 @@ def free_ports(count):
 
 
 def test_two_processes_never_wait_for_each_other_in_vain(folder):
-    context = mp.get_context("spawn")
-    queue, ports = context.SimpleQueue(), free_ports(len(WAYS))
-    ranks = [context.Process(target=run_rank, args=(rank, ports, folder, queue)) for rank in range(2)]
+    queue, ports = SERVER.SimpleQueue(), free_ports(len(WAYS))
+    ranks = [SERVER.Process(target=run_rank, args=(rank, ports, folder, queue)) for rank in range(2)]
     for process in ranks:
         process.start()
     for process in ranks:

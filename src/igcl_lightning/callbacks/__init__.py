@@ -3,6 +3,7 @@
 from igcl_lightning.callbacks.collapse_monitor import CollapseMonitor
 from igcl_lightning.callbacks.ema import EMA
 from igcl_lightning.callbacks.embedding_map import EmbeddingMap
+from igcl_lightning.callbacks.final_probe import FinalProbe
 from igcl_lightning.callbacks.learning_curve import LearningCurve
 from igcl_lightning.callbacks.matching_sheet import MatchingSheet
 from igcl_lightning.callbacks.online_probe import OnlineProbe
@@ -14,6 +15,7 @@ __all__ = [
     "EMA",
     "CollapseMonitor",
     "EmbeddingMap",
+    "FinalProbe",
     "LearningCurve",
     "MatchingSheet",
     "OnlineProbe",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 from igcl_lightning.atomic import replacing
@@ -22,7 +24,7 @@ from igcl_lightning.callbacks.matchings import (
 )
 from igcl_lightning.data.interfaces import RowLookup, graph_lookup, row_lookup
 from igcl_lightning.evaluation.predictions import write_predictions
-from igcl_lightning.evaluation.results import summarise, write_results
+from igcl_lightning.evaluation.results import Record, summarise, write_results
 from igcl_lightning.metrics.rows import first_of_each
 from igcl_lightning.modules.classifier import ClassifierModule, Scores
 from igcl_lightning.modules.contrastive import PairEmbedding
@@ -169,7 +171,7 @@ class KeepPredictions(GatheringCallback):
 
     def write(self, outputs: Scores, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
         """Keep the predictions."""
-        self.frame = _predictions(outputs, pl_module, row_lookup(trainer, type(self).__name__))
+        self.frame = prediction_table(outputs, pl_module, row_lookup(trainer, type(self).__name__))
 
 
 class WritePredictions(KeepPredictions):
@@ -181,10 +183,20 @@ class WritePredictions(KeepPredictions):
         write_predictions(self.frame, folder / "predictions.parquet")
         if job == "test":
             records = summarise(self.frame, protocol="probe", store=pl_module.data.store_path)
-            write_results(records, folder / "results.json")
+            write_and_log_results(records, folder, trainer)
 
 
-def _predictions(scores: Scores, module: ClassifierModule, data: RowLookup) -> pd.DataFrame:
+def write_and_log_results(records: Sequence[Record], folder: Path, trainer: Trainer) -> None:
+    """Write `results.json` into the run folder, and add the file to the run of Weights & Biases, if attached."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "results.json"
+    write_results(records, path)
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.save(str(path), base_path=str(folder), policy="now")
+
+
+def prediction_table(scores: Scores, module: ClassifierModule, data: RowLookup) -> pd.DataFrame:
     """Return the rows of `predictions.parquet`, each head with the seed of its draw."""
     score, target = scores.score.double().numpy(), scores.target.float().numpy()
     heads = score if score.ndim == 3 else score[:, None]

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from igcl_lightning import __version__
-from igcl_lightning.cli import ablate, compare, demo, doctor, graphs, prepare
+from igcl_lightning.cli import ablate, compare, demo, doctor, graphs, merge, prepare, sweep
 from igcl_lightning.cli.parser import OneLineParser
 from igcl_lightning.cli.quiet import quieten
 from igcl_lightning.errors import IgclError, UsageError, message_of, write_message
@@ -23,11 +23,11 @@ TRAINING_COMMANDS = {
     "test": "test a model",
     "predict": "write scores or embeddings of the test split",
 }
-COMMANDS = (prepare, graphs, doctor, compare, demo, ablate)
+COMMANDS = (prepare, merge, graphs, doctor, compare, demo, ablate, sweep)
 EPILOG = """\
 Configs are looked up in the current folder, then among the shipped ones; a later --config overrides earlier ones.
 igcl COMMAND --help lists the options of a command, igcl fit --model.help IGCL those of a model.
-fit, validate, test, predict, compare and ablate also take:
+fit, validate, test, predict, compare, ablate and sweep also take:
   --import MODULE   import your own Python module first, so that configs and checkpoints can name its classes
 Every command also takes:
   --debug           show the full traceback of an error (or set IGCL_DEBUG=1)

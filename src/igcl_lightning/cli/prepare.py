@@ -54,6 +54,16 @@ def pairs(text: str) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in parts}
 
 
+def shard(text: str) -> Any:
+    """Read a shard, such as 2/8."""
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, such as 2/8, got {text!r}")
+    from igcl_lightning.data.preparing.shards import Shard
+
+    return Shard(int(number), int(count))
+
+
 def _option(flag: str, text: str, **how: Any) -> Option:
     return flag, {"help": text, **how}
 
@@ -96,6 +106,7 @@ COMMON = (
     _option("--seed", "seed of all random draws (default: 0)", type=int, metavar="N"),
     _option("--jobs", "processes (default: one per core)", type=int, metavar="N"),
     _option("--resume", "resume an interrupted run", action="store_true"),
+    _option("--shard", "part I of N of the store, for igcl merge", type=shard, metavar="I/N"),
     _option("--update", "rebuild a store, reusing what has not changed", action="store_true"),
     _option("--overwrite", "replace an existing store, finished or not", action="store_true"),
 )
@@ -213,7 +224,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Prepare a store, and print a summary."""
     from igcl_lightning.data.prepare import prepare
+    from igcl_lightning.data.preparing.shards import WHOLE
 
+    part = getattr(options, "shard", WHOLE)
     source = _read_source(options)
     jobs = options.jobs if "jobs" in options else _jobs(source)
     if jobs < 1:
@@ -222,10 +235,13 @@ def run(options: argparse.Namespace) -> None:
     try:
         manifest = prepare(source, **given | {"options": _row_options(options), "jobs": jobs})
     except KeyboardInterrupt:
-        if options.out.with_name(f"{options.out.name}.partial").exists():
+        if part.folder(options.out).exists():
             write_message("warning", "interrupted; finished work is kept: run the same command with --resume")
         raise
-    sys.stdout.write("".join(f"{line}\n" for line in _summary(options.out, manifest)))
+    if "shard" in manifest:
+        sys.stdout.write(f"{part.folder(options.out)}: complete; when all {part.count} are: igcl merge {options.out}\n")
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in summary(options.out, manifest))
 
 
 def _given(options: argparse.Namespace, function: Callable[..., object]) -> dict[str, Any]:
@@ -260,7 +276,7 @@ def _row_options(options: argparse.Namespace) -> Options:
     return Options(**chosen)
 
 
-def _summary(out: Path, manifest: Mapping[str, Any]) -> list[str]:
+def summary(out: Path, manifest: Mapping[str, Any]) -> list[str]:
     """Return the lines that describe a prepared store: its rows, and everything left out or noticed."""
     lines = [f"{out}: rows {', '.join(f'{count} {split}' for split, count in manifest['rows'].items())}"]
     states = manifest["rows_by_report"]

@@ -1,12 +1,13 @@
 """Batched augmentation of grey images on the device, in training only. No flips: the heart is on the left.
 
 `Augment.draw` draws the random values of a batch; images, masks and boxes are then transformed by the same values. A
-draw can be repeated from its generator or from the row ids.
+draw can be repeated from its generator, from numbers, or from the row ids.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -74,6 +75,11 @@ class Augment:
     def draw(self, size: int, device: torch.device, generator: Generator | None = None) -> AugmentDraw:
         """Draw for `size` images, with a generator of that device (default: PyTorch's)."""
         return self._scaled(torch.rand(size, NUM_DRAWN, device=device, generator=generator))
+
+    def draw_from(self, numbers: Sequence[int], size: int, device: torch.device) -> AugmentDraw:
+        """Draw for `size` images from numbers such as seed, epoch, batch and rank; the same on any device."""
+        drawn = np.random.default_rng(numbers).random((size, NUM_DRAWN), np.float32)
+        return self._scaled(torch.from_numpy(drawn).to(device))
 
     def draw_rows(self, row: Tensor, device: torch.device) -> AugmentDraw:
         """Draw from row ids, int64 [B]: a row's draw is the same in any batch and on any device."""

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader
 
 from igcl_lightning.data.collation import PairCollator
 from igcl_lightning.data.features import FeatureModel, FeatureRows, frozen_features, read_features
 from igcl_lightning.data.kept_rows import STATING_SIDES, needs, refuse_no_pairs, refuse_no_validation, say_left_out
+from igcl_lightning.data.order import RowOrder
 from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
 from igcl_lightning.data.samples import FeatureBatch, PairBatch, ProbeDraw
 from igcl_lightning.data.splits import draw_fraction, draw_shots, refuse_unknown_splits
 from igcl_lightning.data.store import Store, is_address
 from igcl_lightning.data.store_module import StoreDataModule
-from igcl_lightning.data.streaming import PairStream, StreamedStore
+from igcl_lightning.data.streaming import PairStream, StreamedStore, StreamLoader
 from igcl_lightning.data.twins import TwinDraw
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.counterfactuals import check_kinds
@@ -196,12 +197,13 @@ class PairedDataModule(StoreDataModule):
         shapes = {name: store.array_shapes[name] for name in self.arrays}
         draw = self._draw(self.order_seed if shuffled else 0)
         collate = PairCollator(shapes, store.node_text_channels if self.node_text else 0, self.tokenizer, draw)
-        epoch = self.trainer.current_epoch if self.trainer is not None else 0
-        order = self.order_seed, *self._processes(), epoch
-        stream = PairStream(store, splits, collate, self.batch_size, shuffled, *order, stating)
+        order = self.order_seed, *self._processes()
+        stream = PairStream(store, splits, collate, self.batch_size, shuffled, *order, stating=stating)
+        if shuffled:
+            self._continue(stream)
         workers = min(self.num_workers, stream.most_workers)
         options = {"batch_size": None, "num_workers": workers, "persistent_workers": workers > 0}
-        return DataLoader(stream, **self._loader_options() | options)
+        return StreamLoader(stream, **self._loader_options() | options)
 
 
 class LabeledDataModule(StoreDataModule):
@@ -324,8 +326,9 @@ class LabeledDataModule(StoreDataModule):
         """Return whole draws of features, or shuffled images of the first draw."""
         if self._feature_model() is not None:
             draws: Any = self._draws()
-            # Every process gets every draw. Lightning does not replace a DistributedSampler.
-            return DataLoader(draws, batch_size=None, sampler=DistributedSampler(draws, 1, 0, shuffle=False))
+            order = RowOrder(draws, 1)  # every process gets every draw
+            self._continue(order)
+            return DataLoader(draws, batch_size=None, sampler=order)
         rows = self.drawn_rows(self.draw_seed)
         return self._training_loader(LabeledDataset(self.store, "train", self.label_names, rows))
 

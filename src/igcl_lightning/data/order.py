@@ -18,10 +18,56 @@ POOL_BATCHES = 32
 batch, few enough that batches stay random."""
 
 
-class EpochOrder(DistributedSampler[int]):
-    """Shuffled rows of one process, in whole batches; each epoch is divided among the processes.
+class RowOrder(DistributedSampler[int]):
+    """Rows of one process in whole batches, in order; an epoch can start after any number of its samples.
 
     A `DistributedSampler`, so that Lightning keeps it and sets its epoch.
+
+    Args:
+        rows: rows to sample; only their number is used.
+        batch_size: rows per step and process.
+        seed: seed of the order.
+        num_replicas: number of processes.
+        rank: rank of this process.
+    """
+
+    def __init__(self, rows: Sized, batch_size: int, seed: int = 0, num_replicas: int = 1, rank: int = 0) -> None:
+        # torch types the rows as a dataset, but only uses their number.
+        super().__init__(rows, num_replicas, rank, seed=seed, drop_last=True)  # type: ignore[arg-type]
+        self.num_rows = len(rows)
+        self.batch_size = batch_size
+        self._start = (-1, 0)
+
+    @property
+    def step(self) -> int:
+        """Rows per step of all processes."""
+        return self.batch_size * self.num_replicas
+
+    def start_at(self, epoch: int, samples: int) -> int:
+        """Start one epoch after this number of samples of all processes, and return the number of batches left out.
+
+        All other epochs are complete. Samples need not be whole batches; the last batches of the epoch remain whole.
+        """
+        self._start = (epoch, samples)
+        return self.num_rows // self.step - max(0, self.num_rows - samples) // self.step
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the row numbers of this process."""
+        epoch, samples = self._start
+        rest = self.order()[samples if epoch == self.epoch else 0 :]
+        return iter(self._numbers(rest[: len(rest) // self.num_replicas * self.num_replicas]))
+
+    def order(self) -> Ids:
+        """Return the order of the current epoch over all processes, to which its rows are dealt in turn."""
+        return np.arange(self.num_rows)
+
+    def _numbers(self, rows: Ids) -> list[int]:
+        numbers: list[int] = rows[self.rank :: self.num_replicas].tolist()
+        return numbers
+
+
+class EpochOrder(RowOrder):
+    """Shuffled rows of one process, in whole batches; each epoch is divided among the processes.
 
     Args:
         rows: rows to sample; only their number is used.
@@ -46,33 +92,21 @@ class EpochOrder(DistributedSampler[int]):
         weights: NDArray[np.float64] | None = None,
         numbered: bool = False,
     ) -> None:
-        # torch types the rows as a dataset, but only uses their number.
-        super().__init__(rows, num_replicas, rank, seed=seed, drop_last=True)  # type: ignore[arg-type]
-        self.batch_size = batch_size
+        super().__init__(rows, batch_size, seed, num_replicas, rank)
         self.lengths = lengths
         self.weights = weights
         self.numbered = numbered
-        self._start = (-1, 0)
-
-    def start_at(self, epoch: int, batch: int) -> None:
-        """Start one epoch after this number of its batches; all other epochs are complete."""
-        self._start = (epoch, batch)
-
-    def __iter__(self) -> Iterator[int]:
-        """Yield the row numbers of this process."""
-        epoch, batch = self._start
-        taken = batch * self.batch_size if epoch == self.epoch else 0
-        own = self.order()[self.rank : self.total_size : self.num_replicas]
-        return iter((own[taken:] + self.numbered * self.epoch * len(self.dataset)).tolist())  # type: ignore[arg-type]
 
     def order(self) -> Ids:
         """Return the order of the current epoch over all processes, to which its rows are dealt in turn."""
         rng = np.random.default_rng((self.seed, self.epoch))
-        order = rng.permutation(len(self.dataset))  # type: ignore[arg-type]  # as above
+        order = rng.permutation(self.num_rows)
         if self.weights is not None:
             order = _by_weight(order, self.weights, rng)
-        step = self.batch_size * self.num_replicas
-        return order if self.lengths is None else _by_length(order, self.lengths, step, rng)
+        return order if self.lengths is None else _by_length(order, self.lengths, self.step, rng)
+
+    def _numbers(self, rows: Ids) -> list[int]:
+        return super()._numbers(rows + self.numbered * self.epoch * self.num_rows)
 
 
 class SharedOrder(DistributedSampler[int]):

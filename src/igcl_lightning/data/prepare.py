@@ -24,8 +24,9 @@ from igcl_lightning.data.preparing.chunk import Chunk, chunk_identity
 from igcl_lightning.data.preparing.earlier import EarlierRows, identity
 from igcl_lightning.data.preparing.manifest import Ids, Tally
 from igcl_lightning.data.preparing.options import Columns, Options
+from igcl_lightning.data.preparing.shards import SHARD, WHOLE, Shard, write_shard
 from igcl_lightning.data.preparing.study_rows import Rows, node_text, study_rows
-from igcl_lightning.data.preparing.unfinished import UnfinishedStore, is_store, read_record, tidy
+from igcl_lightning.data.preparing.unfinished import UnfinishedStore, is_store, named, read_record, tidy
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.splits import split_name
 from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, MANIFEST, store_features
@@ -40,7 +41,7 @@ CHUNK = 1024
 BATCH = 8
 """Studies sent to a process at a time."""
 
-NOTES_VERSION = 1
+NOTES_VERSION = 2
 """Version of the contents of a chunk's notes."""
 
 DEFAULTS = Options()
@@ -55,9 +56,12 @@ def prepare(
     overwrite: bool = False,
     resume: bool = False,
     update: bool = False,
+    shard: Shard = WHOLE,
     chunk: int = CHUNK,
 ) -> dict[str, Any]:
     """Write a store and return its manifest. `out` appears when complete; until then the work is in `OUT.partial`.
+
+    A shard is left in a folder of its own, for `merge`; its record is returned.
 
     Args:
         source: the data set.
@@ -67,24 +71,28 @@ def prepare(
         overwrite: replace an existing store, finished or not.
         resume: continue an interrupted run, redoing chunks whose files changed; keep a finished store of the same work.
         update: rebuild the store, reusing images and graphs of the existing one whose inputs are unchanged.
+        shard: part of the store that is written; several machines can each write one.
         chunk: studies in a chunk.
 
     Raises:
         IgclError: the source, an option or `out` is invalid, a process died, or the disk is full.
     """
-    out = _named(out)
+    out = named(out)
     columns = _columns(source, options)
     work = _work(source, columns, options, chunk)
-    unfinished = UnfinishedStore(out, store_features(columns, bool(options.node_text)))
+    unfinished = UnfinishedStore(out, store_features(columns, bool(options.node_text)), shard.folder(out))
     _refuse(out, unfinished.path, overwrite=overwrite, resume=resume, update=update)
     if out.exists() and not (overwrite or update or unfinished.path.exists()):  # nothing to resume
         return _finished(out, work)
-    total = _survey(source)
+    survey = _survey(source)
     earlier = EarlierRows(out, bool(options.node_text)) if update and out.exists() else None
     convert = partial(study_rows, columns=columns, options=options, earlier=earlier)
     with unfinished.open(work, resume=resume), ordered_map(jobs, with_torch=bool(options.node_text)) as run:
-        tally = Tally(_chunks(source, unfinished, run, convert, chunk, total))
-        return unfinished.finish(tally.manifest(work, source.counts))
+        (unfinished.path / SHARD).unlink(missing_ok=True)
+        tally = Tally(_chunks(source, unfinished, run, convert, chunk, survey["studies"], shard))
+        if shard == WHOLE:
+            return unfinished.finish(tally.manifest(work, source.counts))
+        return write_shard(unfinished, shard, {**survey, "source_counts": dict(source.counts)})
 
 
 def _columns(source: Source, options: Options) -> Columns:
@@ -99,14 +107,6 @@ def _columns(source: Source, options: Options) -> Columns:
     if len(labels) < len(source.labels):
         raise IgclError(f"--rename-labels: two labels would have the same name, among {', '.join(labels)}")
     return Columns(labels, source.extra, source.arrays, source.boxes, source.masks)
-
-
-def _named(out: Path) -> Path:
-    """Return the folder under its own name, resolving "." and links."""
-    named = out.resolve() if out.is_symlink() or not out.name else out
-    if not named.name:
-        raise IgclError(f"--out {out}: name a folder")
-    return named
 
 
 def _file_hash(path: Path) -> str:
@@ -154,34 +154,34 @@ def _refuse(out: Path, unfinished: Path, *, overwrite: bool, resume: bool, updat
         raise IgclError(f"{unfinished}: left by an interrupted run; --resume continues it, --overwrite starts over")
 
 
-def _survey(source: Source) -> int:
-    """Iterate over the studies once, without files, to find errors early; return their number."""
-    ids, number = Ids(), 0
+def _survey(source: Source) -> dict[str, Any]:
+    """Iterate over the studies once, without files, to find errors early; return their number, and a hash of ids."""
+    ids, number, digest = Ids(), 0, hashlib.sha256()
     for item in source.items():
         number += 1
         if isinstance(item, Study):
             for image in item.images:
                 ids.add_row(image.image_id)
+                digest.update(repr(image.image_id).encode())
             if item.patient_id is not None and item.split is not None:
                 ids.add_patient(item.patient_id, split_name(item.split))
-    return number
+    return {"studies": number, "rows": digest.hexdigest()}
 
 
 def _chunks(
-    source: Source, unfinished: UnfinishedStore, run: Map, convert: partial[Rows], size: int, total: int
+    source: Source, unfinished: UnfinishedStore, run: Map, convert: partial[Rows], size: int, total: int, shard: Shard
 ) -> Iterator[dict[str, Any]]:
-    """Yield the notes of each chunk in order; missing chunks are written first."""
+    """Yield the notes of each chunk of a shard in order; missing chunks are written first."""
     complete = set(_complete(source, unfinished, run, size))
-    missing = (items for number, items in enumerate(chunks(source.items(), size)) if number not in complete)
+    sizes = {number: min(size, total - start) for number, start in enumerate(range(0, total, size))}
+    wanted = {number: studies for number, studies in sizes.items() if shard.has(number)}
+    todo = wanted.keys() - complete
+    missing = (items for number, items in enumerate(chunks(source.items(), size)) if number in todo)
     batches = chain.from_iterable(chunks(items, BATCH) for items in missing)
     made = chain.from_iterable(run(partial(_each, convert), batches))
     shapes: dict[str, list[int]] = {}
-    starts = range(0, total, size)
-    # Redirected output gets a line every 10 seconds, not ten per second.
-    wait = 0.1 if sys.stderr.isatty() else 10
-    with tqdm(total=total, desc=f"prepare {unfinished.out}", unit=" studies", mininterval=wait) as progress:
-        for number, start in enumerate(starts):
-            studies = min(size, total - start)
+    with _progress(unfinished.out if shard == WHOLE else unfinished.path, sum(wanted.values())) as progress:
+        for number, studies in wanted.items():
             notes = unfinished.notes(number) if number in complete else None
             if notes is None:
                 with closing(Chunk(unfinished, number, shapes)) as chunk:
@@ -191,12 +191,15 @@ def _chunks(
                     notes = chunk.commit()
             else:
                 progress.update(studies)
-            for name, shape in notes["shapes"].items():
-                if shapes.setdefault(name, shape) != shape:
-                    clash = f"{name} has shape {shapes[name]} in some rows and {shape} in later ones"
-                    raise IgclError(f"{clash}; --overwrite starts over")
+            shapes |= notes["shapes"]
             yield notes
-    unfinished.cut(len(starts))
+    unfinished.cut(wanted)
+
+
+def _progress(name: Path, total: int) -> tqdm[Any]:
+    """Return a progress bar; redirected output gets a line every 10 seconds, not ten per second."""
+    wait = 0.1 if sys.stderr.isatty() else 10
+    return tqdm(total=total, desc=f"prepare {name}", unit=" studies", mininterval=wait)
 
 
 def _complete(source: Source, unfinished: UnfinishedStore, run: Map, size: int) -> Iterator[int]:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from igcl_lightning.data.augment import Augment, AugmentDraw
 from igcl_lightning.data.order import EpochOrder, SharedOrder
+from igcl_lightning.data.position import Order, Position, continue_order, position, settings_of
 from igcl_lightning.data.row_datasets import Rows, WholeBatches, ready
 from igcl_lightning.data.store import Store, StoreDescription
 from igcl_lightning.errors import IgclError
@@ -47,11 +48,25 @@ class StoreDataModule(LightningDataModule):
         self.order_seed = int(os.environ.get("PL_GLOBAL_SEED") or 0) if order_seed is None else order_seed
         self.predict_splits = ["test"] if predict_splits is None else predict_splits
         self.augmentation = Augment() if augment else None
+        self.start = Position()
+        """Where the first epoch of this fit starts, in batches of this run."""
+        self._stored: dict[str, int] = {}
+        self._settings: dict[str, int] = {}
 
     @cached_property
     def store(self) -> StoreDescription:
         """The opened store."""
         return Store(self.store_path, self.views)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position of a fit and what the order depends on, for a checkpoint."""
+        if self.trainer is None or not self._settings:
+            return {}
+        return {**position(self.trainer)._asdict(), **self._settings}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Start the next training loader at the position of a checkpoint."""
+        self._stored = dict(state_dict)
 
     @abstractmethod
     def evaluation_loader(self, splits: Sequence[str], stage: str) -> DataLoader[Any]:
@@ -97,9 +112,10 @@ class StoreDataModule(LightningDataModule):
         return batch._replace(image=self.augmentation.apply(batch.image, self.draw_augmentation(batch.image)))
 
     def draw_augmentation(self, image: Tensor) -> AugmentDraw:
-        """Draw the augmentation of a training batch; nothing else in the data modules is random."""
+        """Draw the augmentation of a training batch, a function of `order_seed`, epoch, batch and rank."""
         assert self.augmentation is not None
-        return self.augmentation.draw(len(image), image.device)
+        numbers = (self.order_seed, *position(self.trainer), self._processes()[1])
+        return self.augmentation.draw_from(numbers, len(image), image.device)
 
     def _whole_batch(self, num_rows: int) -> int:
         """Return the batch size, reduced if needed for each process to get one whole batch of the training rows."""
@@ -117,8 +133,15 @@ class StoreDataModule(LightningDataModule):
         # No shorter last batch, since batch norm over one row has no variance; a tiny store is one batch.
         batch_size = self._whole_batch(len(rows))
         sampler = EpochOrder(rows, batch_size, self.order_seed, *self._processes(), **order)
+        self._continue(sampler)
         options = self._loader_options() | {"batch_size": batch_size}
         return DataLoader(WholeBatches(rows), sampler=sampler, drop_last=True, collate_fn=ready, **options)
+
+    def _continue(self, order: Order) -> None:
+        """Start an order where the checkpoint of a resumed fit says."""
+        self._settings = settings_of(order)
+        stored, self._stored = self._stored, {}  # a later fit starts anew
+        self.start = continue_order(order, stored) if stored else Position()
 
     def _shared_loader(self, rows: Rows, **options: Any) -> DataLoader[Any]:
         """Return batches of rows in their order, divided among the processes (see `SharedOrder`)."""
@@ -132,4 +155,6 @@ class StoreDataModule(LightningDataModule):
             "num_workers": self.num_workers,
             "persistent_workers": self.num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
+            # Seeds of workers, which draw nothing, would come from the random state of the model.
+            "generator": torch.Generator(),
         }

@@ -17,7 +17,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets.distributed import split_dataset_by_node
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from igcl_lightning.data.collation import PairCollator, with_graph_fields
 from igcl_lightning.data.samples import PairBatch
@@ -87,7 +87,7 @@ class StreamedStore(StoreDescription):
 
 
 @dataclass(eq=False)
-class PairStream(IterableDataset[PairBatch]):
+class PairStream(IterableDataset[PairBatch | None]):
     """Batches of pairs of a streamed store.
 
     Each pass is the next epoch, in a new order. In training each worker leaves out rows that do not fill a batch;
@@ -127,30 +127,52 @@ class PairStream(IterableDataset[PairBatch]):
     def __post_init__(self) -> None:
         empty, _ = self.store.empty_rows
         self.stating = tuple(self.stating) if empty else ()
+        self.start = (-1, 0)
         self.num_shards = sum(len(self.store.shards(split)) for split in self.splits)
         rows = sum(int(self.store.manifest["rows"][split]) for split in self.splits)
-        rows -= empty if self.stating and self.num_replicas > 1 else 0
-        self.most_batches = rows // (self.num_replicas * self.batch_size)
+        self.num_rows = rows - (empty if self.stating and self.num_replicas > 1 else 0)
+        self.most_batches = self.num_rows // (self.num_replicas * self.batch_size)
         self.steps = self._equal_steps() if self.shuffled and self.num_replicas > 1 else None
         if self.shuffled and self.most_batches < 1:
             raise IgclError(
-                f"{self.store.path}: {rows} rows give {self.num_replicas} processes no batch of {self.batch_size}; "
-                "make data.batch_size smaller"
+                f"{self.store.path}: {self.num_rows} rows give {self.num_replicas} processes no batch of "
+                f"{self.batch_size}; make data.batch_size smaller"
             )
+
+    def left_out(self, epoch: int) -> int:
+        """Return the number of batches of an epoch that are left out."""
+        return self.start[1] if epoch == self.start[0] else 0
 
     @property
     def most_workers(self) -> int:
         """Largest number of workers per process that all have an Arrow file and, in training, rows for a batch."""
         return min(self.num_shards // self.num_replicas, self.most_batches) if self.shuffled else self.num_shards
 
-    def __iter__(self) -> Iterator[PairBatch]:
-        """Yield the batches of the next epoch, or a worker's part of them."""
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch of the next pass; in Lightning passes count themselves."""
+        self.epoch = epoch
+
+    def start_at(self, epoch: int, samples: int) -> int:
+        """Leave out the batches that hold this number of samples of all processes in one epoch; return their number."""
+        self.start = epoch, samples // (self.num_replicas * self.batch_size)
+        return self.start[1]
+
+    def __iter__(self) -> Iterator[PairBatch | None]:
+        """Yield the batches of the next epoch, or a worker's part of them; None for those that are left out.
+
+        Rows of batches that are left out are read, since the shuffle depends on them, but not decoded.
+        """
         worker = get_worker_info()
         workers, number = (worker.num_workers, worker.id) if worker else (1, 0)
         tables = self._training(workers, number) if self.shuffled else self._evaluation(workers, number)
         epoch = self.epoch if self.shuffled else 0
+        left_out = self.left_out(self.epoch)
         self.epoch += 1
-        for table in tables:
+        for index, table in enumerate(tables):
+            # Workers take turns while they have batches, so at least this many of a worker's batches are left out.
+            if index < len(range(number, left_out, workers)):
+                yield None
+                continue
             labels = table["labels"] if self.store.labels else range(len(table))
             yield self.collate(with_graph_fields(table), label_array(labels, self.store.labels), epoch)
 
@@ -221,3 +243,18 @@ def _read(address: str) -> bytes:
         raise IgclError(f"{address}: {hint}") from None
     except (OSError, ValueError, ImportError) as error:
         raise IgclError(f"{address}: cannot be opened ({one_line(error)})") from error
+
+
+class StreamLoader(DataLoader[PairBatch]):
+    """The loader of a `PairStream`, without the batches that are left out."""
+
+    def __init__(self, stream: PairStream, **options: Any) -> None:
+        super().__init__(stream, **options)  # type: ignore[arg-type]  # None is dropped
+        self.stream = stream
+        self.epoch = stream.epoch
+
+    def __iter__(self) -> Any:
+        """Yield the batches of the next epoch."""
+        left_out = self.stream.left_out(self.epoch)
+        self.epoch += 1
+        return islice(super().__iter__(), left_out, None)

@@ -17,7 +17,11 @@ from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, buil
 from igcl_lightning.modules.groups import group_of, override, plain_arguments
 from igcl_lightning.modules.input_record import InputRecord
 from igcl_lightning.modules.optim import SCHEDULES, OptimOptions, ParameterGroup, scheduled_adamw, split_by_decay
+from igcl_lightning.modules.sharding import plain_class, shard
 from igcl_lightning.nn.checks import check_choice
+
+INSTANTIATOR = "_instantiator"
+"""Name of what Lightning's command line adds to hyper-parameters; only a checkpoint needs it."""
 
 
 class BaseModule(InputRecord):
@@ -45,7 +49,8 @@ class BaseModule(InputRecord):
 
     def _set_hparams(self, hp: Any) -> None:
         """Keep groups as dictionaries of plain values; Lightning saves hyper-parameters through here."""
-        super()._set_hparams(plain_arguments(type(self), self._to_hparams_dict(hp)))
+        given = {name: value for name, value in self._to_hparams_dict(hp).items() if name != INSTANTIATOR}
+        super()._set_hparams(plain_arguments(type(self), given))
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # fewer arguments
@@ -114,17 +119,23 @@ class BaseModule(InputRecord):
         """Store the input record, and class path and arguments as LightningCLI does."""
         super().on_save_checkpoint(checkpoint)
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = self.portable_hyperparameters() | {
-            "_instantiator": "lightning.pytorch.cli.instantiate_module"
+            INSTANTIATOR: "lightning.pytorch.cli.instantiate_module"
         }
 
     def portable_hyperparameters(self) -> dict[str, Any]:
         """Return class and arguments that rebuild this module from its checkpoint alone."""
-        accepted = inspect.signature(type(self)).parameters
+        cls = plain_class(type(self))
+        accepted = inspect.signature(cls).parameters
         anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
         portable = {name: value for name, value in self.hparams.items() if anything or name in accepted}
         if isinstance(image := portable.get("image"), dict) and "weights" in image:
             portable["image"] = {**image, "weights": "none"}  # the checkpoint holds the trained ones
-        return portable | {CLASS_PATH: class_path(type(self))}
+        return portable | {CLASS_PATH: class_path(cls)}
+
+    def configure_model(self) -> None:
+        """Shard the module under `ModelParallelStrategy`; an override builds its layers, then calls this."""
+        if self.device_mesh is not None:
+            shard(self)
 
     def configure_optimizers(self) -> Any:
         """Return AdamW and its schedule; raises `IgclError` if the total number of steps is unknown."""

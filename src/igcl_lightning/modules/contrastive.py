@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from igcl_lightning.losses.targets import PairIds
 from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.optim import OptimOptions, ParameterGroup, split_by_decay
+from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.encoded import Encoded
 from igcl_lightning.nn.scoring import Scorer, cosine_similarity
 
@@ -220,22 +222,56 @@ class ContrastiveModule(BaseModule):
         Raises:
             IgclError: the module has no side that reads reports, or its preprocessing is unknown.
         """
-        side = next((side for side in self.sides if side in ("graph", "report")), "report")
-        return self._embed_inputs(side, reports, batch_size)
+        return self._embed_inputs(self._report_side, reports, batch_size)
+
+    def score_reports(self, images: Any, reports: Any, score: str | None = None, batch_size: int = 64) -> Tensor:
+        """Return how well each of Q images fits each of C reports, [Q, C], on the CPU.
+
+        Args:
+            images: as for `embed_images`.
+            reports: as for `embed_reports`.
+            score: one of `score_names` (default: the score of retrieval).
+            batch_size: images, and reports, on the device at once.
+
+        Raises:
+            IgclError: unknown score, no images or no reports, or what `embed_images` and `embed_reports` raise.
+        """
+        if score is not None:
+            check_choice("score", score, self.score_names)
+        scorer = self.score if score is None else self.scorer(score)
+        with self.evaluating():
+            parts = list(self._matched_inputs(self._report_side, reports, batch_size))
+            each_image = self._matched_inputs("image", images, batch_size)
+            rows = [[scorer(image, report).float().cpu() for report in parts] for image in each_image]
+        if not rows or not parts:
+            raise IgclError(f"no {'images' if parts else 'reports'} to score")
+        return torch.cat([torch.cat(row, dim=1) for row in rows])
+
+    @property
+    def _report_side(self) -> str:
+        return next((side for side in self.sides if side in ("graph", "report")), "report")
 
     def embedded_kind(self, side: str) -> str:
         """Return the kind of inputs, as `InputReader.batches` names it, that the encoder of a side reads."""
         return side
 
     def _embed_inputs(self, side: str, inputs: Any, batch_size: int) -> Tensor:
-        if side not in self.sides:
-            raise IgclError(f"{type(self).__name__} has no {side} side, only {' and '.join(self.sides)}")
-        batches = self.input_reader().batches(self.embedded_kind(side), inputs, batch_size)
         with self.evaluating():
-            moved = (move_data_to_device(batch, self.device) for batch in batches)
-            parts = [self.project(side, self.encode(side, batch)).float().cpu() for batch in moved]
+            parts = [self.project(side, each).float().cpu() for each in self._encoded(side, inputs, batch_size)]
         channels = getattr(self, f"{side}_projection").out_channels
         return torch.cat(parts) if parts else torch.empty(0, channels)
+
+    def _matched_inputs(self, side: str, inputs: Any, batch_size: int) -> Iterator[Any]:
+        """Yield what scorers read of each batch."""
+        for encoded in self._encoded(side, inputs, batch_size):
+            yield self.matched(side, encoded, self.project(side, encoded))
+
+    def _encoded(self, side: str, inputs: Any, batch_size: int) -> Iterator[Encoded]:
+        """Yield the encoding of each batch of files or texts; `IgclError` if there is no such side."""
+        if side not in self.sides:
+            raise IgclError(f"{type(self).__name__} has no {side} side, only {' and '.join(self.sides)}")
+        for batch in self.input_reader().batches(self.embedded_kind(side), inputs, batch_size):
+            yield self.encode(side, move_data_to_device(batch, self.device))
 
     @property
     def trained_losses(self) -> dict[str, ContrastiveLoss]:

@@ -98,6 +98,11 @@ class LinearProbe(ClassifierModule):
             self.num_heads = self.data.draws
         super().setup(stage)
 
+    def configure_model(self) -> None:
+        """Refuse to be sharded; `IgclError` under `ModelParallelStrategy`."""
+        if self.device_mesh is not None:
+            raise IgclError("trainer.strategy: a probe has nothing to shard; set it to auto or ddp")
+
     def default_name(self) -> str:
         """Return the method that trained the encoder, or the name of the file of features."""
         return self.encoder.method if self.encoder is not None else Path(self.data.feature_file or "").stem

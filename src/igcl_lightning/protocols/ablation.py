@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -29,12 +27,12 @@ from igcl_lightning.errors import IgclError, UsageError, suggestion, write_messa
 from igcl_lightning.protocols.ablation_cell import PLAN, RESULT, Plan, folder_words, read_json, write_json
 from igcl_lightning.protocols.ablation_report import Finished, write_report
 from igcl_lightning.protocols.ablation_table import REPORTED_SEED, Row, Table, read_table
+from igcl_lightning.protocols.children import run_children, start_child, why_failed
 from igcl_lightning.protocols.equal_budget import quiet, say
 from igcl_lightning.training.lightning_cli import check, import_modules
 
 CELLS, REPORTED = "cells", "reported"
 CHILD = "from igcl_lightning.protocols.ablation_cell import main; main()"
-POLL = 0.2  # seconds
 STUDIES_PER_PROCESS = 256  # starting a process costs as much as preparing a few hundred studies
 
 
@@ -199,51 +197,30 @@ def _hash(*parts: Any) -> str:
 
 def run_cells(cells: Sequence[Cell], jobs: int) -> list[Cell]:
     """Run cells, some at once, each in a process of its own, and return those that failed."""
-    waiting, failed = list(cells), []
-    running: dict[subprocess.Popen[bytes], Cell] = {}
-    start = time.monotonic()
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                cell = waiting.pop(0)
-                running[_start(cell, jobs)] = cell
-            for process in [process for process in running if process.poll() is not None]:
-                cell = running.pop(process)
-                if process.returncode:
-                    failed.append(cell)
-                    write_message("error", _failure(cell, process.returncode))
-                else:
-                    say(_progress(cell, len(cells), len(waiting) + len(running), time.monotonic() - start))
-            time.sleep(POLL)
-    finally:
-        for process in running:
-            process.kill()
+    failed: list[Cell] = []
+    left, start = len(cells), time.monotonic()
+
+    def ended(cell: Cell, status: int) -> None:
+        nonlocal left
+        left -= 1
+        if status:
+            failed.append(cell)
+            write_message("error", f"{cell.row}, seed {cell.seed}: {why_failed(_log(cell), status)}")
+        else:
+            say(_progress(cell, len(cells), left, time.monotonic() - start))
+
+    run_children(cells, jobs, partial(_start, jobs=jobs), ended)
     return failed
 
 
 def _start(cell: Cell, jobs: int) -> subprocess.Popen[bytes]:
     cell.folder.mkdir(parents=True, exist_ok=True)
     write_json(asdict(cell.plan), cell.folder / PLAN)
-    threads = {"OMP_NUM_THREADS": "1"} if jobs > 1 else {}
-    with _log(cell).open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(cell.folder)],
-            stdin=subprocess.PIPE,  # closes when this process ends, which ends the cell
-            stdout=log,
-            stderr=log,
-            env={**os.environ, **threads},
-        )
+    return start_child(["-c", CHILD, str(cell.folder)], _log(cell), jobs)
 
 
 def _log(cell: Cell) -> Path:
     return cell.folder / "log.txt"
-
-
-def _failure(cell: Cell, status: int) -> str:
-    lines = _log(cell).read_text(encoding="utf-8", errors="replace").split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
-    reason = f"ended by signal {-status}" if status < 0 else last
-    return f"{cell.row}, seed {cell.seed}: {reason} (see {_log(cell)})"
 
 
 def _progress(cell: Cell, cells: int, left: int, seconds: float) -> str:

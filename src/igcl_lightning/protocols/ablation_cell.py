@@ -9,13 +9,12 @@ FOLDER/result.json       the cell is finished
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,12 @@ import pandas as pd
 from lightning.pytorch import Callback, Trainer
 
 from igcl_lightning.atomic import locked, replacing
-from igcl_lightning.errors import IgclError, UsageError, message_of
 from igcl_lightning.evaluation.predictions import arranged_by_split, checked, write_predictions
 from igcl_lightning.evaluation.results import mean_over_seeds, resampled
 from igcl_lightning.evaluation.within_patient import Choices
 from igcl_lightning.metrics.clinical import auroc
 from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.protocols.children import run_as_child
 from igcl_lightning.protocols.counterfactuals import counterfactual_answers
 from igcl_lightning.protocols.equal_budget import Comparison, Scale, encoder_of, quiet
 from igcl_lightning.protocols.hard_negatives import Answers, contrasts_reports, hard_negative_answers
@@ -95,24 +94,13 @@ def folder_words(folder: Path, store: str) -> list[str]:
 
 
 def main() -> None:
-    """Run the cell whose folder is the first argument; an error is the last line that is written."""
-    folder = Path(sys.argv[1])
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        with locked(folder):
-            run_cell(folder, Plan(**read_json(folder / PLAN)))
-    except UsageError as error:
-        sys.exit(error.message)
-    except (IgclError, ValueError, OSError) as error:
-        if not isinstance(error, IgclError):
-            sys.excepthook(*sys.exc_info())
-        sys.exit(message_of(error))
+    """Run the cell whose folder is the first argument."""
+    run_as_child(partial(_run, Path(sys.argv[1])))
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that started it ends, however it does: its end of the pipe closes."""
-    os.read(0, 1)  # not `sys.stdin`, whose lock would be held when the interpreter ends
-    os._exit(1)
+def _run(folder: Path) -> None:
+    with locked(folder):
+        run_cell(folder, Plan(**read_json(folder / PLAN)))
 
 
 def run_cell(folder: Path, plan: Plan) -> None:

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser
-
-from igcl_lightning.errors import IgclError, UsageError, suggestion
+from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.graphs.counterfactuals import KINDS
-from igcl_lightning.training.options import explain, read_options
+from igcl_lightning.protocols.yaml_file import read_yaml
 
 NAME = re.compile(r"[\w+][\w+., -]*")
 """Names of rows, which become names of folders."""
@@ -126,17 +124,7 @@ def read_table(name: str) -> Table:
         UsageError: there is no such file, a key is unknown or a value has the wrong type.
         IgclError: a value cannot be used, such as the name of two rows.
     """
-    try:
-        (_, path), written = read_options(["--config", name])
-    except UsageError as error:
-        raise UsageError(error.message.replace("--config", "--table", 1)) from None
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Table, as_group=False)
-    try:
-        table = Table(**vars(parser.instantiate(parser.parse_path(path))))
-    except ArgumentError as error:
-        rows = (f"rows.{each.name}" for each in fields(Row))
-        raise UsageError(explain(str(error), written, [*parser.get_defaults().keys(), *rows], ())) from None
+    path, table = read_yaml(Table, name, "--table", (f"rows.{each.name}" for each in fields(Row)))
     for what in _mistakes(table):
         raise IgclError(f"{path}: {what}")
     return table

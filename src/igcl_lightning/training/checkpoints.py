@@ -18,6 +18,7 @@ from igcl_lightning.data.store import is_address
 from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.modules.checkpoint import read_checkpoint
 from igcl_lightning.run_folder import free_path, run_folder
+from igcl_lightning.training.resume import ExactResume
 
 LAST = "last.ckpt"
 LIGHTNING_VERSION = "pytorch-lightning_version"
@@ -33,8 +34,14 @@ class PlainCheckpointIO(TorchCheckpointIO):
             return
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as partial:
-            torch.save(checkpoint, partial)
+        try:
+            with replacing(target) as partial:
+                torch.save(checkpoint, partial)
+        except (OSError, RuntimeError) as error:  # torch raises the latter if the disk is full
+            raise IgclError(
+                f"{target}: cannot be written; is the disk full? The checkpoint before it is kept "
+                f"({one_line(error)[:200]})"
+            ) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
         """Read a checkpoint as plain data; `IgclError` if the file is no checkpoint of Lightning's trainer."""
@@ -87,13 +94,14 @@ class LastCheckpoint(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save the state before an interruption or an error; if that fails too, warn."""
-        # Other processes may be in any state, so this waits for none of them.
-        unsaved = self._training and self._path is not None and trainer.global_step > 0
-        if not unsaved or _is_saved(trainer, self._path) or not _holds_everything(trainer):
+        together = any(isinstance(each, ExactResume) and each.together for each in trainer.callbacks)  # type: ignore[attr-defined]
+        unsaved = self._training and self._path is not None and trainer.global_step > 0 and _is_finite(pl_module)
+        if not unsaved or _is_saved(trainer, self._path) or not (together or _holds_everything(trainer)):
             return
         _claim(trainer, self._path)
         try:
-            # As `trainer.save_checkpoint`, without its barrier.
+            # As `trainer.save_checkpoint`, without its barrier: other processes may be in any state, unless all stop
+            # together.
             trainer.strategy.save_checkpoint(trainer._checkpoint_connector.dump_checkpoint(False), str(self._path))
         except Exception as error:  # the error that ended training must not be hidden
             rank_zero_warn(f"{self._path}: could not be written ({one_line(error)[:300]})")
@@ -130,6 +138,11 @@ def _claim(trainer: Trainer, path: Path | str | None) -> None:
             callback.last_model_path = last
         if callback.monitor is None and _is_same(usual, path):
             callback.best_model_path = usual
+
+
+def _is_finite(module: LightningModule) -> bool:
+    """Return whether all weights and buffers are finite; a step that diverged may leave means that are not."""
+    return all(bool(value.isfinite().all()) for value in module.state_dict().values() if value.is_floating_point())
 
 
 def _is_same(first: str, second: Path | str | None) -> bool:

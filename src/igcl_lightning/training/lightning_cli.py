@@ -41,8 +41,12 @@ from igcl_lightning.modules.checkpoint import (
 )
 from igcl_lightning.run_folder import RunConfig, keep_metrics
 from igcl_lightning.training.checkpoints import LastCheckpoint, use_plain_checkpoints
+from igcl_lightning.training.divergence import StopIfDiverged
 from igcl_lightning.training.monitors import refuse_unknown_monitors
 from igcl_lightning.training.options import NOT_A_GROUP, Written, class_options, explain, read_options
+from igcl_lightning.training.resume import ExactResume, continue_wandb_run
+from igcl_lightning.training.slurm import continue_job
+from igcl_lightning.training.wandb_trial import failing_visibly, project_of_sweep
 
 DEFAULT_SEED = 42
 IMPORT_HELP = "--import MODULE (may be repeated) imports your own module first; --debug shows the traceback of errors"
@@ -64,12 +68,13 @@ def run(words: list[str]) -> None:
         IgclError: Lightning refuses the options, such as a GPU on a machine without one, or a checkpoint does not fit.
         SystemExit: the process was asked to end (SIGTERM).
     """
-    try:
-        TrainingCLI(words)
-    except MisconfigurationException as error:
-        raise IgclError(one_line(error)[:400]) from error
-    except SIGTERMException:
-        raise SystemExit(128 + signal.SIGTERM) from None
+    with failing_visibly():
+        try:
+            TrainingCLI(words)
+        except MisconfigurationException as error:
+            raise IgclError(one_line(error)[:400]) from error
+        except SIGTERMException:
+            raise SystemExit(128 + signal.SIGTERM) from None
 
 
 def check(words: list[str]) -> str:
@@ -134,7 +139,9 @@ class TrainingCLI(LightningCLI):
     """
 
     def __init__(self, words: list[str]) -> None:
+        self.words = list(words)
         words, self.written = read_options(_take_imports(words))
+        self.command = words[0]
         about: dict[str, Any] = {"epilog": IMPORT_HELP}
         super().__init__(
             model_class=BaseModule,
@@ -142,7 +149,10 @@ class TrainingCLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=RunConfig,
-            trainer_defaults={"logger": DEFAULT_LOGGER, "callbacks": [LastCheckpoint()]},
+            trainer_defaults={
+                "logger": DEFAULT_LOGGER,
+                "callbacks": [LastCheckpoint(), ExactResume(), StopIfDiverged()],
+            },
             seed_everything_default=DEFAULT_SEED,
             parser_class=_Parser,
             parser_kwargs={"prog": "igcl", **about, **{name: dict(about) for name in self.subcommands()}},
@@ -150,10 +160,12 @@ class TrainingCLI(LightningCLI):
             args=words,
         )
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Return Lightning's subcommands without the option `--weights_only`, which is always on."""
-        return {name: {*skipped, "weights_only"} for name, skipped in LightningCLI.subcommands().items()}
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there, called on the instance
+        """Return the subcommand that runs, without the option `--weights_only`, which is always on.
+
+        Parsers of the other three would take as long again as everything else before training.
+        """
+        return {self.command: {*super().subcommands()[self.command], "weights_only"}}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the command line; a mistake raises a `UsageError` of one line."""
@@ -163,14 +175,16 @@ class TrainingCLI(LightningCLI):
             raise UsageError(self._explain(str(rejected), command=args[0])) from None
 
     def before_instantiate_classes(self) -> None:
-        """Check groups; name the run folder after the model's class unless the CSV logger has a name."""
+        """Check groups; name the run folder after the model's class, or the project of the sweep that W&B runs."""
         options = self.config[self.subcommand]
         refuse_single_values(options.model)
         loggers = options.trainer.logger
         for logger in loggers if isinstance(loggers, list) else [loggers]:
-            is_csv = isinstance(logger, Namespace) and logger.class_path.endswith(".CSVLogger")
-            if is_csv and logger.init_args.name is None:
+            kind = logger.class_path.rpartition(".")[2] if isinstance(logger, Namespace) else ""
+            if kind == "CSVLogger" and logger.init_args.name is None:
                 logger.init_args.name = _snake_case(options.model.class_path.rpartition(".")[2])
+            if kind == "WandbLogger" and (project := project_of_sweep()):
+                logger.init_args.project = project
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer; raise errors of constructors, which jsonargparse would wrap."""
@@ -206,12 +220,17 @@ class TrainingCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Take the model from the checkpoint, as Lightning does, and warn of the options that it overrides."""
         command = self.config.subcommand
+        if command == "fit":
+            name = _snake_case(self.config.fit.model.class_path.rpartition(".")[2])
+            continue_job(self.config.fit, self.words, name)
         given = self.config[command].get("ckpt_path")
         if not given and command in ("validate", "test", "predict"):
             weights = "the model has its initial weights"
             write_message("warning", f"{command} without --ckpt_path: {weights}")
         if not given or given.partition(":")[0] in CHECKPOINT_WORDS or "://" in given or Path(given).is_dir():
             return
+        if command == "fit":
+            continue_wandb_run(self.config.fit.trainer.logger, Path(given))
         before = dict(_model_options(self.config[command].model))
         model = stored_model(Path(given), before["model"])
         try:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import datasets
@@ -140,8 +141,8 @@ def test_killed_again_and_again_the_work_comes_to_its_end(tree, tmp_path, whole)
     assert content(out) == whole
 
 
-def run_until(step, tree, out, **how):
-    """Prepare, but die at a step: each is a change of the file system that others could see."""
+def run_until(step, work):
+    """Do the work, but die at a step: each is a change of the file system that others could see."""
     left = [step]
 
     def dying(change):
@@ -157,7 +158,7 @@ def run_until(step, tree, out, **how):
     Path.rename = dying(Path.rename)
     Path.unlink = dying(Path.unlink)
     shutil.rmtree = dying(shutil.rmtree)
-    run(tree, out, **how)
+    work()
     os._exit(0)
 
 
@@ -171,7 +172,8 @@ def test_no_step_is_one_at_which_to_die_loses_the_work(tmp_path, replaced):
         out = tmp_path / f"store{step}"
         if replaced:
             shutil.copytree(tmp_path / "whole", out)
-        child = in_a_child(lambda step=step, out=out: run_until(step, tree, out, number=number, overwrite=replaced))
+        work = partial(run, tree, out, number=number, overwrite=replaced)
+        child = in_a_child(partial(run_until, step, work))
         child.join()
         run(tree, out, number, resume=True, overwrite=replaced)
         assert content(out) == expected, step

@@ -25,15 +25,18 @@ ROWS_PER_BATCH = 256
 
 
 class Chunk:
-    """Rows of chunk `number` of a store, complete after `commit`; updates `shapes`, those of array columns so far."""
+    """Rows of chunk `number` of a store, complete after `commit`; `shapes` are those of arrays in earlier chunks.
 
-    def __init__(self, store: UnfinishedStore, number: int, shapes: dict[str, list[int]]) -> None:
-        self.store, self.number = store, number
+    The files depend on these rows only, so that it does not matter which chunks a run writes.
+    """
+
+    def __init__(self, store: UnfinishedStore, number: int, shapes: Mapping[str, list[int]]) -> None:
+        self.store, self.number, self.shapes = store, number, shapes
         self.writers: dict[str, ArrowWriter] = {}
         self.content = hashlib.sha256()
         self.identities: list[str] = []
         self.counts: dict[str, Counter[str]] = {name: Counter() for name in ("splits", "reports", "flags")}
-        self.notes: dict[str, Any] = {"empty_graphs": 0, "shapes": shapes, "flagged": [], "drops": [], "patients": {}}
+        self.notes: dict[str, Any] = {"empty_graphs": 0, "shapes": {}, "flagged": [], "drops": [], "patients": {}}
         self.notes |= {"studies": set(), "rows": []}
 
     def add(self, study: Rows) -> None:
@@ -99,7 +102,10 @@ class Chunk:
         arrays = {name: value for name, value in row.items() if isinstance(value, np.ndarray)}
         for name, array in arrays.items():
             shape = list(array.shape)
-            if name != NODE_TEXT and (first := self.notes["shapes"].setdefault(name, shape)) != shape:
+            if name == NODE_TEXT:
+                continue
+            first = self.notes["shapes"].setdefault(name, self.shapes.get(name, shape))
+            if first != shape:
                 raise IgclError(f"row {row['row']!r}: {name} has shape {shape}, earlier rows have {first}")
         return {**row, **{name: array.ravel() for name, array in arrays.items()}}
 

@@ -39,7 +39,7 @@ class Tally:
     """Counts over all chunks of a store, from their notes (`Chunk.commit`).
 
     Raises:
-        IgclError: a row id occurs twice, or a patient is in two splits.
+        IgclError: a row id occurs twice, a patient is in two splits, or an array has another shape in later rows.
     """
 
     def __init__(self, chunks: Iterable[Mapping[str, Any]]) -> None:
@@ -73,7 +73,10 @@ class Tally:
         for row, flags in notes["flagged"]:
             if any([self._may_name(flag) for flag in flags]):
                 self.flagged.append({"row": row, "flags": flags})
-        self.shapes |= notes["shapes"]
+        for name, shape in notes["shapes"].items():
+            if (first := self.shapes.setdefault(name, shape)) != shape:
+                clash = f"{name} has shape {first} in some rows and {shape} in later ones"
+                raise IgclError(f"{clash}; --overwrite starts over")
         self.content.update(notes["content"].encode())
 
     def _may_name(self, reason: str) -> bool:

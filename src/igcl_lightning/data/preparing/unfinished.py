@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,26 @@ WORK = "work.json"
 
 
 class UnfinishedStore:
-    """The folder `OUT.partial` of a store with these columns that is being written."""
+    """A store that is being written.
 
-    def __init__(self, out: Path, features: datasets.Features) -> None:
+    Args:
+        out: folder of the complete store.
+        features: its columns.
+        path: folder until then; `OUT.partial` by default.
+        again: how to continue after an error, for messages.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        features: datasets.Features,
+        path: Path | None = None,
+        again: str = "run the same command with --resume",
+    ) -> None:
         self.out = out
-        self.path = out.with_name(f"{out.name}.partial")
+        self.path = path or out.with_name(f"{out.name}.partial")
         self.features = features
+        self.again = again
 
     @contextmanager
     def open(self, work: Mapping[str, Any], *, resume: bool) -> Iterator[None]:
@@ -81,9 +95,9 @@ class UnfinishedStore:
         begun = read_record(self.path / WORK)
         if begun is None:
             raise IgclError(f"{self.path}: its {WORK} is missing or damaged; --overwrite starts over")
-        if (difference := _difference(begun, work)) is not None:
+        if (apart := difference(begun, work)) is not None:
             raise IgclError(
-                f"{self.path}: was started with different {difference}; run the original command, "
+                f"{self.path}: was started with different {apart}; run the original command, "
                 "or --overwrite to start over"
             )
 
@@ -92,7 +106,7 @@ class UnfinishedStore:
 
     def resumable(self) -> AbstractContextManager[None]:
         """Return a context that raises a failed write, such as on a full disk, as an `IgclError`."""
-        return resumable(self.path, "run the same command with --resume")
+        return resumable(self.path, self.again)
 
     def notes_path(self, number: int) -> Path:
         """Return the file that completes a chunk."""
@@ -102,10 +116,10 @@ class UnfinishedStore:
         """Return the notes of a chunk, None if it is incomplete."""
         return read_record(self.notes_path(number))
 
-    def cut(self, chunks: int) -> None:
-        """Remove all but the first `chunks` chunks, for a source that had more studies earlier."""
+    def cut(self, chunks: Container[int]) -> None:
+        """Remove all other chunks, for a source that had more studies earlier."""
         for path in [*self.path.glob(f"{NOTES}/*.json"), *self.path.glob("[!.]*/data-*.arrow")]:
-            if int(path.stem.removeprefix("data-")) >= chunks:
+            if int(path.stem.removeprefix("data-")) not in chunks:
                 path.unlink()
 
     def finish(self, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -151,6 +165,14 @@ def is_store(path: Path) -> bool:
     return described or ((path / MANIFEST).is_file() and opened)
 
 
+def named(out: Path) -> Path:
+    """Return the folder under its own name, resolving "." and links."""
+    path = out.resolve() if out.is_symlink() or not out.name else out
+    if not path.name:
+        raise IgclError(f"--out {out}: name a folder")
+    return path
+
+
 def _old(out: Path) -> Path:
     """Return the temporary place of a store that is being replaced."""
     return out.with_name(f".{out.name}.old")
@@ -175,12 +197,12 @@ def read_record(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _difference(begun: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
-    """Return the first name under which two records differ, with both values if they are short."""
+def difference(begun: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
+    """Return the first name under which two records differ, with both values if they are short, None if they agree."""
     for name in sorted({*begun, *wanted}):
         first, second = begun.get(name), wanted.get(name)
         if isinstance(first, dict) and isinstance(second, dict) and first != second:
-            return _difference(first, second)
+            return difference(first, second)
         if first != second:
             short = max(len(repr(first)), len(repr(second))) < 60
             return f"{name} ({first!r}, now {second!r})" if short else name

@@ -1,0 +1,279 @@
+"""`igcl sweep`: the trials of a sweep on this machine, proposed by Optuna.
+
+OUT/study.db           the trials, as Optuna stores them
+OUT/trials/trial-N/    the run folder of a trial, with its log
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from igcl_lightning.atomic import locked
+from igcl_lightning.errors import IgclError, UsageError, suggestion, write_message
+from igcl_lightning.protocols.children import run_children, start_child, why_failed
+from igcl_lightning.protocols.equal_budget import quiet, say
+from igcl_lightning.protocols.sweep_file import EarlyTerminate, Sweep, as_word, read_sweep, search_space
+from igcl_lightning.training.lightning_cli import check, import_modules
+
+try:
+    import optuna
+    from optuna.trial import TrialState
+except ModuleNotFoundError:
+    raise IgclError("igcl sweep needs the package optuna: pip install 'igcl-lightning[sweep]'") from None
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+STUDY, TRIALS = "study.db", "trials"
+CHILD = ["-m", "igcl_lightning.protocols.trial"]
+SEED = 0
+
+
+@dataclass
+class Work:
+    """One trial that runs.
+
+    Attributes:
+        trial: the trial.
+        folder: its run folder.
+        reported: how many values of the metric Optuna knows.
+        pruned: whether it was asked to end early.
+        start: when it started, in seconds.
+    """
+
+    trial: optuna.Trial
+    folder: Path
+    reported: int = 0
+    pruned: bool = False
+    start: float = field(default_factory=time.monotonic)
+
+    @property
+    def log(self) -> Path:
+        """File of its output."""
+        return self.folder / "log.txt"
+
+
+def sweep(
+    file: str,
+    out: Path,
+    *,
+    trials: int | None = None,
+    jobs: int = 1,
+    words: Sequence[str] = (),
+    modules: Sequence[str] = (),
+) -> bool:
+    """Run the trials that are missing, print one line for each and the best, and return whether none failed.
+
+    Args:
+        file: the sweep (see `sweep_file.Sweep`).
+        out: folder of the results; finished trials are kept, and trials that were interrupted start again.
+        trials: number of trials, including earlier ones (default: `run_cap`, or the whole grid).
+        jobs: trials that run at once, with one thread each if more than one.
+        words: options of `igcl fit` added to the command of the file.
+        modules: modules to import first.
+
+    Raises:
+        IgclError, UsageError: the file or an option is wrong; raised before anything is trained.
+    """
+    for name, number in {"--jobs": jobs, "--trials": 1 if trials is None else trials}.items():
+        if number < 1:
+            raise IgclError(f"{name} is {number}, not at least 1")
+    read = read_sweep(file)
+    shared = [*(f"--import={name}" for name in modules), *read.options, *words]
+    wanted = _wanted(read, trials, file)
+    try:
+        search = Search(read, shared, search_space(read), out, wanted, jobs)
+        import_modules(modules)
+        search.check()
+    except (IgclError, UsageError) as error:
+        raise IgclError(f"{file}: {error.message if isinstance(error, UsageError) else error}") from error
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out):
+        return search.run()
+
+
+def _wanted(read: Sweep, trials: int | None, file: str) -> int:
+    number = trials or read.run_cap
+    if read.method == "grid":
+        return min(number or len(read.grid), len(read.grid))
+    if number is None:
+        raise IgclError(f"{file}: it has no end: give --trials, or run_cap in the file")
+    return number
+
+
+@dataclass
+class Search:
+    """The trials of a sweep.
+
+    Attributes:
+        sweep: the sweep.
+        words: options of `igcl fit` that all trials share.
+        space: distribution of each parameter.
+        out: folder of the results.
+        wanted: number of trials, including earlier ones.
+        jobs: trials that run at once.
+    """
+
+    sweep: Sweep
+    words: list[str]
+    space: dict[str, Any]
+    out: Path
+    wanted: int
+    jobs: int
+
+    def check(self) -> None:
+        """Raise `IgclError` or `UsageError` if a trial would fail at its start, or never log the metric."""
+        trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(SEED)).ask(self.space)
+        # `check` refuses what monitors a metric that nothing logs.
+        monitor = ["--trainer.callbacks+=EarlyStopping", f"--trainer.callbacks.monitor={self.sweep.metric.name}"]
+        try:
+            with quiet():
+                check(["fit", *self._trial_words(trial, "CHECK"), *monitor])
+        except UsageError as error:
+            raise UsageError(error.message.replace("EarlyStopping.monitor", "metric.name", 1)) from None
+
+    def run(self) -> bool:
+        """Run the trials that are missing, and return whether none of them failed."""
+        self.study = self._study()
+        self.failed = False
+        works = (Work(trial, self._folder(trial.number)) for trial in self._trials())
+        watch = self._is_hopeless if self.sweep.early_terminate else None
+        run_children(works, self.jobs, self._start, self._ended, **({"unwanted": watch} if watch else {}))
+        return self._say_best() and not self.failed
+
+    def _study(self) -> optuna.Study:
+        """Return the study of this folder; `IgclError` if it is of another sweep."""
+        study = optuna.create_study(
+            storage=f"sqlite:///{self.out / STUDY}",
+            study_name="sweep",
+            direction=self.sweep.metric.goal,
+            load_if_exists=True,
+            pruner=_pruner(self.sweep.early_terminate),
+        )
+        # Each start has numbers of its own, or a sampler would repeat its first proposals.
+        seed = SEED + len(study.trials)
+        study.sampler = {
+            "bayes": partial(optuna.samplers.TPESampler, seed=seed, constant_liar=self.jobs > 1),
+            "random": partial(optuna.samplers.RandomSampler, seed=seed),
+            "grid": partial(optuna.samplers.RandomSampler, seed=seed),  # the grid is queued
+        }[self.sweep.method]()
+        about = {
+            "command": self.words,
+            "parameters": json.loads(json.dumps(self.sweep.parameters)),
+            "metric": [self.sweep.metric.name, self.sweep.metric.goal],
+        }
+        for name, value in about.items():
+            if study.user_attrs.setdefault(name, value) != value:
+                raise IgclError(f"{self.out}: holds trials of a sweep with another {name}; choose another --out")
+            study.set_user_attr(name, value)
+        for point in self.sweep.grid if self.sweep.method == "grid" else ():
+            study.enqueue_trial(point, skip_if_exists=True)
+        return study
+
+    def _trials(self) -> Iterator[optuna.Trial]:
+        """Yield the trials that were interrupted, then new ones."""
+        for stopped in self.study.get_trials(states=(TrialState.RUNNING,)):
+            yield optuna.Trial(self.study, stopped._trial_id)  # the lock says that nobody else runs it
+        while len(self._begun()) < self.wanted:
+            yield self.study.ask(self.space)
+
+    def _begun(self) -> list[optuna.trial.FrozenTrial]:
+        return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+
+    def _folder(self, number: int) -> Path:
+        return self.out / TRIALS / f"trial-{number}"
+
+    def _options(self, trial: optuna.Trial | optuna.trial.FrozenTrial) -> list[str]:
+        """Return the options of a trial, in the order of the file."""
+        return [f"--{name}={as_word(trial.params[name])}" for name in self.sweep.parameters]
+
+    def _trial_words(self, trial: optuna.Trial, version: str) -> list[str]:
+        words = [*self.words, *self._options(trial)]
+        words += ["--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={self.out}"]
+        words += [f"--trainer.logger.name={TRIALS}", f"--trainer.logger.version={version}"]
+        return [*words, "--trainer.enable_progress_bar=false"]
+
+    def _start(self, work: Work) -> subprocess.Popen[bytes]:
+        shutil.rmtree(work.folder, ignore_errors=True)  # of an interrupted trial
+        words = self._trial_words(work.trial, work.folder.name)
+        return start_child([*CHILD, "fit", *words], work.log, self.jobs)
+
+    def _is_hopeless(self, work: Work) -> bool:
+        """Report new values of a trial to Optuna, and return whether it is to end now."""
+        values = logged(work.folder, self.sweep.metric.name)
+        for value in values[work.reported :]:
+            work.reported += 1
+            work.trial.report(value, work.reported)
+            if not work.pruned and work.trial.should_prune():
+                work.pruned = True
+                return True
+        return False
+
+    def _ended(self, work: Work, status: int) -> None:
+        """Tell Optuna how a trial ended, and print its line."""
+        values = logged(work.folder, self.sweep.metric.name)
+        number = work.trial.number
+        if work.pruned:
+            self.study.tell(number, state=TrialState.PRUNED)
+            self._say(work, "ended early")
+        elif status or not values or math.isnan(values[-1]):
+            self.failed = True
+            self.study.tell(number, state=TrialState.FAIL)
+            why = why_failed(work.log, status) if status else _no_value(work, self.sweep.metric.name, values)
+            write_message("error", f"trial {number}: {why}")
+        else:
+            self.study.tell(number, values[-1])
+            self._say(work, f"{values[-1]:.4g}")
+
+    def _say(self, work: Work, result: str) -> None:
+        """Print the line of a trial."""
+        seconds = time.monotonic() - work.start
+        done = sum(trial.state.is_finished() for trial in self._begun())
+        options = " ".join(option.removeprefix("--") for option in self._options(work.trial))
+        say(f"{done}/{self.wanted} trial {work.trial.number}: {result}; {options}; {seconds:.0f} s")
+
+    def _say_best(self) -> bool:
+        """Print the best trial; returns whether there is one."""
+        if not self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            say("no trial has a result")
+            return False
+        best = self.study.best_trial
+        say(f"best: trial {best.number}, {self.sweep.metric.name} {best.value:.4g}, in {self._folder(best.number)}")
+        say(f"again: igcl fit {shlex.join([*self.words, *self._options(best)])}")
+        return True
+
+
+def _pruner(early: EarlyTerminate | None) -> optuna.pruners.BasePruner:
+    """Return W&B's hyperband, which is successive halving without waiting for other trials."""
+    if early is None:
+        return optuna.pruners.NopPruner()
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=early.first, reduction_factor=early.eta)
+
+
+def logged(folder: Path, metric: str) -> list[float]:
+    """Return the values of a metric in the metrics.csv of a run folder, none without the file."""
+    path = folder / "metrics.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [float(row[metric]) for row in csv.DictReader(file) if row.get(metric)]
+
+
+def _no_value(work: Work, metric: str, values: Sequence[float]) -> str:
+    """Return why a trial that ended well has no result."""
+    if values:
+        return f"{metric} is {values[-1]} (see {work.log})"
+    names: list[str] = []
+    if (work.folder / "metrics.csv").is_file():
+        names = (work.folder / "metrics.csv").read_text(encoding="utf-8").partition("\n")[0].split(",")
+    short = "; a short trial may end before its first validation: see trainer.check_val_every_n_epoch"
+    return f"never logged {metric}{suggestion(metric, names) or short} (see {work.log})"

@@ -1,0 +1,38 @@
+"""Files of YAML that become a dataclass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from igcl_lightning.errors import UsageError
+from igcl_lightning.training.options import explain, read_options
+
+Content = TypeVar("Content")
+
+
+def read_yaml(content: type[Content], name: str, option: str, known: Iterable[str] = ()) -> tuple[Path, Content]:
+    """Read a file, or a shipped one such as ablation/reclf.yaml; returns where it is, and what it says.
+
+    Args:
+        content: dataclass of the content.
+        name: name of the file.
+        option: what the command line calls it.
+        known: further keys to suggest, such as those of items of a list.
+
+    Raises:
+        UsageError: there is no such file, a key is unknown or a value has the wrong type.
+    """
+    try:
+        (_, path), written = read_options(["--config", name])
+    except UsageError as error:
+        raise UsageError(error.message.replace("--config", option, 1)) from None
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(content, as_group=False)
+    try:
+        return Path(path), content(**vars(parser.instantiate(parser.parse_path(path))))
+    except ArgumentError as error:
+        raise UsageError(explain(str(error), written, [*parser.get_defaults().keys(), *known], ())) from None

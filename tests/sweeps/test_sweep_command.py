@@ -1,0 +1,294 @@
+"""`igcl sweep`: what it proposes, how trials end, what resumes, what is refused, and one real trial."""
+
+import os
+import signal
+import sqlite3
+import sys
+import threading
+import time
+
+import optuna
+import pandas as pd
+import pytest
+import yaml
+from agents import PRETRAIN, SMALL
+
+from igcl_lightning.cli import main
+from igcl_lightning.protocols import sweep as sweeps
+from igcl_lightning.protocols.sweep_file import as_word, read_sweep, search_space
+from igcl_lightning.training.options import shipped_configs
+
+STAND_IN = """
+import os, sys, threading, time
+from pathlib import Path
+
+threading.Thread(target=lambda: os.read(0, 1) == b"" and os._exit(1), daemon=True).start()
+words = dict(word.lstrip("-").partition("=")[::2] for word in sys.argv[1:])
+folder = Path(words["trainer.logger.save_dir"], words["trainer.logger.name"], words["trainer.logger.version"])
+layers, rate = words["model.graph.layers"], float(words["model.optim.learning_rate"])
+with (folder.parent / "starts").open("a") as starts:
+    starts.write(f"{folder.name} {os.environ.get('OMP_NUM_THREADS', '')}\\n")
+if layers == "1":
+    sys.exit("igcl: this trial is broken")
+metrics = {"4": "step,val/los\\n1,2\\n", "5": "step,val/loss\\n1,nan\\n"}
+(folder / "metrics.csv").write_text(metrics.get(layers, f"step,val/loss\\n1,9\\n2,\\n3,{abs(rate - 0.02)}\\n"))
+while layers == "3" or (layers == "6" and rate > 0.02):
+    time.sleep(0.1)
+"""
+"""A trial that logs its distance from a learning rate of .02, after 9; it fails with one layer, never ends with three,
+logs another metric with four, nan with five, and with six does not end if the rate is above .02."""
+
+FIT = ["igcl", "fit", "--config", "pretrain/phantom.yaml", "--config", "logger/wandb.yaml", "${args}"]
+RATE = {"distribution": "log_uniform_values", "min": 0.001, "max": 0.1}
+LOSS = {"name": "val/loss", "goal": "minimize"}
+
+
+def write_sweep(path, parameters, **other):
+    """Write a sweep; other keys replace the usual ones, None leaves a key out."""
+    content = {"method": "random", "metric": LOSS, "parameters": parameters, "command": FIT, "run_cap": 3} | other
+    path.write_text(
+        yaml.safe_dump({name: value for name, value in content.items() if value is not None}, sort_keys=False)
+    )
+    return str(path)
+
+
+def starts(out):
+    path = out / "trials" / "starts"
+    return [line.split(" ")[0] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def trials(out):
+    """Return the trials of a study, read without Optuna: number, state, value."""
+    with sqlite3.connect(out / "study.db") as study:
+        query = "select number, state, value from trials left join trial_values using (trial_id) order by number"
+        return study.execute(query).fetchall()
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path, capsys):
+    """Run a sweep whose trials are stand-ins; returns the status, lines on standard output and lines of errors."""
+    monkeypatch.setattr(sweeps, "CHILD", ["-c", STAND_IN])
+
+    def run(parameters, *words, **other):
+        path = write_sweep(tmp_path / "sweep.yaml", parameters, **other)
+        status = main(["sweep", path, "--out", str(tmp_path / "out"), *words])
+        said = capsys.readouterr()
+        return status, said.out.splitlines(), [line for line in said.err.splitlines() if "igcl: error" in line]
+
+    return run
+
+
+def test_a_sweep_finds_the_best_and_a_second_start_adds_what_is_missing(quick, tmp_path):
+    parameters = {"model.optim.learning_rate": RATE, "model.graph.layers": {"value": 2}}
+    status, said, errors = quick(parameters, "--trials", "2")
+    assert (status, errors) == (0, [])
+    assert [line.split(" ")[:3] for line in said[:2]] == [["1/2", "trial", "0:"], ["2/2", "trial", "1:"]]
+    status, said, _ = quick(parameters, "--trials", "4")
+    assert [line.split(" ")[:3] for line in said[:2]] == [["3/4", "trial", "2:"], ["4/4", "trial", "3:"]]
+    assert starts(tmp_path / "out") == ["trial-0", "trial-1", "trial-2", "trial-3"]
+    ended = trials(tmp_path / "out")
+    assert [state for _, state, _ in ended] == ["COMPLETE"] * 4
+    assert len({value for *_, value in ended}) == 4, "the second start does not propose the first values again"
+    number, _, value = min(ended, key=lambda trial: trial[2])
+    assert said[2].startswith(f"best: trial {number}, val/loss {value:.4g}, in ")
+    again = "again: igcl fit --config pretrain/phantom.yaml --config logger/wandb.yaml --model.optim.learning_rate="
+    assert said[3].startswith(again)
+    status, said, _ = quick(parameters, "--trials", "4")
+    assert (status, len(said), len(starts(tmp_path / "out"))) == (0, 2, 4)
+
+
+def test_a_grid_has_every_combination_once_in_order(quick, tmp_path):
+    parameters = {"model.optim.learning_rate": {"values": [0.01, 0.03]}, "model.graph.layers": {"values": [2, 7]}}
+    _, said, _ = quick(parameters, "--trials", "3", method="grid", run_cap=None)
+    _, more, _ = quick(parameters, method="grid", run_cap=None)
+    shown = [line.partition("; ")[2].rpartition("; ")[0] for line in (*said[:3], *more[:1])]
+    pairs = [(0.01, 2), (0.01, 7), (0.03, 2), (0.03, 7)]
+    assert shown == [f"model.optim.learning_rate={rate} model.graph.layers={layers}" for rate, layers in pairs]
+    assert len(starts(tmp_path / "out")) == 4
+
+
+def test_bayes_learns_from_the_trials_before(quick, tmp_path):
+    """Among forty trials, those after the first half are nearer to the optimum."""
+    parameters = {"model.optim.learning_rate": RATE, "model.graph.layers": {"value": 2}}
+    assert quick(parameters, "--trials", "40", "--jobs", "4", method="bayes")[0] == 0
+    values = [value for *_, value in trials(tmp_path / "out")]
+    assert sorted(values[20:])[10] < sorted(values[:20])[10] / 2
+    lines = (tmp_path / "out" / "trials" / "starts").read_text().splitlines()
+    assert {line.split(" ")[1] for line in lines} == {"1"}, "one thread each"
+
+
+def test_a_failing_trial_is_one_line_and_the_others_go_on(quick, tmp_path):
+    parameters = {"model.optim.learning_rate": {"value": 0.01}, "model.graph.layers": {"values": [1, 2, 4, 5]}}
+    status, said, errors = quick(parameters, method="grid")
+    assert status == 1
+    log = tmp_path / "out" / "trials" / "trial-0" / "log.txt"
+    assert errors == [
+        f"igcl: error: trial 0: igcl: this trial is broken (see {log})",
+        f"igcl: error: trial 2: never logged val/loss, did you mean val/los? (see {log.parents[1]}/trial-2/log.txt)",
+    ]
+    assert [state for _, state, _ in trials(tmp_path / "out")] == ["FAIL", "COMPLETE", "FAIL"]
+    assert "best: trial 1" in said[1]
+    _, _, errors = quick(parameters, "--trials", "4", method="grid")
+    assert errors == [f"igcl: error: trial 3: val/loss is nan (see {log.parents[1]}/trial-3/log.txt)"]
+
+
+def test_a_hopeless_trial_ends_early(quick, tmp_path):
+    parameters = {"model.optim.learning_rate": {"values": [0.01, 0.05, 0.1]}, "model.graph.layers": {"value": 6}}
+    early = {"type": "hyperband", "min_iter": 2, "eta": 2}
+    status, said, errors = quick(parameters, method="grid", early_terminate=early)
+    assert (status, errors) == (0, [])
+    ends = [line.split("; ")[0] for line in said[:3]]
+    assert ends == ["1/3 trial 0: 0.01", "2/3 trial 1: ended early", "3/3 trial 2: ended early"]
+    assert [state for _, state, _ in trials(tmp_path / "out")] == ["COMPLETE", "PRUNED", "PRUNED"]
+
+
+def interrupt_when(path):
+    """Press Ctrl-C when a file exists."""
+    until = time.monotonic() + 120
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupted_sweep_goes_on(quick, monkeypatch, tmp_path):
+    """Interrupted during the second of four trials: the first stands, the second starts again with its values."""
+    parameters = {"model.optim.learning_rate": RATE, "model.graph.layers": {"value": 2}}
+    out = tmp_path / "out"
+    monkeypatch.setattr(sweeps, "CHILD", ["-c", STAND_IN.replace('layers == "3"', 'folder.name == "trial-1"')])
+    threading.Thread(target=interrupt_when, args=[out / "trials" / "trial-1" / "metrics.csv"], daemon=True).start()
+    assert quick(parameters, run_cap=4)[0] == 130
+    assert [state for _, state, _ in trials(out)] == ["COMPLETE", "RUNNING"]
+    monkeypatch.setattr(sweeps, "CHILD", ["-c", STAND_IN])
+    status, said, _ = quick(parameters, run_cap=4)
+    assert (status, len(said)) == (0, 5)
+    assert starts(out) == ["trial-0", "trial-1", "trial-1", "trial-2", "trial-3"]
+    assert [state for _, state, _ in trials(out)] == ["COMPLETE"] * 4
+
+
+def test_another_sweep_is_not_mixed_in(quick, tmp_path):
+    parameters = {"model.optim.learning_rate": RATE, "model.graph.layers": {"value": 2}}
+    assert quick(parameters, "--trials", "1")[0] == 0
+    for words, other, what in (
+        ((), {"parameters": {"model.graph.layers": {"value": 2}}}, "parameters"),
+        ((), {"metric": LOSS | {"goal": "maximize"}}, "metric"),
+        (("--data.batch_size", "8"), {}, "command"),
+    ):
+        given = {"parameters": parameters} | other
+        status, _, (line,) = quick(*[given.pop("parameters")], "--trials", "2", *words, **given)
+        assert status == 1
+        assert f"out: holds trials of a sweep with another {what}; choose another --out" in line
+    assert len(trials(tmp_path / "out")) == 1
+
+
+LAYERS = {"model.graph.layers": {"value": 2}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "hyperopt"}, "sweep.yaml, line 8: method: expected 'grid', 'random', 'bayes', got 'hyperopt'"),
+        ({"metric": None}, "metric"),
+        ({"metric": LOSS | {"name": "val/los"}}, "metric.name: nothing logs 'val/los' in fit, did you mean val/loss?"),
+        ({"parametres": {}}, "parametres: unknown option, did you mean parameters?"),
+        ({"parameters": {}}, "parameters is empty"),
+        ({"parameters": LAYERS, "run_cap": None}, "it has no end: give --trials, or run_cap in the file"),
+        ({"run_cap": 0}, "run_cap is 0, not at least 1"),
+        ({"command": ["python", "train.py", "${args}"]}, "command is not igcl fit ..., but python train.py ${args}"),
+        ({"command": ["igcl", "fit", "${args}", "--config", "x"]}, "command: the last word must be ${args}"),
+        ({"command": ["igcl", "fit", "${args_json}", "${args}"]}, "${args_json} is known to wandb agent only"),
+        (
+            {"early_terminate": {"type": "hyperband", "max_iter": 9}},
+            "early_terminate needs min_iter, or max_iter and s",
+        ),
+        ({"parameters": {"model": {"parameters": LAYERS}}}, "parameters.model is nested; write its options as model."),
+        (
+            {"method": "grid", "parameters": {"model.graph.layers": {"min": 1, "max": 3}}},
+            "a grid needs value or values",
+        ),
+        ({"parameters": {"model.graph.layers": {"values": []}}}, "parameters.model.graph.layers: values is empty"),
+        (
+            {"parameters": {"model.optim.learning_rate": {"distribution": "normal", "mu": 0, "sigma": 1}}},
+            "parameters.model.optim.learning_rate: {'distribution': 'normal', 'mu': 0, 'sigma': 1} cannot be searched",
+        ),
+        ({"parameters": {"model.graph.layers": {"min": 3, "max": 1}}}, "parameters.model.graph.layers: {'min': 3"),
+        ({"parameters": {"model.graph.layer": {"value": 2}}}, "--model.graph.layer: unknown option, did you mean"),
+        ({"parameters": {"model.graph.readout": {"value": "x"}}}, "model.graph.readout 'x' is not one of"),
+    ],
+)
+def test_a_wrong_sweep_is_one_line_before_anything_is_trained(quick, change, message, tmp_path):
+    status, _, (line,) = quick(**{"parameters": LAYERS} | change)
+    assert status in (1, 2)
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sweep/none.yaml"], "sweep sweep/none.yaml: no such file or shipped config"),
+        (["SWEEP", "--jobs", "0"], "--jobs is 0, not at least 1"),
+        (["SWEEP", "--trials", "0"], "--trials is 0, not at least 1"),
+        (["SWEEP", "--trails", "4"], "--trails: unknown option, did you mean --trials?"),
+        ([], "FILE"),
+    ],
+)
+def test_wrong_words_are_one_line(words, message, tmp_path, capsys):
+    path = write_sweep(tmp_path / "sweep.yaml", LAYERS)
+    assert main(["sweep", *(path if word == "SWEEP" else word for word in words)]) in (1, 2)
+    assert message in capsys.readouterr().err
+
+
+def test_without_optuna_a_line_says_how_to_install_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.delitem(sys.modules, "igcl_lightning.protocols.sweep")
+    assert main(["sweep", write_sweep(tmp_path / "sweep.yaml", LAYERS)]) == 1
+    assert "pip install 'igcl-lightning[sweep]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted((shipped_configs() / "sweep").glob("*.yaml")), ids=lambda path: path.name)
+def test_shipped_sweeps_can_be_searched(path):
+    sweep = read_sweep(f"sweep/{path.name}")
+    assert search_space(sweep).keys() == sweep.parameters.keys()
+    assert sweep.method == "grid" or sweep.run_cap
+
+
+def test_values_arrive_as_they_stand_in_the_file(tmp_path):
+    """Lists, null, booleans, small numbers and texts."""
+    values = [["PA", "AP"], None, False, 1e-05, "max", {"a": 1}]
+    sweep = read_sweep(write_sweep(tmp_path / "sweep.yaml", {"data.x": {"values": values}}))
+    space = search_space(sweep)["data.x"]
+    words = [as_word(space.to_external_repr(index)) for index in range(len(values))]
+    assert words == ['["PA", "AP"]', "null", "false", "1e-05", "max", '{"a": 1}']
+    assert yaml.safe_load(words[0]) == values[0]
+
+
+def test_distributions_are_those_of_the_file(tmp_path):
+    parameters = {
+        "a.whole": {"min": 2, "max": 5},
+        "a.real": {"min": 0.5, "max": 2.0},
+        "a.log": RATE,
+        "a.step": {"distribution": "q_uniform", "min": 2, "max": 10, "q": 4},
+    }
+    sweep = read_sweep(write_sweep(tmp_path / "sweep.yaml", parameters))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+    drawn = [study.ask(search_space(sweep)).params for _ in range(300)]
+    assert {point["a.whole"] for point in drawn} == {2, 3, 4, 5}
+    assert {point["a.step"] for point in drawn} == {2, 6, 10}
+    assert all(0.5 <= point["a.real"] <= 2 for point in drawn)
+    below = sum(point["a.log"] < 0.01 for point in drawn) / len(drawn)  # half of a range of two decades
+    assert abs(below - 0.5) < 0.1
+
+
+def test_a_real_trial_has_a_run_folder_and_a_result(phantom_store, tmp_path, capsys):
+    """The W&B logger of the file gives way to files; options of `igcl fit` are added to its command."""
+    parameters = {"model.optim.learning_rate": {"value": 0.01}}
+    path = write_sweep(tmp_path / "sweep.yaml", parameters, run_cap=1)
+    words = ["--data.store", str(phantom_store), *PRETRAIN, *SMALL, "--trainer.callbacks=null"]
+    assert main(["sweep", path, "--out", str(tmp_path / "out"), *words]) == 0, capsys.readouterr().err
+    run = tmp_path / "out" / "trials" / "trial-0"
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["init_args"]["optim"]["learning_rate"] == 0.01
+    assert (run / "checkpoints" / "last.ckpt").exists()
+    losses = pd.read_csv(run / "metrics.csv")["val/loss"].dropna()
+    ((_, state, value),) = trials(tmp_path / "out")
+    assert (state, value) == ("COMPLETE", pytest.approx(losses.iloc[-1], rel=1e-9))
