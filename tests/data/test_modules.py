@@ -21,7 +21,7 @@ from igcl_lightning.graphs.featurizer import featurize
 from igcl_lightning.graphs.identity import MAX_FACTS, graph_key
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, stable_hash
 from igcl_lightning.graphs.tokens import ReportTokenizer
-from igcl_lightning.losses.contrastive import fact_overlap
+from igcl_lightning.losses.semantic import fact_overlap
 from igcl_lightning.modules import SimCLR
 from igcl_lightning.phantom import FINDINGS
 from stores import prepare_studies
