@@ -260,7 +260,26 @@ def test_a_group_is_no_single_value(one_line, value):
 def test_options_of_the_model_that_a_config_names_are_not_those_of_a_later_one(one_line):
     status, line = one_line("fit", "--config", "pretrain/phantom.yaml", "--model", "ConVIRT", "--model.graph.layers=3")
     assert status == 2
-    assert line == "igcl: error: --model.graph.layers: unknown option, did you mean --model.text.layers?"
+    assert line == "igcl: error: --model.graph.layers: only IGCL and RECLF have this option"
+
+
+@pytest.mark.parametrize("preset", ["phantom_gloria", "phantom_convirt"])
+def test_an_option_of_other_models_names_them(one_line, preset):
+    expected = "model.counterfactual.kinds: only IGCL and RECLF have this option"
+    given = ["fit", "--config", f"pretrain/{preset}.yaml"]
+    assert one_line(*given, "--model.counterfactual.kinds=[side]") == (2, f"igcl: error: --{expected}")
+    Path("twins.yaml").write_text("model:\n  counterfactual:\n    kinds: [side]\n")
+    assert one_line(*given, "--config", "twins.yaml") == (2, f"igcl: error: twins.yaml, line 3: {expected}")
+
+
+def test_an_option_of_another_data_module_names_it(one_line):
+    status, line = one_line("fit", "--config", "pretrain/phantom.yaml", "--data.shots", "3")
+    assert (status, line) == (2, "igcl: error: --data.shots: only LabeledDataModule has this option")
+
+
+def test_names_that_share_no_more_than_their_part_are_not_near(one_line):
+    status, line = one_line("fit", "--config", "pretrain/phantom_convirt.yaml", "--model.counterfactuals.kind=side")
+    assert (status, line) == (2, "igcl: error: --model.counterfactuals.kind: unknown option")
 
 
 @pytest.mark.parametrize(

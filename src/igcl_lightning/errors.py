@@ -44,8 +44,8 @@ def write_message(kind: str, message: str) -> None:
     sys.stderr.write(f"igcl: {kind}: {message}\n")
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return ", did you mean X?" with the closest of `known`, or nothing when none is close."""
+def suggestion(word: str, known: Iterable[str], before: str = "") -> str:
+    """Return ", did you mean X?" with the closest of `known`, after `before`, or nothing when none is close."""
     names = sorted(set(known))
     near = difflib.get_close_matches(word, names, n=1) or [name for name in names if name.startswith(word)]
-    return f", did you mean {near[0]}?" if near else ""
+    return f", did you mean {before}{near[0]}?" if near else ""

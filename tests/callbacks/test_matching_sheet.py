@@ -1,5 +1,6 @@
 """Texts of units, the sheet of what they attend to, and `matchings.parquet`."""
 
+import re
 from dataclasses import replace
 
 import matplotlib.image
@@ -21,7 +22,7 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import featurize
 from igcl_lightning.graphs.parser import SpacyReportParser
-from igcl_lightning.graphs.schema import ReportGraph, stable_hash
+from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, stable_hash
 from igcl_lightning.graphs.tokens import ReportTokenizer
 from igcl_lightning.modules import IGCL, RECLF
 from tiny_bert import save_tiny_bert
@@ -31,7 +32,7 @@ SMALL = {"image": {"backbone": "test_resnet", "size": 64}, "projection": {"chann
 MATCHING = {"channels": 8, "region_layer": 3, "form": "hadamard", "form_channels": 8}
 GRAPH, TEXT = {"channels": 16, "dropout": 0.0}, {"channels": 16, "dropout": 0.0, "sentence_sampling": True}
 REPORTS = ("Small left pleural effusion. No pneumothorax.", "", "The heart is enlarged. Left lung is clear.")
-COLUMNS = ["text", "label", "weight", "before", "after", "attention", "grid_rows", "grid_columns"]
+COLUMNS = ["text", "label", "relates_to", "weight", "before", "after", "attention", "grid_rows", "grid_columns"]
 
 
 def build(units, graph=GRAPH, text=TEXT, srm=None, **options):
@@ -169,6 +170,7 @@ def table_of(weights, labels=None):
         "unit": range(count),
         "text": [f"word${number}" for number in range(count)],
         "label": labels or [None] * count,
+        "relates_to": None,
     }
     numbers = {"weight": weights, "before": scores, "after": scores + 0.1, "attention": attention}
     return pd.DataFrame({**units, **numbers, "grid_rows": 2, "grid_columns": 3})
@@ -178,11 +180,12 @@ def test_the_sheet_shows_the_heaviest_units_and_all_scores():
     tables = [table_of([0.1, 0.6, 0.3], ["OBS-DA", None, "OBS-U"]), table_of(np.full(20, 0.05))]
     tables[0].loc[2, "text"] = ""
     pixels = torch.arange(2 * 64, dtype=torch.uint8).view(2, 1, 8, 8)
-    figure = draw_matchings(pixels, tables, num_units=4)
+    figure = draw_matchings(pixels, tables, captions=["study 1", "study 2"], title="epoch 3")
+    assert figure.get_suptitle() == "epoch 3"
     first, second = np.array(figure.axes, object).reshape(2, 7)
     titles = [axes.get_title() for axes in first]
     assert titles == [
-        *("image", "word$1\nweight 60%", "(empty report) (uncertain)\nweight 30%", "word$0 (absent)\nweight 10%", ""),
+        *("study 1", "word$1\nweight 60%", "(empty report) (uncertain)\nweight 30%", "word$0 (absent)\nweight 10%", ""),
         *("score, all 3 units", "weight (%)"),
     ]
     # Of equal weights, the highest scores.
@@ -198,6 +201,52 @@ def test_the_sheet_shows_the_heaviest_units_and_all_scores():
         bars = [bar.get_width() for bar in first[5].patches if bar.get_facecolor() == to_rgba(colour)]
         assert bars == pytest.approx(tables[0][name].tolist())
     assert [bar.get_width() for bar in first[6].patches] == pytest.approx([10, 60, 30])
+
+
+def test_without_semantic_relations_there_is_one_bar():
+    table = table_of([0.2, 0.8])
+    table["after"] = table["before"]
+    pixels = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    *_, scores, _ = draw_matchings(pixels[:1], [table], num_units=1).axes
+    assert [bar.get_width() for bar in scores.patches] == pytest.approx(table["after"].tolist())
+    assert {bar.get_facecolor() for bar in scores.patches} == {to_rgba(AFTER)}
+    *_, scores, _ = draw_matchings(pixels, [table, table_of([0.2, 0.8])], num_units=1).axes
+    assert len(scores.patches) == 4, "of both reports, if one of them has relations"
+
+
+def test_top_units_differ_and_are_told_apart():
+    table = table_of([0.3, 0.2, 0.15, 0.1, 0.1, 0.1, 0.05])
+    table["text"] = ["Left", ".", "left", "lung", "left", "Left", ""]
+    table["label"] = [*["ANAT-DP"] * 5, "OBS-DA", None]
+    table["relates_to"] = ["pleural", None, "lung", "base", "lung", None, None]
+    pixels = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    _, *maps, scores, _ = draw_matchings(pixels, [table], num_units=4).axes
+    shown = [axes.get_title().splitlines()[0] for axes in maps]
+    assert shown == ["Left → pleural", "Left (absent)", "lung", "(empty report)"]
+    names = ["Left → pleural", "left → lung", "lung", "left → lung (2)", "Left (absent)", "(empty report)"]
+    assert [label.get_text() for label in scores.get_yticklabels()] == names
+    assert scores.get_title() == "score, 6 of 7 units"
+
+
+def test_an_entity_relates_to_what_it_modifies_rather_than_to_its_place(graphs):
+    entities = (Entity("small", "OBS-DP", 0, 0), Entity("left", "ANAT-DP", 1, 1), Entity("effusion", "OBS-DP", 2, 2))
+    relations = (Relation(0, "located_at", 1), Relation(0, "modify", 2), Relation(2, "located_at", 1))
+    (table,) = units_of(build("entities"), [ReportGraph("small left effusion", entities, relations)])
+    assert table["relates_to"].tolist() == ["effusion", None, "left"]
+    assert units_of(build("words"), graphs)[0]["relates_to"].isna().all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("units", ["words", "both"])
+def test_scores_of_pairs_are_those_of_the_module(units, graphs):
+    module, batch = build(units), batch_of(graphs)
+    first, second = (
+        module.matched(side, encoded, module.project(side, encoded))
+        for side in module.sides
+        for encoded in [module.encode(side, module.side_input(side, batch))]
+    )
+    expected = torch.stack([module.scorer(name)(first, second).diagonal() for name in module.score_names], dim=1)
+    torch.testing.assert_close(matchings_of(module, batch).score, expected, rtol=0, atol=1e-5)
 
 
 def test_colours_are_safe_or_those_of_the_paper():
@@ -229,7 +278,8 @@ def test_fit_draws_the_first_patients(precision, phantom_store, tmp_path, monkey
     trainer.fit(build("entities"), data)
     assert matplotlib.image.imread(tmp_path / "plots" / "matching_sheet.png").std() > 0.02
     assert len(drawn) == 2, "after the second epoch and at the end"
-    pixels, tables, *options = drawn[-1]
+    assert [each[5] for each in drawn] == ["epoch 1", "epoch 2"]
+    pixels, tables, *options, captions, _ = drawn[-1]
     assert options == [2, "jet"]
     store, batches = Store(phantom_store), list(data.val_dataloader())
     image, patient, row = (torch.cat([getattr(each, name) for each in batches]) for name in ("image", "patient", "row"))
@@ -238,6 +288,8 @@ def test_fit_draws_the_first_patients(precision, phantom_store, tmp_path, monkey
     assert first[-1] >= 2, "a later batch has the first image of a patient too"
     assert torch.equal(pixels, image[first])
     graphs = [store.report_graph(int(row[index])) for index in first]
+    assert [each.splitlines()[0] for each in captions] == [store.ids(int(row[index]))[1] for index in first]
+    assert all(re.fullmatch(r".+\nglobal -?\d\.\d\d\nlocal -?\d\.\d\d, both -?\d+\.\d\d", each) for each in captions)
     assert_names([table.reset_index() for table in tables], graphs, "entities")
 
 
@@ -250,6 +302,13 @@ def test_a_module_without_local_branch_gets_one_line(phantom_store, tmp_path, re
     assert [line.split(":")[0] for line in said] == ["MatchingSheet does nothing", "WriteMatchings does nothing"]
     assert "IGCL matches no words" in said[0]
     assert not list(tmp_path.iterdir())
+
+
+def test_matchings_of_what_is_no_image_are_not_drawn_on_one(tmp_path):
+    module = build("entities")
+    module.sides = ("ecg", "graph")
+    with pytest.warns(UserWarning, match="MatchingSheet does nothing"):
+        MatchingSheet().setup(quiet(folder=tmp_path), module, "fit")
 
 
 @pytest.mark.parametrize("units", ["words", "both"])

@@ -15,6 +15,7 @@ from igcl_lightning.doctor.batch_checks import (
     check_accumulation,
     check_batch_norm,
     check_batches,
+    check_monitors,
     check_pairs,
 )
 from igcl_lightning.doctor.config import Config
@@ -23,6 +24,7 @@ from igcl_lightning.doctor.config_checks import (
     check_length,
     check_normalisation,
     check_selection,
+    check_shared_texts,
     check_store_path,
     check_targets,
     check_wandb,
@@ -262,6 +264,35 @@ def test_identical_reports_as_negatives_are_a_warning(config, tmp_path):
     assert "targets 'graph' would make them positives" in warned[0]
     assert said(check_targets(config("--model.loss.targets", "graph"), store), "warning") == []
     assert "each study has one image" in said(check_targets(config("--model.loss.targets", "study"), store))[0]
+
+
+@pytest.mark.parametrize(("alike", "level"), [(0, None), (2, None), (3, "warning")])
+def test_many_studies_of_one_text_are_a_warning_unless_targets_read_graphs(config, tmp_path, alike, level):
+    texts = ["No edema."] * alike + [f"Effusion of {number} mm." for number in range(20 - alike)]
+    studies = [study(number, split="train", report={"findings": text}) for number, text in enumerate(texts)]
+    store = OpenedStore(write_store(tmp_path / "alike", studies))
+    found = [*check_shared_texts(config("--model.loss.targets", "identity"), store)]
+    assert [each.level for each in found] == ([level] if level else [])
+    if found:
+        assert "3 of 20 (15 %) studies share their whole text with another (a warning above 10 %)" in found[0].message
+    assert list(check_shared_texts(config("--model.loss.targets", "graph"), store)) == []
+
+
+@pytest.mark.parametrize(("pairs", "warned"), [(5, True), (6, False)])
+def test_recall_among_no_more_than_k_pairs_is_no_choice(config, tmp_path, pairs, warned):
+    rows = [study(number, split="valid" if number < pairs else "train") for number in range(12)]
+    rows.append(study(12, split="valid", report={"findings": ""}))  # no pair
+    store = OpenedStore(write_store(tmp_path / "few", rows))
+    path = "lightning.pytorch.callbacks.ModelCheckpoint"
+    callback = {"class_path": path, "init_args": {"monitor": "val/image_to_graph_recall@5", "mode": "max"}}
+    given = config("--data.store", str(store.path), trainer={"callbacks": [callback]})
+    found = [*check_monitors(given, store)]
+    assert [each.level for each in found] == (["warning"] if warned else [])
+    if warned:
+        assert "ModelCheckpoint monitors val/image_to_graph_recall@5, which is 1 for every model among 5 valid" in (
+            found[0].message
+        )
+    assert list(check_monitors(config("--data.store", str(store.path)), store)) == []
 
 
 def test_a_wandb_logger_needs_an_account_or_runs_offline(config, tmp_path, monkeypatch):

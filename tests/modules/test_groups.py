@@ -208,7 +208,7 @@ def test_one_option_leaves_the_defaults_of_the_class(capsys):
         "semantic_source": "labels",
         "semantic_temperature": 0.1,
         "kind": "infonce",
-        "bias": -10.0,
+        "bias": -5.0,
     }
     assert given["projection"] == {"channels": 512, "layers": 3}
 

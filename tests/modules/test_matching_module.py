@@ -145,12 +145,27 @@ def test_scores_of_both_branches_are_their_mean_as_logits(name, phantom_store):
         torch.testing.assert_close(module.aligned(score, *sides), matrix.diagonal(), atol=1e-5, rtol=1e-5)
 
 
+def test_the_terms_that_are_logged_add_up_to_the_loss(phantom_store):
+    module = build("entities", counterfactual=SIDE | {"weight": 0.5})
+    batch = first_batch(module, phantom_store)
+    loss = module.contrast_batch(batch)[0]
+    terms = {name: value for name, value in module._logged_values().items() if name.startswith("loss_")}
+    assert set(terms) == {"loss_global", "loss_local", "loss_counterfactual"}
+    assert all(value > 0 for value in terms.values())
+    torch.testing.assert_close(sum(terms.values()), loss.detach())
+    alone = IGCL(image=IMAGE, graph=GRAPH)
+    alone.contrast_batch(first_batch(alone, phantom_store))
+    assert not any(name.startswith("loss_") for name in alone._logged_values())
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_fit_test_and_a_checkpoint_that_loads_alone(name, phantom_store, tmp_path):
     counterfactual = {} if name == "gloria" else {"counterfactual": SIDE}
     module, data = build(name, **counterfactual), PairedDataModule(str(phantom_store), batch_size=16)
     run = quiet(max_epochs=1, default_root_dir=tmp_path)
     run.fit(module, data)
+    terms = {"loss_global", "loss_local"} | ({"loss_counterfactual"} if counterfactual else set())
+    assert {f"train/{term}" for term in terms} <= set(run.callback_metrics)
     run.test(module, data, verbose=False)
     logged = {name for name in run.callback_metrics if name.startswith("test/")}
     assert logged | {"test/within_patient_accuracy"} == {
@@ -239,5 +254,5 @@ def test_an_encoder_without_units_cannot_be_matched():
     bare = copy.copy(module.graph_encoder)
     del bare.unit_channels
     module.graph_encoder = bare
-    with pytest.raises(IgclError, match="GraphEncoder has no units to match.*set model.matching.weight to 0"):
+    with pytest.raises(IgclError, match="GraphEncoder has no unit_channels, .* or model.matching.weight to 0"):
         module.set_branches(ContrastiveOptions(), module.matching)

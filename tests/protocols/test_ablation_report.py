@@ -95,6 +95,8 @@ def test_the_table_shows_the_blind_control_of_the_last_score(finished, found, tm
     assert shown["side blind"].startswith(f"{blind:.3f} [")
     assert (shown["s/epoch"], shown["seeds"]) == ("3.0", "1")
     assert "local - plain" in text
+    (counts,) = [line for line in text.splitlines() if line.startswith("n ")]
+    assert counts.split() == ["n", *["40"] * 6, "70"], "of choices and of the probe; none of seconds and seeds"
     markdown = (tmp_path / "table.md").read_text()
     assert f"| {' | '.join(row)} |" in markdown
 

@@ -50,6 +50,7 @@ def test_a_trial_on_two_processes_and_a_failing_one(phantom_store, tmp_path):
     words = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--import", "witness"]
     words = [*PRETRAIN, *WHOLE_PROBE, *words, "--trainer.callbacks+=witness.Witness"]
     parameters = {
+        "data.store": {"value": str(phantom_store)},
         "model.optim.learning_rate": {"values": [1e-05, 0.01]},
         "model.loss.targets": {"values": ["study", "wrong"]},
         "data.augment": {"value": False},

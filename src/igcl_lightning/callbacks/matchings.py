@@ -16,6 +16,9 @@ from igcl_lightning.data.samples import PairBatch
 from igcl_lightning.graphs.schema import ReportGraph
 from igcl_lightning.modules.matching import MatchingModule
 
+NAMES = ("text", "label", "relates_to")
+"""Columns of `unit_table` that tell what a unit is."""
+
 
 class Matchings(NamedTuple):
     """Matchings of B pairs, image b with report b: L units of the report, regions of the image in R rows, C columns.
@@ -29,6 +32,7 @@ class Matchings(NamedTuple):
         entity: True where a unit is an entity, False where it is a word, bool [B, L].
         place: number of the unit among the words (`ReportGraph.words`) or entities of its report, int64 [B, L]; -1 for
             the learned unit of a report without words or entities.
+        score: score of each pair by each of the module's `score_names`, float32 [B, S].
         row: hash of the row's id, int64 [B].
     """
 
@@ -39,6 +43,7 @@ class Matchings(NamedTuple):
     mask: Tensor
     entity: Tensor
     place: Tensor
+    score: Tensor
     row: Tensor
 
 
@@ -62,14 +67,16 @@ def say_no_local_branch(asker: str, module: Any) -> None:
 def matchings_of(module: MatchingModule, batch: PairBatch) -> Matchings:
     """Return the matchings of B pairs, by a module in evaluation mode that has a local branch."""
     assert module.local is not None
-    image, report = (module.encode(side, module.side_input(side, batch)) for side in module.sides)
-    regions, units = module.local.regions(image), module.local.units(report)
-    assert image.grid is not None  # as `regions` made sure
-    seen = module.local.explain(regions, units)
+    encoded = {side: module.encode(side, module.side_input(side, batch)) for side in module.sides}
+    image, report = (module.matched(side, each, module.project(side, each)) for side, each in encoded.items())
+    grid = encoded[module.sides[0]].grid
+    assert grid is not None  # as `matched` made sure
+    seen = module.local.explain(image.regions, report.units)
     entity, place = _sources(module.embedded_kind(module.sides[1]), batch)
-    attention = seen.attention.float().unflatten(2, image.grid)
+    attention = seen.attention.float().unflatten(2, grid)
     before, after, weight = seen.before.float(), seen.after.float(), seen.weight.float()
-    return Matchings(attention, before, after, weight, units.mask, entity, place, batch.row)
+    score = torch.stack([module.aligned(name, image, report).float() for name in module.score_names], dim=1)
+    return Matchings(attention, before, after, weight, report.mask, entity, place, score, batch.row)
 
 
 def unit_table(matchings: Matchings, graphs: Sequence[ReportGraph]) -> pd.DataFrame:
@@ -81,28 +88,33 @@ def unit_table(matchings: Matchings, graphs: Sequence[ReportGraph]) -> pd.DataFr
 
     Returns:
         Columns `pair` (its number in the batch), `unit` (its number in the report), `text` (a word, or the words of an
-        entity; empty for the learned unit of an empty report), `label` (that of an entity; None for a word), `weight`,
-        `before`, `after`, `attention` (of all regions, row by row, float32 [R * C]), `grid_rows` (R) and `grid_columns`
-        (C).
+        entity; empty for the learned unit of an empty report), `label` (that of an entity; None for a word),
+        `relates_to` (the words of the entity that an entity modifies, is located at or suggests; None without),
+        `weight`, `before`, `after`, `attention` (of all regions, row by row, float32 [R * C]), `grid_rows` (R) and
+        `grid_columns` (C).
     """
     pair, unit = matchings.mask.nonzero(as_tuple=True)
     named = zip(pair.tolist(), matchings.entity[pair, unit].tolist(), matchings.place[pair, unit].tolist(), strict=True)
     names = [_name(graphs[number], is_entity, place) for number, is_entity, place in named]
     table = pd.DataFrame({"pair": pair.numpy()})
     table["unit"] = table.groupby("pair").cumcount()
-    table[["text", "label"]] = pd.DataFrame(names, columns=["text", "label"], dtype=object)
+    table[[*NAMES]] = pd.DataFrame(names, columns=NAMES, dtype=object)
     for name in ("weight", "before", "after"):
         table[name] = getattr(matchings, name)[pair, unit].numpy()
     table["attention"] = list(matchings.attention[pair, unit].flatten(1).numpy())
     return table.assign(grid_rows=matchings.attention.shape[2], grid_columns=matchings.attention.shape[3])
 
 
-def _name(graph: ReportGraph, is_entity: bool, place: int) -> tuple[str, str | None]:
-    """Return text and label of a unit."""
-    if is_entity:
-        entity = graph.entities[place] if place >= 0 else None
-        return ("", None) if entity is None else (entity.tokens, entity.label)
-    return graph.words[place] if place >= 0 else "", None
+def _name(graph: ReportGraph, is_entity: bool, place: int) -> tuple[str, str | None, str | None]:
+    """Return the values of `NAMES` of a unit."""
+    if place < 0:
+        return "", None, None
+    if not is_entity:
+        return graph.words[place], None, None
+    entity = graph.entities[place]
+    # The modified entity says more than the place: "small -> effusion".
+    related = sorted((each for each in graph.relations if each.head == place), key=lambda each: each.type != "modify")
+    return entity.tokens, entity.label, next((graph.entities[each.tail].tokens for each in related), None)
 
 
 def _sources(kind: str, batch: PairBatch) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 import pyarrow.compute as pc
@@ -19,26 +21,26 @@ from igcl_lightning.doctor.speed import cores
 from igcl_lightning.modules.contrastive import ContrastiveModule
 
 
-def viewed_rows(config: Config, store: OpenedStore) -> pd.DataFrame:
-    """Return ids, graph keys and `pair` of the training rows of the views that the config keeps.
+def viewed_rows(config: Config, store: OpenedStore, split: str = "train") -> pd.DataFrame:
+    """Return ids, graph keys and `pair` of the rows of a split, of the views that the config keeps.
 
     `pair` is whether a row states something on each side that the model contrasts, and has the arrays of the config.
     """
     rows = store.ids.assign(key=graph_keys(store), pair=True)
-    rows = rows[rows["split"] == "train"].copy()
+    rows = rows[rows["split"] == split].copy()
     if len(rows):
         for side in _stating_sides(config):
-            rows["pair"] &= states(store.column("graph", "train"), side).to_numpy()
+            rows["pair"] &= states(store.column("graph", split), side).to_numpy()
         for name in config.option("data.arrays") or []:
-            known = name in store.tables["train"].column_names
-            rows["pair"] &= pc.is_valid(store.column(name, "train")).to_numpy() if known else False
+            known = name in store.tables[split].column_names
+            rows["pair"] &= pc.is_valid(store.column(name, split)).to_numpy() if known else False
     views = config.option("data.views")
     return rows[rows["view"].isin(wanted_views(views))] if views else rows
 
 
-def training_rows(config: Config, store: OpenedStore) -> pd.DataFrame:
-    """Return the training rows that the config keeps (see `viewed_rows`)."""
-    rows = viewed_rows(config, store)
+def kept_rows(config: Config, store: OpenedStore, split: str = "train") -> pd.DataFrame:
+    """Return the rows of a split that the config keeps (see `viewed_rows`)."""
+    rows = viewed_rows(config, store, split)
     return rows if config.option("data.keep_empty") else rows[rows["pair"]]
 
 
@@ -73,7 +75,7 @@ def check_batches(config: Config, store: OpenedStore) -> Iterator[Finding]:
     """Compare the batch size with the training rows, and the workers with the cores."""
     size = config.option("data.batch_size")
     if isinstance(size, int):
-        rows, contrasts = len(training_rows(config, store)), isinstance(config.model, ContrastiveModule)
+        rows, contrasts = len(kept_rows(config, store)), isinstance(config.model, ContrastiveModule)
         yield _batch_size_finding(size, processes(config), rows, contrasts)
     workers = config.option("data.num_workers")
     if isinstance(workers, int) and workers > cores():
@@ -95,13 +97,27 @@ def _batch_size_finding(size: int, world_size: int, rows: int, contrasts: bool) 
     return Finding("ok", "batch size", f"{batches} of {each} an epoch{left_over}")
 
 
+def check_monitors(config: Config, store: OpenedStore) -> Iterator[Finding]:
+    """Find callbacks that monitor recall at k among at most k validation pairs, which is 1 for every model."""
+    pairs = len(kept_rows(config, store, "valid"))
+    callbacks: Any = config.trainer.callbacks if config.trainer is not None else []  # type: ignore[attr-defined]
+    for callback in callbacks:
+        found = re.search(r"^val/.*recall@(\d+)$", str(getattr(callback, "monitor", None)))
+        if found and 0 < pairs <= int(found[1]):
+            text = (
+                f"{type(callback).__name__} monitors {found[0]}, which is 1 for every model among {pairs} validation "
+                "pairs: the best checkpoint is chosen among ties; monitor val/loss, with mode min"
+            )
+            yield Finding("warning", "monitor", text, numbers={"pairs": pairs, "k": int(found[1])})
+
+
 def check_accumulation(config: Config, store: OpenedStore) -> Iterator[Finding]:
     """Report the negatives of a contrastive loss with accumulated gradients: those of one batch."""
     batches = config.trainer.accumulate_grad_batches if config.trainer is not None else 1
     size = config.option("data.batch_size")
     if batches == 1 or not isinstance(config.model, ContrastiveModule) or not isinstance(size, int):
         return
-    together = min(size, len(training_rows(config, store)) // processes(config)) * processes(config)
+    together = min(size, len(kept_rows(config, store)) // processes(config)) * processes(config)
     if together < 2:  # reported by `check_batches`
         return
     text = (

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 from igcl_lightning.data.study import VIEWS, wanted_views
-from igcl_lightning.doctor.batch_checks import training_rows
+from igcl_lightning.doctor.batch_checks import kept_rows
 from igcl_lightning.doctor.config import Config
-from igcl_lightning.doctor.findings import Finding
+from igcl_lightning.doctor.findings import Finding, share
 from igcl_lightning.doctor.looks import Looks
 from igcl_lightning.doctor.opened import OpenedStore
+from igcl_lightning.doctor.report_checks import studies_of_shared_text
 
 PACKAGE = "igcl_lightning"
 MEAN_APART = 0.15
@@ -29,6 +30,12 @@ STD_APART = 1.5
 
 MANY_ALIKE = 1.0
 """Number of other rows of a batch that state the same, per row, that is a warning."""
+
+MANY_SHARED = 0.1
+"""Share of studies with the whole text of another that is a warning."""
+
+SEPARATING_TARGETS = ("identity", "study")
+"""Targets of a loss for which other studies that state the same are negatives."""
 
 WANDB_HOST = "api.wandb.ai"
 WANDB_OFFLINE = ("offline", "disabled", "dryrun")
@@ -101,7 +108,7 @@ def check_targets(config: Config, store: OpenedStore) -> Iterator[Finding]:
     """Compare the loss's targets with the number of rows of a batch that state the same or belong to one study."""
     targets = getattr(getattr(config.model, "loss", None), "targets", None)
     size = config.option("data.batch_size")
-    rows = training_rows(config, store)
+    rows = kept_rows(config, store)
     if targets is None or not isinstance(size, int) or not len(rows):
         return
     size = min(size, len(rows))
@@ -113,11 +120,25 @@ def check_targets(config: Config, store: OpenedStore) -> Iterator[Finding]:
     )
     if targets == "study" and rows["study"].is_unique:
         text += "; each study has one image, so 'study' pairs nothing and only leaves other studies of the patient out"
-    many = targets in ("identity", "study") and graphs > MANY_ALIKE
+    many = targets in SEPARATING_TARGETS and graphs > MANY_ALIKE
     if many:
         text += "; they count as negatives, targets 'graph' would make them positives"
     numbers = {"same_graph": graphs, "same_study": studies}
     yield Finding("warning" if many else "ok", "targets", text, numbers=numbers)
+
+
+def check_shared_texts(config: Config, store: OpenedStore) -> Iterator[Finding]:
+    """Find many studies that share their whole text with another, which the loss's targets count as negatives."""
+    targets = getattr(getattr(config.model, "loss", None), "targets", None)
+    if targets not in SEPARATING_TARGETS:
+        return
+    repeated, studies = studies_of_shared_text(store)
+    if repeated > MANY_SHARED * studies:
+        text = (
+            f"targets {targets!r} count equal reports as negatives, and {share(repeated, studies)} studies share their "
+            f"whole text with another (a warning above {100 * MANY_SHARED:.0f} %); 'graph' would make them positives"
+        )
+        yield Finding("warning", "shared texts", text, numbers={"identical": repeated, "studies": studies})
 
 
 def expected_partners(values: Any, batch: int, rows: int | None = None) -> float:

@@ -50,8 +50,10 @@ CHECKS_OF_BOTH = (
     batch_checks.check_pairs,
     batch_checks.check_batches,
     batch_checks.check_accumulation,
+    batch_checks.check_monitors,
     config_checks.check_image_size,
     config_checks.check_targets,
+    config_checks.check_shared_texts,
 )
 BATCH_SIZE = 64
 MOST_WORKERS = 8

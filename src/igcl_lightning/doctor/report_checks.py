@@ -67,15 +67,21 @@ def _by_split(store: OpenedStore, empty: pd.Series[bool]) -> tuple[str, dict[str
     return ", ".join(f"{split} {share(numbers[split], len(rows))}" for split, rows in counts.items()), numbers
 
 
-def _check_identical(store: OpenedStore, table: pd.DataFrame) -> Iterator[Finding]:
+def studies_of_shared_text(store: OpenedStore, table: pd.DataFrame | None = None) -> tuple[int, int]:
+    """Return the number of studies that share their whole text with another, and of studies with a text."""
+    table = _report_table(store) if table is None else table
     studies = table[["text"]].assign(study=store.ids["study"])[~table["blank"]].drop_duplicates()
-    if not len(studies):
+    return int(studies["text"].duplicated(keep=False).sum()), len(studies)
+
+
+def _check_identical(store: OpenedStore, table: pd.DataFrame) -> Iterator[Finding]:
+    repeated, studies = studies_of_shared_text(store, table)
+    if not studies:
         return
-    repeated = int(studies["text"].duplicated(keep=False).sum())
-    message = f"{share(repeated, len(studies))} studies share their whole text with another study"
+    message = f"{share(repeated, studies)} studies share their whole text with another study"
     if repeated:
         message += ": each is a false negative of the other unless loss targets say otherwise"
-    yield Finding("ok", "reports", message, numbers={"identical": repeated, "studies": len(studies)})
+    yield Finding("ok", "reports", message, numbers={"identical": repeated, "studies": studies})
 
 
 def check_graphs(store: OpenedStore) -> Iterator[Finding]:

@@ -10,13 +10,15 @@ from igcl_lightning.metrics.rows import RowMetric
 class CounterfactualAccuracy(RowMetric):
     """Share of rows whose own report scores higher than its counterfactual, each row once; a tie counts against.
 
+    Of the rows that have a counterfactual; `counterfactual_rows` is their number.
+
     The blind control asks the same of another image, which does not show what the report states: well above one half,
     reports are told apart by something other than the image.
     """
 
     higher_is_better = True
     collected = ("right", "blind", "valid")
-    names = ("counterfactual_accuracy", "counterfactual_blind")
+    names = ("counterfactual_accuracy", "counterfactual_blind", "counterfactual_rows")
 
     def update(self, right: Tensor, blind: Tensor, valid: Tensor, row: Tensor) -> None:
         """Add a batch of B rows.
@@ -38,4 +40,4 @@ class CounterfactualAccuracy(RowMetric):
         if not valid.any():
             return {}
         shares = (self.each_row_once(name)[valid].float().mean() for name in ("right", "blind"))
-        return dict(zip(self.names, shares, strict=True))
+        return dict(zip(self.names, (*shares, valid.sum().float()), strict=True))

@@ -84,7 +84,9 @@ class ContrastiveModule(BaseModule):
         if side in batch.extra:
             return batch.extra[side]
         if side not in PairBatch._fields:
-            raise IgclError(f"the batches have no {side!r}; name the store's array column with --data.arrays [{side}]")
+            raise IgclError(
+                f"the batches have no {side!r}; name the store's array column with --data.arrays '[{side}]'"
+            )
         return getattr(batch, side)
 
     def encode(self, side: str, inputs: Any) -> Encoded:
@@ -147,7 +149,7 @@ class ContrastiveModule(BaseModule):
         """Return the loss, and the embedding for callbacks."""
         loss, embedding = self.contrast_batch(batch)
         self._log_loss(loss, "train", 1)  # each batch counts once, whatever this process's share of it
-        for name, value in self._loss_values().items():
+        for name, value in self._logged_values().items():
             self.log(f"train/{name}", value, batch_size=len(batch.row))
         return {"loss": loss, "embedding": PairEmbedding(*(value.detach() for value in embedding))}
 
@@ -281,7 +283,7 @@ class ContrastiveModule(BaseModule):
     def logged_metrics(self, data: Any) -> set[str] | None:
         """Return the names of the losses, of what they learn and count, and of retrieval in both directions."""
         evaluated = {"loss", *self.retrieval.names}
-        trained = {f"train/{name}" for name in ("loss", *self._loss_values())}
+        trained = {f"train/{name}" for name in ("loss", *self._logged_values())}
         return trained | {f"{stage}/{name}" for stage in ("val", "test") for name in evaluated}
 
     def statement(self, batch: PairBatch) -> Tensor:
@@ -305,7 +307,7 @@ class ContrastiveModule(BaseModule):
         self.retrieval.update(*sides, self.statement(batch), batch.patient, batch.row)
         return embedding
 
-    def _loss_values(self) -> dict[str, Tensor]:
+    def _logged_values(self) -> dict[str, Tensor]:
         """Return what training logs beside the loss, by name: temperatures, biases, the rate of false negatives."""
         values: dict[str, Tensor] = {}
         for prefix, loss in self.trained_losses.items():

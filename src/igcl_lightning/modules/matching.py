@@ -67,9 +67,12 @@ class MatchingModule(ContrastiveModule):
     The loss is the weighted sum of that of the global branch (cosines of the embeddings), that of the local branch
     (`LocalMatching`), and one counterfactual term for each branch. With `matching.weight` 0 there is no local branch.
 
-    The constructor of a subclass sets encoders and projections, then calls `set_branches`.
+    The constructor of a subclass sets encoders and projections, then calls `set_branches`. For a local branch both
+    encoders have `out_channels` and `unit_channels`, the lengths of `Encoded.pooled` and of a unit, and the first
+    returns the `grid` of its units, such as (1, n) for a sequence; the units of the second attend to them.
 
     Args of `set_branches` and of subclasses:
+        loss: contrastive loss of both branches.
         matching: local matching of regions and units.
         srm: semantic relations among the matchings of a pair.
         irm: importance of the matchings of a pair.
@@ -84,8 +87,8 @@ class MatchingModule(ContrastiveModule):
 
     def set_branches(
         self,
-        loss: ContrastiveOptions,
-        matching: MatchingOptions,
+        loss: ContrastiveOptions = ContrastiveOptions(),
+        matching: MatchingOptions = MatchingOptions(),
         srm: SemanticRelationOptions = SemanticRelationOptions(),
         irm: ImportanceRelationOptions = ImportanceRelationOptions(),
         counterfactual: CounterfactualOptions = CounterfactualOptions(),
@@ -94,17 +97,19 @@ class MatchingModule(ContrastiveModule):
 
         Raises:
             IgclError: an option is out of range, a kind of counterfactual is unknown or unfit for training, or an
-                encoder has no regions.
+                encoder lacks `out_channels` or `unit_channels`, which the local branch reads.
         """
         _check_weights(matching)
         check_kinds(counterfactual.kinds, self.sides)
         self.matching, self.counterfactual = matching, counterfactual
+        self._parts: dict[str, Tensor] = {}
         self.loss = ContrastiveLoss(loss)
         self.local = None
         if matching.weight:
             first, second = (getattr(self, f"{side}_encoder") for side in self.sides)
-            pooled = first.out_channels, second.out_channels
-            self.local = LocalMatching(_unit_channels(first), _unit_channels(second), pooled, matching, srm, irm)
+            pooled = _length(first, "out_channels"), _length(second, "out_channels")
+            units = _length(first, "unit_channels"), _length(second, "unit_channels")
+            self.local = LocalMatching(*units, pooled, matching, srm, irm)
             self.local_loss = ContrastiveLoss(replace(loss, temperature=matching.temperature))
         if counterfactual.kinds:
             self.told_apart = CounterfactualAccuracy()
@@ -142,17 +147,27 @@ class MatchingModule(ContrastiveModule):
 
     def contrast(self, first: Encoded, second: Encoded, embedding: PairEmbedding, batch: PairBatch) -> Tensor:
         """Return the loss of both branches and of the counterfactuals, a scalar."""
-        ids = pair_ids(batch, self.loss)
+        ids, parts = pair_ids(batch, self.loss), {}
         image, report = self._matched_sides(first, second, embedding)
-        total = embedding.first.new_zeros(())
         if weight := self.matching.global_weight:
-            total = total + weight * self.loss(self.similarity(first, second, embedding), ids)
+            parts["global"] = weight * self.loss(self.similarity(first, second, embedding), ids)
         if self.local is not None:
             local = batch_similarity(self.local.score, image.regions, report.units, exchange="scores")
-            total = total + self.matching.weight * self.local_loss(local, ids)
+            parts["local"] = self.matching.weight * self.local_loss(local, ids)
         if batch.twin is not None and self.counterfactual.kinds:
-            total = total + self._contrast_twins(image, report, batch)
-        return total
+            parts["counterfactual"] = self._contrast_twins(image, report, batch)
+        self._parts = {name: value.detach() for name, value in parts.items()}
+        return sum(parts.values(), embedding.first.new_zeros(()))
+
+    def _part_names(self) -> list[str]:
+        """Return the names of the terms of the loss, if there are several."""
+        terms = [name for name, _, _ in self._branches()] + ["counterfactual"] * bool(self.counterfactual.kinds)
+        return terms if len(terms) > 1 else []
+
+    def _logged_values(self) -> dict[str, Tensor]:
+        """Return also the weighted terms of the loss, if there are several."""
+        zero = torch.zeros(())
+        return super()._logged_values() | {f"loss_{name}": self._parts.get(name, zero) for name in self._part_names()}
 
     def _score(self, name: str, first: MatchedImage, second: MatchedReport) -> Tensor:
         assert self.local is not None
@@ -254,9 +269,12 @@ def _check_weights(matching: MatchingOptions) -> None:
         raise IgclError(f"model.matching.score {matching.score!r} needs a global branch: set it to local")
 
 
-def _unit_channels(encoder: Any) -> int:
-    channels = getattr(encoder, "unit_channels", None)
+def _length(encoder: Any, name: str) -> int:
+    """Return `out_channels` or `unit_channels` of an encoder."""
+    channels = getattr(encoder, name, None)
     if channels is None:
-        name = type(encoder).__name__
-        raise IgclError(f"{name} has no units to match (no unit_channels): set model.matching.weight to 0")
+        raise IgclError(
+            f"{type(encoder).__name__} has no {name}, which local matching reads: set self.out_channels and "
+            "self.unit_channels, the lengths of Encoded.pooled and of a unit, or model.matching.weight to 0"
+        )
     return int(channels)

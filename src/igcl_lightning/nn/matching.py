@@ -161,11 +161,12 @@ class LocalMatching(nn.Module):
         self.importance = ImportanceRelations(length, irm)
 
     def regions(self, image: Encoded) -> Regions:
-        """Return the regions of B encoded images; `IgclError` if the encoder gives none."""
+        """Return the regions of B encoded images; `IgclError` if they are not on a grid."""
         if image.grid is None:
             raise IgclError(
                 "the image encoder gives no grid of regions to match: choose another model.image.backbone or "
-                "model.matching.region_layer, or set model.matching.weight to 0"
+                "model.matching.region_layer, or set model.matching.weight to 0 (an encoder of your own returns "
+                "Encoded with grid=(rows, columns), (1, n) for a sequence)"
             )
         node = self.global_node
         pooled = None if node is None else unit_length(at_least_single(node.image(image.pooled)))

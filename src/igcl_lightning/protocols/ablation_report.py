@@ -31,7 +31,7 @@ BLIND = "_blind"
 CAPTION = """\
 global, local, both: right report among two of one patient, by this score, chance 0.5; blind: without the image
 side, ...: report told from its counterfactual of this kind; these and blind by the last score; probe: mean AUROC
-mean over seeds [95 % interval over patients]"""
+mean over seeds [95 % interval over patients]; n: images asked, or rows of the probe's test split, of each run"""
 
 
 class Finished(NamedTuple):
@@ -149,6 +149,8 @@ def _blocks(name: str, records: Sequence[Record]) -> list[list[list[str]]]:
         rows.setdefault(method_name(record), {})[_title(record)] = _cell(record)
     for method, row in values.items():
         row["seeds"] = str(seeds[method])
+    if values:
+        values["n"] = {_title(record): f"{record['n']:,}" for record in means if record["n"]}
     titles = [*dict.fromkeys(map(_title, means)), "seeds"]
     return [_table(corner, titles, rows) for corner, rows in ((name, values), (f"{name}, differences", apart)) if rows]
 

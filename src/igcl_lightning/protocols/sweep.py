@@ -1,13 +1,12 @@
 """`igcl sweep`: the trials of a sweep on this machine, proposed by Optuna.
 
-OUT/study.db           the trials, as Optuna stores them
+OUT/study.db           the trials (see `study`)
 OUT/trials/trial-N/    the run folder of a trial, with its log
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import math
 import shlex
 import shutil
@@ -15,27 +14,19 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from igcl_lightning.atomic import locked
-from igcl_lightning.errors import IgclError, UsageError, suggestion, write_message
+from igcl_lightning.errors import IgclError, UsageError, message_of, suggestion, write_message
 from igcl_lightning.protocols.children import run_children, start_child, why_failed
 from igcl_lightning.protocols.equal_budget import quiet, say
-from igcl_lightning.protocols.sweep_file import EarlyTerminate, Sweep, as_word, read_sweep, search_space
+from igcl_lightning.protocols.study import TrialState, open_study, optuna
+from igcl_lightning.protocols.sweep_file import Sweep, as_word, read_sweep, search_space
 from igcl_lightning.training.lightning_cli import check, import_modules
 
-try:
-    import optuna
-    from optuna.trial import TrialState
-except ModuleNotFoundError:
-    raise IgclError("igcl sweep needs the package optuna: pip install 'igcl-lightning[sweep]'") from None
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-STUDY, TRIALS = "study.db", "trials"
+TRIALS = "trials"
 CHILD = ["-m", "igcl_lightning.protocols.trial"]
-SEED = 0
 
 
 @dataclass
@@ -94,8 +85,8 @@ def sweep(
         search = Search(read, shared, search_space(read), out, wanted, jobs)
         import_modules(modules)
         search.check()
-    except (IgclError, UsageError) as error:
-        raise IgclError(f"{file}: {error.message if isinstance(error, UsageError) else error}") from error
+    except (IgclError, UsageError, ValueError) as error:
+        raise IgclError(f"{file}: {error.message if isinstance(error, UsageError) else message_of(error)}") from error
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         return search.run()
@@ -132,7 +123,7 @@ class Search:
 
     def check(self) -> None:
         """Raise `IgclError` or `UsageError` if a trial would fail at its start, or never log the metric."""
-        trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(SEED)).ask(self.space)
+        trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask(self.space)
         # `check` refuses what monitors a metric that nothing logs.
         monitor = ["--trainer.callbacks+=EarlyStopping", f"--trainer.callbacks.monitor={self.sweep.metric.name}"]
         try:
@@ -143,41 +134,11 @@ class Search:
 
     def run(self) -> bool:
         """Run the trials that are missing, and return whether none of them failed."""
-        self.study = self._study()
+        self.study = open_study(self.sweep, self.words, self.out, self.jobs)
         self.failed = False
         works = (Work(trial, self._folder(trial.number)) for trial in self._trials())
-        watch = self._is_hopeless if self.sweep.early_terminate else None
-        run_children(works, self.jobs, self._start, self._ended, **({"unwanted": watch} if watch else {}))
+        run_children(works, self.jobs, self._start, self._ended, self._is_hopeless)
         return self._say_best() and not self.failed
-
-    def _study(self) -> optuna.Study:
-        """Return the study of this folder; `IgclError` if it is of another sweep."""
-        study = optuna.create_study(
-            storage=f"sqlite:///{self.out / STUDY}",
-            study_name="sweep",
-            direction=self.sweep.metric.goal,
-            load_if_exists=True,
-            pruner=_pruner(self.sweep.early_terminate),
-        )
-        # Each start has numbers of its own, or a sampler would repeat its first proposals.
-        seed = SEED + len(study.trials)
-        study.sampler = {
-            "bayes": partial(optuna.samplers.TPESampler, seed=seed, constant_liar=self.jobs > 1),
-            "random": partial(optuna.samplers.RandomSampler, seed=seed),
-            "grid": partial(optuna.samplers.RandomSampler, seed=seed),  # the grid is queued
-        }[self.sweep.method]()
-        about = {
-            "command": self.words,
-            "parameters": json.loads(json.dumps(self.sweep.parameters)),
-            "metric": [self.sweep.metric.name, self.sweep.metric.goal],
-        }
-        for name, value in about.items():
-            if study.user_attrs.setdefault(name, value) != value:
-                raise IgclError(f"{self.out}: holds trials of a sweep with another {name}; choose another --out")
-            study.set_user_attr(name, value)
-        for point in self.sweep.grid if self.sweep.method == "grid" else ():
-            study.enqueue_trial(point, skip_if_exists=True)
-        return study
 
     def _trials(self) -> Iterator[optuna.Trial]:
         """Yield the trials that were interrupted, then new ones."""
@@ -209,6 +170,8 @@ class Search:
 
     def _is_hopeless(self, work: Work) -> bool:
         """Report new values of a trial to Optuna, and return whether it is to end now."""
+        if self.sweep.early_terminate is None:
+            return False
         values = logged(work.folder, self.sweep.metric.name)
         for value in values[work.reported :]:
             work.reported += 1
@@ -221,8 +184,9 @@ class Search:
     def _ended(self, work: Work, status: int) -> None:
         """Tell Optuna how a trial ended, and print its line."""
         values = logged(work.folder, self.sweep.metric.name)
-        number = work.trial.number
-        if work.pruned:
+        number, asked_to_end = work.trial.number, work.pruned
+        self._is_hopeless(work)  # values since the last look, which others are compared with
+        if asked_to_end:
             self.study.tell(number, state=TrialState.PRUNED)
             self._say(work, "ended early")
         elif status or not values or math.isnan(values[-1]):
@@ -252,20 +216,13 @@ class Search:
         return True
 
 
-def _pruner(early: EarlyTerminate | None) -> optuna.pruners.BasePruner:
-    """Return W&B's hyperband, which is successive halving without waiting for other trials."""
-    if early is None:
-        return optuna.pruners.NopPruner()
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=early.first, reduction_factor=early.eta)
-
-
 def logged(folder: Path, metric: str) -> list[float]:
     """Return the values of a metric in the metrics.csv of a run folder, none without the file."""
     path = folder / "metrics.csv"
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [float(row[metric]) for row in csv.DictReader(file) if row.get(metric)]
+    written = path.read_text(encoding="utf-8").rpartition("\n")[0]  # without a line that is being written
+    return [float(row[metric]) for row in csv.DictReader(written.splitlines()) if row.get(metric)]
 
 
 def _no_value(work: Work, metric: str, values: Sequence[float]) -> str:

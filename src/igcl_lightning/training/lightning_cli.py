@@ -43,7 +43,7 @@ from igcl_lightning.run_folder import RunConfig, keep_metrics
 from igcl_lightning.training.checkpoints import LastCheckpoint, use_plain_checkpoints
 from igcl_lightning.training.divergence import StopIfDiverged
 from igcl_lightning.training.monitors import refuse_unknown_monitors
-from igcl_lightning.training.options import NOT_A_GROUP, Written, class_options, explain, read_options
+from igcl_lightning.training.options import NOT_A_GROUP, Written, class_options, explain, owners, read_options
 from igcl_lightning.training.resume import ExactResume, continue_wandb_run
 from igcl_lightning.training.slurm import continue_job
 from igcl_lightning.training.wandb_trial import failing_visibly, project_of_sweep
@@ -247,7 +247,10 @@ class TrainingCLI(LightningCLI):
         for prefix, base in OPTION_CLASSES.items():
             known.update(class_options(prefix, base, self.written))
         classes = {cls.__name__ for base in OPTION_CLASSES.values() for cls in subclasses(base)}
-        return explain(message, self.written, known, classes)
+        elsewhere = {
+            name: having for prefix, base in OPTION_CLASSES.items() for name, having in owners(prefix, base).items()
+        }
+        return explain(message, self.written, known, classes, elsewhere)
 
 
 class _UnrunCLI(TrainingCLI):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,7 +79,24 @@ def class_options(prefix: str, base: type, written: list[Written]) -> Iterator[s
         yield from (f"{prefix}.{name}" for name in option_names(cls))
 
 
-def explain(message: str, written: list[Written], known: Collection[str], classes: Collection[str]) -> str:
+def owners(prefix: str, base: type) -> dict[str, list[str]]:
+    """Return the names of this package's subclasses of `base`, in order, by "prefix.argument" that they take."""
+    package = __name__.partition(".")[0]
+    classes = {cls.__name__: cls for cls in subclasses(base) if cls.__module__.startswith(f"{package}.")}
+    having: dict[str, list[str]] = {}
+    for name, cls in sorted(classes.items()):
+        for option in option_names(cls):
+            having.setdefault(f"{prefix}.{option}", []).append(name)
+    return having
+
+
+def explain(
+    message: str,
+    written: list[Written],
+    known: Collection[str],
+    classes: Collection[str],
+    elsewhere: Mapping[str, Collection[str]],
+) -> str:
     """Turn a parser's message into one line with the option, its location, and a suggestion.
 
     Args:
@@ -87,6 +104,7 @@ def explain(message: str, written: list[Written], known: Collection[str], classe
         written: the options that were given.
         known: names of the options that exist, as `plain_key` writes them.
         classes: names of the classes that a class path may give without their module.
+        elsewhere: names of the classes that have an option which the chosen class lacks, by option as in `known`.
     """
     if match := NO_VALUE.match(message):  # the message names --model if --model.width has no value
         empty = (option.shown for option in written if not option.value and option.shown.startswith(match[1]))
@@ -96,9 +114,19 @@ def explain(message: str, written: list[Written], known: Collection[str], classe
     option = _find_written(named[1], message, written) if named else None
     shown = f"{option.shown}: " if option else ""
     if unknown and option:
-        dashes = "--" if option.shown.startswith("-") else ""
-        return f"{shown}unknown option{suggestion(dashes + option.key, [dashes + key for key in known])}"
+        if having := elsewhere.get(option.key):
+            return f"{shown}only {' and '.join(having)} {'has' if len(having) == 1 else 'have'} this option"
+        return f"{shown}unknown option{_nearest(option, known)}"
     return shown + _wrong_value(message, classes)
+
+
+def _nearest(option: Written, known: Collection[str]) -> str:
+    """Return a suggestion; names of one part, such as "model", are compared without it, which all of them share."""
+    dashes = "--" if option.shown.startswith("-") else ""
+    part = option.key[: option.key.find(".") + 1]
+    within = [name for name in known if name.startswith(part)] if part else []
+    cut = len(part) if within else 0
+    return suggestion(option.key[cut:], [name[cut:] for name in within or known], before=dashes + option.key[:cut])
 
 
 def _find_written(name: str, message: str, written: list[Written]) -> Written | None:

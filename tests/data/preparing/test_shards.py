@@ -206,7 +206,7 @@ def test_no_step_of_a_merge_is_one_at_which_to_die_loses_the_work(prepared, whol
 
 def test_the_commands(tmp_path, capsys):
     out = tmp_path / "store"
-    words = ["prepare", "phantom", "--count", "6", "--size", "32", "--out", str(out), "--jobs", "1"]
+    words = ["prepare", "phantom", "--count", "6", "--size", "64", "--out", str(out), "--jobs", "1"]
     for number in (1, 2):
         assert main([*words, "--shard", f"{number}/2"]) == 0
     assert f"shard-2-of-2: complete; when all 2 are: igcl merge {out}" in capsys.readouterr().out
