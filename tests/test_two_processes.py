@@ -40,7 +40,10 @@ BLIND = "_blind"
 BATCH = 8
 """Rows per process; one process takes twice as many."""
 
-JOBS = ("validate", "test", "predict")
+JOBS = {kind: ("validate", "test", "predict") for kind in ("pretrain", "probe")}
+QUICK_JOBS = JOBS | {"probe": ("test",)}
+"""`modules/test_heads_on_two_processes.py` has fits and predictions of probes."""
+
 FILES = {"pretrain": {"predict": ["embeddings.parquet"]}, "probe": {"test": ["predictions.parquet", "results.json"]}}
 
 
@@ -77,13 +80,17 @@ def words_of(config, store, folder, pretrained):
     return words + SMALL + (NARROW if config in ("pretrain/igcl_paper.yaml", "pretrain/igcl_authors.yaml") else [])
 
 
-def commands_of(config, store, folder, pretrained):
+def kind_of(config):
+    return config.split("/")[0]
+
+
+def commands_of(config, store, folder, pretrained, jobs):
     """fit of a config, and the jobs on its checkpoint, in folders of their own."""
     words = [*words_of(config, store, folder, pretrained), "--data.batch_size", str(BATCH)]
     checkpoint = folder / "fit" / "run" / "version_0" / "checkpoints" / "last.ckpt"
     short = ["--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "1"]
     yield ["fit", *words, *short, *csv_logger(folder / "fit")]
-    for job in JOBS:
+    for job in jobs[kind_of(config)]:
         yield [job, *words, *csv_logger(folder / job), "--ckpt_path", str(checkpoint)]
 
 
@@ -123,10 +130,10 @@ def assert_same_file(name, one, two):
             assert two_table[column].equals(one_table[column]), column
 
 
-def assert_two_processes_equal_one(configs, fragments, store, folder):
+def assert_two_processes_equal_one(configs, jobs, fragments, store, folder):
     pretrained = save_igcl(folder / "pretrained.ckpt")
     folders = {config: folder / config.replace("/", "-") for config in configs}
-    commands = {config: list(commands_of(config, store, folders[config], pretrained)) for config in configs}
+    commands = {config: list(commands_of(config, store, folders[config], pretrained, jobs)) for config in configs}
     added = [fit_with_fragment(fragment, store, folder / fragment.replace("/", "-")) for fragment in fragments]
     whole = [words for each in commands.values() for words in each] + added
     ranks = run_on_two(whole, folder / "pair", timeout=1200)
@@ -142,13 +149,13 @@ def assert_two_processes_equal_one(configs, fragments, store, folder):
         assert (fitted / "config.yaml").exists()
         plots = "LearningCurve" in (shipped_configs() / config).read_text()
         assert list((fitted / "plots").glob("*.png")) or not plots, config
-        for job, words in zip(JOBS, commands[config][1:], strict=True):
+        for job, words in zip(jobs[kind_of(config)], commands[config][1:], strict=True):
             one, two = alone(words, folder / f"{job}-alone"), folder / job / "run" / "version_0"
             expected, got = metrics(one), metrics(two)
             assert expected.keys() == got.keys(), (config, job)
             assert got == pytest.approx(expected, abs=1e-5), (config, job)
             assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}, (config, job)
-            for name in FILES[config.split("/")[0]].get(job, []):
+            for name in FILES[kind_of(config)].get(job, []):
                 assert_same_file(name, one, two)
 
 
@@ -170,11 +177,12 @@ def fit_with_fragment(fragment, store, folder):
     return words + csv_logger(folder)
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_each_kind_of_run_gives_on_two_processes_what_it_gives_on_one(odd_store, tmp_path):
-    assert_two_processes_equal_one(QUICK, [], odd_store, tmp_path)
+    assert_two_processes_equal_one(QUICK, QUICK_JOBS, [], odd_store, tmp_path)
 
 
 @pytest.mark.soak
 def test_every_config_gives_on_two_processes_what_it_gives_on_one(odd_store, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    assert_two_processes_equal_one(WHOLE, FRAGMENTS, odd_store, tmp_path)
+    assert_two_processes_equal_one(WHOLE, JOBS, FRAGMENTS, odd_store, tmp_path)

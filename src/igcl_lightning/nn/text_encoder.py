@@ -258,7 +258,7 @@ def _hub_model(options: TextOptions) -> PreTrainedModel:
     model: PreTrainedModel
     if options.config is not None:
         config = AutoConfig.for_model(**options.config)
-        model = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]  # not typed there
+        model = AutoModel.from_config(config, dtype=torch.float32)
         return model
     try:
         model = AutoModel.from_pretrained(str(options.model), dtype=torch.float32)
