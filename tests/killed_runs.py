@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 CHECKPOINTS = Path("runs/r/version_0/checkpoints")
-GRACE = 60.0
+GRACE = 300.0
 """Seconds that a process may go on after it, or the other one, was told to end."""
 
 
