@@ -28,6 +28,7 @@ def start(words, world):
 def run(words, rank, world, port, log, folder):
     """Run a command as one of several processes."""
     os.chdir(folder)
+    multiprocessing.set_start_method("fork", force=True)  # of workers; the server's way would import everything again
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
