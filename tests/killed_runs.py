@@ -9,7 +9,7 @@ from pathlib import Path
 from two_processes import SERVER, free_port
 
 CHECKPOINTS = Path("runs/r/version_0/checkpoints")
-GRACE = 60.0
+GRACE = 300.0
 """Seconds that a process may go on after it, or the other one, was told to end."""
 
 
@@ -26,6 +26,7 @@ def start(words, world):
 def run(words, rank, world, port, log, folder):
     """Run a command as one of several processes."""
     os.chdir(folder)
+    multiprocessing.set_start_method("fork", force=True)  # of workers; the server's way would import everything again
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

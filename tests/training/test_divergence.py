@@ -84,7 +84,7 @@ def test_training_stops_before_the_step_and_names_the_rows(how, said, capsys):
     assert fit("--model.how", how) == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igcl: error")]
     assert "runs/r/version_0/diverged-1.csv: the " in line
-    assert f"{said} of step 3 is not finite" in line
+    assert f"{said} is not finite" in line
     assert rows() == [("0", "row6"), ("0", "row7")]
     last = torch.load(RUN / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == 3

@@ -26,7 +26,8 @@ PHANTOM = ["fit", "--config", "pretrain/phantom.yaml", "--model.graph.channels",
 PHANTOM += [*SMALL, "--model.projection.channels", "16"]
 WORDS = ["fit", "--config", "pretrain/phantom_reclf.yaml", "--model.text.channels", "16", *SMALL]
 WORDS += ["--model.text.sentence_sampling", "true", "--model.text.dropout", "0.2"]
-TWINS = ["--model.counterfactual.kinds", "[side]", "--data.same_words_weight", "2"]
+TWINS = ["fit", "--config", "pretrain/phantom_reclf_graph.yaml", "--model.graph.channels", "16", *SMALL]
+TWINS += ["--model.counterfactual.kinds", "[side]", "--data.same_words_weight", "2", "--data.num_workers", "1"]
 IMAGES = ["fit", "--config", "probe/supervised.yaml", "--model.image.backbone", "test_byobnet", *SMALL]
 IMAGES += ["--data.num_workers", "0"]
 IN_PARTS = ["--trainer.accumulate_grad_batches", "2", "--trainer.val_check_interval", "3", "--data.batch_size", "8"]
@@ -35,9 +36,10 @@ FEW = ["--trainer.limit_train_batches", "2", "--trainer.max_steps", "3", "--trai
 RUNS = {
     "after a step, before and after validation": ([*PHANTOM, *EACH_STEP, *EACH_EPOCH], (0, 2, 3, 4)),
     "with incomplete gradients": ([*PHANTOM, *IN_PARTS, *EACH_VALIDATION], (0, 1)),
-    "words, sentences and twins": ([*WORDS, *TWINS, *EACH_STEP], (1, 3)),
-    "labelled images": ([*IMAGES, *EACH_STEP], (1, 3)),
-    "a part of each epoch": ([*PHANTOM, *FEW, *EACH_STEP], (0, 1)),
+    "words of sampled sentences": ([*WORDS, *EACH_STEP], (0,)),
+    "twins of repeated rows": ([*TWINS, *EACH_STEP], (3,)),
+    "labelled images": ([*IMAGES, *EACH_STEP], (1,)),
+    "a part of each epoch": ([*PHANTOM, *FEW, *EACH_STEP], (1,)),
 }
 
 
