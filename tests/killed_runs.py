@@ -1,5 +1,6 @@
 """Runs in processes that are killed and started again, for tests; imports are paid once, by a server that forks."""
 
+import multiprocessing
 import os
 import signal
 import sys
