@@ -16,7 +16,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
     return {
         "torch": torch.get_rng_state(),
         "python": [version, list(numbers), gauss],
-        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), place, has_gauss, cached],
+        "numpy": [name, torch.from_numpy(np.asarray(keys, np.int64)), place, has_gauss, cached],
         "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
     }
 
