@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import yaml
 
 from igcl_lightning.training.options import shipped_configs
@@ -56,4 +57,15 @@ def start_agent(backend, folder):
 def run_sweep(path, backend, folder):
     """Run a sweep from beginning to end with one agent, and return the status of the agent and its output."""
     start_sweep(path, backend, folder)
-    return start_agent(backend, folder).wait(600), (folder / "agent.txt").read_text()
+    agent = start_agent(backend, folder)
+    try:
+        return agent.wait(1200), (folder / "agent.txt").read_text()
+    finally:
+        end(agent)
+
+
+def end(agent):
+    """Kill an agent and its trials, which have process groups of their own, if they still run."""
+    if agent.poll() is None:
+        for process in [*psutil.Process(agent.pid).children(recursive=True), agent]:
+            process.kill()

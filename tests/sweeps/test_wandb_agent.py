@@ -157,6 +157,6 @@ def test_the_sweep_of_a_killed_agent_goes_on(phantom_store, tmp_path):
             time.sleep(0.2)
         agent.send_signal(signal.SIGKILL)
         agent.wait()
-        assert start_agent(backend, tmp_path).wait(600) == 0
+        assert start_agent(backend, tmp_path).wait(1200) == 0
         assert backend.runs["trial0"].exit_code == backend.runs["trial2"].exit_code == 0
     assert len([*(tmp_path / "runs" / "igcl").glob("trial*")]) >= 2
