@@ -62,7 +62,7 @@ class FinalProbe(Callback):
 
     def logged_metrics(self, module: Any, data: Any) -> set[str]:
         """Return the names of the logged metrics."""
-        labels = self.labels or getattr(getattr(data, "store", None), "labels", ())
+        labels = self.labels or list(getattr(getattr(data, "store", None), "labels", ()))
         return {f"{PREFIX}{name}" for name in (*labels, MEAN_LABEL)}
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
@@ -72,9 +72,14 @@ class FinalProbe(Callback):
         data = getattr(trainer, "datamodule", None)
         if not isinstance(data, StoreDataModule) or is_address(data.store_path):
             raise IgclError("FinalProbe needs a prepared store on this machine: give --data.store a folder")
-        options = {"fraction": self.fraction, "draws": self.draws, "views": data.views}
         self._rows = LabeledDataModule(
-            data.store_path, self.labels, batch_size=data.batch_size, num_workers=data.num_workers, **options
+            data.store_path,
+            self.labels,
+            self.fraction,
+            draws=self.draws,
+            batch_size=data.batch_size,
+            num_workers=data.num_workers,
+            views=data.views,
         )
         if not self._rows.label_names:
             raise IgclError(f"FinalProbe: {data.store_path}: the store has no labels")

@@ -67,8 +67,9 @@ def like(parameter: Tensor, value: Tensor) -> Tensor:
     """Return what `share` gave of a tensor that is sharded as a parameter, as such a tensor again."""
     if not isinstance(parameter, DTensor):
         return value
-    how = {"run_check": False, "shape": parameter.shape, "stride": parameter.stride()}
-    return DTensor.from_local(value, parameter.device_mesh, parameter.placements, **how)
+    mesh, placements = parameter.device_mesh, parameter.placements
+    sizes = parameter.shape, parameter.stride()
+    return DTensor.from_local(value, mesh, placements, run_check=False, shape=sizes[0], stride=sizes[1])
 
 
 def plain_class(cls: type) -> type:

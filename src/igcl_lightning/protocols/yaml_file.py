@@ -35,4 +35,4 @@ def read_yaml(content: type[Content], name: str, option: str, known: Iterable[st
     try:
         return Path(path), content(**vars(parser.instantiate(parser.parse_path(path))))
     except ArgumentError as error:
-        raise UsageError(explain(str(error), written, [*parser.get_defaults().keys(), *known], ())) from None
+        raise UsageError(explain(str(error), written, [*parser.get_defaults().keys(), *known], (), {})) from None

@@ -36,21 +36,21 @@ SHARD = "shard.json"
 
 
 class Shard(NamedTuple):
-    """Shard `number` of `count`, from 1: every `count`-th chunk of a store."""
+    """Shard `number` of `total`, from 1: every `total`-th chunk of a store."""
 
     number: int = 1
-    count: int = 1
+    total: int = 1
 
     def __str__(self) -> str:
-        return f"{self.number}/{self.count}"
+        return f"{self.number}/{self.total}"
 
     def has(self, chunk: int) -> bool:
         """Return whether a chunk, counted from 0, belongs to this shard."""
-        return chunk % self.count == self.number - 1
+        return chunk % self.total == self.number - 1
 
     def folder(self, out: Path) -> Path:
         """Return the folder of this shard while the store `out` is not complete."""
-        shard = "partial" if self.count == 1 else f"shard-{self.number}-of-{self.count}"
+        shard = "partial" if self.total == 1 else f"shard-{self.number}-of-{self.total}"
         return out.with_name(f"{out.name}.{shard}")
 
 
@@ -62,7 +62,7 @@ def write_shard(store: UnfinishedStore, shard: Shard, agreed: Mapping[str, Any])
 
     Args:
         store: the folder of the shard, with all its chunks.
-        shard: number and count.
+        shard: number and total.
         agreed: what all shards of a store must agree on, besides their work, as JSON.
     """
     record = {"shard": str(shard), **agreed}
@@ -113,7 +113,7 @@ def _folders(out: Path) -> list[Path]:
     for path in out.parent.glob("*.shard-*-of-*"):
         if match := re.fullmatch(rf"{re.escape(out.name)}\.shard-(\d+)-of-(\d+)", path.name):
             found[Shard(int(match[1]), int(match[2]))] = path
-    counts = sorted({shard.count for shard in found})
+    counts = sorted({shard.total for shard in found})
     if not counts:
         raise IgclError(f"{out}: no shards here, such as {Shard(1, 2).folder(out)}; igcl prepare --shard 1/2 makes it")
     if len(counts) > 1:
