@@ -15,6 +15,7 @@ A checkpoint is saved in one of these places:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -43,6 +44,8 @@ class ContinuingEpochLoop(_TrainingEpochLoop):
     """Whether the validation that was due after the last batch has ended."""
     continues = False
     """Whether the next run continues an epoch."""
+    before_batch: Callable[[], None] | None = None
+    """Called before a batch is fetched, where nothing of it has begun; may raise to stop."""
     _unfinished = False
 
     @property
@@ -77,6 +80,8 @@ class ContinuingEpochLoop(_TrainingEpochLoop):
         if self._unfinished:
             self._finish_batch()
             return
+        if self.before_batch is not None:
+            self.before_batch()
         self.validated = False
         super().advance(data_fetcher)
 

@@ -47,6 +47,7 @@ class ExactResume(Callback):
             return
         self._random, self._told, self.together = {}, None, False
         use_continuing_loops(trainer)
+        trainer.fit_loop.epoch_loop.before_batch = lambda: self._stop_before_batch(trainer)  # type: ignore[attr-defined]
         # Lightning's handlers communicate and save wherever a process is, and wait forever if the other got no signal.
         connector = trainer._signal_connector
         self._requeue = connector._slurm_sigusr_handler_fn
@@ -54,9 +55,8 @@ class ExactResume(Callback):
             setattr(connector, name, lambda *given: self._take_note(trainer, *given))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Stop if a process was told to; nothing is left to do after the last batch here."""
+        """Note the random state, for a step that fails."""
         self._random = random_state(trainer.strategy.root_device)
-        self._stop_if_told(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -112,6 +112,11 @@ class ExactResume(Callback):
         if self._told is None and launcher is not None:
             launcher.kill(signal.Signals(signum))  # processes that Lightning started
         self._told = self._told or signum
+
+    def _stop_before_batch(self, trainer: Trainer) -> None:
+        """Stop if a process was told to; nothing is left to do after the last batch here."""
+        self._random = random_state(trainer.strategy.root_device)
+        self._stop_if_told(trainer)
 
     def _stop_if_told(self, trainer: Trainer) -> None:
         agree = trainer.strategy.reduce_boolean_decision
