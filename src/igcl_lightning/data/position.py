@@ -32,7 +32,8 @@ def position(trainer: Trainer | None) -> Position:
     """Return the position of a fit; an epoch that `max_steps` ended early is the current one."""
     if trainer is None:
         return Position()
-    epochs, batches = trainer.fit_loop.epoch_progress.current, trainer.fit_loop.epoch_loop.batch_progress.current
+    loop: Any = trainer.fit_loop  # whose counters are declared without their fields
+    epochs, batches = loop.epoch_progress.current, loop.epoch_loop.batch_progress.current
     cut = was_cut(trainer)
     begun = cut or epochs.started > epochs.processed
     return Position(epochs.processed - cut, batches.processed if begun else 0)
@@ -40,8 +41,10 @@ def position(trainer: Trainer | None) -> Position:
 
 def was_cut(trainer: Trainer) -> bool:
     """Return whether the last epoch ended before its last batch."""
-    epochs, batches = trainer.fit_loop.epoch_progress.current, trainer.fit_loop.epoch_loop.batch_progress
-    return 0 < epochs.started == epochs.processed and batches.current.processed > 0 and not batches.is_last_batch
+    loop: Any = trainer.fit_loop
+    epochs, batches = loop.epoch_progress.current, loop.epoch_loop.batch_progress
+    ended = 0 < epochs.started == epochs.processed
+    return bool(ended and batches.current.processed > 0 and not batches.is_last_batch)
 
 
 class Order(Protocol):

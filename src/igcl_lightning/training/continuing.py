@@ -30,8 +30,17 @@ from igcl_lightning.data.position import was_cut
 from igcl_lightning.modules.sharding import like, share
 from igcl_lightning.training.random_state import set_random_state
 
-REDUCTIONS = {"mean": torch.mean, "sum": torch.sum, "min": torch.min, "max": torch.max}
-META = ("fx", "name", "prog_bar", "logger", "on_step", "on_epoch", "enable_graph", "add_dataloader_idx")
+REDUCTIONS: dict[str, Any] = {"mean": torch.mean, "sum": torch.sum, "min": torch.min, "max": torch.max}
+META: tuple[str, ...] = (
+    "fx",
+    "name",
+    "prog_bar",
+    "logger",
+    "on_step",
+    "on_epoch",
+    "enable_graph",
+    "add_dataloader_idx",
+)
 META += ("dataloader_idx", "metric_attribute")
 
 
@@ -112,6 +121,7 @@ class ContinuingEpochLoop(_TrainingEpochLoop):
         self._unfinished = False
         connector = self.trainer._logger_connector
         if self.batch_progress.current.processed > self.batch_progress.current.completed:
+            connector._first_loop_iter = True  # unset if the metrics are not restored, for other processes than before
             connector.on_batch_end()
             self.batch_progress.increment_completed()
             connector.update_train_step_metrics()
@@ -159,7 +169,7 @@ class ContinuingFitLoop(_FitLoop):
             super().reset()
             return
         torch.set_grad_enabled(True)
-        _Loop.restarting.fset(self, False)  # type: ignore[attr-defined]  # a property
+        _Loop.restarting.fset(self, False)  # a property
         begun = self._in_epoch
         self.epoch_loop.continues = begun
         self._restart_stage = RestartStage.RESTARTED_MID_EPOCH if begun else RestartStage.NONE  # skips the first hooks
@@ -178,7 +188,7 @@ class ContinuingFitLoop(_FitLoop):
 
     @property
     def _in_epoch(self) -> bool:
-        return self.epoch_progress.current.started > self.epoch_progress.current.processed
+        return bool(self.epoch_progress.current.started > self.epoch_progress.current.processed)
 
     def _return_to_cut_epoch(self) -> None:
         """Go back into an epoch that `max_steps` ended early, in case there are more steps now."""

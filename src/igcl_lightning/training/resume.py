@@ -47,7 +47,7 @@ class ExactResume(Callback):
             return
         self._random, self._told, self.together = {}, None, False
         use_continuing_loops(trainer)
-        trainer.fit_loop.epoch_loop.before_batch = lambda: self._stop_before_batch(trainer)  # type: ignore[attr-defined]
+        trainer.fit_loop.epoch_loop.before_batch = lambda: self._stop_before_batch(trainer)
         # Lightning's handlers communicate and save wherever a process is, and wait forever if the other got no signal.
         connector = trainer._signal_connector
         self._requeue = connector._slurm_sigusr_handler_fn
@@ -72,7 +72,7 @@ class ExactResume(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that the validation has ended, before callbacks that save."""
         if trainer.state.fn == TrainerFn.FITTING:
-            trainer.fit_loop.epoch_loop.validated = True  # type: ignore[attr-defined]  # a `ContinuingEpochLoop`
+            trainer.fit_loop.epoch_loop.validated = True  # a `ContinuingEpochLoop`
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the state of all processes."""
@@ -105,7 +105,7 @@ class ExactResume(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Requeue the job if SLURM announced its end; Lightning saves a checkpoint for it."""
         if self.together and self._to_requeue:
-            self._requeue(signal.SIGUSR1, None)
+            self._requeue(signal.SIGUSR1, None)  # type: ignore[arg-type]  # the frame is not used
 
     def _take_note(self, trainer: Trainer, signum: int, frame: FrameType | None) -> None:
         launcher = trainer.strategy.launcher

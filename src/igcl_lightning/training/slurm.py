@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 
 from jsonargparse import Namespace
-from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from igcl_lightning.errors import write_message
 from igcl_lightning.training.resume import in_sweep
@@ -28,7 +28,7 @@ def continue_job(options: Namespace, words: list[str], name: str) -> None:
         return
     run = f"slurm_{SLURMEnvironment.job_id()}_{zlib.crc32(chr(0).join(words).encode()):08x}"
     logger = options.trainer.logger
-    given = logger.init_args if isinstance(logger, Namespace) else Namespace()
+    given = logger.init_args if isinstance(logger, Namespace) else Namespace()  # type: ignore[no-untyped-call]
     if isinstance(logger, Namespace) and given.get("version") is None and given.get("id") is None:
         given.version = run
     folder = Path(given.get("save_dir") or "runs", given.get("project") or given.get("name") or name, run)
