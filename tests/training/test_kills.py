@@ -23,7 +23,6 @@ WORDS += ["--trainer.callbacks.every_n_train_steps", "1"]
 TRAINED = (
     "state_dict",
     "current_model_state",
-    "averaging_state",
     "optimizer_states",
     "lr_schedulers",
     "loops",
@@ -66,14 +65,21 @@ def kill_and_resume(words, world, kills, rng):
     return done
 
 
-def same(first, second):
+def differences(first, second, path=""):
+    """Yield the places where two checkpoints differ."""
     if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(same(value, second[key]) for key, value in first.items())
-    if isinstance(first, list | tuple):
-        return len(first) == len(second) and all(map(same, first, second))
-    return first == second
+        if not torch.equal(first, second):
+            yield path
+    elif isinstance(first, dict):
+        yield from (f"{path}/{name}" for name in first.keys() ^ second.keys())
+        for name in first.keys() & second.keys():
+            yield from differences(first[name], second[name], f"{path}/{name}")
+    elif isinstance(first, list | tuple):
+        yield from [f"{path}/length"] * (len(first) != len(second))
+        for number, values in enumerate(zip(first, second, strict=False)):
+            yield from differences(*values, f"{path}/{number}")
+    elif first != second:
+        yield f"{path}: {first} and {second}"
 
 
 def assert_ended_alike():
@@ -81,7 +87,7 @@ def assert_ended_alike():
         torch.load(Path(folder, "r/version_0/checkpoints/last.ckpt"), weights_only=True)
         for folder in ("undisturbed", "runs")
     )
-    assert [name for name in TRAINED if not same(one[name], other[name])] == []
+    assert [each for name in TRAINED for each in differences(one[name], other[name], name)] == []
     one, other = (Path(folder, "r/version_0/metrics.csv").read_text() for folder in ("undisturbed", "runs"))
     assert one == other
 
