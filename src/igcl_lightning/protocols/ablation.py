@@ -26,7 +26,7 @@ from igcl_lightning.data.sources.phantom import phantom_source
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.store import MANIFEST, Store
 from igcl_lightning.errors import IgclError, UsageError, suggestion, write_message
-from igcl_lightning.protocols.ablation_cell import PLAN, RESULT, Plan, folder_words, read_json, write_json
+from igcl_lightning.protocols.ablation_cell import BUSY, PLAN, RESULT, Plan, folder_words, read_json, write_json
 from igcl_lightning.protocols.ablation_report import Finished, write_report
 from igcl_lightning.protocols.ablation_table import REPORTED_SEED, Row, Table, read_table
 from igcl_lightning.protocols.equal_budget import quiet, say
@@ -58,8 +58,8 @@ class Cell(NamedTuple):
         return read_json(self.folder / RESULT) if self._stands(needed) else None
 
     def _stands(self, settings: Mapping[str, str]) -> bool:
-        made: dict[str, str] = read_json(self.folder / RESULT).get("settings", {})
-        return settings.items() <= made.items()
+        made = read_json(self.folder / RESULT).get("settings")
+        return isinstance(made, dict) and settings.items() <= made.items()
 
 
 def ablate(
@@ -225,7 +225,7 @@ def _start(cell: Cell, jobs: int) -> subprocess.Popen[bytes]:
     cell.folder.mkdir(parents=True, exist_ok=True)
     write_json(asdict(cell.plan), cell.folder / PLAN)
     threads = {"OMP_NUM_THREADS": "1"} if jobs > 1 else {}
-    with _log(cell).open("wb") as log:
+    with _log(cell).open("ab") as log:  # it may be that of another process, which is running the cell
         return subprocess.Popen(
             [sys.executable, "-c", CHILD, str(cell.folder)],
             stdin=subprocess.PIPE,  # closes when this process ends, which ends the cell
@@ -240,6 +240,8 @@ def _log(cell: Cell) -> Path:
 
 
 def _failure(cell: Cell, status: int) -> str:
+    if status == BUSY:
+        return f"{cell.row}, seed {cell.seed}: in use by another process; wait for it, then run this again"
     lines = _log(cell).read_text(encoding="utf-8", errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
     reason = f"ended by signal {-status}" if status < 0 else last

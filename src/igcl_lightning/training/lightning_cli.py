@@ -42,7 +42,15 @@ from igcl_lightning.modules.checkpoint import (
 from igcl_lightning.run_folder import RunConfig, keep_metrics
 from igcl_lightning.training.checkpoints import LastCheckpoint, use_plain_checkpoints
 from igcl_lightning.training.monitors import refuse_unknown_monitors
-from igcl_lightning.training.options import NOT_A_GROUP, Written, class_options, explain, read_options
+from igcl_lightning.training.options import (
+    NOT_A_GROUP,
+    Written,
+    class_options,
+    explain,
+    null_groups,
+    nulls,
+    read_options,
+)
 
 DEFAULT_SEED = 42
 IMPORT_HELP = "--import MODULE (may be repeated) imports your own module first; --debug shows the traceback of errors"
@@ -147,7 +155,7 @@ class TrainingCLI(LightningCLI):
             parser_class=_Parser,
             parser_kwargs={"prog": "igcl", **about, **{name: dict(about) for name in self.subcommands()}},
             auto_configure_optimizers=False,
-            args=words,
+            args=null_groups(words),
         )
 
     @staticmethod
@@ -166,6 +174,7 @@ class TrainingCLI(LightningCLI):
         """Check groups; name the run folder after the model's class unless the CSV logger has a name."""
         options = self.config[self.subcommand]
         refuse_single_values(options.model)
+        refuse_nulls(options.model)
         loggers = options.trainer.logger
         for logger in loggers if isinstance(loggers, list) else [loggers]:
             is_csv = isinstance(logger, Namespace) and logger.class_path.endswith(".CSVLogger")
@@ -266,6 +275,15 @@ def refuse_single_values(model: Namespace) -> None:
     for name, value in dict(vars(model.init_args) if "init_args" in model else {}).items():
         if name in arguments and is_dataclass(arguments[name].default) and not isinstance(value, (Namespace, dict)):
             raise UsageError(f"--model.{name}: {NOT_A_GROUP}, got {value!r}")
+
+
+def refuse_nulls(model: Namespace) -> None:
+    """Raise `UsageError` for null as an option of a group that takes none, which the parser lets pass."""
+    arguments = inspect.signature(pkgutil.resolve_name(model.class_path)).parameters
+    for name, group in dict(vars(model.init_args) if "init_args" in model else {}).items():
+        if name in arguments and is_dataclass(default := arguments[name].default):
+            for option, expected in nulls(type(default), group):
+                raise UsageError(f"--model.{name}.{option}: expected {expected}, got null")
 
 
 def refuse_clash(model: LightningModule, data: LightningDataModule | None) -> None:
