@@ -22,6 +22,7 @@ from igcl_lightning.cli.quiet import quieten
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.training import options as training_options
+from igcl_lightning.training.lightning_cli import check
 
 BASE = """\
 trainer:
@@ -247,6 +248,13 @@ def test_wrong_config(one_line, text, expected):
     assert expected in line
 
 
+@pytest.mark.parametrize("content", [b"\x00", b"\xff\xfe"])
+def test_a_config_that_is_no_text_is_named(one_line, content):
+    Path("my.yaml").write_bytes(content)
+    status, line = one_line("fit", "--config", "base.yaml", "--config=my.yaml")
+    assert (status, line.startswith("igcl: error: my.yaml: not valid YAML: ")) == (2, True), line
+
+
 GROUPED = "model:\n  class_path: GroupedCliModel\n  init_args:\n    "
 
 
@@ -299,6 +307,31 @@ def test_wrong_option_of_a_group(one_line, words, expected):
     Path("grouped.yaml").write_text(GROUPED + "rate: 0.2\ndata: TinyCliData\n")
     status, line = one_line("fit", "--config", "grouped.yaml", *words)
     assert (status, line.startswith(f"igcl: error: {expected}")) == (2, True), line
+
+
+@pytest.mark.parametrize("words", [["--model.picture.shape=null"], ["--model.init_args.picture.shape", "null"]])
+def test_null_is_a_value_of_a_group(one_line, words):
+    """And leaves the group's other options as they were."""
+    Path("grouped.yaml").write_text(GROUPED + "picture: {size: 7, shape: [1, 2]}\ndata: TinyCliData\n")
+    merged = yaml.safe_load(check(["fit", "--config", "grouped.yaml", *words]))
+    assert merged["fit"]["model"]["init_args"]["picture"] == {"size": 7, "shape": None}
+
+
+@pytest.mark.parametrize("words", [["--model.picture.size=null"], ["--config", "null.yaml"]])
+def test_null_where_a_group_takes_none_is_named(one_line, words):
+    Path("grouped.yaml").write_text(GROUPED + "rate: 0.2\ndata: TinyCliData\n")
+    Path("null.yaml").write_text("model:\n  init_args:\n    picture: {size: null}\n")
+    status, line = one_line("fit", "--config", "grouped.yaml", *words)
+    assert (status, line) == (2, "igcl: error: --model.picture.size: expected int, got null")
+
+
+def test_null_of_an_unknown_option_of_a_group(one_line):
+    Path("grouped.yaml").write_text(GROUPED + "rate: 0.2\ndata: TinyCliData\n")
+    status, line = one_line("fit", "--config", "grouped.yaml", "--model.picture.sise=null")
+    assert (status, line) == (
+        2,
+        "igcl: error: --model.picture.sise: unknown option, did you mean --model.picture.size?",
+    )
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,9 @@ def test_places_move_on_one_side_and_all_mentions_of_it():
         "Left lower lobe nodule . Right lower lobe opacity . LLL nodule . Nodule at the left base .",
         "Left upper lobe nodule . Right upper lobe opacity . LUL nodule . Nodule at the left apex .",
     ]
+    assert twins("RUL nodule. Rll opacity. Nodule at the right base.", "place") == [
+        "RLL nodule . Rul opacity . Nodule at the right apex ."
+    ]
     assert (
         twins("Lower thoracic spine fracture. Upper abdomen normal. Cardiac apex. Superior vena cava.", "place") == []
     )

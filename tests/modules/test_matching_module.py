@@ -196,6 +196,18 @@ def test_a_told_apart_metric_that_never_looks_at_the_image_is_blind(phantom_stor
     assert accuracy == blind
 
 
+def test_the_blind_control_scores_the_image_of_the_row_before(phantom_store):
+    module = IGCL(image=IMAGE, graph=GRAPH, counterfactual=SIDE).eval()
+    batch = first_batch(module, phantom_store)
+    image, report, twin = torch.nn.functional.normalize(torch.randn(3, 12, 16), dim=-1)
+    module._note_told_apart(image, report, twin, batch)
+    rows = [row for row in range(12) if batch.twin.valid[row]]
+    own, other = ([image[row - step] @ (report[row] - twin[row]) > 0 for row in rows] for step in (0, 1))
+    accuracy, blind = module.told_apart.compute().values()
+    assert (accuracy, blind) == (pytest.approx(sum(own) / len(rows)), pytest.approx(sum(other) / len(rows)))
+    assert own != other
+
+
 def test_units_of_both_kinds_come_in_their_order_with_the_relations_of_entities(phantom_store):
     module = build("both").eval()
     batch = first_batch(module, phantom_store)
@@ -241,6 +253,11 @@ def test_words_of_a_hub_model_are_matched(phantom_store, tmp_path):
         ("igcl", {"counterfactual": {"kinds": ["sides"]}}, "model.counterfactual.kinds.*'sides'"),
         ("igcl", {"counterfactual": {"kinds": ["assertion"]}}, "model.counterfactual.kinds.*assertion"),
         ("igcl", {"matching": LOCAL | {"attention": "dot"}}, "model.matching.attention 'dot' is not one of"),
+        # without a local branch too
+        ("igcl", {"matching": {"weight": 0.0, "score": "locl"}}, "model.matching.score 'locl' is not one of"),
+        ("igcl", {"matching": {"weight": 0.0, "channels": -3}}, "model.matching.channels is -3, not at least 1"),
+        ("igcl", {"matching": {"weight": 0.0}, "srm": {"steps": -1}}, "model.srm.steps is -1, not at least 0"),
+        ("igcl", {"matching": {"weight": 0.0}, "irm": {"pooling": "q"}}, "model.irm.pooling 'q' is not one of"),
     ],
 )
 def test_wrong_options_are_one_line(name, options, message):

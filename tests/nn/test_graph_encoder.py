@@ -298,3 +298,17 @@ def test_the_connector_has_its_weight_whatever_the_join(inverse, relations, join
 def test_unknown_readout_is_named():
     with pytest.raises(ValueError, match="readout 'sum' is not one of max, mean, attention"):
         GraphEncoder(GraphOptions(readout="sum"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": 0}, "model.graph.layers is 0, not at least 1"),
+        ({"attention_layers": -1}, "model.graph.attention_layers is -1, not at least 0"),
+        ({"attention_heads": 0}, "model.graph.attention_heads is 0, not at least 1"),
+        ({"fc_layers": -1}, "model.graph.fc_layers is -1, not at least 0"),
+    ],
+)
+def test_numbers_out_of_range_are_named(options, message):
+    with pytest.raises(IgclError, match=message):
+        encoder(**options)

@@ -26,6 +26,11 @@ def test_a_report_without_importance_is_pooled_evenly():
     assert pooled(torch.zeros(2)).item() == 0.5
 
 
+def test_small_importance_counts_in_proportion():
+    # A word of a long report has little of it.
+    assert pooled(torch.tensor([1e-4, 3e-4])).item() == pytest.approx(0.75)
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_gradients_of_units_without_importance_are_finite(temperature):
     importance = torch.tensor([0.0, 1.0], requires_grad=True)

@@ -9,11 +9,14 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
+from sklearn.metrics import roc_auc_score
 
+from igcl_lightning.atomic import locked
 from igcl_lightning.cli import main
-from igcl_lightning.protocols import ablation
+from igcl_lightning.protocols import ablation, ablation_cell, children
 from two_processes import SERVER
 
 SMALL = {"model.image.backbone": "test_resnet", "model.image.size": 32, "model.graph.channels": 16}
@@ -30,6 +33,8 @@ with (folder / "starts").open("a") as starts:
     starts.write(os.environ.get("OMP_NUM_THREADS", "") + "\\n")
 if words.get("model.graph.layers") == "1":
     sys.exit("igcl: this cell is broken")
+if words.get("model.graph.layers") == "4":
+    sys.exit(75)
 while words.get("model.graph.layers") == "3":
     time.sleep(0.1)
 own = {"patient": [1, 1], "right": [1, 0], "asked": [1, 1]}
@@ -39,7 +44,7 @@ result |= {"counterfactuals": {}, "choices": dict.fromkeys(plan["hard_negatives"
 result |= {"probe": {"auroc": {"0.5": [0.5] * 1001}, "rows": 9}}
 (folder / "result.json").write_text(json.dumps(result))
 """
-"""A cell that writes a result at once; it fails with one layer, and never ends with three."""
+"""A cell that writes a result at once; it fails with one layer, never ends with three, and is in use with four."""
 
 
 def write_table(path, rows, **other):
@@ -97,6 +102,20 @@ def test_another_store_changes_every_cell(quick, phantom_store, tmp_path):
     assert {part for part in before if before[part] != after[part]} == {"pretraining", "probe", "counterfactuals"}
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
+def test_a_damaged_result_is_named(quick, tmp_path, capsys, content):
+    assert quick([row("a")])[0] == 0
+    result = tmp_path / "out" / "cells" / "a-0" / "result.json"
+    result.write_bytes(content)
+    assert quick([row("a")]) == (1, {"a-0": 1})
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igcl: error")]
+    assert (
+        line == f"igcl: error: {result}: damaged, not a mapping in JSON: delete it, and what it records is made again"
+    )
+    result.unlink()
+    assert quick([row("a")]) == (0, {"a-0": 2})
+
+
 def test_rows_and_seeds_can_be_chosen(quick, capsys):
     rows = [row("a"), row("b, wide")]
     assert quick(rows, "--only", "b, wide", "--seeds", "3,4") == (0, {"b, wide-3": 1, "b, wide-4": 1})
@@ -119,6 +138,54 @@ def test_a_failing_cell_is_one_line_and_the_others_go_on(quick, capsys):
 def test_several_cells_run_at_once_with_one_thread_each(quick, tmp_path):
     assert quick([row("a"), row("b")], "--jobs", "2")[0] == 0
     assert {(tmp_path / f"out/cells/{name}-0/starts").read_text() for name in "ab"} == {"1\n"}
+
+
+def test_epochs_of_a_row_come_before_those_of_the_table(quick, tmp_path):
+    assert quick([row("a") | {"epochs": 2}, row("b")], epochs=3)[0] == 0
+    for name, epochs in (("a", 2), ("b", 3)):
+        words = json.loads((tmp_path / f"out/cells/{name}-0/plan.json").read_text())["words"]
+        assert {f"--trainer.max_epochs={epochs}", f"--trainer.check_val_every_n_epoch={epochs}"} <= set(words)
+
+
+def test_a_cell_that_another_process_runs_is_named_and_its_log_stays(quick, tmp_path, capsys):
+    log = tmp_path / "out" / "cells" / "a-0" / "log.txt"
+    log.parent.mkdir(parents=True)
+    log.write_text("of the other process\n")
+    assert quick([row("a", graph_layers=4)])[0] == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igcl: error")]
+    assert line == "igcl: error: a, seed 0: in use by another process; wait for it, then run this again"
+    assert log.read_text() == "of the other process\n"
+
+
+def test_a_cell_runs_in_one_process_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["", str(tmp_path)])
+    monkeypatch.setattr(children, "_end_with_parent", lambda: None)
+    with locked(tmp_path), pytest.raises(SystemExit) as ended:
+        ablation_cell.main()
+    assert ended.value.code == ablation_cell.BUSY
+
+
+def test_training_again_leaves_nothing_of_the_run_before(tmp_path, monkeypatch):
+    def train(words):
+        version = "version_1" if (tmp_path / "fit").exists() else "version_0"  # as Lightning numbers them
+        (tmp_path / "fit" / version).mkdir(parents=True)
+        seconds = f"{ablation_cell.SECONDS}\n1\n2\n9\n"
+        (tmp_path / "fit" / version / "metrics.csv").write_text(seconds)
+
+    monkeypatch.setattr(ablation_cell, "run_training", train)
+    (tmp_path / "fit" / "version_0").mkdir(parents=True)
+    (tmp_path / "fit" / "version_0" / "of the run before").touch()
+    (tmp_path / "result.json").write_text("{}")
+    plan = ablation_cell.Plan([], [], "", {}, [], [], 1, {"pretraining": "new"})
+    assert ablation_cell._pretrained(tmp_path, plan) == {"settings": "new", "seconds_per_epoch": 2.0}
+    assert [each.name for each in (tmp_path / "fit").rglob("*")] == ["version_0", "metrics.csv"]
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_a_cell_alone_has_the_threads_of_the_command(quick, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert quick([row("a")])[0] == 0
+    assert (tmp_path / "out/cells/a-0/starts").read_text() == "7\n"
 
 
 def alive(pid):
@@ -163,11 +230,17 @@ def test_a_killed_run_leaves_no_process_and_resumes(quick, phantom_store, tmp_pa
         ({"epoch": 3}, "table.yaml, line 2: epoch: unknown option, did you mean epochs?"),
         ({"epochs": "many"}, "epochs: expected int or null, got 'many'"),
         ({"rows": []}, "rows is empty"),
+        ({"rows": [{"name": "a", "options": None}]}, "table.yaml: rows.options: expected Mapping, got null"),
+        ({"probe": {"draws": None}}, "table.yaml: probe.draws: expected int, got null"),
         ({"rows": [{"name": "a"}, {"name": "a"}]}, "two rows are called 'a'"),
         ({"rows": [{"name": "a", "option": {"x": 1}}]}, "rows.option.x: unknown option, did you mean rows.options?"),
         ({"rows": [{"name": "a/b"}]}, "'a/b' is not a name"),
         ({"rows": [{"name": "a", "versus": ["b"]}]}, "'a' is compared with 'b', which is no row"),
         ({"rows": [{"name": "a", "options": {"data.store": "x"}}]}, "'a' sets data.store; set store.path instead"),
+        (
+            {"rows": [{"name": "a", "options": {"data.init_args.store": "x"}}]},
+            "'a' sets data.init_args.store; set store.path instead",
+        ),
         ({"rows": [{"name": "a", "options": {"trainer.logger": False}}]}, "'a' sets trainer.logger; all runs are"),
         (
             {"rows": [{"name": "a"}, {"name": "b", "options": {"model.graph.chanels": 3}}]},
@@ -180,6 +253,10 @@ def test_a_killed_run_leaves_no_process_and_resumes(quick, phantom_store, tmp_pa
         ({"rows": [{"name": "a", "config": "pretrain/no.yaml"}]}, "row 'a': --config pretrain/no.yaml: no such file"),
         ({"config": None}, "'a' has no config, and the table has none"),
         ({"seeds": [1, 1]}, "seeds of 'a' are [1, 1], not different numbers"),
+        ({"seeds": [2**32]}, "seeds of 'a' are [4294967296], not different numbers from 0 to 4294967295"),
+        ({"store": {"studies": 0}}, "store.studies is 0, not at least 1"),
+        ({"hard_negatives": {"validation_seed": -1}}, "hard_negatives.validation_seed is -1, not at least 1"),
+        ({"probe": {"fractions": [0.5, 0.5]}}, "probe.fractions are [0.5, 0.5]: one is given twice"),
         ({"hard_negatives": {"studies": 3}}, "hard_negatives.studies is 3, not 0 or an even number of at least 4"),
         ({"hard_negatives": {"validation_seed": 0}}, "hard_negatives.validation_seed is 0, the seed of those that are"),
         ({"probe": {"fractions": [0]}}, "probe.fractions are [0.0], not above 0 and at most 1"),
@@ -289,6 +366,16 @@ def test_a_table_end_to_end(table):
     log = (out / "cells" / "endless-0" / "log.txt").read_text().rstrip().splitlines()
     assert log[-1].endswith("set trainer.max_epochs or trainer.max_steps")
     assert not any(method == "endless" for method, *_ in found)
+    result = json.loads((out / "cells" / "plain-0" / "result.json").read_text())["probe"]
+    made = (
+        pd.read_parquet(out / "cells" / "plain-0" / "predictions.parquet")
+        .query("split == 'test'")
+        .dropna(subset="target")
+    )
+    for fraction, auroc in result["auroc"].items():
+        draws = made[made["fraction"] == float(fraction)].groupby(["seed", "label"])
+        known = [roc_auc_score(each["target"], each["score"]) for _, each in draws if each["target"].nunique() == 2]
+        assert auroc[0] == pytest.approx(sum(known) / len(known))
     text = (out / "table.md").read_text()
     assert "| validation | global | blind | side | side blind | place | place blind | probe 50 % |" in text
     assert "| reported |" in text

@@ -13,9 +13,10 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.data.twins import TwinDraw
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules import IGCL, RECLF
+from igcl_lightning.nn.scoring import cosine_similarity
 from igcl_lightning.phantom import FINDINGS
 from igcl_lightning.phantom.case import find_case
-from igcl_lightning.protocols.counterfactuals import counterfactual_answers
+from igcl_lightning.protocols.counterfactuals import Twins, _answers, counterfactual_answers
 from stores import prepare_studies
 
 TESTED = [index for index in range(400) if find_case(index).scene.patient.split == "test"]
@@ -97,3 +98,15 @@ def test_words_are_edited_too(store):
     assert 0 < own.right.sum() < len(own.right)
     with pytest.raises(IgclError, match="place"):
         counterfactual_answers(words, store, ["place"])
+
+
+def test_a_tie_counts_against_the_model():
+    image, report, patient = torch.eye(4), torch.eye(4), torch.tensor([1, 1, 2, 2])
+    found = _answers(Twins(image, report, report, patient), cosine_similarity)
+    assert found.own.right.tolist() == found.blind.right.tolist() == [0, 0, 0, 0]
+    assert _answers(Twins(image, report, -report, patient), cosine_similarity).own.right.tolist() == [1, 1, 1, 1]
+
+
+def test_a_kind_without_counterfactuals_is_left_out(module, store, monkeypatch):
+    monkeypatch.setattr("igcl_lightning.data.twins.edits", lambda graph, kind: ())
+    assert counterfactual_answers(module, store, ["side"]) == {}

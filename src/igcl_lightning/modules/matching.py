@@ -18,7 +18,6 @@ from igcl_lightning.losses.counterfactual import CounterfactualOptions, counterf
 from igcl_lightning.losses.gather import gather, repeats
 from igcl_lightning.metrics.counterfactual import CounterfactualAccuracy
 from igcl_lightning.modules.contrastive import ContrastiveModule, PairEmbedding, pair_ids
-from igcl_lightning.nn.checks import check_at_least
 from igcl_lightning.nn.encoded import Encoded
 from igcl_lightning.nn.importance_relations import ImportanceRelationOptions
 from igcl_lightning.nn.local_units import Regions, Units
@@ -261,8 +260,6 @@ class MatchingModule(ContrastiveModule):
 
 
 def _check_weights(matching: MatchingOptions) -> None:
-    for name in ("weight", "global_weight"):
-        check_at_least(f"model.matching.{name}", getattr(matching, name), 0)
     if not matching.weight and not matching.global_weight:
         raise IgclError("model.matching.weight and global_weight are both 0: nothing is trained; set one above 0")
     if not matching.global_weight and matching.score != "local":

@@ -15,6 +15,7 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import NUM_BUCKETS
 from igcl_lightning.graphs.schema import CONNECTOR, ENTITY_LABELS, NUM_EDGE_TYPES, RELATION_TYPES
 from igcl_lightning.graphs.transforms import ComponentJoin, FirstRelation
+from igcl_lightning.nn.checks import check_at_least
 from igcl_lightning.nn.encoded import Encoded, UnitRelations
 from igcl_lightning.nn.readout import fill_empty, read_out, readout_gate
 
@@ -113,7 +114,7 @@ class GraphOptions:
 
     Args:
         channels: width of all layers.
-        layers: R-GCN layers.
+        layers: R-GCN layers, at least one.
         attention_layers: post-norm transformer layers over the nodes of a report; with 0, components stay separate.
         attention_heads: attention heads per layer.
         readout: "max", "mean" or "attention" (a learned gate).
@@ -141,6 +142,17 @@ class GraphOptions:
     first_relation_only: bool = False
 
 
+_LEAST = {
+    "channels": 1,
+    "layers": 1,
+    "attention_layers": 0,
+    "attention_heads": 1,
+    "node_text_channels": 0,
+    "fc_layers": 0,
+}
+"""Least value of each number; the first layer brings the width of text and label to `channels`."""
+
+
 class GraphEncoder(nn.Module):
     """Encode report graphs.
 
@@ -154,12 +166,14 @@ class GraphEncoder(nn.Module):
         options: layers, readout and join.
 
     Raises:
-        IgclError: channels is not a multiple of attention_heads.
+        IgclError: a number is out of range, or channels is not a multiple of attention_heads.
         ValueError: unknown readout or join.
     """
 
     def __init__(self, options: GraphOptions = GraphOptions()) -> None:
         super().__init__()
+        for option, bound in _LEAST.items():
+            check_at_least(f"model.graph.{option}", getattr(options, option), bound)
         channels, heads, text = options.channels, options.attention_heads, options.node_text_channels
         if options.attention_layers and channels % heads:
             raise IgclError(f"model.graph.channels {channels} is not a multiple of model.graph.attention_heads {heads}")

@@ -34,6 +34,9 @@ class ImportanceRelationOptions:
         temperature: importance is raised to the power of 1 / temperature.
         detach: whether gradients through importance are stopped.
         sharpness: s of "logsumexp" and "logmeanexp"; GLoRIA has 5.
+
+    Raises:
+        IgclError: unknown pooling, or a temperature or sharpness that is not above 0; without a local branch too.
     """
 
     pooling: str = "mean"
@@ -42,6 +45,11 @@ class ImportanceRelationOptions:
     detach: bool = True
     sharpness: float = 5.0
 
+    def __post_init__(self) -> None:
+        check_choice("model.irm.pooling", self.pooling, POOLINGS)
+        check_positive("model.irm.temperature", self.temperature)
+        check_positive("model.irm.sharpness", self.sharpness)
+
 
 class ImportanceRelations(nn.Module):
     """Pool the scores of a report's units.
@@ -49,16 +57,10 @@ class ImportanceRelations(nn.Module):
     Args:
         channels: length of a matching, which "saf" and "product" gate.
         options: pooling.
-
-    Raises:
-        IgclError: unknown pooling, or a temperature or sharpness that is not above 0.
     """
 
     def __init__(self, channels: int, options: ImportanceRelationOptions = ImportanceRelationOptions()) -> None:
         super().__init__()
-        check_choice("model.irm.pooling", options.pooling, POOLINGS)
-        check_positive("model.irm.temperature", options.temperature)
-        check_positive("model.irm.sharpness", options.sharpness)
         self.options = options
         self.gate: nn.Linear | None = None
         if options.pooling in ("saf", "product"):

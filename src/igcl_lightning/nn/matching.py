@@ -55,6 +55,9 @@ class MatchingOptions:
         form_channels: length of a matching vector.
         chunk: images scored at once, with 8 reports of similar length; less memory if lower, faster on a GPU if higher.
         recompute: whether each block is computed again in the backward pass, which then needs the memory of one block.
+
+    Raises:
+        IgclError: an unknown name, or a number out of range; without a local branch too.
     """
 
     weight: float = 1.0
@@ -70,6 +73,17 @@ class MatchingOptions:
     form_channels: int = 64
     chunk: int = 32
     recompute: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("model.matching.attention", self.attention, ATTENTIONS)
+        check_choice("model.matching.form", self.form, FORMS)
+        check_choice("model.matching.score", self.score, SCORES)
+        for option in ("weight", "global_weight"):
+            check_at_least(f"model.matching.{option}", getattr(self, option), 0)
+        for option in ("temperature", "attention_temperature"):
+            check_positive(f"model.matching.{option}", getattr(self, option))
+        for option in ("channels", "form_channels", "chunk"):
+            check_at_least(f"model.matching.{option}", getattr(self, option), 1)
 
 
 class Explanation(NamedTuple):
@@ -125,7 +139,7 @@ class LocalMatching(nn.Module):
         irm: pooling.
 
     Raises:
-        IgclError: an unknown name, a number out of range, or semantic relations between cosines.
+        IgclError: semantic relations between cosines.
     """
 
     def __init__(
@@ -259,13 +273,6 @@ class LocalMatching(nn.Module):
 
 
 def _check(matching: MatchingOptions, srm: SemanticRelationOptions) -> None:
-    check_choice("model.matching.attention", matching.attention, ATTENTIONS)
-    check_choice("model.matching.form", matching.form, FORMS)
-    check_choice("model.matching.score", matching.score, SCORES)
-    check_positive("model.matching.temperature", matching.temperature)
-    check_positive("model.matching.attention_temperature", matching.attention_temperature)
-    for option in ("channels", "form_channels", "chunk"):
-        check_at_least(f"model.matching.{option}", getattr(matching, option), 1)
     if srm.steps > 0 and matching.form == "cosine":
         raise IgclError(
             f"model.srm.steps is {srm.steps}, but model.matching.form cosine gives no vectors to relate: "

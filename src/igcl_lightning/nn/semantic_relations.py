@@ -28,12 +28,19 @@ class SemanticRelationOptions:
         update: "residual", S + ReLU(E LN(S) W); "sgraf", ReLU(E S W), as in SGRAF; "transformer", one encoder layer.
         relation_bias: whether the relation of two entities, if there is one, adds a learned bias to their attention.
         global_node: whether the matching of the whole image and the whole report takes part.
+
+    Raises:
+        IgclError: unknown update, or negative steps; without a local branch too.
     """
 
     steps: int = 0
     update: str = "residual"
     relation_bias: bool = True
     global_node: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("model.srm.update", self.update, UPDATES)
+        check_at_least("model.srm.steps", self.steps, 0)
 
 
 class RelationAttention(nn.Module):
@@ -122,13 +129,11 @@ class SemanticRelations(nn.Module):
         options: steps and their kind.
 
     Raises:
-        IgclError: unknown update, negative steps, or a global node without steps.
+        IgclError: a global node without steps.
     """
 
     def __init__(self, channels: int, options: SemanticRelationOptions = SemanticRelationOptions()) -> None:
         super().__init__()
-        check_choice("model.srm.update", options.update, UPDATES)
-        check_at_least("model.srm.steps", options.steps, 0)
         if options.global_node and options.steps == 0:
             raise IgclError("model.srm.global_node takes part in steps, but model.srm.steps is 0: set it to 1 or more")
         step = UPDATES[options.update]

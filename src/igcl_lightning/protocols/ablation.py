@@ -24,7 +24,7 @@ from igcl_lightning.data.sources.phantom import phantom_source
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.store import MANIFEST, Store
 from igcl_lightning.errors import IgclError, UsageError, suggestion, write_message
-from igcl_lightning.protocols.ablation_cell import PLAN, RESULT, Plan, folder_words, read_json, write_json
+from igcl_lightning.protocols.ablation_cell import BUSY, PLAN, RESULT, Plan, folder_words, read_json, write_json
 from igcl_lightning.protocols.ablation_report import Finished, write_report
 from igcl_lightning.protocols.ablation_table import REPORTED_SEED, Row, Table, read_table
 from igcl_lightning.protocols.children import run_children, start_child, why_failed
@@ -56,8 +56,8 @@ class Cell(NamedTuple):
         return read_json(self.folder / RESULT) if self._stands(needed) else None
 
     def _stands(self, settings: Mapping[str, str]) -> bool:
-        made: dict[str, str] = read_json(self.folder / RESULT).get("settings", {})
-        return settings.items() <= made.items()
+        made = read_json(self.folder / RESULT).get("settings")
+        return isinstance(made, dict) and settings.items() <= made.items()
 
 
 def ablate(
@@ -205,7 +205,9 @@ def run_cells(cells: Sequence[Cell], jobs: int) -> list[Cell]:
         left -= 1
         if status:
             failed.append(cell)
-            write_message("error", f"{cell.row}, seed {cell.seed}: {why_failed(_log(cell), status)}")
+            busy = "in use by another process; wait for it, then run this again"
+            why = busy if status == BUSY else why_failed(_log(cell), status)
+            write_message("error", f"{cell.row}, seed {cell.seed}: {why}")
         else:
             say(_progress(cell, len(cells), left, time.monotonic() - start))
 

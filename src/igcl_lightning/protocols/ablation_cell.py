@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ import pandas as pd
 from lightning.pytorch import Callback, Trainer
 
 from igcl_lightning.atomic import locked, replacing
+from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import arranged_by_split, checked, write_predictions
 from igcl_lightning.evaluation.results import mean_over_seeds, resampled
 from igcl_lightning.evaluation.within_patient import Choices
@@ -36,6 +38,9 @@ from igcl_lightning.training.lightning_cli import import_modules
 from igcl_lightning.training.lightning_cli import run as run_training
 
 PLAN, PRETRAINED, RESULT = "plan.json", "pretrained.json", "result.json"
+BUSY = 75
+"""Exit status of a cell that another process is running; `log.txt` is that one's."""
+
 RESAMPLES = 1000
 SECONDS = "train/epoch_seconds"
 
@@ -99,7 +104,11 @@ def main() -> None:
 
 
 def _run(folder: Path) -> None:
-    with locked(folder):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder))
+        except IgclError:
+            sys.exit(BUSY)
         run_cell(folder, Plan(**read_json(folder / PLAN)))
 
 
@@ -130,9 +139,15 @@ def write_json(content: Any, path: Path) -> None:
         temporary.write_text(json.dumps(content), encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or an empty mapping if there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the mapping in a JSON file, an empty one if there is no file; `IgclError` if it holds anything else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError:  # not JSON, or not UTF-8
+        content = None
+    if not isinstance(content, dict):
+        raise IgclError(f"{path}: damaged, not a mapping in JSON: delete it, and what it records is made again")
+    return content
 
 
 def _pretrained(folder: Path, plan: Plan) -> dict[str, Any]:

@@ -10,9 +10,12 @@ from typing import Any
 from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.graphs.counterfactuals import KINDS
 from igcl_lightning.protocols.yaml_file import read_yaml
+from igcl_lightning.training.options import plain_key
 
 NAME = re.compile(r"[\w+][\w+., -]*")
 """Names of rows, which become names of folders."""
+
+MAX_SEED = 2**32 - 1
 
 REPORTED_SEED = 0
 """Seed of the phantoms to train on, and of the hard negatives that are reported once."""
@@ -149,6 +152,10 @@ def _mistakes_of_measures(table: Table) -> Iterator[str]:
     hard, probe = table.hard_negatives, table.probe
     if hard.studies and (hard.studies < 4 or hard.studies % 2):
         yield f"hard_negatives.studies is {hard.studies}, not 0 or an even number of at least 4"
+    if table.store.path is None and table.store.studies < 1:
+        yield f"store.studies is {table.store.studies}, not at least 1"
+    if hard.validation_seed < 0:
+        yield f"hard_negatives.validation_seed is {hard.validation_seed}, not at least 1"
     if hard.validation_seed == REPORTED_SEED:
         yield f"hard_negatives.validation_seed is {REPORTED_SEED}, the seed of those that are reported"
     for kind in table.counterfactuals:
@@ -156,6 +163,8 @@ def _mistakes_of_measures(table: Table) -> Iterator[str]:
             yield f"counterfactuals: {kind!r} is not one of {', '.join(KINDS)}{suggestion(kind, KINDS)}"
     if not all(0 < fraction <= 1 for fraction in probe.fractions):
         yield f"probe.fractions are {probe.fractions}, not above 0 and at most 1"
+    if len(set(probe.fractions)) < len(probe.fractions):
+        yield f"probe.fractions are {probe.fractions}: one is given twice"
     if probe.draws < 1:
         yield f"probe.draws is {probe.draws}, not at least 1"
 
@@ -166,13 +175,13 @@ def _mistakes_of_row(row: Row, table: Table) -> Iterator[str]:
     if row.config is None and table.config is None:
         yield f"rows: {row.name!r} has no config, and the table has none"
     for option in row.options:
-        if option in ELSEWHERE:
-            yield f"rows: {row.name!r} sets {option}; set {ELSEWHERE[option]} instead"
+        if (key := plain_key(option)) in ELSEWHERE:
+            yield f"rows: {row.name!r} sets {option}; set {ELSEWHERE[key]} instead"
         elif option.startswith("trainer.logger"):
             yield f"rows: {row.name!r} sets {option}; all runs are logged as CSV files, in folders of their own"
     for epochs in (row.epochs, table.epochs):
         if epochs is not None and epochs < 1:
             yield f"epochs is {epochs}, not at least 1"
     seeds = table.seeds if row.seeds is None else row.seeds
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        yield f"seeds of {row.name!r} are {seeds}, not different numbers of at least 0"
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > MAX_SEED:
+        yield f"seeds of {row.name!r} are {seeds}, not different numbers from 0 to {MAX_SEED}"

@@ -24,7 +24,7 @@ def start_child(words: Sequence[str], log: Path, jobs: int) -> subprocess.Popen[
     """Start Python with these words; its output goes to `log`, and it has one thread if several run at once."""
     threads = {"OMP_NUM_THREADS": "1"} if jobs > 1 else {}
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
+    with log.open("ab") as output:  # it may be that of another process, which does the same work
         return subprocess.Popen(
             [sys.executable, *words],
             stdin=subprocess.PIPE,  # closes when this process ends, which ends the child

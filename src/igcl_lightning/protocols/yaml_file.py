@@ -9,7 +9,7 @@ from typing import TypeVar
 from jsonargparse import ArgumentError, ArgumentParser
 
 from igcl_lightning.errors import UsageError
-from igcl_lightning.training.options import explain, read_options
+from igcl_lightning.training.options import explain, nulls, read_options
 
 Content = TypeVar("Content")
 
@@ -33,6 +33,9 @@ def read_yaml(content: type[Content], name: str, option: str, known: Iterable[st
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(content, as_group=False)
     try:
-        return Path(path), content(**vars(parser.instantiate(parser.parse_path(path))))
+        value = content(**vars(parser.instantiate(parser.parse_path(path))))
     except ArgumentError as error:
         raise UsageError(explain(str(error), written, [*parser.get_defaults().keys(), *known], (), {})) from None
+    for key, expected in nulls(content, value):
+        raise UsageError(f"{path}: {key}: expected {expected}, got null")
+    return Path(path), value

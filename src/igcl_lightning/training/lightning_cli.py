@@ -43,7 +43,16 @@ from igcl_lightning.run_folder import RunConfig, keep_metrics
 from igcl_lightning.training.checkpoints import LastCheckpoint, use_plain_checkpoints
 from igcl_lightning.training.divergence import StopIfDiverged
 from igcl_lightning.training.monitors import refuse_unknown_monitors
-from igcl_lightning.training.options import NOT_A_GROUP, Written, class_options, explain, owners, read_options
+from igcl_lightning.training.options import (
+    NOT_A_GROUP,
+    Written,
+    class_options,
+    explain,
+    null_groups,
+    nulls,
+    owners,
+    read_options,
+)
 from igcl_lightning.training.resume import ExactResume, continue_wandb_run
 from igcl_lightning.training.slurm import continue_job
 from igcl_lightning.training.wandb_trial import failing_visibly, project_of_sweep
@@ -157,7 +166,7 @@ class TrainingCLI(LightningCLI):
             parser_class=_Parser,
             parser_kwargs={"prog": "igcl", **about, **{name: dict(about) for name in self.subcommands()}},
             auto_configure_optimizers=False,
-            args=words,
+            args=null_groups(words),
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static there, called on the instance
@@ -178,6 +187,7 @@ class TrainingCLI(LightningCLI):
         """Check groups; name the run folder after the model's class, or the project of the sweep that W&B runs."""
         options = self.config[self.subcommand]
         refuse_single_values(options.model)
+        refuse_nulls(options.model)
         loggers = options.trainer.logger
         for logger in loggers if isinstance(loggers, list) else [loggers]:
             kind = logger.class_path.rpartition(".")[2] if isinstance(logger, Namespace) else ""
@@ -288,6 +298,15 @@ def refuse_single_values(model: Namespace) -> None:
     for name, value in dict(vars(model.init_args) if "init_args" in model else {}).items():
         if name in arguments and is_dataclass(arguments[name].default) and not isinstance(value, (Namespace, dict)):
             raise UsageError(f"--model.{name}: {NOT_A_GROUP}, got {value!r}")
+
+
+def refuse_nulls(model: Namespace) -> None:
+    """Raise `UsageError` for null as an option of a group that takes none, which the parser lets pass."""
+    arguments = inspect.signature(pkgutil.resolve_name(model.class_path)).parameters
+    for name, group in dict(vars(model.init_args) if "init_args" in model else {}).items():
+        if name in arguments and is_dataclass(default := arguments[name].default):
+            for option, expected in nulls(type(default), group):
+                raise UsageError(f"--model.{name}.{option}: expected {expected}, got null")
 
 
 def refuse_clash(model: LightningModule, data: LightningDataModule | None) -> None:

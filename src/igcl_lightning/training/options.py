@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import MISSING, is_dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -14,6 +15,7 @@ from igcl_lightning.modules.checkpoint import subclasses
 from igcl_lightning.modules.groups import option_names
 
 CONFIG_OPTIONS = ("-c", "--config")
+NULL_OF_A_GROUP = re.compile(r"(--model(?:\.init_args)?\.\w+)\.(\w+)=null")
 NOT_A_GROUP = "expected a group of options, such as {size: 64}"
 
 # Messages of jsonargparse.
@@ -63,6 +65,40 @@ def read_options(words: list[str]) -> tuple[list[str], list[Written]]:
             resolved[index if equals else index + 1] = f"{option}={path}" if equals else str(path)
             options.extend(_options_below(_read_config(path), path))
     return resolved, options
+
+
+def null_groups(words: list[str]) -> list[str]:
+    """Return the words with each null in a group of the model as JSON, such as --model.text={"model": null}.
+
+    jsonargparse 4.53 reads --model.text.model=null as the text "None".
+    """
+    joined: list[str] = []
+    for word in words:
+        if word == "null" and joined and NULL_OF_A_GROUP.fullmatch(f"{joined[-1]}=null"):
+            joined[-1] += "=null"
+        else:
+            joined.append(word)
+    return [NULL_OF_A_GROUP.sub(r'\1={"\2": null}', word) for word in joined]
+
+
+def nulls(kind: type, values: Any) -> Iterator[tuple[str, str]]:
+    """Yield the options of a group that are None though their type is not, which jsonargparse lets pass.
+
+    Args:
+        kind: dataclass of the group.
+        values: the group as that dataclass, a namespace or a mapping.
+
+    Yields:
+        name of the option, dotted below the group, and its type.
+    """
+    given = values if isinstance(values, Mapping) else vars(values)
+    for name, hint in get_type_hints(kind).items():
+        value = given.get(name, MISSING)
+        if value is None and type(None) not in get_args(hint):
+            yield name, getattr(get_origin(hint) or hint, "__name__", str(hint))
+        for part in value if isinstance(value, list) else [value]:
+            if is_dataclass(part) and not isinstance(part, type):
+                yield from ((f"{name}.{below}", expected) for below, expected in nulls(type(part), part))
 
 
 def plain_key(key: str) -> str:
@@ -171,6 +207,8 @@ def _read_config(path: Path) -> yaml.MappingNode:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UsageError(f"{path}{line}: not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:  # characters that no text has
+        raise UsageError(f"{path}: not valid YAML: {one_line(error)}") from None
     if not isinstance(tree, yaml.MappingNode):
         raise UsageError(f"{path}: a config must be a mapping of options such as 'trainer:'")
     return tree
