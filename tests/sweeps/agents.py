@@ -10,6 +10,9 @@ import yaml
 
 from igcl_lightning.training.options import shipped_configs
 
+OF_A_TRAINER = ("PL_GLOBAL_SEED", "LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""Variables that a trainer leaves behind in this process; with a rank, a trial would wait for a process it never starts."""
+
 PRETRAIN = ["--model.image.backbone", "test_resnet", "--model.image.size", "32", "--model.graph.channels", "16"]
 SMALL = [
     *("--data.batch_size", "16", "--data.num_workers", "0", "--trainer.max_epochs", "1"),
@@ -35,7 +38,7 @@ def small_sweep(name, folder, store, *words, **changes):
 def environment(backend, folder):
     paths = {"PATH": str(Path(sys.executable).parent), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     joined = {name: os.pathsep.join([path, os.environ.get(name, "")]) for name, path in paths.items()}
-    kept = {name: value for name, value in os.environ.items() if name != "PL_GLOBAL_SEED"}
+    kept = {name: value for name, value in os.environ.items() if name not in OF_A_TRAINER}
     return kept | joined | {"OMP_NUM_THREADS": "1"} | backend.environment(folder)
 
 

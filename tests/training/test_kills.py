@@ -87,7 +87,9 @@ def assert_ended_alike():
         torch.load(Path(folder, "r/version_0/checkpoints/last.ckpt"), weights_only=True)
         for folder in ("undisturbed", "runs")
     )
-    assert [each for name in TRAINED for each in differences(one[name], other[name], name)] == []
+    differ = [each for name in TRAINED for each in differences(one[name], other[name], name)]
+    # A validation that was interrupted is begun again, and counted again.
+    assert [each for each in differ if "val_loop" not in each or "/total/" not in each] == []
     one, other = (Path(folder, "r/version_0/metrics.csv").read_text() for folder in ("undisturbed", "runs"))
     assert one == other
 
