@@ -11,7 +11,7 @@ import yaml
 from igcl_lightning.training.options import shipped_configs
 
 OF_A_TRAINER = ("PL_GLOBAL_SEED", "LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""Variables that a trainer leaves behind in this process; with a rank, a trial would wait for a process it never starts."""
+"""Variables that a trainer leaves behind in this process; with a rank, a trial waits for a process it never starts."""
 
 PRETRAIN = ["--model.image.backbone", "test_resnet", "--model.image.size", "32", "--model.graph.channels", "16"]
 SMALL = [

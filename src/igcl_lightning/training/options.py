@@ -162,7 +162,8 @@ def _nearest(option: Written, known: Collection[str]) -> str:
     part = option.key[: option.key.find(".") + 1]
     within = [name for name in known if name.startswith(part)] if part else []
     cut = len(part) if within else 0
-    return suggestion(option.key[cut:], [name[cut:] for name in within or known], before=dashes + option.key[:cut])
+    near = suggestion(option.key[cut:], [name[cut:] for name in within or known], before=dashes + option.key[:cut])
+    return near or suggestion(part[:-1], [] if within else {name.partition(".")[0] for name in known}, before=dashes)
 
 
 def _find_written(name: str, message: str, written: list[Written]) -> Written | None:
