@@ -469,7 +469,9 @@ def test_resume_in_the_same_folder_loses_nothing(capsys):
     assert yaml.safe_load((folder / "config-resume-2.yaml").read_text())["trainer"]["max_epochs"] == 3
     assert (folder / "metrics-before-resume-1.csv").read_text() == longer
     with (folder / "metrics.csv").open() as file:
-        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]
+        epochs = [row["epoch"] for row in csv.DictReader(file)]
+    assert [epochs.count(epoch) for epoch in "012"] == [len(epochs) / 3] * 3
+    assert epochs == sorted(epochs)
 
 
 def test_checkpoint_decides_the_model_and_says_so(one_line):

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 WORLD = 2
-ON_TWO = ["--trainer.accelerator", "cpu", "--trainer.devices", str(WORLD), "--trainer.strategy", "ddp"]
+PROCESSES = ["--trainer.devices", str(WORLD)]
+ON_TWO = ["--trainer.accelerator", "cpu", "--trainer.strategy", "ddp"]
 GRACE = 15.0
 """Seconds that a process may go on after the other one has ended."""
 
@@ -39,13 +40,14 @@ class Rank(NamedTuple):
 
 
 def run_on_two(commands, folder, timeout=600.0, cwd=None):
-    """Run each list of words through `cli.main` in two processes, with `ON_TWO` before its options; return both ranks.
+    """Run each list of words through `cli.main` in two processes, with `ON_TWO` before its options and
+    `PROCESSES` behind them; return both ranks.
 
     Both processes are killed after `timeout` seconds, and one of them `GRACE` seconds after the other has ended.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    commands = [[words[0], *ON_TWO, *map(str, words[1:])] for words in commands]
+    commands = [[words[0], *ON_TWO, *map(str, words[1:]), *PROCESSES] for words in commands]
     run(folder, timeout, cwd, run_commands, commands, folder)
     return [outcome(rank, folder, len(commands)) for rank in range(WORLD)]
 

@@ -52,7 +52,6 @@ def test_results_have_validation_rows_only(probed, phantom_store):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--trainer.callbacks.fraction=0.01"], "every label has only one class in a draw; use a larger fraction"),
         (["--trainer.callbacks.fraction=0"], "data.fraction is 0.0, not in (0, 1]"),
         (["--trainer.callbacks.labels=[Nothing]"], "Nothing"),
         (["--trainer.callbacks.features=all"], "FinalProbe.features 'all' is not one of pooled, projected"),

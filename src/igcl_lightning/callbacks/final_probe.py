@@ -46,8 +46,8 @@ class FinalProbe(Callback):
         features: "pooled", or "projected" into the space of the contrast.
 
     Raises:
-        IgclError: before training, the store is a stream or lacks labels, an option is out of range, or every label has
-            only one class in a draw.
+        IgclError: before training, the store is a stream or lacks labels, an option is out of range, or no label has
+            both classes among the training rows.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class FinalProbe(Callback):
         if not self._rows.label_names:
             raise IgclError(f"FinalProbe: {data.store_path}: the store has no labels")
         if not self._trained().any():
-            raise IgclError("FinalProbe: every label has only one class in a draw; use a larger fraction")
+            raise IgclError(f"FinalProbe: {data.store_path}: no label has both classes among the training rows")
 
     def _trained(self) -> torch.Tensor:
         """Return which labels have both classes in all draws, bool [L]."""
