@@ -101,6 +101,15 @@ def test_draws_depend_on_seed_epoch_and_row_alone(store):
     assert [said(batch.twin) for batch in loader] == [said(whole)]
 
 
+def test_edits_are_drawn_evenly_whatever_the_kind(monkeypatch):
+    draw = TwinDraw(["side", "place"])
+    monkeypatch.setattr(draw, "_twins", lambda columns, place, row, kind: (f"{kind} 0", f"{kind} 1"))
+    drawn, _ = draw({}, np.arange(400), np.zeros(400, np.int64))
+    count = Counter(drawn)
+    assert sorted(count) == ["place 0", "place 1", "side 0", "side 1"]
+    assert all(60 < each < 140 for each in count.values())
+
+
 def test_kinds_are_drawn_evenly_among_those_that_give_a_twin(store):
     pairs, rows = dataset(store, KINDS), len(GRAPHS)
     kinds = torch.stack([pairs.batch(range(epoch * rows, (epoch + 1) * rows)).twin.kind for epoch in range(60)], 1)

@@ -102,6 +102,12 @@ def test_another_store_changes_every_cell(quick, phantom_store, tmp_path):
     assert {part for part in before if before[part] != after[part]} == {"pretraining", "probe", "counterfactuals"}
 
 
+def test_another_version_trains_again(quick, monkeypatch):
+    assert quick([row("a")]) == (0, {"a-0": 1})
+    monkeypatch.setattr(ablation, "__version__", "next")
+    assert quick([row("a")]) == (0, {"a-0": 2})
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
 def test_a_damaged_result_is_named(quick, tmp_path, capsys, content):
     assert quick([row("a")])[0] == 0

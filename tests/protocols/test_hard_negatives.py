@@ -17,6 +17,7 @@ from igcl_lightning.protocols.hard_negatives import (
     contrasts_reports,
     hard_negative_answers,
     images_of_next_patient,
+    paired_data,
     retrieval_choices,
 )
 from stores import prepare_studies
@@ -152,3 +153,13 @@ def test_one_patient_has_no_blind_control(module, tmp_path):
     prepare_studies(studies, tmp_path / "one", labels=FINDINGS, options=Options(size=64, lossless=True))
     with pytest.raises(IgclError, match="one: one patient, but the blind control needs images of another"):
         hard_negative_answers(module, tmp_path / "one")
+
+
+def test_inputs_are_made_as_those_of_training(module, store, monkeypatch):
+    record = {"tokenizer": {"model": None, "max_tokens": 12}, "node_text": {"model": "some"}}
+    monkeypatch.setattr(module, "input_record", record, raising=False)
+    data = paired_data(module, store, 4)
+    assert (data.tokenizer.max_tokens, data.node_text) == (12, True)
+    monkeypatch.setattr(module, "input_record", None)
+    data = paired_data(module, store, 4)
+    assert (data.tokenizer.max_tokens, data.node_text) == (256, False)
