@@ -196,6 +196,26 @@ def test_a_told_apart_metric_that_never_looks_at_the_image_is_blind(phantom_stor
     assert told_apart["counterfactual_accuracy"] == told_apart["counterfactual_blind"]
 
 
+def test_temperatures_of_the_local_branch_and_of_counterfactuals_are_their_own():
+    module = build("igcl", matching=LOCAL | {"temperature": 0.2}, counterfactual=SIDE | {"temperature": 0.25})
+    assert module.local_loss.logit_scale.exp().item() == pytest.approx(5)
+    assert {module._twin_scale(loss) for _, loss, _ in module._branches()} == {4}
+    shared = build("igcl", matching=LOCAL | {"temperature": 0.2}, counterfactual=SIDE)
+    assert shared._twin_scale(shared.local_loss).item() == pytest.approx(5)
+
+
+def test_reports_are_told_apart_in_evaluation_each_epoch_anew(phantom_store, monkeypatch):
+    module = build("igcl", matching={"weight": 0.0}, srm={}, counterfactual=SIDE)
+    batch = first_batch(module, phantom_store)
+    module.contrast_batch(batch)
+    assert not module.told_apart.update_called
+    module.eval().contrast_batch(batch)
+    assert module.told_apart.update_called
+    monkeypatch.setattr(module, "log_dict", lambda *_, **__: None)
+    module._log_told_apart("val")
+    assert not module.told_apart.update_called
+
+
 def test_the_blind_control_scores_the_image_of_the_row_before(phantom_store):
     module = IGCL(image=IMAGE, graph=GRAPH, counterfactual=SIDE).eval()
     batch = first_batch(module, phantom_store)
@@ -203,7 +223,8 @@ def test_the_blind_control_scores_the_image_of_the_row_before(phantom_store):
     module._note_told_apart(image, report, twin, batch)
     rows = [row for row in range(12) if batch.twin.valid[row]]
     own, other = ([image[row - step] @ (report[row] - twin[row]) > 0 for row in rows] for step in (0, 1))
-    accuracy, blind = module.told_apart.compute().values()
+    accuracy, blind, number = module.told_apart.compute().values()
+    assert number == len(rows)
     assert (accuracy, blind) == (pytest.approx(sum(own) / len(rows)), pytest.approx(sum(other) / len(rows)))
     assert own != other
 

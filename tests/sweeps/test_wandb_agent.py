@@ -82,7 +82,7 @@ def test_a_trial_on_two_processes_and_a_failing_one(phantom_store, tmp_path):
     assert tables(good)["retrieval"]["columns"][:2] == ["image", "own report"]
     assert good.config["model"] == {"class_path": "igcl_lightning.modules.IGCL"}
     assert good.config["data"]["init_args"]["views"] == ["PA"]
-    assert (good.config["seed_everything"], good.config["trainer"]["devices"]) == (42, 2)
+    assert (good.config["seed_everything"], good.config["trainer"]["devices"]) == (42, "2")
     assert good.config["model.optim.learning_rate"] == good.config["optim"]["learning_rate"] == 1e-05
     assert "_instantiator" not in good.config
 

@@ -239,7 +239,7 @@ def run(options: argparse.Namespace) -> None:
             write_message("warning", "interrupted; finished work is kept: run the same command with --resume")
         raise
     if "shard" in manifest:
-        sys.stdout.write(f"{part.folder(options.out)}: complete; when all {part.count} are: igcl merge {options.out}\n")
+        sys.stdout.write(f"{part.folder(options.out)}: complete; when all {part.total} are: igcl merge {options.out}\n")
     else:
         sys.stdout.writelines(f"{line}\n" for line in summary(options.out, manifest))
 

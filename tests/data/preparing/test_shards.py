@@ -208,11 +208,11 @@ def test_the_commands(tmp_path, capsys):
     out = tmp_path / "store"
     words = ["prepare", "phantom", "--count", "6", "--size", "64", "--out", str(out), "--jobs", "1"]
     for number in (1, 2):
-        assert main([*words, "--shard", f"{number}/2"]) == 0
+        assert main([*words, "--shard", f"{number}/2"]) is None
     assert f"shard-2-of-2: complete; when all 2 are: igcl merge {out}" in capsys.readouterr().out
-    assert main(["merge", str(out)]) == 0
+    assert main(["merge", str(out)]) is None
     assert f"{out}: rows " in capsys.readouterr().out
-    assert main([*words[:-4], "--out", str(tmp_path / "one"), "--jobs", "1"]) == 0
+    assert main([*words[:-4], "--out", str(tmp_path / "one"), "--jobs", "1"]) is None
     assert content(out) == content(tmp_path / "one")
     for wrong in ("0/2", "3/2", "2", "a/b"):
         assert main([*words, "--shard", wrong]) == 2
