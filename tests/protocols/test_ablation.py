@@ -41,7 +41,7 @@ own = {"patient": [1, 1], "right": [1, 0], "asked": [1, 1]}
 answers = {"global": {"own": own, "blind": own}}
 result = {"settings": plan["settings"], "seconds_per_epoch": 2.0, "seconds": 3.0}
 result |= {"counterfactuals": {}, "choices": dict.fromkeys(plan["hard_negatives"], answers)}
-result |= {"probe": {"auroc": {"0.5": [0.5] * 1001}, "rows": 9}}
+result |= {"probe": {"test": {"auroc": {"0.5": [0.5] * 1001}, "rows": 9}}}
 (folder / "result.json").write_text(json.dumps(result))
 """
 """A cell that writes a result at once; it fails with one layer, never ends with three, and is in use with four."""
@@ -182,7 +182,7 @@ def test_training_again_leaves_nothing_of_the_run_before(tmp_path, monkeypatch):
     (tmp_path / "fit" / "version_0").mkdir(parents=True)
     (tmp_path / "fit" / "version_0" / "of the run before").touch()
     (tmp_path / "result.json").write_text("{}")
-    plan = ablation_cell.Plan([], [], "", {}, [], [], 1, {"pretraining": "new"})
+    plan = ablation_cell.Plan([], [], "", {}, [], [], 1, ["test"], {"pretraining": "new"})
     assert ablation_cell._pretrained(tmp_path, plan) == {"settings": "new", "seconds_per_epoch": 2.0}
     assert [each.name for each in (tmp_path / "fit").rglob("*")] == ["version_0", "metrics.csv"]
     assert not (tmp_path / "result.json").exists()
@@ -238,6 +238,11 @@ def test_a_killed_run_leaves_no_process_and_resumes(quick, phantom_store, tmp_pa
         ({"rows": []}, "rows is empty"),
         ({"rows": [{"name": "a", "options": None}]}, "table.yaml: rows.options: expected Mapping, got null"),
         ({"probe": {"draws": None}}, "table.yaml: probe.draws: expected int, got null"),
+        (
+            {"rows": [{"name": "a"}], "probe": {"splits": ["train"]}},
+            "probe.splits are ['train'], not one or both of valid, test",
+        ),
+        ({"rows": [{"name": "a"}], "probe": {"splits": []}}, "probe.splits are []"),
         ({"rows": [{"name": "a"}, {"name": "a"}]}, "two rows are called 'a'"),
         ({"rows": [{"name": "a", "option": {"x": 1}}]}, "rows.option.x: unknown option, did you mean rows.options?"),
         ({"rows": [{"name": "a/b"}]}, "'a/b' is not a name"),
@@ -341,7 +346,7 @@ def table(tmp_path_factory, phantom_store):
         "epochs": 1,
         "counterfactuals": ["side", "place"],
         "hard_negatives": {"studies": 12},
-        "probe": {"fractions": [0.5, 1.0], "draws": 2},
+        "probe": {"fractions": [0.5, 1.0], "draws": 2, "splits": ["valid", "test"]},
     }
     path = write_table(folder / "table.yaml", rows, store={"path": str(phantom_store)}, **other)
     words = ["ablate", "--table", path, "--out", str(folder / "out")]
@@ -373,17 +378,17 @@ def test_a_table_end_to_end(table):
     assert log[-1].endswith("set trainer.max_epochs or trainer.max_steps")
     assert not any(method == "endless" for method, *_ in found)
     result = json.loads((out / "cells" / "plain-0" / "result.json").read_text())["probe"]
-    made = (
-        pd.read_parquet(out / "cells" / "plain-0" / "predictions.parquet")
-        .query("split == 'test'")
-        .dropna(subset="target")
-    )
-    for fraction, auroc in result["auroc"].items():
-        draws = made[made["fraction"] == float(fraction)].groupby(["seed", "label"])
-        known = [roc_auc_score(each["target"], each["score"]) for _, each in draws if each["target"].nunique() == 2]
-        assert auroc[0] == pytest.approx(sum(known) / len(known))
+    made = pd.read_parquet(out / "cells" / "plain-0" / "predictions.parquet").dropna(subset="target")
+    assert set(result) == {"valid", "test"}
+    for split, probed in result.items():
+        assert set(probed["auroc"]) == {"0.5", "1.0"}
+        for fraction, auroc in probed["auroc"].items():
+            drawn = made[(made["fraction"] == float(fraction)) & (made["split"] == split)]
+            draws = drawn.groupby(["seed", "label"])
+            known = [roc_auc_score(each["target"], each["score"]) for _, each in draws if each["target"].nunique() == 2]
+            assert auroc[0] == pytest.approx(sum(known) / len(known))
     text = (out / "table.md").read_text()
-    assert "| validation | global | blind | side | side blind | place | place blind | probe 50 % |" in text
+    assert "| validation | global | blind | side | side blind | place | place blind | probe 50 %, valid |" in text
     assert "| reported |" in text
 
 
@@ -391,7 +396,7 @@ def test_a_cell_ends_with_the_process_that_started_it(tmp_path):
     """While it does anything: here it imports a module that never ends."""
     (tmp_path / "forever.py").write_text("import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(600)\n")
     plan = {"modules": ["forever"], "words": [], "store": "", "hard_negatives": {}, "counterfactuals": []}
-    (tmp_path / "plan.json").write_text(json.dumps(plan | {"fractions": [], "draws": 1, "settings": {}}))
+    (tmp_path / "plan.json").write_text(json.dumps(plan | {"fractions": [], "draws": 1, "splits": [], "settings": {}}))
     words = [sys.executable, "-c", ablation.CHILD, str(tmp_path)]
     process = subprocess.Popen(words, stdin=subprocess.PIPE, cwd=tmp_path)
     until = time.monotonic() + 120

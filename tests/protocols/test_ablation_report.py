@@ -10,6 +10,7 @@ from igcl_lightning.protocols.ablation_report import Finished, write_report
 
 PATIENT = np.repeat(np.arange(20), 2)
 STORES = {"pairs": "phantom", "validation": "hard"}
+PROBED = {"valid": 40, "test": 70}
 
 
 def answers(rng, share):
@@ -25,7 +26,10 @@ def cell(name, seed, scores):
     result = {
         "choices": {"validation": {score: answers(rng, share) for score, share in scores.items()}},
         "counterfactuals": {"side": {score: answers(rng, share) for score, share in scores.items()}},
-        "probe": {"auroc": {"0.01": rng.uniform(0.6, 0.9, 201).tolist()}, "rows": 70},
+        "probe": {
+            split: {"auroc": {"0.01": rng.uniform(0.6, 0.9, 201).tolist()}, "rows": rows}
+            for split, rows in PROBED.items()
+        },
         "seconds_per_epoch": 2.0 + seed,
     }
     return Finished(name, seed, result)
@@ -41,7 +45,14 @@ def finished():
 def found(finished, tmp_path):
     text = write_report(finished, [("local", "plain")], STORES, tmp_path)
     records = json.loads((tmp_path / "results.json").read_text())
-    return {(each["method"], each["seed"], each["versus"], each["metric"]): each for each in records}, text
+    found = {(each["method"], each["seed"], each["versus"], _metric(each)): each for each in records}
+    assert len(found) == len(records)
+    return found, text
+
+
+def _metric(record):
+    """The metric; of probes, scored on two splits here, with the split."""
+    return f"{record['split']} auroc" if record["metric"] == "auroc" else record["metric"]
 
 
 def accuracy(finished, index, score, kind="own", rows=slice(None), part=("choices", "validation")):
@@ -69,11 +80,12 @@ def test_means_over_seeds_and_blind_controls(finished, found):
     blind = records["local", None, None, "within_patient_accuracy_both_blind"]["value"]
     assert blind == accuracy(finished, 2, "both", "blind")
     assert records["plain", None, None, "seconds_per_epoch"]["value"] == 2.5
-    probes = [np.array(each.result["probe"]["auroc"]["0.01"]) for each in finished]
-    apart = records["local", None, "plain", "auroc"]
-    assert apart["value"] == pytest.approx(probes[2][0] - probes[1][0])
-    assert apart["ci_low"] == pytest.approx(np.percentile(probes[2][1:] - probes[1][1:], 2.5))
-    assert (apart["n"], apart["fraction"], apart["store"]) == (70, 0.01, "phantom")
+    for split, rows in PROBED.items():
+        probes = [np.array(each.result["probe"][split]["auroc"]["0.01"]) for each in finished]
+        apart = records["local", None, "plain", f"{split} auroc"]
+        assert apart["value"] == pytest.approx(probes[2][0] - probes[1][0])
+        assert apart["ci_low"] == pytest.approx(np.percentile(probes[2][1:] - probes[1][1:], 2.5))
+        assert (apart["n"], apart["fraction"], apart["store"]) == (rows, 0.01, "phantom")
 
 
 def test_the_table_shows_the_blind_control_of_the_last_score(finished, found, tmp_path):
@@ -85,7 +97,7 @@ def test_the_table_shows_the_blind_control_of_the_last_score(finished, found, tm
         "validation",
         *("global", "local", "both", "blind"),
         *("side", "side blind"),
-        *("probe 1 %", "s/epoch", "seeds"),
+        *("probe 1 %, valid", "probe 1 %", "s/epoch", "seeds"),
     ]
     shown = dict(zip(titles, row, strict=True))
     assert shown["both"].startswith(f"{accuracy(finished, 2, 'both'):.3f} [")
@@ -96,7 +108,7 @@ def test_the_table_shows_the_blind_control_of_the_last_score(finished, found, tm
     assert (shown["s/epoch"], shown["seeds"]) == ("3.0", "1")
     assert "local - plain" in text
     (counts,) = [line for line in text.splitlines() if line.startswith("n ")]
-    assert counts.split() == ["n", *["40"] * 6, "70"], "of choices and of the probe; none of seconds and seeds"
+    assert counts.split() == ["n", *["40"] * 7, "70"], "of choices and of the probe; none of seconds and seeds"
     markdown = (tmp_path / "table.md").read_text()
     assert f"| {' | '.join(row)} |" in markdown
 
@@ -106,4 +118,4 @@ def test_a_table_without_hard_negatives_shows_its_probes(finished, tmp_path):
         each.result["choices"].clear()
         each.result["counterfactuals"].clear()
     text = write_report(finished, [], {"pairs": "phantom"}, tmp_path)
-    assert text.splitlines()[4].split() == ["probe", "probe", "1", "%", "s/epoch", "seeds"]
+    assert text.splitlines()[4].split() == ["probe", "probe", "1", "%,", "valid", "probe", "1", "%", "s/epoch", "seeds"]

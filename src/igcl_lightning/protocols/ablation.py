@@ -186,6 +186,7 @@ def _cell(
         counterfactuals=table.counterfactuals,
         fractions=table.probe.fractions,
         draws=table.probe.draws,
+        splits=table.probe.splits,
         settings=settings,
     )
     return Cell(row.name, seed, out / CELLS / f"{row.name}-{seed}", plan)

@@ -25,7 +25,7 @@ from lightning.pytorch import Callback, Trainer
 
 from igcl_lightning.atomic import locked, replacing
 from igcl_lightning.errors import IgclError
-from igcl_lightning.evaluation.predictions import arranged_by_split, checked, write_predictions
+from igcl_lightning.evaluation.predictions import ScoreTable, arranged_by_split, checked, write_predictions
 from igcl_lightning.evaluation.results import mean_over_seeds, resampled
 from igcl_lightning.evaluation.within_patient import Choices
 from igcl_lightning.metrics.clinical import auroc
@@ -57,6 +57,7 @@ class Plan:
         counterfactuals: kinds of counterfactuals to tell apart.
         fractions: labelled shares of the training rows for probes.
         draws: draws of labelled rows for each share.
+        splits: splits whose rows are scored by probes.
         settings: by part of the result, a hash of everything it depends on.
     """
 
@@ -67,6 +68,7 @@ class Plan:
     counterfactuals: Sequence[str]
     fractions: Sequence[float]
     draws: int
+    splits: Sequence[str]
     settings: Mapping[str, str]
 
 
@@ -197,17 +199,20 @@ def answers_of(plain: Mapping[str, Mapping[str, Sequence[int]]]) -> Answers:
 
 
 def _probed(folder: Path, checkpoint: Path, plan: Plan) -> dict[str, Any]:
-    """Return `auroc`, by labelled share the mean over labels and draws in the sample and in resamples of its patients.
+    """Return, by split, the number of `rows`, and the `auroc` by labelled share; write the predictions.
 
-    `rows` is the number of rows. The predictions are written beside the result.
+    An AUROC is the mean over labels and draws in resamples of the split's patients, and in the sample, which comes last.
     """
     if not plan.fractions:
-        return {"auroc": {}, "rows": 0}
-    scale = Scale(0, None, {}, fractions=plan.fractions, shots=(), draws=plan.draws)
+        return {}
+    scale = Scale(0, None, {}, fractions=plan.fractions, shots=(), draws=plan.draws, splits=plan.splits)
     probes = Comparison(folder, Path(plan.store), scale).probe(encoder_of(checkpoint))
     predictions = pd.concat(probes, ignore_index=True)
     write_predictions(predictions, folder / "predictions.parquet")
-    table = arranged_by_split(checked(predictions, "predictions"))["test"]
+    tables = arranged_by_split(checked(predictions, "predictions"))
+    return {split: {"rows": len(table.patients), "auroc": _means(table)} for split, table in tables.items()}
+
+
+def _means(table: ScoreTable) -> dict[str, list[float]]:
     by_setting = mean_over_seeds(resampled(table, auroc, RESAMPLES, seed=0))
-    means = {str(run.fraction): values[-1].tolist() for run, values in by_setting.items()}
-    return {"auroc": means, "rows": len(table.patients)}
+    return {str(run.fraction): values[-1].tolist() for run, values in by_setting.items()}

@@ -30,8 +30,8 @@ SECONDS = "seconds_per_epoch"
 BLIND = "_blind"
 CAPTION = """\
 global, local, both: right report among two of one patient, by this score, chance 0.5; blind: without the image
-side, ...: report told from its counterfactual of this kind; these and blind by the last score; probe: mean AUROC
-mean over seeds [95 % interval over patients]; n: images asked, or rows of the probe's test split, of each run"""
+side, ...: report told from its counterfactual of this kind; these and blind by the last score; probe: mean AUROC on test rows, or on those of the split named
+mean over seeds [95 % interval over patients]; n: images asked, or rows scored by the probe, of each run"""
 
 
 class Finished(NamedTuple):
@@ -117,14 +117,17 @@ def _twin_records(finished: Sequence[Finished], store: str, versus: Sequence[tup
 
 
 def _probe_records(finished: Sequence[Finished], store: str, versus: Sequence[tuple[str, str]]) -> list[Record]:
-    """Return the mean AUROC of the linear probes by labelled share, with differences."""
-    by_run = {
-        _run(cell)._replace(fraction=float(fraction)): np.array(values)
-        for cell in finished
-        for fraction, values in cell.result["probe"]["auroc"].items()
-    }
-    about = {"n": finished[0].result["probe"]["rows"], "protocol": PROTOCOL, "store": store, "split": "test"}
-    return compare_runs(by_run, versus, metric="auroc", **about)
+    """Return the mean AUROC of the linear probes by split and labelled share, with differences."""
+    records: list[Record] = []
+    for split, first in finished[0].result["probe"].items():
+        by_run = {
+            _run(cell)._replace(fraction=float(fraction)): np.array(values)
+            for cell in finished
+            for fraction, values in cell.result["probe"][split]["auroc"].items()
+        }
+        about = {"n": first["rows"], "protocol": PROTOCOL, "store": store, "split": split}
+        records += compare_runs(by_run, versus, metric="auroc", **about)
+    return records
 
 
 def _seconds(finished: Sequence[Finished], store: str) -> list[Record]:
@@ -166,7 +169,10 @@ def _title(record: Record) -> str:
         return "blind"
     if metric == SECONDS:
         return "s/epoch"
-    return f"probe {setting_name(record)}" if metric == "auroc" else metric.removeprefix(f"{METRIC}_")
+    if metric == "auroc":
+        split = "" if record["split"] == "test" else f", {record['split']}"
+        return f"probe {setting_name(record)}{split}"
+    return metric.removeprefix(f"{METRIC}_")
 
 
 def _cell(record: Record) -> str:

@@ -20,6 +20,9 @@ MAX_SEED = 2**32 - 1
 REPORTED_SEED = 0
 """Seed of the phantoms to train on, and of the hard negatives that are reported once."""
 
+SCORED = ("valid", "test")
+"""Splits that probes may score."""
+
 
 ELSEWHERE = {"config": "config", "data.store": "store.path", "seed_everything": "seeds"}
 """Options of `igcl fit` that a row may not set, and the key of the table that does."""
@@ -60,10 +63,12 @@ class ProbeOptions:
     Args:
         fractions: labelled shares of the training rows; empty for no probe.
         draws: number of draws of labelled rows for each share, the same for all cells.
+        splits: splits whose rows are scored: "valid" to choose by, "test" to report.
     """
 
     fractions: list[float] = field(default_factory=lambda: [0.01])
     draws: int = 5
+    splits: list[str] = field(default_factory=lambda: ["test"])
 
 
 @dataclass(frozen=True)
@@ -167,6 +172,8 @@ def _mistakes_of_measures(table: Table) -> Iterator[str]:
         yield f"probe.fractions are {probe.fractions}: one is given twice"
     if probe.draws < 1:
         yield f"probe.draws is {probe.draws}, not at least 1"
+    if not probe.splits or len(set(probe.splits)) < len(probe.splits) or set(probe.splits) - {*SCORED}:
+        yield f"probe.splits are {probe.splits}, not one or both of {', '.join(SCORED)}"
 
 
 def _mistakes_of_row(row: Row, table: Table) -> Iterator[str]:

@@ -61,6 +61,7 @@ class Scale(NamedTuple):
         draws: number of draws of rows for linear and few-shot probes of an encoder.
         seeds: number of seeds of the supervised baseline and of random encoders.
         hard_negatives: number of studies in pairs whose reports use the same words for different places; 0 for none.
+        splits: splits whose rows are scored.
     """
 
     studies: int
@@ -72,6 +73,7 @@ class Scale(NamedTuple):
     seeds: int = 3
     hard_negatives: int = 0
     supervised_learning_rate: float = 3e-3
+    splits: Sequence[str] = ("test",)
 
 
 class Encoder(NamedTuple):
@@ -144,7 +146,7 @@ class Comparison:
             yield FewShotProbe, {"shots": shots, "draws": self.scale.draws}
 
     def _probe(self, module: LinearProbe, **setting: Any) -> pd.DataFrame:
-        return self._fit_and_test(module, self._data(batch_size=256, **setting), max_epochs=1)
+        return self._fit_and_score(module, self._data(batch_size=256, **setting), max_epochs=1)
 
     def supervise(self, architecture: dict[str, Any]) -> Iterator[pd.DataFrame]:
         """Yield the predictions of supervised training from scratch, for every fraction and seed.
@@ -155,7 +157,7 @@ class Comparison:
             for seed in range(self.scale.seeds if fraction < 1 else 1):
                 seed_everything(seed, verbose=False)
                 folder = self.out / "supervised" / f"{fraction:g}-{seed}"
-                yield self._fit_and_test(
+                yield self._fit_and_score(
                     FineTune(**architecture, optim=OptimOptions(self.scale.supervised_learning_rate)),
                     self._data(fraction=fraction, draw_seed=seed),
                     ModelCheckpoint(folder, monitor="val/auroc_mean", mode="max"),
@@ -167,9 +169,9 @@ class Comparison:
 
     def _data(self, **options: Any) -> LabeledDataModule:
         labels = self.labels or [label for label in Store(self.store).labels if label != "No Finding"]
-        return LabeledDataModule(str(self.store), labels=list(labels), **options)
+        return LabeledDataModule(str(self.store), labels=list(labels), predict_splits=[*self.scale.splits], **options)
 
-    def _fit_and_test(
+    def _fit_and_score(
         self, module: ClassifierModule, data: LabeledDataModule, *callbacks: Callback, **options: Any
     ) -> pd.DataFrame:
         kept = KeepPredictions()
@@ -185,7 +187,8 @@ class Comparison:
             **options,
         )
         trainer.fit(module, data)
-        trainer.test(module, data, ckpt_path="best" if callbacks else None, weights_only=True, verbose=False)
+        best = "best" if callbacks else None
+        trainer.predict(module, data, return_predictions=False, ckpt_path=best, weights_only=True)
         return kept.frame
 
     def choose(self, checkpoint: Path) -> Choices | None:
