@@ -201,7 +201,7 @@ def answers_of(plain: Mapping[str, Mapping[str, Sequence[int]]]) -> Answers:
 def _probed(folder: Path, checkpoint: Path, plan: Plan) -> dict[str, Any]:
     """Return, by split, the number of `rows`, and the `auroc` by labelled share; write the predictions.
 
-    An AUROC is the mean over labels and draws in resamples of the split's patients, and in the sample, which comes last.
+    An AUROC is the mean over labels and draws, in resamples of the split's patients and, last, in the sample.
     """
     if not plan.fractions:
         return {}

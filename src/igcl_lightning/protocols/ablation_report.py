@@ -30,8 +30,9 @@ SECONDS = "seconds_per_epoch"
 BLIND = "_blind"
 CAPTION = """\
 global, local, both: right report among two of one patient, by this score, chance 0.5; blind: without the image
-side, ...: report told from its counterfactual of this kind; these and blind by the last score; probe: mean AUROC on test rows, or on those of the split named
-mean over seeds [95 % interval over patients]; n: images asked, or rows scored by the probe, of each run"""
+side, ...: report told from its counterfactual of this kind; these and blind by the last score
+probe: mean AUROC on test rows, or on those of the split that is named
+mean over seeds [95 % interval over patients]; n: images asked, or rows that the probe scored, of each run"""
 
 
 class Finished(NamedTuple):

@@ -154,7 +154,7 @@ def _mistakes(table: Table) -> Iterator[str]:
 
 
 def _mistakes_of_measures(table: Table) -> Iterator[str]:
-    hard, probe = table.hard_negatives, table.probe
+    hard = table.hard_negatives
     if hard.studies and (hard.studies < 4 or hard.studies % 2):
         yield f"hard_negatives.studies is {hard.studies}, not 0 or an even number of at least 4"
     if table.store.path is None and table.store.studies < 1:
@@ -166,6 +166,10 @@ def _mistakes_of_measures(table: Table) -> Iterator[str]:
     for kind in table.counterfactuals:
         if kind not in KINDS:
             yield f"counterfactuals: {kind!r} is not one of {', '.join(KINDS)}{suggestion(kind, KINDS)}"
+    yield from _mistakes_of_probe(table.probe)
+
+
+def _mistakes_of_probe(probe: ProbeOptions) -> Iterator[str]:
     if not all(0 < fraction <= 1 for fraction in probe.fractions):
         yield f"probe.fractions are {probe.fractions}, not above 0 and at most 1"
     if len(set(probe.fractions)) < len(probe.fractions):
