@@ -35,11 +35,13 @@ def small_sweep(name, folder, store, *words, **changes):
     return path
 
 
-def environment(backend, folder):
+def environment(backend=None, folder=None):
+    """Return the variables of a process that is started by a user, and talks to the stand-in if there is one."""
     paths = {"PATH": str(Path(sys.executable).parent), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     joined = {name: os.pathsep.join([path, os.environ.get(name, "")]) for name, path in paths.items()}
     kept = {name: value for name, value in os.environ.items() if name not in OF_A_TRAINER}
-    return kept | joined | {"OMP_NUM_THREADS": "1"} | backend.environment(folder)
+    given = {} if backend is None else backend.environment(folder)
+    return kept | joined | {"OMP_NUM_THREADS": "1"} | given
 
 
 def start_sweep(path, backend, folder):

@@ -3,15 +3,17 @@
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
 
 import optuna
 import pandas as pd
+import psutil
 import pytest
 import yaml
-from agents import PRETRAIN, SMALL
+from agents import PRETRAIN, SMALL, environment
 
 from igcl_lightning.cli import main
 from igcl_lightning.protocols import sweep as sweeps
@@ -323,3 +325,35 @@ def test_a_real_trial_has_a_run_folder_and_a_result(phantom_store, tmp_path, cap
     losses = pd.read_csv(run / "metrics.csv")["val/loss"].dropna()
     ((_, state, value),) = trials(tmp_path / "out")
     assert (state, value) == ("COMPLETE", pytest.approx(losses.iloc[-1], rel=1e-9))
+
+
+@pytest.mark.soak
+def test_four_real_trials_of_a_killed_sweep(phantom_store, tmp_path):
+    """Killed during the second trial, whose process ends too; the same command goes on, and trains no trial twice."""
+    path = write_sweep(tmp_path / "sweep.yaml", {"model.optim.learning_rate": RATE}, run_cap=4)
+    words = [sys.executable, "-m", "igcl_lightning", "sweep", path, "--out", str(tmp_path / "out")]
+    words += ["--data.store", str(phantom_store), *PRETRAIN, *SMALL, "--trainer.callbacks=null"]
+    folders = [tmp_path / "out" / "trials" / f"trial-{number}" for number in range(4)]
+    first = subprocess.Popen(words, cwd=tmp_path, env=environment())
+    until = time.monotonic() + 600
+    while not (folders[1] / "config.yaml").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    (trial,) = psutil.Process(first.pid).children()
+    first.kill()
+    first.wait()
+    trial.wait(60)
+    stood = (folders[0] / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stderr
+    assert (folders[0] / "checkpoints" / "last.ckpt").stat().st_mtime_ns == stood
+    losses = [pd.read_csv(folder / "metrics.csv")["val/loss"].dropna().iloc[-1] for folder in folders]
+    rates = [
+        yaml.safe_load((folder / "config.yaml").read_text())["model"]["init_args"]["optim"]["learning_rate"]
+        for folder in folders
+    ]
+    study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{tmp_path / 'out' / 'study.db'}")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 4
+    assert [trial.value for trial in study.trials] == pytest.approx(losses, rel=1e-9)
+    assert [trial.params["model.optim.learning_rate"] for trial in study.trials] == pytest.approx(rates)
+    assert len(set(rates)) == 4
+    assert f"best: trial {losses.index(min(losses))}, val/loss" in done.stdout
