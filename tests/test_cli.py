@@ -155,13 +155,21 @@ def callback_names(config):
 
 def test_help_needs_no_heavy_import():
     code = """
-import sys
+import pathlib, sys
 from igcl_lightning.cli import main
 for words in (["--help"], ["graphs", "--help"], ["prepare", "table", "--help"], ["sweep", "--help"]):
     try:
         main(words)
     except SystemExit as stop:
         assert stop.code == 0
+fit = ["fit", "--config", "pretrain/phantom.yaml"]
+pathlib.Path("manifest.json").write_text('{"rows": {"train": 3}}')
+for words in ([*fit, "--help"], ["fit", "--model.help", "RECLF"]):
+    assert main(words) == 0
+for words in ([*fit, "--model.graph.chanels", "3"], [*fit, "--config", "no.yaml"], ["test", "--data.store", "no"]):
+    assert main(words) == 2
+for words in ([*fit, "--data.store", "none"], [*fit, "--data.store", ".", "--ckpt_path", "none.ckpt"]):
+    assert main(words) == 1
 heavy = {"torch", "lightning", "spacy", "datasets", "numpy", "pandas", "optuna", "wandb"} & set(sys.modules)
 assert not heavy, heavy
 """
@@ -356,7 +364,10 @@ def test_wrong_group_in_a_config(one_line, text, expected):
 def test_missing_model_and_data(one_line):
     status, line = one_line("fit")
     assert status == 2
-    assert line.startswith("igcl: error: fit needs --data, --model: give them, or a --config that does")
+    assert line.startswith("igcl: error: fit needs a --config that names a model, such as --config pretrain/igcl.yaml")
+    status, line = one_line("fit", "--model", "test_cli.TinyCliModel")
+    assert status == 2
+    assert line.startswith("igcl: error: fit needs --data: give them, or a --config that does")
 
 
 @pytest.fixture
@@ -450,7 +461,7 @@ def test_own_class_from_the_current_folder(capsys):
 def test_broken_module_keeps_its_traceback():
     Path("broken_cli_model.py").write_text("import nowhere_at_all\n")
     with pytest.raises(ModuleNotFoundError, match="nowhere_at_all"):
-        main(["fit", "--import", "broken_cli_model"])
+        main(["fit", "--config", "base.yaml", "--import", "broken_cli_model"])
 
 
 def test_resume_in_the_same_folder_loses_nothing(capsys):
@@ -650,6 +661,6 @@ def test_demo_command(monkeypatch, one_line):
     [("IGCL", "igcl"), ("ConVIRT", "convirt"), ("SimCLR", "simclr"), ("FewShotProbe", "few_shot_probe")],
 )
 def test_run_folders_are_called_as_the_method_is(name, folder):
-    from igcl_lightning.training.lightning_cli import _snake_case
+    from igcl_lightning.training.options import snake_case
 
-    assert _snake_case(name) == folder
+    assert snake_case(name) == folder

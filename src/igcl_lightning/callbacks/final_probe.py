@@ -17,8 +17,8 @@ from igcl_lightning.data.features import FeatureRows, frozen_features
 from igcl_lightning.data.modules import LabeledDataModule
 from igcl_lightning.data.row_datasets import LabeledDataset, WholeBatches, ready
 from igcl_lightning.data.samples import FeatureBatch, ProbeDraw
-from igcl_lightning.data.store import is_address
 from igcl_lightning.data.store_module import StoreDataModule
+from igcl_lightning.data.store_path import is_address
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record, summarise
 from igcl_lightning.modules.classifier import Scores

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from igcl_lightning import __version__
 from igcl_lightning.cli import ablate, compare, demo, doctor, graphs, merge, prepare, sweep
+from igcl_lightning.cli.first_look import first_look
 from igcl_lightning.cli.parser import OneLineParser
 from igcl_lightning.cli.quiet import quieten
 from igcl_lightning.errors import IgclError, UsageError, message_of, write_message
@@ -63,9 +64,10 @@ def main(args: Sequence[str] | None = None) -> int | None:
 
 def _run(words: list[str]) -> int | None:
     if words and words[0] in TRAINING_COMMANDS:
-        from igcl_lightning.training import lightning_cli
+        if words := first_look(words):
+            from igcl_lightning.training import lightning_cli
 
-        lightning_cli.run(words)
+            lightning_cli.run(words)
         return 0
     parser = build_parser()
     if not words:

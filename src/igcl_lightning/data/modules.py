@@ -20,8 +20,9 @@ from igcl_lightning.data.order import RowOrder
 from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
 from igcl_lightning.data.samples import FeatureBatch, PairBatch, ProbeDraw
 from igcl_lightning.data.splits import draw_fraction, draw_shots, refuse_unknown_splits
-from igcl_lightning.data.store import Store, is_address
+from igcl_lightning.data.store import Store
 from igcl_lightning.data.store_module import StoreDataModule
+from igcl_lightning.data.store_path import is_address
 from igcl_lightning.data.streaming import PairStream, StreamedStore, StreamLoader
 from igcl_lightning.data.twins import TwinDraw
 from igcl_lightning.errors import IgclError

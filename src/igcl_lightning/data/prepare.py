@@ -29,7 +29,8 @@ from igcl_lightning.data.preparing.study_rows import Rows, node_text, study_rows
 from igcl_lightning.data.preparing.unfinished import UnfinishedStore, is_store, named, read_record, tidy
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.splits import split_name
-from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, MANIFEST, store_features
+from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, store_features
+from igcl_lightning.data.store_path import MANIFEST
 from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
 from igcl_lightning.processes import Map, chunks, ordered_map

@@ -16,7 +16,7 @@ import datasets
 import pandas as pd
 from PIL import Image
 
-from igcl_lightning.data.store import MANIFEST
+from igcl_lightning.data.store_path import MANIFEST
 from igcl_lightning.data.study import SPLITS
 from igcl_lightning.errors import IgclError
 

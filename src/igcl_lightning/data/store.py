@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from igcl_lightning.data.preparing.options import Columns
+from igcl_lightning.data.store_path import MANIFEST, is_address, read_manifest
 from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS, VIEWS, wanted_views
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.identity import graph_identity
@@ -37,7 +38,6 @@ from igcl_lightning.graphs.schema import (
     stable_hash,
 )
 
-MANIFEST = "manifest.json"
 FORMAT_VERSION = 3
 
 GRAPH_FEATURES = {
@@ -215,11 +215,7 @@ class Store(StoreDescription):
         if is_address(path):
             raise IgclError(f"{path}: rows of a remote store can only be streamed; copy it to a local folder for this")
         path = Path(path)
-        try:
-            manifest = (path / MANIFEST).read_bytes()
-        except FileNotFoundError:
-            raise IgclError(f"{path}: not a store (no {MANIFEST}); make one with `igcl prepare`") from None
-        super().__init__(path, manifest, views)
+        super().__init__(path, read_manifest(path), views)
         self.splits = tuple(split for split in SPLITS if (path / split).is_dir())
         self._files: dict[str, datasets.Dataset] = {}
         self._row_indices: dict[str, np.ndarray] = {}
@@ -328,11 +324,6 @@ def states(graph: pa.ChunkedArray, side: str) -> pa.ChunkedArray:
     else:
         stated = pa.compute.match_substring_regex(pa.compute.struct_field(graph, "text"), r"[\pL\pN]")
     return pa.compute.fill_null(stated, False)
-
-
-def is_address(path: str | Path) -> bool:
-    """Return whether a store is named by a URL, such as s3://bucket/store, instead of a folder."""
-    return "://" in str(path)
 
 
 def _checked_manifest(path: str | Path, text: bytes) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from igcl_lightning.data.collation import PairCollator, with_graph_fields
 from igcl_lightning.data.samples import PairBatch
-from igcl_lightning.data.store import MANIFEST, StoreDescription, label_array, states
+from igcl_lightning.data.store import StoreDescription, label_array, states
+from igcl_lightning.data.store_path import MANIFEST
 from igcl_lightning.data.study import SPLITS
 from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.graphs.schema import stable_hash

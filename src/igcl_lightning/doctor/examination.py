@@ -13,7 +13,7 @@ from igcl_lightning import __version__
 from igcl_lightning.atomic import replacing
 from igcl_lightning.data.features import FeatureModel
 from igcl_lightning.data.modules import PairedDataModule
-from igcl_lightning.data.store import MANIFEST
+from igcl_lightning.data.store_path import MANIFEST
 from igcl_lightning.doctor import batch_checks, config_checks, store_checks
 from igcl_lightning.doctor.config import Config
 from igcl_lightning.doctor.findings import LEVELS, Finding, worst_first

@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from igcl_lightning.data.store import FORMAT_VERSION, MANIFEST
+from igcl_lightning.data.store import FORMAT_VERSION
+from igcl_lightning.data.store_path import MANIFEST
 from igcl_lightning.data.study import SPLITS
 from igcl_lightning.doctor.findings import MAX_NAMED_ROWS, Finding, Level, Place, such_as
 

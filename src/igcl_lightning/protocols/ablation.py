@@ -22,7 +22,8 @@ from igcl_lightning.data.prepare import prepare
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.phantom import phantom_source
 from igcl_lightning.data.sources.source import Source
-from igcl_lightning.data.store import MANIFEST, Store
+from igcl_lightning.data.store import Store
+from igcl_lightning.data.store_path import MANIFEST
 from igcl_lightning.errors import IgclError, UsageError, suggestion, write_message
 from igcl_lightning.protocols.ablation_cell import BUSY, PLAN, RESULT, Plan, folder_words, read_json, write_json
 from igcl_lightning.protocols.ablation_report import Finished, write_report

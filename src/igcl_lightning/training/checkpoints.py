@@ -14,7 +14,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from igcl_lightning.atomic import replacing
-from igcl_lightning.data.store import is_address
+from igcl_lightning.data.store_path import is_address
 from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.modules.checkpoint import read_checkpoint
 from igcl_lightning.run_folder import free_path, run_folder

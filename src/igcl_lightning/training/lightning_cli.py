@@ -41,17 +41,18 @@ from igcl_lightning.modules.checkpoint import (
 )
 from igcl_lightning.run_folder import RunConfig, keep_metrics
 from igcl_lightning.training.checkpoints import LastCheckpoint, use_plain_checkpoints
+from igcl_lightning.training.class_options import class_options, owners
 from igcl_lightning.training.divergence import StopIfDiverged
 from igcl_lightning.training.monitors import refuse_unknown_monitors
 from igcl_lightning.training.options import (
     NOT_A_GROUP,
     Written,
-    class_options,
     explain,
+    is_checkpoint_word,
     null_groups,
     nulls,
-    owners,
     read_options,
+    snake_case,
 )
 from igcl_lightning.training.resume import ExactResume, continue_wandb_run
 from igcl_lightning.training.slurm import continue_job
@@ -66,7 +67,6 @@ OPTION_CLASSES: dict[str, type] = {
     "trainer.callbacks": Callback,
     "trainer.logger": Logger,
 }
-CHECKPOINT_WORDS = ("best", "last", "hpc", "registry")  # the trainer accepts them instead of a path
 
 
 def run(words: list[str]) -> None:
@@ -192,7 +192,7 @@ class TrainingCLI(LightningCLI):
         for logger in loggers if isinstance(loggers, list) else [loggers]:
             kind = logger.class_path.rpartition(".")[2] if isinstance(logger, Namespace) else ""
             if kind == "CSVLogger" and logger.init_args.name is None:
-                logger.init_args.name = _snake_case(options.model.class_path.rpartition(".")[2])
+                logger.init_args.name = snake_case(options.model.class_path.rpartition(".")[2])
             if kind == "WandbLogger" and (project := project_of_sweep()):
                 logger.init_args.project = project
 
@@ -231,13 +231,13 @@ class TrainingCLI(LightningCLI):
         """Take the model from the checkpoint, as Lightning does, and warn of the options that it overrides."""
         command = self.config.subcommand
         if command == "fit":
-            name = _snake_case(self.config.fit.model.class_path.rpartition(".")[2])
+            name = snake_case(self.config.fit.model.class_path.rpartition(".")[2])
             continue_job(self.config.fit, self.words, name)
         given = self.config[command].get("ckpt_path")
         if not given and command in ("validate", "test", "predict"):
             weights = "the model has its initial weights"
             write_message("warning", f"{command} without --ckpt_path: {weights}")
-        if not given or given.partition(":")[0] in CHECKPOINT_WORDS or "://" in given or Path(given).is_dir():
+        if not given or is_checkpoint_word(given) or "://" in given or Path(given).is_dir():
             return
         if command == "fit":
             continue_wandb_run(self.config.fit.trainer.logger, Path(given))
@@ -339,8 +339,3 @@ def _is_restoring(error: BaseException) -> bool:
     frames = traceback.extract_tb(error.__traceback__)
     places = [frame.name.lstrip("_") for frame in frames if Path(frame.filename).name == "checkpoint_connector.py"]
     return any(name.startswith(("restore", "resume")) for name in places)
-
-
-def _snake_case(name: str) -> str:
-    """Convert LinearProbe to linear_probe and IGCL to igcl."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name).lower()

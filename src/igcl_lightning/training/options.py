@@ -11,8 +11,6 @@ from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 import yaml
 
 from igcl_lightning.errors import UsageError, one_line, suggestion
-from igcl_lightning.modules.checkpoint import subclasses
-from igcl_lightning.modules.groups import option_names
 
 CONFIG_OPTIONS = ("-c", "--config")
 NULL_OF_A_GROUP = re.compile(r"(--model(?:\.init_args)?\.\w+)\.(\w+)=null")
@@ -106,24 +104,14 @@ def plain_key(key: str) -> str:
     return ".".join(part.rstrip("+") for part in key.split(".") if part != "init_args")
 
 
-def class_options(prefix: str, base: type, written: list[Written]) -> Iterator[str]:
-    """Yield "prefix.argument" for the arguments of the subclasses of `base` that the option `prefix` may choose."""
-    places = (prefix, f"{prefix}.class_path")
-    chosen = [option.value.rpartition(".")[2] for option in written if option.key in places]
-    candidates = {base, *subclasses(base)}
-    for cls in {cls for cls in candidates if cls.__name__ in chosen[-1:]} or candidates:
-        yield from (f"{prefix}.{name}" for name in option_names(cls))
+def is_checkpoint_word(name: str) -> bool:
+    """Return whether Lightning takes a word instead of a path of a checkpoint, such as "last"."""
+    return name.partition(":")[0] in ("best", "last", "hpc", "registry")
 
 
-def owners(prefix: str, base: type) -> dict[str, list[str]]:
-    """Return the names of this package's subclasses of `base`, in order, by "prefix.argument" that they take."""
-    package = __name__.partition(".")[0]
-    classes = {cls.__name__: cls for cls in subclasses(base) if cls.__module__.startswith(f"{package}.")}
-    having: dict[str, list[str]] = {}
-    for name, cls in sorted(classes.items()):
-        for option in option_names(cls):
-            having.setdefault(f"{prefix}.{option}", []).append(name)
-    return having
+def snake_case(name: str) -> str:
+    """Convert LinearProbe to linear_probe and IGCL to igcl."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def explain(
@@ -150,10 +138,15 @@ def explain(
     option = _find_written(named[1], message, written) if named else None
     shown = f"{option.shown}: " if option else ""
     if unknown and option:
-        if having := elsewhere.get(option.key):
-            return f"{shown}only {' and '.join(having)} {'has' if len(having) == 1 else 'have'} this option"
-        return f"{shown}unknown option{_nearest(option, known)}"
+        return unknown_option(option, known, elsewhere)
     return shown + _wrong_value(message, classes)
+
+
+def unknown_option(option: Written, known: Collection[str], elsewhere: Mapping[str, Collection[str]]) -> str:
+    """Return the line for an option that does not exist; `known` and `elsewhere` as in `explain`."""
+    if having := elsewhere.get(option.key):
+        return f"{option.shown}: only {' and '.join(having)} {'has' if len(having) == 1 else 'have'} this option"
+    return f"{option.shown}: unknown option{_nearest(option, known)}"
 
 
 def _nearest(option: Written, known: Collection[str]) -> str:

@@ -21,7 +21,7 @@ import datasets
 
 from igcl_lightning.atomic import locked
 from igcl_lightning.data.preparing.earlier import NOTES
-from igcl_lightning.data.store import MANIFEST
+from igcl_lightning.data.store_path import MANIFEST
 from igcl_lightning.data.study import SPLITS
 from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.files import resumable

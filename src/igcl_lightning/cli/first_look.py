@@ -1,0 +1,146 @@
+"""The first look at a training command, before the libraries are imported, which takes seconds.
+
+It refuses what it can: options that do not exist, a store or a checkpoint that is not there. What it cannot judge, such
+as the options of classes outside this package, it leaves to `training.lightning_cli`, which checks everything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from igcl_lightning.cli.option_source import PACKAGE, arguments, class_names
+from igcl_lightning.cli.training_help import HELP, WHOLE, training_help
+from igcl_lightning.data.store_path import is_address, read_manifest
+from igcl_lightning.errors import IgclError, UsageError
+from igcl_lightning.training.latest import find_latest
+from igcl_lightning.training.options import (
+    Written,
+    is_checkpoint_word,
+    read_options,
+    snake_case,
+    unknown_option,
+)
+
+PARTS = ("model", "data")
+GENERAL = ("config", "print_config", "import", "seed_everything", "ckpt_path", "verbose", "return_predictions")
+"""Options of a training command that are not of model, data or trainer."""
+
+CHECKPOINTS = ("ckpt_path", "model.checkpoint")
+"""Options whose value may be `latest` or end in it."""
+
+
+def first_look(words: Sequence[str]) -> list[str]:
+    """Check a training command, say in a line what it is about to do, and return its words, each `latest` as a path.
+
+    If the words ask for help that needs no libraries, it is printed, and no words are returned.
+
+    Raises:
+        UsageError: no model is named, or a config or an option does not exist.
+        IgclError: the store or a checkpoint does not exist.
+    """
+    command, *_ = words
+    _, written = read_options(list(words))
+    chosen = {part: [*_classes(part, written)] for part in PARTS}
+    text = training_help(words, {part: names[-1] for part, names in chosen.items() if names})
+    sys.stdout.write(text)
+    if text:
+        return []
+    if WHOLE in words or any(option.key.endswith(".help") for option in written):
+        return [HELP[-1] if word == WHOLE else word for word in words]
+    if not chosen["model"]:
+        raise UsageError(
+            f"{command} needs a --config that names a model, such as --config pretrain/igcl.yaml; `igcl {command} "
+            "--help` lists those that come with this program"
+        )
+    _refuse_unknown_options(written, chosen)
+    if any(option.key == "print_config" for option in written):
+        return list(words)
+    found = _checkpoints(command, written, chosen["model"][-1])
+    store = _last("data.store", written)
+    rows = _rows(store) if store and not is_address(store) else ""
+    if os.environ.get("LOCAL_RANK", "0") == os.environ.get("RANK", "0") == "0":
+        sys.stderr.write(f"igcl {command}: {chosen['model'][-1]}{f' on {store}' if store else ''}{rows} ...\n")
+    return [*words, *(f"--{key}={path}" for key, path in found.items())]
+
+
+def _classes(part: str, written: Sequence[Written]) -> Iterator[str]:
+    """Yield the names of the classes that are chosen for a part, the last of which counts."""
+    for option in written:
+        if option.key in (part, f"{part}.class_path") and option.value:
+            yield _short(option.value)
+
+
+def _short(name: str) -> str:
+    """Return the name of a class of this package without its module."""
+    return name.rpartition(".")[2] if name.startswith(f"{PACKAGE}.") else name
+
+
+def _last(key: str, written: Sequence[Written]) -> str:
+    value = next((option.value for option in reversed(written) if option.key == key), "")
+    return "" if value == "null" else value
+
+
+def _refuse_unknown_options(written: Sequence[Written], chosen: Mapping[str, Sequence[str]]) -> None:
+    """Raise `UsageError` for an option that no class has which is chosen for its part, unless one is not known here."""
+    if any(name not in class_names(part) for part in PARTS for name in chosen[part]):
+        return
+    trainer = [f"trainer.{each.name}" for each in arguments("trainer", "")]
+    options = {part: {name: _options(part, name) for name in class_names(part)} for part in PARTS}
+    own = [key for part in PARTS for name in chosen[part][-1:] or class_names(part) for key in options[part][name]]
+    known = {*own, *GENERAL, *PARTS, "trainer", *trainer}
+    elsewhere: dict[str, list[str]] = {}
+    for part in PARTS:
+        for name in sorted(options[part]):
+            for key in options[part][name]:
+                elsewhere.setdefault(key, []).append(name)
+    earlier: dict[str, list[str]] = {}
+    for option in written:
+        part = option.key.partition(".")[0]
+        if option.key in (part, f"{part}.class_path") and part in PARTS and option.value:
+            earlier[part] = options[part][_short(option.value)]
+        if any(other.key.startswith(f"{option.key}.") for other in written):
+            continue  # a block; what is wrong in it is named
+        # A later class drops the options of an earlier one, with which they were right.
+        if not _stands(option.key, known.union(earlier.get(part, ()))):
+            raise UsageError(unknown_option(option, known, elsewhere))
+
+
+def _options(part: str, name: str) -> list[str]:
+    return [f"{part}.{each.name}" for each in arguments(part, name)]
+
+
+def _stands(key: str, known: set[str]) -> bool:
+    """Return whether an option is known, is a group of known ones, or is below one, as part of its value."""
+    part, _, below = key.partition(".")
+    if below.partition(".")[0] in ("class_path", "dict_kwargs") and part in PARTS:
+        return True
+    above = (key.rsplit(".", count)[0] for count in range(key.count(".")))
+    return any(name in known for name in above) or key in known or any(name.startswith(f"{key}.") for name in known)
+
+
+def _checkpoints(command: str, written: Sequence[Written], model: str) -> dict[str, str]:
+    """Return the paths of checkpoints given as `latest`, by option; `IgclError` if one does not exist."""
+    runs = Path(_last("trainer.logger.save_dir", written) or "runs")
+    runs /= _last("trainer.logger.name", written) or snake_case(model.rpartition(".")[2])
+    found = {}
+    for key in CHECKPOINTS:
+        given = _last(key, written)
+        path = find_latest(given, runs, resume=key == "ckpt_path" and command == "fit") if given else ""
+        if path != given:
+            found[key] = path
+        if key == "ckpt_path" and path and not (is_checkpoint_word(path) or "://" in path or Path(path).exists()):
+            raise IgclError(f"{path}: no such checkpoint")
+    return found
+
+
+def _rows(store: str) -> str:
+    """Return the numbers of rows of a store, nothing if its manifest does not say; `IgclError` if there is no store."""
+    try:
+        rows = json.loads(read_manifest(Path(store)))["rows"]
+        return f" ({', '.join(f'{count:,} {split}' for split, count in rows.items())} rows)"
+    except (ValueError, KeyError, TypeError, AttributeError):  # damaged: who reads it says how
+        return ""
