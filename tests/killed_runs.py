@@ -43,6 +43,7 @@ def run(words, rank, world, port, log, folder):
     from igcl_lightning.cli import main
 
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     sys.exit(main(words) or 0)
 
 

@@ -18,9 +18,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from igcl_lightning.cli import main
-from igcl_lightning.cli.quiet import quieten
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.quiet import quieten
 from igcl_lightning.training import options as training_options
 from igcl_lightning.training.lightning_cli import check
 
@@ -556,8 +556,8 @@ NOTES = {
     "GPU available: False, used: False": False,
     "TPU available: False, using: 0 TPU cores": False,
     "💡 Tip: try another product": False,
-    "`Trainer.fit` stopped: `max_epochs=1` reached.": True,
-    "Restoring states from the checkpoint path at x": True,
+    "`Trainer.fit` stopped: `max_epochs=1` reached.": False,
+    "Restoring states from the checkpoint path at x": False,
 }
 
 

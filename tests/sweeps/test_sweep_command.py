@@ -94,7 +94,7 @@ def test_a_sweep_finds_the_best_and_a_second_start_adds_what_is_missing(quick, t
     assert len({value for *_, value in ended}) == 4, "the second start does not propose the first values again"
     number, _, value = min(ended, key=lambda trial: trial[2])
     assert said[2].startswith(f"best: trial {number}, val/loss {value:.4g}, in ")
-    again = "again: igcl fit --config pretrain/phantom.yaml --config logger/wandb.yaml --model.optim.learning_rate="
+    again = "again: igcl fit --config pretrain/phantom.yaml --model.optim.learning_rate="
     assert said[3].startswith(again)
     status, said, _ = quick(parameters, "--trials", "4")
     assert (status, len(said), len(starts(tmp_path / "out"))) == (0, 2, 4)
@@ -191,18 +191,32 @@ def test_an_interrupted_sweep_goes_on(quick, monkeypatch, tmp_path):
     assert [state for _, state, _ in trials(out)] == ["COMPLETE"] * 4
 
 
+def test_an_option_of_the_command_line_replaces_a_constant_of_the_file(quick, tmp_path):
+    """Trials get it once; what the file searches is refused."""
+    parameters = {"model.optim.learning_rate": RATE, "model.graph.layers": {"value": 4}}
+    status, said, _ = quick(parameters, "--trials", "1", "--model.graph.layers", "2")
+    assert status == 0
+    assert said[-1].endswith(said[-1].partition("--model.graph.layers 2 ")[2])
+    assert "--model.graph.layers=" not in said[-1]
+    for words in (["--model.optim.learning_rate", "0.1"], ["--model.init_args.optim.learning_rate=0.1"]):
+        status, _, (line,) = quick(parameters, *words)
+        assert status == 1
+        assert f"{words[0].partition('=')[0]}: " in line
+        assert line.endswith("sweep.yaml searches it; take it out of one of them")
+
+
 def test_another_sweep_is_not_mixed_in(quick, tmp_path):
     parameters = {"model.optim.learning_rate": RATE, "model.graph.layers": {"value": 2}}
     assert quick(parameters, "--trials", "1")[0] == 0
     for words, other, what in (
-        ((), {"parameters": {"model.graph.layers": {"value": 2}}}, "parameters"),
-        ((), {"metric": LOSS | {"goal": "maximize"}}, "metric"),
-        (("--data.batch_size", "8"), {}, "command"),
+        ((), {"parameters": {"model.graph.layers": {"value": 2}}}, "parameters differ"),
+        ((), {"metric": LOSS | {"goal": "maximize"}}, "metric differs"),
+        (("--data.batch_size", "8"), {}, "command differs"),
     ):
         given = {"parameters": parameters} | other
         status, _, (line,) = quick(*[given.pop("parameters")], "--trials", "2", *words, **given)
         assert status == 1
-        assert f"out: holds trials of a sweep with another {what}; choose another --out" in line
+        assert f"out: holds trials of a sweep whose {what}; choose another --out" in line
     assert len(trials(tmp_path / "out")) == 1
 
 

@@ -28,6 +28,7 @@ TRAINED = (
     "loops",
     "resume",
 )
+INTERRUPTED = 130
 LONG = 600.0
 
 
@@ -56,9 +57,9 @@ def kill_and_resume(words, world, kills, rng):
         time.sleep(rng.random() * 0.2)
         if not any(process.is_alive() for process in processes):
             break
-        number = rng.choice([signal.SIGKILL, signal.SIGTERM])
+        number = rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
         codes = set(end(processes, number))
-        assert codes <= {-signal.SIGKILL, TERMINATED, 0}, told()
+        assert codes <= {-signal.SIGKILL, TERMINATED, INTERRUPTED, 0}, told()
         done += 1
     if set(codes) != {0}:
         assert set(wait(start([*words, *resuming()], world), LONG)) == {0}, told()

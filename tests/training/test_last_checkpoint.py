@@ -82,7 +82,7 @@ class StoppingModel(BaseModule):
             raise RuntimeError("surprise")
         if self.hparams.how == "interrupt":
             raise KeyboardInterrupt
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), {"terminate": signal.SIGTERM, "ctrl-c": signal.SIGINT}[self.hparams.how])
 
 
 class StoppingData(LightningDataModule):
@@ -98,6 +98,7 @@ def folder(tmp_path, monkeypatch):
     for variable in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
         monkeypatch.setenv(variable, "0")
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     Path("c.yaml").write_text(CONFIG)
     yield tmp_path
     for number, handler in before.items():
@@ -151,7 +152,7 @@ def test_the_best_checkpoint_stays(keep):
     assert ("best.ckpt" in names()) is (keep is not KEEP_LAST)
 
 
-STATUSES = {"error": RuntimeError, "interrupt": 130, "terminate": SystemExit}
+STATUSES = {"error": RuntimeError, "interrupt": 130, "ctrl-c": 130, "terminate": SystemExit}
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_an_interrupted_fit_leaves_what_it_has_trained(how, where, keep):
         with pytest.raises(status) as stop:
             fit(*words)
         assert how != "terminate" or stop.value.code == 128 + signal.SIGTERM
-    done = {"error": 5, "interrupt": 5, "terminate": 6}[how] if where == "train" else 8
+    done = {"error": 5, "interrupt": 5, "ctrl-c": 6, "terminate": 6}[how] if where == "train" else 8
     assert stored()["global_step"] == done
     assert not [name for name in names() if name.startswith((".", "last-v"))]
 

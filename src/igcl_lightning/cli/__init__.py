@@ -15,8 +15,9 @@ from igcl_lightning import __version__
 from igcl_lightning.cli import ablate, compare, demo, doctor, graphs, merge, prepare, sweep
 from igcl_lightning.cli.first_look import first_look
 from igcl_lightning.cli.parser import OneLineParser
-from igcl_lightning.cli.quiet import quieten
+from igcl_lightning.closing import QUIET
 from igcl_lightning.errors import IgclError, UsageError, message_of, write_message
+from igcl_lightning.quiet import quieten
 
 TRAINING_COMMANDS = {
     "fit": "train a model: igcl fit --config pretrain/igcl.yaml",
@@ -31,6 +32,7 @@ igcl COMMAND --help lists the options of a command, igcl fit --model.help IGCL t
 fit, validate, test, predict, compare, ablate and sweep also take:
   --import MODULE   import your own Python module first, so that configs and checkpoints can name its classes
 Every command also takes:
+  --quiet           write results, warnings and errors only (or set IGCL_QUIET=1)
   --debug           show the full traceback of an error (or set IGCL_DEBUG=1)
 """
 
@@ -44,8 +46,10 @@ def main(args: Sequence[str] | None = None) -> int | None:
     words = list(sys.argv[1:] if args is None else args)
     quieten()
     debug = "--debug" in words or os.environ.get("IGCL_DEBUG", "0") not in ("", "0")
+    if "--quiet" in words:
+        os.environ[QUIET] = "1"
     try:
-        return _run([word for word in words if word != "--debug"])
+        return _run([word for word in words if word not in ("--debug", "--quiet")])
     except UsageError as error:
         write_message("error", error.message)
         return 2

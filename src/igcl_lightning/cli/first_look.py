@@ -14,6 +14,7 @@ from pathlib import Path
 
 from igcl_lightning.cli.option_source import PACKAGE, arguments, class_names
 from igcl_lightning.cli.training_help import HELP, WHOLE, training_help
+from igcl_lightning.closing import is_quiet
 from igcl_lightning.data.store_path import is_address, read_manifest
 from igcl_lightning.errors import IgclError, UsageError
 from igcl_lightning.training.latest import find_latest
@@ -62,7 +63,7 @@ def first_look(words: Sequence[str]) -> list[str]:
     found = _checkpoints(command, written, chosen["model"][-1])
     store = _last("data.store", written)
     rows = _rows(store) if store and not is_address(store) else ""
-    if os.environ.get("LOCAL_RANK", "0") == os.environ.get("RANK", "0") == "0":
+    if not is_quiet() and os.environ.get("LOCAL_RANK", "0") == os.environ.get("RANK", "0") == "0":
         sys.stderr.write(f"igcl {command}: {chosen['model'][-1]}{f' on {store}' if store else ''}{rows} ...\n")
     return [*words, *(f"--{key}={path}" for key, path in found.items())]
 

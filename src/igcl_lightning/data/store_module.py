@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -50,7 +51,7 @@ class StoreDataModule(LightningDataModule):
         self.augmentation = Augment() if augment else None
         self.start = Position()
         """Where the first epoch of this fit starts, in batches of this run."""
-        self._stored: dict[str, int] = {}
+        self._stored: dict[str, Any] = {}
         self._settings: dict[str, int] = {}
 
     @cached_property
@@ -58,13 +59,13 @@ class StoreDataModule(LightningDataModule):
         """The opened store."""
         return Store(self.store_path, self.views)
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the position of a fit and what the order depends on, for a checkpoint."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position of a fit, what the order depends on, and which rows they are, for a checkpoint."""
         if self.trainer is None or not self._settings:
             return {}
-        return {**position(self.trainer)._asdict(), **self._settings}
+        return {**position(self.trainer)._asdict(), **self._settings, "store": self.store.fingerprint}
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Start the next training loader at the position of a checkpoint."""
         self._stored = dict(state_dict)
 
@@ -141,6 +142,11 @@ class StoreDataModule(LightningDataModule):
         """Start an order where the checkpoint of a resumed fit says."""
         self._settings = settings_of(order)
         stored, self._stored = self._stored, {}  # a later fit starts anew
+        if stored.get("store", self.store.fingerprint) != self.store.fingerprint:
+            rank_zero_warn(
+                f"{self.store_path}: not the rows that this run was trained on: patients of its training may be among "
+                "those that measure it; start a new run, unless you know better"
+            )
         self.start = continue_order(order, stored) if stored else Position()
 
     def _shared_loader(self, rows: Rows, **options: Any) -> DataLoader[Any]:

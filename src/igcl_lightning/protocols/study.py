@@ -20,6 +20,8 @@ __all__ = ["TrialState", "open_study", "optuna"]
 FILE, NAME = "study.db", "sweep"
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
+DIFFER = {"command": "differs", "parameters": "differ", "metric": "differs"}
+
 
 def open_study(sweep: Sweep, words: Sequence[str], out: Path, jobs: int) -> optuna.Study:
     """Return the study of a folder, new or with its earlier trials; the points of a grid are queued in it.
@@ -47,7 +49,7 @@ def open_study(sweep: Sweep, words: Sequence[str], out: Path, jobs: int) -> optu
     }
     for name, value in about.items():
         if study.user_attrs.get(name, value) != value:
-            raise IgclError(f"{out}: holds trials of a sweep with another {name}; choose another --out")
+            raise IgclError(f"{out}: holds trials of a sweep whose {name} {DIFFER[name]}; choose another --out")
         study.set_user_attr(name, value)
     # Each start has a seed of its own, or a sampler would repeat its first proposals.
     study.sampler = _sampler(sweep.method, len(study.trials), jobs)

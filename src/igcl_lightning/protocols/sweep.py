@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import csv
 import math
-import shlex
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from igcl_lightning.atomic import locked
+from igcl_lightning.closing import command
 from igcl_lightning.errors import IgclError, UsageError, message_of, suggestion, write_message
 from igcl_lightning.protocols.children import run_children, start_child, why_failed
 from igcl_lightning.protocols.equal_budget import quiet, say
 from igcl_lightning.protocols.study import TrialState, open_study, optuna
 from igcl_lightning.protocols.sweep_file import Sweep, as_word, read_sweep, search_space
 from igcl_lightning.training.lightning_cli import check, import_modules
+from igcl_lightning.training.options import plain_key
 
 TRIALS = "trials"
+WANDB = "logger/wandb.yaml"
 CHILD = ["-m", "igcl_lightning.protocols.trial"]
 
 
@@ -79,6 +81,7 @@ def sweep(
         if number < 1:
             raise IgclError(f"{name} is {number}, not at least 1")
     read = read_sweep(file)
+    read = given_first(read, words, file)
     shared = [*(f"--import={name}" for name in modules), *read.options, *words]
     wanted = _wanted(read, trials, file)
     try:
@@ -90,6 +93,23 @@ def sweep(
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         return search.run()
+
+
+def given_first(read: Sweep, words: Sequence[str], file: str) -> Sweep:
+    """Return a sweep without the constants that options of the command line replace; a trial's values come last.
+
+    Raises:
+        IgclError: an option is searched by the file.
+    """
+    given = {plain_key(word.partition("=")[0].removeprefix("--")): word for word in words if word.startswith("--")}
+    parameters = dict(read.parameters)
+    for name, parameter in read.parameters.items():
+        if (option := given.get(plain_key(name))) is None:
+            continue
+        if "value" not in parameter:
+            raise IgclError(f"{option.partition('=')[0]}: {file} searches it; take it out of one of them")
+        del parameters[name]
+    return replace(read, parameters=parameters)
 
 
 def _wanted(read: Sweep, trials: int | None, file: str) -> int:
@@ -137,7 +157,11 @@ class Search:
         self.study = open_study(self.sweep, self.words, self.out, self.jobs)
         self.failed = False
         works = (Work(trial, self._folder(trial.number)) for trial in self._trials())
-        run_children(works, self.jobs, self._start, self._ended, self._is_hopeless)
+        try:
+            run_children(works, self.jobs, self._start, self._ended, self._is_hopeless)
+        except KeyboardInterrupt:
+            say("interrupted; the same command goes on")
+            raise
         return self._say_best() and not self.failed
 
     def _trials(self) -> Iterator[optuna.Trial]:
@@ -202,7 +226,11 @@ class Search:
         """Print the line of a trial."""
         seconds = time.monotonic() - work.start
         done = sum(trial.state.is_finished() for trial in self._begun())
-        options = " ".join(option.removeprefix("--") for option in self._options(work.trial))
+        shown = {name: work.trial.params[name] for name in self.sweep.parameters}
+        options = " ".join(
+            f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={as_word(value)}"
+            for name, value in shown.items()
+        )
         say(f"{done}/{self.wanted} trial {work.trial.number}: {result}; {options}; {seconds:.0f} s")
 
     def _say_best(self) -> bool:
@@ -212,8 +240,15 @@ class Search:
             return False
         best = self.study.best_trial
         say(f"best: trial {best.number}, {self.sweep.metric.name} {best.value:.4g}, in {self._folder(best.number)}")
-        say(f"again: igcl fit {shlex.join([*self.words, *self._options(best)])}")
+        say(f"again: {command(['fit', *_without_wandb(self.words), *self._options(best)])}")
         return True
+
+
+def _without_wandb(words: Sequence[str]) -> list[str]:
+    """Return the words without the config of the W&B logger, which trials do not use either."""
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    kept = [word for word, following in pairs if not (word == "--config" and following == WANDB)]
+    return [word for word in kept if word not in (WANDB, f"--config={WANDB}")]
 
 
 def logged(folder: Path, metric: str) -> list[float]:

@@ -6,7 +6,10 @@ import sys
 from functools import partial
 
 from igcl_lightning.protocols.children import run_as_child
-from igcl_lightning.training.lightning_cli import run
+from igcl_lightning.quiet import quieten
 
 if __name__ == "__main__":  # as a module, so that Lightning can start its further processes
+    quieten()
+    from igcl_lightning.training.lightning_cli import run
+
     run_as_child(partial(run, sys.argv[1:]))

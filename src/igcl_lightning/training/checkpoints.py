@@ -64,10 +64,12 @@ class LastCheckpoint(Callback):
     def __init__(self) -> None:
         self._path: Path | str | None = None
         self._training = False
+        self.saved: Path | str | None = None
+        """The checkpoint of an interruption or an error."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Reset: nothing is saved before training has started."""
-        self._path, self._training = None, False
+        self._path, self._training, self.saved = None, False, None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the path, on every process."""
@@ -106,7 +108,8 @@ class LastCheckpoint(Callback):
         except Exception as error:  # the error that ended training must not be hidden
             rank_zero_warn(f"{self._path}: could not be written ({one_line(error)[:300]})")
         else:
-            rank_zero_info(f"stopped after step {trainer.global_step}; to continue: --ckpt_path {self._path}")
+            self.saved = self._path
+            rank_zero_info(f"stopped after step {trainer.global_step}")
 
 
 def use_plain_checkpoints(trainer: Trainer) -> None:

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 from jsonargparse import Namespace
@@ -29,6 +30,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 import igcl_lightning.callbacks
 import igcl_lightning.data.modules
 import igcl_lightning.modules  # noqa: F401  # with the two above: configs may name their classes without the module
+from igcl_lightning.closing import is_quiet
 from igcl_lightning.errors import IgclError, UsageError, one_line, write_message
 from igcl_lightning.modules.base import BaseModule, module_class
 from igcl_lightning.modules.checkpoint import (
@@ -42,6 +44,7 @@ from igcl_lightning.modules.checkpoint import (
 from igcl_lightning.run_folder import RunConfig, keep_metrics
 from igcl_lightning.training.checkpoints import LastCheckpoint, use_plain_checkpoints
 from igcl_lightning.training.class_options import class_options, owners
+from igcl_lightning.training.closing import Started, forget_unused, say_end, say_resume
 from igcl_lightning.training.divergence import StopIfDiverged
 from igcl_lightning.training.monitors import refuse_unknown_monitors
 from igcl_lightning.training.options import (
@@ -54,6 +57,7 @@ from igcl_lightning.training.options import (
     read_options,
     snake_case,
 )
+from igcl_lightning.training.progress import use_run_progress
 from igcl_lightning.training.resume import ExactResume, continue_wandb_run
 from igcl_lightning.training.slurm import continue_job
 from igcl_lightning.training.wandb_trial import failing_visibly, project_of_sweep
@@ -81,7 +85,7 @@ def run(words: list[str]) -> None:
         try:
             TrainingCLI(words)
         except MisconfigurationException as error:
-            raise IgclError(one_line(error)[:400]) from error
+            raise IgclError(_refusal(error)) from error
         except SIGTERMException:
             raise SystemExit(128 + signal.SIGTERM) from None
 
@@ -95,9 +99,16 @@ def check(words: list[str]) -> str:
     try:
         checked = _UnrunCLI(words)
     except MisconfigurationException as error:
-        raise IgclError(one_line(error)[:400]) from error
+        raise IgclError(_refusal(error)) from error
     merged: str = checked.parser.dump(checked.config, skip_none=False)
     return merged
+
+
+def _refusal(error: MisconfigurationException) -> str:
+    """Return Lightning's message, with what to do where it does not say."""
+    message = one_line(error)[:400]
+    missing = re.search(r"No supported gpu backend|GPU.* not (available|found)|CUDAAccelerator.* can not run", message)
+    return f"{message.rstrip('!.')}: add --trainer.accelerator cpu" if missing else message
 
 
 def import_modules(names: Iterable[str]) -> None:
@@ -160,7 +171,8 @@ class TrainingCLI(LightningCLI):
             save_config_callback=RunConfig,
             trainer_defaults={
                 "logger": DEFAULT_LOGGER,
-                "callbacks": [LastCheckpoint(), ExactResume(), StopIfDiverged()],
+                "callbacks": [Started(), LastCheckpoint(), ExactResume(), StopIfDiverged()],
+                "enable_model_summary": False,
             },
             seed_everything_default=DEFAULT_SEED,
             parser_class=_Parser,
@@ -188,6 +200,11 @@ class TrainingCLI(LightningCLI):
         options = self.config[self.subcommand]
         refuse_single_values(options.model)
         refuse_nulls(options.model)
+        if options.trainer.fast_dev_run:
+            self._scratch = TemporaryDirectory(prefix="igcl-")  # removed with this object
+            options.trainer.default_root_dir = self._scratch.name
+        if is_quiet():
+            options.trainer.enable_progress_bar = False
         loggers = options.trainer.logger
         for logger in loggers if isinstance(loggers, list) else [loggers]:
             kind = logger.class_path.rpartition(".")[2] if isinstance(logger, Namespace) else ""
@@ -212,17 +229,24 @@ class TrainingCLI(LightningCLI):
         if self.subcommand == "fit":
             refuse_unknown_monitors(self.trainer, self.model, self.datamodule)
         use_plain_checkpoints(self.trainer)
+        use_run_progress(self.trainer)
         keep_metrics(self.trainer)
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Run; an error while a checkpoint is restored becomes one line that names the file."""
+        """Run, and say how it ended; an error while a checkpoint is restored becomes one line that names the file."""
+        (started,) = (each for each in self.trainer.callbacks if isinstance(each, Started))
+        (last,) = (each for each in self.trainer.callbacks if isinstance(each, LastCheckpoint))
         try:
             super()._run_subcommand(subcommand)
-        except Exception as error:
+        except BaseException as error:
+            if self.trainer.is_global_zero:
+                forget_unused(started)
+                say_resume(self.words, self.trainer, last.saved)
             if not _is_restoring(error) or (path := str(self.trainer.ckpt_path)) in str(error):
                 raise
             reason = error if isinstance(error, IgclError) else f"cannot be restored ({one_line(repr(error))[:300]})"
             raise IgclError(f"{path}: {reason}") from error
+        say_end(self.words, self.trainer, self.model, started)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         return {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}

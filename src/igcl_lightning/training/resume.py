@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,7 +28,9 @@ KEY = "resume"
 
 
 class ExactResume(Callback):
-    """Adds to checkpoints what a run needs to continue exactly, and stops all processes together on SIGTERM.
+    """Adds to checkpoints what a run needs to continue exactly, and stops all processes together.
+
+    SIGTERM and Ctrl-C end a fit after the step that runs; a second Ctrl-C ends it at once.
 
     Part of every command-line run. A checkpoint also holds, of each process, the random state, the running means of
     metrics and incomplete gradients; and the number of rows in `metrics.csv` and the id of the W&B run. The data module
@@ -53,6 +57,14 @@ class ExactResume(Callback):
         self._requeue = connector._slurm_sigusr_handler_fn
         for name in ("_sigterm_notifier_fn", "_slurm_sigusr_handler_fn"):
             setattr(connector, name, lambda *given: self._take_note(trainer, *given))
+        main_thread = threading.current_thread() is threading.main_thread()
+        if main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in a background job
+            signal.signal(signal.SIGINT, lambda *given: self._take_ctrl_c(trainer))
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave Ctrl-C as it was."""
+        if getattr(signal.getsignal(signal.SIGINT), "__qualname__", "").startswith(f"{type(self).__name__}."):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Note the random state, for a step that fails."""
@@ -104,6 +116,7 @@ class ExactResume(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Requeue the job if SLURM announced its end; Lightning saves a checkpoint for it."""
+        self.teardown(trainer, pl_module, "fit")
         if self.together and self._to_requeue:
             self._requeue(signal.SIGUSR1, None)  # type: ignore[arg-type]  # the frame is not used
 
@@ -112,6 +125,13 @@ class ExactResume(Callback):
         if self._told is None and launcher is not None:
             launcher.kill(signal.Signals(signum))  # processes that Lightning started
         self._told = self._told or signum
+
+    def _take_ctrl_c(self, trainer: Trainer) -> None:
+        if self._told is not None:
+            raise KeyboardInterrupt
+        self._told = signal.SIGINT
+        if trainer.is_global_zero:
+            sys.stderr.write("\nigcl: stopping after this step; Ctrl-C again stops at once\n")
 
     def _stop_before_batch(self, trainer: Trainer) -> None:
         """Stop if a process was told to; nothing is left to do after the last batch here."""
@@ -123,8 +143,8 @@ class ExactResume(Callback):
         if not agree(self._told is not None, all=False):
             return
         self.together = True
-        self._to_requeue = agree(self._told not in (None, signal.SIGTERM), all=False)
-        raise SIGTERMException
+        self._to_requeue = agree(self._told not in (None, signal.SIGTERM, signal.SIGINT), all=False)
+        raise KeyboardInterrupt if agree(self._told == signal.SIGINT, all=False) else SIGTERMException
 
 
 def _of_all(own: dict[str, Any], size: int) -> list[dict[str, Any]]:

@@ -6,13 +6,18 @@ import logging
 import re
 import warnings
 
-NOTES = re.compile(r"(GPU|TPU) available: |💡 Tip: |Loading `train_dataloader` to estimate")
+NOTES = re.compile(
+    r"(GPU|TPU) available: |💡 Tip: |Loading `train_dataloader` to estimate|Seed set to |"
+    r"Restor(ing|ed all) states from|`Trainer.fit` stopped: `max_(epochs|steps)=|Loaded model weights from|"
+    r"Initializing distributed|-{100}|distributed_backend=|All distributed processes registered"
+)
 WARNINGS = (
     r".*does not have many workers which may be a bottleneck",
     r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen encoders
     r"The number of training batches \(\d+\) is smaller than the logging interval",  # Lightning logs each epoch's end
     r".*isinstance\(treespec, LeafSpec\)` is deprecated",  # called by Lightning
     r"`torch\.jit\.script` is deprecated",  # called by imported libraries
+    r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint",  # EMA needs no callback
     r"The dirpath has changed from",  # a test or a prediction has a run folder of its own
     r"Experiment logs directory .* exists and is not empty",  # `keep_metrics` has renamed the earlier file
     r"Checkpoint directory .* exists and is not empty",  # of a resumed run; `LastCheckpoint` renames another run's file

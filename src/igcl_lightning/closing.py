@@ -1,0 +1,35 @@
+"""The last lines of a command: where things are, what was found, and what comes next; the same shape everywhere."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+
+QUIET = "IGCL_QUIET"
+"""Environment variable of `--quiet`, for processes that are started too: only results, warnings, errors are written."""
+
+
+def is_quiet() -> bool:
+    """Return whether the command was given --quiet."""
+    return os.environ.get(QUIET, "0") not in ("", "0")
+
+
+def command(words: Iterable[str]) -> str:
+    """Return the words of a command of this program, ready to paste."""
+    return shlex.join(["igcl", *words])
+
+
+def write_closing(lines: Mapping[str, str]) -> None:
+    """Write what is not empty to standard output, a line each, such as `folder  runs/igcl/version_0`.
+
+    Args:
+        lines: text by title: "folder", "best", "files", "next", as far as they apply.
+    """
+    shown = {title: text for title, text in lines.items() if text}
+    if is_quiet() or not shown:
+        return
+    width = max(map(len, shown))
+    sys.stdout.writelines(f"{title:{width}}  {text}\n" for title, text in shown.items())
+    sys.stdout.flush()

@@ -1,0 +1,151 @@
+"""The last lines of fit, validate, test and predict."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from igcl_lightning.closing import command, write_closing
+from igcl_lightning.modules.classifier import ClassifierModule
+from igcl_lightning.run_folder import run_folder
+
+OUTPUTS = ("results.json", "predictions.csv", "predictions.parquet", "embeddings.parquet", "matchings.parquet")
+RECORDS = ("metrics.csv", "config.yaml", "plots")
+UNUSED = {"config.yaml", "hparams.yaml", "metrics.csv"}
+"""Files of a run that exist before its first batch."""
+
+KEPT = ("--config", "-c", "--import", "--model", "--data")
+"""Options that the next command needs too; a checkpoint has those of the model."""
+
+
+class Started(Callback):
+    """Notes where a run writes, and whether its first batch has begun."""
+
+    def __init__(self) -> None:
+        self.folder: Path | None = None
+        self.new: Path | None = None
+        """The first folder of the path that did not exist."""
+        self.batch = False
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Note the run folder; the first callback, before one of them writes into it."""
+        self.folder = run_folder(trainer)
+        missing = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
+        self.new = missing[-1] if missing else None
+
+    def on_train_batch_start(self, *given: Any, **named: Any) -> None:
+        """Note that a batch begins."""
+        self.batch = True
+
+    on_validation_batch_start = on_train_batch_start
+    on_test_batch_start = on_train_batch_start
+    on_predict_batch_start = on_train_batch_start
+
+
+def forget_unused(started: Started) -> None:
+    """Remove the run folder of a command that ended before its first batch, unless it was there before."""
+    if started.batch or started.new is None:
+        return
+    if {path.name for path in started.new.rglob("*") if path.is_file()} <= UNUSED:
+        shutil.rmtree(started.new, ignore_errors=True)
+
+
+def say_end(words: Sequence[str], trainer: Trainer, module: Any, started: Started) -> None:
+    """Say where the run wrote, what it found and what comes next, on the first process."""
+    stage, folder = words[0], started.folder
+    if folder is None or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set, but not declared
+        return
+    checkpoints = [*_checkpoints(trainer)] if stage == "fit" else []
+    files = [*checkpoints, *(folder / name for name in (*OUTPUTS, *RECORDS))]
+    written = [
+        str(path.relative_to(folder) if path.is_relative_to(folder) else path) for path in files if path.exists()
+    ]
+    write_closing(
+        {
+            "folder": str(folder) if written else "",
+            "note": ""
+            if started.batch
+            else f"nothing was left to do: epoch {trainer.current_epoch} of {trainer.max_epochs}",
+            "best": _best(trainer) if stage == "fit" else "",
+            "files": ", ".join(written),
+            "next": _next(words, module, checkpoints),
+        }
+    )
+
+
+def say_resume(words: Sequence[str], trainer: Trainer, checkpoint: Path | str | None) -> None:
+    """Say how an interrupted fit goes on, in its folder."""
+    if checkpoint is None:
+        return
+    stage, *options = words
+    again = [stage, *_without(options, ("--ckpt_path",)), "--ckpt_path", str(checkpoint)]
+    if isinstance(trainer.logger, CSVLogger) and not [*_only(options, ("--trainer.logger.version",))]:
+        again += ["--trainer.logger.version", str(trainer.logger.version)]
+    write_closing({"continue": command(again)})
+
+
+def _checkpoints(trainer: Trainer) -> Iterator[Path]:
+    """Yield the best checkpoint first, then the last one."""
+    paths = []
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint):
+            paths += [callback.best_model_path, callback.last_model_path]
+    folder = [Path(path).parent for path in paths if path][:1]
+    paths += [str(each / "last.ckpt") for each in folder]
+    yield from dict.fromkeys(Path(path) for path in paths if path and Path(path).exists())
+
+
+def _best(trainer: Trainer) -> str:
+    """Return the best value of what the checkpoints are chosen by, nothing if they are not chosen."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_score is not None:
+            return f"{callback.monitor} {callback.best_model_score:.4g}"
+    return ""
+
+
+def _next(words: Sequence[str], module: Any, checkpoints: Sequence[Path]) -> str:
+    """Return the command that usually follows."""
+    stage, *options = words
+    if stage == "fit" and checkpoints:
+        if isinstance(module, ClassifierModule):
+            return command(["test", *_only(options, KEPT), "--ckpt_path", str(checkpoints[0])])
+        data = [*_only(options, ("--data.store",))]
+        return command(["fit", "--config", "probe/linear.yaml", *data, "--model.checkpoint", str(checkpoints[0])])
+    if stage == "test" and isinstance(module, ClassifierModule):
+        kept = [*_without(_only(options, (*KEPT, "--ckpt_path")), ("--data.store",))]
+        return f"{command(['predict', *kept])} --data.store NEW_IMAGES"
+    return ""
+
+
+def _only(words: Sequence[str], names: Sequence[str]) -> Iterator[str]:
+    """Yield the options of these names, or below them, with their values."""
+    yield from (word for option in _options(words) if _is_one(option[0], names) for word in option)
+
+
+def _without(words: Iterable[str], names: Sequence[str]) -> Iterator[str]:
+    """Yield all other options, with their values."""
+    yield from (word for option in _options(words) if not _is_one(option[0], names) for word in option)
+
+
+def _options(words: Iterable[str]) -> list[list[str]]:
+    """Return each option with its values."""
+    options: list[list[str]] = []
+    for word in words:
+        if word.startswith("-") or not options:
+            options.append([word])
+        else:
+            options[-1].append(word)
+    return options
+
+
+def _is_one(word: str, names: Sequence[str]) -> bool:
+    option = word.partition("=")[0]
+    return any(option == name or option.startswith(f"{name}.") for name in names if name != "--model") or (
+        "--model" in names and option in ("--model", "--model.class_path")
+    )
