@@ -557,6 +557,7 @@ NOTES = {
     "TPU available: False, using: 0 TPU cores": False,
     "💡 Tip: try another product": False,
     "`Trainer.fit` stopped: `max_epochs=1` reached.": False,
+    "`Trainer.fit` stopped: `max_time=0:00:01` reached.": True,
     "Restoring states from the checkpoint path at x": False,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
-from igcl_lightning.atomic import replacing
+from igcl_lightning.atomic import locked, replacing
+from igcl_lightning.errors import IgclError
 
 
 def run_folder(trainer: Trainer) -> Path:
@@ -20,11 +22,16 @@ def run_folder(trainer: Trainer) -> Path:
 
     `trainer.log_dir` is the same for the CSV logger, but with W&B it is the folder of all runs.
     """
+    return Path(trainer.strategy.broadcast(str(run_folder_here(trainer))))
+
+
+def run_folder_here(trainer: Trainer) -> Path:
+    """Return the folder as this process would name it, before processes can talk; the first one's is the run's."""
     folder = Path(trainer.default_root_dir)
     if (logger := trainer.logger) is not None:
         version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
         folder = Path(logger.save_dir or folder) / str(logger.name or "") / version
-    return Path(trainer.strategy.broadcast(str(folder)))
+    return folder
 
 
 class RunConfig(SaveConfigCallback):
@@ -33,10 +40,22 @@ class RunConfig(SaveConfigCallback):
     A run of Weights & Biases gets the classes and the options of data, trainer and seed, as they stand in the file.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._locks = ExitStack()
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write the file once, on the first rank; without a logger nothing is written."""
+        """Write the file once, on the first rank; without a logger nothing is written.
+
+        Raises:
+            IgclError: another process trains into the folder.
+        """
         folder = run_folder(trainer)
-        if trainer.logger and trainer.is_global_zero and not self.already_saved:
+        writing = trainer.logger and trainer.is_global_zero and not self.already_saved
+        refused = self._lock(folder) if writing and stage == "fit" else None
+        if refused := trainer.strategy.broadcast(refused):  # all processes end
+            raise IgclError(refused)
+        if writing:
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / "config.yaml"
             path = free_path(folder, "config-resume", ".yaml") if path.exists() else path
@@ -45,6 +64,23 @@ class RunConfig(SaveConfigCallback):
             if isinstance(logger, WandbLogger):
                 logger.log_hyperparams(self._searchable())
         self.already_saved = True
+
+    def _lock(self, folder: Path) -> str | None:
+        """Lock the run folder until the fit ends; return the message if another process has locked it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._locks.enter_context(locked(folder))
+        except IgclError as error:
+            return str(error)
+        return None
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Release the folder."""
+        self._locks.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Release the folder."""
+        self._locks.close()
 
     def _searchable(self) -> dict[str, Any]:
         """Return what the run of W&B lacks otherwise: Lightning logs the arguments of the model only."""

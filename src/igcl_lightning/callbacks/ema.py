@@ -41,7 +41,7 @@ class EMA(Callback):
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         """Forget an earlier fit."""
         if stage == "fit":
-            self._average, self._exchanged = [], False
+            self._average, self._steps, self._exchanged = [], 0, False
 
     @torch.no_grad()
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:

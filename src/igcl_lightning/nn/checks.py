@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from igcl_lightning.errors import IgclError, suggestion
@@ -21,6 +22,6 @@ def check_at_least(option: str, value: float, bound: int) -> None:
 
 
 def check_positive(option: str, value: float) -> None:
-    """Raise `IgclError` unless the value of an option is above 0."""
-    if not value > 0:
-        raise IgclError(f"{option} is {value}, not above 0")
+    """Raise `IgclError` unless the value of an option is above 0 and finite."""
+    if not 0 < value < math.inf:
+        raise IgclError(f"{option} is {value}, {'not finite' if value > 0 else 'not above 0'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,10 @@ class PlainCheckpointIO(TorchCheckpointIO):
         """Read a checkpoint as plain data; `IgclError` if the file is no checkpoint of Lightning's trainer."""
         if is_address(path):
             return super().load_checkpoint(path, map_location, weights_only)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as parts:
+                if damaged := parts.testzip():  # torch reads it without a word
+                    raise IgclError(f"{path}: damaged, its part {damaged} is not what was written; use an earlier one")
         # Not memory-mapped, since a resumed run replaces the file.
         checkpoint = read_checkpoint(path, map_location, mmap=False)
         if not isinstance(checkpoint.get(LIGHTNING_VERSION), str):

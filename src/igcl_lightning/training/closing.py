@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from igcl_lightning.closing import command, write_closing
 from igcl_lightning.modules.classifier import ClassifierModule
-from igcl_lightning.run_folder import run_folder
+from igcl_lightning.run_folder import run_folder_here
 
 OUTPUTS = ("results.json", "predictions.csv", "predictions.parquet", "embeddings.parquet", "matchings.parquet")
 RECORDS = ("metrics.csv", "config.yaml", "plots")
@@ -25,18 +25,21 @@ KEPT = ("--config", "-c", "--import", "--model", "--data")
 
 
 class Started(Callback):
-    """Notes where a run writes, and whether its first batch has begun."""
+    """Notes where a run writes, and whether its first batch has begun.
+
+    Attributes:
+        new: the first folder of the path of the run folder that did not exist; None if all did.
+        batch: whether the first batch has begun.
+    """
 
     def __init__(self) -> None:
-        self.folder: Path | None = None
         self.new: Path | None = None
-        """The first folder of the path that did not exist."""
         self.batch = False
 
-    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """Note the run folder; the first callback, before one of them writes into it."""
-        self.folder = run_folder(trainer)
-        missing = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
+    def look(self, trainer: Trainer) -> None:
+        """Note what exists, before a logger makes its folder."""
+        folder = run_folder_here(trainer)
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
         self.new = missing[-1] if missing else None
 
     def on_train_batch_start(self, *given: Any, **named: Any) -> None:
@@ -58,8 +61,8 @@ def forget_unused(started: Started) -> None:
 
 def say_end(words: Sequence[str], trainer: Trainer, module: Any, started: Started) -> None:
     """Say where the run wrote, what it found and what comes next, on the first process."""
-    stage, folder = words[0], started.folder
-    if folder is None or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set, but not declared
+    stage, folder = words[0], run_folder_here(trainer)
+    if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set, but not declared
         return
     checkpoints = [*_checkpoints(trainer)] if stage == "fit" else []
     files = [*checkpoints, *(folder / name for name in (*OUTPUTS, *RECORDS))]
@@ -69,9 +72,7 @@ def say_end(words: Sequence[str], trainer: Trainer, module: Any, started: Starte
     write_closing(
         {
             "folder": str(folder) if written else "",
-            "note": ""
-            if started.batch
-            else f"nothing was left to do: epoch {trainer.current_epoch} of {trainer.max_epochs}",
+            "note": "" if started.batch else "nothing was left to do",
             "best": _best(trainer) if stage == "fit" else "",
             "files": ", ".join(written),
             "next": _next(words, module, checkpoints),

@@ -88,6 +88,14 @@ def run(words: list[str]) -> None:
             raise IgclError(_refusal(error)) from error
         except SIGTERMException:
             raise SystemExit(128 + signal.SIGTERM) from None
+        except RuntimeError as error:
+            if not re.search(r"Connection (closed|reset) by peer|[Rr]emote process exited", str(error)):
+                raise
+            raise IgclError("another process of this run has ended; its own message says why") from error
+        except Exception as error:
+            if not type(error).__module__.startswith("wandb."):
+                raise
+            raise IgclError(f"{one_line(error)[:300]}; or add --trainer.logger.offline true") from error
 
 
 def check(words: list[str]) -> str:
@@ -236,6 +244,7 @@ class TrainingCLI(LightningCLI):
         """Run, and say how it ended; an error while a checkpoint is restored becomes one line that names the file."""
         (started,) = (each for each in self.trainer.callbacks if isinstance(each, Started))
         (last,) = (each for each in self.trainer.callbacks if isinstance(each, LastCheckpoint))
+        started.look(self.trainer)
         try:
             super()._run_subcommand(subcommand)
         except BaseException as error:

@@ -10,6 +10,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
 from tqdm import tqdm
 
+from igcl_lightning.data.position import position
+
 LINE_EVERY = 30.0
 """Seconds between lines where output is redirected and a bar cannot move."""
 
@@ -46,6 +48,7 @@ class RunProgress(ProgressBar):
             initial=done,
             bar_format=BAR if math.isfinite(total) else ENDLESS,
             mininterval=0.1 if terminal else LINE_EVERY,
+            delay=0 if terminal else LINE_EVERY,
             smoothing=0,
             leave=False,
             dynamic_ncols=True,
@@ -70,9 +73,9 @@ class RunProgress(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar, at the position of a resumed run."""
-        loop = trainer.fit_loop
-        done = loop.epoch_progress.current.processed * _whole(trainer.num_training_batches)
-        self._start("train", _batches(trainer), done + loop.epoch_loop.batch_progress.current.processed)
+        done = position(trainer)
+        each = trainer.num_training_batches
+        self._start("train", _batches(trainer), (done.epoch * int(each) if math.isfinite(each) else 0) + done.batch)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the epoch."""
@@ -138,10 +141,6 @@ def _batches(trainer: Trainer) -> float:
     by_epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs * trainer.num_training_batches
     by_steps = math.inf if trainer.max_steps == -1 else trainer.max_steps * trainer.accumulate_grad_batches
     return float(min(by_epochs, by_steps))
-
-
-def _whole(number: float) -> int:
-    return int(number) if math.isfinite(number) else 0
 
 
 def _epoch(trainer: Trainer) -> str:
