@@ -609,7 +609,7 @@ def test_prepare_table_names_what_it_dropped(capsys, one_line):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "store: rows 1 train"
     assert lines[1] == "  dropped: 1 image not readable"
-    assert lines[-1] == "  store/manifest.json names the rows"
+    assert lines[-3:] == ["  store/manifest.json names the rows", "folder  store", "next    igcl doctor store"]
     manifest = json.loads(Path("store/manifest.json").read_text())
     assert (manifest["labels"], manifest["extra"]) == (["Edema"], ["note"])
     status, line = one_line("prepare", "table", "--csv", "no.csv", "--image-column", "file", "--out", "store2")

@@ -79,6 +79,14 @@ def test_other_processes_say_nothing(store, monkeypatch, capsys, name, value):
     assert capsys.readouterr().err == ""
 
 
+def test_an_option_that_a_later_config_changes_is_named(store, capsys):
+    words = ["fit", "--data.num_workers", "4", "--config", "pretrain/igcl.yaml", *store, "--data.batch_size", "2"]
+    assert first_look(words)
+    (line, _) = capsys.readouterr().err.splitlines()
+    assert line.startswith("igcl: warning: --data.num_workers 4: ")
+    assert line.endswith("data.init_args.num_workers 2 comes later and wins")
+
+
 def test_a_damaged_manifest_is_left_to_its_reader(store, tmp_path, capsys):
     (tmp_path / "store" / "manifest.json").write_text('{"rows": 3}')
     assert first_look(["fit", "--config", "pretrain/igcl.yaml", *store])

@@ -1,7 +1,7 @@
 """The command line: `igcl`, `lightning` and `python -m igcl_lightning` are this program.
 
-Each command except fit, validate, test and predict is a module of this package with `HELP`, `add_options(parser)` and
-`run(options)`. Heavy imports are inside `run`, since Lightning takes ten seconds to import.
+Each command except fit, validate, test and predict is a module of this package with `HELP`, `EXAMPLE`,
+`add_options(parser)` and `run(options)`. Heavy imports are inside `run`, since Lightning takes ten seconds to import.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from igcl_lightning import __version__
-from igcl_lightning.cli import ablate, compare, demo, doctor, graphs, merge, prepare, sweep
+from igcl_lightning.cli import ablate, compare, completion, demo, doctor, graphs, merge, prepare, sweep
 from igcl_lightning.cli.first_look import first_look
 from igcl_lightning.cli.parser import OneLineParser
 from igcl_lightning.closing import QUIET
@@ -25,7 +25,7 @@ TRAINING_COMMANDS = {
     "test": "test a model",
     "predict": "write scores or embeddings of the test split",
 }
-COMMANDS = (prepare, merge, graphs, doctor, compare, demo, ablate, sweep)
+COMMANDS = (prepare, merge, graphs, doctor, compare, demo, ablate, sweep, completion)
 EPILOG = """\
 Configs are looked up in the current folder, then among the shipped ones; a later --config overrides earlier ones.
 igcl COMMAND --help lists the options of a command, igcl fit --model.help IGCL those of a model.
@@ -104,7 +104,8 @@ def build_parser() -> argparse.ArgumentParser:
         commands.add_parser(name, help=text, add_help=False)
     for module in COMMANDS:
         text = f"{module.HELP[0].upper()}{module.HELP[1:]}."
-        command = commands.add_parser(module.__name__.rpartition(".")[2], help=module.HELP, description=text)
+        name, example = module.__name__.rpartition(".")[2], f"example: {module.EXAMPLE}"
+        command = commands.add_parser(name, help=module.HELP, description=text, epilog=example)
         module.add_options(command)
         command.set_defaults(run=module.run)
     return parser

@@ -8,6 +8,7 @@ from pathlib import Path
 from igcl_lightning.cli.parser import seed
 
 HELP = "pretrain and measure the rows of a table, resumable"
+EXAMPLE = "igcl ablate --table ablation/targets.yaml --out runs/targets --jobs 2"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from igcl_lightning.cli.parser import add_run_options, names
 
 HELP = "compare methods and encoders at the same budget, in one table"
+EXAMPLE = "igcl compare --store stores/mine --checkpoint runs/igcl/version_0/checkpoints/best.ckpt"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ import argparse
 from igcl_lightning.cli.parser import add_run_options
 
 HELP = "pretrain, probe and compare on synthetic radiographs, in minutes"
+EXAMPLE = "igcl demo --out runs/demo"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

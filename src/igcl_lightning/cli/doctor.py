@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from igcl_lightning.cli.parser import OneLineParser
+from igcl_lightning.closing import command, write_closing
 from igcl_lightning.errors import IgclError, UsageError
 
+if TYPE_CHECKING:
+    from igcl_lightning.doctor.examination import Examination
+
 HELP = "check a store or a config before a long run"
+EXAMPLE = "igcl doctor stores/mine --html doctor.html"
 
 
 def add_options(parser: OneLineParser) -> None:
@@ -48,4 +54,15 @@ def run(options: argparse.Namespace) -> int:
         done.write_record(options.json)
     if options.html:
         write_page(options.html, done, options.samples)
+    write_closing({"page": str(options.html or ""), "next": "" if done.failed else _next(options, done)})
     return 1 if done.failed else 0
+
+
+def _next(options: argparse.Namespace, done: Examination) -> str:
+    """Return the command that usually follows: training with the config, or on the store as far as its rows allow."""
+    if done.store is None or not Path(options.target).is_dir():
+        return command(["fit", "--config", options.target, *options.passed_on])
+    store = ["--data.store", options.target]
+    if set(done.store.manifest.get("rows_by_report", {})) - {"none"}:
+        return command(["fit", "--config", "pretrain/igcl.yaml", *store])
+    return command(["fit", "--config", "probe/supervised.yaml", *store]) if done.store.labels else ""

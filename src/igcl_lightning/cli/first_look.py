@@ -16,7 +16,7 @@ from igcl_lightning.cli.option_source import PACKAGE, arguments, class_names
 from igcl_lightning.cli.training_help import HELP, WHOLE, training_help
 from igcl_lightning.closing import is_quiet
 from igcl_lightning.data.store_path import is_address, read_manifest
-from igcl_lightning.errors import IgclError, UsageError
+from igcl_lightning.errors import IgclError, UsageError, write_message
 from igcl_lightning.training.latest import find_latest
 from igcl_lightning.training.options import (
     Written,
@@ -60,6 +60,7 @@ def first_look(words: Sequence[str]) -> list[str]:
     _refuse_unknown_options(written, chosen)
     if any(option.key == "print_config" for option in written):
         return list(words)
+    _warn_of_later_configs(written)
     found = _checkpoints(command, written, chosen["model"][-1])
     store = _last("data.store", written)
     rows = _rows(store) if store and not is_address(store) else ""
@@ -108,6 +109,22 @@ def _refuse_unknown_options(written: Sequence[Written], chosen: Mapping[str, Seq
         # A later class drops the options of an earlier one, with which they were right.
         if not _stands(option.key, known.union(earlier.get(part, ()))):
             raise UsageError(unknown_option(option, known, elsewhere))
+
+
+def _warn_of_later_configs(written: Sequence[Written]) -> None:
+    """Warn of options of the command line that a config behind them changes."""
+    for index, option in enumerate(written):
+        later = [each for each in written[index + 1 :] if each.key == option.key]
+        on_line = option.shown.startswith("--")
+        if (
+            on_line
+            and option.value
+            and later
+            and not later[-1].shown.startswith("--")
+            and later[-1].value != option.value
+        ):
+            later_value = f"{later[-1].shown} {later[-1].value}"
+            write_message("warning", f"{option.shown} {option.value}: {later_value} comes later and wins")
 
 
 def _options(part: str, name: str) -> list[str]:

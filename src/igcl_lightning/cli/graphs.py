@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from igcl_lightning.graphs.parser import ReportGraphParser
 
 HELP = "parse reports into knowledge graphs"
+EXAMPLE = "igcl graphs reports.csv --out graphs.jsonl --html graphs.html"
 PARSERS = ("rules", "radgraph", "radgraph-xl", "modern-radgraph-xl")
 LARGE_PAGE = 10_000_000  # bytes
 

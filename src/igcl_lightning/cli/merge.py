@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from igcl_lightning.cli.prepare import summary
+from igcl_lightning.cli.prepare import say_summary
 
 HELP = "make one store of the shards of igcl prepare --shard"
+EXAMPLE = "igcl merge stores/mimic"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -26,4 +26,4 @@ def run(options: argparse.Namespace) -> None:
     from igcl_lightning.data.preparing.shards import merge
 
     manifest = merge(options.store, overwrite=options.overwrite)
-    sys.stdout.writelines(f"{line}\n" for line in summary(options.store, manifest))
+    say_summary(options.store, manifest)

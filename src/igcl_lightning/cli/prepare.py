@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from igcl_lightning.cli.parser import available_cores, names
+from igcl_lightning.closing import command, write_closing
 from igcl_lightning.errors import IgclError, write_message
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from igcl_lightning.data.sources.source import Source
 
 HELP = "convert a data set to a store for training"
+EXAMPLE = "igcl prepare folder --root new_images --out stores/new"
 SECTIONS = ("both", "findings", "impression")
 MISSING_REPORT = ("keep-image", "drop", "error")
 FITS = ("letterbox", "crop")
@@ -241,7 +243,7 @@ def run(options: argparse.Namespace) -> None:
     if "shard" in manifest:
         sys.stdout.write(f"{part.folder(options.out)}: complete; when all {part.total} are: igcl merge {options.out}\n")
     else:
-        sys.stdout.writelines(f"{line}\n" for line in summary(options.out, manifest))
+        say_summary(options.out, manifest)
 
 
 def _given(options: argparse.Namespace, function: Callable[..., object]) -> dict[str, Any]:
@@ -274,6 +276,12 @@ def _row_options(options: argparse.Namespace) -> Options:
     if options.data_set == "phantom":
         chosen = {"size": PHANTOM_SIZE, **chosen, "views": ()}  # its --views says what is drawn
     return Options(**chosen)
+
+
+def say_summary(out: Path, manifest: Mapping[str, Any]) -> None:
+    """Print the lines that describe a prepared store, and the command that usually follows."""
+    sys.stdout.writelines(f"{line}\n" for line in summary(out, manifest))
+    write_closing({"folder": str(out), "next": command(["doctor", str(out)])})
 
 
 def summary(out: Path, manifest: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from igcl_lightning.cli.parser import OneLineParser
 
 HELP = "search hyper-parameters on this machine, without an account, resumable"
+EXAMPLE = "igcl sweep sweep/phantom.yaml --jobs 2"
 
 
 def add_options(parser: OneLineParser) -> None:
