@@ -71,7 +71,7 @@ def test_what_is_ok_is_one_line_and_what_was_not_looked_at_is_told(store):
     assert "7 of 12 (58 %) images were not decoded" in shown
 
 
-def test_no_page_names_the_folders_of_a_machine(tmp_path):
+def test_no_page_names_the_folders_of_a_machine(tmp_path, monkeypatch):
     folder = tmp_path / "John Smith"
     folder.mkdir()
     store = write_store(folder / "mine", [study(number) for number in range(12)])
@@ -80,9 +80,11 @@ def test_no_page_names_the_folders_of_a_machine(tmp_path):
     assert "<h1>mine</h1>" in html
     assert "<p>mine/valid: unreadable" in html
     assert "John" not in html
-    said = "`lightning` is this program, /opt/venv/bin/lightning: 3 images/s, a/b, see https://x.org/y"
-    write_page(tmp_path / "page.html", Examination(str(store), [Finding("ok", "command", said)]), 0)
-    assert "is this program, lightning: 3 images/s, a/b, see https://x.org/y" in (tmp_path / "page.html").read_text()
+    monkeypatch.chdir(folder)
+    said = f"/opt/venv/bin/lightning: 3 images/s, {folder}/t/a, s/mine/b, ../c, images/s/d, see https://x.org/y"
+    write_page(tmp_path / "page.html", Examination("s/mine", [Finding("ok", "command", said)]), 0)
+    shown = "lightning: 3 images/s, t/a, mine/b, ../c, images/s/d, see https://x.org/y"
+    assert f"<p>{shown}</p>" in (tmp_path / "page.html").read_text()
 
 
 def test_suspects_come_before_samples_with_their_pictures(store):

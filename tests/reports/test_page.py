@@ -45,7 +45,7 @@ def visible(html):
 
 def shown_text(html):
     text = re.search('<p class="text">(.*?)</p>', html, re.DOTALL)[1]
-    return unescape(re.sub(" <small>.*?</small>|<[^>]*>", "", text))
+    return unescape(re.sub("&nbsp;<small>.*?</small>|<[^>]*>", "", text))
 
 
 def drawn(html):
@@ -60,7 +60,7 @@ def test_text_is_whole_and_escaped_with_its_entities_marked():
     assert "&amp; $ x_1 $ of" in html
     marks = re.findall(r'<mark class="([\w-]+)" title="\1">(.*?)</mark>', html)
     assert marks == [
-        ("OBS-U", "&lt;b&gt; mass <small>probable</small>"),
+        ("OBS-U", "&lt;b&gt; mass&nbsp;<small>probable</small>"),
         ("OBS-M", "5 mm"),
         ("ANAT-DP", "left lung"),
         ("OBS-DA", "edema"),

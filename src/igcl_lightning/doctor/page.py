@@ -39,11 +39,12 @@ PATH = re.compile(r"(?<![\w.:/~<-])~?(?:/[^\s/:;,'\"()<>]+)+/?")
 
 def write_page(path: Path, examination: Examination, samples: int) -> None:
     """Write the page with `samples` pairs, evenly spaced; an earlier file stays until the new one is complete."""
-    found = _without_folders(examination)
-    store = examination.store if examination.store is not None and examination.store.num_rows else None
-    target = Path(examination.target).resolve().name
+    opened = examination.store
+    store = opened if opened is not None and opened.num_rows else None
+    folders = [Path(examination.target), *([opened.path] if opened else [])]
+    found = _without_folders(examination.findings, folders)
     values: dict[str, Any] = {
-        "name": target if store is None or store.path.resolve().name == target else f"{target} with {store.path.name}",
+        "name": " with ".join(dict.fromkeys(folder.resolve().name for folder in folders)),
         "counted": counted(found),
         "findings": found,
         "most": MAX_SUSPECTS,
@@ -57,32 +58,26 @@ def write_page(path: Path, examination: Examination, samples: int) -> None:
     write_html(path, "doctor.html", **values)
 
 
-def _without_folders(examination: Examination) -> list[Finding]:
-    """Return the findings, with files named as seen from the folder of the target, since pages are passed on."""
-    paths = [Path(examination.target), *([examination.store.path] if examination.store else [])]
-    folders = {str(folder) for path in paths for folder in (path.parent, path.resolve().parent)}
-    folders = folders | {str(Path.cwd()), str(Path.home())} - {".", "/"}
-    found = []
-    for finding in examination.findings:
-        text = finding.message
-        for folder in sorted(folders, key=len, reverse=True):
-            text = text.replace(f"{folder}/", "")
-        found.append(replace(finding, message=PATH.sub(lambda match: PurePath(match[0]).name, text)))
-    return found
+def _without_folders(findings: list[Finding], paths: list[Path]) -> list[Finding]:
+    """Return the findings, with files named as seen from the folders of `paths`: a page is passed on."""
+    near = {str(folder) for path in paths for folder in (path.parent, path.resolve().parent)}
+    near = (near | {str(Path.cwd()), str(Path.home())}) - {".", "/"}
+    longest_first = "|".join(re.escape(folder) for folder in sorted(near, key=len, reverse=True))
+    within = re.compile(rf"(?<![\w./~-])(?:{longest_first})/")
+    return [
+        replace(finding, message=PATH.sub(lambda match: PurePath(match[0]).name, within.sub("", finding.message)))
+        for finding in findings
+    ]
 
 
 def _suspects(store: OpenedStore, findings: list[Finding]) -> Iterator[tuple[Finding, list[dict[str, Any]]]]:
     for finding in findings:
         if finding.rows and finding.level != "ok":
-            places = finding.rows[:MAX_SUSPECTS]
-            records = ((place, store.record(place)) for place in places)
-            yield (
-                finding,
-                [
-                    {"place": place, "patient": record["patient"], "picture": _picture(record)}
-                    for place, record in records
-                ],
-            )
+            yield finding, [_suspect(place, store.record(place)) for place in finding.rows[:MAX_SUSPECTS]]
+
+
+def _suspect(place: Place, record: dict[str, Any]) -> dict[str, Any]:
+    return {"place": place, "patient": record["patient"], "picture": _picture(record)}
 
 
 def _labels(table: list[Prevalence]) -> dict[str, dict[str, Prevalence]]:

@@ -70,8 +70,8 @@ def _drawing(graph: ReportGraph) -> Drawing:
     centre = layout.centre * flip + corner
     half = np.column_stack([width, np.full(len(width), NODE_HEIGHT)]) / 2
     boxes = [
-        Box(entity, *(middle - size).tolist(), 2 * size[0], 2 * (size[0] - PADDING))
-        for entity, middle, size in zip(graph.entities, centre, half, strict=True)
+        Box(entity, left, top, room, room - 2 * PADDING)
+        for entity, (left, top), room in zip(graph.entities, centre - half, width, strict=True)
     ]
     arrows = []
     for ((head, tail), name), path, room in zip(names.items(), layout.paths, name_width, strict=True):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from igcl_lightning.atomic import replacing
 from igcl_lightning.graphs.drawing import FONT_SIZE, LABEL_STYLES, RELATION_FONT_SIZE, label_style
@@ -18,9 +17,9 @@ LINES = {"-": ("solid", "none"), "--": ("dashed", "4 2.5"), ":": ("dotted", "1.2
 """CSS names of matplotlib line styles, and dashes of SVG."""
 
 
-def render(template: str, **values: Any) -> Markup:
+def render(template: str, **values: Any) -> str:
     """Return a part of a page; text in `values` is escaped."""
-    return Markup(_templates().get_template(template).render(values))
+    return _templates().get_template(template).render(values)
 
 
 def write_html(path: Path, template: str, **values: Any) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from markupsafe import Markup
-
 from igcl_lightning.graphs.drawing import CLOSING
 from igcl_lightning.graphs.parser import ReportGraphParser
 from igcl_lightning.graphs.schema import Entity, ReportGraph
@@ -21,7 +19,7 @@ from igcl_lightning.reports.worker import parse_items
 class Part(NamedTuple):
     """HTML of one report, and the number of its entities by label."""
 
-    html: Markup
+    html: str
     labels: Counter[str]
 
 
