@@ -78,6 +78,16 @@ def test_the_legend_speaks_of_the_modules_sides(data_without_texts):
     assert legend(figure) == ("", ["image", "report"])
 
 
+def test_a_caption_says_why_two_encoders_lie_apart(data_without_texts):
+    trainer = run(data_without_texts)
+    module = trainer.lightning_module
+    module.image_encoder = module.graph_encoder = "the same for both, as in SimCLR"
+    assert EmbeddingMap().draw(pairs(), trainer).get_supxlabel() == ""
+    module.graph_encoder = "another"
+    caption = EmbeddingMap().draw(pairs(), trainer).get_supxlabel()
+    assert caption.startswith("Image and graph may lie apart (modality gap): their encoders start apart")
+
+
 def test_a_map_that_cannot_be_drawn_is_refused_before_training(monkeypatch):
     with pytest.raises(IgclError, match=r"EmbeddingMap\.method is 'pca', not one of tsne, umap"):
         EmbeddingMap(method="pca")

@@ -8,6 +8,7 @@ from broken_stores import change_row, said, study, write_store
 from igcl_lightning.cli import main
 from igcl_lightning.doctor import config_checks
 from igcl_lightning.doctor.config_checks import check_command
+from igcl_lightning.doctor.findings import LEVELS
 
 
 def test_a_good_store_ends_with_status_0_and_a_count(store, capsys):
@@ -21,11 +22,14 @@ def test_errors_come_first_and_end_with_status_1(store, tmp_path, capsys):
     change_row(store, "test", 0, patient="patient-0")
     change_row(store, "train", 2, age=150.0)
     assert main(["doctor", str(store), "--no-speed", "--json", str(tmp_path / "found.json")]) == 1
-    levels = [line.split()[0] for line in capsys.readouterr().out.splitlines()[:-1]]
-    assert levels == sorted(levels, key=["error", "warning", "ok"].index)
+    lines = capsys.readouterr().out.splitlines()[:-1]
+    levels = [next(level for level in LEVELS if line.startswith(level)) for line in lines]
+    assert levels == sorted(levels, key=LEVELS.index)
     assert levels[0] == "error"
     record = json.loads((tmp_path / "found.json").read_text())
-    assert record["counts"] == {level: levels.count(level) for level in ("error", "warning", "ok")}
+    assert record["counts"] == {level: levels.count(level) for level in LEVELS}
+    assert lines[0].startswith("error    patients      1 patient in several splits")
+    assert "not examined speed     left out with --no-speed" in lines
     assert record["rows"] == {"train": 8, "valid": 2, "test": 2}
     assert record["images_decoded"] == 12
     patients = next(finding for finding in record["findings"] if finding["check"] == "patients")

@@ -2,7 +2,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from igcl_lightning.graphs.drawing import LABEL_STYLES, draw_graph, draw_report
+from igcl_lightning.graphs.drawing import LABEL_STYLES, draw_graph, draw_report, text_width
 from igcl_lightning.graphs.schema import ENTITY_LABELS, Entity, Relation, ReportGraph
 
 GRAPH = ReportGraph(
@@ -65,6 +65,11 @@ def test_no_text_leaves_its_box():
         outer, inner = box.get_window_extent(), text.get_window_extent()
         assert outer.x0 <= inner.x0
         assert inner.x1 <= outer.x1
+
+
+def test_a_width_is_that_of_text_and_not_of_a_formula():
+    assert text_width("$ x_1 $") > text_width("x_1") + 2 * text_width("$")
+    assert text_width("") == 0
 
 
 def test_report_shows_all_words_and_boxes_the_entities():

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 METHODS = {"tsne": "t-SNE", "umap": "UMAP"}
 MIN_POINTS = 10
 
+GAP = (
+    "{} and {} may lie apart (modality gap): their encoders start apart,\n"
+    "and the loss, which only ranks pairs across the sides, need not close it."
+)
+"""Caption of a map of two encoders; see Liang et al., Mind the Gap, NeurIPS 2022."""
+
 LOOKS = (("present", 1.0, "#D55E00"), ("absent", 0.0, "#0072B2"), ("not known", np.nan, "0.6"))
 """Name, value and colour of a label."""
 
@@ -75,6 +81,10 @@ class EmbeddingMap(ValidationPairsCallback):
                     axes.scatter(x, y, s=16, c=colour, marker=marker, alpha=0.7, lw=0, label=name)
         method = "PCA" if len(embeddings) < MIN_POINTS else METHODS[self.method]
         axes.set_title(f"{len(pairs.row)} validation pairs, {method}", fontsize="medium")
+        first, second = module.sides
+        one, other = (getattr(module, f"{side}_encoder", None) for side in (first, second))
+        if one is not other:  # SimCLR has one encoder
+            figure.supxlabel(GAP.format(first.capitalize(), second), fontsize="small", color="0.3")
         figure.legend(loc="outside right upper", title=label, frameon=False)
         return figure
 

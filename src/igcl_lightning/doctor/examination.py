@@ -59,6 +59,8 @@ BATCH_SIZE = 64
 MOST_WORKERS = 8
 """Batch size and largest number of workers for measuring the loader of a store."""
 
+NO_SPEED = Finding("not examined", "speed", "left out with --no-speed")
+FAILED = Finding("not examined", "speed", "a training with errors cannot be measured")
 CONFIG_SUFFIXES = (".yaml", ".yml")
 
 
@@ -107,8 +109,7 @@ def examine(target: str, words: list[str], rows: int, speed: bool) -> Examinatio
         if words:
             raise UsageError(f"doctor: {words[0]}: overrides a config's option; {target} is a store")
         _examine_store(done, path, rows)
-        if speed:
-            done.findings.append(_measured(lambda: _speed_of_store(path)))
+        done.findings.append(_measured(lambda: _speed_of_store(path)) if speed else NO_SPEED)
     elif path.suffix not in CONFIG_SUFFIXES:
         raise IgclError(f"{target}: no such store; a config ends in {' or '.join(CONFIG_SUFFIXES)}")
     else:
@@ -116,7 +117,9 @@ def examine(target: str, words: list[str], rows: int, speed: bool) -> Examinatio
         done.findings += config.findings
         if config.options:
             _examine_config(done, config, rows)
-            if speed and not done.failed:
+            if not speed or done.failed:
+                done.findings.append(FAILED if speed else NO_SPEED)
+            else:
                 done.findings.append(_measured(lambda: _speed_of_config(config)))
     done.findings = worst_first([*done.findings, *config_checks.check_command()])
     return done
@@ -172,7 +175,7 @@ def _speed_of_store(path: Path) -> Finding:
 def _speed_of_config(config: Config) -> Finding:
     model: object = config.model
     if isinstance(model, FeatureModel):
-        return Finding("ok", "speed", "not measured: the features of a frozen encoder are computed once")
+        return Finding("not examined", "speed", "the features of a frozen encoder are computed once")
     assert config.data is not None
     assert config.model is not None
     assert config.trainer is not None

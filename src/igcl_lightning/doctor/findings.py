@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-Level = Literal["error", "warning", "ok"]
-LEVELS: tuple[Level, ...] = ("error", "warning", "ok")
-"""Levels, worst first: training fails or is wrong; check it; fine."""
+Level = Literal["error", "warning", "not examined", "ok"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "not examined", "ok")
+"""Levels, worst first: training fails or is wrong; check it; nothing was looked at; fine."""
 
 MAX_NAMED_ROWS = 100
 
@@ -43,7 +43,8 @@ class Finding:
 
     def line(self) -> str:
         """Return the finding as a line of text."""
-        return f"{self.level:8} {self.check:13} {self.message}"
+        subject = f"{self.level:8} {self.check}"
+        return f"{subject:22} {self.message}"
 
     def record(self) -> dict[str, Any]:
         """Return the finding as data; rows as [split, row id]."""
@@ -58,9 +59,10 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def counted(findings: Sequence[Finding]) -> str:
-    """Return the number of findings by level, such as "1 error, 2 warnings, 9 ok"."""
+    """Return the number of findings by level, such as "1 error, 2 warnings, 1 not examined, 9 ok"."""
     counts = Counter(finding.level for finding in findings)
-    return f"{number(counts['error'], 'error')}, {number(counts['warning'], 'warning')}, {counts['ok']} ok"
+    unseen = f"{counts['not examined']} not examined, " if counts["not examined"] else ""
+    return f"{number(counts['error'], 'error')}, {number(counts['warning'], 'warning')}, {unseen}{counts['ok']} ok"
 
 
 def share(part: int, whole: int) -> str:

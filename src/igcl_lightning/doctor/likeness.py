@@ -80,7 +80,7 @@ def check_orientation(store: OpenedStore, looks: Looks) -> Iterator[Finding]:
     view = store.ids["view"].to_numpy()[looks.number]
     kept = np.flatnonzero(np.isin(view, FRONTAL) & ~looks.blank)
     if len(kept) < MIN_IMAGES:
-        yield Finding("ok", "orientation", f"not checked: only {len(kept)} images known to be frontal")
+        yield Finding("not examined", "orientation", f"only {len(kept)} images are known to be frontal")
         return
     turn = turns(looks.thumbnail[kept])
     suspects = looks.number[kept[turn > 0]]

@@ -140,5 +140,8 @@ def check_looks(store: OpenedStore, looks: Looks) -> Iterator[Finding]:
         text = f"{share(len(other), len(looks.size))} images are not {size} x {size} pixels as the manifest says"
         more = f" ({height} x {width}): they cannot be batched; prepare again"
         yield from store.suspects("error", "images", looks.number[other], text, more, other_size=len(other))
+    if total < store.num_rows:
+        text = f"{share(store.num_rows - total, store.num_rows)} images were not decoded; --rows 0 decodes all"
+        yield Finding("not examined", "images", text)
     if not broken and not len(blank):
         yield Finding("ok", "images", f"{share(total, store.num_rows)} images decoded, none is broken or blank")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 
 from igcl_lightning.graphs.layout import NODE_HEIGHT, lay_out, lay_out_within
 from igcl_lightning.graphs.schema import Entity, ReportGraph
@@ -142,11 +144,7 @@ def draw_graph(graph: ReportGraph, axes: Axes | None = None, legend: bool = True
         axes: axes to draw on, scaled to fit; by default a new figure, at most ten inches wide.
         legend: whether to draw a legend of the labels below.
     """
-    width = np.array([text_width(entity.tokens) + 2 * PADDING for entity in graph.entities])
-    names: dict[tuple[int, int], list[str]] = defaultdict(list)
-    for relation in graph.relations:
-        names[relation.head, relation.tail].append(relation.type)
-    name_width = [text_width(", ".join(types)) * RELATION_FONT_SIZE / FONT_SIZE for types in names.values()]
+    names, width, name_width = measure(graph)
     if axes is None:
         layout = lay_out(list(names), width, name_width, PICTURE_WIDTH)
     else:
@@ -156,8 +154,8 @@ def draw_graph(graph: ReportGraph, axes: Axes | None = None, legend: bool = True
     for entity, centre, box_width in zip(graph.entities, layout.centre, width, strict=True):
         boxes.append(canvas.box(centre, (box_width, NODE_HEIGHT), entity.label))
         canvas.text(centre, entity.tokens, ha="center")
-    for ((head, tail), types), path in zip(names.items(), layout.paths, strict=True):
-        canvas.arrow(layout.centre[head], boxes[tail], path, ", ".join(types))
+    for ((head, tail), name), path in zip(names.items(), layout.paths, strict=True):
+        canvas.arrow(layout.centre[head], boxes[tail], path, name)
     if not graph.entities:
         canvas.text((0, 0), "(empty graph)")
     return canvas.figure
@@ -184,9 +182,22 @@ def draw_report(graph: ReportGraph, axes: Axes | None = None, legend: bool = Tru
     return canvas.figure
 
 
+def measure(graph: ReportGraph) -> tuple[dict[tuple[int, int], str], np.ndarray, list[float]]:
+    """Return what is laid out: a name per pair of related entities, the widths of the boxes [N], and of the names."""
+    types: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for relation in graph.relations:
+        types[relation.head, relation.tail].append(relation.type)
+    names = {pair: ", ".join(found) for pair, found in types.items()}
+    width = np.array([text_width(entity.tokens) + 2 * PADDING for entity in graph.entities])
+    return names, width, [text_width(name) * RELATION_FONT_SIZE / FONT_SIZE for name in names.values()]
+
+
 def text_width(text: str) -> float:
     """Return the width of a text in `FONT_SIZE`, in points."""
-    return float(TextPath((0, 0), text, size=FONT_SIZE).get_extents().width) if text.strip() else 0.0
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a browser has other fonts
+        width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=FONT_SIZE), ismath=False)
+    return float(width)
 
 
 def _flow(words: Sequence[str], width: np.ndarray, line_width: float) -> tuple[np.ndarray, np.ndarray]:
