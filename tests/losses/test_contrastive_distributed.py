@@ -137,7 +137,10 @@ def unit_batch(share=EVERY):
 
 
 METHODS = {f"{kind}, {targets}": {"kind": kind, "targets": targets} for kind in KINDS for targets in TARGETS}
-METHODS = {name: options | {"bias": -3.0, "temperature": 0.2} for name, options in METHODS.items()}
+METHODS = {
+    name: options | {"temperature": 0.2} | ({"bias": -3.0} if options["kind"] == "siglip" else {})
+    for name, options in METHODS.items()
+}
 LOCAL = {f"both branches, {kind}": {"local": 1.0, "kind": kind, "targets": "study"} for kind in KINDS}
 ALIKE = {f"alike by {source}": {"semantic_weight": 0.5, "semantic_source": source} for source in SEMANTIC_SOURCES}
 WHOLE = {**METHODS, **LOCAL, **ALIKE}

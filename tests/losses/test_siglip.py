@@ -149,5 +149,7 @@ def test_a_scorer_in_half_precision_is_contrasted_in_single():
 
 
 def test_an_unknown_kind_is_named():
+    with pytest.raises(IgclError, match=r"model.loss.bias is -10, but infonce has none: set model.loss.kind siglip"):
+        ContrastiveLoss(ContrastiveOptions(bias=-10))
     with pytest.raises(IgclError, match=r"model.loss.kind 'sigmoid' is not one of infonce, siglip"):
         ContrastiveLoss(ContrastiveOptions(kind="sigmoid"))

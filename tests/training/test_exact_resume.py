@@ -125,10 +125,14 @@ def test_a_run_continues_with_another_batch_size_and_number_of_processes(phantom
     path = RUN / "checkpoints" / names[0]
     checkpoint = stored(path)
     checkpoint["resume"]["processes"] *= 2
+    data = checkpoint["PairedDataModule"]
+    data |= {"store": "of another store", "max_epochs": 7}
     torch.save(checkpoint, path)
-    rows = checkpoint["PairedDataModule"]["rows"]
-    fit([*PHANTOM, "--ckpt_path", str(path), "--data.batch_size", "8"], phantom_store)
+    rows = data["rows"]
+    with pytest.warns(UserWarning, match="not the rows that this run was trained on"):
+        fit([*PHANTOM, "--ckpt_path", str(path), "--data.batch_size", "8"], phantom_store)
     assert stored(LAST)["global_step"] == 1 + (rows - 16) // 8 + rows // 8
     (said,) = [line for line in caplog.messages if "data.batch_size" in line]
     assert said.startswith("data.batch_size was 16, is 8: epoch 0 continues after 16 samples; ")
+    assert [line for line in caplog.messages if line.startswith("trainer.max_epochs was 7, is ")]
     assert [line for line in caplog.messages if "holds the random state of 2 processes, not of 1" in line]

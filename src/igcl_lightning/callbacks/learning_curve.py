@@ -77,6 +77,8 @@ class LearningCurve(Callback):
             for name in names:
                 steps, values = zip(*self.points[name], strict=True)
                 axes.plot(steps, values, marker="o", markersize=3, label=name)
+            if not set(names) & set(LOSSES):
+                axes.set_ylim(bottom=0)  # shares and areas: their noise should not fill the panel
             axes.set_xlabel("optimizer step")
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(color="0.9")

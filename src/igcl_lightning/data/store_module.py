@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -63,7 +63,8 @@ class StoreDataModule(LightningDataModule):
         """Return the position of a fit, what the order depends on, and which rows they are, for a checkpoint."""
         if self.trainer is None or not self._settings:
             return {}
-        return {**position(self.trainer)._asdict(), **self._settings, "store": self.store.fingerprint}
+        about = {"store": self.store.fingerprint, "max_epochs": self.trainer.max_epochs}
+        return {**position(self.trainer)._asdict(), **self._settings, **about}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Start the next training loader at the position of a checkpoint."""
@@ -142,12 +143,23 @@ class StoreDataModule(LightningDataModule):
         """Start an order where the checkpoint of a resumed fit says."""
         self._settings = settings_of(order)
         stored, self._stored = self._stored, {}  # a later fit starts anew
+        if stored:
+            self._say_other_run(stored)
+        self.start = continue_order(order, stored) if stored else Position()
+
+    def _say_other_run(self, stored: dict[str, Any]) -> None:
+        """Warn if a checkpoint is of other rows, and say if the run was to have another length."""
         if stored.get("store", self.store.fingerprint) != self.store.fingerprint:
             rank_zero_warn(
                 f"{self.store_path}: not the rows that this run was trained on: patients of its training may be among "
                 "those that measure it; start a new run, unless you know better"
             )
-        self.start = continue_order(order, stored) if stored else Position()
+        epochs = self.trainer.max_epochs if self.trainer is not None else None
+        if stored.get("max_epochs", epochs) != epochs:
+            rank_zero_info(
+                f"trainer.max_epochs was {stored['max_epochs']}, is {epochs}: from here the learning rate follows the "
+                "schedule of the new length"
+            )
 
     def _shared_loader(self, rows: Rows, **options: Any) -> DataLoader[Any]:
         """Return batches of rows in their order, divided among the processes (see `SharedOrder`)."""

@@ -232,6 +232,8 @@ def _check(options: ContrastiveOptions) -> None:
     for name in ("image_weight", "semantic_weight"):
         if not 0 <= (value := getattr(options, name)) <= 1:
             raise IgclError(f"model.loss.{name} is {value}, not in [0, 1]")
+    if options.kind != "siglip" and options.bias != ContrastiveOptions.bias:
+        raise IgclError(f"model.loss.bias is {options.bias}, but {options.kind} has none: set model.loss.kind siglip")
     if options.kind == "siglip" and options.semantic_weight:
         raise IgclError(
             f"model.loss.semantic_weight is {options.semantic_weight}, but siglip has no semantic targets: set it to "

@@ -23,6 +23,7 @@ from jsonargparse import Namespace
 from lightning.fabric.utilities import rank_zero_only
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -234,6 +235,10 @@ class TrainingCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         """Check for errors that would occur later in the run, and keep the metrics of an earlier run."""
         refuse_clash(self.model, self.datamodule)
+        options = self.config[self.subcommand].trainer
+        on_cpus = self.trainer.world_size > 1 and isinstance(self.trainer.accelerator, CPUAccelerator)
+        if options.sync_batchnorm and on_cpus:
+            raise UsageError("--trainer.sync_batchnorm true: PyTorch synchronises on GPUs only; set it to false")
         if self.subcommand == "fit":
             refuse_unknown_monitors(self.trainer, self.model, self.datamodule)
         use_plain_checkpoints(self.trainer)
