@@ -87,3 +87,17 @@ def test_a_folder_has_one_writer_at_a_time(tmp_path):
             pass
     with locked(tmp_path):
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_does_not_keep_a_folder_locked(tmp_path):
+    """As the workers of a loader would, which live on for seconds when the process of a fit is killed."""
+    reading, writing = os.pipe()
+    with locked(tmp_path):
+        child = os.fork()
+        if child == 0:
+            os.read(reading, 1)
+            os._exit(0)
+    with locked(tmp_path):
+        os.write(writing, b"1")
+    os.waitpid(child, 0)

@@ -27,7 +27,7 @@ GUIDES = [
         for name in ("configuration", "data", "new_modality", "reclf", "results", "scale", "sweeps")
     ),
 ]
-OF_SLURM = {"--array", "--signal", "--wrap", "--help-all"}
+OF_SLURM = {"--array", "--signal", "--wrap", "--help-all", "--quiet"}
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 CONFIGS = {path.relative_to(shipped_configs()).as_posix() for path in shipped_configs().rglob("*.yaml")}
 DATA = (data_modules.PairedDataModule, data_modules.LabeledDataModule)

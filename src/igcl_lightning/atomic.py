@@ -52,11 +52,29 @@ def locked(folder: Path) -> Iterator[None]:
         yield  # type: ignore[unreachable]  # except on Windows
         return
     opened = os.open(folder, os.O_RDONLY)
+    _held.add(opened)
     try:
         _lock(opened, folder)
         yield
     finally:
+        if opened in _held:  # not in a process that was forked in between
+            _held.remove(opened)
+            os.close(opened)
+
+
+_held: set[int] = set()
+"""Open folders of this process's locks."""
+
+
+def _forget_locks() -> None:
+    """Close the folders in a forked process, such as a loader's worker, which would keep them locked if it lived on."""
+    for opened in _held:
         os.close(opened)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks)
 
 
 def _lock(opened: int, folder: Path) -> None:

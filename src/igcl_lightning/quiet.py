@@ -6,10 +6,16 @@ import logging
 import re
 import warnings
 
+LOGGERS = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.seed",
+    "lightning.fabric.utilities.distributed",
+)
 NOTES = re.compile(
+    r"(\[rank: \d+\] )?("
     r"(GPU|TPU) available: |💡 Tip: |Loading `train_dataloader` to estimate|Seed set to |"
     r"Restor(ing|ed all) states from|`Trainer.fit` stopped: `max_(epochs|steps)=|Loaded model weights from|"
-    r"Initializing distributed|-{100}|distributed_backend=|All distributed processes registered"
+    r"Initializing distributed|-{100}|distributed_backend=|All distributed processes registered)"
 )
 WARNINGS = (
     r".*does not have many workers which may be a bottleneck",
@@ -26,7 +32,8 @@ WARNINGS = (
 
 def quieten() -> None:
     """Silence `NOTES` of Lightning's log and `WARNINGS`; call it before the heavy imports."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_news)
+    for name in LOGGERS:
+        logging.getLogger(name).addFilter(_is_news)
     for message in WARNINGS:
         warnings.filterwarnings("ignore", message=message)
 
