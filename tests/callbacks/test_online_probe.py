@@ -112,7 +112,7 @@ def test_some_labels_in_another_order(make_trainer, module, labelled):
 
 
 def test_an_unknown_label_is_refused_in_one_line(make_trainer, module, labelled):
-    with pytest.raises(IgclError, match=r"OnlineProbe\.labels: the store has no label 'Edma', only Odd, Even"):
+    with pytest.raises(IgclError, match=r"OnlineProbe\.labels: the store has no label 'Edma'; only Odd, Even"):
         make_trainer(OnlineProbe(labels=["Edma"])).fit(module, labelled)
 
 

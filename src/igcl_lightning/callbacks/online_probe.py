@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.losses.classification import masked_cross_entropy
 from igcl_lightning.metrics.clinical import MultilabelAuroc, macro_mean
 from igcl_lightning.modules.contrastive import PairEmbedding
@@ -45,7 +45,8 @@ class OnlineProbe(Callback):
         if not known and stage == "fit":
             rank_zero_warn("OnlineProbe: the data has no labels, nothing is probed")
         if unknown := [name for name in names if name not in known]:
-            raise IgclError(f"OnlineProbe.labels: the store has no label {unknown[0]!r}, only {', '.join(known)}")
+            near = suggestion(unknown[0], known)
+            raise IgclError(f"OnlineProbe.labels: the store has no label {unknown[0]!r}{near}; only {', '.join(known)}")
         self._names, self._columns = names, [known.index(name) for name in names]
 
     def logged_metrics(self, module: Any, data: Any) -> set[str]:

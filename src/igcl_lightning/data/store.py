@@ -24,7 +24,7 @@ import pyarrow.compute
 from igcl_lightning.data.preparing.options import Columns
 from igcl_lightning.data.store_path import MANIFEST, is_address, read_manifest
 from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS, VIEWS, wanted_views
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.graphs.identity import graph_identity
 from igcl_lightning.graphs.schema import (
     HEDGE_ID,
@@ -278,7 +278,8 @@ class Store(StoreDescription):
         """
         names = self.labels if labels is None else labels
         if unknown := [name for name in names if name not in self.labels]:
-            raise IgclError(f"{self.path}: no label {unknown[0]!r}; it has {', '.join(self.labels) or 'none'}")
+            near = suggestion(unknown[0], self.labels)
+            raise IgclError(f"{self.path}: no label {unknown[0]!r}{near}; it has {', '.join(self.labels) or 'none'}")
         # A store without labels has no column of them.
         return label_array(self._arrow(split, "labels") if names else self.row_indices(split), names)
 
