@@ -21,6 +21,7 @@ from igcl_lightning.evaluation.results import (
     write_results,
 )
 from igcl_lightning.evaluation.within_patient import METRIC, summarise_choices
+from igcl_lightning.graphs.counterfactuals import KINDS
 from igcl_lightning.protocols.ablation_cell import answers_of
 from igcl_lightning.protocols.hard_negatives import Answers
 
@@ -28,11 +29,17 @@ PROTOCOL = "ablate"
 TWINS = "counterfactual_accuracy"
 SECONDS = "seconds_per_epoch"
 BLIND = "_blind"
-CAPTION = """\
-global, local, both: right report among two of one patient, by this score, chance 0.5; blind: without the image
-side, ...: report told from its counterfactual of this kind; these and blind by the last score
-probe: mean AUROC on test rows, or on those of the split that is named
-mean over seeds [95 % interval over patients]; n: images asked, or rows that the probe scored, of each run"""
+CAPTIONS = {
+    "global": "global, local, both: right report among two of one patient, by this score; blind: without the image",
+    "side": "side, ...: report told from its counterfactual of this kind; these and blind by the last score",
+    "probe": "probe: mean AUROC on test rows, or on those of the split that is named",
+    "s/epoch": "s/epoch: seconds of training, to compare only if nothing else ran on the machine",
+}
+"""Lines above a table, by a column that they explain."""
+
+LAST_CAPTION = (
+    "mean over seeds [95 % interval over patients]; n: images asked, or rows scored by the probe, of each run"
+)
 
 
 class Finished(NamedTuple):
@@ -68,10 +75,18 @@ def write_report(
     write_results([*(record for records in asked.values() for record in records), *shared], out / "results.json")
     blocks = [block for name, records in asked.items() for block in _blocks(name, [*records, *shared])]
     blocks = blocks or _blocks("probe", shared)
+    caption = _caption(blocks)
     markdown = "\n".join(_markdown(block) for block in blocks)
     with replacing(out / "table.md") as temporary:
-        temporary.write_text(f"{CAPTION}\n\n{markdown}", encoding="utf-8")
-    return "\n\n".join([CAPTION, *map(aligned, blocks)])
+        temporary.write_text(f"{caption}\n\n{markdown}", encoding="utf-8")
+    return "\n\n".join([caption, *map(aligned, blocks)])
+
+
+def _caption(blocks: Sequence[Sequence[Sequence[str]]]) -> str:
+    """Return the lines that explain the columns of some tables."""
+    titles = {title for block in blocks for title in block[0][1:]}
+    kinds = {"side" if title in KINDS else title.partition(" ")[0] for title in titles}
+    return "\n".join([*(line for kind, line in CAPTIONS.items() if kind in kinds), LAST_CAPTION])
 
 
 def _answers(finished: Sequence[Finished], part: str, name: str) -> dict[Run, dict[str, Answers]]:
