@@ -469,7 +469,7 @@ def test_the_loss_of_a_split_is_the_mean_over_its_known_labels_whatever_the_batc
         store = data.store
         target = store.targets("test", module.label_names).copy()
         target[::3] = np.nan
-        store.targets = lambda split, labels, target=target: target
+        store.targets = lambda *_, target=target: target
         writer = WritePredictions()
         run = trainer(tmp_path, writer)
         run.test(module, data, verbose=False)
