@@ -98,10 +98,10 @@ def describe_draws(targets: Sequence[np.ndarray], patients: Sequence[np.ndarray]
     fewest, most = positives.min(axis=0), positives.max(axis=0)
     few, many = int(fewest.argmin()), int(most.argmax())
     draws = f"{len(targets)} draws, each of " if len(targets) > 1 else ""
-    return (
-        f"{draws}{rows} labelled rows of {people} patients; positives per label: {fewest[few]:,} ({labels[few]}) "
-        f"to {most[many]:,} ({labels[many]})"
-    )
+    ends = f"positives per label: {fewest[few]:,} ({labels[few]}) to {most[many]:,} ({labels[many]})"
+    if len(labels) == 1:
+        ends = f"positives: {_range(positives[:, 0].tolist())}"
+    return f"{draws}{rows} labelled rows of {people} patients; {ends}"
 
 
 def _range(counts: Sequence[int]) -> str:

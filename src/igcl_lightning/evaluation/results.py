@@ -278,7 +278,9 @@ def _counts(records: Sequence[Record]) -> Iterator[str]:
     for whole in [record for record in records if record["label"] == MEAN_LABEL][:1]:
         yield f"{whole['n']:,} {whole['split']} rows of {whole['patients']:,} patients"
     positives = {record["label"]: record["positives"] or 0 for record in records if record["label"] != MEAN_LABEL}
-    if positives:
+    if len(positives) == 1:
+        yield f"positives: {next(iter(positives.values())):,}"
+    elif positives:
         few, many = min(positives, key=positives.__getitem__), max(positives, key=positives.__getitem__)
         yield f"positives per label: {positives[few]:,} ({few}) to {positives[many]:,} ({many})"
 
