@@ -253,6 +253,7 @@ def format_table(records: Sequence[Record], metric: str = "auroc", split: str = 
     caption = [f"{_title(metric)}, {about} [95 % interval over patients]", *_counts(records)]
     if undefined:
         caption.append(f"left out, one class only or not scored by every run: {', '.join(undefined)}")
+    caption += _lacking(means)
     parts = groupby(sorted(means, key=_block_key), key=_block_key)
     return "\n\n".join(["\n".join(caption), *(_block(list(part)) for _, part in parts)])
 
@@ -266,7 +267,14 @@ def format_labels(records: Sequence[Record], metric: str = "auroc", split: str =
         counts = ("" if each[name] is None else f"{each[name]:,}" for name in ("positives", "n", "patients"))
         rows.append([each["label"], format_cell(each), *counts])
     about = [lines[0]["method"], setting_name(lines[0]), f"mean over {draws} draws" if draws > 1 else ""]
-    return f"{', '.join(filter(None, about))}: {split} rows, interval over patients\n\n{aligned(rows)}"
+    caption = [f"{', '.join(filter(None, about))}: {split} rows, interval over patients", *_lacking(lines)]
+    return "\n".join([*caption, "", aligned(rows)])
+
+
+def _lacking(shown: Sequence[Record]) -> list[str]:
+    """Return a line on values without an interval, if there are any."""
+    lacking = any(record["value"] is not None and record["ci_low"] is None for record in shown)
+    return ["no interval where one of the two classes has too few patients"] * lacking
 
 
 def _title(metric: str) -> str:

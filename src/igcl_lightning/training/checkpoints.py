@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,8 @@ class LastCheckpoint(Callback):
         self._path, self._training = None, False
         if stage == "fit":
             choose_by_loss_among_few(trainer, pl_module)
+        else:  # such a checkpoint names another metric than the callbacks, which keep nothing here
+            warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks used to create")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the path, on every process."""
