@@ -56,7 +56,7 @@ def choose_by_loss_among_few(trainer: Trainer, module: LightningModule) -> None:
     pairs = getattr(getattr(trainer, "datamodule", None), "num_validation_pairs", 0)
     if not isinstance(module, ContrastiveModule):
         return
-    for callback in trainer.checkpoint_callbacks:  # type: ignore[attr-defined]  # set, but not declared
+    for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and recall_says_nothing(callback.monitor, pairs):
             said = f"{callback.monitor} says little among {pairs} validation pairs"
             rank_zero_info(f"{said}: {INSTEAD} chooses the best checkpoint instead")
