@@ -289,7 +289,9 @@ def test_recall_among_few_pairs_is_no_choice(config, tmp_path, pairs, warned):
     found = [*check_monitors(given, store)]
     assert [each.level for each in found] == (["warning"] if warned else [])
     if warned:
-        assert "says little among 19 validation pairs: a fit chooses the best checkpoint by val/loss" in found[0].message
+        assert (
+            "says little among 19 validation pairs: a fit chooses the best checkpoint by val/loss" in found[0].message
+        )
     assert list(check_monitors(config("--data.store", str(store.path)), store)) == []
 
 

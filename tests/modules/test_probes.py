@@ -248,6 +248,12 @@ def test_a_label_is_trained_only_if_every_draw_has_both_of_its_classes(monkeypat
     assert probe.trained.tolist() == [True, False]
 
 
+@pytest.mark.parametrize(("labelled", "kinds"), [(True, ("image", "label")), (False, ("image",))])
+def test_a_store_without_labels_has_no_policy_to_compare(monkeypatch, labelled, kinds):
+    monkeypatch.setattr(ClassifierModule, "_data", lambda self: SimpleNamespace(labelled=labelled))
+    assert LinearProbe(name="probe", label_names=["a"], in_channels=4, num_heads=1).input_kinds == kinds
+
+
 def test_other_labels_than_the_checkpoints_are_refused(phantom_store, tmp_path):
     probe = LinearProbe(**RANDOM, label_names=["Hernia"], num_heads=1)
     with pytest.raises(IgclError, match="the module scores Hernia; data.labels gives Edema"):
