@@ -99,6 +99,10 @@ def test_config_fits_tests_and_leaves_a_run_folder(config, phantom_store, checkp
     trainer, module, data = fitted()
     declared = known_metrics(trainer.callbacks, module, data)
     assert logged(run) <= declared <= logged(run) | set(never_defined(phantom_store))
+    kept = trainer.checkpoint_callback
+    if kept.monitor is not None:  # the store has few validation pairs
+        assert kept.monitor == ("val/auroc_mean" if config.startswith("probe/") else "val/loss")
+        assert kept.best_model_score == trainer.callback_metrics[kept.monitor]
 
     assert main(["test", *words, "--ckpt_path", str(stored[0])]) == 0
     declared = {name for name in module.logged_metrics(data) if name.startswith("test/")}

@@ -1,3 +1,4 @@
+import logging
 import re
 import shutil
 from dataclasses import replace
@@ -319,6 +320,65 @@ def test_prediction_covers_the_splits_that_are_wanted(phantom_store):
     expected = {"None": ["test"], "['train', 'valid']": ["train", "valid"]}
     for splits, names in expected.items():
         assert rows[splits] == [stable_hash(row) for name in names for row in store.column(name, "row")]
+
+
+def predicting(data, labels):
+    """Attach a data module to a trainer of a head that was trained for some labels."""
+    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(label_names=labels), world_size=1, global_rank=0)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("splits", "labels", "given", "read", "why"),
+    [
+        (("train", "test"), ["Edema"], None, ["test"], None),
+        (("train", "valid"), ["Edema"], None, ["train", "valid"], "no test split, so predict reads all 3 rows"),
+        (("train", "test"), [], None, ["train", "test"], "no labels of this head, so predict reads all 3 rows"),
+        (("train", "test"), ["Hernia"], None, ["train", "test"], "no labels of this head"),
+        (("train", "test"), [], ["test"], ["test"], None),
+    ],
+)
+def test_all_rows_are_scored_without_test_rows_or_labels(tmp_path, caplog, splits, labels, given, read, why):
+    studies = [
+        replace(study(number, GRAPH, splits[number > 1]), labels=dict.fromkeys(labels, 1.0)) for number in range(3)
+    ]
+    prepare_studies(studies, tmp_path / "store", labels=labels)
+    data = predicting(LabeledDataModule(str(tmp_path / "store"), predict_splits=given), ["Edema", "Mass"])
+    with caplog.at_level(logging.INFO, "lightning.pytorch.utilities.rank_zero"):
+        data.setup("predict")
+    assert [why in line for line in caplog.messages] == ([True] if why else [])
+    batches = list(data.predict_dataloader())
+    assert [data.row_split(row) for batch in batches for row in batch.row.tolist()] == sorted(
+        [splits[0]] * 2 * (splits[0] in read) + [splits[1]], key=splits.index
+    )
+    target = torch.cat([batch.target for batch in batches])
+    assert target[:, 0].isnan().all() == ("Edema" not in labels)
+    assert target[:, 1].isnan().all(), "the store lacks this label"
+    pairs = PairedDataModule(str(tmp_path / "store"), predict_splits=given)
+    assert pairs.splits_to_predict() == (["train", "valid"] if "valid" in splits else ["test"])
+
+
+@pytest.mark.parametrize("stage", ["validate", "test"])
+def test_what_is_evaluated_has_the_labels_of_the_head(phantom_store, stage):
+    data = predicting(LabeledDataModule(str(phantom_store)), ["Edema", "Atelectasis"])
+    data.setup(stage)
+    (batch,) = data.val_dataloader()
+    expected = Store(phantom_store).targets("valid", ["Edema", "Atelectasis"])
+    np.testing.assert_array_equal(batch.target, expected)
+    with pytest.raises(IgclError, match="no label 'Mass'; it has"):
+        predicting(LabeledDataModule(str(phantom_store)), ["Edema", "Mass"]).setup(stage)
+
+
+def test_a_fit_says_what_its_fraction_came_to(phantom_store, caplog):
+    data = LabeledDataModule(str(phantom_store), labels=["Edema"], fraction=0.5)
+    with caplog.at_level(logging.INFO, "lightning.pytorch.utilities.rank_zero"):
+        data.setup("fit")
+    store, drawn = Store(phantom_store), data.drawn_rows(0)
+    patients = len({store.column("train", "patient")[row] for row in drawn})
+    positives = int(store.targets("train", ["Edema"])[drawn].sum())
+    assert caplog.messages == [
+        f"{phantom_store}: trains on {len(drawn)} labelled rows of {patients} patients; positives: {positives}"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from igcl_lightning.data.splits import draw_fraction, draw_shots, lend_validation, split_name, split_of_patient
+from igcl_lightning.data.splits import (
+    describe_draws,
+    draw_fraction,
+    draw_shots,
+    lend_validation,
+    split_name,
+    split_of_patient,
+)
 from igcl_lightning.errors import IgclError
 
 
@@ -121,3 +128,17 @@ def test_labels_that_come_together_share_no_shot(seed):
     rows = draw_shots(target, 12, seed).tolist()
     assert rows == shots_by_loops(target, 12, np.random.default_rng(seed).permutation(400).tolist())
     assert len(rows) == len(set(rows)) >= 3 * 12
+
+
+def test_what_draws_came_to_is_told_by_rows_patients_and_positives():
+    nan = np.nan
+    one = np.array([[1, 0], [1, nan], [nan, nan], [0, 0]], np.float32)
+    patients = np.array(["a", "a", "b", "c"], dtype=object)
+    said = describe_draws([one], [patients], ["Edema", "Hernia"])
+    assert said == "3 labelled rows of 2 patients; positives per label: 0 (Hernia) to 2 (Edema)"
+    other = np.array([[0, 1], [1, 1], [0, 1]], np.float32)
+    said = describe_draws([one, other], [patients, patients[:3]], ["Edema", "Hernia"])
+    assert said.startswith("2 draws, each of 3 labelled rows of 2 patients; positives per label: 0 (Hernia) to 3 (Her")
+    assert describe_draws([one[:2], other], [patients[:2], patients[1:]], ["Edema", "Hernia"]).startswith(
+        "2 draws, each of 2 to 3 labelled rows of 1 to 3 patients;"
+    )

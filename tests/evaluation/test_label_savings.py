@@ -135,7 +135,12 @@ def made_savings(**fields):
     ("fields", "line"),
     [
         ({}, "igcl at 1 % equals simclr at 7.3 % of the labels: 7.3x fewer [4.1, 12]"),
-        ({"ci_low": None, "ci_high": None}, "igcl at 1 % equals simclr at 7.3 % of the labels: 7.3x fewer"),
+        ({"ci_low": None, "ci_high": None}, "igcl at 1 % against simclr: not determined by 120 test rows"),
+        (
+            {"ci_low": 1.0, "ci_high": 100.0, "n": 7},
+            "igcl at 1 % against simclr: not determined by 7 test rows, [<1, >100]",
+        ),
+        ({"ci_low": 1.0, "ci_high": 80.0}, "igcl at 1 % equals simclr at 7.3 % of the labels: 7.3x fewer [<1, 80]"),
         (
             {"fraction": 0.1, "factor": 0.5, "ci_low": 0.1, "ci_high": 2.0, "lowest": 0.1, "highest": 10.0},
             "igcl at 10 % equals simclr at 5 % of the labels: 0.5x, no saving [<0.1, 2]",

@@ -6,7 +6,15 @@ import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.evaluation.results import Record, format_table, interval, setting_name, summarise, write_results
+from igcl_lightning.evaluation.results import (
+    Record,
+    format_labels,
+    format_table,
+    interval,
+    setting_name,
+    summarise,
+    write_results,
+)
 from igcl_lightning.metrics.clinical import patient_bootstrap_weights
 
 
@@ -189,7 +197,7 @@ def test_results_are_json_without_nan(simulated, tmp_path):
 
 
 def record(method, value, low=None, high=None, **fields):
-    empty = dict.fromkeys(Record.__annotations__) | {"metric": "auroc", "split": "test"}
+    empty = dict.fromkeys(Record.__annotations__) | {"metric": "auroc", "split": "test", "n": 1400, "patients": 900}
     return empty | {"method": method, "label": "mean", "value": value, "ci_low": low, "ci_high": high} | fields
 
 
@@ -203,13 +211,15 @@ def test_table():
             record("igcl", 0.7777, 0.7, 0.8, shots=20, seed=3),
             record("random", None, shots=20),
             record("igcl", 0.2023, 0.05, 0.3312, fraction=1.0, versus="supervised"),
-            record("igcl", 0.9, 0.8, 0.95, fraction=1.0, label="Edema"),
-            record("igcl", None, fraction=1.0, label="Hernia"),
+            record("igcl", 0.9, 0.8, 0.95, fraction=1.0, label="Edema", n=1200, positives=40),
+            record("igcl", None, fraction=1.0, label="Hernia", positives=0),
             record("igcl", 7.3, fraction=0.005, metric="label_savings", versus="supervised"),
         ]
     )
     assert table.splitlines() == [
         "AUROC, mean over 1 labels and all seeds [95 % interval over patients]",
+        "1,400 test rows of 900 patients",
+        "positives per label: 0 (Hernia) to 40 (Edema)",
         "left out, one class only or not scored by every run: Hernia",
         "",
         "method      0.5 %               100 %",
@@ -226,7 +236,46 @@ def test_table():
 
 
 def test_table_of_methods_without_labels():
-    assert format_table([record("zero_shot", 0.5)]).splitlines()[2:] == ["method", "zero_shot  0.500"]
+    lines = format_table([record("zero_shot", 0.5)]).splitlines()
+    assert lines[2:] == [
+        "no interval where one of the two classes has too few patients",
+        "",
+        "method",
+        "zero_shot  0.500",
+    ]
+
+
+def test_table_of_labels():
+    shots = {"shots": 5}
+    records = [
+        record("igcl", 0.91, 0.8, 0.95, label="Edema", seed=0, positives=40, **shots),
+        record("igcl", 0.93, 0.8, 0.95, label="Edema", seed=1, positives=40, **shots),
+        record("igcl", 0.92, 0.8, 0.95, label="Edema", positives=40, **shots),
+        record("igcl", None, label="Hernia", positives=0, n=1200, patients=800, **shots),
+        record("igcl", 0.92, **shots),
+        record("igcl", 0.5, label="Edema", split="valid"),
+        record("igcl", 0.5, label="Edema", metric="accuracy"),
+    ]
+    assert format_labels(records).splitlines() == [
+        "igcl, 5-shot, mean over 2 draws: test rows, interval over patients",
+        "no interval where one of the two classes has too few patients",
+        "",
+        "label   AUROC [95 % interval]  positives  rows   patients",
+        "Edema   0.920 [0.80, 0.95]     40         1,400  900",
+        "Hernia  -                      0          1,200  800",
+        "mean    0.920                             1,400  900",
+    ]
+
+
+def test_records_count_rows_patients_and_positives_of_known_targets(simulated):
+    frame = simulated()
+    frame.loc[frame["row"].isin(frame["row"].unique()[:7]) & (frame["label"] == "Atelectasis"), "target"] = np.nan
+    known = frame[frame["label"] == "Atelectasis"].dropna(subset="target").drop_duplicates("row")
+    for record in summary(frame):
+        lines = known if record["label"] == "Atelectasis" else frame.drop_duplicates("row")
+        assert (record["n"], record["patients"]) == (len(lines), lines["patient"].nunique())
+        if record["label"] == "Atelectasis":
+            assert record["positives"] == lines["target"].sum()
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,9 @@ def test_two_processes_score_the_rows_of_one_in_its_order(runs):
     assert len(rows) % 2 == 1, "the processes must repeat a row"
     assert frames[1]["row"].unique().tolist() == rows
     assert set(frames[1]["split"]) == {"valid", "test"}
+    tables = [pd.read_csv(run(runs, "predict", "linear", number) / "predictions.csv") for number in (1, 2)]
+    pd.testing.assert_frame_equal(*tables, check_exact=False, rtol=0, atol=2e-5)
+    assert tables[1]["row"].tolist() == rows
 
 
 def test_two_processes_embed_the_rows_of_one_in_its_order(runs):

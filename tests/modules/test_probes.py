@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
+from PIL import Image
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
@@ -247,6 +248,12 @@ def test_a_label_is_trained_only_if_every_draw_has_both_of_its_classes(monkeypat
     assert probe.trained.tolist() == [True, False]
 
 
+@pytest.mark.parametrize(("labelled", "kinds"), [(True, ("image", "label")), (False, ("image",))])
+def test_a_store_without_labels_has_no_policy_to_compare(monkeypatch, labelled, kinds):
+    monkeypatch.setattr(ClassifierModule, "_data", lambda self: SimpleNamespace(labelled=labelled))
+    assert LinearProbe(name="probe", label_names=["a"], in_channels=4, num_heads=1).input_kinds == kinds
+
+
 def test_other_labels_than_the_checkpoints_are_refused(phantom_store, tmp_path):
     probe = LinearProbe(**RANDOM, label_names=["Hernia"], num_heads=1)
     with pytest.raises(IgclError, match="the module scores Hernia; data.labels gives Edema"):
@@ -403,7 +410,9 @@ def test_features_of_a_file_that_do_not_fit_are_refused(phantom_store, tmp_path)
 
 
 @pytest.mark.parametrize("config", ["linear", "few_shot"])
-def test_a_head_tested_from_its_checkpoint_reads_the_trained_encoder(config, pretrained, phantom_store, tmp_path):
+def test_a_head_tested_from_its_checkpoint_reads_the_trained_encoder(
+    config, pretrained, phantom_store, tmp_path, capsys
+):
     """The command line builds the encoder with random weights first; features must wait for those of the checkpoint."""
     words = ["--config", f"probe/{config}.yaml", "--data.store", str(phantom_store), "--trainer.logger", "CSVLogger"]
     words += [
@@ -429,6 +438,36 @@ def test_a_head_tested_from_its_checkpoint_reads_the_trained_encoder(config, pre
     by_label = {label: rows["score"].to_numpy() for label, rows in first.groupby("label", sort=False)}
     got = torch.tensor(np.stack([by_label[name] for name in by_label], axis=1)).flatten()
     torch.testing.assert_close(got.float(), expected, rtol=1e-3, atol=1e-3)
+
+    printed = capsys.readouterr().out
+    record = json.loads((tmp_path / "run" / "version_1" / "results.json").read_text())[-1]
+    (mean,) = [line.split() for line in printed.splitlines() if line.startswith("mean ")]
+    assert (mean[1], mean[-2:]) == (f"{record['value']:.3f}", [str(record["n"]), str(record["patients"])])
+    assert ("test/auroc_ensemble" in printed) == (config == "few_shot")
+    assert "Test metric" not in printed, "there is one table"
+    new_images_are_scored(head, checkpoint, words, tmp_path)
+
+
+def new_images_are_scored(head, checkpoint, words, folder):
+    """Two commands lead from a folder of images to a table of probabilities."""
+    (folder / "new").mkdir()
+    generator = np.random.default_rng(0)
+    images = [folder / "new" / f"{name}.png" for name in "abc"]
+    for path in images:
+        Image.fromarray(generator.integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
+    store = ["--root", str(folder / "new"), "--out", str(folder / "store"), "--size", "64", "--jobs", "1"]
+    main(["prepare", "folder", *store, "--lossless"])
+    assert main(["predict", *words, "--ckpt_path", str(checkpoint), "--data.store", str(folder / "store")]) == 0
+    table = pd.read_csv(folder / "run" / "version_2" / "predictions.csv").sort_values("row")
+    names = [name for name, trained in zip(head.label_names, head.trained, strict=True) if trained]
+    assert list(table) == ["row", "study", "patient", "split", *names]
+    assert table["row"].tolist() == [path.name for path in images]
+    expected = head.score_images(images)[names]
+    np.testing.assert_allclose(table[names], expected, rtol=0, atol=2e-5)
+    frame = pd.read_parquet(folder / "run" / "version_2" / "predictions.parquet")
+    assert frame["target"].isna().all()
+    assert len(frame) == len(images) * len(names) * head.num_heads
+    assert not (folder / "run" / "version_2" / "results.json").exists()
 
 
 HEADS = [LinearProbe, FewShotProbe, FineTune]
@@ -469,7 +508,7 @@ def test_the_loss_of_a_split_is_the_mean_over_its_known_labels_whatever_the_batc
         store = data.store
         target = store.targets("test", module.label_names).copy()
         target[::3] = np.nan
-        store.targets = lambda split, labels, target=target: target
+        store.targets = lambda *_, target=target: target
         writer = WritePredictions()
         run = trainer(tmp_path, writer)
         run.test(module, data, verbose=False)

@@ -1,19 +1,22 @@
 """A metric that nothing logs is refused before the run starts, and one that may be logged never is."""
 
+import logging
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from igcl_lightning.callbacks import OnlineProbe
 from igcl_lightning.cli import main
 from igcl_lightning.doctor.config import Config
 from igcl_lightning.errors import UsageError
 from igcl_lightning.modules import IGCL, FineTune
-from igcl_lightning.training.monitors import refuse_unknown_monitors
+from igcl_lightning.training.monitors import choose_by_loss_among_few, recall_says_nothing, refuse_unknown_monitors
 
 PAIRS = {"class_path": "PairedDataModule", "init_args": {"batch_size": 16}}
 LABELS = {"class_path": "LabeledDataModule", "init_args": {"batch_size": 16}}
@@ -142,6 +145,35 @@ def test_a_metric_of_one_of_several_loaders_can_be_monitored():
     with pytest.raises(UsageError) as error:
         refuse_unknown_monitors(SimpleNamespace(callbacks=[EarlyStopping("val/los/dataloader_idx_0")]), model, None)
     assert "nothing logs 'val/los/dataloader_idx_0' in fit" in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("monitor", "pairs", "nothing"),
+    [
+        ("val/image_to_graph_recall@5", 19, True),
+        ("val/image_to_graph_recall@5", 20, False),
+        ("val/image_to_view_recall@1", 3, True),
+        ("val/image_to_view_recall@1", 4, False),
+        ("val/image_to_graph_recall@5", 0, False),  # not known
+        ("val/loss", 3, False),
+        (None, 3, False),
+    ],
+)
+def test_recall_says_nothing_where_chance_reaches_a_quarter(monitor, pairs, nothing):
+    assert recall_says_nothing(monitor, pairs) == nothing
+
+
+@pytest.mark.parametrize(("pairs", "chosen"), [(19, ("val/loss", "min")), (20, ("val/image_to_graph_recall@5", "max"))])
+def test_a_checkpoint_is_chosen_by_the_loss_among_few_pairs(caplog, pairs, chosen):
+    model = IGCL(image={"backbone": "test_resnet", "size": 32}, graph={"channels": 16})
+    callback = ModelCheckpoint(monitor="val/image_to_graph_recall@5", mode="max")
+    trainer = SimpleNamespace(checkpoint_callbacks=[callback], datamodule=SimpleNamespace(num_validation_pairs=pairs))
+    with caplog.at_level(logging.INFO, "lightning.pytorch.utilities.rank_zero"):
+        choose_by_loss_among_few(trainer, model)
+    assert (callback.monitor, callback.mode) == chosen
+    assert callback.kth_value == torch.tensor(math.inf if pairs < 20 else -math.inf)
+    said = "val/image_to_graph_recall@5 says little among 19 validation pairs: val/loss chooses the best checkpoint"
+    assert caplog.messages == ([f"{said} instead"] if pairs < 20 else [])
 
 
 def test_other_jobs_do_not_mind(config):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +24,10 @@ from igcl_lightning.callbacks.matchings import (
     unit_table,
 )
 from igcl_lightning.data.interfaces import RowLookup, graph_lookup, row_lookup
-from igcl_lightning.evaluation.predictions import write_predictions
-from igcl_lightning.evaluation.results import Record, summarise, write_results
+from igcl_lightning.evaluation.predictions import IDS, write_predictions, write_probabilities
+from igcl_lightning.evaluation.results import Record, format_labels, summarise, write_results
 from igcl_lightning.metrics.rows import first_of_each
-from igcl_lightning.modules.classifier import ClassifierModule, Scores
+from igcl_lightning.modules.classifier import ClassifierModule, Scores, probability
 from igcl_lightning.modules.contrastive import PairEmbedding
 from igcl_lightning.nn.scoring import concatenate
 from igcl_lightning.run_folder import run_folder
@@ -175,15 +176,31 @@ class KeepPredictions(GatheringCallback):
 
 
 class WritePredictions(KeepPredictions):
-    """After `test` or `predict`, write `predictions.parquet` into the run folder; after `test`, `results.json` too."""
+    """After `test` or `predict`, write `predictions.parquet` (logits) and `predictions.csv` (probabilities).
+
+    After `test`, write `results.json` too, and print its table instead of Lightning's.
+    """
+
+    def on_test_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Silence the table of Lightning, which has neither intervals nor counts."""
+        trainer.test_loop.verbose = False
 
     def write(self, outputs: Scores, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
         """Write the files."""
         super().write(outputs, folder, trainer, pl_module, job)
         write_predictions(self.frame, folder / "predictions.parquet")
+        write_probabilities(probability_table(outputs, pl_module, self.frame), folder / "predictions.csv")
         if job == "test":
             records = summarise(self.frame, protocol="probe", store=pl_module.data.store_path)
             write_and_log_results(records, folder, trainer)
+            sys.stdout.write(f"\n{format_labels(records)}\n{_others(trainer, records)}\n")
+
+
+def _others(trainer: Trainer, records: Sequence[Record]) -> str:
+    """Return a line with the metrics of a test that are not in its table, such as the loss; "" without any."""
+    shown = {f"test/auroc_{name}" for name in ("labels", *(record["label"] for record in records))}
+    others = {name: value for name, value in trainer.callback_metrics.items() if name not in shown}
+    return "".join(f"{name} {value:.3f}  " for name, value in others.items()).rstrip() + "\n" if others else ""
 
 
 def write_and_log_results(records: Sequence[Record], folder: Path, trainer: Trainer) -> None:
@@ -211,6 +228,17 @@ def prediction_table(scores: Scores, module: ClassifierModule, data: RowLookup) 
         if module.trained[label]
     ]
     return pd.concat(frames, ignore_index=True)
+
+
+def probability_table(scores: Scores, module: ClassifierModule, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `predictions.csv`: a column per trained label, the median over heads (see `probability`).
+
+    `predictions` are those of the scores (see `prediction_table`).
+    """
+    table = predictions[IDS].head(len(scores.row))
+    values = probability(scores.score.double()).numpy()
+    names = [(label, name) for label, name in enumerate(module.label_names or []) if module.trained[label]]
+    return table.assign(**{name: values[:, label] for label, name in names})
 
 
 def _ids(row: Tensor, data: RowLookup) -> pd.DataFrame:

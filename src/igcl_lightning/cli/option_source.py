@@ -100,7 +100,8 @@ def _given(default: ast.expr | None, names: list[str]) -> dict[str, ast.expr]:
 
 def _parameters(module: str, cls: ast.ClassDef) -> list[_Parameter]:
     """Return the fields of a dataclass, or the parameters of the constructor, which may be a parent's."""
-    about, fields = _about(cls), {}
+    about = _about(cls)
+    fields: dict[str, _Parameter] = {}
     parents = [found for base in cls.bases if (found := _find(module, _last(base)))]
     for where, parent in parents if _is_dataclass(cls) else parents[:1]:
         fields |= {each.name: each for each in _parameters(where, parent)} if isinstance(parent, ast.ClassDef) else {}
@@ -126,7 +127,8 @@ def _of_constructor(node: ast.FunctionDef) -> Iterator[tuple[str, ast.expr | Non
 def _about(cls: ast.ClassDef) -> dict[str, str]:
     """Return the first sentence of each argument of a Google docstring, of the class or its constructor."""
     inits = [node for node in cls.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
-    text = "\n".join(ast.get_docstring(node) or "" for node in (cls, *inits))
+    documented: list[ast.ClassDef | ast.FunctionDef] = [cls, *inits]
+    text = "\n".join(ast.get_docstring(node) or "" for node in documented)
     _, _, below = text.partition("Args:\n")
     block = re.split(r"\n(?=\S)", inspect.cleandoc(below.split("\n\n")[0]))
     pairs = [" ".join(entry.split()).partition(": ") for entry in block if re.match(r"\w+:", entry)]

@@ -130,9 +130,14 @@ def _table(options: Mapping[str, tuple[str, str]]) -> Iterator[str]:
     values = max(len(default) for default, _ in options.values())
     for name, (default, about) in options.items():
         first = f"  {name:{names}}  {default:{values}}  "
-        indents = {"initial_indent": first, "subsequent_indent": " " * len(first)}
-        width = max(_width(), len(first) + 24)
-        yield from textwrap.wrap(about.partition(";")[0].rstrip("."), width, max_lines=2, placeholder=" ...", **indents)
+        yield from textwrap.wrap(
+            about.partition(";")[0].rstrip("."),
+            width=max(_width(), len(first) + 24),
+            initial_indent=first,
+            subsequent_indent=" " * len(first),
+            max_lines=2,
+            placeholder=" ...",
+        )
 
 
 def _width() -> int:

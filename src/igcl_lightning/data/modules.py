@@ -10,16 +10,24 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from igcl_lightning.data.collation import PairCollator
 from igcl_lightning.data.features import FeatureModel, FeatureRows, frozen_features, read_features
-from igcl_lightning.data.kept_rows import STATING_SIDES, needs, refuse_no_pairs, refuse_no_validation, say_left_out
+from igcl_lightning.data.kept_rows import (
+    STATING_SIDES,
+    is_pair,
+    needs,
+    refuse_no_pairs,
+    refuse_no_validation,
+    say_left_out,
+)
 from igcl_lightning.data.order import RowOrder
 from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
 from igcl_lightning.data.samples import FeatureBatch, PairBatch, ProbeDraw
-from igcl_lightning.data.splits import draw_fraction, draw_shots, refuse_unknown_splits
+from igcl_lightning.data.splits import describe_draws, draw_fraction, draw_shots
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.store_module import StoreDataModule
 from igcl_lightning.data.store_path import is_address
@@ -44,7 +52,7 @@ class PairedDataModule(StoreDataModule):
         node_text: whether graphs carry the store's language-model features of nodes (`igcl prepare --node-text`).
         tokenizer: folder or hub name of the tokenizer of a text model (default: hashed subwords of each word).
         max_tokens: maximum number of tokens per report.
-        predict_splits: splits that `predict` embeds (default: test).
+        predict_splits: splits that `predict` embeds (default: test, or all of a store without it).
         order_seed: seed of the order of training pairs (default: the seed of `seed_everything`).
         keep_empty: whether to keep rows whose graph (or report, if the model contrasts reports) states nothing. By
             default, training, validation and test leave them out (see `kept_rows`); `predict` embeds all rows.
@@ -109,10 +117,19 @@ class PairedDataModule(StoreDataModule):
             if self.trainer is not None and self.trainer.limit_val_batches != 0:
                 refuse_no_validation(store, self.arrays, self._stating())
         elif stage == "predict":
-            refuse_unknown_splits(self.predict_splits, store.splits)
+            self.check_splits_to_predict()
         say_left_out(store, stage, self.arrays, self._stating())
         self._check_lengths_and_weight(sides)
         self._check_kinds(stage)
+
+    @property
+    def num_validation_pairs(self) -> int:
+        """Number of pairs that validation contrasts; of a stream, the number of its rows."""
+        if "valid" not in self.store.splits:
+            return 0
+        if isinstance(self.store, StreamedStore):
+            return self.store.num_rows("valid")
+        return int(is_pair(self.store, "valid", self.arrays, self._stating()).sum())
 
     def _check_lengths_and_weight(self, sides: Sequence[str]) -> None:
         """Raise `IgclError` if the order of training pairs needs what a stream or the model lacks."""
@@ -215,7 +232,7 @@ class LabeledDataModule(StoreDataModule):
 
     Args:
         store: path of the prepared store.
-        labels: labels to use (default: all of the store's).
+        labels: labels to use (default: those of a trained module, otherwise all of the store's).
         fraction: share of the training rows whose labels are used, in (0, 1].
         shots: number of positive training rows per label, instead of a fraction.
         draws: number of draws of training rows; more than one only for heads on frozen features.
@@ -227,7 +244,7 @@ class LabeledDataModule(StoreDataModule):
         features: Parquet file of precomputed features, instead of an encoder's (see `read_features`).
         views: projections of the images to keep, such as [PA, AP] (default: all).
         order_seed: seed of the order of training images (default: the seed of `seed_everything`).
-        predict_splits: splits that `predict` scores (default: test).
+        predict_splits: splits that `predict` scores (default: test, or all of a store without it or without labels).
 
     Raises:
         IgclError: an argument is out of range.
@@ -274,7 +291,15 @@ class LabeledDataModule(StoreDataModule):
     @property
     def label_names(self) -> list[str]:
         """Names of the labels, in the order of the targets."""
-        return list(self.store.labels if self.wanted_labels is None else self.wanted_labels)
+        if self.wanted_labels is not None:
+            return list(self.wanted_labels)
+        module = self.trainer.lightning_module if self.trainer is not None else None
+        return list(getattr(module, "label_names", None) or self.store.labels)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the store has any of the labels."""
+        return any(name in self.store.labels for name in self.label_names)
 
     def setup(self, stage: str) -> None:
         """Check the options, and read a file of features.
@@ -282,13 +307,15 @@ class LabeledDataModule(StoreDataModule):
         Features of an encoder are computed when the first loader is requested, after `--ckpt_path` is loaded.
 
         Raises:
-            IgclError: there are no labels, no validation rows, no such split to predict, or several draws or a file of
-                features for a module that trains on images.
+            IgclError: there are no labels (but for `predict`), no validation rows, no such split to predict, or several
+                draws or a file of features for a module that trains on images.
         """
-        if not self.label_names:
-            raise IgclError(f"{self.store.path}: the store has no labels")
         if stage == "predict":
-            refuse_unknown_splits(self.predict_splits, self.store.splits)
+            self.check_splits_to_predict()
+        elif not (self.store.labels and self.label_names):
+            raise IgclError(f"{self.store.path}: the store has no labels; only `igcl predict` of a head needs none")
+        else:
+            self.store.refuse_unknown_labels(self.label_names)
         if stage == "fit" and "valid" not in self.store.splits:
             raise IgclError(f"{self.store.path}: no split 'valid', needed to choose the penalty or the stopping point")
         self._features = {}
@@ -300,6 +327,12 @@ class LabeledDataModule(StoreDataModule):
             raise IgclError("data.features: only a probe on frozen features reads them; this module trains on images")
         elif self.draws > 1:
             raise IgclError("data.draws: only a head on frozen features can use several draws; run one fit per seed")
+        if stage == "fit":
+            rank_zero_info(f"{self.store.path}: trains on {self.describe_drawn_rows()}")
+
+    def why_predict_all(self) -> str:
+        """Return why `predict` reads all rows by default, "" if it reads the test split."""
+        return super().why_predict_all() or ("" if self.labelled else "no labels of this head")
 
     @property
     def feature_channels(self) -> int | None:
@@ -312,6 +345,12 @@ class LabeledDataModule(StoreDataModule):
         if self.shots is not None:
             return draw_shots(target, self.shots, seed)
         return np.arange(len(target)) if self.fraction == 1 else draw_fraction(target, self.fraction, seed)
+
+    def describe_drawn_rows(self) -> str:
+        """Return how many labelled rows, patients and positives the fraction or the number of shots came to."""
+        patients = np.array(self.store.column("train", "patient"), dtype=object)
+        drawn = [patients[self.drawn_rows(seed)] for seed in self._seeds()]
+        return describe_draws([target.numpy() for target in self.drawn_targets()], drawn, self.label_names)
 
     def drawn_setting(self) -> dict[str, float | int | None]:
         """Return fraction or shots of the training rows, and the seed of the first draw."""
@@ -335,7 +374,8 @@ class LabeledDataModule(StoreDataModule):
 
     def _served_splits(self, stage: str) -> list[str]:
         """Return the splits that a stage reads; raises an `IgclError` if the store lacks one."""
-        wanted = {"fit": ["train", "valid"], "validate": ["valid"], "predict": self.predict_splits}.get(stage, ["test"])
+        splits = {"fit": ["train", "valid"], "validate": ["valid"], "predict": self.splits_to_predict()}
+        wanted = splits.get(stage, ["test"])
         for split in wanted:
             self.store.table(split)
         return wanted
@@ -351,7 +391,7 @@ class LabeledDataModule(StoreDataModule):
         return self._features[split]
 
     def _feature_batch(self, split: str) -> FeatureBatch:
-        images = LabeledDataset(self.store, split, self.label_names)
+        images = LabeledDataset(self.store, split, self.label_names, may_lack=True)
         if self.feature_file is not None:
             features = read_features(Path(self.feature_file), self.store.column(split, "row"))
         else:
@@ -383,7 +423,7 @@ class LabeledDataModule(StoreDataModule):
     def evaluation_loader(self, splits: Sequence[str], stage: str) -> DataLoader[Any]:
         """Return images of some splits, or their features for a `FeatureModel`."""
         if self._feature_model() is None:
-            return self._shared_loader(LabeledDataset(self.store, splits, self.label_names))
+            return self._shared_loader(LabeledDataset(self.store, splits, self.label_names, may_lack=True))
         served = [self._served(split) for split in splits]
         rows = FeatureBatch(*(torch.cat(field) for field in zip(*served, strict=True)))
         return self._shared_loader(FeatureRows(rows), num_workers=0, persistent_workers=False)

@@ -43,13 +43,14 @@ class _StoreRows(Dataset[Any]):
         columns: Sequence[str],
         labels: Sequence[str] | None = None,
         rows: np.ndarray | None = None,
+        may_lack: bool = False,
     ) -> None:
         kept = slice(None) if rows is None else rows
         files = [store.files(name) for name in splits]
         first = np.cumsum([0, *map(len, files)])
         places = [start + store.row_indices(name) for start, name in zip(first, splits, strict=False)]
         self.places: Ids = np.concatenate(places)[kept]
-        self.target = np.concatenate([store.targets(name, labels) for name in splits])[kept]
+        self.target = np.concatenate([store.targets(name, labels, may_lack) for name in splits])[kept]
         joined = files[0] if len(files) == 1 else datasets.concatenate_datasets(files)
         self.table = joined.flatten().select_columns(list(columns)).with_format("arrow")
 
@@ -125,12 +126,19 @@ class LabeledDataset(_StoreRows):
         split: name of the split, or names of several.
         labels: names of the labels.
         rows: indices of the rows to keep, in this order; all by default.
+        may_lack: whether a label that the store lacks is unknown, and not an error.
     """
 
     def __init__(
-        self, store: Store, split: str | Sequence[str], labels: Sequence[str], rows: np.ndarray | None = None
+        self,
+        store: Store,
+        split: str | Sequence[str],
+        labels: Sequence[str],
+        rows: np.ndarray | None = None,
+        may_lack: bool = False,
     ) -> None:
-        super().__init__(store, [split] if isinstance(split, str) else split, ["image", "row"], labels, rows)
+        splits = [split] if isinstance(split, str) else split
+        super().__init__(store, splits, ["image", "row"], labels, rows, may_lack)
 
     def __getitem__(self, index: int) -> LabeledBatch:
         """Return one labelled image: the fields of a batch without the first dimension."""

@@ -83,6 +83,32 @@ def draw_fraction(target: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     return np.sort(np.concatenate([np.array(secured, dtype=np.int64), rest[: wanted - len(secured)]]))
 
 
+def describe_draws(targets: Sequence[np.ndarray], patients: Sequence[np.ndarray], labels: Sequence[str]) -> str:
+    """Return the numbers of labelled rows, patients and positives of draws, as text.
+
+    Args:
+        targets: labels of the rows of each draw, [N, L]; 1, 0 or nan. Rows without a known label do not count.
+        patients: patient of each of these rows, [N].
+        labels: names of the L labels.
+    """
+    known = [~np.isnan(target).all(axis=1) for target in targets]
+    rows = _range([int(each.sum()) for each in known])
+    people = _range([len(set(patient[each])) for patient, each in zip(patients, known, strict=True)])
+    positives = np.array([(target == 1).sum(axis=0) for target in targets])
+    fewest, most = positives.min(axis=0), positives.max(axis=0)
+    few, many = int(fewest.argmin()), int(most.argmax())
+    draws = f"{len(targets)} draws, each of " if len(targets) > 1 else ""
+    ends = f"positives per label: {fewest[few]:,} ({labels[few]}) to {most[many]:,} ({labels[many]})"
+    if len(labels) == 1:
+        ends = f"positives: {_range(positives[:, 0].tolist())}"
+    return f"{draws}{rows} labelled rows of {people} patients; {ends}"
+
+
+def _range(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def draw_shots(target: np.ndarray, shots: int, seed: int) -> np.ndarray:
     """Draw `shots` positive rows per label without reusing a row (few-shot protocol of IGCL).
 

@@ -139,6 +139,8 @@ class StoreDescription:
         views: projections (`VIEWS`) of the images to keep (default: all).
     """
 
+    splits: tuple[str, ...]
+
     def __init__(self, path: str | Path, manifest: bytes, views: Sequence[str] | None = None) -> None:
         self.path = path
         self.views = None if views is None else wanted_views(views)
@@ -167,6 +169,10 @@ class StoreDescription:
     def node_text_channels(self) -> int:
         """Width of the language-model features of graph nodes; 0 if the store has none."""
         return int((self.manifest.get("node_text") or {}).get("channels", 0))
+
+    def num_rows(self, split: str) -> int:
+        """Return the number of rows of a split."""
+        return int(self.manifest["rows"][split])
 
     def record(self, row: int, *columns: str) -> tuple[str, Mapping[str, Any]]:
         """Return the split and some columns of a hashed row id."""
@@ -255,6 +261,10 @@ class Store(StoreDescription):
             self._row_indices[split] = indices
         return self._row_indices[split]
 
+    def num_rows(self, split: str) -> int:
+        """Return the number of kept rows of a split."""
+        return len(self.row_indices(split))
+
     def _arrow(self, split: str, name: str) -> pa.ChunkedArray:
         """Return one column of the kept rows; memory-mapped if all rows are kept."""
         column = self.files(split).data.column(name)
@@ -270,18 +280,31 @@ class Store(StoreDescription):
         valid: np.ndarray = pa.compute.is_valid(self._arrow(split, name)).to_numpy()
         return valid
 
-    def targets(self, split: str, labels: Sequence[str] | None = None) -> np.ndarray:
+    def targets(self, split: str, labels: Sequence[str] | None = None, may_lack: bool = False) -> np.ndarray:
         """Return the labels of a split, float32 [N, L]; NaN where unknown.
+
+        Args:
+            split: name of the split.
+            labels: names of the labels (default: all).
+            may_lack: whether a label that the store lacks is unknown, and not an error.
 
         Raises:
             IgclError: the store has no such label.
         """
         names = self.labels if labels is None else labels
-        if unknown := [name for name in names if name not in self.labels]:
+        if not may_lack:
+            self.refuse_unknown_labels(names)
+        here = [name in self.labels for name in names]
+        target = np.full((self.num_rows(split), len(names)), np.nan, np.float32)
+        if any(here):  # a store without labels has no column of them
+            target[:, here] = label_array(self._arrow(split, "labels"), [n for n in names if n in self.labels])
+        return target
+
+    def refuse_unknown_labels(self, labels: Sequence[str]) -> None:
+        """Raise an `IgclError` if the store has no such label."""
+        if unknown := [name for name in labels if name not in self.labels]:
             near = suggestion(unknown[0], self.labels)
             raise IgclError(f"{self.path}: no label {unknown[0]!r}{near}; it has {', '.join(self.labels) or 'none'}")
-        # A store without labels has no column of them.
-        return label_array(self._arrow(split, "labels") if names else self.row_indices(split), names)
 
     def stating(self, split: str, side: str) -> np.ndarray:
         """Return which rows of a split state something on a side (see `states`), bool [N]."""

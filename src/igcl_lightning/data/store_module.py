@@ -18,6 +18,7 @@ from igcl_lightning.data.augment import Augment, AugmentDraw
 from igcl_lightning.data.order import EpochOrder, SharedOrder
 from igcl_lightning.data.position import Order, Position, continue_order, position, settings_of
 from igcl_lightning.data.row_datasets import Rows, WholeBatches, ready
+from igcl_lightning.data.splits import refuse_unknown_splits
 from igcl_lightning.data.store import Store, StoreDescription
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import ReportGraph
@@ -47,7 +48,7 @@ class StoreDataModule(LightningDataModule):
             raise IgclError(f"data.order_seed is {order_seed}, not at least 0")
         # Set by `seed_everything`, for this process and its children.
         self.order_seed = int(os.environ.get("PL_GLOBAL_SEED") or 0) if order_seed is None else order_seed
-        self.predict_splits = ["test"] if predict_splits is None else predict_splits
+        self.predict_splits = predict_splits
         self.augmentation = Augment() if augment else None
         self.start = Position()
         """Where the first epoch of this fit starts, in batches of this run."""
@@ -83,8 +84,28 @@ class StoreDataModule(LightningDataModule):
         return self.evaluation_loader(["test"], "test")
 
     def predict_dataloader(self) -> DataLoader[Any]:
-        """Return the rows of `predict_splits`."""
-        return self.evaluation_loader(self.predict_splits, "predict")
+        """Return the rows of `splits_to_predict`."""
+        return self.evaluation_loader(self.splits_to_predict(), "predict")
+
+    def splits_to_predict(self) -> list[str]:
+        """Return `predict_splits`; by default the test split, or all splits (see `why_predict_all`)."""
+        if self.predict_splits is not None:
+            return self.predict_splits
+        return [*self.store.splits] if self.why_predict_all() else ["test"]
+
+    def why_predict_all(self) -> str:
+        """Return why `predict` reads all rows by default, "" if it reads the test split."""
+        return "" if "test" in self.store.splits else "no test split"
+
+    def check_splits_to_predict(self) -> None:
+        """Raise an `IgclError` for a split that the store lacks; say in one line if all rows are read by default."""
+        splits, why = self.splits_to_predict(), self.why_predict_all()
+        refuse_unknown_splits(splits, self.store.splits)
+        if self.predict_splits is None and why:
+            rows = sum(map(self.store.num_rows, splits))
+            rank_zero_info(
+                f"{self.store.path}: {why}, so predict reads all {rows:,} rows (--data.predict_splits chooses others)"
+            )
 
     def report_text(self, row: int) -> str:
         """Return the report of a hashed row id."""

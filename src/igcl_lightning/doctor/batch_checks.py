@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 import pyarrow.compute as pc
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from igcl_lightning.data.kept_rows import STATING_SIDES, needs
@@ -19,6 +19,7 @@ from igcl_lightning.doctor.opened import OpenedStore
 from igcl_lightning.doctor.report_checks import MANY_EMPTY, graph_keys
 from igcl_lightning.doctor.speed import cores
 from igcl_lightning.modules.contrastive import ContrastiveModule
+from igcl_lightning.training.monitors import recall_says_nothing
 
 
 def viewed_rows(config: Config, store: OpenedStore, split: str = "train") -> pd.DataFrame:
@@ -98,17 +99,17 @@ def _batch_size_finding(size: int, world_size: int, rows: int, contrasts: bool) 
 
 
 def check_monitors(config: Config, store: OpenedStore) -> Iterator[Finding]:
-    """Find callbacks that monitor recall at k among at most k validation pairs, which is 1 for every model."""
+    """Find callbacks that monitor recall at k among so few validation pairs that a random model does well too."""
     pairs = len(kept_rows(config, store, "valid"))
     callbacks: Any = config.trainer.callbacks if config.trainer is not None else []  # type: ignore[attr-defined]
     for callback in callbacks:
-        found = re.search(r"^val/.*recall@(\d+)$", str(getattr(callback, "monitor", None)))
-        if found and 0 < pairs <= int(found[1]):
-            text = (
-                f"{type(callback).__name__} monitors {found[0]}, which is 1 for every model among {pairs} validation "
-                "pairs: the best checkpoint is chosen among ties; monitor val/loss, with mode min"
-            )
-            yield Finding("warning", "monitor", text, numbers={"pairs": pairs, "k": int(found[1])})
+        monitor = getattr(callback, "monitor", None)
+        if recall_says_nothing(monitor, pairs):
+            todo = "monitor val/loss, with mode min"
+            if isinstance(callback, ModelCheckpoint):
+                todo = "a fit chooses the best checkpoint by val/loss instead"
+            text = f"{type(callback).__name__} monitors {monitor}, which says little among {pairs} validation pairs"
+            yield Finding("warning", "monitor", f"{text}: {todo}", numbers={"pairs": pairs})
 
 
 def check_accumulation(config: Config, store: OpenedStore) -> Iterator[Finding]:

@@ -131,14 +131,28 @@ def savings_record(savings: LabelSavings, *, protocol: str, store: str) -> Recor
 
 
 def savings_line(savings: LabelSavings) -> str:
-    """Return a sentence such as "igcl at 1 % equals simclr at 7.3 % of the labels: 7.3x fewer [4.1, 12]"."""
+    """Return a sentence such as "igcl at 1 % equals simclr at 7.3 % of the labels: 7.3x fewer [4.1, 12]".
+
+    A factor without an interval, or whose interval spans all fractions of the other method, is not stated.
+    """
+    interval = _interval_text(savings)
+    if not _is_determined(savings):
+        rows = f"{savings.n:,} {savings.split} rows{interval and ','}{interval}"
+        return f"{savings.method} at {100 * savings.fraction:g} % against {savings.versus}: not determined by {rows}"
     verb = {None: "equals", "at_least": "is above", "at_most": "is below"}[savings.bound]
     limit = {None: "", "at_least": "more than ", "at_most": "less than "}[savings.bound]
     gain = f"{_short(savings.factor)}x fewer" if savings.factor > 1 else f"{_short(savings.factor)}x, no saving"
     return (
         f"{savings.method} at {100 * savings.fraction:g} % {verb} {savings.versus} "
-        f"at {_short(100 * savings.factor * savings.fraction)} % of the labels: {limit}{gain}{_interval_text(savings)}"
+        f"at {_short(100 * savings.factor * savings.fraction)} % of the labels: {limit}{gain}{interval}"
     )
+
+
+def _is_determined(savings: LabelSavings) -> bool:
+    """Return whether there is an interval, and one that does not span all fractions of the other method."""
+    if savings.ci_low is None or savings.ci_high is None:
+        return False
+    return not (math.isclose(savings.ci_low, savings.lowest) and math.isclose(savings.ci_high, savings.highest))
 
 
 def _interval_text(savings: LabelSavings) -> str:

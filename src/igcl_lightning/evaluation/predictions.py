@@ -31,6 +31,12 @@ SCHEMA = pa.schema(
     ]
 )
 
+IDS = ["row", "study", "patient", "split"]
+"""Columns of all files that say which row of the store a line is about."""
+
+DECIMALS = 5
+"""Decimals of the probabilities in `predictions.csv`."""
+
 
 class Run(NamedTuple):
     """Identity of a training run; a setting is a run with seed None."""
@@ -61,6 +67,13 @@ def write_predictions(frame: pd.DataFrame, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         pq.write_table(table, temporary)
+
+
+def write_probabilities(frame: pd.DataFrame, path: Path) -> None:
+    """Write the ids and the probability of each label, a line per row, atomically as CSV for spreadsheets."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        frame.to_csv(temporary, index=False, float_format=f"%.{DECIMALS}f", encoding="utf-8")
 
 
 def checked(frame: pd.DataFrame, source: str) -> pd.DataFrame:

@@ -43,6 +43,7 @@ class Record(TypedDict):
         metric, threshold: name of the statistic, and its threshold.
         value, ci_low, ci_high: the statistic, and its 95 % interval over patients.
         n, positives: number of rows with a known target, and with target 1.
+        patients: number of patients of the rows with a known target.
     """
 
     method: str
@@ -62,6 +63,7 @@ class Record(TypedDict):
     ci_high: float | None
     n: int
     positives: int | None
+    patients: int | None
 
 
 def make_record(run: Run, value: float, ends: tuple[float | None, float | None], **fields: str | int | None) -> Record:
@@ -106,7 +108,8 @@ def summarise(
     for split, table in tables.items():
         lines = _with_differences(resampled(table, statistic, resamples, seed), versus)
         about = {"protocol": protocol, "store": store, "split": split, "metric": metric}
-        records += [record for line in lines for record in _records(*line, table, about)]
+        counts = _counted(table)
+        records += [record for line in lines for record in _records(*line, counts, about)]
     return records
 
 
@@ -204,15 +207,26 @@ def _check_versus(versus: Sequence[tuple[str, str]], runs: Sequence[Run]) -> Non
 
 
 def _records(
-    run: Run, versus: str | None, values: NDArray[np.float64], table: ScoreTable, about: dict[str, str]
+    run: Run,
+    versus: str | None,
+    values: NDArray[np.float64],
+    counts: Sequence[dict[str, str | int | None]],
+    about: dict[str, str],
 ) -> Iterator[Record]:
     """Yield one record per label and one for their mean from `values` [L + 1, 1 + R] (see `resampled`)."""
+    for value, counted in zip(values, counts, strict=True):
+        yield make_record(run, value[0], interval(value[1:]), versus=versus, **about, **counted)
+
+
+def _counted(table: ScoreTable) -> list[dict[str, str | int | None]]:
+    """Return the fields `label`, `n`, `positives` and `patients` of the records of each label and of their mean."""
     known = ~np.isnan(table.target)
-    rows = [*known.sum(axis=1).tolist(), int(known.any(axis=0).sum())]
+    known = np.vstack([known, known.any(axis=0)])
     positives = [*(table.target == 1).sum(axis=1).tolist(), None]
-    for label, value, n, positive in zip([*table.labels, MEAN_LABEL], values, rows, positives, strict=True):
-        fields = {"versus": versus, "label": label, "n": n, "positives": positive}
-        yield make_record(run, value[0], interval(value[1:]), **about, **fields)
+    return [
+        {"label": label, "n": int(rows.sum()), "positives": positive, "patients": len(set(table.patients[rows]))}
+        for label, rows, positive in zip([*table.labels, MEAN_LABEL], known, positives, strict=True)
+    ]
 
 
 def interval(drawn: NDArray[np.float64]) -> tuple[float | None, float | None]:
@@ -227,19 +241,56 @@ def interval(drawn: NDArray[np.float64]) -> tuple[float | None, float | None]:
 def format_table(records: Sequence[Record], metric: str = "auroc", split: str = "test") -> str:
     """Return the macro means over seeds as plain text, a row for each method or difference, a column for each setting.
 
-    A cell reads `value [ci_low, ci_high]`. Fractions and shots, methods and differences have separate blocks, so
-    that each fits a terminal. Records of other metrics and splits are ignored.
+    The caption states the numbers of rows, patients and positives. A cell reads `value [ci_low, ci_high]`. Fractions
+    and shots, methods and differences have separate blocks, so that each fits a terminal. Records of other metrics and
+    splits are ignored.
     """
     records = [record for record in records if (record["metric"], record["split"]) == (metric, split)]
     means = [record for record in records if record["label"] == MEAN_LABEL and record["seed"] is None]
     labels = {record["label"] for record in records} - {MEAN_LABEL}
     undefined = sorted({record["label"] for record in records if record["value"] is None} - {MEAN_LABEL})
-    title = "AUROC" if metric == "auroc" else metric
-    caption = f"{title}, mean over {len(labels) - len(undefined)} labels and all seeds [95 % interval over patients]"
+    about = f"mean over {len(labels) - len(undefined)} labels and all seeds"
+    caption = [f"{_title(metric)}, {about} [95 % interval over patients]", *_counts(records)]
     if undefined:
-        caption += f"\nleft out, one class only or not scored by every run: {', '.join(undefined)}"
+        caption.append(f"left out, one class only or not scored by every run: {', '.join(undefined)}")
+    caption += _lacking(means)
     parts = groupby(sorted(means, key=_block_key), key=_block_key)
-    return "\n\n".join([caption, *(_block(list(part)) for _, part in parts)])
+    return "\n\n".join(["\n".join(caption), *(_block(list(part)) for _, part in parts)])
+
+
+def format_labels(records: Sequence[Record], metric: str = "auroc", split: str = "test") -> str:
+    """Return the values of one method by label and their mean, over seeds, as plain text, with what they are of."""
+    lines = [each for each in records if (each["metric"], each["split"], each["seed"]) == (metric, split, None)]
+    draws = len({each["seed"] for each in records} - {None})
+    rows = [["label", f"{_title(metric)} [95 % interval]", "positives", "rows", "patients"]]
+    for each in lines:
+        counts = ("" if each[name] is None else f"{each[name]:,}" for name in ("positives", "n", "patients"))
+        rows.append([each["label"], format_cell(each), *counts])
+    about = [lines[0]["method"], setting_name(lines[0]), f"mean over {draws} draws" if draws > 1 else ""]
+    caption = [f"{', '.join(filter(None, about))}: {split} rows, interval over patients", *_lacking(lines)]
+    return "\n".join([*caption, "", aligned(rows)])
+
+
+def _lacking(shown: Sequence[Record]) -> list[str]:
+    """Return a line on values without an interval, if there are any."""
+    lacking = any(record["value"] is not None and record["ci_low"] is None for record in shown)
+    return ["no interval where one of the two classes has too few patients"] * lacking
+
+
+def _title(metric: str) -> str:
+    return "AUROC" if metric == "auroc" else metric
+
+
+def _counts(records: Sequence[Record]) -> Iterator[str]:
+    """Yield lines with the numbers of rows and patients, and with the fewest and the most positives of a label."""
+    for whole in [record for record in records if record["label"] == MEAN_LABEL][:1]:
+        yield f"{whole['n']:,} {whole['split']} rows of {whole['patients']:,} patients"
+    positives = {record["label"]: record["positives"] or 0 for record in records if record["label"] != MEAN_LABEL}
+    if len(positives) == 1:
+        yield f"positives: {next(iter(positives.values())):,}"
+    elif positives:
+        few, many = min(positives, key=positives.__getitem__), max(positives, key=positives.__getitem__)
+        yield f"positives per label: {positives[few]:,} ({few}) to {positives[many]:,} ({many})"
 
 
 def _block_key(record: Record) -> tuple[bool, bool, bool]:

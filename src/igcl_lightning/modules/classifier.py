@@ -95,8 +95,8 @@ class ClassifierModule(BaseModule):
 
     @property
     def input_kinds(self) -> tuple[str, ...]:
-        """Kinds of inputs: images, and the policy of their labels."""
-        return ("image", "label")
+        """Kinds of inputs: images, and the policy of their labels, if there are any."""
+        return ("image", "label") if getattr(self._data(), "labelled", True) else ("image",)
 
     def score_images(self, images: Any, batch_size: int = 64) -> pd.DataFrame:
         """Return the probabilities [N, L] of images by label; the median over heads, nan for an untrained label.
@@ -119,7 +119,7 @@ class ClassifierModule(BaseModule):
     def _probabilities(self, image: Tensor) -> Tensor:
         """Return the probabilities [B, L] of grey values 0-255 [B, 1, H, W]."""
         score = self.score_image(image).masked_fill(~self.trained, torch.nan)
-        return score.sigmoid() if score.ndim == 2 else median_probability(score)
+        return probability(score)
 
     @abstractmethod
     def score_image(self, image: Tensor) -> Tensor:
@@ -208,6 +208,11 @@ class ClassifierModule(BaseModule):
         self.log_dict(
             {f"{stage}/auroc_mean": mean, f"{stage}/auroc_labels": float(count)}, prog_bar=True, sync_dist=True
         )
+
+
+def probability(score: Tensor) -> Tensor:
+    """Return the probabilities [B, L] of logits [B, L], or their median over the heads of logits [B, R, L]."""
+    return score.sigmoid() if score.ndim == 2 else median_probability(score)
 
 
 def median_probability(score: Tensor) -> Tensor:

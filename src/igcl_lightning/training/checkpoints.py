@@ -19,6 +19,7 @@ from igcl_lightning.data.store_path import is_address
 from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.modules.checkpoint import read_checkpoint
 from igcl_lightning.run_folder import free_path, run_folder
+from igcl_lightning.training.monitors import choose_by_loss_among_few
 from igcl_lightning.training.resume import ExactResume
 
 LAST = "last.ckpt"
@@ -73,8 +74,10 @@ class LastCheckpoint(Callback):
         """The checkpoint of an interruption or an error."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Reset: nothing is saved before training has started."""
+        """Reset: nothing is saved before training has started; choose no best checkpoint by what says nothing."""
         self._path, self._training, self.saved = None, False, None
+        if stage == "fit":
+            choose_by_loss_among_few(trainer, pl_module)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the path, on every process."""

@@ -247,8 +247,9 @@ class TrainingCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run, and say how it ended; an error while a checkpoint is restored becomes one line that names the file."""
-        (started,) = (each for each in self.trainer.callbacks if isinstance(each, Started))
-        (last,) = (each for each in self.trainer.callbacks if isinstance(each, LastCheckpoint))
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]  # set, but not declared
+        (started,) = (each for each in callbacks if isinstance(each, Started))
+        (last,) = (each for each in callbacks if isinstance(each, LastCheckpoint))
         started.look(self.trainer)
         try:
             super()._run_subcommand(subcommand)

@@ -1,21 +1,31 @@
-"""Check before a run of the metrics that callbacks monitor; a misspelt one would fail after the first epoch."""
+"""Metrics that callbacks monitor: a misspelt one is an error before the run, one that says nothing is replaced."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from types import FunctionType
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_info
 
 from igcl_lightning.errors import UsageError, suggestion
+from igcl_lightning.modules.contrastive import ContrastiveModule
 
 OURS = "igcl_lightning."
 LIGHTNING = ("lightning.", "pytorch_lightning.")  # their callbacks log nothing to monitor but the learning rate
 ALWAYS = ("epoch", "step")  # `ModelCheckpoint` can monitor them although they are not logged
 MOST_NAMED = 12
+
+INSTEAD = "val/loss"
+"""Metric that chooses the checkpoint of a contrastive fit where recall says nothing."""
+
+MOST_BY_CHANCE = 0.25
+"""Recall of a random model above which recall chooses no checkpoint: recall@5 needs 20 pairs."""
 
 
 def refuse_unknown_monitors(trainer: Trainer, model: LightningModule, data: LightningDataModule | None) -> None:
@@ -33,6 +43,24 @@ def refuse_unknown_monitors(trainer: Trainer, model: LightningModule, data: Ligh
             some = ", ".join(sorted(known)[:MOST_NAMED]) + (", ..." if len(known) > MOST_NAMED else "")
             near = suggestion(re.sub("^test/", "val/", name), known) or f"; it logs {some}"
             raise UsageError(f"{type(callback).__name__}.monitor: nothing logs {name!r} in fit{near}")
+
+
+def recall_says_nothing(monitor: object, pairs: int) -> bool:
+    """Return whether a metric is recall at k among so few validation pairs that a random model does well too."""
+    found = re.search(r"^val/.*recall@(\d+)$", str(monitor))
+    return found is not None and 0 < pairs < int(found[1]) / MOST_BY_CHANCE
+
+
+def choose_by_loss_among_few(trainer: Trainer, module: LightningModule) -> None:
+    """Let checkpoint callbacks monitor `INSTEAD` where they monitor a recall that says nothing; say so in one line."""
+    pairs = getattr(getattr(trainer, "datamodule", None), "num_validation_pairs", 0)
+    if not isinstance(module, ContrastiveModule):
+        return
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and recall_says_nothing(callback.monitor, pairs):
+            said = f"{callback.monitor} says little among {pairs} validation pairs"
+            rank_zero_info(f"{said}: {INSTEAD} chooses the best checkpoint instead")
+            callback.monitor, callback.mode, callback.kth_value = INSTEAD, "min", torch.tensor(math.inf)
 
 
 def known_metrics(callbacks: Iterable[Callback], model: LightningModule, data: Any) -> set[str] | None:
