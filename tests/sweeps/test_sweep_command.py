@@ -361,20 +361,22 @@ def test_a_line_that_is_being_written_is_not_read(tmp_path):
         *(
             (
                 {"parameters": {"model.optim.learning_rate": {"min": 0.1, "max": 1.0} | about}},
-                f"parameters.model.optim.learning_rate.{next(iter(about))}: {said} is not a finite number",
+                f"parameters.model.optim.learning_rate.{next(iter(about))}: {said} is not a finite number, a text",
             )
             for about, said in (
                 ({"max": float("inf")}, "inf"),
                 ({"min": float("nan")}, "nan"),
                 ({"min": float("-inf")}, "-inf"),
                 ({"q": float("nan")}, "nan"),
-                ({"values": [0.1, float("nan")]}, "nan"),
+                ({"values": [0.1, float("nan")]}, "[0.1, nan]"),
+                ({"values": [[float("inf")]]}, "[[inf]]"),
+                ({"value": b"1"}, "b'1'"),
                 ({"value": float("inf")}, "inf"),
             )
         ),
         *(
             ({"parameters": {name: {"value": "x.yaml"}}}, f"parameters.{name} is not an option that trials can vary")
-            for name in ("config", "print_config", "help", "model.help")
+            for name in ("config", "print_config", "help", "model.help", 1)
         ),
         *(
             (
@@ -392,6 +394,10 @@ def test_a_line_that_is_being_written_is_not_read(tmp_path):
         (
             {"parameters": {"model.optim.learning_rate": {"distribution": "normal", "mu": 0, "sigma": 1}}},
             "parameters.model.optim.learning_rate: {'distribution': 'normal', 'mu': 0, 'sigma': 1} cannot be searched",
+        ),
+        (
+            {"parameters": {"model.optim.learning_rate": RATE | {"min": 0}}},
+            "'max': 0.1} cannot be searched: `low > 0` must hold",
         ),
         ({"parameters": {"model.graph.layers": {"min": 3, "max": 1}}}, "parameters.model.graph.layers: {'min': 3"),
         ({"parameters": {"model.graph.layer": {"value": 2}}}, "--model.graph.layer: unknown option, did you mean"),

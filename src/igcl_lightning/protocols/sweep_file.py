@@ -159,20 +159,28 @@ def _mistakes_of_ends(early: EarlyTerminate) -> Iterator[str]:
 
 
 def _mistakes_of_parameter(name: str, about: Mapping[str, Any], method: str) -> Iterator[str]:
-    if name in ("config", "print_config") or name.rpartition(".")[2] == "help":
+    if not isinstance(name, str) or name in ("config", "print_config") or name.rpartition(".")[2] == "help":
         yield " is not an option that trials can vary"
     if "parameters" in about:
         yield f" is nested; write its options as {name}.OPTION"
     if not isinstance(about.get("values", []), list):
         yield f".values is {as_word(about['values'])}, not a list"
     for key, value in about.items():
-        for number in value if isinstance(value, list) else [value]:
-            if isinstance(number, float) and not math.isfinite(number):
-                yield f".{key}: {number} is not a finite number"
+        if not _is_plain(value):
+            yield f".{key}: {value} is not a finite number, a text or a list of them"
     if _listed(about) == []:
         yield ": values is empty"
     if method == "grid":
         yield from _mistakes_of_grid(_listed(about))
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether JSON has this value: YAML has inf, nan and bytes, too."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _mistakes_of_grid(values: list[Any] | None) -> Iterator[str]:
@@ -212,7 +220,8 @@ def search_space(sweep: Sweep) -> dict[str, BaseDistribution]:
         try:
             space[name] = sweep_parameter_to_distribution(choices)
         except (ValueError, KeyError, TypeError) as error:
-            wanted = f"Optuna needs {COUNTERPARTS}" if "distribution" in about else one_line(error)
+            known = str(about.get("distribution", "")) in COUNTERPARTS
+            wanted = one_line(error) if known else f"Optuna needs {COUNTERPARTS}"
             raise IgclError(f"parameters.{name}: {dict(about)} cannot be searched: {wanted}") from error
     return space
 
