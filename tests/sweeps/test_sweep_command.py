@@ -397,7 +397,7 @@ def test_a_line_that_is_being_written_is_not_read(tmp_path):
         ),
         (
             {"parameters": {"model.optim.learning_rate": RATE | {"min": 0}}},
-            "'max': 0.1} cannot be searched: `low > 0` must hold",
+            "(low=0, high=0.1)",
         ),
         ({"parameters": {"model.graph.layers": {"min": 3, "max": 1}}}, "parameters.model.graph.layers: {'min': 3"),
         ({"parameters": {"model.graph.layer": {"value": 2}}}, "--model.graph.layer: unknown option, did you mean"),
