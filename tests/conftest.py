@@ -24,6 +24,12 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
+def pytest_runtest_setup():
+    """Forget the seed that a fit leaves in the environment, or results would depend on the tests before."""
+    for variable in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        os.environ.pop(variable, None)
+
+
 def of_the_server(value):
     return value is SERVER or getattr(value, "__module__", None) in ("two_processes", "killed_runs")
 

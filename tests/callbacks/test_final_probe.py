@@ -1,10 +1,13 @@
 """The probe at the end of fit has the numbers of `probe/linear.yaml` on the same checkpoint."""
 
 import json
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import torch
 
+from igcl_lightning.callbacks.final_probe import FinalProbe, _best_checkpoint
 from igcl_lightning.cli import main
 
 MODEL = ["--model.image.backbone", "test_resnet", "--model.image.size", "32", "--model.graph.channels", "16"]
@@ -61,3 +64,17 @@ def test_mistakes_are_found_before_training(words, message, phantom_store, tmp_p
     assert fit(tmp_path, phantom_store, *SHORT, "--trainer.callbacks=FinalProbe", *words) in (1, 2)
     assert message in capsys.readouterr().err
     assert not list(tmp_path.rglob("metrics.csv"))
+
+
+def test_it_probes_the_best_checkpoint_or_the_last():
+    for paths, expected in ((("best", "last"), "best"), (("", "last"), "last"), (("", ""), "")):
+        callback = SimpleNamespace(best_model_path=paths[0], last_model_path=paths[1])
+        assert _best_checkpoint(SimpleNamespace(checkpoint_callback=callback)) == expected
+    assert _best_checkpoint(SimpleNamespace(checkpoint_callback=None)) == ""
+
+
+def test_a_label_needs_both_classes_in_all_draws():
+    probe = FinalProbe(draws=2)
+    draws = [torch.tensor([[0.0, 0.0], [1.0, 1.0]]), torch.tensor([[0.0, 1.0], [1.0, 1.0]])]
+    probe._rows = SimpleNamespace(drawn_targets=lambda: draws)
+    assert probe._trained().tolist() == [True, False]

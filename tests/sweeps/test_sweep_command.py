@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
+from pathlib import Path
 
 import optuna
 import pandas as pd
@@ -17,7 +19,7 @@ from agents import PRETRAIN, SMALL, environment
 
 from igcl_lightning.cli import main
 from igcl_lightning.protocols import sweep as sweeps
-from igcl_lightning.protocols.study import open_study
+from igcl_lightning.protocols.study import lacking, open_study
 from igcl_lightning.protocols.sweep_file import as_word, read_sweep, search_space
 from igcl_lightning.training.options import shipped_configs
 
@@ -33,16 +35,22 @@ with (folder.parent / "starts").open("a") as starts:
     starts.write(f"{folder.name} {os.environ.get('OMP_NUM_THREADS', '')}\\n")
 if layers == "1":
     sys.exit("igcl: this trial is broken")
-metrics = {"4": "step,val/los\\n1,2\\n", "5": "step,val/loss\\n1,nan\\n"}
+metrics = {"4": "step,val/los\\n1,2\\n"}
+metrics |= {each: f"step,val/loss\\n1,9\\n2,{each}\\n" for each in ("nan", "inf", "-inf", "word")}
 (folder / "metrics.csv").write_text(metrics.get(layers, f"step,val/loss\\n1,9\\n2,\\n3,{abs(rate - 0.02)}\\n"))
-while layers == "3" or (layers == "6" and rate > 0.02):
+if layers == "5":
+    sys.exit("igcl: this trial breaks late")
+until = time.monotonic() + 60
+while (layers == "3" or (layers == "6" and rate > 0.02)) and time.monotonic() < until:
     time.sleep(0.1)
 """
-"""A trial that logs its distance from a learning rate of .02, after 9; it fails with one layer, never ends with three,
-logs another metric with four, nan with five, and with six does not end if the rate is above .02."""
+"""A trial that logs its distance from a learning rate of .02, after 9; it fails with one layer, with five after that,
+goes on for a minute with three, logs another metric with four, and with six goes on if the rate is above .02. Words in
+place of a number of layers are logged instead."""
 
 FIT = ["igcl", "fit", "--config", "pretrain/phantom.yaml", "--config", "logger/wandb.yaml", "${args}"]
 RATE = {"distribution": "log_uniform_values", "min": 0.001, "max": 0.1}
+LAYERS = {"model.graph.layers": {"value": 2}}
 LOSS = {"name": "val/loss", "goal": "minimize"}
 
 
@@ -135,18 +143,28 @@ def test_bayes_depends_on_the_trials_before_and_random_does_not(method, tmp_path
 
 
 def test_a_failing_trial_is_one_line_and_the_others_go_on(quick, tmp_path):
-    parameters = {"model.optim.learning_rate": {"value": 0.01}, "model.graph.layers": {"values": [1, 2, 4, 5]}}
-    status, said, errors = quick(parameters, method="grid")
-    assert status == 1
-    log = tmp_path / "out" / "trials" / "trial-0" / "log.txt"
+    layers = [1, 2, 4, 5, "nan", "inf", "-inf", "word"]
+    parameters = {"model.optim.learning_rate": {"value": 0.01}, "model.graph.layers": {"values": layers}}
+    quick_grid = partial(quick, parameters, method="grid", early_terminate={"type": "hyperband", "min_iter": 100})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweeps.Search, "check", lambda self: None)  # the layers are no numbers
+        status, said, errors = quick_grid("--trials", "3")
+        assert status == 1
+        folder = tmp_path / "out" / "trials"
+        assert errors == [
+            f"igcl: error: trial 0: igcl: this trial is broken (see {folder}/trial-0/log.txt)",
+            f"igcl: error: trial 2: never logged val/loss, did you mean val/los? (see {folder}/trial-2/log.txt)",
+        ]
+        assert [state for _, state, _ in trials(tmp_path / "out")] == ["FAIL", "COMPLETE", "FAIL"]
+        assert "best: trial 1" in said[1]
+        _, said, errors = quick_grid("--trials", "8")
     assert errors == [
-        f"igcl: error: trial 0: igcl: this trial is broken (see {log})",
-        f"igcl: error: trial 2: never logged val/loss, did you mean val/los? (see {log.parents[1]}/trial-2/log.txt)",
+        f"igcl: error: trial 3: igcl: this trial breaks late (see {folder}/trial-3/log.txt)",
+        *(f"igcl: error: trial {n}: val/loss is {layers[n]} (see {folder}/trial-{n}/log.txt)" for n in (4, 5, 6)),
+        f"igcl: error: trial 7: {folder}/trial-7/metrics.csv: val/loss: could not convert string to float: 'word'",
     ]
-    assert [state for _, state, _ in trials(tmp_path / "out")] == ["FAIL", "COMPLETE", "FAIL"]
-    assert "best: trial 1" in said[1]
-    _, _, errors = quick(parameters, "--trials", "4", method="grid")
-    assert errors == [f"igcl: error: trial 3: val/loss is nan (see {log.parents[1]}/trial-3/log.txt)"]
+    assert [state for _, state, _ in trials(tmp_path / "out")][3:] == ["FAIL"] * 5
+    assert "best: trial 1" in said[0]
 
 
 def test_a_hopeless_trial_ends_early(quick, tmp_path):
@@ -157,6 +175,22 @@ def test_a_hopeless_trial_ends_early(quick, tmp_path):
     ends = [line.split("; ")[0] for line in said[:3]]
     assert ends == ["1/3 trial 0: 0.01", "2/3 trial 1: ended early", "3/3 trial 2: ended early"]
     assert [state for _, state, _ in trials(tmp_path / "out")] == ["COMPLETE", "PRUNED", "PRUNED"]
+
+
+@pytest.mark.parametrize("brackets", [{"min_iter": 4}, {"max_iter": 8, "s": 1}], ids=str)
+def test_the_first_bracket_is_that_of_the_file(brackets, tmp_path):
+    """The second trial is worse from the start."""
+    early = {"type": "hyperband", "eta": 2} | brackets
+    read = read_sweep(write_sweep(tmp_path / "sweep.yaml", {"model.optim.learning_rate": RATE}, early_terminate=early))
+    study = open_study(read, [], tmp_path, jobs=1)
+    asked = []
+    for value in (0, 1):
+        trial = study.ask(search_space(read))
+        for step in range(1, 5):
+            trial.report(value, step)
+            asked.append(trial.should_prune())
+        study.tell(trial, value)
+    assert asked == [False] * 7 + [True]
 
 
 @pytest.fixture
@@ -189,6 +223,68 @@ def test_an_interrupted_sweep_goes_on(quick, monkeypatch, tmp_path):
     assert (status, len(said)) == (0, 5)
     assert starts(out) == ["trial-0", "trial-1", "trial-1", "trial-2", "trial-3"]
     assert [state for _, state, _ in trials(out)] == ["COMPLETE"] * 4
+
+
+def test_a_trial_that_was_killed_before_it_had_values_goes_on(quick, tmp_path):
+    path = write_sweep(tmp_path / "sweep.yaml", parameters := {"model.optim.learning_rate": RATE} | LAYERS)
+    (tmp_path / "out").mkdir()
+    words = ["--config", "pretrain/phantom.yaml", "--config", "logger/wandb.yaml"]
+    open_study(read_sweep(path), words, tmp_path / "out", jobs=1).ask()
+    assert quick(parameters, "--trials", "1")[::2] == (0, [])
+    assert [state for _, state, _ in trials(tmp_path / "out")] == ["COMPLETE"]
+
+
+def test_a_grid_may_be_larger_than_what_is_run(tmp_path):
+    values = {"values": [*range(100)]}
+    path = write_sweep(tmp_path / "sweep.yaml", {f"model.{name}": values for name in "abcdefghi"}, method="grid")
+    read = read_sweep(path)
+    assert read.grid_size == 100**9
+    for number in range(3):
+        study = open_study(read, [], tmp_path, jobs=1)
+        point = next(lacking(study, read))
+        assert [*point.values()] == [0] * 8 + [number]
+        study.enqueue_trial(point)
+        study.ask(search_space(read) if number else None)
+
+
+def garbage(path):
+    path.write_text("no database " * 1000)
+
+
+def in_use(path):
+    other = sqlite3.connect(path)
+    other.execute("begin exclusive")
+    return other
+
+
+@pytest.mark.parametrize(
+    ("made", "when", "said"),
+    [
+        (garbage, "at first", "file is not a database"),
+        (Path.mkdir, "at first", "unable to open database file"),
+        (in_use, "at first", "database is locked"),
+        (in_use, "as a trial ends", "database is locked"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_line(quick, made, when, said, monkeypatch, tmp_path):
+    monkeypatch.setattr("igcl_lightning.protocols.study.TIMEOUT", 0.1)
+    path, held = tmp_path / "out" / "study.db", []
+
+    def start(*words):
+        child = started(*words)
+        child.wait()
+        held.append(made(path))
+        return child
+
+    started = sweeps.start_child
+    path.parent.mkdir()
+    if when == "at first":
+        held.append(made(path))
+    else:
+        monkeypatch.setattr(sweeps, "start_child", start)
+    status, _, (line,) = quick(LAYERS | {"model.optim.learning_rate": RATE})
+    assert status == 1
+    assert f"{path}: {said}; the same command goes on when that is mended, another --out starts anew" in line
 
 
 def test_an_option_of_the_command_line_replaces_a_constant_of_the_file(quick, tmp_path):
@@ -226,9 +322,6 @@ def test_a_line_that_is_being_written_is_not_read(tmp_path):
     assert sweeps.logged(tmp_path, "val/other") == sweeps.logged(tmp_path / "none", "val/loss") == []
 
 
-LAYERS = {"model.graph.layers": {"value": 2}}
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -246,6 +339,52 @@ LAYERS = {"model.graph.layers": {"value": 2}}
             {"early_terminate": {"type": "hyperband", "max_iter": 9}},
             "early_terminate needs min_iter, or max_iter and s",
         ),
+        ({"early_terminate": {"type": "hyperband", "s": 2}}, "early_terminate needs min_iter, or max_iter and s"),
+        ({"early_terminate": {"type": "hyperband", "max_iter": 9, "s": -1}}, "early_terminate.s is -1, not at least 1"),
+        ({"early_terminate": {"type": "hyperband", "max_iter": 0, "s": 1}}, "early_terminate.max_iter is 0, not"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": 0}}, "early_terminate.min_iter is 0, not at least 1"),
+        (
+            {"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 1}},
+            "early_terminate.eta is 1, not at least 2",
+        ),
+        ({"command": ["igcl", ["fit"], "${args}"]}, 'command: ["fit"] is not a word'),
+        ({"command": ["igcl", "fit", {"a": 1}, "${args}"]}, 'command: {"a": 1} is not a word'),
+        ({"command": ["igcl", "fit", None, "${args}"]}, "command: null is not a word"),
+        *(
+            (
+                {"parameters": {"model.graph.layers": {"values": values}}},
+                f"parameters.model.graph.layers.values is {said}",
+            )
+            for values, said in ((0.1, "0.1, not a list"), ("max", "max, not a list"), ({"a": 1}, '{"a": 1}, not'))
+        ),
+        ({"parameters": {"model.graph.layers": {"values": None}}}, "model.graph.layers.values is null, not a list"),
+        *(
+            (
+                {"parameters": {"model.optim.learning_rate": {"min": 0.1, "max": 1.0} | about}},
+                f"parameters.model.optim.learning_rate.{next(iter(about))}: {said} is not a finite number, a text",
+            )
+            for about, said in (
+                ({"max": float("inf")}, "inf"),
+                ({"min": float("nan")}, "nan"),
+                ({"min": float("-inf")}, "-inf"),
+                ({"q": float("nan")}, "nan"),
+                ({"values": [0.1, float("nan")]}, "[0.1, nan]"),
+                ({"values": [[float("inf")]]}, "[[inf]]"),
+                ({"value": b"1"}, "b'1'"),
+                ({"value": float("inf")}, "inf"),
+            )
+        ),
+        *(
+            ({"parameters": {name: {"value": "x.yaml"}}}, f"parameters.{name} is not an option that trials can vary")
+            for name in ("config", "print_config", "help", "model.help", 1)
+        ),
+        *(
+            (
+                {"method": "grid", "parameters": {"model.graph.layers": {"values": values}}},
+                f"parameters.model.graph.layers.values has {said} twice",
+            )
+            for values, said in (([1, 2, 1], "1"), ([1, 1.0], "1.0"), ([0, False], "false"), ([[1], [1]], "[1]"))
+        ),
         ({"parameters": {"model": {"parameters": LAYERS}}}, "parameters.model is nested; write its options as model."),
         (
             {"method": "grid", "parameters": {"model.graph.layers": {"min": 1, "max": 3}}},
@@ -255,6 +394,10 @@ LAYERS = {"model.graph.layers": {"value": 2}}
         (
             {"parameters": {"model.optim.learning_rate": {"distribution": "normal", "mu": 0, "sigma": 1}}},
             "parameters.model.optim.learning_rate: {'distribution': 'normal', 'mu': 0, 'sigma': 1} cannot be searched",
+        ),
+        (
+            {"parameters": {"model.optim.learning_rate": RATE | {"min": 0}}},
+            "(low=0, high=0.1)",
         ),
         ({"parameters": {"model.graph.layers": {"min": 3, "max": 1}}}, "parameters.model.graph.layers: {'min': 3"),
         ({"parameters": {"model.graph.layer": {"value": 2}}}, "--model.graph.layer: unknown option, did you mean"),

@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from igcl_lightning.cli import main
 from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.training.divergence import StopIfDiverged
 
 CONFIG = """\
 trainer: {max_epochs: 2, accelerator: cpu, enable_progress_bar: false, logger: {class_path: CSVLogger}}
@@ -91,8 +93,9 @@ def test_training_stops_before_the_step_and_names_the_rows(how, said, capsys):
     assert all(value.isfinite().all() for value in last["state_dict"].values())
 
 
-def test_rows_of_all_batches_of_a_step_are_named():
+def test_rows_of_all_batches_of_a_step_are_named(capsys):
     assert fit("--trainer.accumulate_grad_batches", "2") == 1
+    assert "the loss and the gradient of step 1 is not finite" in capsys.readouterr().err  # the loss of one of two
     assert rows() == [("0", f"row{number}") for number in (4, 5, 6, 7)]
 
 
@@ -108,17 +111,28 @@ def test_a_state_that_is_not_finite_does_not_replace_a_checkpoint():
     assert not (RUN / "checkpoints" / "last.ckpt").exists()
 
 
-def test_a_scaler_may_skip_steps_with_infinite_gradients():
-    """Lightning's scaler exists on GPUs only; the rule asks for its presence."""
-    from types import SimpleNamespace
+def with_scaler(strategy):
+    """Return the callback, and the arguments of its hook before a step whose loss is finite and gradient infinite.
 
-    from igcl_lightning.training.divergence import StopIfDiverged
-
-    guard, parameter = StopIfDiverged(), nn.Parameter(torch.ones(1))
-    parameter.grad = torch.full((1,), float("inf"))
-    module = nn.Module()
-    module.weight = parameter
-    strategy = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
+    Lightning's scaler exists on GPUs only; the rule asks for its presence.
+    """
+    guard, module = StopIfDiverged(), nn.Linear(1, 1)
+    module.weight.grad = torch.full((1, 1), float("inf"))
     trainer = SimpleNamespace(precision_plugin=SimpleNamespace(scaler=object()), strategy=strategy)
     guard.on_before_backward(trainer, module, torch.tensor(1.0))
-    guard.on_before_optimizer_step(trainer, module, None)
+    return guard, (trainer, module, None)
+
+
+def test_a_scaler_may_skip_steps_with_infinite_gradients():
+    strategy = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
+    guard, step = with_scaler(strategy)
+    guard.on_before_optimizer_step(*step)
+
+
+def test_all_processes_stop_if_another_one_diverges(monkeypatch):
+    """With a scaler this one has nothing that is not finite."""
+    stopped = []
+    monkeypatch.setattr(StopIfDiverged, "_stop", lambda self, trainer, wrong, batches: stopped.append(wrong))
+    guard, step = with_scaler(SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision if all else True))
+    guard.on_before_optimizer_step(*step)
+    assert stopped == [[]]

@@ -30,6 +30,8 @@ TWINS = ["fit", "--config", "pretrain/phantom_reclf_graph.yaml", "--model.graph.
 TWINS += ["--model.counterfactual.kinds", "[side]", "--data.same_words_weight", "2", "--data.num_workers", "1"]
 IMAGES = ["fit", "--config", "probe/supervised.yaml", "--model.image.backbone", "test_byobnet", *SMALL]
 IMAGES += ["--data.num_workers", "0"]
+STOPPED = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor", "val/loss"]
+STOPPED += ["--trainer.callbacks.stopping_threshold", "1000", "--trainer.callbacks.check_on_train_epoch_end"]
 IN_PARTS = ["--trainer.accumulate_grad_batches", "2", "--trainer.val_check_interval", "3", "--data.batch_size", "8"]
 FEW = ["--trainer.limit_train_batches", "2", "--trainer.max_steps", "3", "--trainer.max_epochs", "9"]
 
@@ -39,6 +41,8 @@ RUNS = {
     "words of sampled sentences": ([*WORDS, *EACH_STEP], (0,)),
     "twins of repeated rows": ([*TWINS, *EACH_STEP], (3,)),
     "labelled images": ([*IMAGES, *EACH_STEP], (1,)),
+    "stopped early in a validation": ([*PHANTOM, *STOPPED, "false", *EACH_VALIDATION], (0,)),
+    "stopped early at the end of an epoch": ([*PHANTOM, *STOPPED, "true", *EACH_EPOCH], (0,)),
     "a part of each epoch": ([*PHANTOM, *FEW, *EACH_STEP], (1,)),
 }
 

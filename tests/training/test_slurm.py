@@ -74,6 +74,9 @@ def test_a_requeued_job_continues_in_its_folder(number, monkeypatch):
     if announced:
         assert Path("requeued").read_text() == "requeue 7\n"
         assert steps(job / "hpc_ckpt_1.ckpt") == 3
+    older = job / "checkpoints" / "older.ckpt"
+    older.write_text("not the newest")
+    os.utime(older, (1, 1))
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert fit(*words) == 0
     assert jobs() == [job]
@@ -82,10 +85,13 @@ def test_a_requeued_job_continues_in_its_folder(number, monkeypatch):
         assert {row["step"] for row in csv.DictReader(file)} == {"0", "1", "2", "3"}
 
 
-def test_a_job_has_a_folder_for_each_command_and_continues_none_unless_restarted():
+def test_a_job_has_a_folder_for_each_command_and_continues_none_unless_restarted(monkeypatch, capsys):
     for words in (["--trainer.max_steps", "1"], ["--trainer.max_steps", "2"], ["--trainer.max_steps", "1"]):
         assert fit(*words) == 0
     assert len(jobs()) == 2
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "0")
+    assert fit("--trainer.max_steps", "1") == 0
+    assert "restarted" not in capsys.readouterr().err
 
 
 def test_given_names_and_trials_of_a_sweep_are_left_alone(monkeypatch):

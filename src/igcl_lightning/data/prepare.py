@@ -20,6 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from igcl_lightning import __version__
+from igcl_lightning.atomic import locked
 from igcl_lightning.data.preparing.chunk import Chunk, chunk_identity
 from igcl_lightning.data.preparing.earlier import EarlierRows, identity
 from igcl_lightning.data.preparing.manifest import Ids, Tally
@@ -152,7 +153,8 @@ def _refuse(out: Path, unfinished: Path, *, overwrite: bool, resume: bool, updat
     if out.exists() and not (overwrite or update or resume):
         raise IgclError(f"{out}: exists already; choose another --out, or give --overwrite, or --update to rebuild it")
     if unfinished.exists() and not (overwrite or resume):
-        raise IgclError(f"{unfinished}: left by an interrupted run; --resume continues it, --overwrite starts over")
+        with locked(unfinished):  # another run says so itself
+            raise IgclError(f"{unfinished}: left by an interrupted run; --resume continues it, --overwrite starts over")
 
 
 def _survey(source: Source) -> dict[str, Any]:

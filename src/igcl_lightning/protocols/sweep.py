@@ -21,7 +21,7 @@ from igcl_lightning.closing import command
 from igcl_lightning.errors import IgclError, UsageError, message_of, suggestion, write_message
 from igcl_lightning.protocols.children import run_children, start_child, why_failed
 from igcl_lightning.protocols.equal_budget import quiet, say
-from igcl_lightning.protocols.study import TrialState, open_study, optuna
+from igcl_lightning.protocols.study import TrialState, database, lacking, open_study, optuna
 from igcl_lightning.protocols.sweep_file import Sweep, as_word, read_sweep, search_space
 from igcl_lightning.training.lightning_cli import check, import_modules
 from igcl_lightning.training.options import plain_key
@@ -91,7 +91,7 @@ def sweep(
     except (IgclError, UsageError, ValueError) as error:
         raise IgclError(f"{file}: {error.message if isinstance(error, UsageError) else message_of(error)}") from error
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out):
+    with locked(out), database(out):
         return search.run()
 
 
@@ -115,7 +115,7 @@ def given_first(read: Sweep, words: Sequence[str], file: str) -> Sweep:
 def _wanted(read: Sweep, trials: int | None, file: str) -> int:
     number = trials or read.run_cap
     if read.method == "grid":
-        return min(number or len(read.grid), len(read.grid))
+        return min(number or read.grid_size, read.grid_size)
     if number is None:
         raise IgclError(f"{file}: it has no end: give --trials, or run_cap in the file")
     return number
@@ -167,8 +167,14 @@ class Search:
     def _trials(self) -> Iterator[optuna.Trial]:
         """Yield the trials that were interrupted, then new ones."""
         for stopped in self.study.get_trials(states=(TrialState.RUNNING,)):
-            yield optuna.Trial(self.study, stopped._trial_id)  # the lock says that nobody else runs it
+            trial = optuna.Trial(self.study, stopped._trial_id)  # the lock says that nobody else runs it
+            for name, distribution in self.space.items():
+                trial._suggest(name, distribution)  # those that it was killed before
+            yield trial
+        points = lacking(self.study, self.sweep)
         while len(self._begun()) < self.wanted:
+            if (point := next(points, None)) is not None:
+                self.study.enqueue_trial(point)
             yield self.study.ask(self.space)
 
     def _begun(self) -> list[optuna.trial.FrozenTrial]:
@@ -196,7 +202,10 @@ class Search:
         """Report new values of a trial to Optuna, and return whether it is to end now."""
         if self.sweep.early_terminate is None:
             return False
-        values = logged(work.folder, self.sweep.metric.name)
+        try:
+            values = logged(work.folder, self.sweep.metric.name)
+        except IgclError:  # told when the trial has ended
+            return False
         for value in values[work.reported :]:
             work.reported += 1
             work.trial.report(value, work.reported)
@@ -207,20 +216,21 @@ class Search:
 
     def _ended(self, work: Work, status: int) -> None:
         """Tell Optuna how a trial ended, and print its line."""
-        values = logged(work.folder, self.sweep.metric.name)
         number, asked_to_end = work.trial.number, work.pruned
         self._is_hopeless(work)  # values since the last look, which others are compared with
         if asked_to_end:
             self.study.tell(number, state=TrialState.PRUNED)
             self._say(work, "ended early")
-        elif status or not values or math.isnan(values[-1]):
+            return
+        try:
+            value = _result(work, status, self.sweep.metric.name)
+        except IgclError as error:
             self.failed = True
             self.study.tell(number, state=TrialState.FAIL)
-            why = why_failed(work.log, status) if status else _no_value(work, self.sweep.metric.name, values)
-            write_message("error", f"trial {number}: {why}")
+            write_message("error", f"trial {number}: {message_of(error)}")
         else:
-            self.study.tell(number, values[-1])
-            self._say(work, f"{values[-1]:.4g}")
+            self.study.tell(number, value)
+            self._say(work, f"{value:.4g}")
 
     def _say(self, work: Work, result: str) -> None:
         """Print the line of a trial."""
@@ -252,20 +262,33 @@ def _without_wandb(words: Sequence[str]) -> list[str]:
 
 
 def logged(folder: Path, metric: str) -> list[float]:
-    """Return the values of a metric in the metrics.csv of a run folder, none without the file."""
+    """Return the values of a metric in the metrics.csv of a run folder, none without the file.
+
+    Raises:
+        IgclError: one is not a number.
+    """
     path = folder / "metrics.csv"
     if not path.is_file():
         return []
-    written = path.read_text(encoding="utf-8").rpartition("\n")[0]  # without a line that is being written
-    return [float(row[metric]) for row in csv.DictReader(written.splitlines()) if row.get(metric)]
+    written = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")[0]  # a line may be being written
+    try:
+        return [float(row[metric]) for row in csv.DictReader(written.splitlines()) if row.get(metric)]
+    except (ValueError, csv.Error) as error:
+        raise IgclError(f"{path}: {metric}: {error}") from error
 
 
-def _no_value(work: Work, metric: str, values: Sequence[float]) -> str:
-    """Return why a trial that ended well has no result."""
-    if values:
-        return f"{metric} is {values[-1]} (see {work.log})"
+def _result(work: Work, status: int, metric: str) -> float:
+    """Return the last value of a trial that has ended; raises `IgclError` if it failed or has none."""
+    if status:
+        raise IgclError(why_failed(work.log, status))
+    if values := logged(work.folder, metric):
+        if math.isfinite(values[-1]):
+            return values[-1]
+        raise IgclError(f"{metric} is {values[-1]} (see {work.log})")
     names: list[str] = []
     if (work.folder / "metrics.csv").is_file():
-        names = (work.folder / "metrics.csv").read_text(encoding="utf-8").partition("\n")[0].split(",")
+        names = (
+            (work.folder / "metrics.csv").read_text(encoding="utf-8", errors="replace").partition("\n")[0].split(",")
+        )
     short = "; a short trial may end before its first validation: see trainer.check_val_every_n_epoch"
-    return f"never logged {metric}{suggestion(metric, names) or short} (see {work.log})"
+    raise IgclError(f"never logged {metric}{suggestion(metric, names) or short} (see {work.log})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -99,16 +100,23 @@ class Sweep:
     @property
     def choices(self) -> dict[str, list[Any]]:
         """Values of each parameter that lists them; those that are lists themselves as JSON."""
-        return {
-            name: [json.dumps(value) if isinstance(value, list | dict) else value for value in values]
-            for name, about in self.parameters.items()
-            if (values := about.get("values", [about["value"]] if "value" in about else None)) is not None
-        }
+        listed = {name: _listed(about) for name, about in self.parameters.items()}
+        return {name: values for name, values in listed.items() if values is not None}
 
     @property
-    def grid(self) -> list[dict[str, Any]]:
+    def grid_size(self) -> int:
+        """Number of combinations."""
+        return math.prod(map(len, self.choices.values()))
+
+    @property
+    def grid(self) -> Iterator[dict[str, Any]]:
         """All combinations, in the order of W&B."""
-        return [dict(zip(self.choices, point, strict=True)) for point in itertools.product(*self.choices.values())]
+        return (dict(zip(self.choices, point, strict=True)) for point in itertools.product(*self.choices.values()))
+
+
+def _listed(about: Mapping[str, Any]) -> list[Any] | None:
+    values = about.get("values", [about["value"]] if "value" in about else None)
+    return values and [json.dumps(value) if isinstance(value, list | dict) else value for value in values]
 
 
 def read_sweep(name: str) -> Sweep:
@@ -125,21 +133,61 @@ def read_sweep(name: str) -> Sweep:
 
 
 def _mistakes(sweep: Sweep) -> Iterator[str]:
-    """Yield what is wrong with the values of a sweep."""
+    """Yield what is wrong with the values of a sweep; what follows may rest on what comes before."""
+    for word in sweep.command:
+        if not isinstance(word, str | int | float):
+            yield f"command: {as_word(word)} is not a word"
     yield from _mistakes_of_command(sweep.words)
     if sweep.run_cap is not None and sweep.run_cap < 1:
         yield f"run_cap is {sweep.run_cap}, not at least 1"
-    if (early := sweep.early_terminate) and (early.first < 1 or early.eta < 2 or not (early.min_iter or early.s)):
-        yield "early_terminate needs min_iter, or max_iter and s, of at least 1, and eta of at least 2"
+    if sweep.early_terminate:
+        yield from _mistakes_of_ends(sweep.early_terminate)
     if not sweep.parameters:
         yield "parameters is empty"
     for name, about in sweep.parameters.items():
-        if "parameters" in about:
-            yield f"parameters.{name} is nested; write its options as {name}.OPTION"
-        elif sweep.method == "grid" and name not in sweep.choices:
-            yield f"parameters.{name}: a grid needs value or values"
-        elif not sweep.choices.get(name, [None]):
-            yield f"parameters.{name}: values is empty"
+        for what in _mistakes_of_parameter(name, about, sweep.method):
+            yield f"parameters.{name}{what}"
+
+
+def _mistakes_of_ends(early: EarlyTerminate) -> Iterator[str]:
+    for key, least in {"min_iter": 1, "max_iter": 1, "s": 1, "eta": 2}.items():
+        number = getattr(early, key)
+        if number is not None and number < least:
+            yield f"early_terminate.{key} is {number}, not at least {least}"
+    if early.min_iter is None and None in (early.max_iter, early.s):
+        yield "early_terminate needs min_iter, or max_iter and s"
+
+
+def _mistakes_of_parameter(name: str, about: Mapping[str, Any], method: str) -> Iterator[str]:
+    if not isinstance(name, str) or name in ("config", "print_config") or name.rpartition(".")[2] == "help":
+        yield " is not an option that trials can vary"
+    if "parameters" in about:
+        yield f" is nested; write its options as {name}.OPTION"
+    if not isinstance(about.get("values", []), list):
+        yield f".values is {as_word(about['values'])}, not a list"
+    for key, value in about.items():
+        if not _is_plain(value):
+            yield f".{key}: {value} is not a finite number, a text or a list of them"
+    if _listed(about) == []:
+        yield ": values is empty"
+    if method == "grid":
+        yield from _mistakes_of_grid(_listed(about))
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether JSON has this value: YAML has inf, nan and bytes, too."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _mistakes_of_grid(values: list[Any] | None) -> Iterator[str]:
+    if values is None:
+        yield ": a grid needs value or values"
+    elif twice := [value for index, value in enumerate(values) if value in values[:index]]:
+        yield f".values has {as_word(twice[0])} twice"
 
 
 def _mistakes_of_command(words: list[str]) -> Iterator[str]:
@@ -172,7 +220,8 @@ def search_space(sweep: Sweep) -> dict[str, BaseDistribution]:
         try:
             space[name] = sweep_parameter_to_distribution(choices)
         except (ValueError, KeyError, TypeError) as error:
-            wanted = f"Optuna needs {COUNTERPARTS}" if "distribution" in about else one_line(error)
+            known = str(about.get("distribution", "")) in COUNTERPARTS
+            wanted = one_line(error) if known else f"Optuna needs {COUNTERPARTS}"
             raise IgclError(f"parameters.{name}: {dict(about)} cannot be searched: {wanted}") from error
     return space
 

@@ -6,9 +6,11 @@ import shutil
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from test_resume import CHUNK, NUMBER, content, in_a_child, leftovers, make_tree, run, run_until, source_of
 
+from igcl_lightning.atomic import locked
 from igcl_lightning.cli import main
 from igcl_lightning.data.prepare import prepare
 from igcl_lightning.data.preparing.options import Options
@@ -113,9 +115,7 @@ def test_what_is_missing_or_twice_is_one_line(out):
     shutil.rmtree(second)
     aside.rename(second)
     next(second.glob("*/data-00001.arrow")).unlink()
-    with pytest.raises(
-        IgclError, match="shard-2-of-3: files of chunk 1 are missing; prepare it again with --overwrite"
-    ):
+    with pytest.raises(IgclError, match="data-00001.arrow: missing; copy it again, or prepare it again with --resume"):
         merge(out)
     (out.parent / "store.shard-1-of-4").mkdir()
     with pytest.raises(IgclError, match="there are shards of 3 and shards of 4; remove one of the two"):
@@ -123,6 +123,53 @@ def test_what_is_missing_or_twice_is_one_line(out):
     with pytest.raises(IgclError, match=r"other: no shards here, such as .*other.shard-1-of-2"):
         merge(out.with_name("other"))
     assert not out.exists()
+
+
+def zeros_behind(size):
+    """Return a copy that had room for the whole file from the start."""
+    return lambda data: data[: int(len(data) * size)].ljust(len(data), b"\0")
+
+
+def some_rows(data):
+    table = pa.ipc.open_stream(data).read_all()[:4]
+    with pa.BufferOutputStream() as file:
+        with pa.ipc.new_stream(file, table.schema) as stream:
+            stream.write_table(table)
+        return file.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize(
+    ("copied", "said"),
+    [
+        (lambda data: b"", r"damaged \("),
+        (lambda data: data[:300], r"damaged \("),
+        (lambda data: data[: len(data) // 2], r"damaged \("),
+        (lambda data: data[:-8], "damaged .6 of 6 rows, no end."),
+        (zeros_behind(0.5), "damaged .6 of 6 rows, no end."),
+        (zeros_behind(0), "damaged"),
+        (some_rows, "damaged .4 of 6 rows."),
+    ],
+)
+def test_a_file_that_is_half_copied_is_named_and_made_again(tree, out, whole, copied, said):
+    second = SHARDS[1].folder(out)
+    path = max(second.glob("train/*.arrow"), key=lambda path: path.stat().st_size)
+    path.write_bytes(copied(path.read_bytes()))
+    with pytest.raises(IgclError, match=rf"{path}: {said}.*; copy it again, or prepare it again with --resume") as line:
+        merge(out)
+    assert "\n" not in str(line.value)
+    assert [shard.folder(out).is_dir() for shard in SHARDS] == [True] * COUNT
+    run(tree, out, shard=SHARDS[1], resume=True)
+    merge(out)
+    assert content(out) == content(whole)
+
+
+def test_a_shard_that_is_written_now_is_left_alone(tree, out):
+    second = SHARDS[1].folder(out)
+    with locked(second):
+        for work in (merge, partial(run, tree, shard=SHARDS[1]), partial(run, tree, shard=SHARDS[1], resume=True)):
+            with pytest.raises(IgclError, match="shard-2-of-3: another run is writing to it"):
+                work(out)
+    merge(out)
 
 
 def test_shards_of_other_options_sources_or_versions_do_not_mix(tree, out, monkeypatch):

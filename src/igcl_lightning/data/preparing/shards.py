@@ -22,6 +22,7 @@ from igcl_lightning.data.preparing.options import Columns
 from igcl_lightning.data.preparing.unfinished import (
     WORK,
     UnfinishedStore,
+    damage,
     difference,
     is_store,
     named,
@@ -81,8 +82,8 @@ def merge(out: Path, *, overwrite: bool = False) -> dict[str, Any]:
         overwrite: replace an existing store.
 
     Raises:
-        IgclError: a shard is missing, incomplete, or made with other inputs or options than the first; a row is in two
-            shards or a patient in two splits; `out` exists; the disk is full.
+        IgclError: a shard is missing, incomplete, damaged, or made with other inputs or options than the first; a row
+            is in two shards or a patient in two splits; `out` exists; the disk is full. The shards are kept.
     """
     out = named(out)
     if out.exists() and not (overwrite and is_store(out)):
@@ -141,13 +142,14 @@ def _agreed(folders: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _notes(folders: Sequence[Path], chunks: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """Yield the notes of all chunks in order; `IgclError` if notes or rows of one are missing."""
+    """Yield the notes of all chunks in order; `IgclError` if notes or rows of one are missing or damaged."""
     for chunk in chunks:
         folder = folders[chunk % len(folders)]
         notes = read_record(folder / NOTES / f"{chunk:05d}.json")
-        rows = [folder / split / f"data-{chunk:05d}.arrow" for split in (notes or {}).get("splits", ())]
-        if notes is None or not all(path.is_file() for path in rows):
-            raise IgclError(f"{folder}: files of chunk {chunk} are missing; prepare it again with --overwrite")
+        if notes is None:
+            raise IgclError(f"{folder}: notes of chunk {chunk} are missing; prepare it again with --resume")
+        if (damaged := damage(folder, chunk, notes)) is not None:
+            raise IgclError(f"{damaged}; copy it again, or prepare it again with --resume")
         yield notes
 
 

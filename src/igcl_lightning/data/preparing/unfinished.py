@@ -18,15 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 
 from igcl_lightning.atomic import locked
 from igcl_lightning.data.preparing.earlier import NOTES
 from igcl_lightning.data.store_path import MANIFEST
 from igcl_lightning.data.study import SPLITS
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.reports.files import resumable
 
 WORK = "work.json"
+ARROW_END = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 class UnfinishedStore:
@@ -113,8 +115,9 @@ class UnfinishedStore:
         return self.path / NOTES / f"{number:05d}.json"
 
     def notes(self, number: int) -> dict[str, Any] | None:
-        """Return the notes of a chunk, None if it is incomplete."""
-        return read_record(self.notes_path(number))
+        """Return the notes of a chunk, None if it is incomplete or damaged."""
+        notes = read_record(self.notes_path(number))
+        return None if notes is None or damage(self.path, number, notes) else notes
 
     def cut(self, chunks: Container[int]) -> None:
         """Remove all other chunks, for a source that had more studies earlier."""
@@ -195,6 +198,30 @@ def read_record(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def damage(folder: Path, number: int, notes: Mapping[str, Any]) -> str | None:
+    """Return which Arrow file of a chunk is missing or damaged, such as half copied, and how; None if they are whole.
+
+    Args:
+        folder: the folder of a store or shard.
+        number: number of the chunk.
+        notes: its notes, which count its rows. The content of the rows is not read.
+    """
+    for split, rows in notes["splits"].items():
+        path = folder / split / f"data-{number:05d}.arrow"
+        try:
+            with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as batches:
+                found = sum(batch.num_rows for batch in batches)
+                file.seek(-len(ARROW_END), os.SEEK_END)
+                ended = file.read() == ARROW_END
+        except FileNotFoundError:
+            return f"{path}: missing"
+        except (OSError, pa.ArrowException) as error:
+            return f"{path}: damaged ({one_line(error)})"
+        if found != rows or not ended:
+            return f"{path}: damaged ({found} of {rows} rows{'' if ended else ', no end'})"
+    return None
 
 
 def difference(begun: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
