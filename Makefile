@@ -26,8 +26,11 @@ demo: $(STAMP) ## pretrain, probe and compare on synthetic radiographs: results 
 compare: $(STAMP) ## IGCL, ConVIRT, SimCLR, supervised and random at the same budget on synthetic radiographs
 	$(BIN)/igcl compare --out runs/compare $(if $(SEED),--seed $(SEED))
 
-test: $(STAMP) lint types ## lint, types, and all tests except the soak tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(IGCL_JOBS) --dist loadgroup  # one thread each: they share the cores
+# The types are checked beside the tests, whose processes have one thread each: they share the cores.
+test: $(STAMP) lint ## lint, types, and all tests except the soak tests
+	@$(BIN)/mypy & types=$$!; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(IGCL_JOBS) --dist loadgroup; tests=$$?; \
+	wait $$types && exit $$tests
 
 test-lowest: $(LOWEST)/installed ## all tests except the soak tests, at the lowest version of each direct dependency
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(IGCL_JOBS) --dist loadgroup
