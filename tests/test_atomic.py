@@ -92,12 +92,14 @@ def test_a_folder_has_one_writer_at_a_time(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_forked_process_does_not_keep_a_folder_locked(tmp_path):
     """As the workers of a loader would, which live on for seconds when the process of a fit is killed."""
-    reading, writing = os.pipe()
+    (ended, end), (begun, begin) = os.pipe(), os.pipe()
     with locked(tmp_path):
         child = os.fork()
         if child == 0:
-            os.read(reading, 1)
+            os.write(begin, b"1")
+            os.read(ended, 1)
             os._exit(0)
+        os.read(begun, 1)
     with locked(tmp_path):
-        os.write(writing, b"1")
+        os.write(end, b"1")
     os.waitpid(child, 0)

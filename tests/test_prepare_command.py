@@ -127,4 +127,6 @@ def test_the_summary_tells_what_was_left_out_and_noticed(tmp_path, monkeypatch, 
         "  kept: 1 rows without a report",
         "  kept: 1 rows with a Git-LFS pointer instead of a report",
         "  s/manifest.json names the rows",
+        "folder  s",
+        "next    igcl doctor s",
     ]

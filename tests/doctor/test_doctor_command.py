@@ -14,7 +14,8 @@ from igcl_lightning.doctor.findings import LEVELS
 def test_a_good_store_ends_with_status_0_and_a_count(store, capsys):
     assert main(["doctor", str(store), "--no-speed"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].startswith(f"{store}: 0 errors, ")
+    assert lines[-2].startswith(f"{store}: 0 errors, ")
+    assert lines[-1] == f"next  igcl fit --config pretrain/igcl.yaml --data.store {store}"
     assert not any(line.startswith("error") for line in lines)
 
 
