@@ -25,10 +25,9 @@ QUICK = (
     "pretrain/igcl.yaml",
     "pretrain/reclf_graph.yaml",
     "probe/linear.yaml",
-    "probe/few_shot.yaml",
     "probe/supervised.yaml",
 )
-"""Each kind of training once, and every head; the other configs are in `make soak`."""
+"""Each kind of training and of head once; the other configs are in `make soak`."""
 
 BATCH_BOUND = "pretrain/igcl_authors.yaml"
 """Its reports see the padding of their batch, as in the authors' code, and so depend on how batches are shared out; the

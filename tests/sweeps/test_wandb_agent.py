@@ -44,10 +44,11 @@ def tables(run):
     return {name.split("/")[-1].split("_")[0]: json.loads(body) for name, body in media.items()}
 
 
-def test_a_trial_on_two_processes_and_a_failing_one(phantom_store, tmp_path):
-    """One run each; both ranks have the proposed values; the failure is seen, though its logger never started."""
+@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.soak)])
+def test_a_trial_and_a_failing_one(devices, phantom_store, tmp_path):
+    """One run each; all ranks have the proposed values; the failure is seen, though its logger never started."""
     (tmp_path / "witness.py").write_text(WITNESS)
-    words = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--import", "witness"]
+    words = ["--trainer.devices", str(devices), *(["--trainer.strategy", "ddp"] * (devices > 1)), "--import", "witness"]
     words = [*PRETRAIN, *WHOLE_PROBE, *words, "--trainer.callbacks+=witness.Witness"]
     parameters = {
         "data.store": {"value": str(phantom_store)},
@@ -73,8 +74,8 @@ def test_a_trial_on_two_processes_and_a_failing_one(phantom_store, tmp_path):
     assert proposed(backend.sweep.proposed["trial0"], config) == backend.sweep.proposed["trial0"]
     assert [each.name for each in folder.parent.iterdir()] == ["trial0"]
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
-    ranks = [json.loads((tmp_path / f"rank-trial0-{rank}.json").read_text()) for rank in (0, 1)]
-    assert ranks[0] == ranks[1]
+    ranks = [json.loads((tmp_path / f"rank-trial0-{rank}.json").read_text()) for rank in range(devices)]
+    assert ranks == [ranks[0]] * devices
     assert ranks[0]["optim"]["learning_rate"] == 1e-05
 
     assert 0 <= good.summary["val/probe_auroc_mean"] <= 1
@@ -82,7 +83,7 @@ def test_a_trial_on_two_processes_and_a_failing_one(phantom_store, tmp_path):
     assert tables(good)["retrieval"]["columns"][:2] == ["image", "own report"]
     assert good.config["model"] == {"class_path": "igcl_lightning.modules.IGCL"}
     assert good.config["data"]["init_args"]["views"] == ["PA"]
-    assert (good.config["seed_everything"], good.config["trainer"]["devices"]) == (42, "2")
+    assert (good.config["seed_everything"], good.config["trainer"]["devices"]) == (42, str(devices))
     assert good.config["model.optim.learning_rate"] == good.config["optim"]["learning_rate"] == 1e-05
     assert "_instantiator" not in good.config
 
