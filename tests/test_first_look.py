@@ -134,9 +134,16 @@ def test_latest_is_the_run_that_wrote_a_checkpoint_last(store, tmp_path):
         words = first_look([command, *pretrain, "--ckpt_path", given])
         assert (tmp_path / words[-1].removeprefix("--ckpt_path=")).samefile(latest / name)
     words = first_look(["predict", *pretrain, "--ckpt_path=latest", "--trainer.logger.name", "mine"])
-    assert words[-1] == "--ckpt_path=runs/mine/version_0/checkpoints/epoch=3.ckpt"
+    assert words[-3] == "--ckpt_path=runs/mine/version_0/checkpoints/epoch=3.ckpt", "each option stands once"
+    (tmp_path / "last.yaml").write_text("ckpt_path: latest\n")
+    assert first_look(["predict", "--config", "last.yaml", *pretrain])[-1].startswith(
+        "--ckpt_path=runs/igcl/version_10"
+    )
+    with pytest.raises(UsageError) as refused:
+        first_look(["fit", "--config", "probe/linear.yaml", *store, "--model.checkpoint", "latest"])
+    assert refused.value.message.endswith("Name the runs, such as runs/igcl/latest")
     words = first_look(["fit", "--config", "probe/linear.yaml", *store, "--model.checkpoint", "runs/igcl/latest"])
-    assert words[-1] == "--model.checkpoint=runs/igcl/version_10/checkpoints/best.ckpt"
+    assert words[-2:] == ["--model.checkpoint", "runs/igcl/version_10/checkpoints/best.ckpt"]
     with pytest.raises(IgclError, match="runs/none/latest: no run in runs/none has a checkpoint"):
         first_look(["fit", "--config", "probe/linear.yaml", *store, "--model.checkpoint", "runs/none/latest"])
 

@@ -1,10 +1,20 @@
-"""Silence messages of libraries that appear on every run and need no action."""
+"""What is written beside results: progress bars, and which messages of libraries are left out."""
 
 from __future__ import annotations
 
 import logging
 import re
+import sys
 import warnings
+from typing import TYPE_CHECKING, Any
+
+from igcl_lightning.closing import is_quiet
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+LINE_EVERY = 30.0
+"""Seconds between lines where output is redirected and a bar cannot move."""
 
 LOGGERS = (
     "lightning.pytorch.utilities.rank_zero",
@@ -15,6 +25,7 @@ NOTES = re.compile(
     r"(\[rank: \d+\] )?("
     r"(GPU|TPU) available: |💡 Tip: |Loading `train_dataloader` to estimate|Seed set to |"
     r"Restor(ing|ed all) states from|`Trainer.fit` stopped: `max_(epochs|steps)=|Loaded model weights from|"
+    r"\s*Detected KeyboardInterrupt, attempting|Running in `fast_dev_run` mode|"
     r"Initializing distributed|-{100}|distributed_backend=|All distributed processes registered)"
 )
 WARNINGS = (
@@ -36,6 +47,14 @@ def quieten() -> None:
         logging.getLogger(name).addFilter(_is_news)
     for message in WARNINGS:
         warnings.filterwarnings("ignore", message=message)
+
+
+def progress_bar(*args: Any, **options: Any) -> tqdm[Any]:
+    """Return a tqdm bar: none with --quiet, and for redirected output a line every 30 seconds, not ten per second."""
+    from tqdm import tqdm
+
+    redirected = {} if sys.stderr.isatty() else {"mininterval": LINE_EVERY, "delay": LINE_EVERY}
+    return tqdm(*args, **{"dynamic_ncols": True, "disable": is_quiet(), **redirected, **options})
 
 
 def _is_news(record: logging.LogRecord) -> bool:

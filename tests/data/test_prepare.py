@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -140,6 +141,7 @@ def test_an_existing_store_is_kept_unless_told_otherwise(tmp_path):
         prepare_studies([study(2)], tmp_path / "store")
     with pytest.raises(IgclError, match="no usable row"):
         prepare_studies([], tmp_path / "store", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["store"], "nothing is left to resume"
     assert Store(tmp_path / "store").column("train", "row") == ["image-1"]
     prepare_studies([study(2)], tmp_path / "store", overwrite=True)
     assert Store(tmp_path / "store").column("train", "row") == ["image-2"]
@@ -170,6 +172,9 @@ def test_rows_are_found_by_their_hash(phantom_store):
 
 
 def test_a_folder_that_is_no_store_is_named(tmp_path, phantom_store):
+    near = f"{phantom_store}s: no such store, did you mean {phantom_store.name}"
+    with pytest.raises(IgclError, match=re.escape(near)):
+        Store(f"{phantom_store}s")
     with pytest.raises(IgclError, match="not a store.*igcl prepare"):
         Store(tmp_path)
     (tmp_path / "manifest.json").write_text("{")

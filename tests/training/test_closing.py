@@ -64,8 +64,8 @@ def test_each_command_names_the_next_which_runs(phantom_store, capsys):
     assert main([*shlex.split(said["next"])[1:], "--trainer.accelerator=cpu"]) == 0
     said, _ = closing(capsys)
     assert "results.json, predictions.parquet" in said["files"].replace("predictions.csv, ", "")
-    assert said["next"].endswith("--data.store NEW_IMAGES")
-    again = said["next"].replace("NEW_IMAGES", str(phantom_store))
+    assert said["next"].endswith("--data.store NEW_STORE")
+    again = said["next"].replace("NEW_STORE", str(phantom_store))
     assert main([*shlex.split(again)[1:], "--trainer.accelerator=cpu"]) == 0
     said, _ = closing(capsys)
     assert "predictions.parquet" in said["files"]
@@ -83,7 +83,7 @@ def test_a_trial_run_writes_nothing(phantom_store, capsys):
     plots = ["--trainer.callbacks+=LearningCurve", "--trainer.callbacks+=RetrievalSheet"]
     assert main(["fit", *PRETRAIN, *plots, "--data.store", str(phantom_store), "--trainer.fast_dev_run", "true"]) == 0
     assert files() == []
-    assert closing(capsys)[0] == {}
+    assert closing(capsys)[0] == {"note": "a trial run: nothing was written"}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
+from igcl_lightning.closing import QUIET
+from igcl_lightning.quiet import LINE_EVERY, progress_bar
 from igcl_lightning.training import progress
 from igcl_lightning.training.progress import RunProgress, use_run_progress
 
@@ -61,7 +63,7 @@ class Bars:
 @pytest.fixture
 def bars(monkeypatch):
     bars = Bars()
-    monkeypatch.setattr(progress, "tqdm", bars)
+    monkeypatch.setattr(progress, "progress_bar", bars)
     return bars
 
 
@@ -132,8 +134,10 @@ def test_a_bar_of_the_config_stays(tmp_path):
     assert type(trainer(tmp_path).progress_bar_callback) is RunProgress
 
 
-def test_redirected_output_gets_few_lines(bars, tmp_path, monkeypatch):
-    for terminal, seconds in ((True, 0.1), (False, progress.LINE_EVERY)):
+def test_redirected_output_gets_few_lines_and_quiet_none(monkeypatch):
+    for terminal, seconds in ((True, 0.1), (False, LINE_EVERY)):
         monkeypatch.setattr("sys.stderr.isatty", lambda answer=terminal: answer)
-        trainer(tmp_path, max_epochs=1).fit(Model(), data())
-        assert bars.options["mininterval"] == seconds
+        assert progress_bar(total=3).mininterval == seconds
+    assert not progress_bar(total=3).disable
+    monkeypatch.setenv(QUIET, "1")
+    assert progress_bar(total=3).disable

@@ -23,7 +23,7 @@ TRAINING_COMMANDS = {
     "fit": "train a model: igcl fit --config pretrain/igcl.yaml",
     "validate": "validate a model",
     "test": "test a model",
-    "predict": "write scores or embeddings of the test split",
+    "predict": "write scores or embeddings of images",
 }
 COMMANDS = (prepare, merge, graphs, doctor, compare, demo, ablate, sweep, completion)
 EPILOG = """\
@@ -53,12 +53,16 @@ def main(args: Sequence[str] | None = None) -> int | None:
     except UsageError as error:
         write_message("error", error.message)
         return 2
+    except BrokenPipeError:  # who read the output has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (IgclError, ValueError, OSError) as error:
         if debug:
             raise
         write_message("error", _in_one_line(error))
         return 1
     except KeyboardInterrupt:
+        sys.stderr.write("igcl: interrupted\n")
         return 130
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):  # raised by a trainer after Ctrl-C

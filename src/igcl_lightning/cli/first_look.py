@@ -17,10 +17,11 @@ from igcl_lightning.cli.training_help import HELP, WHOLE, training_help
 from igcl_lightning.closing import is_quiet
 from igcl_lightning.data.store_path import is_address, read_manifest
 from igcl_lightning.errors import IgclError, UsageError, write_message
-from igcl_lightning.training.latest import find_latest
+from igcl_lightning.training.latest import LATEST, find_latest
 from igcl_lightning.training.options import (
     Written,
     is_checkpoint_word,
+    plain_key,
     read_options,
     snake_case,
     unknown_option,
@@ -52,12 +53,12 @@ def first_look(words: Sequence[str]) -> list[str]:
         return []
     if WHOLE in words or any(option.key.endswith(".help") for option in written):
         return [HELP[-1] if word == WHOLE else word for word in words]
+    _refuse_unknown_options(written, chosen)
     if not chosen["model"]:
         raise UsageError(
             f"{command} needs a --config that names a model, such as --config pretrain/igcl.yaml; `igcl {command} "
             "--help` lists those that come with this program"
         )
-    _refuse_unknown_options(written, chosen)
     if any(option.key == "print_config" for option in written):
         return list(words)
     _warn_of_later_configs(written)
@@ -66,7 +67,22 @@ def first_look(words: Sequence[str]) -> list[str]:
     rows = _rows(store) if store and not is_address(store) else ""
     if not is_quiet() and os.environ.get("LOCAL_RANK", "0") == os.environ.get("RANK", "0") == "0":
         sys.stderr.write(f"igcl {command}: {chosen['model'][-1]}{f' on {store}' if store else ''}{rows} ...\n")
-    return [*words, *(f"--{key}={path}" for key, path in found.items())]
+    return _replaced(words, found)
+
+
+def _replaced(words: Sequence[str], found: Mapping[str, str]) -> list[str]:
+    """Return the words with new values of some options; those of a config are overridden."""
+    changed, written = list(words), set()
+    for index, word in enumerate(words):
+        option, equals, _ = word.partition("=")
+        key = plain_key(option.removeprefix("--"))
+        if option.startswith("--") and key in found:
+            written.add(key)
+            if equals:
+                changed[index] = f"{option}={found[key]}"
+            else:
+                changed[index + 1] = found[key]
+    return [*changed, *(f"--{key}={path}" for key, path in found.items() if key not in written)]
 
 
 def _classes(part: str, written: Sequence[Written]) -> Iterator[str]:
@@ -147,6 +163,8 @@ def _checkpoints(command: str, written: Sequence[Written], model: str) -> dict[s
     found = {}
     for key in CHECKPOINTS:
         given = _last(key, written)
+        if (key, given) == ("model.checkpoint", LATEST):
+            raise UsageError("--model.checkpoint latest: of which model? Name the runs, such as runs/igcl/latest")
         path = find_latest(given, runs, resume=key == "ckpt_path" and command == "fit") if given else ""
         if path != given:
             found[key] = path

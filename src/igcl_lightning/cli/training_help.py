@@ -25,7 +25,18 @@ EXAMPLES = {
     "predict": "igcl predict --config pretrain/igcl.yaml --data.store stores/mine --ckpt_path latest",
 }
 COMMON = {
-    "data": ("store", "batch_size", "num_workers", "views", "augment", "labels", "fraction", "shots", "draws"),
+    "data": (
+        "store",
+        "predict_splits",
+        "batch_size",
+        "num_workers",
+        "views",
+        "augment",
+        "labels",
+        "fraction",
+        "shots",
+        "draws",
+    ),
     "model": (
         *("checkpoint", "features", "image.backbone", "image.size", "image.weights", "graph.layers", "graph.channels"),
         *("text.model", "matching.weight", "loss.kind", "loss.targets", "loss.temperature", "optim.learning_rate"),
@@ -91,13 +102,19 @@ def _of_command(command: str, chosen: Mapping[str, str]) -> str:
     return "\n".join(
         [
             *lines,
-            f"all options of a model:        igcl {command} --model.help NAME ({', '.join(_public('model'))})",
-            f"all options of a data module:  igcl {command} --data.help NAME ({', '.join(_public('data'))})",
+            f"all options of a model:        igcl {command} --model.help NAME",
+            *_listed(_public("model")),
+            f"all options of a data module:  igcl {command} --data.help NAME",
+            *_listed(_public("data")),
             f"all options of everything:     igcl {command} {WHOLE}",
             f"the whole configuration:       igcl {command} --config FILE --print_config",
             "",
         ]
     )
+
+
+def _listed(names: Sequence[str]) -> list[str]:
+    return textwrap.wrap(", ".join(names), _width(), initial_indent="  ", subsequent_indent="  ")
 
 
 def _of_class(part: str, name: str) -> str:

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from igcl_lightning.atomic import replacing
 from igcl_lightning.data.samples import FeatureBatch, LabeledBatch
 from igcl_lightning.errors import IgclError
+from igcl_lightning.quiet import progress_bar
 
 
 @runtime_checkable
@@ -108,7 +108,7 @@ def _feature_table(path: Path) -> pa.Table:
 @torch.no_grad()
 def _compute(encoder: nn.Module, loader: DataLoader[LabeledBatch], device: torch.device) -> np.ndarray:
     encoder = encoder.to(device).eval()
-    batches = tqdm(loader, desc="features", leave=False)
+    batches = progress_bar(loader, desc="features", leave=False)
     return torch.cat([encoder(batch.image.to(device)).float().cpu() for batch in batches]).numpy()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
@@ -17,13 +17,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from igcl_lightning import __version__
 from igcl_lightning.atomic import locked
 from igcl_lightning.data.preparing.chunk import Chunk, chunk_identity
 from igcl_lightning.data.preparing.earlier import EarlierRows, identity
-from igcl_lightning.data.preparing.manifest import Ids, Tally
+from igcl_lightning.data.preparing.manifest import Ids, NoRowsError, Tally
 from igcl_lightning.data.preparing.options import Columns, Options
 from igcl_lightning.data.preparing.shards import SHARD, WHOLE, Shard, write_shard
 from igcl_lightning.data.preparing.study_rows import Rows, node_text, study_rows
@@ -35,6 +33,7 @@ from igcl_lightning.data.store_path import MANIFEST
 from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
 from igcl_lightning.processes import Map, chunks, ordered_map
+from igcl_lightning.quiet import progress_bar
 from igcl_lightning.reports.worker import default_parser
 
 CHUNK = 1024
@@ -89,12 +88,16 @@ def prepare(
     survey = _survey(source)
     earlier = EarlierRows(out, bool(options.node_text)) if update and out.exists() else None
     convert = partial(study_rows, columns=columns, options=options, earlier=earlier)
-    with unfinished.open(work, resume=resume), ordered_map(jobs, with_torch=bool(options.node_text)) as run:
-        (unfinished.path / SHARD).unlink(missing_ok=True)
-        tally = Tally(_chunks(source, unfinished, run, convert, chunk, survey["studies"], shard))
-        if shard == WHOLE:
-            return unfinished.finish(tally.manifest(work, source.counts))
-        return write_shard(unfinished, shard, {**survey, "source_counts": dict(source.counts)})
+    try:
+        with unfinished.open(work, resume=resume), ordered_map(jobs, with_torch=bool(options.node_text)) as run:
+            (unfinished.path / SHARD).unlink(missing_ok=True)
+            tally = Tally(_chunks(source, unfinished, run, convert, chunk, survey["studies"], shard))
+            if shard == WHOLE:
+                return unfinished.finish(tally.manifest(work, source.counts))
+            return write_shard(unfinished, shard, {**survey, "source_counts": dict(source.counts)})
+    except NoRowsError:
+        shutil.rmtree(unfinished.path, ignore_errors=True)  # there is nothing to resume
+        raise
 
 
 def _columns(source: Source, options: Options) -> Columns:
@@ -183,7 +186,8 @@ def _chunks(
     batches = chain.from_iterable(chunks(items, BATCH) for items in missing)
     made = chain.from_iterable(run(partial(_each, convert), batches))
     shapes: dict[str, list[int]] = {}
-    with _progress(unfinished.out if shard == WHOLE else unfinished.path, sum(wanted.values())) as progress:
+    name = unfinished.out if shard == WHOLE else unfinished.path
+    with progress_bar(total=sum(wanted.values()), desc=f"prepare {name}", unit=" studies") as progress:
         for number, studies in wanted.items():
             notes = unfinished.notes(number) if number in complete else None
             if notes is None:
@@ -197,12 +201,6 @@ def _chunks(
             shapes |= notes["shapes"]
             yield notes
     unfinished.cut(wanted)
-
-
-def _progress(name: Path, total: int) -> tqdm[Any]:
-    """Return a progress bar; redirected output gets a line every 10 seconds, not ten per second."""
-    wait = 0.1 if sys.stderr.isatty() else 10
-    return tqdm(total=total, desc=f"prepare {name}", unit=" studies", mininterval=wait)
 
 
 def _complete(source: Source, unfinished: UnfinishedStore, run: Map, size: int) -> Iterator[int]:

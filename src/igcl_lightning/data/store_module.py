@@ -95,17 +95,19 @@ class StoreDataModule(LightningDataModule):
 
     def why_predict_all(self) -> str:
         """Return why `predict` reads all rows by default, "" if it reads the test split."""
-        return "" if "test" in self.store.splits else "no test split"
+        if "test" not in self.store.splits:
+            return "no test split"
+        new = not self.store.labels and set(self.store.manifest.get("rows_by_report", {})) == {"none"}
+        return "neither reports nor labels" if new else ""
 
     def check_splits_to_predict(self) -> None:
-        """Raise an `IgclError` for a split that the store lacks; say in one line if all rows are read by default."""
+        """Raise an `IgclError` for a split that the store lacks; say in one line what is read by default."""
         splits, why = self.splits_to_predict(), self.why_predict_all()
         refuse_unknown_splits(splits, self.store.splits)
-        if self.predict_splits is None and why:
-            rows = sum(map(self.store.num_rows, splits))
-            rank_zero_info(
-                f"{self.store.path}: {why}, so predict reads all {rows:,} rows (--data.predict_splits chooses others)"
-            )
+        if self.predict_splits is None:
+            rows = f"{sum(map(self.store.num_rows, splits)):,}"
+            what = f"{why}, so predict reads all {rows} rows" if why else f"predict reads the {rows} test rows"
+            rank_zero_info(f"{self.store.path}: {what} (--data.predict_splits chooses others)")
 
     def report_text(self, row: int) -> str:
         """Return the report of a hashed row id."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, suggestion
 
 MANIFEST = "manifest.json"
 
@@ -19,4 +19,7 @@ def read_manifest(path: Path) -> bytes:
     try:
         return (path / MANIFEST).read_bytes()
     except FileNotFoundError:
-        raise IgclError(f"{path}: not a store (no {MANIFEST}); make one with `igcl prepare`") from None
+        if not path.exists():
+            near = suggestion(path.name, [each.parent.name for each in path.parent.glob(f"*/{MANIFEST}")])
+            raise IgclError(f"{path}: no such store{near}; `igcl prepare` makes one") from None
+        raise IgclError(f"{path}: not a store (no {MANIFEST}); make one of it with `igcl prepare`") from None

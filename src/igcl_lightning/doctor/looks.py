@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 from PIL import Image
-from tqdm import tqdm
 
 from igcl_lightning.data.images import decode_grey
 from igcl_lightning.doctor.findings import Finding, share
 from igcl_lightning.doctor.opened import OpenedStore
+from igcl_lightning.quiet import progress_bar
 
 THUMBNAIL = 16
 """Side of a thumbnail, in pixels."""
@@ -75,7 +75,10 @@ def look_at(store: OpenedStore, numbers: np.ndarray, threads: int) -> Looks:
     """Decode the images of the rows in `numbers`, which index the store's `ids`."""
     seen: dict[int, Look] = {}
     failed: dict[int, str] = {}
-    with ThreadPoolExecutor(threads) as pool, tqdm(total=len(numbers), desc="images", unit="image", leave=False) as bar:
+    with (
+        ThreadPoolExecutor(threads) as pool,
+        progress_bar(total=len(numbers), desc="images", unit="image", leave=False) as bar,
+    ):
         for begin in range(0, len(numbers), CHUNK):
             part = numbers[begin : begin + CHUNK]
             for number, look in zip(part, pool.map(partial(_look, store.images), part), strict=True):

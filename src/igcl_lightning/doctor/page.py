@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 from PIL import Image
-from tqdm import tqdm
 
 from igcl_lightning.data.images import decode_grey, encode_grey
 from igcl_lightning.data.preparing.report_text import report_text
@@ -24,6 +23,7 @@ from igcl_lightning.doctor.label_checks import Prevalence, prevalences
 from igcl_lightning.doctor.looks import evenly
 from igcl_lightning.doctor.opened import OpenedStore
 from igcl_lightning.graphs.schema import LABEL_ID
+from igcl_lightning.quiet import progress_bar
 from igcl_lightning.reports.html import write_html
 from igcl_lightning.reports.page import report_part
 
@@ -97,7 +97,7 @@ def _entities(store: OpenedStore) -> Counter[str]:
 def _pairs(store: OpenedStore, samples: int) -> Iterator[dict[str, Any]]:
     if samples > 0:
         places = store.places(evenly(store.num_rows, samples), most=samples)
-        for place in tqdm(places, desc="page", unit="pair", leave=False):
+        for place in progress_bar(places, desc="page", unit="pair", leave=False):
             yield _pair(store, place)
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from igcl_lightning.doctor.findings import Finding, number
 from igcl_lightning.errors import IgclError
+from igcl_lightning.quiet import progress_bar
 
 ENOUGH_IMAGES = 1500
 ENOUGH_SECONDS = 10.0
@@ -36,7 +36,7 @@ def loader_rate(loader: DataLoader[Any]) -> tuple[float, Any]:
     for _ in range(WARM_BATCHES):
         batch = next(batches)
     images, begin = 0, time.perf_counter()
-    with tqdm(total=ENOUGH_IMAGES, desc="loader", unit="image", leave=False) as bar:
+    with progress_bar(total=ENOUGH_IMAGES, desc="loader", unit="image", leave=False) as bar:
         while images < ENOUGH_IMAGES and time.perf_counter() - begin < ENOUGH_SECONDS:
             batch = next(batches)
             images += len(batch.row)
@@ -62,7 +62,7 @@ def model_rate(module: LightningModule, trainer: Trainer, batch: Any) -> float:
     module.to(device).train()
     batch = module.transfer_batch_to_device(batch, device, 0)
     seconds: list[float] = []
-    with tqdm(total=MODEL_STEPS, desc=f"model on {device.type}", unit="step", leave=False) as bar:
+    with progress_bar(total=MODEL_STEPS, desc=f"model on {device.type}", unit="step", leave=False) as bar:
         while len(seconds) < MODEL_STEPS and sum(seconds) < ENOUGH_SECONDS:
             begin = time.perf_counter()
             _step(module, trainer, batch)

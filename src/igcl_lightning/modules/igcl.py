@@ -43,7 +43,7 @@ class IGCL(MatchingModule):
         matching: MatchingOptions = MatchingOptions(weight=0.0),
         srm: SemanticRelationOptions = SemanticRelationOptions(),
         irm: ImportanceRelationOptions = ImportanceRelationOptions(),
-        loss: ContrastiveOptions = ContrastiveOptions(),
+        loss: ContrastiveOptions = ContrastiveOptions(targets="soft"),
         counterfactual: CounterfactualOptions = CounterfactualOptions(),
         optim: PretrainOptimOptions = PretrainOptimOptions(),
     ) -> None:

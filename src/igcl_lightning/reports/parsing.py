@@ -9,11 +9,10 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from tqdm import tqdm
-
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.parser import ReportGraphParser
 from igcl_lightning.processes import Map, chunks, ordered_map
+from igcl_lightning.quiet import progress_bar
 from igcl_lightning.reports.partial_file import PartialFile
 from igcl_lightning.reports.sources import ReportSource
 from igcl_lightning.reports.worker import graph_lines, parser_version
@@ -101,7 +100,7 @@ def _parse(
     """Append the graphs of all reports that the unfinished file lacks; return how many it had."""
     resumed = unfinished.lines
     items = islice(source.items(), resumed, None)
-    with tqdm(desc="reports", unit=" reports", total=total, initial=resumed) as bar:
+    with progress_bar(desc="reports", unit=" reports", total=total, initial=resumed) as bar:
         for content, fault in run(partial(graph_lines, source, parser), chunks(items, CHUNK)):
             unfinished.append(content)
             bar.update(unfinished.lines - bar.n)
@@ -118,7 +117,7 @@ def _draw(
 
     parts = []
     items = islice(source.items(), limit)
-    with tqdm(desc="page", unit=" reports", total=min(limit, total)) as bar:
+    with progress_bar(desc="page", unit=" reports", total=min(limit, total)) as bar:
         for drawn in run(partial(report_parts, source, parser), chunks(items, PAGE_CHUNK)):
             parts += drawn
             bar.update(len(drawn))

@@ -105,8 +105,11 @@ class LastCheckpoint(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save the state before an interruption or an error; if that fails too, warn."""
         together = any(isinstance(each, ExactResume) and each.together for each in trainer.callbacks)  # type: ignore[attr-defined]
-        unsaved = self._training and self._path is not None and trainer.global_step > 0 and _is_finite(pl_module)
-        if not unsaved or _is_saved(trainer, self._path) or not (together or _holds_everything(trainer)):
+        trained = self._training and self._path is not None and trainer.global_step > 0 and _is_finite(pl_module)
+        if not trained or not (together or _holds_everything(trainer)):
+            return
+        if _is_saved(trainer, self._path):
+            self.saved = self._path
             return
         _claim(trainer, self._path)
         try:

@@ -62,7 +62,10 @@ def forget_unused(started: Started) -> None:
 def say_end(words: Sequence[str], trainer: Trainer, module: Any, started: Started) -> None:
     """Say where the run wrote, what it found and what comes next, on the first process."""
     stage, folder = words[0], run_folder_here(trainer)
-    if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set, but not declared
+    if not trainer.is_global_zero:
+        return
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set, but not declared
+        write_closing({"note": "a trial run: nothing was written"})
         return
     checkpoints = [*_checkpoints(trainer)] if stage == "fit" else []
     files = [*checkpoints, *(folder / name for name in (*OUTPUTS, *RECORDS))]
@@ -75,7 +78,7 @@ def say_end(words: Sequence[str], trainer: Trainer, module: Any, started: Starte
             "note": "" if started.batch else "nothing was left to do",
             "best": _best(trainer) if stage == "fit" else "",
             "files": ", ".join(written),
-            "next": _next(words, module, checkpoints),
+            "next": _next(words, trainer, module, checkpoints),
         }
     )
 
@@ -110,17 +113,19 @@ def _best(trainer: Trainer) -> str:
     return ""
 
 
-def _next(words: Sequence[str], module: Any, checkpoints: Sequence[Path]) -> str:
+def _next(words: Sequence[str], trainer: Trainer, module: Any, checkpoints: Sequence[Path]) -> str:
     """Return the command that usually follows."""
     stage, *options = words
     if stage == "fit" and checkpoints:
         if isinstance(module, ClassifierModule):
             return command(["test", *_only(options, KEPT), "--ckpt_path", str(checkpoints[0])])
+        if not getattr(getattr(trainer.datamodule, "store", None), "labels", ()):  # type: ignore[attr-defined]
+            return command(["predict", *_only(options, KEPT), "--ckpt_path", str(checkpoints[0])])
         data = [*_only(options, ("--data.store",))]
         return command(["fit", "--config", "probe/linear.yaml", *data, "--model.checkpoint", str(checkpoints[0])])
     if stage == "test" and isinstance(module, ClassifierModule):
         kept = [*_without(_only(options, (*KEPT, "--ckpt_path")), ("--data.store",))]
-        return f"{command(['predict', *kept])} --data.store NEW_IMAGES"
+        return f"{command(['predict', *kept])} --data.store NEW_STORE"
     return ""
 
 

@@ -11,9 +11,7 @@ from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgre
 from tqdm import tqdm
 
 from igcl_lightning.data.position import position
-
-LINE_EVERY = 30.0
-"""Seconds between lines where output is redirected and a bar cannot move."""
+from igcl_lightning.quiet import progress_bar
 
 BAR = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}, {remaining} left{postfix}]"
 ENDLESS = "{desc} {n_fmt} batches [{elapsed}{postfix}]"
@@ -42,16 +40,12 @@ class RunProgress(ProgressBar):
     def _start(self, about: str, total: float, done: int = 0) -> None:
         """Open a bar; the time left is that of the whole run so far, in proportion."""
         self._end()
-        terminal = sys.stderr.isatty()
-        self._bar = tqdm(
+        self._bar = progress_bar(
             total=int(total) if math.isfinite(total) else None,
             initial=done,
             bar_format=BAR if math.isfinite(total) else ENDLESS,
-            mininterval=0.1 if terminal else LINE_EVERY,
-            delay=0 if terminal else LINE_EVERY,
             smoothing=0,
             leave=False,
-            dynamic_ncols=True,
             disable=not self._enabled,
         )
         self._say(about)

@@ -15,6 +15,10 @@ MAX_NAMED = 1000
 """Maximum number of rows that the manifest lists per drop reason and per flag."""
 
 
+class NoRowsError(IgclError):
+    """A source without a usable row."""
+
+
 class Ids:
     """Row ids, and patients with their splits."""
 
@@ -85,7 +89,7 @@ class Tally:
         return self._named[reason] <= MAX_NAMED
 
     def manifest(self, work: Mapping[str, Any], source_counts: Mapping[str, int]) -> dict[str, Any]:
-        """Return the manifest; raises `IgclError` if there are no rows.
+        """Return the manifest; raises `NoRowsError` if there are no rows.
 
         Args:
             work: everything the rows depend on, as JSON.
@@ -94,7 +98,7 @@ class Tally:
         if not self.ids.rows:
             first = self.dropped[0] if self.dropped else None
             detail = f": {first['reason']} ({first['row']}) {first['detail']}" if first else ""
-            raise IgclError(f"the source has no usable row{detail}")
+            raise NoRowsError(f"the source has no usable row{detail}")
         options, splits = work["options"], self.counts["splits"]
         return {
             **work,
