@@ -72,7 +72,7 @@ def test_a_line_says_what_will_run(store, capsys):
     assert capsys.readouterr().err == "igcl fit: SimCLR on s3://bucket/store ...\n"
 
 
-@pytest.mark.parametrize(("name", "value"), [("RANK", "1"), ("LOCAL_RANK", "1")])
+@pytest.mark.parametrize(("name", "value"), [("RANK", "1"), ("LOCAL_RANK", "1"), ("SLURM_PROCID", "1")])
 def test_other_processes_say_nothing(store, monkeypatch, capsys, name, value):
     monkeypatch.setenv(name, value)
     first_look(["fit", "--config", "pretrain/igcl.yaml", *store])
@@ -85,6 +85,12 @@ def test_an_option_that_a_later_config_changes_is_named(store, capsys):
     (line, _) = capsys.readouterr().err.splitlines()
     assert line.startswith("igcl: warning: --data.num_workers 4: ")
     assert line.endswith("data.init_args.num_workers 2 comes later and wins")
+
+
+def test_a_config_given_as_text_is_left_to_the_parser(store, capsys):
+    words = ["fit", "--config", "{model: IGCL}", "--model.anything", "1", *store]
+    assert first_look(words) == words
+    assert capsys.readouterr().err == ""
 
 
 def test_a_damaged_manifest_is_left_to_its_reader(store, tmp_path, capsys):
@@ -146,6 +152,11 @@ def test_latest_is_the_run_that_wrote_a_checkpoint_last(store, tmp_path):
     assert words[-2:] == ["--model.checkpoint", "runs/igcl/version_10/checkpoints/best.ckpt"]
     with pytest.raises(IgclError, match="runs/none/latest: no run in runs/none has a checkpoint"):
         first_look(["fit", "--config", "probe/linear.yaml", *store, "--model.checkpoint", "runs/none/latest"])
+
+
+def test_a_checkpoint_that_does_not_exist_is_named(store):
+    with pytest.raises(IgclError, match="lastest: no such checkpoint, did you mean latest"):
+        first_look(["predict", "--config", "pretrain/igcl.yaml", *store, "--ckpt_path", "lastest"])
 
 
 @pytest.mark.parametrize("command", training_help.EXAMPLES)

@@ -331,7 +331,7 @@ def predicting(data, labels):
 @pytest.mark.parametrize(
     ("splits", "labels", "given", "read", "why"),
     [
-        (("train", "test"), ["Edema"], None, ["test"], None),
+        (("train", "test"), ["Edema"], None, ["test"], "predict reads the 1 test rows"),
         (("train", "valid"), ["Edema"], None, ["train", "valid"], "no test split, so predict reads all 3 rows"),
         (("train", "test"), [], None, ["train", "test"], "no labels of this head, so predict reads all 3 rows"),
         (("train", "test"), ["Hernia"], None, ["train", "test"], "no labels of this head"),
@@ -356,6 +356,14 @@ def test_all_rows_are_scored_without_test_rows_or_labels(tmp_path, caplog, split
     assert target[:, 1].isnan().all(), "the store lacks this label"
     pairs = PairedDataModule(str(tmp_path / "store"), predict_splits=given)
     assert pairs.splits_to_predict() == (["train", "valid"] if "valid" in splits else ["test"])
+
+
+def test_new_images_without_reports_and_labels_are_all_embedded(tmp_path):
+    studies = [study(number, None, split) for number, split in enumerate(("train", "valid", "test"))]
+    prepare_studies(studies, tmp_path / "new")
+    assert PairedDataModule(str(tmp_path / "new")).splits_to_predict() == ["train", "valid", "test"]
+    prepare_studies([*studies, study(3, GRAPH)], tmp_path / "pairs")
+    assert PairedDataModule(str(tmp_path / "pairs")).splits_to_predict() == ["test"]
 
 
 @pytest.mark.parametrize("stage", ["validate", "test"])

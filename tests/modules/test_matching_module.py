@@ -106,7 +106,7 @@ def test_without_weight_there_is_no_local_branch_and_the_loss_is_that_of_igcl(ph
     batch = first_batch(module, phantom_store)
     first, second, embedding = module._embed(batch)
     similarity = batch_similarity(cosine_similarity, embedding.first, embedding.second)
-    expected = ContrastiveLoss(ContrastiveOptions())(similarity, pair_ids(batch, module.loss))
+    expected = ContrastiveLoss(ContrastiveOptions(targets="soft"))(similarity, pair_ids(batch, module.loss))
     torch.testing.assert_close(module.contrast(first, second, embedding, batch), expected)
     assert module.score_names == ("global",)
     sides = module._matched_sides(first, second, embedding)

@@ -47,12 +47,17 @@ def closing(capsys):
 
 def test_each_command_names_the_next_which_runs(phantom_store, capsys):
     """From pretraining to scores, with what is printed alone."""
-    store = ["--data.store", str(phantom_store)]
+    store, head = ["--data.store", str(phantom_store)], "igcl fit --config probe/linear.yaml"
     assert main(["fit", *PRETRAIN, *store]) == 0
     said, errors = closing(capsys)
     assert said["folder"] == "runs/igcl/version_0"
     assert said["files"] == "checkpoints/last.ckpt, metrics.csv, config.yaml"
     assert errors.splitlines() == [line for line in errors.splitlines() if line.startswith("igcl fit: IGCL on ")]
+    assert main(["test", "--config", "probe/linear.yaml", *store, "--ckpt_path", "runs/igcl/latest"]) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igcl: error")]
+    assert line.endswith(f"a pretrained IGCL, not a head; train one on it: {head} --model.checkpoint {CHECKPOINT}")
+    assert main([*shlex.split(head)[1:], *store, "--model.checkpoint", "runs/igcl"]) == 1
+    assert "runs/igcl: a folder, not a checkpoint; of runs in it, give runs/igcl/latest" in capsys.readouterr().err
     probe = f"igcl fit --config probe/linear.yaml {shlex.join(store)} --model.checkpoint {CHECKPOINT}"
     assert said["next"] == probe
     assert main([*shlex.split(said["next"])[1:], "--trainer.accelerator=cpu"]) == 0

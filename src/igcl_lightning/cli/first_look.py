@@ -16,11 +16,13 @@ from igcl_lightning.cli.option_source import PACKAGE, arguments, class_names
 from igcl_lightning.cli.training_help import HELP, WHOLE, training_help
 from igcl_lightning.closing import is_quiet
 from igcl_lightning.data.store_path import is_address, read_manifest
-from igcl_lightning.errors import IgclError, UsageError, write_message
+from igcl_lightning.errors import IgclError, UsageError, suggestion, write_message
 from igcl_lightning.training.latest import LATEST, find_latest
 from igcl_lightning.training.options import (
+    CONFIG_OPTIONS,
     Written,
     is_checkpoint_word,
+    is_inline,
     plain_key,
     read_options,
     snake_case,
@@ -30,6 +32,9 @@ from igcl_lightning.training.options import (
 PARTS = ("model", "data")
 GENERAL = ("config", "print_config", "import", "seed_everything", "ckpt_path", "verbose", "return_predictions")
 """Options of a training command that are not of model, data or trainer."""
+
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+"""Variables that number the processes of a run."""
 
 CHECKPOINTS = ("ckpt_path", "model.checkpoint")
 """Options whose value may be `latest` or end in it."""
@@ -53,6 +58,8 @@ def first_look(words: Sequence[str]) -> list[str]:
         return []
     if WHOLE in words or any(option.key.endswith(".help") for option in written):
         return [HELP[-1] if word == WHOLE else word for word in words]
+    if any(is_inline(name) for name in _configs(words)):  # as text or at a URL, which is not read here
+        return list(words)
     _refuse_unknown_options(written, chosen)
     if not chosen["model"]:
         raise UsageError(
@@ -65,9 +72,16 @@ def first_look(words: Sequence[str]) -> list[str]:
     found = _checkpoints(command, written, chosen["model"][-1])
     store = _last("data.store", written)
     rows = _rows(store) if store and not is_address(store) else ""
-    if not is_quiet() and os.environ.get("LOCAL_RANK", "0") == os.environ.get("RANK", "0") == "0":
+    if not is_quiet() and all(os.environ.get(name, "0") == "0" for name in RANKS):
         sys.stderr.write(f"igcl {command}: {chosen['model'][-1]}{f' on {store}' if store else ''}{rows} ...\n")
     return _replaced(words, found)
+
+
+def _configs(words: Sequence[str]) -> Iterator[str]:
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option, equals, value = word.partition("=")
+        if option in CONFIG_OPTIONS:
+            yield value if equals else following
 
 
 def _replaced(words: Sequence[str], found: Mapping[str, str]) -> list[str]:
@@ -169,7 +183,7 @@ def _checkpoints(command: str, written: Sequence[Written], model: str) -> dict[s
         if path != given:
             found[key] = path
         if key == "ckpt_path" and path and not (is_checkpoint_word(path) or "://" in path or Path(path).exists()):
-            raise IgclError(f"{path}: no such checkpoint")
+            raise IgclError(f"{path}: no such checkpoint{suggestion(path, [LATEST])}")
     return found
 
 

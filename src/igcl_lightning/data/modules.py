@@ -169,6 +169,17 @@ class PairedDataModule(StoreDataModule):
             numbered=draw is not None,
         )
 
+    def why_predict_all(self) -> str:
+        """Return why `predict` reads all rows by default, "" if it reads the test split."""
+        return super().why_predict_all() or ("neither reports nor labels" if self._holds_new_images() else "")
+
+    def _holds_new_images(self) -> bool:
+        """Return whether the rows of a store on this machine have neither labels nor reports."""
+        store = self.store
+        if store.labels or not isinstance(store, Store):
+            return False
+        return not any(store.stating(split, side).any() for split in store.splits for side in STATING_SIDES)
+
     def evaluation_loader(self, splits: Sequence[str], stage: str) -> DataLoader[PairBatch]:
         """Return the pairs of some splits; for "predict", all rows, including those that state nothing."""
         stating = () if stage == "predict" else self._stating()

@@ -95,10 +95,7 @@ class StoreDataModule(LightningDataModule):
 
     def why_predict_all(self) -> str:
         """Return why `predict` reads all rows by default, "" if it reads the test split."""
-        if "test" not in self.store.splits:
-            return "no test split"
-        new = not self.store.labels and set(self.store.manifest.get("rows_by_report", {})) == {"none"}
-        return "neither reports nor labels" if new else ""
+        return "" if "test" in self.store.splits else "no test split"
 
     def check_splits_to_predict(self) -> None:
         """Raise an `IgclError` for a split that the store lacks; say in one line what is read by default."""

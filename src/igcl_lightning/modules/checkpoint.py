@@ -35,6 +35,8 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu", *, mmap: bool =
         checkpoint: Any = torch.load(path, map_location, weights_only=True, mmap=mmap)
     except FileNotFoundError:
         raise IgclError(f"{path}: no such checkpoint") from None
+    except IsADirectoryError:
+        raise IgclError(f"{path}: a folder, not a checkpoint; of runs in it, give {path}/latest") from None
     except Exception as error:  # any bytes may be read
         raise IgclError(f"{path}: not a checkpoint that loads as plain data") from error
     if not isinstance(checkpoint, dict) or not _is_named(checkpoint.get("state_dict")):

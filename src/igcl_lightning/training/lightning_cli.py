@@ -42,6 +42,7 @@ from igcl_lightning.modules.checkpoint import (
     split_arguments,
     subclasses,
 )
+from igcl_lightning.modules.classifier import ClassifierModule
 from igcl_lightning.run_folder import RunConfig, keep_metrics
 from igcl_lightning.training.checkpoints import LastCheckpoint, use_plain_checkpoints
 from igcl_lightning.training.class_options import class_options, owners
@@ -282,6 +283,7 @@ class TrainingCLI(LightningCLI):
             continue_wandb_run(self.config.fit.trainer.logger, Path(given))
         before = dict(_model_options(self.config[command].model))
         model = stored_model(Path(given), before["model"])
+        refuse_pretrained(given, before["model"], model["class_path"])
         try:
             self.config = self.parser.parse_object({command: {"model": model}}, self.config)
         except _Rejected as rejected:
@@ -329,6 +331,17 @@ def stored_model(path: Path, usual: str) -> dict[str, Any]:
     except IgclError as error:
         raise IgclError(f"{path}: {error}") from None
     return {"class_path": name, "init_args": named, **({"dict_kwargs": others} if others else {})}
+
+
+def refuse_pretrained(path: str, usual: str, stored: str) -> None:
+    """Raise `IgclError` for the checkpoint of a pretrained model where the config has a head; both by class path."""
+    if issubclass(pkgutil.resolve_name(usual), ClassifierModule) and not issubclass(
+        kind := module_class(stored), ClassifierModule
+    ):
+        raise IgclError(
+            f"{path}: a pretrained {kind.__name__}, not a head; train one on it: igcl fit --config probe/linear.yaml "
+            f"--model.checkpoint {path}"
+        )
 
 
 def refuse_single_values(model: Namespace) -> None:

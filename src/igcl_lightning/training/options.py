@@ -58,7 +58,7 @@ def read_options(words: list[str]) -> tuple[list[str], list[Written]]:
         value = value if equals or following.startswith("--") else following
         if option not in CONFIG_OPTIONS:
             options.append(Written(plain_key(option.lstrip("-")), option.rstrip("+"), value))
-        elif value and not _is_inline(value):
+        elif value and not is_inline(value):
             path = _find_config(value)
             resolved[index if equals else index + 1] = f"{option}={path}" if equals else str(path)
             options.extend(_options_below(_read_config(path), path))
@@ -179,7 +179,7 @@ def _wrong_value(message: str, classes: Collection[str]) -> str:
     return KEY.sub("", message.strip().splitlines()[-1].lstrip(" -"))
 
 
-def _is_inline(config: str) -> bool:
+def is_inline(config: str) -> bool:
     """Return whether a config is given as YAML text or URL, not as a file."""
     return config.startswith("{") or "\n" in config or "://" in config
 
