@@ -172,7 +172,7 @@ def test_a_cell_runs_in_one_process_at_a_time(tmp_path, monkeypatch):
 
 
 def test_training_again_leaves_nothing_of_the_run_before(tmp_path, monkeypatch):
-    def train(words):
+    def train(words, closing):
         version = "version_1" if (tmp_path / "fit").exists() else "version_0"  # as Lightning numbers them
         (tmp_path / "fit" / version).mkdir(parents=True)
         seconds = f"{ablation_cell.SECONDS}\n1\n2\n9\n"

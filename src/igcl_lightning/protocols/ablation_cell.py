@@ -159,7 +159,7 @@ def _pretrained(folder: Path, plan: Plan) -> dict[str, Any]:
         for stale in (PRETRAINED, RESULT):
             (folder / stale).unlink(missing_ok=True)
         shutil.rmtree(folder / "fit", ignore_errors=True)
-        run_training(["fit", *plan.words, *folder_words(folder, plan.store)])
+        run_training(["fit", *plan.words, *folder_words(folder, plan.store)], closing=False)
         seconds = pd.read_csv(folder / "fit" / "version_0" / "metrics.csv")[SECONDS].median()
         note = {"settings": wanted, "seconds_per_epoch": float(seconds)}
         write_json(note, folder / PRETRAINED)

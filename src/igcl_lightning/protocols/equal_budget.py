@@ -124,7 +124,7 @@ class Comparison:
         if self.scale.pretrain_epochs is not None:
             epochs = str(self.scale.pretrain_epochs)
             words += ["--trainer.max_epochs", epochs, "--trainer.check_val_every_n_epoch", "1"]
-        run_training(words)
+        run_training(words, closing=False)
         return self.out / method / "version_0" / "checkpoints" / "last.ckpt"
 
     def probe(self, encoder: Encoder) -> Iterator[pd.DataFrame]:

@@ -75,8 +75,12 @@ OPTION_CLASSES: dict[str, type] = {
 }
 
 
-def run(words: list[str]) -> None:
+def run(words: list[str], *, closing: bool = True) -> None:
     """Run fit, validate, test or predict, given the subcommand and its options.
+
+    Args:
+        words: the subcommand and its options.
+        closing: whether to say at the end where the run wrote and what comes next.
 
     Raises:
         UsageError: an option, a config key or a value is wrong.
@@ -85,7 +89,7 @@ def run(words: list[str]) -> None:
     """
     with failing_visibly():
         try:
-            TrainingCLI(words)
+            TrainingCLI(words, closing=closing)
         except MisconfigurationException as error:
             raise IgclError(_refusal(error)) from error
         except SIGTERMException:
@@ -168,8 +172,8 @@ class TrainingCLI(LightningCLI):
     per mistake, and `--import`.
     """
 
-    def __init__(self, words: list[str]) -> None:
-        self.words = list(words)
+    def __init__(self, words: list[str], *, closing: bool = True) -> None:
+        self.words, self.closing = list(words), closing
         words, self.written = read_options(_take_imports(words))
         self.command = words[0]
         about: dict[str, Any] = {"epilog": IMPORT_HELP}
@@ -262,7 +266,8 @@ class TrainingCLI(LightningCLI):
                 raise
             reason = error if isinstance(error, IgclError) else f"cannot be restored ({one_line(repr(error))[:300]})"
             raise IgclError(f"{path}: {reason}") from error
-        say_end(self.words, self.trainer, self.model, started)
+        if self.closing:
+            say_end(self.words, self.trainer, self.model, started)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         return {**super()._prepare_subcommand_kwargs(subcommand), "weights_only": True}
