@@ -76,6 +76,14 @@ def test_each_command_names_the_next_which_runs(phantom_store, capsys):
     assert "predictions.parquet" in said["files"]
 
 
+def test_a_run_without_validation_names_its_checkpoint(phantom_store, capsys):
+    words = ["--trainer.callbacks", "null", "--trainer.limit_val_batches", "0", "--data.store", str(phantom_store)]
+    assert main(["fit", *PRETRAIN, *words]) == 0
+    said, _ = closing(capsys)
+    assert said["files"].split(", ")[-3:] == ["checkpoints/last.ckpt", "metrics.csv", "config.yaml"]
+    assert f"--model.checkpoint {CHECKPOINT.rpartition('/')[0]}" in said["next"]
+
+
 def test_quiet_says_nothing(phantom_store, capsys):
     assert main(["fit", *PRETRAIN, "--data.store", str(phantom_store), "--quiet"]) == 0
     said = capsys.readouterr()

@@ -73,6 +73,11 @@ class LastCheckpoint(Callback):
         self.saved: Path | str | None = None
         """The checkpoint of an interruption or an error."""
 
+    @property
+    def path(self) -> Path | str | None:
+        """The file, known when a fit has started; None for a run that keeps no checkpoints."""
+        return self._path
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Reset: nothing is saved before training has started; choose no best checkpoint by what says nothing."""
         self._path, self._training, self.saved = None, False, None

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import CSVLogger
 from igcl_lightning.closing import command, write_closing
 from igcl_lightning.modules.classifier import ClassifierModule
 from igcl_lightning.run_folder import run_folder_here
+from igcl_lightning.training.checkpoints import LastCheckpoint
 
 OUTPUTS = ("results.json", "predictions.csv", "predictions.parquet", "embeddings.parquet", "matchings.parquet")
 RECORDS = ("metrics.csv", "config.yaml", "plots")
@@ -100,8 +101,8 @@ def _checkpoints(trainer: Trainer) -> Iterator[Path]:
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint):
             paths += [callback.best_model_path, callback.last_model_path]
-    folder = [Path(path).parent for path in paths if path][:1]
-    paths += [str(each / "last.ckpt") for each in folder]
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set, but not declared
+    paths += [str(each.path) for each in callbacks if isinstance(each, LastCheckpoint) and each.path]
     yield from dict.fromkeys(Path(path) for path in paths if path and Path(path).exists())
 
 

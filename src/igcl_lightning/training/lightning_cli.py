@@ -101,7 +101,8 @@ def run(words: list[str], *, closing: bool = True) -> None:
         except Exception as error:
             if not type(error).__module__.startswith("wandb."):
                 raise
-            raise IgclError(f"{one_line(error)[:300]}; or add --trainer.logger.offline true") from error
+            reason = one_line(error)[:300].rstrip(".")
+            raise IgclError(f"{reason}, or add --trainer.logger.offline true") from error
 
 
 def check(words: list[str]) -> str:
