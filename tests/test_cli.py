@@ -193,6 +193,10 @@ def test_module_entry_point_exits_with_two_and_one_line():
         (["prepare", "phantim"], "unknown choice 'phantim', did you mean phantom?"),
         (["prepare", "phantom", "--size=big", "--out", "s"], "--size: invalid int value: 'big'"),
         (["prepare", "table", "--out", "s"], "required: --csv, --image-column"),
+        (
+            ["prepare", "table", "a.csv", "--out", "s"],
+            "prepare table: a.csv: belongs to no option; needed are --csv, --image-column, --out",
+        ),
         (["graphs", "r.jsonl", "--outt", "g"], "graphs: --outt: unknown option, did you mean --out?"),
         (["--versio"], "--versio: unknown option, did you mean --version?"),
     ],
@@ -541,6 +545,9 @@ def test_debug_raises(monkeypatch):
 
 def test_impossible_trainer_is_one_line(one_line, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    status, line = one_line("fit", "--config", "base.yaml", "--trainer.accelerator", "cpuu")
+    said = "igcl: error: --trainer.accelerator cpuu: not one of auto, cpu, cuda, mps, tpu, did you mean cpu?"
+    assert (status, line) == (2, said)
     status, line = one_line("fit", "--config", "base.yaml", "--trainer.accelerator", "cuda")
     assert status == 1
     assert "CUDA" in line
@@ -583,7 +590,8 @@ def test_known_warnings_are_quiet_and_news_is_not(recwarn):
 def test_graphs_command(capsys, one_line):
     Path("reports.jsonl").write_text('{"id": "a", "text": "No pleural effusion."}\n')
     assert main(["graphs", "reports.jsonl", "--out", "graphs.jsonl"]) is None
-    assert capsys.readouterr().out == "1 reports -> graphs.jsonl\n"
+    following = "igcl prepare table STUDIES.csv --graphs graphs.jsonl --out stores/mine"
+    assert capsys.readouterr().out == f"1 reports -> graphs.jsonl\nnext  {following}\n"
     assert json.loads(Path("graphs.jsonl").read_text())["id"] == "a"
     assert one_line("graphs", "no.jsonl", "--out", "g.jsonl") == (1, "igcl: error: no.jsonl: no such file")
 

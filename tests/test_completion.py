@@ -37,6 +37,7 @@ def test_commands_options_configs_and_classes(complete):
     assert "pretrain/phantom.yaml" in complete("igcl", "fit", "--config", "pretrain/ph")
     assert complete("igcl", "fit", "--model", "SimC") == ["SimCLR"]
     assert complete("igcl", "sweep", "--j") == ["--jobs"]
+    assert complete("igcl", "doctor", "--qu") == complete("igcl", "fit", "--qu") == ["--quiet"]
 
 
 def test_zsh(capsys):

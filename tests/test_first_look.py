@@ -197,3 +197,20 @@ def test_help_of_a_class(capsys):
         first_look(["fit", "--model.help", "SimCRL"])
     assert refused.value.message.endswith("did you mean SimCLR?")
     assert first_look(["fit", "--import", "mine", "--model.help", "Mine"])
+
+
+def test_a_store_that_is_missing_is_named_with_the_config_that_names_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("data:\n  class_path: PairedDataModule\n  init_args:\n    store: stores/gone\n")
+    with pytest.raises(IgclError, match=r"gone: no such store; .*; mine.yaml, line 4: .*names it, --data.store "):
+        first_look(["fit", "--config", "pretrain/igcl.yaml", "--config", "mine.yaml"])
+    with pytest.raises(IgclError, match=r"^other: no such store; `igcl prepare` makes one$"):
+        first_look(["fit", "--config", "pretrain/igcl.yaml", "--data.store", "other"])
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_help_shows_the_options_of_what_the_command_is_for(command, capsys):
+    assert first_look([command, "--help"]) == []
+    out = capsys.readouterr().out
+    assert ("LinearProbe:" in out, "IGCL:" in out) == ((True, False) if command == "test" else (False, True))
+    assert max(map(len, out.partition("example:\n")[2].splitlines()[0:1])) <= 80

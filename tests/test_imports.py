@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "modules": {"graphs", "data", "nn", "losses", "metrics"},
     "evaluation": {"metrics"},
     "callbacks": {"graphs", "data", "nn", "losses", "metrics", "modules", "evaluation"},
-    "training": {"data", "modules", "callbacks"},
+    "training": {"data", "modules", "evaluation", "callbacks"},
     "protocols": {"graphs", "phantom", "data", "nn", "metrics", "modules", "evaluation", "callbacks", "training"},
     "doctor": {"graphs", "reports", "data", "modules", "training"},
     "cli": {"graphs", "phantom", "reports", "data", "doctor", "training", "protocols"},

@@ -331,9 +331,9 @@ def predicting(data, labels):
 @pytest.mark.parametrize(
     ("splits", "labels", "given", "read", "why"),
     [
-        (("train", "test"), ["Edema"], None, ["test"], "predict reads the 1 test rows"),
-        (("train", "valid"), ["Edema"], None, ["train", "valid"], "no test split, so predict reads all 3 rows"),
-        (("train", "test"), [], None, ["train", "test"], "no labels of this head, so predict reads all 3 rows"),
+        (("train", "test"), ["Edema"], None, ["test"], "predict reads the test rows (1)"),
+        (("train", "valid"), ["Edema"], None, ["train", "valid"], "no test split, so predict reads every row (3)"),
+        (("train", "test"), [], None, ["train", "test"], "no labels of this head, so predict reads every row (3)"),
         (("train", "test"), ["Hernia"], None, ["train", "test"], "no labels of this head"),
         (("train", "test"), [], ["test"], ["test"], None),
     ],

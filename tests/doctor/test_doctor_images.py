@@ -190,7 +190,7 @@ def test_turned_images_are_named_and_upright_ones_are_not(phantom_store, tmp_pat
 
 def test_too_few_frontal_images_are_not_judged(store):
     change_row(store, "train", 0, view="lateral")
-    assert said(check_orientation(*looks_of(store))) == ["only 11 images are known to be frontal"]
+    assert said(check_orientation(*looks_of(store))) == ["11 images known to be frontal, fewer than 20"]
 
 
 @pytest.mark.data

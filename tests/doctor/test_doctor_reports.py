@@ -7,6 +7,7 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import REPORT_SECTIONS
 from igcl_lightning.doctor.opened import OpenedStore
 from igcl_lightning.doctor.report_checks import check_graphs, check_reports, graph_keys, graph_sizes
+from igcl_lightning.doctor.store_checks import check_splits
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"
 
@@ -75,8 +76,19 @@ def test_rows_with_labels_only_are_a_warning_with_their_number(tmp_path):
 
 
 def test_a_store_without_reports_says_what_it_is_good_for(tmp_path):
-    path = write_store(tmp_path / "store", [study(number, report={}) for number in range(6)])
-    assert "only methods without reports can be trained" in said(check_graphs(OpenedStore(path)), "warning")[0]
+    opened = OpenedStore(write_store(tmp_path / "store", [study(number, report={}) for number in range(6)]))
+    assert said(check_reports(opened), "ok") == ["none: only methods without reports can be trained"]
+    assert list(check_graphs(opened)) == []
+
+
+def test_new_images_lack_nothing(tmp_path):
+    rows = [study(number, report={}, labels={}, split="train") for number in range(6)]
+    opened = OpenedStore(write_store(tmp_path / "store", rows, labels=()))
+    (finding,) = check_splits(opened)
+    use = "neither reports nor labels: for igcl predict, or pretraining on images alone"
+    assert (finding.level, finding.message) == ("ok", f"rows 6 train (100 %); {use}")
+    labelled = OpenedStore(write_store(tmp_path / "labelled", [study(1, report={}, split="train")]))
+    assert [finding.level for finding in check_splits(labelled)] == ["warning", "warning", "ok"]
 
 
 def test_the_largest_groups_of_one_meaning_are_counted(tmp_path):

@@ -101,11 +101,11 @@ def test_a_sweep_finds_the_best_and_a_second_start_adds_what_is_missing(quick, t
     assert [state for _, state, _ in ended] == ["COMPLETE"] * 4
     assert len({value for *_, value in ended}) == 4, "the second start does not propose the first values again"
     number, _, value = min(ended, key=lambda trial: trial[2])
-    assert said[2].startswith(f"best: trial {number}, val/loss {value:.4g}, in ")
-    again = "again: igcl fit --config pretrain/phantom.yaml --model.optim.learning_rate="
-    assert said[3].startswith(again)
+    assert said[2] == f"best: trial {number}, val/loss {value:.4g}"
+    assert said[3] == f"folder  {tmp_path / 'out'}/trials/trial-{number}"
+    assert said[4].startswith("again   igcl fit --config pretrain/phantom.yaml --model.optim.learning_rate=")
     status, said, _ = quick(parameters, "--trials", "4")
-    assert (status, len(said), len(starts(tmp_path / "out"))) == (0, 2, 4)
+    assert (status, len(said), len(starts(tmp_path / "out"))) == (0, 3, 4)
 
 
 def test_a_grid_has_every_combination_once_in_order(quick, tmp_path):
@@ -220,7 +220,7 @@ def test_an_interrupted_sweep_goes_on(quick, monkeypatch, tmp_path):
     assert [state for _, state, _ in trials(out)] == ["COMPLETE", "RUNNING"]
     monkeypatch.setattr(sweeps, "CHILD", ["-c", STAND_IN])
     status, said, _ = quick(parameters, run_cap=4)
-    assert (status, len(said)) == (0, 5)
+    assert (status, len(said)) == (0, 6)
     assert starts(out) == ["trial-0", "trial-1", "trial-1", "trial-2", "trial-3"]
     assert [state for _, state, _ in trials(out)] == ["COMPLETE"] * 4
 

@@ -56,6 +56,14 @@ def test_each_command_names_the_next_which_runs(phantom_store, capsys):
     assert main(["test", "--config", "probe/linear.yaml", *store, "--ckpt_path", "runs/igcl/latest"]) == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igcl: error")]
     assert line.endswith(f"a pretrained IGCL, not a head; train one on it: {head} --model.checkpoint {CHECKPOINT}")
+    probe = f"{head} {shlex.join(store)} --model.checkpoint"
+    for stage, prefix in (("validate", "val"), ("test", "test")):
+        checkpoint = ["--ckpt_path", CHECKPOINT, "--trainer.accelerator=cpu"]
+        assert main([stage, "--config", "pretrain/phantom.yaml", *store, *checkpoint]) == 0
+        out = capsys.readouterr().out
+        assert re.search(rf"^{prefix}/image_to_graph_recall@5 +[01]\.\d{{3}}$", out, re.MULTILINE), "our table"
+        assert "─" not in out, "Lightning's table"
+        assert f"next    {probe} {CHECKPOINT}\n" in out
     assert main([*shlex.split(head)[1:], *store, "--model.checkpoint", "runs/igcl"]) == 1
     assert "runs/igcl: a folder, not a checkpoint; of runs in it, give runs/igcl/latest" in capsys.readouterr().err
     probe = f"igcl fit --config probe/linear.yaml {shlex.join(store)} --model.checkpoint {CHECKPOINT}"
@@ -74,6 +82,9 @@ def test_each_command_names_the_next_which_runs(phantom_store, capsys):
     assert main([*shlex.split(again)[1:], "--trainer.accelerator=cpu"]) == 0
     said, _ = closing(capsys)
     assert "predictions.parquet" in said["files"]
+    first = (Path(said["folder"]) / "predictions.csv").read_text().splitlines()[0]
+    assert first.startswith("row,study,patient,"), "the same split in each row says nothing"
+    assert "split" not in first
 
 
 def test_a_run_without_validation_names_its_checkpoint(phantom_store, capsys):

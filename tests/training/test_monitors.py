@@ -164,16 +164,20 @@ def test_recall_says_nothing_where_chance_reaches_a_quarter(monitor, pairs, noth
 
 
 @pytest.mark.parametrize(("pairs", "chosen"), [(19, ("val/loss", "min")), (20, ("val/image_to_graph_recall@5", "max"))])
-def test_a_checkpoint_is_chosen_by_the_loss_among_few_pairs(caplog, pairs, chosen):
+def test_a_checkpoint_is_chosen_by_the_loss_among_few_pairs(caplog, capsys, pairs, chosen):
     model = IGCL(image={"backbone": "test_resnet", "size": 32}, graph={"channels": 16})
     callback = ModelCheckpoint(monitor="val/image_to_graph_recall@5", mode="max")
-    trainer = SimpleNamespace(checkpoint_callbacks=[callback], datamodule=SimpleNamespace(num_validation_pairs=pairs))
+    early = EarlyStopping("val/image_to_graph_recall@5", mode="max")
+    trainer = SimpleNamespace(callbacks=[callback, early], datamodule=SimpleNamespace(num_validation_pairs=pairs))
     with caplog.at_level(logging.INFO, "lightning.pytorch.utilities.rank_zero"):
         choose_by_loss_among_few(trainer, model)
     assert (callback.monitor, callback.mode) == chosen
     assert callback.kth_value == torch.tensor(math.inf if pairs < 20 else -math.inf)
     said = "val/image_to_graph_recall@5 says little among 19 validation pairs: val/loss chooses the best checkpoint"
     assert caplog.messages == ([f"{said} instead"] if pairs < 20 else [])
+    warned = "igcl: warning: EarlyStopping.monitor: val/image_to_graph_recall@5 says little among 19 validation pairs"
+    assert capsys.readouterr().err == (f"{warned}; monitor val/loss\n" if pairs < 20 else "")
+    assert (early.monitor, early.mode) == ("val/image_to_graph_recall@5", "max")
 
 
 def test_other_jobs_do_not_mind(config):

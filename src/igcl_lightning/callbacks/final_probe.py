@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
 from igcl_lightning.callbacks.outputs import prediction_table, write_and_log_results
@@ -123,6 +123,7 @@ class FinalProbe(Callback):
                 probe.weight[head], probe.bias[head] = weight, bias
             valid = draws[0].valid
             scores = Scores(probe(valid.feature).masked_fill(~probe.trained, torch.nan), valid.target, valid.row)
+        rank_zero_info(f"FinalProbe: fitted on {rows.describe_drawn_rows()}")
         return summarise(prediction_table(scores, probe, rows), protocol="probe", store=rows.store_path)
 
     def _draws(self, probe: LinearProbe, device: torch.device) -> list[ProbeDraw]:

@@ -69,6 +69,7 @@ class LearningCurve(Callback):
 
     def _figure(self) -> Figure:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
 
         losses = [name for name in LOSSES if name in self.points]
         groups = [names for names in (losses, [name for name in self.points if name not in LOSSES]) if names]
@@ -80,6 +81,7 @@ class LearningCurve(Callback):
             if not set(names) & set(LOSSES):
                 axes.set_ylim(bottom=0)  # shares and areas: their noise should not fill the panel
             axes.set_xlabel("optimizer step")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(color="0.9")
             axes.legend(frameon=False)

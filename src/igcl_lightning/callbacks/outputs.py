@@ -181,10 +181,6 @@ class WritePredictions(KeepPredictions):
     After `test`, write `results.json` too, and print its table instead of Lightning's.
     """
 
-    def on_test_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Silence the table of Lightning, which has neither intervals nor counts."""
-        trainer.test_loop.verbose = False
-
     def write(self, outputs: Scores, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
         """Write the files."""
         super().write(outputs, folder, trainer, pl_module, job)
@@ -236,6 +232,8 @@ def probability_table(scores: Scores, module: ClassifierModule, predictions: pd.
     `predictions` are those of the scores (see `prediction_table`).
     """
     table = predictions[IDS].head(len(scores.row))
+    if table["split"].nunique() == 1:  # such as "train" of new images, which nobody trains on
+        table = table.drop(columns="split")
     values = probability(scores.score.double()).numpy()
     names = [(label, name) for label, name in enumerate(module.label_names or []) if module.trained[label]]
     return table.assign(**{name: values[:, label] for label, name in names})

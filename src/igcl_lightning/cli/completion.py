@@ -12,6 +12,7 @@ HELP = "print a script that completes commands and options with the Tab key"
 EXAMPLE = 'eval "$(igcl completion bash)"'
 SHELLS = ("bash", "zsh")
 GENERAL = ("ckpt_path", "seed_everything", "import", "model", "data", "model.help", "data.help", "print_config")
+EVERYWHERE = ("quiet", "debug")
 FOLDERS = ("data.store", "trainer.logger.save_dir")
 
 
@@ -34,6 +35,9 @@ def run(options: argparse.Namespace) -> None:
     (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     for name in TRAINING_COMMANDS:
         _add_training_options(commands.choices[name])
+    for command in commands.choices.values():
+        for name in EVERYWHERE:
+            command.add_argument(f"--{name}", action="store_true")
     sys.stdout.write(shtab.complete(parser, options.shell))
 
 

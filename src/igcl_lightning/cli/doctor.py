@@ -63,6 +63,7 @@ def _next(options: argparse.Namespace, done: Examination) -> str:
     if done.store is None or not Path(options.target).is_dir():
         return command(["fit", "--config", options.target, *options.passed_on])
     store = ["--data.store", options.target]
-    if set(done.store.manifest.get("rows_by_report", {})) - {"none"}:
-        return command(["fit", "--config", "pretrain/igcl.yaml", *store])
-    return command(["fit", "--config", "probe/supervised.yaml", *store]) if done.store.labels else ""
+    if done.store.is_new:
+        return f"{command(['predict', '--config', 'probe/linear.yaml', *store])} --ckpt_path CHECKPOINT"
+    config = "pretrain/igcl.yaml" if done.store.has_reports else "probe/supervised.yaml"
+    return command(["fit", "--config", config, *store])

@@ -71,7 +71,13 @@ def first_look(words: Sequence[str]) -> list[str]:
     _warn_of_later_configs(written)
     found = _checkpoints(command, written, chosen["model"][-1])
     store = _last("data.store", written)
-    rows = _rows(store) if store and not is_address(store) else ""
+    try:
+        rows = _rows(store) if store and not is_address(store) else ""
+    except IgclError as error:
+        places = [option.shown for option in written if option.key == "data.store"]
+        if places[-1].startswith("--"):
+            raise
+        raise IgclError(f"{error}; {places[-1]} names it, --data.store chooses another") from None
     if not is_quiet() and all(os.environ.get(name, "0") == "0" for name in RANKS):
         sys.stderr.write(f"igcl {command}: {chosen['model'][-1]}{f' on {store}' if store else ''}{rows} ...\n")
     return _replaced(words, found)

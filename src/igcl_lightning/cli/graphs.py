@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from igcl_lightning.cli.parser import available_cores
 from igcl_lightning.cli.prepare import SECTIONS
+from igcl_lightning.closing import command, write_closing
 from igcl_lightning.errors import UsageError, write_message
 
 if TYPE_CHECKING:
@@ -67,11 +68,10 @@ def run(options: argparse.Namespace) -> None:
         write_message("warning", f"{options.reports}: {left_out}; fetch them with git lfs pull")
     resumed = f", {done.resumed} of them from an interrupted run" if done.resumed else ""
     sys.stdout.write(f"{done.reports} reports -> {options.out}{resumed}\n")
-    if page:
-        size = page.stat().st_size
-        sys.stdout.write(f"{page}: {-(-size // 1000)} kB\n")
-        if size > LARGE_PAGE:
-            write_message("warning", f"{page}: large for a browser; reduce --html-limit")
+    if page and page.stat().st_size > LARGE_PAGE:
+        write_message("warning", f"{page}: large for a browser; reduce --html-limit")
+    following = command(["prepare", "table", "STUDIES.csv", "--graphs", str(options.out), "--out", "stores/mine"])
+    write_closing({"page": str(page or ""), "next": following})
 
 
 def _model(options: argparse.Namespace) -> ReportGraphParser:

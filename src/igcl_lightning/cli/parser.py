@@ -32,6 +32,9 @@ class OneLineParser(argparse.ArgumentParser):
         for option in (word.partition("=")[0] for word in own if word.startswith("--")):
             if option not in self._option_string_actions and not option.startswith(self.passed_on):
                 self.error(f"{option}: unknown option{suggestion(option, self._option_string_actions)}")
+        if words and not words[0].startswith("-") and not self._get_positional_actions():
+            needed = ", ".join(action.option_strings[-1] for action in self._actions if action.required)
+            self.error(f"{words[0]}: belongs to no option{f'; needed are {needed}' if needed else ''}")
         options, rest = super().parse_known_args(words, namespace)
         if self.passed_on:
             options.passed_on, rest = rest, []

@@ -18,11 +18,14 @@ USUAL = {"model": "IGCL", "data": "PairedDataModule"}
 TO_BUILD_ON = ("ContrastiveModule", "MatchingModule", "StoreDataModule")
 """Classes for subclasses, not for configs."""
 
+USUAL_OF_RESULTS = {"model": "LinearProbe", "data": "LabeledDataModule"}
+"""The same for test and predict, whose options are those of heads."""
+
 EXAMPLES = {
-    "fit": "igcl fit --config pretrain/igcl.yaml --data.store stores/mine --trainer.max_epochs 50",
-    "validate": "igcl validate --config probe/linear.yaml --data.store stores/mine --ckpt_path latest",
-    "test": "igcl test --config probe/linear.yaml --data.store stores/mine --ckpt_path latest",
-    "predict": "igcl predict --config pretrain/igcl.yaml --data.store stores/mine --ckpt_path latest",
+    "fit": "igcl fit --config pretrain/igcl.yaml --data.store stores/mine",
+    "validate": "igcl validate --config probe/linear.yaml --ckpt_path latest",
+    "test": "igcl test --config probe/linear.yaml --ckpt_path latest",
+    "predict": "igcl predict --config probe/linear.yaml --ckpt_path latest --data.store NEW",
 }
 COMMON = {
     "data": (
@@ -93,7 +96,7 @@ def _of_command(command: str, chosen: Mapping[str, str]) -> str:
     lines += ["", "options that are set most, and their defaults where the config has none:"]
     lines += _table(GENERAL)
     for part in COMMON:
-        name = chosen.get(part, USUAL[part])
+        name = chosen.get(part, (USUAL_OF_RESULTS if command in ("test", "predict") else USUAL)[part])
         if name in class_names(part):
             known = {each.name: each for each in arguments(part, name)}
             found = {f"--{part}.{each}": _shown(known[each]) for each in COMMON[part] if each in known}

@@ -103,7 +103,7 @@ class StoreDataModule(LightningDataModule):
         refuse_unknown_splits(splits, self.store.splits)
         if self.predict_splits is None:
             rows = f"{sum(map(self.store.num_rows, splits)):,}"
-            what = f"{why}, so predict reads all {rows} rows" if why else f"predict reads the {rows} test rows"
+            what = f"{why}, so predict reads every row ({rows})" if why else f"predict reads the test rows ({rows})"
             rank_zero_info(f"{self.store.path}: {what} (--data.predict_splits chooses others)")
 
     def report_text(self, row: int) -> str:

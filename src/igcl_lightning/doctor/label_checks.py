@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.compute as pc
 
-from igcl_lightning.doctor.findings import Finding, such_as
+from igcl_lightning.doctor.findings import Finding, number, such_as
 from igcl_lightning.doctor.opened import OpenedStore
 
 DIFFERING = 1.5
@@ -54,14 +54,16 @@ def _label_values(store: OpenedStore) -> Iterator[tuple[str, str, np.ndarray | N
 def check_labels(store: OpenedStore) -> Iterator[Finding]:
     """Find missing labels, values other than 0 and 1, labels of one class, and shifts between splits."""
     if not store.labels:
-        yield Finding("ok", "labels", "none stored: pretraining only")
+        yield Finding("ok", "labels", "none stored" if store.is_new else "none stored: pretraining only")
         return
     table = prevalences(store)
     yield from _check_values(store)
     yield from _check_classes(table)
     yield from _check_shift(table)
     numbers = [row._asdict() | {"share": row.share if row.known else None} for row in table]
-    yield Finding("ok", "labels", f"{len(store.labels)} labels: {_summary(table)}", numbers={"prevalence": numbers})
+    yield Finding(
+        "ok", "labels", f"{number(len(store.labels), 'label')}: {_summary(table)}", numbers={"prevalence": numbers}
+    )
 
 
 def _check_values(store: OpenedStore) -> Iterator[Finding]:
@@ -114,5 +116,7 @@ def _summary(table: list[Prevalence]) -> str:
     if not train:
         return "none is known in train"
     rare, common = train[0], train[-1]
+    if len(rows) == 1:
+        return f"{rare.label} in {rare.share:.1%} of the train rows"
     unknown = such_as(row.label for row in rows if not row.known).replace("such as", "unknown:")
     return f"in train from {rare.share:.1%} ({rare.label}) to {common.share:.1%} ({common.label}){unknown}"

@@ -80,7 +80,9 @@ def check_orientation(store: OpenedStore, looks: Looks) -> Iterator[Finding]:
     view = store.ids["view"].to_numpy()[looks.number]
     kept = np.flatnonzero(np.isin(view, FRONTAL) & ~looks.blank)
     if len(kept) < MIN_IMAGES:
-        yield Finding("not examined", "orientation", f"only {len(kept)} images are known to be frontal")
+        yield Finding(
+            "not examined", "orientation", f"{number(len(kept), 'image')} known to be frontal, fewer than {MIN_IMAGES}"
+        )
         return
     turn = turns(looks.thumbnail[kept])
     suspects = looks.number[kept[turn > 0]]

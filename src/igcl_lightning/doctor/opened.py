@@ -59,6 +59,16 @@ class OpenedStore:
         """Names of the labels in the manifest."""
         return list(self.manifest.get("labels", []))
 
+    @property
+    def has_reports(self) -> bool:
+        """Whether the manifest counts rows with a report or a graph, or does not say."""
+        return set(self.manifest.get("rows_by_report", ["unknown"])) != {"none"}
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the rows have neither reports nor labels, as images to predict."""
+        return not self.has_reports and not self.labels
+
     def column(self, name: str, split: str | None = None) -> pa.ChunkedArray:
         """Return a column of all rows, in the order of `ids`, or of one split; memory-mapped."""
         columns = [table.data.column(name) for part, table in self.tables.items() if split in (None, part)]

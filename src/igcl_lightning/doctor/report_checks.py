@@ -47,6 +47,9 @@ def _read(chunk: pa.StructArray) -> pd.DataFrame:
 
 def check_reports(store: OpenedStore) -> Iterator[Finding]:
     """Find reports that are pointers, placeholders such as "nan", empty, or shared by several studies."""
+    if not store.has_reports:
+        yield Finding("ok", "reports", "none: only methods without reports can be trained")
+        return
     table = _report_table(store)
     pointers, nans = (table[kind].to_numpy().nonzero()[0] for kind in ("pointer", "nan"))
     text = f"{number(len(pointers), 'report')} replaced by a Git-LFS pointer"
@@ -86,6 +89,8 @@ def _check_identical(store: OpenedStore, table: pd.DataFrame) -> Iterator[Findin
 
 def check_graphs(store: OpenedStore) -> Iterator[Finding]:
     """Count graphs without entities, and find large groups of graphs that state the same."""
+    if not store.has_reports:
+        return
     empty = pd.Series(graph_sizes(store) == 0)
     text, numbers = _by_split(store, empty)
     rows = store.sizes.get("train", 0)

@@ -41,12 +41,13 @@ def check_splits(store: OpenedStore) -> Iterator[Finding]:
     """Report the sizes of the splits, and missing splits."""
     sizes = store.sizes
     uses = {"train": "training is impossible", "valid": "nothing to choose settings on", "test": "nothing to report"}
-    for split in SPLITS:
+    for split in () if store.is_new else SPLITS:
         if not sizes.get(split):
             yield Finding("error" if split == "train" else "warning", "splits", f"no {split} rows: {uses[split]}")
     if sizes:
         text = ", ".join(f"{size:,} {split} ({percent(size, store.num_rows)})" for split, size in sizes.items())
-        yield Finding("ok", "splits", f"rows {text}", numbers=sizes)
+        use = "; neither reports nor labels: for igcl predict, or pretraining on images alone" if store.is_new else ""
+        yield Finding("ok", "splits", f"rows {text}{use}", numbers=sizes)
 
 
 def check_row_ids(store: OpenedStore) -> Iterator[Finding]:
@@ -105,7 +106,12 @@ def check_views(store: OpenedStore) -> Iterator[Finding]:
         f"{split} {', '.join(f'{count:,} {view}' for view, count in views.items())}" for split, views in counts.items()
     )
     if names == {"unknown"}:
-        yield Finding("warning", "views", "all views are unknown: lateral images cannot be left out", numbers=counts)
+        yield Finding(
+            "warning",
+            "views",
+            "all views are unknown (see --view-column of igcl prepare): lateral images cannot be left out",
+            numbers=counts,
+        )
     else:
         yield Finding("ok", "views", text, numbers=counts)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from igcl_lightning import __version__
+from igcl_lightning.closing import write_closing
 from igcl_lightning.data.prepare import prepare
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.phantom import phantom_source
@@ -29,7 +30,7 @@ from igcl_lightning.protocols.ablation_cell import BUSY, PLAN, RESULT, Plan, fol
 from igcl_lightning.protocols.ablation_report import Finished, write_report
 from igcl_lightning.protocols.ablation_table import REPORTED_SEED, Row, Table, read_table
 from igcl_lightning.protocols.children import run_children, start_child, why_failed
-from igcl_lightning.protocols.equal_budget import quiet, say
+from igcl_lightning.protocols.equal_budget import quiet, say, say_progress
 from igcl_lightning.training.lightning_cli import check, import_modules
 
 CELLS, REPORTED = "cells", "reported"
@@ -159,7 +160,7 @@ def _prepared(source: Source, path: Path, size: int, jobs: int) -> None:
     options = Options(size=size, lossless=True, reparse=True)
     jobs = max(1, min(jobs, (source.total or 1) // STUDIES_PER_PROCESS))
     if not (path / MANIFEST).is_file():
-        say(f"prepare {path} ...")
+        say_progress(f"prepare {path} ...")
     try:
         prepare(source, path, options=options, jobs=jobs, resume=True)
     except IgclError:
@@ -211,7 +212,7 @@ def run_cells(cells: Sequence[Cell], jobs: int) -> list[Cell]:
             why = busy if status == BUSY else why_failed(_log(cell), status)
             write_message("error", f"{cell.row}, seed {cell.seed}: {why}")
         else:
-            say(_progress(cell, len(cells), left, time.monotonic() - start))
+            say_progress(_progress(cell, len(cells), left, time.monotonic() - start))
 
     run_children(cells, jobs, partial(_start, jobs=jobs), ended)
     return failed
@@ -243,4 +244,4 @@ def _report(table: Table, cells: Sequence[Cell], stores: Mapping[str, Path], out
     if finished:
         names = {name: path.name for name, path in stores.items()}
         say(f"\n{write_report(finished, table.versus, names, out)}\n")
-        say(f"numbers      {out / 'results.json'}, {out / 'table.md'}")
+        write_closing({"folder": str(out), "files": "results.json, table.md"})

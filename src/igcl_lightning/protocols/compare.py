@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from igcl_lightning.closing import command, write_closing
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.linear_probe import LinearProbe
@@ -19,6 +20,7 @@ from igcl_lightning.protocols.equal_budget import (
     encoder_of,
     run_comparison,
     say,
+    say_progress,
 )
 
 COMPARE = Scale(
@@ -68,6 +70,7 @@ def compare(
     if store is None:
         comparison.prepare_phantoms()
     run_comparison(comparison, trained=trained, encoders=known, supervised=supervised)
+    write_closing(comparison.outputs())
 
 
 def run_demo(out: Path, fast: bool = False, seed: int | None = None) -> None:
@@ -79,15 +82,20 @@ def run_demo(out: Path, fast: bool = False, seed: int | None = None) -> None:
     scale = FAST._replace(hard_negatives=0) if fast else DEMO
     clear(out)
     demo = Comparison(out, out / "store", scale, name="demo", seed=seed)
-    say(f"{scale.studies} synthetic chest radiographs with reports -> {demo.store}")
+    say_progress(f"{scale.studies} synthetic chest radiographs with reports -> {demo.store}")
     demo.prepare_phantoms()
     run_comparison(demo, trained=["igcl"])
-    say(f"training     {out / 'igcl' / 'version_0' / 'plots'}")
-    say(f"checkpoint   {out / 'igcl' / 'version_0' / 'checkpoints' / 'last.ckpt'}")
-    if fast:
-        say("These results are for a few synthetic phantoms: they show only that everything runs.")
-    else:
-        say("These results are for synthetic phantoms: they show that the method works, not how well on patients.")
+    shown = "only that everything runs" if fast else "that the method works, not how well on patients"
+    say(f"These results are for {'a few ' * fast}synthetic phantoms: they show {shown}.\n")
+    run = Path("igcl", "version_0")
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    probe = ["fit", "--config", "probe/linear.yaml", "--data.store", str(demo.store)]
+    write_closing(
+        {
+            **demo.outputs(run / "plots", checkpoint),
+            "next": command([*probe, "--model.checkpoint", str(out / checkpoint)]),
+        }
+    )
 
 
 def _named(word: str) -> tuple[str | None, str]:

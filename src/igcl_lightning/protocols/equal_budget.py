@@ -19,6 +19,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from igcl_lightning.callbacks.outputs import KeepPredictions
+from igcl_lightning.closing import is_quiet
 from igcl_lightning.data.modules import LabeledDataModule
 from igcl_lightning.data.prepare import prepare
 from igcl_lightning.data.preparing.options import Options
@@ -109,6 +110,11 @@ class Comparison:
         if self.scale.hard_negatives:
             hard = source(self.scale.hard_negatives, variant="hard_negatives")
             prepare(hard, self.hard_negatives, options=options)
+
+    def outputs(self, *more: Path) -> dict[str, str]:
+        """Return the closing lines on the folder and its files; `more` are further ones, relative to the folder."""
+        files = map(str, ("results.json", "predictions.parquet", "plots", *more))
+        return {"folder": str(self.out), "files": ", ".join(files)}
 
     @property
     def hard_negatives(self) -> Path:
@@ -243,9 +249,9 @@ def run_comparison(
                 frames += _timed("supervised from scratch", list, comparison.supervise(architecture))
         asked = checkpoints if comparison.scale.hard_negatives else {}
         chosen = {method: comparison.choose(path) for method, path in asked.items()}
-    say("results")
+    say_progress("results")
     _report(comparison, pd.concat(frames, ignore_index=True), {name: each for name, each in chosen.items() if each})
-    say(f"done in {time.monotonic() - start:.0f} s")
+    say_progress(f"done in {time.monotonic() - start:.0f} s")
 
 
 def _architecture(encoders: Sequence[Encoder]) -> dict[str, Any]:
@@ -281,8 +287,6 @@ def _report(comparison: Comparison, predictions: pd.DataFrame, choices: Mapping[
     plots.mkdir(exist_ok=True)
     plot_label_efficiency(records, plots / "label_efficiency.png")
     plot_per_label(records, plots / "per_label.png")
-    say(f"numbers      {out / 'results.json'}, {out / 'predictions.parquet'}")
-    say(f"plots        {plots}")
 
 
 def _report_savings(
@@ -299,10 +303,10 @@ def _report_savings(
 
 
 def _timed(what: str, work: Callable[..., Any], *arguments: Any) -> Any:
-    say(f"{what} ...")
+    say_progress(f"{what} ...")
     start = time.monotonic()
     result = work(*arguments)
-    say(f"{what}: {time.monotonic() - start:.0f} s")
+    say_progress(f"{what}: {time.monotonic() - start:.0f} s")
     return result
 
 
@@ -319,6 +323,12 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in levels.items():
             logger.setLevel(level)
+
+
+def say_progress(line: str) -> None:
+    """Print a line that is no result: nothing with --quiet."""
+    if not is_quiet():
+        say(line)
 
 
 def say(line: str) -> None:

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from igcl_lightning.atomic import locked
-from igcl_lightning.closing import command
+from igcl_lightning.closing import command, write_closing
 from igcl_lightning.errors import IgclError, UsageError, message_of, suggestion, write_message
 from igcl_lightning.protocols.children import run_children, start_child, why_failed
-from igcl_lightning.protocols.equal_budget import quiet, say
+from igcl_lightning.protocols.equal_budget import quiet, say, say_progress
 from igcl_lightning.protocols.study import TrialState, database, lacking, open_study, optuna
 from igcl_lightning.protocols.sweep_file import Sweep, as_word, read_sweep, search_space
 from igcl_lightning.training.lightning_cli import check, import_modules
@@ -241,7 +241,7 @@ class Search:
             f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={as_word(value)}"
             for name, value in shown.items()
         )
-        say(f"{done}/{self.wanted} trial {work.trial.number}: {result}; {options}; {seconds:.0f} s")
+        say_progress(f"{done}/{self.wanted} trial {work.trial.number}: {result}; {options}; {seconds:.0f} s")
 
     def _say_best(self) -> bool:
         """Print the best trial; returns whether there is one."""
@@ -249,8 +249,9 @@ class Search:
             say("no trial has a result")
             return False
         best = self.study.best_trial
-        say(f"best: trial {best.number}, {self.sweep.metric.name} {best.value:.4g}, in {self._folder(best.number)}")
-        say(f"again: {command(['fit', *_without_wandb(self.words), *self._options(best)])}")
+        say(f"best: trial {best.number}, {self.sweep.metric.name} {best.value:.4g}")
+        again = command(["fit", *_without_wandb(self.words), *self._options(best)])
+        write_closing({"folder": str(self._folder(best.number)), "again": again})
         return True
 
 

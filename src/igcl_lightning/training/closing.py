@@ -117,17 +117,19 @@ def _best(trainer: Trainer) -> str:
 def _next(words: Sequence[str], trainer: Trainer, module: Any, checkpoints: Sequence[Path]) -> str:
     """Return the command that usually follows."""
     stage, *options = words
-    if stage == "fit" and checkpoints:
-        if isinstance(module, ClassifierModule):
-            return command(["test", *_only(options, KEPT), "--ckpt_path", str(checkpoints[0])])
-        if not getattr(getattr(trainer.datamodule, "store", None), "labels", ()):  # type: ignore[attr-defined]
-            return command(["predict", *_only(options, KEPT), "--ckpt_path", str(checkpoints[0])])
-        data = [*_only(options, ("--data.store",))]
-        return command(["fit", "--config", "probe/linear.yaml", *data, "--model.checkpoint", str(checkpoints[0])])
-    if stage == "test" and isinstance(module, ClassifierModule):
-        kept = [*_without(_only(options, (*KEPT, "--ckpt_path")), ("--data.store",))]
-        return f"{command(['predict', *kept])} --data.store NEW_STORE"
-    return ""
+    given = " ".join(_only(options, ("--ckpt_path",))).removeprefix("--ckpt_path")[1:]
+    used = str(checkpoints[0]) if checkpoints else given
+    if not used or stage == "predict":
+        return ""
+    kept = [*_only(options, KEPT), "--ckpt_path", used]
+    if isinstance(module, ClassifierModule):
+        if stage != "test":
+            return command(["test", *kept])
+        return f"{command(['predict', *_without(kept, ('--data.store',))])} --data.store NEW_STORE"
+    if not getattr(getattr(trainer.datamodule, "store", None), "labels", ()):  # type: ignore[attr-defined]
+        return command(["predict", *kept])
+    data = [*_only(options, ("--data.store",))]
+    return command(["fit", "--config", "probe/linear.yaml", *data, "--model.checkpoint", used])
 
 
 def _only(words: Sequence[str], names: Sequence[str]) -> Iterator[str]:

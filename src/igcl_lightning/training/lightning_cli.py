@@ -32,7 +32,7 @@ import igcl_lightning.callbacks
 import igcl_lightning.data.modules
 import igcl_lightning.modules  # noqa: F401  # with the two above: configs may name their classes without the module
 from igcl_lightning.closing import is_quiet
-from igcl_lightning.errors import IgclError, UsageError, one_line, write_message
+from igcl_lightning.errors import IgclError, UsageError, one_line, suggestion, write_message
 from igcl_lightning.modules.base import BaseModule, module_class
 from igcl_lightning.modules.checkpoint import (
     CLASS_PATH,
@@ -48,6 +48,7 @@ from igcl_lightning.training.checkpoints import LastCheckpoint, use_plain_checkp
 from igcl_lightning.training.class_options import class_options, owners
 from igcl_lightning.training.closing import Started, forget_unused, say_end, say_resume
 from igcl_lightning.training.divergence import StopIfDiverged
+from igcl_lightning.training.metric_table import MetricTable
 from igcl_lightning.training.monitors import refuse_unknown_monitors
 from igcl_lightning.training.options import (
     NOT_A_GROUP,
@@ -186,7 +187,7 @@ class TrainingCLI(LightningCLI):
             save_config_callback=RunConfig,
             trainer_defaults={
                 "logger": DEFAULT_LOGGER,
-                "callbacks": [Started(), LastCheckpoint(), ExactResume(), StopIfDiverged()],
+                "callbacks": [Started(), LastCheckpoint(), ExactResume(), StopIfDiverged(), MetricTable()],
                 "enable_model_summary": False,
             },
             seed_everything_default=DEFAULT_SEED,
@@ -233,6 +234,10 @@ class TrainingCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except ValueError as error:
+            if named := re.search(r"invalid accelerator name: `accelerator='(.*?)'`.* are: (.*)\.", str(error)):
+                known = sorted(re.findall(r"\w+", named[2]))
+                near = suggestion(named[1], ["gpu", *known])
+                raise UsageError(f"--trainer.accelerator {named[1]}: not one of {', '.join(known)}{near}") from None
             origin: BaseException = error
             while origin.__cause__ and str(origin).startswith("Does not validate against any of the Union"):
                 origin = origin.__cause__

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info
 
-from igcl_lightning.errors import UsageError, suggestion
+from igcl_lightning.errors import UsageError, suggestion, write_message
 from igcl_lightning.modules.contrastive import ContrastiveModule
 
 OURS = "igcl_lightning."
@@ -52,13 +52,21 @@ def recall_says_nothing(monitor: object, pairs: int) -> bool:
 
 
 def choose_by_loss_among_few(trainer: Trainer, module: LightningModule) -> None:
-    """Let checkpoint callbacks monitor `INSTEAD` where they monitor a recall that says nothing; say so in one line."""
+    """Let checkpoint callbacks monitor `INSTEAD` where they monitor a recall that says nothing; say so in one line.
+
+    Early stopping is the user's own choice, and keeps its metric with a warning.
+    """
     pairs = getattr(getattr(trainer, "datamodule", None), "num_validation_pairs", 0)
     if not isinstance(module, ContrastiveModule):
         return
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and recall_says_nothing(callback.monitor, pairs):
-            said = f"{callback.monitor} says little among {pairs} validation pairs"
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set, but not declared
+    for callback in callbacks:
+        if not recall_says_nothing(getattr(callback, "monitor", None), pairs):
+            continue
+        said = f"{callback.monitor} says little among {pairs} validation pairs"
+        if isinstance(callback, EarlyStopping):
+            write_message("warning", f"EarlyStopping.monitor: {said}; monitor {INSTEAD}")
+        if isinstance(callback, ModelCheckpoint):
             rank_zero_info(f"{said}: {INSTEAD} chooses the best checkpoint instead")
             callback.monitor, callback.mode, callback.kth_value = INSTEAD, "min", torch.tensor(math.inf)
 

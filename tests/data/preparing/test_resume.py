@@ -243,7 +243,9 @@ def test_an_interrupted_run_is_neither_lost_nor_taken_for_another(tree, tmp_path
     interrupt_after(2 * CHUNK, tree, out, monkeypatch)
     with pytest.raises(IgclError, match=r"store.partial: left by an interrupted run; --resume continues it"):
         run(tree, out)
-    with pytest.raises(IgclError, match=r"was started with different size \(32, now 16\); run the original command"):
+    with pytest.raises(
+        IgclError, match=r"was started with different options.size \(32, now 16\); run the original command"
+    ):
         prepare(source_of(tree), out, options=Options(size=16), chunk=CHUNK, resume=True)
     run(tree, out, overwrite=True)
     assert not leftovers(out)

@@ -179,10 +179,10 @@ def test_shards_of_other_options_sources_or_versions_do_not_mix(tree, out, monke
         with pytest.raises(IgclError, match=f"shard-3-of-3: differs from shard 1 in {message}; prepare one of them"):
             merge(out)
 
-    again(source_of(tree), 16, r"size \(32, now 16\)")
+    again(source_of(tree), 16, r"work.options.size \(32, now 16\)")
     again(source_of(tree, NUMBER - 1), 32, r"rows|studies")
     monkeypatch.setattr("igcl_lightning.data.prepare.__version__", "0.0")
-    again(source_of(tree), 32, r"igcl_lightning \(.*, now '0.0'\)")
+    again(source_of(tree), 32, r"work.igcl_lightning \(.*, now '0.0'\)")
 
 
 def test_a_row_in_two_shards_and_arrays_that_differ_between_them(tmp_path):

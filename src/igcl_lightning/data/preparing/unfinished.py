@@ -225,11 +225,14 @@ def damage(folder: Path, number: int, notes: Mapping[str, Any]) -> str | None:
 
 
 def difference(begun: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
-    """Return the first name under which two records differ, with both values if they are short, None if they agree."""
+    """Return the first name under which two records differ, with both values if they are short, None if they agree.
+
+    A name within a record follows that of the record: "labels.Edema".
+    """
     for name in sorted({*begun, *wanted}):
         first, second = begun.get(name), wanted.get(name)
         if isinstance(first, dict) and isinstance(second, dict) and first != second:
-            return difference(first, second)
+            return f"{name}.{difference(first, second)}"
         if first != second:
             short = max(len(repr(first)), len(repr(second))) < 60
             return f"{name} ({first!r}, now {second!r})" if short else name
