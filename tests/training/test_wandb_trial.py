@@ -4,9 +4,10 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from igcl_lightning.errors import IgclError, UsageError
-from igcl_lightning.training.wandb_trial import failing_visibly
+from igcl_lightning.training.wandb_trial import drop_anonymous, failing_visibly
 
 
 class FakeRun:
@@ -80,3 +81,10 @@ def test_other_processes_of_a_trial_begin_no_run(wandb, monkeypatch):
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     fail(IgclError("the loss is nan"))
     assert wandb.run is None
+
+
+@pytest.mark.parametrize(("given", "passed"), [(None, False), (True, True)])
+def test_a_setting_without_effect_is_not_passed_unless_asked_for(tmp_path, given, passed):
+    logger = WandbLogger(save_dir=tmp_path, offline=True, anonymous=given)
+    drop_anonymous([logger, CSVLogger(tmp_path)])
+    assert ("anonymous" in logger._wandb_init) == passed

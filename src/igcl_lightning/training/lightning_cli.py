@@ -63,7 +63,7 @@ from igcl_lightning.training.options import (
 from igcl_lightning.training.progress import use_run_progress
 from igcl_lightning.training.resume import ExactResume, continue_wandb_run
 from igcl_lightning.training.slurm import continue_job
-from igcl_lightning.training.wandb_trial import failing_visibly, project_of_sweep
+from igcl_lightning.training.wandb_trial import drop_anonymous, failing_visibly, project_of_sweep
 
 DEFAULT_SEED = 42
 IMPORT_HELP = "--import MODULE (may be repeated) imports your own module first; --debug shows the traceback of errors"
@@ -252,6 +252,7 @@ class TrainingCLI(LightningCLI):
             raise UsageError("--trainer.sync_batchnorm true: PyTorch synchronises on GPUs only; set it to false")
         if self.subcommand == "fit":
             refuse_unknown_monitors(self.trainer, self.model, self.datamodule)
+        drop_anonymous(self.trainer.loggers)
         use_plain_checkpoints(self.trainer)
         use_run_progress(self.trainer)
         keep_metrics(self.trainer)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from lightning.fabric.utilities import rank_zero_only
+from lightning.pytorch.loggers import Logger, WandbLogger
 
 from igcl_lightning.errors import IgclError, UsageError, message_of, write_message
 
@@ -18,6 +19,13 @@ SWEEP = "WANDB_SWEEP_ID"
 def project_of_sweep() -> str | None:
     """Return the project of the sweep; None for a run that is no trial. W&B ignores any other project there."""
     return os.environ.get("WANDB_PROJECT") if SWEEP in os.environ else None
+
+
+def drop_anonymous(loggers: Iterable[Logger]) -> None:
+    """Leave out the setting `anonymous`, which Lightning passes and of which W&B warns that it has no effect."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger) and logger._wandb_init.get("anonymous") is None:
+            logger._wandb_init.pop("anonymous", None)
 
 
 @contextmanager
