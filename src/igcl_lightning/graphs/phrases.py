@@ -26,6 +26,7 @@ SAYINGS = PLACES | CONCLUSIONS.keys() | {EXPLAINS, "predicate"}  # links that re
 
 _EITHER = frozenset({"or", "and or", "/"})
 _LINKS = PLACES | {EXPLAINS, "predicate", "with", "list"}
+_APART = frozenset({"break", "elsewhere before"})
 _PREDICATES = frozenset({"predicate", "negation after", "hedges after"})
 
 
@@ -39,6 +40,8 @@ class Phrase:
     either: bool = False  # that list word is "or"
     versus: bool = False  # that list word is "versus"
     doubt: str = ""  # strength of the hedge before it, "" without any
+    article: bool = False  # "a" follows the list word
+    denied: bool = False  # a denial precedes it
     opens: bool = False  # "the" follows the list word: a new statement
     said: bool = False  # a predicate precedes it: the previous statement is complete
     foreign: int = 0  # number of unknown words before it
@@ -71,7 +74,8 @@ def split_phrases(words: Sequence[str], matches: Sequence[Match]) -> tuple[list[
             gap.append(match)
             foreign += match.link == "skip"
             continue
-        if foreign or not phrases or not _same_phrase(items, match, gap, phrases[-1]):
+        apart = not gap and _begins_anew(items, match, phrases)
+        if foreign or not phrases or apart or not _same_phrase(items, match, gap, phrases[-1]):
             phrases.append(_new_phrase(gap, foreign, phrases))
         elif any(cue.link == "list" for cue in gap):
             joined.add(len(items))
@@ -97,6 +101,11 @@ def _same_phrase(items: Sequence[Match], match: Match, gap: Sequence[Match], phr
     return (qualifies or open_side) and qualified and phrase.follows not in {"predicate", *PLACES}
 
 
+def _begins_anew(items: Sequence[Match], match: Match, phrases: Sequence[Phrase]) -> bool:
+    """Return whether a size or severity directly after an observation begins a phrase ("no process small effusion")."""
+    return match.kind in {"size", "severity"} and bool(phrases) and items[-1].kind in HEADS
+
+
 def _new_phrase(gap: Sequence[Match], foreign: int, phrases: Sequence[Phrase]) -> Phrase:
     """Return an empty phrase that follows the last one as the terms and unknown words between determine."""
     links = [cue.link for cue in gap]
@@ -110,6 +119,8 @@ def _new_phrase(gap: Sequence[Match], foreign: int, phrases: Sequence[Phrase]) -
         either=either,
         versus=versus,
         doubt=next((cue.kind.partition(" ")[0] for cue in gap if cue.link == "hedges before"), ""),
+        article=any(cue.name == "a" for cue in gap),
+        denied="negation before" in links,
         opens="the" in links or "exists" in links,
         said=not _PREDICATES.isdisjoint(links),
         foreign=foreign,
@@ -124,7 +135,7 @@ def _follows(links: Sequence[str], foreign: int, phrases: Sequence[Phrase]) -> s
     place_first = len(phrases) == 1 and phrases[0].follows in PLACES
     if conclusion and foreign <= FAR:
         return conclusion
-    if "break" in links or ("exists" in links and not place_first):
+    if not _APART.isdisjoint(links) or ("exists" in links and not place_first):
         return "break"
     if foreign > FAR:
         return "beside"

@@ -9,15 +9,15 @@ and relations have the meaning of RadGraph (Jain et al., 2021, section 3).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from igcl_lightning.graphs.assertions import PRESENT, Assertion, assertions
+from igcl_lightning.graphs.assertions import ABSENT, ELSEWHERE, PRESENT, Assertion, assertions
 from igcl_lightning.graphs.lexicon import Lexicon, Match
 from igcl_lightning.graphs.phrases import split_phrases
 from igcl_lightning.graphs.relations import SentenceRelations
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
 
-RULES_VERSION = 3  # part of the parser's version; increment it with every change of these rules
+RULES_VERSION = 4  # part of the parser's version; increment it with every change of these rules
 
 ANATOMY = Assertion("ANAT-DP")
 
@@ -33,20 +33,21 @@ _DENIED = frozenset({"generic", "sign"})  # observations that are statements whe
 
 def read_sentence(words: Sequence[str], lexicon: Lexicon) -> ReportGraph:
     """Return the graph of a sentence from its words."""
-    matches = lexicon.match([word.lower() for word in words])
+    matches = lexicon.match([word.lower().replace("\u2019", "'") for word in words])
     items = [match for match in matches if not match.link]
     phrases, joined = split_phrases(words, matches)
     relations = SentenceRelations(items, phrases, joined)
     said = assertions(items, phrases, matches)
     relations.share_places(said)
-    pairs = sorted(relations.pairs)
+    gone = _left_out(said, relations.pairs, relations.anatomy)
+    pairs = sorted(pair for pair in relations.pairs if gone.isdisjoint((pair[0], pair[2])))
     for head, kind, tail in reversed(pairs):
         if kind == "modify":
             said[head] = said[tail]
     for index, anatomy in enumerate(relations.anatomy):
         if anatomy:
             said[index] = ANATOMY
-    kept = sorted(_stating(items, said, pairs))
+    kept = sorted(_stating(items, said, pairs) - gone)
     order = {index: position for position, index in enumerate(kept)}
     entities = []
     for index in kept:
@@ -54,6 +55,13 @@ def read_sentence(words: Sequence[str], lexicon: Lexicon) -> ReportGraph:
         entities.append(Entity(" ".join(words[start : end + 1]), said[index].label, start, end, said[index].hedge))
     edges = [Relation(order[h], kind, order[t]) for h, kind, t in pairs if h in order and t in order]
     return ReportGraph(" ".join(words), tuple(entities), tuple(edges))
+
+
+def _left_out(said: Sequence[Assertion], pairs: Iterable[Pair], anatomy: Sequence[bool]) -> set[int]:
+    """Return observations of another time, person or study, and denied qualifiers of what is there ("not increased")."""
+    gone = {index for index, assertion in enumerate(said) if assertion is ELSEWHERE and not anatomy[index]}
+    denied = ((head, tail) for head, kind, tail in pairs if kind == "modify" and said[head] is ABSENT)
+    return gone.union(head for head, tail in denied if said[tail] is not ABSENT and not anatomy[tail])
 
 
 def _stating(items: Sequence[Match], said: Sequence[Assertion], pairs: Sequence[Pair]) -> set[int]:

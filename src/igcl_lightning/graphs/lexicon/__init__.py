@@ -29,6 +29,7 @@ KINDS: dict[str, frozenset[str]] = {
     ),
     "modifiers": alternatives("severity|size|texture|extent|temporal|stability|cause|unit"),
     "negation": alternatives("before|after|none"),
+    "elsewhere": alternatives("before|clause|past"),
     "hedges": frozenset(
         f"{strength} {position}" for strength in HEDGES[1:] for position in ("before", "after", "between", "context")
     ),
@@ -44,6 +45,17 @@ RIGHTLY_SPELT = "rightly_spelt"  # file of ordinary words that look like misspel
 
 ENTITY_ROLES = frozenset({"anatomy", "observations", "modifiers"})
 """Roles that become entities; the others describe how entities belong together. Only the former may be misspelt."""
+
+ADVERBS = dict.fromkeys(
+    alternatives(
+        "again|also|actually|additionally|certainly|conceivably|conclusively|confidently|currently|definitely"
+        "|definitively|easily|even|formally|further|indeed|now|really|reliably|safely|still|theoretically|today|truly|yet"
+    ),
+    frozenset(KINDS) - ENTITY_ROLES,
+) | dict.fromkeys(alternatives("completely|entirely|fully|totally|well"), frozenset({"hedges"}))
+"""Words that may stand inside terms of some roles: "cannot reliably be excluded", "there may well be"."""
+
+_ALL_ROLES = frozenset(KINDS)
 
 MISSPELT_LENGTH = 8
 """Minimum length of words that are checked for misspelling; shorter ones are often one letter away from other words."""
@@ -164,13 +176,18 @@ class Lexicon:
 
     def _longest(self, words: list[str], at: int, node: Node | None) -> tuple[int, Term | None]:
         """Return length and entry, or None, of the longest term from word `at`, whose node in the tree is `node`."""
-        found: tuple[int, Term | None] = (1, None)
-        end = at + 1
-        while node is not None:
-            if "" in node:
-                found = end - at, node[""]
-            node = node.get(words[end]) if end < len(words) else None
-            end += 1
+        found: tuple[int, Term | None] = (1, None if node is None else node.get(""))
+        ahead = [(node, at + 1, _ALL_ROLES)]  # where to read on; adverbs are left out at most twice: time is linear
+        for start, end, roles in ahead:
+            node = start
+            while node is not None and end < len(words):
+                if words[end] in ADVERBS and len(ahead) < 3:
+                    ahead.append((node, end + 1, roles & ADVERBS[words[end]]))
+                node = node.get(words[end])
+                end += 1
+                term = None if node is None else node.get("")
+                if term is not None and end - at > found[0] and term.role in roles:
+                    found = end - at, term
         if found[1] is None and _SILENT.match(words[at]):
             return self._measure(words, at)
         return (found[0], _MARK) if found[1] is not None and found[1].kind == "unit" else found
