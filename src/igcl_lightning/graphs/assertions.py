@@ -56,24 +56,26 @@ def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Seque
                 said[index] = ABSENT
     for cue, end in doubted:
         _doubt(said, (index for index in _scope_after(cue, items, phrases) if items[index].start < end), "possible")
-    for before, cue, after in zip([None, *matches], matches, [*matches[1:], None], strict=False):
-        if (cue.role == "elsewhere" and not _concludes(before)) or _tells_of_earlier_study(before, cue, after):
+    for at, cue in enumerate(matches):
+        if (cue.role == "elsewhere" and not _concluded(at, matches)) or _tells_of_earlier_study(at, matches):
             for index in _elsewhere(cue, items, phrases, matches):
                 said[index] = ELSEWHERE
     return said
 
 
-def _concludes(before: Match | None) -> bool:
-    """Return whether a conclusion leads to a history ("consistent with the history of")."""
-    return before is not None and before.link in CONCLUSIONS
+def _concluded(at: int, matches: Sequence[Match]) -> bool:
+    """Return whether a history is concluded from what is seen ("consistent with the patient's history of")."""
+    near = matches[max(at - 3, 0) : at]
+    return any(match.link in CONCLUSIONS and matches[at].start - match.end <= FAR for match in near)
 
 
-def _tells_of_earlier_study(before: Match | None, cue: Match, after: Match | None) -> bool:
+def _tells_of_earlier_study(at: int, matches: Sequence[Match]) -> bool:
     """Return whether a clause is about an earlier study ("on the prior film there was", "the prior film showed")."""
+    cue, after = matches[at], matches[at + 1] if at + 1 < len(matches) else None
     if cue.name not in _EARLIER or after is None or after.start > cue.end + 1:
         return False
-    on_it = before is not None and before.name in {"on", "in"} and before.start > cue.start - 3
-    return (after.name == "there is" and on_it) or (after.name in _TELLS and (before is None or before.link == "the"))
+    before = [match.name for match in matches[:at] if match.link != "the"][-1:]
+    return (after.name == "there is" and before in (["on"], ["in"])) or (after.name in _TELLS and not before)
 
 
 def _elsewhere(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]) -> list[int]:
