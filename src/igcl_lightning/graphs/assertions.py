@@ -57,7 +57,8 @@ def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Seque
     for cue, end in doubted:
         _doubt(said, (index for index in _scope_after(cue, items, phrases) if items[index].start < end), "possible")
     for at, cue in enumerate(matches):
-        if (cue.role == "elsewhere" and not _concluded(at, matches)) or _tells_of_earlier_study(at, matches):
+        elsewhere = cue.role == "elsewhere" and not _concluded(at, matches)
+        if elsewhere or (cue.name in _EARLIER and _tells_of_earlier_study(at, matches)):
             for index in _elsewhere(cue, items, phrases, matches):
                 said[index] = ELSEWHERE
     return said
@@ -72,7 +73,7 @@ def _concluded(at: int, matches: Sequence[Match]) -> bool:
 def _tells_of_earlier_study(at: int, matches: Sequence[Match]) -> bool:
     """Return whether a clause is about an earlier study ("on the prior film there was", "the prior film showed")."""
     cue, after = matches[at], matches[at + 1] if at + 1 < len(matches) else None
-    if cue.name not in _EARLIER or after is None or after.start > cue.end + 1:
+    if after is None or after.start > cue.end + 1:
         return False
     before = [match.name for match in matches[:at] if match.link != "the"][-1:]
     return (after.name == "there is" and before in (["on"], ["in"])) or (after.name in _TELLS and not before)

@@ -8,10 +8,10 @@ from itertools import pairwise
 from igcl_lightning.graphs.lexicon import Match
 
 _DENIABLE = frozenset({"absence of", "free of", "negative for", "without"})  # "not free of": present
-_EXCLUSIONS = frozenset({"has been ruled out", "is excluded"})  # "neither ... nor ... can be excluded": possible
+_UNPROVEN = "cannot be confirmed"  # "absence of ... cannot be confirmed": possible
+_LEAVE_DOUBT = frozenset({"has been ruled out", "is excluded", _UNPROVEN})  # "neither ... nor ... can be excluded"
 _NEGATIVE = frozenset({"never", "no", "not", "without"})
 _ENDS = frozenset({"break", "list", "with"})
-_UNPROVEN = "cannot be confirmed"  # "absence of ... cannot be confirmed": possible
 _UNSEEN = frozenset({"is not demonstrated", "is not present", "is not seen"})
 _ONE_VIEW = "lateral view"
 _TO_VIEW = frozenset({"the", "inside"})
@@ -25,7 +25,7 @@ def cancelled_denials(matches: Sequence[Match]) -> tuple[set[Match], list[tuple[
     for at, match in enumerate(matches):
         if match.link == "break":
             before = []
-        elif match.name in _EXCLUSIONS | {_UNPROVEN} and match.role != "connectors":
+        elif match.name in _LEAVE_DOUBT:
             undone = [cue for cue in before if match.name != _UNPROVEN or cue.name == "absence of"]
             cancelled.update([*undone, match] if undone else [])
             doubted += [(cue, match.start) for cue in undone]

@@ -27,6 +27,7 @@ SAYINGS = PLACES | CONCLUSIONS.keys() | {EXPLAINS, "predicate"}  # links that re
 _EITHER = frozenset({"or", "and or", "/"})
 _LINKS = PLACES | {EXPLAINS, "predicate", "with", "list"}
 _APART = frozenset({"break", "elsewhere before"})
+_OPENS = frozenset({"exists", "the"})
 _PREDICATES = frozenset({"predicate", "negation after", "hedges after"})
 
 
@@ -36,7 +37,7 @@ class Phrase:
 
     follows: str  # "place", "of", "predicate", "list", "with", "beside", "break", "explains" or one of `CONCLUSIONS`
     listed: bool = False  # a list word precedes it ("and", a comma)
-    choice: bool = False  # that list word is not "and", so that a doubt continues
+    choice: bool = True  # that list word is not "and", so that a doubt continues
     either: bool = False  # that list word is "or"
     versus: bool = False  # that list word is "versus"
     doubt: str = ""  # strength of the hedge before it, "" without any
@@ -109,27 +110,29 @@ def _begins_anew(items: Sequence[Match], match: Match, phrases: Sequence[Phrase]
 def _new_phrase(gap: Sequence[Match], foreign: int, phrases: Sequence[Phrase]) -> Phrase:
     """Return an empty phrase that follows the last one as the terms and unknown words between determine."""
     links = [cue.link for cue in gap]
-    lists = [cue for cue in gap if cue.link == "list"]
-    versus = any(cue.role == "hedges" for cue in lists)
-    either = versus or any(cue.name in _EITHER for cue in lists)
-    return Phrase(
-        follows=_follows(links, foreign, phrases),
-        listed=bool(lists),
-        choice=either or all(cue.name != "and" for cue in lists),
-        either=either,
-        versus=versus,
-        doubt=next((cue.kind.partition(" ")[0] for cue in gap if cue.link == "hedges before"), ""),
-        article=any(cue.name == "a" for cue in gap),
-        denied="negation before" in links,
-        opens="the" in links or "exists" in links,
-        said=not _PREDICATES.isdisjoint(links),
-        foreign=foreign,
-        since=max((cue.end for cue in gap if cue.link == "break"), default=0),
-    )
+    phrase = Phrase(_follows(links, foreign, phrases), foreign=foreign)
+    for cue in gap:
+        if cue.link == "list":
+            phrase.listed = True
+            phrase.versus = phrase.versus or cue.role == "hedges"
+            phrase.either = phrase.either or phrase.versus or cue.name in _EITHER
+            phrase.choice = phrase.choice and cue.name != "and"
+        elif cue.link == "hedges before":
+            phrase.doubt = phrase.doubt or cue.kind.partition(" ")[0]
+        elif cue.link == "break":
+            phrase.since = cue.end
+        phrase.article = phrase.article or cue.name == "a"
+        phrase.opens = phrase.opens or cue.link in _OPENS
+        phrase.denied = phrase.denied or cue.link == "negation before"
+        phrase.said = phrase.said or cue.link in _PREDICATES
+    phrase.choice = phrase.choice or phrase.either
+    return phrase
 
 
 def _follows(links: Sequence[str], foreign: int, phrases: Sequence[Phrase]) -> str:
     """Return how a phrase follows the last one; the strongest of the terms between them decides."""
+    if not links:
+        return "beside"
     last = next((link for link in reversed(links) if link in _LINKS), "")
     conclusion = next((link for link in reversed(links) if link in CONCLUSIONS), "")
     place_first = len(phrases) == 1 and phrases[0].follows in PLACES

@@ -35,7 +35,7 @@ _DENIED = frozenset({"generic", "sign"})  # observations that are statements whe
 
 def read_sentence(words: Sequence[str], lexicon: Lexicon) -> ReportGraph:
     """Return the graph of a sentence from its words."""
-    matches = lexicon.match([word.lower().replace("\u2019", "'") for word in words])
+    matches = lexicon.match([word.lower() for word in words])
     matches, repeated = _each_side(matches)
     items = [match for match in matches if not match.link]
     phrases, joined = split_phrases(words, matches)
