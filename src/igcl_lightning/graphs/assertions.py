@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from igcl_lightning.graphs.denials import cancelled_denials
 from igcl_lightning.graphs.lexicon import Match
 from igcl_lightning.graphs.phrases import CONCLUSIONS, FAR, PLACES, Phrase
 from igcl_lightning.graphs.schema import HEDGE_ID
 
 REACH = 6  # words between a denial or doubt and the furthest start of its scope
 DIFFERENTIAL = "differential diagnosis"  # the hedge whose scope is a whole list, even across "and"
+
+_EARLIER = frozenset({"previous study", "prior study"})
+_TELLS = frozenset({"demonstrates", "reveals", "shows"})
+
+SLIGHT = frozenset({"mild", "mild to moderate", "minimal", "moderate", "slight", "small", "small to moderate", "tiny", "trace"})
+"""Sizes and severities of what is seen; a list of denials names others ("no large effusion")."""
 
 _STATEMENT_ENDS = frozenset({"break", "with"})
 
@@ -23,6 +30,7 @@ class Assertion(NamedTuple):
 
 
 PRESENT, ABSENT = Assertion("OBS-DP"), Assertion("OBS-DA")
+ELSEWHERE = Assertion("")  # of another time, person or study: not in the graph
 
 
 def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]) -> list[Assertion]:
@@ -37,15 +45,53 @@ def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Seque
         doubt = CONCLUSIONS.get(phrase.follows, doubt if goes_on else "")
         if doubt:
             _doubt(said, phrase.items, doubt)
+    cancelled, doubted = cancelled_denials(matches)
     for cue in matches:
         if cue.role == "hedges":
             strength, _, position = cue.kind.partition(" ")
             _doubt(said, _scope(cue, position, items, phrases, matches), strength)
     for cue in matches:
-        if cue.role == "negation" and cue.kind != "none":
+        if cue.role == "negation" and cue.kind != "none" and cue not in cancelled:
             for index in _scope(cue, cue.kind, items, phrases, matches):
                 said[index] = ABSENT
+    for cue, end in doubted:
+        _doubt(said, (index for index in _scope_after(cue, items, phrases) if items[index].start < end), "possible")
+    for at, cue in enumerate(matches):
+        elsewhere = cue.role == "elsewhere" and not _concluded(at, matches)
+        if elsewhere or (cue.name in _EARLIER and _tells_of_earlier_study(at, matches)):
+            for index in _elsewhere(cue, items, phrases, matches):
+                said[index] = ELSEWHERE
     return said
+
+
+def _concluded(at: int, matches: Sequence[Match]) -> bool:
+    """Return whether a history is concluded from what is seen ("consistent with the patient's history of")."""
+    near = matches[max(at - 3, 0) : at]
+    return any(match.link in CONCLUSIONS and matches[at].start - match.end <= FAR for match in near)
+
+
+def _tells_of_earlier_study(at: int, matches: Sequence[Match]) -> bool:
+    """Return whether a clause is about an earlier study ("on the prior film there was", "the prior film showed")."""
+    cue, after = matches[at], matches[at + 1] if at + 1 < len(matches) else None
+    if after is None or after.start > cue.end + 1:
+        return False
+    before = [match.name for match in matches[:at] if match.link != "the"][-1:]
+    return (after.name == "there is" and before in (["on"], ["in"])) or (after.name in _TELLS and not before)
+
+
+def _elsewhere(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]) -> list[int]:
+    """Return the items that a cue says are of another time, person or study."""
+    breaks = [match.start for match in matches if match.link == "break"]
+    start = max((each for each in breaks if each < cue.start), default=-1)
+    end = min((each for each in breaks if each > cue.end), default=matches[-1].end + 1)
+    clause = [index for index, item in enumerate(items) if start < item.start < end]
+    if cue.kind in {"before", "skip"}:
+        return [index for index in _scope_after(cue, items, phrases) if items[index].kind not in {"device", "procedure"}]
+    inside = any(items[index].start < cue.start for index in clause) and items[clause[-1]].start > cue.end
+    changes = any(items[index].kind in {"temporal", "stability"} for index in clause)
+    if cue.kind == "past" and (inside or changes):
+        return []
+    return [index for index in clause if items[index].kind != "procedure"]
 
 
 def _doubt(said: list[Assertion], indices: Iterable[int], strength: str) -> None:
@@ -99,9 +145,11 @@ def _scope_after(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) 
         return
     yield from covered
     closed = False
-    following = phrases[start + 1 :]
-    for phrase, after in zip(following, [*following[1:], None], strict=False):
+    for at in range(start + 1, len(phrases)):
+        phrase, after = phrases[at], phrases[at + 1] if at + 1 < len(phrases) else None
         if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR:
+            return
+        if cue.role != "hedges" and not phrase.either and _contrasts(at, phrases, items):
             return
         closed = closed or phrase.said
         if phrase.listed and ((closed and not phrase.either) or _new_statement(phrase, after, items)):
@@ -120,6 +168,29 @@ def _new_statement(phrase: Phrase, after: Phrase | None, items: Sequence[Match])
     return phrase.opens or subject or described or kinds[0] == "stability" or "normal" in kinds
 
 
+def _contrasts(at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bool:
+    """Return whether a phrase after a list of denials is something seen.
+
+    "No effusion and a small nodule", "no effusion on the left, small effusion on the right", "no edema, small effusion"
+    (but "no edema, small effusion or nodule"), "no acute process small effusion".
+    """
+    phrase = phrases[at]
+    after = phrases[at + 1] if at + 1 < len(phrases) else None
+    if not phrase.observations or (phrase.follows not in {"list", "beside"}):
+        return False
+    if phrase.listed and phrase.article:
+        return True
+    if after is not None and after.either:
+        return False
+    slight = items[phrase.items[0]].name in SLIGHT
+    if not phrase.listed:
+        return slight and not phrase.foreign
+    sides = [{items[index].name for index in each.items if items[index].kind == "side"} for each in phrases[: at + 2]]
+    own = sides[at] | (sides[at + 1] if after is not None and after.follows in PLACES else set())
+    moved = phrases[at - 1].follows in PLACES and bool(sides[at - 1]) and bool(own) and own != sides[at - 1]
+    return moved or slight
+
+
 def _complete(phrase: Phrase, items: Sequence[Match]) -> bool:
     """Return whether a phrase is a complete statement: a predicate, or it ends in a change ("effusion persists")."""
     last = items[phrase.items[-1]]
@@ -134,6 +205,7 @@ def _scope_before(cue: Match, position: str, items: Sequence[Match], phrases: Se
         yield from (index for index in phrase.items if items[index].end < cue.start and items[index].kind != "normal")
         before = phrases[at - 1] if at else None
         listed = phrase.follows == "list" and position != "between" and before and not _complete(before, items)
+        listed = listed and not (phrase.said and phrase.opens)
         if phrase.follows not in PLACES and not listed:
             return
         at -= 1

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 
+from igcl_lightning.graphs.lexicon import PARAPHRASES, packaged_text, rows
 from igcl_lightning.graphs.schema import ReportGraph, stable_hash
-from igcl_lightning.graphs.statements import Statement, statements
+from igcl_lightning.graphs.statements import Meanings, Statement, statements
 
 MAX_FACTS = 128
 """Facts kept per graph in a batch, the lowest hashes. Open-i: 26 on average, at most 106; phantoms: at most 62."""
@@ -15,7 +18,7 @@ NO_FACT = -1  # padding of a graph's list of facts
 
 def graph_identity(graph: ReportGraph) -> tuple[int | None, list[int]]:
     """Return the key of a graph (see `graph_key`) and the 63-bit hashes of its `stated_facts`, ascending."""
-    stated = statements(graph)
+    stated = plain_statements(graph)
     texts = sorted({str(statement) for statement in stated})
     key = stable_hash("\n".join(texts)) if texts else None
     return key, sorted({stable_hash(fact) for statement in stated for fact in _facts(statement)})
@@ -36,8 +39,54 @@ def stated_facts(graph: ReportGraph) -> Iterator[str]:
     Facts of an observation: its presence; each modifier; each place; each conclusion; and the whole statement, which
     distinguishes "small left effusion, large right effusion" from its mirror image.
     """
-    for statement in statements(graph):
+    for statement in plain_statements(graph):
         yield from _facts(statement)
+
+
+def plain_statements(graph: ReportGraph) -> list[Statement]:
+    """Return the statements of a graph with paraphrases merged: "the heart is enlarged" is cardiomegaly."""
+    return [_plain(statement) for statement in statements(graph)]
+
+
+def _plain(statement: Statement) -> Statement:
+    name, places = _renamed(statement.name), set(statement.places)
+    if {"left", "right"} <= places:
+        places = places - {"left", "right"} | {"bilateral"}
+    if places & {"left", "right", "bilateral"}:
+        places.discard("side")
+    if "heart" in places:
+        places.discard("size")
+    if name == {"enlargement"} and places == {"heart"}:
+        name, places = frozenset({"cardiomegaly"}), set()
+    elif name == {"cardiomegaly"}:
+        places.discard("heart")
+    elif name == {"edema"} and places == {"bilateral", "lung"}:
+        places = {"lung"}
+    elif name & _PLEURAL and not places & _OTHER_FLUID:
+        places = places - {"cavity", "space"} | {"pleura"}
+    return replace(
+        statement,
+        name=name,
+        modifiers=_renamed(statement.modifiers),
+        places=frozenset(places),
+        conclusions=_renamed(statement.conclusions),
+    )
+
+
+_PLEURAL = frozenset({"effusion", "pneumothorax"})  # in the pleura, whether the report says so or not
+_OTHER_FLUID = frozenset({"pericardial", "pericardium", "joint", "knee", "shoulder", "hip", "elbow", "ankle"})
+
+
+def _renamed(meanings: Meanings) -> Meanings:
+    names = _paraphrases()
+    return frozenset(names.get(meaning, meaning) for meaning in meanings)
+
+
+@cache
+def _paraphrases() -> dict[str, str]:
+    """Return the meaning of each name in `paraphrases.tsv`."""
+    lines = rows(PARAPHRASES, packaged_text(PARAPHRASES), 2)
+    return {name: meaning for _, (meaning, names) in lines for name in names.split("|")}
 
 
 def _facts(statement: Statement) -> Iterator[str]:

@@ -24,7 +24,7 @@ LONGEST_CACHED = 400  # maximum length of cached sentences in characters; longer
 
 _ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
 _SENTENCE_END = re.compile(
-    r"[.!?\n](?:(?<=[.!?])(?:\s+|(?=[A-Z]))|(?<=\n)\s*(?:\n|(?=(?:\d+[.)]|[-*\u2022])\s)))",
+    r"(?:[.!\n]|(?<=\w)\?)(?:(?<=[.!?])(?:\s+|(?=[A-Z]))|(?<=\n)\s*(?:\n|(?=(?:\d+[.)]|[-*\u2022])\s)))",
 )
 """A full stop before a blank or a capital letter, an empty line, or a line that starts a numbered or bulleted item."""
 

@@ -26,6 +26,8 @@ SAYINGS = PLACES | CONCLUSIONS.keys() | {EXPLAINS, "predicate"}  # links that re
 
 _EITHER = frozenset({"or", "and or", "/"})
 _LINKS = PLACES | {EXPLAINS, "predicate", "with", "list"}
+_APART = frozenset({"break", "elsewhere before"})
+_OPENS = frozenset({"exists", "the"})
 _PREDICATES = frozenset({"predicate", "negation after", "hedges after"})
 
 
@@ -35,10 +37,12 @@ class Phrase:
 
     follows: str  # "place", "of", "predicate", "list", "with", "beside", "break", "explains" or one of `CONCLUSIONS`
     listed: bool = False  # a list word precedes it ("and", a comma)
-    choice: bool = False  # that list word is not "and", so that a doubt continues
+    choice: bool = True  # that list word is not "and", so that a doubt continues
     either: bool = False  # that list word is "or"
     versus: bool = False  # that list word is "versus"
     doubt: str = ""  # strength of the hedge before it, "" without any
+    article: bool = False  # "a" follows the list word
+    denied: bool = False  # a denial precedes it
     opens: bool = False  # "the" follows the list word: a new statement
     said: bool = False  # a predicate precedes it: the previous statement is complete
     foreign: int = 0  # number of unknown words before it
@@ -71,7 +75,8 @@ def split_phrases(words: Sequence[str], matches: Sequence[Match]) -> tuple[list[
             gap.append(match)
             foreign += match.link == "skip"
             continue
-        if foreign or not phrases or not _same_phrase(items, match, gap, phrases[-1]):
+        apart = not gap and _begins_anew(items, match, phrases)
+        if foreign or not phrases or apart or not _same_phrase(items, match, gap, phrases[-1]):
             phrases.append(_new_phrase(gap, foreign, phrases))
         elif any(cue.link == "list" for cue in gap):
             joined.add(len(items))
@@ -97,34 +102,43 @@ def _same_phrase(items: Sequence[Match], match: Match, gap: Sequence[Match], phr
     return (qualifies or open_side) and qualified and phrase.follows not in {"predicate", *PLACES}
 
 
+def _begins_anew(items: Sequence[Match], match: Match, phrases: Sequence[Phrase]) -> bool:
+    """Return whether a size or severity directly after an observation begins a phrase ("no process small effusion")."""
+    return match.kind in {"size", "severity"} and bool(phrases) and items[-1].kind in HEADS
+
+
 def _new_phrase(gap: Sequence[Match], foreign: int, phrases: Sequence[Phrase]) -> Phrase:
     """Return an empty phrase that follows the last one as the terms and unknown words between determine."""
     links = [cue.link for cue in gap]
-    lists = [cue for cue in gap if cue.link == "list"]
-    versus = any(cue.role == "hedges" for cue in lists)
-    either = versus or any(cue.name in _EITHER for cue in lists)
-    return Phrase(
-        follows=_follows(links, foreign, phrases),
-        listed=bool(lists),
-        choice=either or all(cue.name != "and" for cue in lists),
-        either=either,
-        versus=versus,
-        doubt=next((cue.kind.partition(" ")[0] for cue in gap if cue.link == "hedges before"), ""),
-        opens="the" in links or "exists" in links,
-        said=not _PREDICATES.isdisjoint(links),
-        foreign=foreign,
-        since=max((cue.end for cue in gap if cue.link == "break"), default=0),
-    )
+    phrase = Phrase(_follows(links, foreign, phrases), foreign=foreign)
+    for cue in gap:
+        if cue.link == "list":
+            phrase.listed = True
+            phrase.versus = phrase.versus or cue.role == "hedges"
+            phrase.either = phrase.either or phrase.versus or cue.name in _EITHER
+            phrase.choice = phrase.choice and cue.name != "and"
+        elif cue.link == "hedges before":
+            phrase.doubt = phrase.doubt or cue.kind.partition(" ")[0]
+        elif cue.link == "break":
+            phrase.since = cue.end
+        phrase.article = phrase.article or cue.name == "a"
+        phrase.opens = phrase.opens or cue.link in _OPENS
+        phrase.denied = phrase.denied or cue.link == "negation before"
+        phrase.said = phrase.said or cue.link in _PREDICATES
+    phrase.choice = phrase.choice or phrase.either
+    return phrase
 
 
 def _follows(links: Sequence[str], foreign: int, phrases: Sequence[Phrase]) -> str:
     """Return how a phrase follows the last one; the strongest of the terms between them decides."""
+    if not links:
+        return "beside"
     last = next((link for link in reversed(links) if link in _LINKS), "")
     conclusion = next((link for link in reversed(links) if link in CONCLUSIONS), "")
     place_first = len(phrases) == 1 and phrases[0].follows in PLACES
     if conclusion and foreign <= FAR:
         return conclusion
-    if "break" in links or ("exists" in links and not place_first):
+    if not _APART.isdisjoint(links) or ("exists" in links and not place_first):
         return "break"
     if foreign > FAR:
         return "beside"

@@ -125,7 +125,7 @@ class SentenceRelations:
             self._relate_list(phrase, previous, after)
         elif phrase.follows in {"with", "place"} and self._tells_state(phrase):
             phrase.follows, phrase.subject = "predicate", previous.root
-        elif phrase.follows in SAYINGS:
+        elif phrase.follows in SAYINGS and not (phrase.denied and phrase.follows in PLACES):
             phrase.subject = self._subject_of(phrase, previous)
         elif phrase.follows == "break" and self._is_afterthought(phrase, STATES):
             phrase.subject = previous.root

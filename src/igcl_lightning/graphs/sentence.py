@@ -9,15 +9,16 @@ and relations have the meaning of RadGraph (Jain et al., 2021, section 3).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
-from igcl_lightning.graphs.assertions import PRESENT, Assertion, assertions
+from igcl_lightning.graphs.assertions import ABSENT, ELSEWHERE, PRESENT, Assertion, assertions
 from igcl_lightning.graphs.lexicon import Lexicon, Match
 from igcl_lightning.graphs.phrases import split_phrases
 from igcl_lightning.graphs.relations import SentenceRelations
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
 
-RULES_VERSION = 3  # part of the parser's version; increment it with every change of these rules
+RULES_VERSION = 4  # part of the parser's version; increment it with every change of these rules
 
 ANATOMY = Assertion("ANAT-DP")
 
@@ -28,32 +29,60 @@ _ALONE = frozenset({"finding", "appearance", "device", "procedure"})
 """Observations that are statements without another word."""
 
 _TOGETHER = frozenset({"generic", "mention"})  # observations that are statements together with any other entity
+_GRADES = frozenset({"extent", "severity", "size", "temporal", "texture"})  # what the sides of a finding may differ in
 _DENIED = frozenset({"generic", "sign"})  # observations that are statements when doubted or denied ("no abnormality")
 
 
 def read_sentence(words: Sequence[str], lexicon: Lexicon) -> ReportGraph:
     """Return the graph of a sentence from its words."""
     matches = lexicon.match([word.lower() for word in words])
+    matches, repeated = _each_side(matches)
     items = [match for match in matches if not match.link]
     phrases, joined = split_phrases(words, matches)
     relations = SentenceRelations(items, phrases, joined)
     said = assertions(items, phrases, matches)
     relations.share_places(said)
-    pairs = sorted(relations.pairs)
+    gone = _left_out(said, relations.pairs, relations.anatomy)
+    pairs = sorted(pair for pair in relations.pairs if gone.isdisjoint((pair[0], pair[2])))
     for head, kind, tail in reversed(pairs):
         if kind == "modify":
             said[head] = said[tail]
     for index, anatomy in enumerate(relations.anatomy):
         if anatomy:
             said[index] = ANATOMY
-    kept = sorted(_stating(items, said, pairs))
+    items = [repeated.get(item, item) for item in items]
+    kept = sorted(_stating(items, said, pairs) - gone, key=lambda index: (items[index].start, index))
     order = {index: position for position, index in enumerate(kept)}
     entities = []
     for index in kept:
         start, end = items[index].start, items[index].end
         entities.append(Entity(" ".join(words[start : end + 1]), said[index].label, start, end, said[index].hedge))
-    edges = [Relation(order[h], kind, order[t]) for h, kind, t in pairs if h in order and t in order]
-    return ReportGraph(" ".join(words), tuple(entities), tuple(edges))
+    edges = sorted((order[h], kind, order[t]) for h, kind, t in pairs if h in order and t in order)
+    return ReportGraph(" ".join(words), tuple(entities), tuple(Relation(*edge) for edge in edges))
+
+
+def _each_side(matches: list[Match]) -> tuple[list[Match], dict[Match, Match]]:
+    """Repeat a finding for each of two sides that have qualifiers of their own ("large right and small left effusions").
+
+    Returns the terms, and for each repeated one the term whose words it has; it is put at the word that joins the sides.
+    """
+    for at in range(2, len(matches) - 3):
+        if matches[at].link == "list" and matches[at - 1].kind == "side" and matches[at - 2].kind in _GRADES:
+            side = next((n for n in range(at + 2, len(matches)) if matches[n].kind not in _GRADES), at)
+            last = next((n for n in range(side + 1, len(matches)) if matches[n].role != "anatomy"), at)
+            together = all(two.start <= one.end + 2 for one, two in pairwise(matches[at - 1 : last + 1]))
+            if matches[at + 1].kind in _GRADES and matches[side].kind == "side" and matches[last].kind in _ALONE and together:
+                joint = matches[at].start
+                repeated = {each._replace(start=joint, end=joint): each for each in matches[side + 1 : last + 1]}
+                return [*matches[:at], *repeated, *matches[at:]], repeated
+    return matches, {}
+
+
+def _left_out(said: Sequence[Assertion], pairs: Iterable[Pair], anatomy: Sequence[bool]) -> set[int]:
+    """Return observations of another time, person or study, and denied qualifiers of what is there ("not increased")."""
+    gone = {index for index, assertion in enumerate(said) if assertion is ELSEWHERE and not anatomy[index]}
+    denied = ((head, tail) for head, kind, tail in pairs if kind == "modify" and said[head] is ABSENT)
+    return gone.union(head for head, tail in denied if said[tail] is not ABSENT and not anatomy[tail])
 
 
 def _stating(items: Sequence[Match], said: Sequence[Assertion], pairs: Sequence[Pair]) -> set[int]:

@@ -39,7 +39,7 @@ class Statement:
 
     def __str__(self) -> str:
         parts = (self.name, self.modifiers, self.places, self.conclusions)
-        return "|".join((self.assertion, *(" ".join(sorted(part)) for part in parts)))
+        return "|".join((f"{self.label} {self.hedge}".strip(), *(" ".join(sorted(part)) for part in parts)))
 
 
 def statements(graph: ReportGraph) -> list[Statement]:

@@ -29,6 +29,7 @@ KINDS: dict[str, frozenset[str]] = {
     ),
     "modifiers": alternatives("severity|size|texture|extent|temporal|stability|cause|unit"),
     "negation": alternatives("before|after|none"),
+    "elsewhere": alternatives("before|clause|past"),
     "hedges": frozenset(
         f"{strength} {position}" for strength in HEDGES[1:] for position in ("before", "after", "between", "context")
     ),
@@ -40,10 +41,22 @@ KINDS: dict[str, frozenset[str]] = {
 """Kinds of terms in each file."""
 
 SYNONYMS = "synonyms"  # file of terms with the same meaning
+PARAPHRASES = "paraphrases"  # file of observations that mean the same, for keys and facts
 RIGHTLY_SPELT = "rightly_spelt"  # file of ordinary words that look like misspelt terms
 
 ENTITY_ROLES = frozenset({"anatomy", "observations", "modifiers"})
 """Roles that become entities; the others describe how entities belong together. Only the former may be misspelt."""
+
+ADVERBS = dict.fromkeys(
+    alternatives(
+        "again|also|actually|additionally|certainly|conceivably|conclusively|confidently|currently|definitely"
+        "|definitively|easily|even|formally|further|indeed|now|really|reliably|safely|still|theoretically|today|truly|yet"
+    ),
+    frozenset(KINDS) - ENTITY_ROLES,
+) | dict.fromkeys(alternatives("completely|entirely|fully|totally|well"), frozenset({"hedges"}))
+"""Words that may stand inside terms of some roles: "cannot reliably be excluded", "there may well be"."""
+
+_ADVERBS, _ALL_ROLES = frozenset(ADVERBS), frozenset(KINDS)
 
 MISSPELT_LENGTH = 8
 """Minimum length of words that are checked for misspelling; shorter ones are often one letter away from other words."""
@@ -134,6 +147,7 @@ class Lexicon:
             words = [words[index] for index in positions]
         known = self._words
         plain = [word if word in known else self._respelt(word) for word in words]
+        adverbs = not _ADVERBS.isdisjoint(plain)
         matches = []
         at, end = 0, len(plain)
         while at < end:
@@ -141,7 +155,7 @@ class Lexicon:
             if node is None and plain[at][0] not in MARK_STARTS:
                 at += 1
                 continue
-            length, term = self._longest(plain, at, node)
+            length, term = self._longest(plain, at, node, adverbs)
             if term is not None:
                 matches.append(_match((positions[at], positions[at + length - 1], *term)))
             at += length
@@ -162,18 +176,38 @@ class Lexicon:
             at = match.end + 1
         return frozenset(meanings.union(words[at:]) - HYPHENS) or frozenset(words)
 
-    def _longest(self, words: list[str], at: int, node: Node | None) -> tuple[int, Term | None]:
+    def _longest(self, words: list[str], at: int, node: Node | None, adverbs: bool) -> tuple[int, Term | None]:
         """Return length and entry, or None, of the longest term from word `at`, whose node in the tree is `node`."""
         found: tuple[int, Term | None] = (1, None)
         end = at + 1
-        while node is not None:
-            if "" in node:
-                found = end - at, node[""]
-            node = node.get(words[end]) if end < len(words) else None
+        ahead = node
+        while ahead is not None:
+            if "" in ahead:
+                found = end - at, ahead[""]
+            ahead = ahead.get(words[end]) if end < len(words) else None
             end += 1
+        if adverbs and node is not None:
+            found = self._through_adverbs(words, at, node, found)
         if found[1] is None and _SILENT.match(words[at]):
             return self._measure(words, at)
         return (found[0], _MARK) if found[1] is not None and found[1].kind == "unit" else found
+
+    def _through_adverbs(
+        self, words: list[str], at: int, node: Node, found: tuple[int, Term | None]
+    ) -> tuple[int, Term | None]:
+        """Return the longest term from word `at` that may have adverbs inside, or the one found without."""
+        ahead = [(node, at + 1, _ALL_ROLES)]
+        for start, end, roles in ahead:
+            following: Node | None = start
+            while following is not None and end < len(words):
+                if words[end] in ADVERBS and len(ahead) < 3:  # two adverbs at most, so that time is linear
+                    ahead.append((following, end + 1, roles & ADVERBS[words[end]]))
+                following = following.get(words[end])
+                end += 1
+                term = following.get("") if following else None
+                if term is not None and end - at > found[0] and term.role in roles:
+                    found = end - at, term
+        return found
 
     def _measure(self, words: list[str], at: int) -> tuple[int, Term]:
         """Return length and entry of the measure ("1.2 x 3 cm"), number or mark that starts at word `at`."""
@@ -185,7 +219,8 @@ class Lexicon:
 
     def _find_term(self, word: str) -> str:
         """Return the word of the lexicon that `word` misspells, or `word` itself."""
-        if word in self._rightly_spelt:
+        word = word.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+        if word in self._rightly_spelt or word in self._words:
             return word
         slips = {near for form in _shortened(word) for near in self._by_slip.get(form, ()) if one_slip(word, near)}
         return slips.pop() if len(slips) == 1 else word
@@ -214,7 +249,7 @@ _MEASURE = _term("modifiers", "measure", "")
 @cache
 def load_lexicon() -> Lexicon:
     """Return the lexicon of the packaged files."""
-    return Lexicon({name: packaged_text(name) for name in (*KINDS, SYNONYMS, RIGHTLY_SPELT)})
+    return Lexicon({name: packaged_text(name) for name in (*KINDS, SYNONYMS, PARAPHRASES, RIGHTLY_SPELT)})
 
 
 def packaged_text(name: str) -> str:

@@ -1,0 +1,57 @@
+"""Denials of a sentence that deny nothing: denied denials, and what only one view does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from igcl_lightning.graphs.lexicon import Match
+
+_DENIABLE = frozenset({"absence of", "free of", "negative for", "without"})  # "not free of": present
+_UNPROVEN = "cannot be confirmed"  # "absence of ... cannot be confirmed": possible
+_LEAVE_DOUBT = frozenset({"has been ruled out", "is excluded", _UNPROVEN})  # "neither ... nor ... can be excluded"
+_NEGATIVE = frozenset({"never", "no", "not", "without"})
+_ENDS = frozenset({"break", "list", "with"})
+_UNSEEN = frozenset({"is not demonstrated", "is not present", "is not seen"})
+_ONE_VIEW = "lateral view"
+_TO_VIEW = frozenset({"the", "inside"})
+
+
+def cancelled_denials(matches: Sequence[Match]) -> tuple[set[Match], list[tuple[Match, int]]]:
+    """Return the denials that deny nothing, and those among them that leave doubt, up to which word."""
+    cancelled: set[Match] = set()
+    doubted: list[tuple[Match, int]] = []
+    before: list[Match] = []  # denials of this clause
+    for at, match in enumerate(matches):
+        if match.link == "break":
+            before = []
+        elif match.name in _LEAVE_DOUBT:
+            undone = [cue for cue in before if match.name != _UNPROVEN or cue.name == "absence of"]
+            cancelled.update([*undone, match] if undone else [])
+            doubted += [(cue, match.start) for cue in undone]
+        elif match.role == "negation" and match.kind == "before":
+            if before and match.name in _DENIABLE and _undoes(before[-1], match, matches):
+                cancelled.update((before[-1], match))
+            before.append(match)
+        elif match.role == "negation" and match.name in _UNSEEN and _on_one_view(matches[at:]):
+            cancelled.add(match)
+    return cancelled, doubted
+
+
+def _undoes(first: Match, second: Match, matches: Sequence[Match]) -> bool:
+    """Return whether a denial denies another ("not free of", "no lobe is free of")."""
+    between = [match for match in matches if first.end < match.start < second.start]
+    said = any(match.role == "observations" or match.link in _ENDS for match in between)
+    return first.name in _NEGATIVE and not said
+
+
+def _on_one_view(matches: Sequence[Match]) -> bool:
+    """Return whether one view is named directly after a denial, the first of the matches ("not seen on the lateral")."""
+    for previous, match in pairwise(matches[:5]):
+        if match.start - previous.end > 2:
+            return False
+        if match.name == _ONE_VIEW:
+            return True
+        if match.link not in {"place", *_TO_VIEW}:
+            return False
+    return False
