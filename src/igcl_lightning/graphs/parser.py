@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Protocol
 
+from igcl_lightning.graphs.cutting import ABBREVIATIONS, Cutter
 from igcl_lightning.graphs.lexicon import load_lexicon
 from igcl_lightning.graphs.schema import ReportGraph, join_graphs
 from igcl_lightning.graphs.sentence import RULES_VERSION, read_sentence
@@ -17,16 +16,7 @@ KNOWN_WORDS = 100_000
 
 CACHED_SENTENCES = 16_384  # sentences cached by a parser: reports repeat them (two of three in Open-i)
 
-LONGEST_SENTENCE = 4_000
-"""Characters of a sentence before it is split at blanks, so that time is linear in texts without full stops."""
-
 LONGEST_CACHED = 400  # maximum length of cached sentences in characters; longer ones rarely repeat
-
-_ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
-_SENTENCE_END = re.compile(
-    r"[.!?\n](?:(?<=[.!?])(?:\s+|(?=[A-Z]))|(?<=\n)\s*(?:\n|(?=(?:\d+[.)]|[-*\u2022])\s)))",
-)
-"""A full stop before a blank or a capital letter, an empty line, or a line that starts a numbered or bulleted item."""
 
 
 class ReportGraphParser(Protocol):
@@ -54,6 +44,7 @@ class SpacyReportParser:
 
     def __init__(self) -> None:
         self._lexicon = load_lexicon()
+        self._cut = Cutter(self._lexicon)
         self._tokenizer = _report_tokenizer()
         self._read = lru_cache(CACHED_SENTENCES)(self._read_sentence)
         self.version = f"spacy-rules-{RULES_VERSION}-{self._lexicon.version}"
@@ -69,7 +60,7 @@ class SpacyReportParser:
         """
         graphs = (
             self._read(sentence) if len(sentence) <= LONGEST_CACHED else self._read_sentence(sentence)
-            for sentence in _sentences(text.encode(errors="replace").decode())  # UTF-8 cannot encode surrogates
+            for sentence in self._cut(text.encode(errors="replace").decode())  # UTF-8 cannot encode surrogates
         )
         return join_graphs(graph for graph in graphs if graph.text)
 
@@ -80,31 +71,7 @@ class SpacyReportParser:
     def _read_sentence(self, sentence: str) -> ReportGraph:
         if len(self._tokenizer.vocab) > KNOWN_WORDS:
             self._tokenizer = _report_tokenizer()
-        return read_sentence([token.text for token in self._tokenizer(" ".join(sentence.split()))], self._lexicon)
-
-
-def _sentences(text: str) -> Iterator[str]:
-    """Yield the sentences of a text, long ones in pieces."""
-    for sentence in _full_stops(text):
-        if len(sentence) <= LONGEST_SENTENCE:
-            yield sentence
-        else:
-            yield from textwrap.wrap(sentence, LONGEST_SENTENCE, break_long_words=False, break_on_hyphens=False)
-
-
-def _full_stops(text: str) -> Iterator[str]:
-    """Yield the sentences of a text; a full stop of an abbreviation or in "A.Smith" does not end one."""
-    start = 0
-    for match in _SENTENCE_END.finditer(text):
-        stop = match.start()
-        if text[stop] != "\n":
-            stop += 1
-            joined = match.end() == stop and not (stop > 2 and text[stop - 3 : stop - 1].islower())
-            if joined or text.endswith(_ABBREVIATIONS, start, stop):
-                continue
-        yield text[start:stop]
-        start = match.end()
-    yield text[start:]
+        return read_sentence([token.text for token in self._tokenizer(sentence)], self._lexicon)
 
 
 def _report_tokenizer() -> Any:
@@ -116,7 +83,7 @@ def _report_tokenizer() -> Any:
     tokenizer.rules = {}
     vocab: Any = nlp.vocab
     vocab.lex_attr_getters = {}  # attributes of new words such as shape and norm are slow and unused
-    for word in _ABBREVIATIONS:
+    for word in ABBREVIATIONS:
         tokenizer.add_special_case(word, [{"ORTH": word}])
     prefixes = [rule for rule in nlp.Defaults.prefixes or () if rule != "_"]
     suffixes = [rule for rule in nlp.Defaults.suffixes or () if rule != "_"] + [r"(?<=\w)[-/]"]
