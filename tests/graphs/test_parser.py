@@ -14,8 +14,8 @@ from sentences import SENTENCES
 
 from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.graphs.lexicon import load_lexicon
-from igcl_lightning.graphs.plain_text import plain_text
 from igcl_lightning.graphs.parser import ReportGraphParser, SpacyReportParser
+from igcl_lightning.graphs.plain_text import plain_text
 from igcl_lightning.graphs.radgraph import from_radgraph
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from igcl_lightning.graphs.answers import ANSWERS
-from igcl_lightning.graphs.lexicon import Lexicon
+from igcl_lightning.graphs.lexicon import Lexicon, alternatives
 from igcl_lightning.graphs.plain_text import plain_text
 
 ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
@@ -51,39 +51,24 @@ _ANSWER_ENDS = re.compile(rf"(?:[:=?]\s*(?:{_ANSWER})|\((?:{_ANSWER})\)|,\s*\w+)
 
 _LAST_WORDS = re.compile(r"([\w'/-]*)\W+([\w'/-]+)[)\]\"']*$|()([\w'/-]+)[)\]\"']*$")
 
-_OPEN = frozenset(
-    "a an the this that these those his her its and or but nor versus vs with without of in on at to for from by into "
-    "within over under near above below behind between along through than as no not any some is are was were be been "
-    "has have had may might can could should would likely probable possible probably possibly both either neither "
-    "which who if while although due secondary consistent compatible suggesting suggestive representing appears appear "
-    "seems remains dr mr mrs ms".split()
+_OPEN = alternatives(
+    "a|an|the|this|that|these|those|his|her|its|and|or|but|nor|versus|vs|with|without|of|in|on|at|to|for"
+    "|from|by|into|within|over|under|near|above|below|behind|between|along|through|than|as|no|not|any|some"
+    "|is|are|was|were|be|been|has|have|had|may|might|can|could|should|would|likely|probable|possible"
+    "|probably|possibly|both|either|neither|which|who|if|while|although|due|secondary|consistent"
+    "|compatible|suggesting|suggestive|representing|appears|appear|seems|remains|dr|mr|mrs|ms"
 )
 """Words that cannot end a statement."""
 
-_CLOSED = _OPEN - {
-    "no",
-    "a",
-    "an",
-    "the",
-    "this",
-    "these",
-    "both",
-    "probable",
-    "possible",
-    "likely",
-    "neither",
-    "without",
-}
-_CLOSED |= frozenset("seen noted identified present which".split())
+_CLOSED = _OPEN - alternatives("no|a|an|the|this|these|both|probable|possible|likely|neither|without")
+_CLOSED |= alternatives("seen|noted|identified|present")
 """Words that continue a statement on the next line."""
 
 _DESCRIBES = frozenset({"adjective", "side", "size", "severity", "texture"})
-_BEGINS = frozenset(
-    "the there this these a an no none both within without status patient since single compared".split()
-)
-_NAMES = frozenset(
-    "swan port hickman kerley groshong dobhoff mediport morgagni bochdalek schmorl chilaiditi harrington nissen "
-    "pancoast hampton ghon ranke broviac quinton permcath hiatal".split()
+_BEGINS = alternatives("the|there|this|these|a|an|no|none|both|within|without|status|patient|since|single|compared")
+_NAMES = alternatives(
+    "swan|port|hickman|kerley|groshong|dobhoff|mediport|morgagni|bochdalek|schmorl|chilaiditi|harrington"
+    "|nissen|pancoast|hampton|ghon|ranke|broviac|quinton|permcath|hiatal"
 )
 """Names that are capitalised inside a statement."""
 

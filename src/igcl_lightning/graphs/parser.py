@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, lru_cache
 from typing import Any, Protocol
 
 from igcl_lightning.graphs.cutting import ABBREVIATIONS, Cutter
+from igcl_lightning.graphs.language import is_english
 from igcl_lightning.graphs.lexicon import load_lexicon
 from igcl_lightning.graphs.schema import ReportGraph, join_graphs
 from igcl_lightning.graphs.sentence import RULES_VERSION, read_sentence
@@ -34,7 +35,10 @@ class ReportGraphParser(Protocol):
 class SpacyReportParser:
     """Rules over a lexicon of chest radiology and spaCy's tokenizer, without model weights or downloads.
 
-    Sentences are parsed one by one (`graphs.sentence`) and cached.
+    Statements are parsed one by one (`graphs.sentence`) and cached.
+
+    Args:
+        any_language: also read reports that are not English (`is_english`); their graph has no entities otherwise.
 
     Example:
         >>> graph = SpacyReportParser().parse("Small right pleural effusion.")
@@ -42,27 +46,29 @@ class SpacyReportParser:
         [('Small', 'OBS-DP'), ('right', 'ANAT-DP'), ('pleural', 'ANAT-DP'), ('effusion', 'OBS-DP')]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, any_language: bool = False) -> None:
+        self.any_language = any_language
         self._lexicon = load_lexicon()
         self._cut = Cutter(self._lexicon)
         self._tokenizer = _report_tokenizer()
         self._read = lru_cache(CACHED_SENTENCES)(self._read_sentence)
-        self.version = f"spacy-rules-{RULES_VERSION}-{self._lexicon.version}"
+        self.version = f"spacy-rules-{RULES_VERSION}-{self._lexicon.version}{'-any-language' * any_language}"
 
-    def __reduce__(self) -> tuple[type[SpacyReportParser], tuple[()]]:
-        """Pickle without the cache."""
-        return type(self), ()
+    def __reduce__(self) -> tuple[Callable[[bool], SpacyReportParser], tuple[bool]]:
+        """Pickle as the process's parser, with its cache."""
+        return default_parser, (self.any_language,)
 
     def parse(self, text: str) -> ReportGraph:
         """Return the graph over the words of any text, `ReportGraph("")` for a blank one.
 
-        De-identification marks such as "XXXX" or "___" are not entities.
+        The words are those of `plain_text`. De-identification marks such as "XXXX" or "___" are not entities.
         """
         graphs = (
             self._read(sentence) if len(sentence) <= LONGEST_CACHED else self._read_sentence(sentence)
             for sentence in self._cut(text.encode(errors="replace").decode())  # UTF-8 cannot encode surrogates
         )
-        return join_graphs(graph for graph in graphs if graph.text)
+        graph = join_graphs(graph for graph in graphs if graph.text)
+        return graph if self.any_language or is_english(text) else ReportGraph(graph.text)
 
     def parse_many(self, texts: Iterable[str]) -> Iterator[ReportGraph]:
         """Yield the graph of each report, in order."""
@@ -72,6 +78,12 @@ class SpacyReportParser:
         if len(self._tokenizer.vocab) > KNOWN_WORDS:
             self._tokenizer = _report_tokenizer()
         return read_sentence([token.text for token in self._tokenizer(sentence)], self._lexicon)
+
+
+@cache
+def default_parser(any_language: bool = False) -> SpacyReportParser:
+    """Return this process's parser; building one takes longer than parsing many reports."""
+    return SpacyReportParser(any_language)
 
 
 def _report_tokenizer() -> Any:
