@@ -34,7 +34,7 @@ _ELSEWHERE = alternatives(
     # Dutch
     "|geen|het|een|van|zonder|niet|longen|hart|zijn|bij|aan|voor|pleuravocht|wel|normaal|vergroot|beeld|longvelden"
     # Scandinavian languages
-    "|ingen|inga|inte|ikke|och|og|uten|utan|uden|hjerte|lungor|lunger|venstre|til|det|som|mot"
+    "|ingen|inga|inte|ikke|och|uten|utan|uden|hjerte|lungor|lunger|venstre|til|det|som|mot"
     # Polish, Czech, Turkish
     "|nie|bez|oraz|serce|prawej|lewej|zmian|odmy|jest|plic|srdce|cech|sylwetka|yok|ve|bir|kalp|izlenmedi|normaldir|olarak"
 )
