@@ -1,9 +1,9 @@
 import os
 
+from igcl_lightning.graphs.parser import default_parser
 from igcl_lightning.reports import parsing
 from igcl_lightning.reports.files import is_lfs_pointer, walk_folders
 from igcl_lightning.reports.sources import open_source
-from igcl_lightning.reports.worker import default_parser
 
 
 def test_a_link_to_the_folder_itself_is_not_followed(tmp_path):

@@ -1,6 +1,7 @@
 import pytest
 
-from igcl_lightning.reports.sections import HEADERS, choose_sections, choose_text, split_sections
+from igcl_lightning.errors import IgclError
+from igcl_lightning.reports.sections import HEADERS, choose_sections, choose_text, read_headers, split_sections
 
 HOSPITAL = """\
                                  FINAL REPORT
@@ -113,8 +114,77 @@ def test_findings_come_first_and_a_missing_section_leaves_no_gap():
     assert choose_sections({"impression": "b", "findings": " "}) == "b"
 
 
-def test_a_report_with_neither_is_whole_and_one_with_the_other_is_empty():
-    text = "INDICATION: Cough. Lungs are clear."
-    assert choose_text(text, "findings") == text
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("INDICATION: Cough. Lungs are clear.", "Lungs are clear."),
+        ("INDICATION: Rule out edema.", ""),
+        ("INDICATION: Edema?\n\nCOMPARISON: None.\n\nLungs are clear.\n\nNo edema.", "Lungs are clear.\n\nNo edema."),
+        ("Two views. Lungs are clear.\nINDICATION: Edema?", "Two views. Lungs are clear."),
+        ("Clear lungs.\nADDENDUM: Small nodule.", "Clear lungs.\n\nSmall nodule."),
+        ("WET READ: Edema.\nFINAL REPORT\nNo edema.", "No edema."),
+        ("WET READ: Edema.", "Edema."),
+    ],
+)
+def test_a_report_with_neither_is_what_belongs_to_no_other_section(text, chosen):
+    assert choose_text(text, "findings") == chosen
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[Indication] Edema? [Findings] Clear lungs.\n[IMPRESSION]\nNothing acute.",
+        "**INDICATION:** Edema?\n**FINDINGS:** Clear lungs.\n**IMPRESSION:** Nothing acute.",
+        "INDICATION\nEdema?\nFINDINGS\nClear lungs.\nIMPRESSION\nNothing acute.",
+        "## Indication\nEdema?\n## Findings\nClear lungs.\n## Impression\nNothing acute.",
+        "INDICATION Edema?\nFINDINGS Clear lungs.\nIMPRESSION Nothing acute.",
+        "Indication - Edema?\nFindings - Clear lungs.\nImpression - Nothing acute.",
+        "INDICATION: Edema FINDINGS: Clear lungs. IMPRESSION: Nothing acute.",
+        "<b>INDICATION:</b> Edema?<br><b>FINDINGS:</b> Clear lungs.<br><b>IMPRESSION:</b> Nothing acute.",
+        "INDICATION: Edema?\\nFINDINGS: Clear lungs.\\nIMPRESSION: Nothing acute.",
+    ],
+)
+def test_headers_have_many_marks(text):
+    assert choose_text(text) == "Clear lungs.\n\nNothing acute."
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["HISTORY: Edema?\nREPORT: Clear lungs.", "History\nEdema?\nResult\nClear lungs.", "RESULTS: Clear lungs."],
+)
+@pytest.mark.parametrize("choice", ["both", "findings", "impression"])
+def test_a_report_or_result_is_both_findings_and_impression(text, choice):
+    assert choose_text(text, choice) == "Clear lungs."
+
+
+def test_an_addendum_is_part_of_every_choice():
+    text = "FINDINGS: Clear.\nIMPRESSION: Normal.\nADDENDUM: Small nodule."
+    assert choose_text(text, "impression") == "Normal.\n\nSmall nodule."
+
+
+def test_a_file_adds_headers(tmp_path):
+    file = tmp_path / "headers.tsv"
+    file.write_text("# ours\nfindings\tAppearances|What we see\nindication\tAsked\n", encoding="utf-8")
+    own = read_headers(file)
+
+    text = "ASKED: Edema?\nWhat we  see: Clear lungs.\nIMPRESSION: Normal."
+    assert choose_text(text, "findings", own) == "Clear lungs."
+    assert choose_text(text, "findings") == ""
+
+
+@pytest.mark.parametrize("line", ["finding\tBefund", "findings", "findings\t", "a\tb\tc"])
+def test_a_line_of_that_file_names_a_section_and_headers(tmp_path, line):
+    file = tmp_path / "headers.tsv"
+    file.write_text(f"impression\tSays\n{line}\n", encoding="utf-8")
+    with pytest.raises(IgclError, match=r"--headers .*headers.tsv: .*line 2"):
+        read_headers(file)
+
+
+def test_a_missing_file_of_headers_is_an_error(tmp_path):
+    with pytest.raises(IgclError, match="--headers"):
+        read_headers(tmp_path / "none.tsv")
+
+
+def test_one_section_without_the_other_is_empty():
     assert choose_text("IMPRESSION: Clear.", "findings") == ""
     assert choose_sections({"indication": "Cough."}) is None

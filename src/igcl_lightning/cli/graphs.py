@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from igcl_lightning.cli.parser import available_cores
-from igcl_lightning.cli.prepare import SECTIONS
+from igcl_lightning.cli.prepare import SECTIONS, headers
 from igcl_lightning.closing import command, write_closing
 from igcl_lightning.errors import UsageError, write_message
 
@@ -35,6 +35,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, metavar="GRAPHS.jsonl", help="output file, one line per report"
     )
     parser.add_argument("--sections", choices=SECTIONS, default="both", help="sections to parse (default: both)")
+    parser.add_argument(
+        "--headers", type=headers, metavar="FILE", help="further headers of sections, lines SECTION<tab>HEADER|HEADER"
+    )
+    parser.add_argument("--any-language", action="store_true", help="parse reports that are not English too")
     parser.add_argument("--id-column", metavar="NAME", help="column or key of the id (default: id or uid)")
     parser.add_argument(
         "--text-column", metavar="NAME", help="column or key of the text (default: text, findings, impression)"
@@ -49,15 +53,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    from igcl_lightning.graphs.parser import default_parser
     from igcl_lightning.reports.parsing import parse_reports
     from igcl_lightning.reports.sources import open_source
 
     page = options.html / "graphs.html" if options.html and options.html.is_dir() else options.html
     model = None if options.parser == "rules" else _model(options)
+    parser = default_parser(any_language=True) if options.any_language and model is None else model
     done = parse_reports(
-        open_source(options.reports, options.sections, options.id_column, options.text_column),
+        open_source(options.reports, options.sections, options.id_column, options.text_column, options.headers),
         options.out,
-        model,
+        parser,
         jobs=options.jobs if options.jobs is not None else 1 if model else available_cores(),
         page=page,
         page_limit=options.html_limit,
@@ -66,6 +72,11 @@ def run(options: argparse.Namespace) -> None:
     if done.pointers:
         left_out = f"{len(done.pointers)} files left out, such as {done.pointers[0]}: Git-LFS pointers, not reports"
         write_message("warning", f"{options.reports}: {left_out}; fetch them with git lfs pull")
+    if done.foreign:
+        graphs = (
+            "parsed all the same" if options.any_language or model else "their graphs are empty; see --any-language"
+        )
+        write_message("warning", f"{options.reports}: {done.foreign} reports are not English: {graphs}")
     resumed = f", {done.resumed} of them from an interrupted run" if done.resumed else ""
     sys.stdout.write(f"{done.reports} reports -> {options.out}{resumed}\n")
     if page and page.stat().st_size > LARGE_PAGE:

@@ -56,6 +56,13 @@ def pairs(text: str) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in parts}
 
 
+def headers(text: str) -> dict[str, str]:
+    """Read a file of headers."""
+    from igcl_lightning.reports.sections import read_headers
+
+    return read_headers(Path(text))
+
+
 def shard(text: str) -> Any:
     """Read a shard, such as 2/8."""
     number, _, count = text.partition("/")
@@ -102,6 +109,8 @@ COMMON = (
     _option("--rename-labels", "rename label A to B", type=pairs, metavar="A=B,.."),
     _option("--on-missing-report", "policy for studies without a report (default: keep-image)", choices=MISSING_REPORT),
     _option("--sections", "sections of a report to parse (default: both)", choices=SECTIONS),
+    _option("--headers", "further headers of sections, lines SECTION<tab>HEADER|HEADER", type=headers, metavar="FILE"),
+    _option("--any-language", "parse reports that are not English too", action="store_true"),
     _option("--reparse", "parse reports even if the source has their graphs", action="store_true"),
     _option("--node-text", "store features of graph nodes from this language model", metavar="MODEL"),
     _option("--node-text-word", _NODE_TEXT_WORD, choices=("mean", "sum")),

@@ -30,9 +30,9 @@ from igcl_lightning.data.store import StoreDescription
 from igcl_lightning.data.study import REPORT_SECTIONS, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import featurize
+from igcl_lightning.graphs.parser import default_parser
 from igcl_lightning.graphs.schema import ReportGraph
 from igcl_lightning.graphs.tokens import ReportTokenizer
-from igcl_lightning.reports.worker import default_parser
 
 ImageInput = str | Path | Image.Image | np.ndarray
 """Path of an image file that `igcl prepare` reads, an opened image, or grey values [H, W]."""
@@ -184,14 +184,16 @@ class InputReader:
             raise IgclError(f"a report is its text, or its texts by section, not {type(report).__name__}")
         if unknown := [name for name in given if name not in REPORT_SECTIONS]:
             raise IgclError(f"a report has no section {unknown[0]!r}, only {', '.join(REPORT_SECTIONS)}")
-        sections, state, detail = read_report(given, self.options.sections)
+        sections, state, detail = read_report(given, self.options)
         if state in (POINTER, UNREADABLE):
             raise IgclError(detail)
-        then, now = self.record.get("parser"), default_parser().version
+        then, now = self.record.get("parser"), default_parser(self.options.any_language).version
         if then != now:
             message = f"the training reports were parsed by {then}, this one by {now}: graphs may differ"
             warnings.warn(message, stacklevel=1)
-        return default_parser().parse(report_text(sections, self.options.sections))
+        return default_parser(self.options.any_language).parse(
+            report_text(sections, self.options.sections, self.options.headers)
+        )
 
     def _node_text(self, graph: ReportGraph) -> np.ndarray:
         """Return the features of a graph's nodes, float32 [N, D]; the language model must be that of training."""

@@ -32,9 +32,9 @@ from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, store_featu
 from igcl_lightning.data.store_path import MANIFEST
 from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.parser import default_parser
 from igcl_lightning.processes import Map, chunks, ordered_map
 from igcl_lightning.quiet import progress_bar
-from igcl_lightning.reports.worker import default_parser
 
 CHUNK = 1024
 """Studies per chunk: the most work that a kill loses."""
@@ -125,7 +125,7 @@ def _work(source: Source, columns: Columns, options: Options, chunk: int) -> dic
     work = {
         "format_version": FORMAT_VERSION,
         "igcl_lightning": __version__,
-        "parser": default_parser().version,
+        "parser": default_parser(options.any_language).version,
         "source": {"name": source.name, **source.settings},
         "inputs": {path.name: _file_hash(path) for path in source.inputs},
         "options": asdict(options),

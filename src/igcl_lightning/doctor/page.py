@@ -107,7 +107,8 @@ def _pair(store: OpenedStore, place: Place) -> dict[str, Any]:
     sections = {name: text for name, text in record["report"].items() if text}
     pair = {"id": place.row, "picture": _picture(record), "facts": _facts(place, record), "sections": sections}
     try:
-        text = report_text(sections, store.manifest.get("options", {}).get("sections", "both"))
+        options = store.manifest.get("options", {})
+        text = report_text(sections, options.get("sections", "both"), options.get("headers"))
         return pair | {"error": "", "report": report_part(place.row, graph_of(record["graph"]), text).html}
     except (ValueError, IndexError, TypeError) as error:
         return pair | {"error": str(error)}

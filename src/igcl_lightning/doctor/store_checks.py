@@ -10,7 +10,7 @@ from igcl_lightning.data.store import NODE_TEXT
 from igcl_lightning.data.study import SPLITS, VIEWS
 from igcl_lightning.doctor.findings import Finding, number, percent, share, such_as
 from igcl_lightning.doctor.opened import OpenedStore
-from igcl_lightning.graphs.parser import SpacyReportParser
+from igcl_lightning.graphs.parser import default_parser
 
 MAX_AGE = 120
 
@@ -27,7 +27,8 @@ def check_manifest(store: OpenedStore) -> Iterator[Finding]:
     else:
         by = store.manifest.get("igcl_lightning", "an unknown version")
         yield Finding("ok", "manifest", f"counts agree with the rows; written by igcl-lightning {by}")
-    written, installed = store.manifest.get("parser"), SpacyReportParser().version
+    options = store.manifest.get("options") or {}
+    written, installed = store.manifest.get("parser"), default_parser(bool(options.get("any_language"))).version
     if written not in (None, installed):
         message = f"graphs were parsed by {written}, installed is {installed}; parse them again"
         yield Finding("warning", "parser", message)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, lru_cache
 from typing import Any, Protocol
 
+from igcl_lightning.graphs.cutting import ABBREVIATIONS, Cutter
+from igcl_lightning.graphs.language import is_english
 from igcl_lightning.graphs.lexicon import load_lexicon
 from igcl_lightning.graphs.schema import ReportGraph, join_graphs
 from igcl_lightning.graphs.sentence import RULES_VERSION, read_sentence
@@ -17,16 +17,7 @@ KNOWN_WORDS = 100_000
 
 CACHED_SENTENCES = 16_384  # sentences cached by a parser: reports repeat them (two of three in Open-i)
 
-LONGEST_SENTENCE = 4_000
-"""Characters of a sentence before it is split at blanks, so that time is linear in texts without full stops."""
-
 LONGEST_CACHED = 400  # maximum length of cached sentences in characters; longer ones rarely repeat
-
-_ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
-_SENTENCE_END = re.compile(
-    r"(?:[.!\n]|(?<=\w)\?)(?:(?<=[.!?])(?:\s+|(?=[A-Z]))|(?<=\n)\s*(?:\n|(?=(?:\d+[.)]|[-*\u2022])\s)))",
-)
-"""A full stop before a blank or a capital letter, an empty line, or a line that starts a numbered or bulleted item."""
 
 
 class ReportGraphParser(Protocol):
@@ -44,7 +35,10 @@ class ReportGraphParser(Protocol):
 class SpacyReportParser:
     """Rules over a lexicon of chest radiology and spaCy's tokenizer, without model weights or downloads.
 
-    Sentences are parsed one by one (`graphs.sentence`) and cached.
+    Statements are parsed one by one (`graphs.sentence`) and cached.
+
+    Args:
+        any_language: also read reports that are not English (`is_english`); their graph has no entities otherwise.
 
     Example:
         >>> graph = SpacyReportParser().parse("Small right pleural effusion.")
@@ -52,26 +46,29 @@ class SpacyReportParser:
         [('Small', 'OBS-DP'), ('right', 'ANAT-DP'), ('pleural', 'ANAT-DP'), ('effusion', 'OBS-DP')]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, any_language: bool = False) -> None:
+        self.any_language = any_language
         self._lexicon = load_lexicon()
+        self._cut = Cutter(self._lexicon)
         self._tokenizer = _report_tokenizer()
         self._read = lru_cache(CACHED_SENTENCES)(self._read_sentence)
-        self.version = f"spacy-rules-{RULES_VERSION}-{self._lexicon.version}"
+        self.version = f"spacy-rules-{RULES_VERSION}-{self._lexicon.version}{'-any-language' * any_language}"
 
-    def __reduce__(self) -> tuple[type[SpacyReportParser], tuple[()]]:
-        """Pickle without the cache."""
-        return type(self), ()
+    def __reduce__(self) -> tuple[Callable[[bool], SpacyReportParser], tuple[bool]]:
+        """Pickle as the process's parser, with its cache."""
+        return default_parser, (self.any_language,)
 
     def parse(self, text: str) -> ReportGraph:
         """Return the graph over the words of any text, `ReportGraph("")` for a blank one.
 
-        De-identification marks such as "XXXX" or "___" are not entities.
+        The words are those of `plain_text`. De-identification marks such as "XXXX" or "___" are not entities.
         """
         graphs = (
             self._read(sentence) if len(sentence) <= LONGEST_CACHED else self._read_sentence(sentence)
-            for sentence in _sentences(text.encode(errors="replace").decode())  # UTF-8 cannot encode surrogates
+            for sentence in self._cut(text.encode(errors="replace").decode())  # UTF-8 cannot encode surrogates
         )
-        return join_graphs(graph for graph in graphs if graph.text)
+        graph = join_graphs(graph for graph in graphs if graph.text)
+        return graph if self.any_language or is_english(text) else ReportGraph(graph.text)
 
     def parse_many(self, texts: Iterable[str]) -> Iterator[ReportGraph]:
         """Yield the graph of each report, in order."""
@@ -80,31 +77,13 @@ class SpacyReportParser:
     def _read_sentence(self, sentence: str) -> ReportGraph:
         if len(self._tokenizer.vocab) > KNOWN_WORDS:
             self._tokenizer = _report_tokenizer()
-        return read_sentence([token.text for token in self._tokenizer(" ".join(sentence.split()))], self._lexicon)
+        return read_sentence([token.text for token in self._tokenizer(sentence)], self._lexicon)
 
 
-def _sentences(text: str) -> Iterator[str]:
-    """Yield the sentences of a text, long ones in pieces."""
-    for sentence in _full_stops(text):
-        if len(sentence) <= LONGEST_SENTENCE:
-            yield sentence
-        else:
-            yield from textwrap.wrap(sentence, LONGEST_SENTENCE, break_long_words=False, break_on_hyphens=False)
-
-
-def _full_stops(text: str) -> Iterator[str]:
-    """Yield the sentences of a text; a full stop of an abbreviation or in "A.Smith" does not end one."""
-    start = 0
-    for match in _SENTENCE_END.finditer(text):
-        stop = match.start()
-        if text[stop] != "\n":
-            stop += 1
-            joined = match.end() == stop and not (stop > 2 and text[stop - 3 : stop - 1].islower())
-            if joined or text.endswith(_ABBREVIATIONS, start, stop):
-                continue
-        yield text[start:stop]
-        start = match.end()
-    yield text[start:]
+@cache
+def default_parser(any_language: bool = False) -> SpacyReportParser:
+    """Return this process's parser; building one takes longer than parsing many reports."""
+    return SpacyReportParser(any_language)
 
 
 def _report_tokenizer() -> Any:
@@ -116,7 +95,7 @@ def _report_tokenizer() -> Any:
     tokenizer.rules = {}
     vocab: Any = nlp.vocab
     vocab.lex_attr_getters = {}  # attributes of new words such as shape and norm are slow and unused
-    for word in _ABBREVIATIONS:
+    for word in ABBREVIATIONS:
         tokenizer.add_special_case(word, [{"ORTH": word}])
     prefixes = [rule for rule in nlp.Defaults.prefixes or () if rule != "_"]
     suffixes = [rule for rule in nlp.Defaults.suffixes or () if rule != "_"] + [r"(?<=\w)[-/]"]

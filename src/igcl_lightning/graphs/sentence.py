@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+from igcl_lightning.graphs.answers import plain_words
 from igcl_lightning.graphs.assertions import ABSENT, ELSEWHERE, PRESENT, Assertion, assertions
 from igcl_lightning.graphs.lexicon import Lexicon, Match
 from igcl_lightning.graphs.phrases import split_phrases
@@ -35,7 +36,7 @@ _DENIED = frozenset({"generic", "sign"})  # observations that are statements whe
 
 def read_sentence(words: Sequence[str], lexicon: Lexicon) -> ReportGraph:
     """Return the graph of a sentence from its words."""
-    matches = lexicon.match([word.lower() for word in words])
+    matches = lexicon.match(plain_words(words))
     matches, repeated = _each_side(matches)
     items = [match for match in matches if not match.link]
     phrases, joined = split_phrases(words, matches)

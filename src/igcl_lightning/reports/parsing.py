@@ -29,11 +29,15 @@ PAGE_LIMIT = 200
 
 @dataclass(frozen=True)
 class Summary:
-    """Number of graphs in the file and of those an interrupted run had written, and names of skipped LFS pointers."""
+    """Number of graphs in the file and of those an interrupted run had written, names of skipped LFS pointers.
+
+    `foreign` counts the reports of this run that are not English.
+    """
 
     reports: int
     resumed: int = 0
     pointers: Sequence[str] = ()
+    foreign: int = 0
 
 
 def parse_reports(
@@ -71,11 +75,11 @@ def parse_reports(
         version = next(run(parser_version, [parser] * jobs))  # one call per process starts them all
         options = {name: value for name, value in asdict(source).items() if name != "path"}
         with PartialFile(out, {"source": survey.identity, **options, "parser": version}, warn) as unfinished:
-            resumed = _parse(source, parser, run, unfinished, survey.total)
+            resumed, foreign = _parse(source, parser, run, unfinished, survey.total)
             unfinished.finish()
         if page is not None:
             _draw(source, parser, run, page, page_limit, unfinished.lines, version)
-    return Summary(unfinished.lines, resumed, survey.pointers)
+    return Summary(unfinished.lines, resumed, survey.pointers, foreign)
 
 
 def _check(source: Path, out: Path, page: Path | None, numbers: dict[str, tuple[int, int]]) -> None:
@@ -96,17 +100,22 @@ def _check(source: Path, out: Path, page: Path | None, numbers: dict[str, tuple[
 
 def _parse(
     source: ReportSource, parser: ReportGraphParser | None, run: Map, unfinished: PartialFile, total: int | None
-) -> int:
-    """Append the graphs of all reports that the unfinished file lacks; return how many it had."""
-    resumed = unfinished.lines
+) -> tuple[int, int]:
+    """Append the graphs of all reports that the unfinished file lacks.
+
+    Returns:
+        The number of graphs that it had, and of the other reports that are not English.
+    """
+    resumed, foreign = unfinished.lines, 0
     items = islice(source.items(), resumed, None)
     with progress_bar(desc="reports", unit=" reports", total=total, initial=resumed) as bar:
-        for content, fault in run(partial(graph_lines, source, parser), chunks(items, CHUNK)):
+        for content, fault, others in run(partial(graph_lines, source, parser), chunks(items, CHUNK)):
             unfinished.append(content)
+            foreign += others
             bar.update(unfinished.lines - bar.n)
             if fault:
                 raise ValueError(fault)
-    return resumed
+    return resumed, foreign
 
 
 def _draw(

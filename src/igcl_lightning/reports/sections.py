@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.lexicon import rows
+from igcl_lightning.graphs.plain_text import plain_text
 
 SECTION_CHOICES: dict[str, tuple[str, ...]] = {
     "both": ("findings", "impression"),
@@ -13,61 +19,123 @@ SECTION_CHOICES: dict[str, tuple[str, ...]] = {
 """Sections of each choice, in order."""
 
 COMBINED = "findings and impression"
-"""Section that is part of every choice."""
+ADDENDUM = "addendum"
+ALWAYS = (COMBINED, ADDENDUM)
+"""Sections that are part of every choice."""
+
+TITLE = "final report"
 
 HEADERS: dict[str, tuple[str, ...]] = {
-    "findings": ("findings", "finding"),
-    COMBINED: ("findings and impression", "findings/impression"),
-    "impression": ("impression", "impressions", "conclusion", "conclusions"),
+    "findings": ("findings", "finding", "description", "body of report"),
+    COMBINED: (
+        "findings and impression",
+        "findings/impression",
+        "findings & impression",
+        "report",
+        "result",
+        "results",
+    ),
+    "impression": (
+        "impression",
+        "impressions",
+        "conclusion",
+        "conclusions",
+        "interpretation",
+        "opinion",
+        "summary",
+        "final impression",
+        "radiological diagnosis",
+    ),
     "indication": (
         "indication",
         "indications",
         "clinical indication",
+        "clinical question",
+        "clinical details",
+        "clinical data",
+        "clinical problem",
+        "presenting complaint",
         "reason for exam",
+        "reason for the exam",
         "reason for examination",
+        "reason for this examination",
         "reason for study",
+        "reason for request",
     ),
-    "history": ("history", "clinical history", "clinical information"),
+    "history": (
+        "history",
+        "clinical history",
+        "medical history",
+        "past medical history",
+        "patient history",
+        "history of present illness",
+        "clinical information",
+    ),
     "technique": ("technique", "procedure"),
-    "comparison": ("comparison", "comparisons"),
+    "comparison": ("comparison", "comparisons", "prior studies", "previous examinations"),
     "examination": ("exam", "examination", "study", "type of examination"),
     "recommendation": ("recommendation", "recommendations", "recommendation(s)"),
-    "notification": ("notification", "notifications"),
-    "addendum": ("addendum",),
-    "wet read": ("wet read",),
-    "final report": ("final report",),
+    "notification": ("notification", "notifications", "communication"),
+    "signature": ("dictated by", "signed by", "electronically signed by", "referring physician"),
+    ADDENDUM: ("addendum", "addenda"),
+    "wet read": ("wet read", "preliminary report"),
+    TITLE: ("final report", "radiology report"),
 }
 """Headers of each section. Subheadings such as "LUNGS:" are not headers."""
 
-_NAME = {header: name for name, headers in HEADERS.items() for header in headers}
-_WORDS = "|".join(re.escape(header).replace(r"\ ", r"[ \t]+") for header in sorted(_NAME, key=len, reverse=True))
-# "FINAL REPORT" ends a preliminary read and has no colon in hospital files.
-_HEADER = re.compile(
-    rf"(?:^[ \t]*|(?<=[.?!])[ \t]*)(?=[A-Z])(?:(?P<header>(?i:{_WORDS}))[ \t]*:|(?P<title>FINAL REPORT)[ \t\r]*$)",
-    re.MULTILINE,
-)
+_OPENING = r"[ \t]*(?:[\[<(]{1,2}|[*#=_~-]{1,10})?[ \t]*"
+_CLOSING = r"[ \t]*(?:[\])>]{1,2}[ \t]*:?|[*=_~-]{2,10}[ \t]*:?|:\*{0,3})"
+_DASH = r"[ \t]+[-\u2013\u2014](?=[ \t])"
+_CAPITAL = r"(?=[^\W\d_a-z])"
 
 
-def split_sections(text: str) -> dict[str, str]:
+@lru_cache(8)
+def _pattern(own: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], dict[str, str]]:
+    """Return the expression that finds headers, and the section of each."""
+    names = {header: name for name, headers in HEADERS.items() for header in headers} | dict(own)
+    ordered = sorted(names, key=len, reverse=True)
+    words = "|".join(re.escape(header).replace(r"\ ", r"[ \t]+") for header in ordered)
+    capitals = words.upper().replace(r"[ \T]", r"[ \t]")
+    found = (
+        rf"(?:^{_OPENING}|(?<=[.?!])[ \t]*[\[*]{{0,3}}){_CAPITAL}(?P<header>(?i:{words}))(?:{_CLOSING}|{_DASH})"
+        rf"|^{_OPENING}{_CAPITAL}(?P<title>(?i:{words}))[ \t*=_#~-]*(?=[ \t\r]*$)"
+        rf"|(?:^[ \t]*|(?<=[.?!])[ \t]+)(?P<capitals>{capitals})(?=[ \t]+[A-Z0-9_][a-z_ ])"
+        rf"|(?<=\w)[ \t]+(?P<inner>{capitals})[ \t]*:(?=[ \t]*(?:[A-Z0-9_]|\r?$))"
+    )
+    return re.compile(found, re.MULTILINE), names
+
+
+def split_sections(text: str, own: Mapping[str, str] | None = None) -> dict[str, str]:
     r"""Return the sections of a report by name, in the order of the text.
 
-    A header is one of `HEADERS` with a capital first letter, before a colon, at the start of a line or after a
-    sentence. Sections of one name are joined by a blank line, empty ones are left out. Text before the first header
-    has the name "".
+    A header is one of `HEADERS` with a capital first letter, at the start of a line or after a sentence. A colon, a
+    dash or brackets mark it, or it stands alone on its line, or all in capitals before a sentence. Sections of one name
+    are joined by a blank line, empty ones are left out. Text before the first header has the name "".
+
+    Args:
+        text: a report without markup (`plain_text`).
+        own: name of the section by header, in addition to `HEADERS` (see `read_headers`).
 
     Example:
         >>> split_sections("INDICATION: Cough. FINDINGS: Clear lungs.\nIMPRESSION: Normal.")
         {'indication': 'Cough.', 'findings': 'Clear lungs.', 'impression': 'Normal.'}
     """
     sections: dict[str, list[str]] = {}
-    name, start = "", 0
-    for match in _HEADER.finditer(text):
-        sections.setdefault(name, []).append(text[start : match.start()].strip())
-        header = match["header"] or match["title"]
-        name, start = _NAME[" ".join(header.lower().split())], match.end()
-    sections.setdefault(name, []).append(text[start:].strip())
+    for name, part in _parts(text, own or {}):
+        sections.setdefault(name, []).append(part)
     joined = {name: "\n\n".join(filter(None, parts)) for name, parts in sections.items()}
     return {name: part for name, part in joined.items() if part}
+
+
+def _parts(text: str, own: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield name and text of each section, in the order of the text."""
+    pattern, names = _pattern(tuple(own.items()))
+    name, start = "", 0
+    for match in pattern.finditer(text):
+        yield name, text[start : match.start()].strip()
+        header = next(filter(None, match.groups()))
+        name, start = names[" ".join(header.lower().split())], match.end()
+    yield name, text[start:].strip()
 
 
 def choose_sections(sections: Mapping[str, str], choice: str = "both") -> str | None:
@@ -77,14 +145,56 @@ def choose_sections(sections: Mapping[str, str], choice: str = "both") -> str | 
         sections: text by name.
         choice: one of `SECTION_CHOICES`.
     """
-    parts = {name: sections.get(name, "").strip() for name in ("findings", COMBINED, "impression")}
-    if not any(parts.values()):
+    order = ("findings", COMBINED, "impression", ADDENDUM)
+    parts = {name: sections.get(name, "").strip() for name in order}
+    if not any(part for name, part in parts.items() if name != ADDENDUM):
         return None
-    wanted = (COMBINED, *SECTION_CHOICES[choice])
+    wanted = (*ALWAYS, *SECTION_CHOICES[choice])
     return "\n\n".join(part for name, part in parts.items() if part and name in wanted)
 
 
-def choose_text(text: str, choice: str = "both") -> str:
-    """Return the text of the chosen sections of a report, or all of it without findings and impression."""
-    chosen = choose_sections(split_sections(text), choice) if ":" in text else None
-    return text if chosen is None else chosen
+def choose_text(text: str, choice: str = "both", own: Mapping[str, str] | None = None) -> str:
+    """Return the text of the chosen sections of a report, without markup; see `split_sections` for the arguments.
+
+    Without findings and impression it is what no header precedes, and the paragraphs after the first of each section:
+    the indication and the like are left out. If that leaves nothing, it is what follows the first sentence of the last
+    section.
+    """
+    text = plain_text(text)
+    sections = split_sections(text, own)
+    chosen = choose_sections(sections, choice)
+    if chosen is not None:
+        return chosen
+    return text if sections.keys() <= {""} else _unnamed(list(_parts(text, own or {})))
+
+
+def _unnamed(parts: list[tuple[str, str]]) -> str:
+    """Return the text of a report that belongs to no section but an addendum."""
+    final = any(name == TITLE for name, _ in parts)
+    bodies = {"", TITLE, ADDENDUM} if final else {"", ADDENDUM, "wet read"}
+    kept = [part if name in bodies else "\n\n".join(_paragraphs(part)[1:]) for name, part in parts]
+    if not any(kept):
+        kept = [re.split(r"(?<=[.?!])\s+|\n", parts[-1][1], maxsplit=1)[1:2] or [""]][0]
+    return "\n\n".join(filter(None, kept))
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [part.strip() for part in re.split(r"\n[ \t\r]*\n", text) if part.strip()]
+
+
+def read_headers(path: Path) -> dict[str, str]:
+    """Return the section of each header in a file: a section of `HEADERS`, a tab, and headers separated by "|".
+
+    Raises:
+        IgclError: the file cannot be read, or a line has no known section or no header.
+    """
+    found: dict[str, str] = {}
+    try:
+        for number, (name, headers) in rows(path.stem, path.read_text("utf-8-sig"), 2):
+            if name.lower() not in HEADERS or not headers:
+                known = ", ".join(HEADERS)
+                raise ValueError(f"line {number}: expected SECTION<tab>HEADER|HEADER with a section of {known}")
+            found |= {" ".join(each.lower().split()): name.lower() for each in headers.split("|") if each.strip()}
+    except (OSError, ValueError) as error:
+        raise IgclError(f"--headers {path}: {error}") from error
+    return found

@@ -13,7 +13,7 @@ import tarfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -67,12 +67,14 @@ class ReportSource(ABC):
         sections: parsed part of a report, one of `SECTION_CHOICES`.
         id_column: column or key of the id; default: one of `ID_NAMES`.
         text_column: column or key of the text; default: those of `TEXT_NAMES` that exist.
+        headers: section of each further header (see `read_headers`).
     """
 
     path: Path
     sections: str = "both"
     id_column: str | None = None
     text_column: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     unit: ClassVar[str] = "/"
     """Text between file name and place of a record in messages."""
@@ -103,6 +105,9 @@ class ReportSource(ABC):
         """Return the name of a record for messages, such as "reports.csv row 3"."""
         return f"{self.path.name}{self.unit}{where}"
 
+    def _chosen(self, text: str) -> str:
+        return choose_text(text, self.sections, self.headers)
+
     def _names(self) -> tuple[Sequence[str], Sequence[str]]:
         """Return the names of the id, best first, and those of the text: of the whole text, then of its sections."""
         return [self.id_column] if self.id_column else ID_NAMES, [self.text_column] if self.text_column else TEXT_NAMES
@@ -121,7 +126,7 @@ class ReportSource(ABC):
         sections = {name: _string(record, name, place, null="") for name in section_names if name in record}
         chosen = choose_sections(sections, self.sections)
         if chosen is None:
-            chosen = choose_text(_string(record, text_name, place), self.sections) if text_name in record else ""
+            chosen = self._chosen(_string(record, text_name, place)) if text_name in record else ""
         return Report(report_id, chosen)
 
 
@@ -241,7 +246,7 @@ class TextFolder(ReportFolder):
             text = (self.path / str(item.where)).read_text("utf-8-sig")
         except UnicodeDecodeError as error:
             raise ValueError(f"{self.place(item.where)}: not UTF-8: {error.reason}") from error
-        return Report(str(item.where), choose_text(text, self.sections))
+        return Report(str(item.where), self._chosen(text))
 
     def _is_pointer(self, path: Path) -> bool:
         return is_lfs_pointer(path)
@@ -284,7 +289,11 @@ class XmlArchive(_OpeniReports):
 
 
 def open_source(
-    path: Path, sections: str = "both", id_column: str | None = None, text_column: str | None = None
+    path: Path,
+    sections: str = "both",
+    id_column: str | None = None,
+    text_column: str | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> ReportSource:
     """Return the source at a path: JSON lines, a `.csv` file, a tar archive, or a folder of `.txt` or `.xml` files.
 
@@ -303,7 +312,7 @@ def open_source(
     if kind not in (JsonLines, CsvTable) and (id_column or text_column):
         option = "--id-column" if id_column else "--text-column"
         raise IgclError(f"{option}: {path} has no columns; the option is for CSV files and JSON lines")
-    return kind(path, sections, id_column, text_column)
+    return kind(path, sections, id_column, text_column, headers or {})
 
 
 def _file_kind(path: Path) -> type[ReportSource]:

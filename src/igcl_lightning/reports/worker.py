@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import cache
 
-from igcl_lightning.graphs.parser import ReportGraphParser, SpacyReportParser
+from igcl_lightning.graphs.language import is_english
+from igcl_lightning.graphs.parser import ReportGraphParser, default_parser
 from igcl_lightning.graphs.radgraph import to_radgraph
 from igcl_lightning.graphs.schema import ReportGraph
 from igcl_lightning.reports.files import reason
 from igcl_lightning.reports.sources import Item, Report, ReportSource
 
 
-def graph_lines(source: ReportSource, parser: ReportGraphParser | None, items: list[Item]) -> tuple[bytes, str]:
+def graph_lines(source: ReportSource, parser: ReportGraphParser | None, items: list[Item]) -> tuple[bytes, str, int]:
     """Return the graphs of a chunk in RadGraph's layout, one line of JSON per report.
 
     Returns:
-        The lines up to the first report that cannot be read, and the error message of that report or "".
+        The lines up to the first report that cannot be read, the error message of that report or "", and the number
+        of reports that are not English.
     """
-    parsed, fault = parse_items(source, parser, items)
+    reports, fault = parse_items(source, parser, items)
+    parsed = list(reports)
+    foreign = sum(not is_english(report.text) for report, _ in parsed)
     lines = [json.dumps({"id": report.id, **to_radgraph(graph)}, ensure_ascii=False) + "\n" for report, graph in parsed]
     # JSON may escape half a surrogate pair, which UTF-8 cannot encode.
-    return "".join(lines).encode("utf-8", "replace"), fault
+    return "".join(lines).encode("utf-8", "replace"), fault, foreign
 
 
 def parse_items(
@@ -40,12 +43,6 @@ def parse_items(
     return zip(reports, graphs, strict=True), fault
 
 
-@cache
-def default_parser() -> SpacyReportParser:
-    """Return this process's parser; building one takes longer than parsing many reports."""
-    return SpacyReportParser()
-
-
 def parser_version(parser: ReportGraphParser | None) -> str:
-    """Return the version of a parser, by default of one that is built here and not in the main process."""
+    """Return the version of a parser, by default of the one that is built here and not in the main process."""
     return (parser or default_parser()).version

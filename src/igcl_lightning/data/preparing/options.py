@@ -28,6 +28,8 @@ class Options:
         views: projections (`VIEWS`) of the images to keep; default: all.
         sections: parsed part of a report, one of `SECTION_CHOICES`; a report without findings and impression is
             parsed whole. A text without known sections is split at its headers.
+        headers: section of each header of the hospital's own (see `read_headers`).
+        any_language: parse reports that are not English too; they have no graph otherwise.
         reparse: parse the report even if the source has its graph.
         on_missing_report: handling of studies with neither a text to parse nor a graph, one of `MISSING_REPORT`.
         rename_labels: mapping from names in the source to names in the store.
@@ -46,6 +48,8 @@ class Options:
     full_decode: bool = False
     views: tuple[str, ...] = ()
     sections: str = "both"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    any_language: bool = False
     reparse: bool = False
     on_missing_report: str = "keep-image"
     rename_labels: Mapping[str, str] = field(default_factory=dict)

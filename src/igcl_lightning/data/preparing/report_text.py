@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.reports.files import LFS_POINTER
 from igcl_lightning.reports.sections import choose_sections, choose_text
 
@@ -16,12 +17,12 @@ BLANK = ("", "nan", "none", "null")
 """Texts that stand for no text: missing values of a library, saved to a table."""
 
 
-def read_report(report: Mapping[str, str] | Path, sections: str) -> tuple[dict[str, str], str, str]:
+def read_report(report: Mapping[str, str] | Path, options: Options) -> tuple[dict[str, str], str, str]:
     """Return the text by section, the state of the report, and a description for messages.
 
     Args:
         report: report of a `Study`.
-        sections: parsed part, one of `SECTION_CHOICES`.
+        options: say which sections are parsed, and their headers.
     """
     if isinstance(report, Path):
         if report.exists() and not report.is_file():
@@ -40,10 +41,16 @@ def read_report(report: Mapping[str, str] | Path, sections: str) -> tuple[dict[s
     kept = {name: text for name, text in texts.items() if (text or "").strip().lower() not in BLANK}
     if not kept:
         return {}, EMPTY if texts else ABSENT, f"{where}the report is empty" if texts else "the source has no report"
-    return kept, PRESENT if report_text(kept, sections) else EMPTY, f"{where}no text under {sections}"
+    return (
+        kept,
+        PRESENT if report_text(kept, options.sections, options.headers) else EMPTY,
+        f"{where}no text under {options.sections}",
+    )
 
 
-def report_text(report: Mapping[str, str], sections: str) -> str:
+def report_text(report: Mapping[str, str], sections: str, headers: Mapping[str, str] | None = None) -> str:
     """Return the text to parse: the chosen sections, or the whole report if it has neither findings nor impression."""
     chosen = choose_sections({name: text or "" for name, text in report.items()}, sections)
-    return choose_text((report.get("report") or "").strip(), sections) if chosen is None else chosen
+    if chosen is not None:
+        return chosen
+    return choose_text((report.get("report") or "").strip(), sections, headers)

@@ -20,7 +20,8 @@ from igcl_lightning.data.splits import split_name, split_of_patient
 from igcl_lightning.data.store import FORMAT_VERSION, NODE_TEXT, graph_columns
 from igcl_lightning.data.study import REPORT_SECTIONS, Study, wanted_views
 from igcl_lightning.errors import IgclError
-from igcl_lightning.reports.worker import default_parser
+from igcl_lightning.graphs.language import is_english
+from igcl_lightning.graphs.parser import default_parser
 
 if TYPE_CHECKING:
     from igcl_lightning.graphs.node_text import NodeText
@@ -62,7 +63,7 @@ def study_rows(item: Item, columns: Columns, options: Options, earlier: EarlierR
     # The identity is computed first, so that a file that changes during reading is read again next time.
     made = Rows(identity(item))
     study = item if isinstance(item, Study) else item()
-    sections, made.report, detail = read_report(study.report, options.sections)
+    sections, made.report, detail = read_report(study.report, options)
     if made.report != PRESENT and study.graph is None and options.on_missing_report != "keep-image":
         if options.on_missing_report == "error":
             raise IgclError(f"study {study.study_id!r}: {detail}; set --on-missing-report to keep or drop such studies")
@@ -86,7 +87,8 @@ def study_rows(item: Item, columns: Columns, options: Options, earlier: EarlierR
         except (IgclError, ValueError) as error:
             made.drop("mask not readable", str(error), stored.note.row)
             continue
-        made.rows.append(stored.columns(study) | common | text.columns(stored.note.row) | regions)
+        row = stored.columns(study) | common | text.columns(stored.note.row) | regions
+        made.rows.append(row | {"flags": [*row["flags"], *text.flags]})
         made.notes.append(stored.note._replace(text=text.identity))
     return made
 
@@ -118,18 +120,24 @@ def _named_columns(study: Study, columns: Columns) -> dict[str, Any]:
     return named | {name: _array(study.arrays.get(name)) for name in columns.arrays}
 
 
+OTHER_LANGUAGE = "report not in English"
+"""Flag of rows whose report has no graph because of its language, unless `any_language` asks for one."""
+
+
 class _ReportColumns:
     """Columns that depend on the report: its text, its graph, and the features of graph nodes."""
 
     def __init__(self, study: Study, sections: dict[str, str], options: Options, earlier: EarlierRows | None) -> None:
         self.report = {section: sections.get(section) for section in REPORT_SECTIONS}
         self.earlier = earlier
-        text = report_text(sections, options.sections)
+        text = report_text(sections, options.sections, options.headers)
+        self.parser = default_parser(options.any_language)
+        self.flags = [] if is_english(text) else [OTHER_LANGUAGE]
         self.graph = None if options.reparse and text else study.graph
         self.text = "" if self.graph else text
         self.node_text = node_text(options.node_text, options.node_text_word) if options.node_text else None
         model = self.node_text.name if self.node_text else None
-        self.identity = identity(self.graph, self.text, default_parser().version, model, __version__, FORMAT_VERSION)
+        self.identity = identity(self.graph, self.text, self.parser.version, model, __version__, FORMAT_VERSION)
 
     def columns(self, row: str) -> dict[str, Any]:
         """Return the columns of a row, taken from its earlier row if the report is the same."""
@@ -138,7 +146,7 @@ class _ReportColumns:
 
     @cached_property
     def _made(self) -> dict[str, Any]:
-        graph = default_parser().parse(self.text) if self.graph is None else self.graph
+        graph = self.parser.parse(self.text) if self.graph is None else self.graph
         features = {NODE_TEXT: self.node_text(graph)} if self.node_text else {}
         return {"graph": graph_columns(graph), **features}
 

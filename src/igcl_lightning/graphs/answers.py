@@ -1,0 +1,93 @@
+"""Answers of templates ("Edema: no", "effusion (+)", "[ ] Pneumothorax") as the words that the rules read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from igcl_lightning.graphs.lexicon import HYPHENS
+
+NO = frozenset({"no", "none", "negative", "neg", "absent", "n", "nil", "false", "0", "-", "\u2013", "\u2212"})
+YES = frozenset({"yes", "positive", "pos", "present", "y", "true", "+"})
+UNSURE = frozenset({"?", "possible", "possibly", "maybe", "equivocal", "uncertain"})
+ANSWERS = NO | YES | UNSURE
+
+_SAID = {**dict.fromkeys(NO, "absent"), **dict.fromkeys(YES, "present"), **dict.fromkeys(UNSURE, "possible")}
+_ALONE = frozenset({"negative", "neg", "none", "nil"})  # answers that need no mark before them
+_SEEN = frozenset(
+    {"seen", "identified", "noted", "present", "visible", "evident", "detected", "evidence", "visualized"}
+)
+_FIELDS = frozenset({":", "=", "?", "-", "\u2013", "\u2014", "->"})
+_ENDS = frozenset({".", ",", ";", ")", "]", "|", "/"})
+_MARKS = HYPHENS | set("()[]:=?+\u2610\u2611\u2612\u2713\u2714\u2717\u2718") | {"negative", "neg"}
+"""Words without which a statement has no answer."""
+_NOT_CHECKED, _CHECKED = frozenset("\u2610\u2717\u2718"), frozenset("\u2611\u2612\u2713\u2714")
+_BRACKETS = {"[": "]", "(": ")"}
+_NOTHING = "now"  # a word that no rule minds
+
+
+def plain_words(words: Sequence[str]) -> list[str]:
+    """Return the words of a statement in lower case, as many as given, answers in the words of prose.
+
+    "edema : no" gives "edema is absent", "[ x ] edema" gives "now now now edema". A field without a value states
+    nothing.
+    """
+    plain = [word.lower() for word in words]
+    if _MARKS.isdisjoint(plain) and ANSWERS.isdisjoint(plain[-2:]):
+        return plain
+    if plain[-1:] == [":"]:
+        return ["xxxx"] * len(plain)
+    _check_boxes(plain)
+    for at in range(1, len(plain)):
+        _answer(plain, at)
+    return plain
+
+
+def _check_boxes(plain: list[str]) -> None:
+    """Read a box before what it answers ("[ ] edema", "[x] edema"), or at the end after it."""
+    if plain[0] in _NOT_CHECKED or plain[0] in _CHECKED:
+        plain[0] = "no" if plain[0] in _NOT_CHECKED else _NOTHING
+    for start in (0, len(plain) - 2, len(plain) - 3):
+        inside = _inside(plain, start)
+        if inside is None or (start and not plain[start - 1][0].isalnum()):
+            continue
+        checked = inside in {"x", "v", "*"} or inside in YES
+        if not (checked or inside == "" or inside in NO):
+            continue
+        width = 2 + bool(inside)
+        plain[start : start + width] = [_NOTHING] * width
+        if start:
+            plain[start : start + 2] = ["is", "present" if checked else "absent"]
+        elif not checked:
+            plain[0] = "no"
+        return
+
+
+def _inside(plain: Sequence[str], start: int) -> str | None:
+    """Return the word, or "", in the brackets that open at a word; None if none do."""
+    closing = _BRACKETS.get(plain[start]) if 0 <= start < len(plain) else None
+    for width in (1, 2):
+        if closing and plain[start + width : start + width + 1] == [closing]:
+            return plain[start + 1] if width == 2 else ""
+    return None
+
+
+def _answer(plain: list[str], at: int) -> None:
+    """Read word `at` as an answer to the words before it if it is one, alone after a mark or in brackets."""
+    word, before = plain[at], plain[at - 1]
+    if word not in ANSWERS:
+        return
+    after = plain[at + 1] if at + 1 < len(plain) else "."
+    if before in _BRACKETS and after == _BRACKETS[before] and at > 1:
+        plain[at - 1 : at + 2] = ["is", _SAID[word], ";"]
+    elif (
+        (before in _FIELDS or before.startswith("..."))
+        and word != before
+        and (after in _ENDS or (after in _SEEN and word in NO))
+    ):
+        plain[at - 1 : at + 1] = ["is", _SAID[word]]
+        if after in _SEEN:
+            plain[at + 1] = _NOTHING
+        elif after in {",", "/", "|"} and at + 2 < len(plain) and word in NO:
+            plain[at + 1] = ";"
+    elif word in _ALONE and before[-1].isalnum() and after in _ENDS:
+        plain[at] = "absent"

@@ -1,0 +1,237 @@
+"""Report text -> its statements: prose, wrapped lines, lists, and templates of fields.
+
+The words of the statements are those of the text, in order; blanks may be added between them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from igcl_lightning.graphs.answers import ANSWERS
+from igcl_lightning.graphs.lexicon import Lexicon, alternatives
+from igcl_lightning.graphs.plain_text import plain_text
+
+ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
+
+LONGEST_STATEMENT = 2_000
+"""Characters of a statement before it is split at a blank, so that time is linear in texts without full stops."""
+
+LONGEST_WORD = 100
+"""Characters of a word before it is split, so that time is linear in texts without blanks."""
+
+NARROW = 60
+"""Columns below which lines are not taken for wrapped prose."""
+
+_BULLETS = "\u2022\u2023\u25aa\u25ab\u25cf\u25cb\u25e6\u2219\u2043\u25ba\u25b6\u27a2\uf0b7\u25a0\u25a1"
+_BOX = r"\[[ xXvV*+-]?\]|\([ xX]\)|[\u2610\u2611\u2612\u2713\u2714\u2717\u2718]"
+_MARK = re.compile(
+    rf"\s*(?:(?P<item>[-*\u2013\u2014+~#>]+(?=\s|[A-Za-z?])|/(?=[A-Za-z])|[{_BULLETS}\u00b7]+"
+    r"|[(#]?\d{1,2}(?:[.)\]](?!\d)|:(?=\s)|\s?-(?=\s|[A-Z]))|\(?[A-Ha-h]\)|[IVX]{1,4}[.)](?=\s))"
+    rf"\s*)(?={_BOX}|\S)"
+)
+"""The mark of an item at the start of a line."""
+
+_FIELD = re.compile(r"\s*[A-Za-z][\w/&,()-]*(?: [\w/&,()-]+){0,4}\s?(?::(?!\d)|=|\?(?=\s*(?:[Yy]es|[Nn]o)\b))")
+_BOXED = re.compile(rf"\s*(?:{_BOX})")
+_SEPARATOR = re.compile(rf"\s*\|+\s*|\s*//+\s+|\s*[{_BULLETS}]+\s*|\s+\u00b7\s+|\s+\*+\s+|\s+[-/](?=[A-Z][a-z])")
+_NUMBERED = re.compile(r"(?<![^\s.,;])\(?(\d{1,2})[.)](?!\d)\s*(?=\S)")
+_INNER_FIELD = re.compile(r"(?<=[a-z0-9)%.,;]) (?=[A-Z][\w/&-]*(?: (?:and |or |of )?[A-Za-z/&-]+){0,3} ?:(?:\s|$))")
+_INNER_BOX = re.compile(rf"\s+(?=(?:{_BOX})\s*[A-Za-z])")
+_AFTER_BOX = re.compile(rf"(?<=\w)\s*(?:{_BOX})[,;]?(?=\s+[A-Za-z])")
+_DASH = re.compile(r"(?<=[^\s\d])\s+[-\u2013\u2014]+\s+(?=[^\s\d])|(?<=\s)\s*--+\s+")
+_DENIES = re.compile(r"\s*(?:no|without|negative|not|neither|free)\b", re.IGNORECASE)
+_RUN_ON = re.compile(r"(?<=[a-z0-9)]) (?=[A-Z][a-z]*\b(?!-))")
+_GLUED_ANSWER = re.compile(r"(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])")
+_STOP = re.compile(r"[.!?](?:\s+|(?=[A-Z]))")
+_ANSWER = "|".join(sorted(map(re.escape, ANSWERS), key=len, reverse=True))
+_ANSWERED = re.compile(rf"\s*(?:{_ANSWER})\s*(?:[.,;)]|$)", re.IGNORECASE)
+_ANSWER_ENDS = re.compile(rf"(?:[:=?]\s*(?:{_ANSWER})|\((?:{_ANSWER})\)|,\s*\w+)$", re.IGNORECASE)
+"""The end of a line that may end in any word."""
+
+_LAST_WORDS = re.compile(r"([\w'/-]*)\W+([\w'/-]+)[)\]\"']*$|()([\w'/-]+)[)\]\"']*$")
+
+_OPEN = alternatives(
+    "a|an|the|this|that|these|those|his|her|its|and|or|but|nor|versus|vs|with|without|of|in|on|at|to|for"
+    "|from|by|into|within|over|under|near|above|below|behind|between|along|through|than|as|no|not|any|some"
+    "|is|are|was|were|be|been|has|have|had|may|might|can|could|should|would|likely|probable|possible"
+    "|probably|possibly|both|either|neither|which|who|if|while|although|due|secondary|consistent"
+    "|compatible|suggesting|suggestive|representing|appears|appear|seems|remains|dr|mr|mrs|ms"
+)
+"""Words that cannot end a statement."""
+
+_CLOSED = _OPEN - alternatives("no|a|an|the|this|these|both|probable|possible|likely|neither|without")
+_CLOSED |= alternatives("seen|noted|identified|present")
+"""Words that continue a statement on the next line."""
+
+_DESCRIBES = frozenset({"adjective", "side", "size", "severity", "texture"})
+_BEGINS = alternatives("the|there|this|these|a|an|no|none|both|within|without|status|patient|since|single|compared")
+_NAMES = alternatives(
+    "swan|port|hickman|kerley|groshong|dobhoff|mediport|morgagni|bochdalek|schmorl|chilaiditi|harrington"
+    "|nissen|pancoast|hampton|ghon|ranke|broviac|quinton|permcath|hiatal"
+)
+"""Names that are capitalised inside a statement."""
+
+
+class Cutter:
+    """Cuts reports into statements.
+
+    Args:
+        lexicon: tells which words may end a statement.
+    """
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._lexicon = lexicon
+
+    def __call__(self, text: str) -> Iterator[str]:
+        """Yield the statements of a report; marks of lists are statements without content."""
+        for paragraph in self._joined_lines(plain_text(text)):
+            for item in self._items(paragraph):
+                for sentence in self._sentences(item):
+                    for part in self._between_dashes(sentence):
+                        yield from _pieces(part)
+
+    def _joined_lines(self, text: str) -> Iterator[str]:
+        """Yield the lines of a text, those joined that a line break splits."""
+        lines = text.splitlines()
+        if len(lines) < 2:
+            yield text
+            return
+        shape = _Shape(lines)
+        open_lines: list[str] = []
+        for line in lines:
+            if open_lines and self._is_new(open_lines[-1], line, shape):
+                yield "\n".join(open_lines)
+                open_lines = []
+            if line.strip() or (open_lines and not open_lines[-1].rstrip().endswith(":")):
+                open_lines.append(line)
+        yield "\n".join(open_lines)
+
+    def _is_new(self, before: str, line: str, shape: _Shape) -> bool:
+        """Return whether a line starts a statement."""
+        before, line = before.strip(), line.strip()
+        if not line:
+            return not before.endswith(":")
+        if not before:
+            return True
+        if before.endswith(":") and not before.count(" ") > 5:
+            return bool(_MARK.match(line) or _BOXED.match(line) or _FIELD.match(line))
+        if before[-1] in ".!?;|" or _MARK.match(line) or _BOXED.match(line):
+            return True
+        if _FIELD.match(line) and before.rsplit(maxsplit=1)[-1].lower() not in _OPEN - ANSWERS:
+            return True
+        if not self._can_end(before):
+            return False
+        word = line.split(maxsplit=1)[0]
+        fits = len(before) + len(word) < shape.width
+        if word[0].isupper() and shape.mixed:
+            return (fits or not shape.stops) and (word[1:].islower() or (fits and not shape.stops) or word == "A")
+        return fits and not shape.stops and word.lower() not in _CLOSED
+
+    def _can_end(self, text: str) -> bool:
+        """Return whether a statement may end in the last words of a text."""
+        if _ANSWER_ENDS.search(text[-30:]):
+            return True
+        last = _LAST_WORDS.search(text[-60:])
+        if last is None:
+            return text[-1] not in ",/(-&+"
+        before, word = (last[1] or last[3] or "").lower(), (last[2] or last[4]).lower()
+        if word in _OPEN:
+            return False
+        term = self._lexicon.terms.get((word,))
+        return term is None or term.kind not in _DESCRIBES or before in _OPEN or not before
+
+    def _items(self, paragraph: str) -> Iterator[str]:
+        """Yield the marks and the items of a paragraph: list marks, separators, fields and boxes end an item."""
+        mark = _MARK.match(paragraph)
+        if mark is not None:
+            yield mark["item"].strip()
+            paragraph = paragraph[mark.end() :]
+        cuts = {place for match in _SEPARATOR.finditer(paragraph) for place in match.span()}
+        cuts.update(place for match in _numbers(paragraph, mark) for place in match)
+        cuts.update(match.end() for match in _INNER_FIELD.finditer(paragraph))
+        boxes = _INNER_BOX if _BOXED.match(paragraph) else _AFTER_BOX
+        cuts.update(match.end() for match in boxes.finditer(paragraph))
+        for match in _RUN_ON.finditer(paragraph):
+            if self._runs_on(paragraph, match.end()):
+                cuts.add(match.end())
+        start = 0
+        for cut in sorted(cuts):
+            yield paragraph[start:cut]
+            start = cut
+        yield paragraph[start:]
+
+    def _between_dashes(self, text: str) -> Iterator[str]:
+        """Yield the items of a list separated by dashes between blanks ("no effusion - small nodule")."""
+        dashes = [match for match in _DASH.finditer(text) if not _ANSWERED.match(text, match.end())]
+        listed = bool(dashes) and (_DENIES.match(text) or (len(dashes) > 1 and self._states(text[: dashes[0].start()])))
+        start = 0
+        for dash in dashes if listed else ():
+            yield text[start : dash.start()]
+            yield dash[0]
+            start = dash.end()
+        yield text[start:]
+
+    def _states(self, text: str) -> bool:
+        """Return whether a text has an observation, and not just the name of a place."""
+        return any(match.role == "observations" for match in self._lexicon.match(text.lower().split()))
+
+    def _runs_on(self, text: str, at: int) -> bool:
+        """Return whether the capitalised word at a place starts a statement although no full stop precedes it."""
+        word = text[at : at + 30].split(maxsplit=1)[0].rstrip(".,;:").lower()
+        known = word in _BEGINS or ((word,) in self._lexicon.terms and word not in _NAMES)
+        before = text[max(0, at - 60) : at].rstrip()
+        return known and before.split()[-1][0].islower() and self._can_end(before)
+
+    def _sentences(self, text: str) -> Iterator[str]:
+        """Yield the sentences of a text; a full stop of an abbreviation or in "A.Smith" ends none, nor "Edema? No."."""
+        text = _GLUED_ANSWER.sub(" ", text)
+        start = 0
+        for match in _STOP.finditer(text):
+            stop = match.start() + 1
+            joined = match.end() == stop and not (stop > 2 and text[stop - 3 : stop - 1].islower())
+            asked = text[stop - 1] == "?" and _ANSWERED.match(text, stop)
+            if joined or asked or text.endswith(ABBREVIATIONS, start, stop):
+                continue
+            yield text[start:stop]
+            start = match.end()
+        yield text[start:]
+
+
+class _Shape:
+    """Facts about the lines of a text that tell wrapped prose from one statement a line."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        stripped = [line.strip() for line in lines]
+        self.width = max(NARROW, *map(len, stripped)) if stripped else NARROW
+        letters = [character for line in stripped for character in line[:40] if character.isalpha()]
+        self.mixed = any(map(str.islower, letters)) and any(map(str.isupper, letters))
+        self.stops = any(line.endswith(".") or re.search(r"[a-z]{2}\. ", line) for line in stripped)
+
+
+def _numbers(text: str, mark: re.Match[str] | None) -> Iterator[tuple[int, int]]:
+    """Yield start and end of the item numbers in a line, which count up ("1) ... 2) ...")."""
+    digits = re.search(r"\d+", mark["item"]) if mark is not None else None
+    following = int(digits[0]) + 1 if digits else 1
+    for match in _NUMBERED.finditer(text):
+        if int(match[1]) == following:
+            yield match.span()
+            following += 1
+
+
+def _pieces(sentence: str) -> Iterator[str]:
+    """Yield a sentence with single blanks, in pieces if it is long."""
+    words = sentence.split()
+    line = " ".join(words)
+    if len(line) <= LONGEST_WORD:
+        yield line
+        return
+    if max(map(len, words)) > LONGEST_WORD:
+        words = [word[at : at + LONGEST_WORD] for word in words for at in range(0, len(word), LONGEST_WORD)]
+        line = " ".join(words)
+    start = 0
+    while len(line) - start > LONGEST_STATEMENT:
+        end = line.rindex(" ", start, start + LONGEST_STATEMENT)
+        yield line[start:end]
+        start = end + 1
+    yield line[start:]

@@ -1,0 +1,63 @@
+"""Language of a report, by its function words: the parser reads English."""
+
+from __future__ import annotations
+
+import re
+
+from igcl_lightning.graphs.lexicon import alternatives
+
+_WORD = re.compile(r"[^\W\d_]+(?:[-/][^\W\d_]+)*")
+
+_ENGLISH = alternatives(
+    "the|are|and|with|there|not|without|at|were|has|have|been|this|that|for|from|seen|but|which|than|clear|within|limits"
+    "|left|right|lung|lungs|heart|chest|size|upper|lower|small|large|mild|moderate|unchanged|enlarged|evidence|acute"
+    "|bones|rib|ribs|lobe|opacity|opacities|effusion|effusions|findings|views"
+)
+"""Words of English reports that are not words of reports in the other languages."""
+
+_ELSEWHERE = alternatives(
+    # German
+    "kein|keine|keinen|keiner|nicht|der|das|dem|den|des|und|mit|ohne|ist|sind|zum|zur|beidseits|links|rechts|herz|lunge"
+    "|lungen|nachweis|erguss|pleuraerguss|unauffaellig|regelrecht|stauung|beurteilung|befund|eine|einen|rundherd|bei|auf"
+    "|auch|sich|wird|nach|vergroessert|herzschatten|infiltrat|pneumonie|keinerlei|zeichen|deutlicher"
+    # French
+    "|pas|les|du|une|sans|avec|et|est|sont|aux|droit|droite|gauche|poumon|poumons|coeur|epanchement|dans|sur|ni|foyer"
+    "|cardiaque|normale|pulmonaire|pulmonaires|pleurale|examen|volumineux|aucun|aucune"
+    # Spanish
+    "|sin|los|las|una|con|el|derrame|neumotorax|silueta|pulmones|izquierdo|izquierda|derecho|derecha|observa|observan"
+    "|corazon|es|por|para|radiografia|hallazgos|aumento|pulmonar|cardiaca|infiltrados|muestra|hay|la|ambos|campos"
+    # Portuguese
+    "|sem|nao|dos|uma|com|pneumotorax|pulmao|pulmoes|coracao|esquerdo|esquerda|direito|direita|sinais|aumentada|ou"
+    # Italian
+    "|gli|della|dello|dei|delle|nel|nella|senza|di|versamento|pneumotorace|polmone|polmoni|cuore|sinistra|sinistro"
+    "|destra|destro|pleurico|sono|ombra|alla|segni|nei|entrambi"
+    # Dutch
+    "|geen|het|een|van|zonder|niet|longen|hart|zijn|bij|aan|voor|pleuravocht|wel|normaal|vergroot|beeld|longvelden"
+    # Scandinavian languages
+    "|ingen|inga|inte|ikke|och|uten|utan|uden|hjerte|lungor|lunger|venstre|til|det|som|mot"
+    # Polish, Czech, Turkish
+    "|nie|bez|oraz|serce|prawej|lewej|zmian|odmy|jest|plic|srdce|cech|sylwetka|yok|ve|bir|kalp|izlenmedi|normaldir|olarak"
+)
+"""Function words and words of reports in other languages that are not words of English reports."""
+
+
+def is_english(text: str) -> bool:
+    """Return whether a report is English, or says too little to tell.
+
+    It is not if most of its letters belong to another script, or if words of other European languages outnumber those
+    of English. Words that languages share, such as names of diseases, do not count.
+    """
+    lower = text.lower()
+    ascii_only = text.isascii()
+    if ascii_only and _ELSEWHERE.isdisjoint(lower.split()):
+        return True
+    if not ascii_only:
+        letters = [letter for letter in lower if letter.isalpha()]
+        if 2 * sum(letter > "\u024f" for letter in letters) > len(letters):
+            return False
+    foreign = english = 0
+    for word in _WORD.findall(text):
+        accented = word[0].islower() and not word.isascii()  # capitalised ones may be names
+        foreign += accented or word.lower() in _ELSEWHERE
+        english += word.lower() in _ENGLISH
+    return foreign <= english

@@ -1,0 +1,44 @@
+"""Report as stored by a hospital -> plain text: no HTML tags or entities, no escaped line breaks."""
+
+from __future__ import annotations
+
+import html
+import re
+
+_BLOCKS = (
+    "blockquote|body|br|caption|dd|div|dl|dt|h[1-6]|head|hr|html|li|ol|p|pre|section|table|tbody|thead|title|tr|ul"
+)
+_INLINE = "a|b|big|center|em|font|i|img|mark|meta|small|span|strong|sub|sup|td|th|u"
+_CELLS = re.compile(r"</t[dh]\s*>\s*<t[dh](?:\s[^<>]*)?>", re.IGNORECASE)
+_TAG = re.compile(rf"<!--|-->|<![^<>]*>|</?(?:({_BLOCKS})|{_INLINE})(?:[\s/][^<>]*)?>", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8}\d?);")
+_ESCAPED_BREAK = re.compile(r"(?:\\r)?\\n|\\r(?![a-z])|\\t(?=[A-Z\s]|$)")
+_INVISIBLE = {ord(character): None for character in "\u00ad\u200b\u200c\u200d\u2060\ufeff"} | {0xA0: " "}
+
+
+def plain_text(text: str) -> str:
+    r"""Return a report without tags, entities, escaped line breaks and invisible characters.
+
+    A block of HTML is a paragraph, and neighbouring cells of a table are a field ("Effusion: none"). Other text,
+    line breaks included, stays as it is.
+
+    Example:
+        >>> plain_text("<p>No effusion &amp; no edema.</p>").strip()
+        'No effusion & no edema.'
+    """
+    if not text.isascii():
+        text = text.translate(_INVISIBLE)
+    if "&" in text:
+        text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text).translate(_INVISIBLE)
+    if "<" in text:
+        text = _without_tags(text)
+    return _ESCAPED_BREAK.sub("\n", text) if "\\" in text else text
+
+
+def _without_tags(text: str) -> str:
+    """Return text without tags; where tags make the lines, line breaks are blanks as in a browser."""
+    blocks = any(tag[1] and tag[1].lower() != "pre" for tag in _TAG.finditer(text))
+    text = _CELLS.sub(": ", text)
+    if blocks:
+        text = text.replace("\n", " ")
+    return _TAG.sub(lambda tag: "" if not tag[1] else "\n" if tag[1].lower() == "br" else "\n\n", text)
