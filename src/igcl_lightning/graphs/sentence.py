@@ -43,22 +43,28 @@ def read_sentence(words: Sequence[str], lexicon: Lexicon) -> ReportGraph:
     said = assertions(items, phrases, matches)
     relations.share_places(said)
     gone = _left_out(said, relations.pairs, relations.anatomy)
-    pairs = sorted(pair for pair in relations.pairs if gone.isdisjoint((pair[0], pair[2])))
+    pairs = sorted(relations.pairs)
+    if gone:
+        pairs = [pair for pair in pairs if pair[0] not in gone and pair[2] not in gone]
     for head, kind, tail in reversed(pairs):
         if kind == "modify":
             said[head] = said[tail]
     for index, anatomy in enumerate(relations.anatomy):
         if anatomy:
             said[index] = ANATOMY
-    items = [repeated.get(item, item) for item in items]
-    kept = sorted(_stating(items, said, pairs) - gone, key=lambda index: (items[index].start, index))
+    kept = sorted(_stating(items, said, pairs) - gone)
+    if repeated:
+        items = [repeated.get(item, item) for item in items]
+        kept.sort(key=lambda index: items[index].start)
     order = {index: position for position, index in enumerate(kept)}
     entities = []
     for index in kept:
         start, end = items[index].start, items[index].end
         entities.append(Entity(" ".join(words[start : end + 1]), said[index].label, start, end, said[index].hedge))
-    edges = sorted((order[h], kind, order[t]) for h, kind, t in pairs if h in order and t in order)
-    return ReportGraph(" ".join(words), tuple(entities), tuple(Relation(*edge) for edge in edges))
+    edges = [Relation(order[h], kind, order[t]) for h, kind, t in pairs if h in order and t in order]
+    if repeated:
+        edges.sort(key=lambda edge: edge.head)
+    return ReportGraph(" ".join(words), tuple(entities), tuple(edges))
 
 
 def _each_side(matches: list[Match]) -> tuple[list[Match], dict[Match, Match]]:
@@ -68,10 +74,11 @@ def _each_side(matches: list[Match]) -> tuple[list[Match], dict[Match, Match]]:
     """
     for at in range(2, len(matches) - 3):
         if matches[at].link == "list" and matches[at - 1].kind == "side" and matches[at - 2].kind in _GRADES:
-            side = next((n for n in range(at + 2, len(matches)) if matches[n].kind not in _GRADES), at)
+            first = at + 1 + (matches[at + 1].name == "a")
+            side = next((n for n in range(first + 1, len(matches)) if matches[n].kind not in _GRADES), at)
             last = next((n for n in range(side + 1, len(matches)) if matches[n].role != "anatomy"), at)
             together = all(two.start <= one.end + 2 for one, two in pairwise(matches[at - 1 : last + 1]))
-            if matches[at + 1].kind in _GRADES and matches[side].kind == "side" and matches[last].kind in _ALONE and together:
+            if matches[first].kind in _GRADES and matches[side].kind == "side" and matches[last].kind in _ALONE and together:
                 joint = matches[at].start
                 repeated = {each._replace(start=joint, end=joint): each for each in matches[side + 1 : last + 1]}
                 return [*matches[:at], *repeated, *matches[at:]], repeated
@@ -80,6 +87,8 @@ def _each_side(matches: list[Match]) -> tuple[list[Match], dict[Match, Match]]:
 
 def _left_out(said: Sequence[Assertion], pairs: Iterable[Pair], anatomy: Sequence[bool]) -> set[int]:
     """Return observations of another time, person or study, and denied qualifiers of what is there ("not increased")."""
+    if ABSENT not in said and ELSEWHERE not in said:
+        return set()
     gone = {index for index, assertion in enumerate(said) if assertion is ELSEWHERE and not anatomy[index]}
     denied = ((head, tail) for head, kind, tail in pairs if kind == "modify" and said[head] is ABSENT)
     return gone.union(head for head, tail in denied if said[tail] is not ABSENT and not anatomy[tail])
