@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from igcl_lightning.graphs.denials import cancelled_denials
-from igcl_lightning.graphs.lexicon import Match
+from igcl_lightning.graphs.lexicon import Match, alternatives
 from igcl_lightning.graphs.phrases import CONCLUSIONS, FAR, PLACES, Phrase
 from igcl_lightning.graphs.schema import HEDGE_ID
 
@@ -16,9 +16,9 @@ DIFFERENTIAL = "differential diagnosis"  # the hedge whose scope is a whole list
 _EARLIER = frozenset({"previous study", "prior study"})
 _TELLS = frozenset({"demonstrates", "reveals", "shows"})
 
-SEEN = frozenset(
-    "improved|mild|mild to moderate|minimal|moderate|persistent|residual|resolving|slight|small|small to moderate|tiny|trace"
-    .split("|")
+SEEN = alternatives(
+    "improved|mild|mild to moderate|minimal|moderate|persistent|residual|resolving|slight|small|small to moderate|tiny"
+    "|trace"
 )
 """Words that describe what is seen; a list of denials has others ("no large effusion")."""
 
@@ -52,20 +52,27 @@ def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Seque
         if cue.role == "hedges":
             strength, _, position = cue.kind.partition(" ")
             _doubt(said, _scope(cue, position, items, phrases, matches), strength)
-    denials = [cue for cue in matches if cue.role == "negation" and cue.kind != "none"]
-    cancelled, doubted = cancelled_denials(matches) if denials else (set(), [])
-    for cue in denials:
-        if cue not in cancelled:
-            for index in _scope(cue, cue.kind, items, phrases, matches):
-                said[index] = ABSENT
-    for cue, end in doubted:
-        _doubt(said, (index for index in _scope_after(cue, items, phrases) if items[index].start < end), "possible")
+    _deny(said, items, phrases, matches)
     for at, cue in enumerate(matches):
         elsewhere = cue.role == "elsewhere" and not _concluded(at, matches)
         if elsewhere or (cue.name in _EARLIER and _tells_of_earlier_study(at, matches)):
             for index in _elsewhere(cue, items, phrases, matches):
                 said[index] = ELSEWHERE
     return said
+
+
+def _deny(said: list[Assertion], items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]) -> None:
+    """Mark the items that are absent, and those that a denied exclusion leaves open."""
+    denials = [cue for cue in matches if cue.role == "negation" and cue.kind != "none"]
+    if not denials:
+        return
+    cancelled, doubted = cancelled_denials(matches)
+    for cue in denials:
+        if cue not in cancelled:
+            for index in _scope(cue, cue.kind, items, phrases, matches):
+                said[index] = ABSENT
+    for cue, end in doubted:
+        _doubt(said, (index for index in _scope_after(cue, items, phrases) if items[index].start < end), "possible")
 
 
 def _concluded(at: int, matches: Sequence[Match]) -> bool:
@@ -90,7 +97,9 @@ def _elsewhere(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase], ma
     end = min((each for each in breaks if each > cue.end), default=matches[-1].end + 1)
     clause = [index for index, item in enumerate(items) if start < item.start < end]
     if cue.kind in {"before", "skip"}:
-        return [index for index in _scope_after(cue, items, phrases) if items[index].kind not in {"device", "procedure"}]
+        return [
+            index for index in _scope_after(cue, items, phrases) if items[index].kind not in {"device", "procedure"}
+        ]
     inside = any(items[index].start < cue.start for index in clause) and items[clause[-1]].start > cue.end
     changes = any(items[index].kind in {"temporal", "stability"} for index in clause)
     if cue.kind == "past" and (inside or changes):

@@ -46,7 +46,7 @@ def _undoes(first: Match, second: Match, matches: Sequence[Match]) -> bool:
 
 
 def _on_one_view(matches: Sequence[Match]) -> bool:
-    """Return whether one view is named directly after a denial, the first of the matches ("not seen on the lateral")."""
+    """Return whether one view is named directly after a denial, the first match ("not seen on the lateral")."""
     for at, (previous, match) in enumerate(pairwise(matches[:5]), start=2):
         if match.start - previous.end > 2:
             return False

@@ -29,6 +29,9 @@ _ALONE = frozenset({"finding", "appearance", "device", "procedure"})
 """Observations that are statements without another word."""
 
 _TOGETHER = frozenset({"generic", "mention"})  # observations that are statements together with any other entity
+_TWICE = frozenset(
+    {"finding", "appearance", "sign", "device"}
+)  # observations that a report may name once for two sides
 _GRADES = frozenset({"extent", "severity", "size", "temporal", "texture"})  # what the sides of a finding may differ in
 _DENIED = frozenset({"generic", "sign"})  # observations that are statements when doubted or denied ("no abnormality")
 
@@ -68,25 +71,31 @@ def read_sentence(words: Sequence[str], lexicon: Lexicon) -> ReportGraph:
 
 
 def _each_side(matches: list[Match]) -> tuple[list[Match], dict[Match, Match]]:
-    """Repeat a finding for each of two sides that have qualifiers of their own ("large right and small left effusions").
+    """Repeat a finding for each of two sides with qualifiers of their own ("large right and small left effusions").
 
-    Returns the terms, and for each repeated one the term whose words it has; it is put at the word that joins the sides.
+    Returns the terms, and for each repeated one, put at the word that joins the sides, the term whose words it has.
     """
     for at in range(2, len(matches) - 3):
         if matches[at].link == "list" and matches[at - 1].kind == "side" and matches[at - 2].kind in _GRADES:
-            first = at + 1 + (matches[at + 1].name == "a")
-            side = next((n for n in range(first + 1, len(matches)) if matches[n].kind not in _GRADES), at)
-            last = next((n for n in range(side + 1, len(matches)) if matches[n].role != "anatomy"), at)
-            together = all(two.start <= one.end + 2 for one, two in pairwise(matches[at - 1 : last + 1]))
-            if matches[first].kind in _GRADES and matches[side].kind == "side" and matches[last].kind in _ALONE and together:
-                joint = matches[at].start
-                repeated = {each._replace(start=joint, end=joint): each for each in matches[side + 1 : last + 1]}
+            joint = matches[at].start
+            repeated = {each._replace(start=joint, end=joint): each for each in _shared_by_sides(matches, at)}
+            if repeated:
                 return [*matches[:at], *repeated, *matches[at:]], repeated
     return matches, {}
 
 
+def _shared_by_sides(matches: list[Match], at: int) -> list[Match]:
+    """Return the finding, with its anatomy, after the second of two sides that the list word at `at` joins, if any."""
+    first = at + 1 + (matches[at + 1].name == "a")
+    side = next((n for n in range(first, len(matches)) if matches[n].kind not in _GRADES), at)
+    last = next((n for n in range(side + 1, len(matches)) if matches[n].role != "anatomy"), at)
+    graded = side > first and matches[side].kind == "side"
+    together = all(two.start <= one.end + 2 for one, two in pairwise(matches[at - 1 : last + 1]))
+    return matches[side + 1 : last + 1] if graded and together and matches[last].kind in _TWICE else []
+
+
 def _left_out(said: Sequence[Assertion], pairs: Iterable[Pair], anatomy: Sequence[bool]) -> set[int]:
-    """Return observations of another time, person or study, and denied qualifiers of what is there ("not increased")."""
+    """Return observations of another time, person or study, and denied qualifiers of what is seen ("not increased")."""
     if ABSENT not in said and ELSEWHERE not in said:
         return set()
     gone = {index for index, assertion in enumerate(said) if assertion is ELSEWHERE and not anatomy[index]}
