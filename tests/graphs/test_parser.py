@@ -257,6 +257,10 @@ def test_phantom_reports_give_their_exact_graphs():
             "Mild right and severe left pleural thickening.",
             [{"thickening", "mild", "right", "pleura"}, {"thickening", "severe", "left", "pleura"}],
         ),
+        (
+            "No effusion on the left, but a small one on the right.",
+            [{"effusion", "left"}, {"effusion", "small", "right"}],
+        ),
         ("Large right and left effusions.", [{"effusion", "large", "right", "left"}]),
     ],
 )

@@ -29,6 +29,7 @@ _ALONE = frozenset({"finding", "appearance", "device", "procedure"})
 """Observations that are statements without another word."""
 
 _TOGETHER = frozenset({"generic", "mention"})  # observations that are statements together with any other entity
+_AMOUNTS = frozenset({"severity", "size"})
 _TWICE = frozenset(
     {"finding", "appearance", "sign", "device"}
 )  # observations that a report may name once for two sides
@@ -39,7 +40,7 @@ _DENIED = frozenset({"generic", "sign"})  # observations that are statements whe
 def read_sentence(words: Sequence[str], lexicon: Lexicon) -> ReportGraph:
     """Return the graph of a sentence from its words."""
     matches = lexicon.match([word.lower() for word in words])
-    matches, repeated = _each_side(matches)
+    matches, repeated = _repeat(matches)
     items = [match for match in matches if not match.link]
     phrases, joined = split_phrases(words, matches)
     relations = SentenceRelations(items, phrases, joined)
@@ -70,22 +71,39 @@ def read_sentence(words: Sequence[str], lexicon: Lexicon) -> ReportGraph:
     return ReportGraph(" ".join(words), tuple(entities), tuple(edges))
 
 
-def _each_side(matches: list[Match]) -> tuple[list[Match], dict[Match, Match]]:
-    """Repeat a finding for each of two sides with qualifiers of their own ("large right and small left effusions").
+def _repeat(matches: list[Match]) -> tuple[list[Match], dict[Match, Match]]:
+    """Repeat a finding that is named once and meant twice.
 
-    Returns the terms, and for each repeated one, put at the word that joins the sides, the term whose words it has.
+    For two sides with qualifiers of their own ("large right and small left effusions") it is repeated at the word that
+    joins the sides, and for a size alone ("no effusion on the left, but a small one on the right") at that size.
+
+    Returns the terms, and for each repeated one the term whose words it has.
     """
-    for at in range(2, len(matches) - 3):
-        if matches[at].link == "list" and matches[at - 1].kind == "side" and matches[at - 2].kind in _GRADES:
-            joint = matches[at].start
-            repeated = {each._replace(start=joint, end=joint): each for each in _shared_by_sides(matches, at)}
-            if repeated:
-                return [*matches[:at], *repeated, *matches[at:]], repeated
+    for at in range(1, len(matches) - 1):
+        if matches[at].link == "list" and matches[at - 1].kind == "side":
+            meant, joint = _shared_by_sides(matches, at), at
+        elif matches[at].kind in _AMOUNTS and matches[at - 1].name == "a":
+            meant, joint = _meant_by_amount(matches, at), at + 1
+        else:
+            continue
+        word = matches[at].end
+        if repeated := {each._replace(start=word, end=word): each for each in meant}:
+            return [*matches[:joint], *repeated, *matches[joint:]], repeated
     return matches, {}
+
+
+def _meant_by_amount(matches: list[Match], at: int) -> list[Match]:
+    """Return the finding before the size at `at` that is meant for another side ("a small one on the right")."""
+    after = [match for match in matches[at + 1 : at + 4] if match.link != "the"]
+    if len(after) < 2 or after[0].link != "place" or after[0].start > matches[at].end + 2 or after[1].kind != "side":
+        return []
+    return [match for match in matches[:at] if match.kind == "finding"][-1:]
 
 
 def _shared_by_sides(matches: list[Match], at: int) -> list[Match]:
     """Return the finding, with its anatomy, after the second of two sides that the list word at `at` joins, if any."""
+    if at < 2 or at > len(matches) - 4 or matches[at - 2].kind not in _GRADES:
+        return []
     first = at + 1 + (matches[at + 1].name == "a")
     side = next((n for n in range(first, len(matches)) if matches[n].kind not in _GRADES), at)
     last = next((n for n in range(side + 1, len(matches)) if matches[n].role != "anatomy"), at)
