@@ -566,6 +566,374 @@ SENTENCES = {
     "considering is a doubt here": "Consider [pneumonia:?] .",
     "vertebra": "[Fracture:+ @T8] of [T8:A] .",
     "a finding after a state": "[Heart:A] is [enlarged:+ @Heart ~effusion] , a finding suggestive of [effusion:?] .",
+    # Where a denial ends, and what denies nothing
+    "scope: the nodule is not seen on the": "The [nodule:+] is not seen on the lateral view .",
+    "scope: a mass is visible on the frontal": (
+        "A [mass:+] is visible on the frontal film but cannot be identified on the lateral radiograph ."
+    ),
+    "scope: a lingular opacity not clearly seen on": (
+        "A [lingular:A] [opacity:+ @lingular] , not clearly seen on the second view ."
+    ),
+    "scope: opacity at the base which is not": (
+        "[Opacity:+ @base] at the [base:A] , which is not visible on the prior ."
+    ),
+    "scope: nodule not seen on the pa image": "[Nodule:+] not seen on the PA image .",
+    "scope: no effusion on the left and a": (
+        "No [effusion:- @left] on the [left:A] and a [small:+ >effusion] [effusion:+ @right] on the [right:A] ."
+    ),
+    "scope: no effusion on the right small effusion": (
+        "No [effusion:- @right] on the [right:A] , [small:+ >effusion] [effusion:+ @left] on the [left:A] ."
+    ),
+    "scope: no consolidation on the right and mild": (
+        "No [consolidation:- @right] on the [right:A] and [mild:+ >atelectasis] [atelectasis:+ @left] on the [left:A] ."
+    ),
+    "scope: negative for pneumonia but positive for nodules": (
+        "Negative for [pneumonia:-] but positive for [nodules:+] ."
+    ),
+    "scope: positive for edema negative for pneumothorax": ("Positive for [edema:+] , negative for [pneumothorax:-] ."),
+    "scope: the edema has improved the pneumothorax has": (
+        "The [edema:+] has [improved:+ >edema] , the [pneumothorax:-] has resolved ."
+    ),
+    "scope: consolidation persists effusion has resolved": (
+        "[Consolidation:+] [persists:+ >Consolidation] , [effusion:-] has resolved ."
+    ),
+    "scope: the atelectasis is unchanged and the pneumothorax": (
+        "The [atelectasis:+] is [unchanged:+ >atelectasis] and the [pneumothorax:-] is no longer seen ."
+    ),
+    "scope: normal chest without acute process": (
+        "[Normal:+ @chest] [chest:A] without [acute:- >process] [process:-] ."
+    ),
+    "scope: cardiomegaly without acute disease": "[Cardiomegaly:+] without [acute:- >disease] [disease:-] .",
+    "scope: without acute infiltrate": "Without [acute:- >infiltrate] [infiltrate:-] .",
+    "scope: followup to ensure resolution of the pneumonia": (
+        "Follow - up to ensure resolution of the [pneumonia:+] ."
+    ),
+    "scope: repeat films are advised to document clearing": (
+        "Repeat films are advised to document clearing of the [consolidation:+] ."
+    ),
+    "scope: edema is also absent": "[Edema:-] is also absent .",
+    "scope: effusion is now absent": "[Effusion:-] is now absent .",
+    "scope: neither effusion nor edema are present": "Neither [effusion:-] nor [edema:-] are present .",
+    "scope: this study excludes a large effusion": "This study excludes a [large:- >effusion] [effusion:-] .",
+    "scope: a pneumothorax has been ruled out": "A [pneumothorax:-] has been ruled out .",
+    "scope: a skin fold mimics a pneumothorax": "A skin fold mimics a pneumothorax .",
+    "scope: a skin fold mimicking a pneumothorax is": "A skin fold mimicking a pneumothorax is seen .",
+    "scope: the density simulates a nodule": "The [density:+] simulates a nodule .",
+    "scope: a fat pad that resembles a mass": "A fat pad that resembles a mass .",
+    "scope: costochondral calcification should not be mistaken for": (
+        "[Costochondral:A] [calcification:+ @Costochondral] should not be mistaken for a nodule ."
+    ),
+    "scope: no evidence whatsoever of pneumothorax": "No evidence whatsoever of [pneumothorax:-] .",
+    "scope: the lungs show neither consolidation nor effusion": (
+        "The [lungs:A] show neither [consolidation:- @lungs] nor "
+        "[effusion:-] but the [heart:A] is [enlarged:+ @heart] ."
+    ),
+    "scope: the small effusion described earlier is not": (
+        "The [small:? >effusion] [effusion:?] described earlier is not convincing ."
+    ),
+    "scope: no consolidation and no effusion on the": (
+        "No [consolidation:-] , and no [effusion:- @left] on the [left:A] , but a "
+        "[trace:+ >effusion] [effusion:+ @right] on the [right:A] ."
+    ),
+    "scope: cardiomegaly no edema small effusion": (
+        "[Cardiomegaly:+] , no [edema:-] , [small:+ >effusion] [effusion:+] ."
+    ),
+    "scope: no pneumothorax after the chest tube was": "No [pneumothorax:-] after the [chest tube:+] was placed .",
+    "scope: failure to clear the consolidation": "Failure to clear the [consolidation:+] .",
+    "scope: no pneumothorax following removal of the drain": (
+        "No [pneumothorax:-] following removal of the [drain:-] ."
+    ),
+    "scope: there is no consolidation a small effusion": (
+        "There is no [consolidation:-] ; a [small:+ >effusion] [effusion:+] is present ."
+    ),
+    "scope: no pneumothorax although there is a moderate": (
+        "No [pneumothorax:-] , although there is a [moderate:+ >effusion] [effusion:+] ."
+    ),
+    "scope: no evidence of pneumothorax effusions are stable": (
+        "No evidence of [pneumothorax:-] ; [effusions:+] are [stable:+ >effusions] ."
+    ),
+    "scope: the left costophrenic angle is sharp and": (
+        "The [left:A >angle] [costophrenic:A >angle] [angle:A] is [sharp:+ @angle] and there is no [effusion:-] ."
+    ),
+    "scope: no nodule is visible on the frontal": (
+        "No [nodule:-] is visible on the frontal view , but a [nodule:+] is present on the lateral view ."
+    ),
+    "scope: nodule is seen only on the frontal": (
+        "[Nodule:+] is seen only on the frontal view and not on the lateral ."
+    ),
+    "scope: the opacity is not appreciated on the": (
+        "The [opacity:+ @lateral] is not appreciated on the [lateral:A] ."
+    ),
+    "scope: the mass cannot be seen on the": "The [mass:+] cannot be seen on the frontal projection .",
+    "scope: not identified on the second projection the": (
+        "Not identified on the second projection , the [nodule:+ @base] lies in the [left:A >base] [base:A] ."
+    ),
+    "scope: the right lung is clear and there": (
+        "The [right:A >lung] [lung:A] is [clear:+ @lung] , and there is a [mass:+ @left] in the [left:A] ."
+    ),
+    "scope: edema has cleared but the effusions have": "[Edema:-] has cleared but the [effusions:+] have not .",
+    "scope: the pneumothorax has resolved while the effusion": (
+        "The [pneumothorax:-] has resolved , while the [effusion:+] [persists:+ >effusion] ."
+    ),
+    "scope: nothing to suggest a pneumothorax or an": "Nothing to suggest a [pneumothorax:-] or an [effusion:-] .",
+    "scope: there is no pneumothorax nor is there": ("There is no [pneumothorax:-] , nor is there an [effusion:-] ."),
+    "scope: there is neither a nodule nor a": "There is neither a [nodule:-] nor a [mass:-] .",
+    "scope: neither effusion nor pneumothorax heart enlarged": (
+        "Neither [effusion:-] nor [pneumothorax:-] ; [heart:A] [enlarged:+ @heart] ."
+    ),
+    "scope: both effusions have resolved": "[Both:A] [effusions:- @Both] have resolved .",
+    "scope: atelectasis rather than consolidation": "[Atelectasis:+] rather than [consolidation:-] .",
+    "scope: atelectasis not pneumonia": "[Atelectasis:+] , not [pneumonia:-] .",
+    "scope: this is scarring and not a nodule": "This is [scarring:+] and not a [nodule:-] .",
+    "scope: small effusion but no longer any pneumothorax": (
+        "[Small:+ >effusion] [effusion:+] but no longer any [pneumothorax:-] ."
+    ),
+    "scope: there is no consolidation apart from a": (
+        "There is no [consolidation:-] apart from a [small:+ >opacity] [opacity:+ @base] at the [base:A] ."
+    ),
+    "scope: no abnormality save for a small granuloma": (
+        "No [abnormality:-] save for a [small:+ >granuloma] [granuloma:+] ."
+    ),
+    "scope: no effusion with the exception of blunting": (
+        "No [effusion:-] , with the exception of [blunting:+ @angle] of the [left:A >angle] [angle:A] ."
+    ),
+    "scope: no acute disease with the exception of": (
+        "No [acute:- >disease] [disease:-] with the exception of a [small:+ >nodule] [nodule:+] ."
+    ),
+    "scope: the lungs are not without abnormality": "The [lungs:A] are not without [abnormality:+ @lungs] .",
+    "scope: pneumothorax has been excluded": "[Pneumothorax:-] has been excluded .",
+    "scope: ct has ruled out a mass": "CT has ruled out a [mass:-] .",
+    "scope: the mass has been ruled out by": "The [mass:-] has been ruled out by CT .",
+    "scope: absence of edema": "Absence of [edema:-] .",
+    "scope: negative study for pneumonia": "Negative study for [pneumonia:-] .",
+    "scope: the study is negative for pneumothorax and": (
+        "The study is negative for [pneumothorax:-] and [effusion:-] ."
+    ),
+    "scope: positive for consolidation and effusion": "Positive for [consolidation:+] and [effusion:+] .",
+    "scope: effusion is positive": "[Effusion:+] is positive .",
+    "scope: no pneumothorax catheter in place": "No [pneumothorax:-] , [catheter:+] in place .",
+    "scope: no focal consolidation with mild vascular congestion": (
+        "No [focal:- >consolidation] [consolidation:-] , with "
+        "[mild:+ >congestion] [vascular:A] [congestion:+ @vascular] ."
+    ),
+    "scope: without effusion or pneumothorax the lungs show": (
+        "Without [effusion:-] or [pneumothorax:-] , the [lungs:A] show [nodules:+ @lungs] ."
+    ),
+    "scope: no new consolidation the old opacity persists": (
+        "No [new:- >consolidation] [consolidation:-] ; the [old:+ >opacity] [opacity:+] [persists:+ >opacity] ."
+    ),
+    # Doubt
+    "doubt: there could also be a small effusion": "There could also be a [small:? >effusion] [effusion:?] .",
+    "doubt: there may also be a small effusion": "There may also be a [small:? >effusion] [effusion:?] .",
+    "doubt: there might as well be some edema": "There might as well be some [edema:?] .",
+    "doubt: there may well be a nodule": "There may well be a [nodule:?] .",
+    "doubt: a small effusion could also be present": "A [small:? >effusion] [effusion:?] could also be present .",
+    "doubt: there could conceivably be a pneumothorax": "There could conceivably be a [pneumothorax:?] .",
+    "doubt: pneumonia": "? [pneumonia:?]",
+    "doubt: left base opacity pneumonia": "[Left:A >base] [base:A] [opacity:+ @base] ? [pneumonia:?] .",
+    "doubt: effusion": "? ? [effusion:?]",
+    "doubt: opacity at the base atelectasis": "[Opacity:+ @base] at the [base:A] ( ? [atelectasis:?] ) .",
+    "doubt: rll opacity pneumonia": "[RLL:A] [opacity:+ @RLL ~pneumonia] , ? [pneumonia:?] .",
+    "doubt: either atelectasis or pneumonia": "Either [atelectasis:?] or [pneumonia:?] .",
+    "doubt: this is either an effusion or pleural": (
+        "This is either an [effusion:? @pleural] or [pleural:A] [thickening:? @pleural] ."
+    ),
+    "doubt: pneumothorax could not be completely ruled out": ("[Pneumothorax:?] could not be completely ruled out ."),
+    "doubt: pneumothorax cant be ruled out": "[Pneumothorax:?] can't be ruled out .",
+    "doubt: pneumothorax cant be excluded": "[Pneumothorax:?] can't be excluded .",
+    "doubt: a nodule couldnt be excluded": "A [nodule:?] couldn't be excluded .",
+    "doubt: an effusion cannot be ruled out entirely": "An [effusion:?] cannot be ruled out entirely .",
+    "doubt: an effusion cannot reliably be excluded": "An [effusion:?] cannot reliably be excluded .",
+    "doubt: pneumonia cannot be confidently ruled out": "[Pneumonia:?] cannot be confidently ruled out .",
+    "doubt: pneumonia has not been excluded": "[Pneumonia:?] has not been excluded .",
+    "doubt: pneumonia has not been ruled out": "[Pneumonia:?] has not been ruled out .",
+    "doubt: pneumonia is not entirely excluded": "[Pneumonia:?] is not entirely excluded .",
+    "doubt: we cant rule out an effusion": "We can't rule out an [effusion:?] .",
+    "doubt: one cannot exclude a small pneumothorax": (
+        "One cannot exclude a [small:? >pneumothorax] [pneumothorax:?] ."
+    ),
+    "doubt: neither mass nor infiltrate is excluded": "Neither [mass:?] nor [infiltrate:?] is excluded .",
+    "doubt: the lungs are not free of edema": "The [lungs:A] are not free of [edema:+ @lungs] .",
+    "doubt: not free of edema": "Not free of [edema:+] .",
+    "doubt: there is no doubt about the effusion": "There is no doubt about the [effusion:+] .",
+    "doubt: there is no doubt that there is": "There is no doubt that there is an [effusion:+] .",
+    "doubt: undoubtedly a pneumothorax": "Undoubtedly a [pneumothorax:+] .",
+    "doubt: absence of a pneumothorax cannot be confirmed": "Absence of a [pneumothorax:?] cannot be confirmed .",
+    "doubt: a nodule has to be considered": "A [nodule:?] has to be considered .",
+    "doubt: a nodule must be considered": "A [nodule:?] must be considered .",
+    "doubt: one must consider pneumonia": "One must consider [pneumonia:?] .",
+    "doubt: suspicious for but not diagnostic of a": (
+        "Suspicious for , but not diagnostic of , a [hilar:A] [mass:? @hilar] ."
+    ),
+    "doubt: pneumonia is not likely": "[Pneumonia:?] is not likely .",
+    "doubt: pneumonia is improbable": "[Pneumonia:?] is improbable .",
+    "doubt: the finding is not diagnostic of pneumonia": "The finding is not diagnostic of [pneumonia:?] .",
+    "doubt: effusion is equivocal": "[Effusion:?] is equivocal .",
+    "doubt: i suspect a small effusion": "I suspect a [small:? >effusion] [effusion:?] .",
+    "doubt: more likely atelectasis than pneumonia": "More likely [atelectasis:?] than [pneumonia:?] .",
+    "doubt: this could well represent pneumonia": "This could well represent [pneumonia:?] .",
+    "doubt: effusion is difficult to rule out": "[Effusion:?] is difficult to rule out .",
+    "doubt: pneumonia may be present": "[Pneumonia:?] may be present .",
+    "doubt: pneumonia might be considered": "[Pneumonia:?] might be considered .",
+    "doubt: nodule suspected": "[Nodule:?] suspected .",
+    "doubt: i cannot be certain that there is": "I cannot be certain that there is no [effusion:?] .",
+    # Changes that did not happen
+    "change: the effusion has not increased": "The [effusion:+] has not increased .",
+    "change: the effusion is no worse": "The [effusion:+] is no worse .",
+    "change: the edema is no better": "The [edema:+] is no better .",
+    "change: the nodule is not larger": "The [nodule:+] is not larger .",
+    "change: the pneumothorax is no larger than before": "The [pneumothorax:+] is no larger than before .",
+    "change: the effusion has not changed": "The [effusion:+] has not changed .",
+    "change: the opacity has not improved": "The [opacity:+] has not improved .",
+    "change: edema has not worsened": "[Edema:+] has not worsened .",
+    "change: the effusion did not increase": "The [effusion:+] did not increase .",
+    "change: the nodule did not grow": "The [nodule:+] did not grow .",
+    "change: effusion hasnt decreased": "[Effusion:+] hasn't decreased .",
+    "change: the consolidation is not progressing": "The [consolidation:+] is not progressing .",
+    "change: effusion is without increase": "[Effusion:+] is without increase .",
+    "change: no further increase of the effusion": "No further increase of the [effusion:+] .",
+    "change: no larger effusion": "No [larger:- >effusion] [effusion:-] .",
+    "change: the pneumothorax has not enlarged": "The [pneumothorax:+] has not enlarged .",
+    "change: the lines are unchanged and the effusion": (
+        "The [lines:+] are [unchanged:+ >lines] and the [effusion:+] is not any larger ."
+    ),
+    "change: the effusion has not grown": "The [effusion:+] has not grown .",
+    "change: effusion no increase": "[Effusion:+] : no increase .",
+    "change: the effusion shows no increase": "The [effusion:+] shows no increase .",
+    "change: the nodule shows no growth": "The [nodule:+] shows no growth .",
+    "change: the pneumothorax is not getting larger": "The [pneumothorax:+] is not getting larger .",
+    "change: edema is neither better nor worse": "[Edema:+] is neither better nor worse .",
+    "change: the opacity is not any worse": "The [opacity:+] is not any worse .",
+    "change: no worsening of the edema": "No worsening of the [edema:+] .",
+    "change: the effusion has failed to decrease": "The [effusion:+] has failed to decrease .",
+    "change: there has been no increase in the": "There has been no increase in the size of the [effusion:+] .",
+    "change: there is no enlargement of the nodule": "There is no enlargement of the [nodule:+] .",
+    "change: the opacity has not cleared": "The [opacity:+] has not cleared .",
+    "change: the infiltrate did not improve": "The [infiltrate:+] did not improve .",
+    "change: the consolidation has not progressed": "The [consolidation:+] has not progressed .",
+    "change: the effusion is not bigger than before": "The [effusion:+] is not bigger than before .",
+    "change: effusions are not larger": "[Effusions:+] are not larger .",
+    "change: the pneumothorax is no smaller": "The [pneumothorax:+] is no smaller .",
+    "change: no further improvement of the edema": "No further improvement of the [edema:+] .",
+    "change: without worsening of the edema": "Without worsening of the [edema:+] .",
+    # Where a finding is not, and views
+    "place: right effusion none on the left": "[Right:A] [effusion:+ @Right] , none on the left .",
+    "place: small right effusion but not on the": (
+        "[Small:+ >effusion] [right:A] [effusion:+ @right] , but not on the left ."
+    ),
+    "place: consolidation of the left lung sparing the": (
+        "[Consolidation:+ @lung] of the [left:A >lung] [lung:A] , sparing the apex ."
+    ),
+    "place: opacities throughout the right lung with sparing": (
+        "[Opacities:+ @lung] throughout the [right:A >lung] [lung:A] with sparing of the base ."
+    ),
+    "place: edema spares the apices": "[Edema:+] spares the apices .",
+    "place: nodule seen on both views": "[Nodule:+] seen on both views .",
+    "place: the mass is visible on two views": "The [mass:+] is visible on two views .",
+    "place: the patient is rotated to the left": "The patient is rotated to the left .",
+    "place: patient rotated to the right": "Patient rotated to the right .",
+    "place: opacity on the left lateral view": "[Opacity:+] on the left lateral view .",
+    "place: opacity in the right but not the": "[Opacity:+ @right] in the [right:A] but not the left lung .",
+    "place: nodule projecting on the frontal view over": (
+        "[Nodule:+ @apex] projecting on the frontal view over the [right:A >apex] [apex:A] ."
+    ),
+    "place: effusion on the right none on the": "[Effusion:+ @right] on the [right:A] , none on the left .",
+    "place: effusion on the right but not the": "[Effusion:+ @right] on the [right:A] but not the left .",
+    "place: opacities in all lobes except the lingula": ("[Opacities:+ @lobes] in all [lobes:A] except the lingula ."),
+    "place: opacities throughout the lungs excluding the apices": (
+        "[Opacities:+ @lungs] throughout the [lungs:A] excluding the apices ."
+    ),
+    "place: edema with relative sparing of the apices": "[Edema:+] with relative sparing of the apices .",
+    "place: the consolidation does not involve the apex": "The [consolidation:+] does not involve the apex .",
+    "place: consolidation of the lower lobe without involvement": (
+        "[Consolidation:+ @lobe] of the [lower:A >lobe] [lobe:A] without [involvement:- @lingula] of the [lingula:A] ."
+    ),
+    "place: the nodule is seen on both projections": "The [nodule:+] is seen on both projections .",
+    "place: slight rotation to the right": "Slight rotation to the right .",
+    "place: the film is rotated to the left": "The film is rotated to the left .",
+    # Another time, person or study: not in the graph
+    "when: history of pneumonia": "History of pneumonia .",
+    "when: history of lung cancer with new nodule": "History of lung cancer with [new:+ >nodule] [nodule:+] .",
+    "when: known history of copd": "Known history of COPD .",
+    "when: prior history of tuberculosis no active disease": (
+        "Prior history of tuberculosis , no [active:- >disease] [disease:-] now ."
+    ),
+    "when: past medical history of chf": "Past medical history of CHF .",
+    "when: patient has a history of pneumothorax": "Patient has a history of pneumothorax .",
+    "when: pneumonia treated two years ago": "Pneumonia treated two years ago .",
+    "when: he had pneumonia last year": "He had pneumonia last year .",
+    "when: father died of lung cancer": "Father died of lung cancer .",
+    "when: mother has tuberculosis": "Mother has tuberculosis .",
+    "when: family history of lung cancer": "Family history of lung cancer .",
+    "when: brother with sarcoidosis lungs are clear": ("Brother with sarcoidosis . [Lungs:A] are [clear:+ @Lungs] ."),
+    "when: family member with tb": "Family member with TB .",
+    "when: if fever develops consider pneumonia": "If fever develops , consider pneumonia .",
+    "when: if there is concern for a mass": "If there is concern for a mass , CT could be obtained .",
+    "when: if pneumothorax is suspected obtain expiratory views": (
+        "If pneumothorax is suspected , obtain expiratory views ."
+    ),
+    "when: should an effusion develop a decubitus view": ("Should an effusion develop , a decubitus view would help ."),
+    "when: ct to identify a small nodule": "CT to identify a small nodule .",
+    "when: ct is recommended to look for a": "CT is recommended to look for a mass .",
+    "when: ct is more sensitive for small nodules": "CT is more sensitive for small nodules .",
+    "when: recommend ct for characterization of the nodule": ("Recommend CT for characterization of the [nodule:+] ."),
+    "when: recommend decubitus films to detect an effusion": "Recommend decubitus films to detect an effusion .",
+    "when: evaluate for pneumonia": "Evaluate for [pneumonia:?] .",
+    "when: question of pneumonia in a patient with": "Question of [pneumonia:?] in a patient with fever .",
+    "when: query pneumothorax": "Query [pneumothorax:?] .",
+    "when: assess for edema": "Assess for [edema:?] .",
+    "when: rule out pneumothorax": "Rule out [pneumothorax:?] .",
+    "when: clinical question pneumonia": "Clinical question : pneumonia .",
+    "when: reason for exam effusion": "Reason for exam : effusion .",
+    "when: the patient was referred for pneumonia": "The patient was referred for pneumonia .",
+    "when: on the previous film there was an": "On the previous film there was an effusion .",
+    "when: the prior study showed an effusion now": "The prior study showed an effusion , now resolved .",
+    "when: the effusion seen last week is no": "The [effusion:-] seen last week is no longer present .",
+    "when: after drainage of a large effusion the": (
+        "After drainage of a [large:- >effusion] [effusion:-] , the [effusion:-] can no longer be made out ."
+    ),
+    "when: to exclude a nodule ct is advised": "To exclude a [nodule:?] , CT is advised .",
+    "when: in case of a pneumothorax call the": "In case of a pneumothorax , call the surgeon .",
+    "when: followup in case pneumonia develops": "Follow - up in case pneumonia develops .",
+    "when: previously treated for tuberculosis": "Previously treated for tuberculosis .",
+    "when: remote history of rib fracture": "Remote history of rib fracture .",
+    "when: old rib fracture": "[Old:+ >fracture] [rib:A] [fracture:+ @rib] .",
+    "when: known emphysema": "[Known:+ >emphysema] [emphysema:+] .",
+    "when: he suffered from tuberculosis as a child": "He suffered from tuberculosis as a child .",
+    "when: status post treatment for pneumonia": "Status post treatment for pneumonia .",
+    "when: prior pneumothorax now resolved": "[Prior:- >pneumothorax] [pneumothorax:-] , now resolved .",
+    "when: pneumothorax last month": "Pneumothorax last month .",
+    "when: her sister has lung cancer": "Her sister has lung cancer .",
+    "when: strong family history of cancer": "Strong family history of cancer .",
+    "when: there is a family history of tuberculosis": "There is a family history of tuberculosis .",
+    "when: his uncle had mesothelioma": "His uncle had mesothelioma .",
+    "when: ct could be performed to exclude a": "CT could be performed to exclude a [mass:?] .",
+    "when: ct would help exclude a mass": "CT would help exclude a [mass:?] .",
+    "when: mri may show a fracture not seen": "MRI may show a [fracture:-] not seen here .",
+    "when: if an effusion is suspected ultrasound is": "If an effusion is suspected , ultrasound is advised .",
+    "when: if symptoms persist repeat film to exclude": "If symptoms persist , repeat film to exclude pneumonia .",
+    "when: when fever develops pneumonia must be considered": (
+        "When fever develops , [pneumonia:?] must be considered ."
+    ),
+    "when: unless there is clinical concern for pneumonia": (
+        "Unless there is clinical concern for pneumonia , no follow - up is needed ."
+    ),
+    "when: in the event of a pneumothorax repeat": "In the event of a pneumothorax , repeat the film .",
+    "when: should a pneumothorax occur call us": "Should a pneumothorax occur , call us .",
+    "when: ct may be useful to look for": "CT may be useful to look for emphysema .",
+    "when: to detect small nodules ct is better": "To detect small nodules , CT is better .",
+    "when: small nodules may be missed on radiographs": (
+        "[Small:? >nodules] [nodules:?] may be missed on radiographs ."
+    ),
+    "when: a small nodule could be obscured": "A [small:? >nodule] [nodule:?] could be obscured .",
+    "when: suspected pneumonia clinically": "Suspected [pneumonia:?] clinically .",
+    "when: the clinician asks about a pneumothorax": "The clinician asks about a [pneumothorax:?] .",
+    "when: patient with known lung cancer now with": (
+        "Patient with [known:+ >cancer] [lung:A] [cancer:+ @lung] , now with [effusion:+] ."
+    ),
+    "when: patient known to have sarcoidosis": "Patient [known:+ >sarcoidosis] to have [sarcoidosis:+] .",
+    "when: the prior radiograph demonstrated a left effusion": ("The prior radiograph demonstrated a left effusion ."),
+    "when: earlier films showed an effusion which has": "Earlier films showed an [effusion:-] , which has gone .",
     # No entities
     "none: comparison": "Comparison is made to the prior study .",
     "none: correlation": "Clinical correlation is recommended .",

@@ -30,6 +30,19 @@ def test_hyphens_count_as_blanks():
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("cannot reliably be excluded", [("cannot reliably be excluded", "hedges", "possible after")]),
+        ("may still also be", [("may still also be", "hedges", "possible before")]),
+        ("is not fully seen", [("is", "connectors", "predicate"), ("not fully seen", "negation", "none")]),
+        ("pleural also cavity", [("pleural", "anatomy", "adjective")]),
+    ],
+)
+def test_adverbs_may_stand_inside_terms_that_are_no_entities(text, found):
+    assert match(text)[: len(found)] == found
+
+
 def test_variants_share_role_and_kind():
     assert match("oedema") == [("oedema", "observations", "finding")]
 

@@ -16,8 +16,9 @@ from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.graphs.lexicon import load_lexicon
 from igcl_lightning.graphs.parser import ReportGraphParser, SpacyReportParser
 from igcl_lightning.graphs.plain_text import plain_text
-from igcl_lightning.graphs.radgraph import from_radgraph
+from igcl_lightning.graphs.radgraph import from_radgraph, to_radgraph
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
+from igcl_lightning.graphs.statements import statements
 
 PARSER = SpacyReportParser()
 SIGNS = {
@@ -228,8 +229,8 @@ def test_parser_finds_the_entities_of_the_published_examples():
     for case in cases:
         expected = from_radgraph(case["output"]["0"])
         graph = PARSER.parse(case["input"])
-        spans = {(e.start, e.end, e.label.startswith("ANAT")) for e in graph.entities}
-        assert spans == {(e.start, e.end, e.label.startswith("ANAT")) for e in expected.entities}
+        spans = {(e.start, e.end, e.label) for e in graph.entities}
+        assert spans == {(e.start, e.end, e.label) for e in expected.entities}
         named = {
             (expected.entities[r.head].tokens, r.type, expected.entities[r.tail].tokens) for r in expected.relations
         }
@@ -243,6 +244,32 @@ def test_phantom_reports_give_their_exact_graphs():
     graphs = [PARSER.parse(" ".join(filter(None, (s.report["findings"], s.report["impression"])))) for s in studies]
 
     assert sum(graph == study.graph for graph, study in zip(graphs, studies, strict=True)) >= 57
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Large right and small left effusions.", [{"effusion", "large", "right"}, {"effusion", "small", "left"}]),
+        (
+            "A tiny left and a moderate right pneumothorax.",
+            [{"pneumothorax", "tiny", "left"}, {"pneumothorax", "moderate", "right"}],
+        ),
+        (
+            "Mild right and severe left pleural thickening.",
+            [{"thickening", "mild", "right", "pleura"}, {"thickening", "severe", "left", "pleura"}],
+        ),
+        (
+            "No effusion on the left, but a small one on the right.",
+            [{"effusion", "left"}, {"effusion", "small", "right"}],
+        ),
+        ("Large right and left effusions.", [{"effusion", "large", "right", "left"}]),
+    ],
+)
+def test_each_side_has_its_own_size(text, said):
+    graph = PARSER.parse(text)
+    assert [each.name | each.modifiers | each.places for each in statements(graph)] == said
+    assert [entity.start for entity in graph.entities] == sorted(entity.start for entity in graph.entities)
+    assert from_radgraph(to_radgraph(graph)) == graph == checked(graph)
 
 
 def test_a_text_without_full_stops_is_read_in_pieces():

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from igcl_lightning.graphs.denials import cancelled_denials
-from igcl_lightning.graphs.lexicon import Match
+from igcl_lightning.graphs.lexicon import Match, alternatives
 from igcl_lightning.graphs.phrases import CONCLUSIONS, FAR, PLACES, Phrase
 from igcl_lightning.graphs.schema import HEDGE_ID
 
@@ -16,8 +16,11 @@ DIFFERENTIAL = "differential diagnosis"  # the hedge whose scope is a whole list
 _EARLIER = frozenset({"previous study", "prior study"})
 _TELLS = frozenset({"demonstrates", "reveals", "shows"})
 
-SLIGHT = frozenset({"mild", "mild to moderate", "minimal", "moderate", "slight", "small", "small to moderate", "tiny", "trace"})
-"""Sizes and severities of what is seen; a list of denials names others ("no large effusion")."""
+SEEN = alternatives(
+    "improved|mild|mild to moderate|minimal|moderate|persistent|residual|resolving|slight|small|small to moderate|tiny"
+    "|trace"
+)
+"""Words that describe what is seen; a list of denials has others ("no large effusion")."""
 
 _STATEMENT_ENDS = frozenset({"break", "with"})
 
@@ -45,23 +48,31 @@ def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Seque
         doubt = CONCLUSIONS.get(phrase.follows, doubt if goes_on else "")
         if doubt:
             _doubt(said, phrase.items, doubt)
-    cancelled, doubted = cancelled_denials(matches)
     for cue in matches:
         if cue.role == "hedges":
             strength, _, position = cue.kind.partition(" ")
             _doubt(said, _scope(cue, position, items, phrases, matches), strength)
-    for cue in matches:
-        if cue.role == "negation" and cue.kind != "none" and cue not in cancelled:
-            for index in _scope(cue, cue.kind, items, phrases, matches):
-                said[index] = ABSENT
-    for cue, end in doubted:
-        _doubt(said, (index for index in _scope_after(cue, items, phrases) if items[index].start < end), "possible")
+    _deny(said, items, phrases, matches)
     for at, cue in enumerate(matches):
         elsewhere = cue.role == "elsewhere" and not _concluded(at, matches)
         if elsewhere or (cue.name in _EARLIER and _tells_of_earlier_study(at, matches)):
             for index in _elsewhere(cue, items, phrases, matches):
                 said[index] = ELSEWHERE
     return said
+
+
+def _deny(said: list[Assertion], items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]) -> None:
+    """Mark the items that are absent, and those that a denied exclusion leaves open."""
+    denials = [cue for cue in matches if cue.role == "negation" and cue.kind != "none"]
+    if not denials:
+        return
+    cancelled, doubted = cancelled_denials(matches)
+    for cue in denials:
+        if cue not in cancelled:
+            for index in _scope(cue, cue.kind, items, phrases, matches):
+                said[index] = ABSENT
+    for cue, end in doubted:
+        _doubt(said, (index for index in _scope_after(cue, items, phrases) if items[index].start < end), "possible")
 
 
 def _concluded(at: int, matches: Sequence[Match]) -> bool:
@@ -86,7 +97,9 @@ def _elsewhere(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase], ma
     end = min((each for each in breaks if each > cue.end), default=matches[-1].end + 1)
     clause = [index for index, item in enumerate(items) if start < item.start < end]
     if cue.kind in {"before", "skip"}:
-        return [index for index in _scope_after(cue, items, phrases) if items[index].kind not in {"device", "procedure"}]
+        return [
+            index for index in _scope_after(cue, items, phrases) if items[index].kind not in {"device", "procedure"}
+        ]
     inside = any(items[index].start < cue.start for index in clause) and items[clause[-1]].start > cue.end
     changes = any(items[index].kind in {"temporal", "stability"} for index in clause)
     if cue.kind == "past" and (inside or changes):
@@ -172,7 +185,7 @@ def _contrasts(at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bo
     """Return whether a phrase after a list of denials is something seen.
 
     "No effusion and a small nodule", "no effusion on the left, small effusion on the right", "no edema, small effusion"
-    (but "no edema, small effusion or nodule"), "no acute process small effusion".
+    (but "no edema, small effusion or nodule"), "no acute process small effusion", "no pneumothorax, catheter in place".
     """
     phrase = phrases[at]
     after = phrases[at + 1] if at + 1 < len(phrases) else None
@@ -182,13 +195,15 @@ def _contrasts(at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bo
         return True
     if after is not None and after.either:
         return False
-    slight = items[phrase.items[0]].name in SLIGHT
+    seen = items[phrase.items[0]].name in SEEN
     if not phrase.listed:
-        return slight and not phrase.foreign
+        return seen and not phrase.foreign
     sides = [{items[index].name for index in each.items if items[index].kind == "side"} for each in phrases[: at + 2]]
     own = sides[at] | (sides[at + 1] if after is not None and after.follows in PLACES else set())
     moved = phrases[at - 1].follows in PLACES and bool(sides[at - 1]) and bool(own) and own != sides[at - 1]
-    return moved or slight
+    earlier = [items[index].kind for each in phrases[:at] for index in each.observations]
+    device = items[phrase.observations[0]].kind == "device" and "device" not in earlier
+    return moved or seen or device
 
 
 def _complete(phrase: Phrase, items: Sequence[Match]) -> bool:

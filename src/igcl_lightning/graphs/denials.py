@@ -46,11 +46,11 @@ def _undoes(first: Match, second: Match, matches: Sequence[Match]) -> bool:
 
 
 def _on_one_view(matches: Sequence[Match]) -> bool:
-    """Return whether one view is named directly after a denial, the first of the matches ("not seen on the lateral")."""
-    for previous, match in pairwise(matches[:5]):
+    """Return whether one view is named directly after a denial, the first match ("not seen on the lateral")."""
+    for at, (previous, match) in enumerate(pairwise(matches[:5]), start=2):
         if match.start - previous.end > 2:
             return False
-        if match.name == _ONE_VIEW:
+        if match.name == _ONE_VIEW or (match.name == "lateral" and (at == len(matches) or matches[at].link == "break")):
             return True
         if match.link not in {"place", *_TO_VIEW}:
             return False

@@ -16,6 +16,10 @@ MAX_FACTS = 128
 NO_FACT = -1  # padding of a graph's list of facts
 
 
+_PLEURAL = frozenset({"effusion", "pneumothorax"})  # in the pleura, whether the report says so or not
+_OTHER_FLUID = frozenset({"pericardial", "pericardium", "joint", "knee", "shoulder", "hip", "elbow", "ankle"})
+
+
 def graph_identity(graph: ReportGraph) -> tuple[int | None, list[int]]:
     """Return the key of a graph (see `graph_key`) and the 63-bit hashes of its `stated_facts`, ascending."""
     stated = plain_statements(graph)
@@ -71,10 +75,6 @@ def _plain(statement: Statement) -> Statement:
         places=frozenset(places),
         conclusions=_renamed(statement.conclusions),
     )
-
-
-_PLEURAL = frozenset({"effusion", "pneumothorax"})  # in the pleura, whether the report says so or not
-_OTHER_FLUID = frozenset({"pericardial", "pericardium", "joint", "knee", "shoulder", "hip", "elbow", "ankle"})
 
 
 def _renamed(meanings: Meanings) -> Meanings:

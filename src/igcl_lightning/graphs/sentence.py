@@ -30,6 +30,10 @@ _ALONE = frozenset({"finding", "appearance", "device", "procedure"})
 """Observations that are statements without another word."""
 
 _TOGETHER = frozenset({"generic", "mention"})  # observations that are statements together with any other entity
+_AMOUNTS = frozenset({"severity", "size"})
+_TWICE = frozenset(
+    {"finding", "appearance", "sign", "device"}
+)  # observations that a report may name once for two sides
 _GRADES = frozenset({"extent", "severity", "size", "temporal", "texture"})  # what the sides of a finding may differ in
 _DENIED = frozenset({"generic", "sign"})  # observations that are statements when doubted or denied ("no abnormality")
 
@@ -37,50 +41,82 @@ _DENIED = frozenset({"generic", "sign"})  # observations that are statements whe
 def read_sentence(words: Sequence[str], lexicon: Lexicon) -> ReportGraph:
     """Return the graph of a sentence from its words."""
     matches = lexicon.match(plain_words(words))
-    matches, repeated = _each_side(matches)
+    matches, repeated = _repeat(matches)
     items = [match for match in matches if not match.link]
     phrases, joined = split_phrases(words, matches)
     relations = SentenceRelations(items, phrases, joined)
     said = assertions(items, phrases, matches)
     relations.share_places(said)
     gone = _left_out(said, relations.pairs, relations.anatomy)
-    pairs = sorted(pair for pair in relations.pairs if gone.isdisjoint((pair[0], pair[2])))
+    pairs = sorted(relations.pairs)
+    if gone:
+        pairs = [pair for pair in pairs if pair[0] not in gone and pair[2] not in gone]
     for head, kind, tail in reversed(pairs):
         if kind == "modify":
             said[head] = said[tail]
     for index, anatomy in enumerate(relations.anatomy):
         if anatomy:
             said[index] = ANATOMY
-    items = [repeated.get(item, item) for item in items]
-    kept = sorted(_stating(items, said, pairs) - gone, key=lambda index: (items[index].start, index))
+    kept = sorted(_stating(items, said, pairs) - gone)
+    if repeated:
+        items = [repeated.get(item, item) for item in items]
+        kept.sort(key=lambda index: items[index].start)
     order = {index: position for position, index in enumerate(kept)}
     entities = []
     for index in kept:
         start, end = items[index].start, items[index].end
         entities.append(Entity(" ".join(words[start : end + 1]), said[index].label, start, end, said[index].hedge))
-    edges = sorted((order[h], kind, order[t]) for h, kind, t in pairs if h in order and t in order)
-    return ReportGraph(" ".join(words), tuple(entities), tuple(Relation(*edge) for edge in edges))
+    edges = [Relation(order[h], kind, order[t]) for h, kind, t in pairs if h in order and t in order]
+    if repeated:
+        edges.sort(key=lambda edge: edge.head)
+    return ReportGraph(" ".join(words), tuple(entities), tuple(edges))
 
 
-def _each_side(matches: list[Match]) -> tuple[list[Match], dict[Match, Match]]:
-    """Repeat a finding for each of two sides that have qualifiers of their own ("large right and small left effusions").
+def _repeat(matches: list[Match]) -> tuple[list[Match], dict[Match, Match]]:
+    """Repeat a finding that is named once and meant twice.
 
-    Returns the terms, and for each repeated one the term whose words it has; it is put at the word that joins the sides.
+    For two sides with qualifiers of their own ("large right and small left effusions") it is repeated at the word that
+    joins the sides, and for a size alone ("no effusion on the left, but a small one on the right") at that size.
+
+    Returns the terms, and for each repeated one the term whose words it has.
     """
-    for at in range(2, len(matches) - 3):
-        if matches[at].link == "list" and matches[at - 1].kind == "side" and matches[at - 2].kind in _GRADES:
-            side = next((n for n in range(at + 2, len(matches)) if matches[n].kind not in _GRADES), at)
-            last = next((n for n in range(side + 1, len(matches)) if matches[n].role != "anatomy"), at)
-            together = all(two.start <= one.end + 2 for one, two in pairwise(matches[at - 1 : last + 1]))
-            if matches[at + 1].kind in _GRADES and matches[side].kind == "side" and matches[last].kind in _ALONE and together:
-                joint = matches[at].start
-                repeated = {each._replace(start=joint, end=joint): each for each in matches[side + 1 : last + 1]}
-                return [*matches[:at], *repeated, *matches[at:]], repeated
+    for at in range(1, len(matches) - 1):
+        if matches[at].link == "list" and matches[at - 1].kind == "side":
+            meant, joint = _shared_by_sides(matches, at), at
+        elif matches[at].kind in _AMOUNTS and matches[at - 1].name == "a":
+            meant, joint = _meant_by_amount(matches, at), at + 1
+        else:
+            continue
+        word = matches[at].end
+        if repeated := {each._replace(start=word, end=word): each for each in meant}:
+            return [*matches[:joint], *repeated, *matches[joint:]], repeated
     return matches, {}
 
 
+def _meant_by_amount(matches: list[Match], at: int) -> list[Match]:
+    """Return the finding before the size at `at` that is meant for another side ("a small one on the right")."""
+    after = [match for match in matches[at + 1 : at + 4] if match.link != "the"]
+    if len(after) < 2 or after[0].link != "place" or after[0].start > matches[at].end + 2 or after[1].kind != "side":
+        return []
+    return [match for match in matches[:at] if match.kind == "finding"][-1:]
+
+
+def _shared_by_sides(matches: list[Match], at: int) -> list[Match]:
+    """Return the finding, with its anatomy, after the second of two sides that the list word at `at` joins, if any."""
+    if at < 2 or at > len(matches) - 4 or matches[at - 2].kind not in _GRADES:
+        return []
+    first = at + 1 + (matches[at + 1].name == "a")
+    side = next((n for n in range(first, len(matches)) if matches[n].kind not in _GRADES), at)
+    last = next((n for n in range(side + 1, len(matches)) if matches[n].role != "anatomy"), at)
+    graded = side > first and matches[side].kind == "side"
+    together = all(two.start <= one.end + 2 for one, two in pairwise(matches[at - 1 : last + 1]))
+    return matches[side + 1 : last + 1] if graded and together and matches[last].kind in _TWICE else []
+
+
 def _left_out(said: Sequence[Assertion], pairs: Iterable[Pair], anatomy: Sequence[bool]) -> set[int]:
-    """Return observations of another time, person or study, and denied qualifiers of what is there ("not increased")."""
+    """Return observations of another time, person or study, and denied qualifiers of what is seen ("not increased")."""
+    if ABSENT not in said and ELSEWHERE not in said:
+        return set()
     gone = {index for index, assertion in enumerate(said) if assertion is ELSEWHERE and not anatomy[index]}
     denied = ((head, tail) for head, kind, tail in pairs if kind == "modify" and said[head] is ABSENT)
     return gone.union(head for head, tail in denied if said[tail] is not ABSENT and not anatomy[tail])
