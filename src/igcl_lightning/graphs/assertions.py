@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -72,7 +73,8 @@ def _scope(
             yield from _scope_before(cue, position, items, phrases)
     else:
         before = list(_scope_before(cue, position, items, phrases))
-        last = max((match.start for match in matches if match.kind == "break" and match.start < cue.start), default=-1)
+        earlier = reversed(matches[: bisect_left(matches, cue)])  # the nearest first: time is linear
+        last = next((match.start for match in earlier if match.kind == "break"), -1)
         clause = [index for index in before if items[index].start > last]
         yield from clause or list(_scope_after(cue, items, phrases)) or before
 

@@ -14,7 +14,7 @@ from igcl_lightning.graphs.plain_text import plain_text
 
 ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
 
-LONGEST_STATEMENT = 2_000
+LONGEST_STATEMENT = 1_000
 """Characters of a statement before it is split at a blank, so that time is linear in texts without full stops."""
 
 LONGEST_WORD = 100
@@ -34,7 +34,7 @@ _MARK = re.compile(
 
 _FIELD = re.compile(r"\s*[A-Za-z][\w/&,()-]*(?: [\w/&,()-]+){0,4}\s?(?::(?!\d)|=|\?(?=\s*(?:[Yy]es|[Nn]o)\b))")
 _BOXED = re.compile(rf"\s*(?:{_BOX})")
-_SEPARATOR = re.compile(rf"\s*\|+\s*|\s*//+\s+|\s*[{_BULLETS}]+\s*|\s+\u00b7\s+|\s+\*+\s+|\s+[-/](?=[A-Z][a-z])")
+_SEPARATOR = re.compile(rf"\s?\|+\s?|\s?(?<!/)//++\s|\s?[{_BULLETS}]+\s?|\s\u00b7\s|\s\*+\s|\s[-/](?=[A-Z][a-z])")
 _NUMBERED = re.compile(r"(?<![^\s.,;])\(?(\d{1,2})[.)](?!\d)\s*(?=\S)")
 _INNER_FIELD = re.compile(r"(?<=[a-z0-9)%.,;]) (?=[A-Z][\w/&-]*(?: (?:and |or |of )?[A-Za-z/&-]+){0,3} ?:(?:\s|$))")
 _INNER_BOX = re.compile(rf"\s+(?=(?:{_BOX})\s*[A-Za-z])")
@@ -86,7 +86,7 @@ class Cutter:
     def __call__(self, text: str) -> Iterator[str]:
         """Yield the statements of a report; marks of lists are statements without content."""
         for paragraph in self._joined_lines(plain_text(text)):
-            for item in self._items(paragraph):
+            for item in self._items(" ".join(paragraph.split())):
                 for sentence in self._sentences(item):
                     for part in self._between_dashes(sentence):
                         yield from _pieces(part)
@@ -99,17 +99,16 @@ class Cutter:
             return
         shape = _Shape(lines)
         open_lines: list[str] = []
-        for line in lines:
+        for line in map(str.strip, lines):
             if open_lines and self._is_new(open_lines[-1], line, shape):
                 yield "\n".join(open_lines)
                 open_lines = []
-            if line.strip() or (open_lines and not open_lines[-1].rstrip().endswith(":")):
+            if line or (open_lines and not open_lines[-1].endswith(":")):
                 open_lines.append(line)
         yield "\n".join(open_lines)
 
     def _is_new(self, before: str, line: str, shape: _Shape) -> bool:
         """Return whether a line starts a statement."""
-        before, line = before.strip(), line.strip()
         if not line:
             return not before.endswith(":")
         if not before:
