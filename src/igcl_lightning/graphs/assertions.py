@@ -103,7 +103,7 @@ def _scope_after(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) 
     closed = False
     following = phrases[start + 1 :]
     for phrase, after in zip(following, [*following[1:], None], strict=False):
-        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR:
+        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR or _runs_on(phrase, items):
             return
         closed = closed or phrase.said
         if phrase.listed and ((closed and not phrase.either) or _new_statement(phrase, after, items)):
@@ -120,6 +120,12 @@ def _new_statement(phrase: Phrase, after: Phrase | None, items: Sequence[Match])
     kinds = [items[index].kind for index in phrase.items]
     described = kinds[0] in {"size", "severity"} and "side" in kinds and not phrase.either
     return phrase.opens or subject or described or kinds[0] == "stability" or "normal" in kinds
+
+
+def _runs_on(phrase: Phrase, items: Sequence[Match]) -> bool:
+    """Return whether a phrase starts a statement although nothing ends the last one ("no edema small effusion")."""
+    described = bool(phrase.observations) and items[phrase.items[0]].kind in {"size", "severity", "stability"}
+    return phrase.follows == "beside" and not phrase.listed and not phrase.foreign and (phrase.opens or described)
 
 
 def _complete(phrase: Phrase, items: Sequence[Match]) -> bool:
