@@ -34,7 +34,7 @@ _DENIED = frozenset({"generic", "sign"})  # observations that are statements whe
 
 def read_sentence(words: Sequence[str], lexicon: Lexicon) -> ReportGraph:
     """Return the graph of a sentence from its words."""
-    matches = lexicon.match(plain_words(words))
+    matches = lexicon.match(plain_words(words, lexicon))
     items = [match for match in matches if not match.link]
     phrases, joined = split_phrases(words, matches)
     relations = SentenceRelations(items, phrases, joined)
