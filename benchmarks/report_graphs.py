@@ -10,10 +10,12 @@ Intervals are 95 % bootstrap intervals over reports. Figures on phantoms are pha
 from __future__ import annotations
 
 import argparse
+import html
 import json
 import os
 import re
 import tempfile
+import textwrap
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from igcl_lightning.graphs.identity import graph_key
-from igcl_lightning.graphs.labels import abnormal_observations, binary_labels, label_table
+from igcl_lightning.graphs.labels import abnormal_observations, binary_labels, label_table, labels_from_graph
 from igcl_lightning.graphs.lexicon import rows
 from igcl_lightning.graphs.parser import SpacyReportParser
 from igcl_lightning.graphs.schema import ReportGraph
@@ -379,6 +381,76 @@ def measure_phantom(table: Table, count: int) -> None:
         table.row(phrasing, *(between(interval(shares[:, [column]], partial(ratio, len(same)))) for column in (0, 1)))
 
 
+# Layouts
+
+
+def sentences_of(text: str) -> list[str]:
+    """Return the sentences of a report without its own item numbers."""
+    return [each for each in re.split(r"(?<=[.!?])\s+", text) if re.search(r"[A-Za-z]{2}", each)]
+
+
+def bare(sentence: str) -> str:
+    """Return a sentence without its full stop."""
+    return sentence.rstrip(" .")
+
+
+FIELDS = {
+    "heart|cardiac|cardio|mediastin|aort": "HEART",
+    "lung|pulmonary|airspace|opacit|consolidat|atelecta": "LUNGS",
+    "pleura|effusion|pneumothora": "PLEURA",
+    "rib|bon|osseous|spine|thoracic|fracture": "BONES",
+}
+
+
+def field_of(sentence: str) -> str:
+    return next((name for words, name in FIELDS.items() if re.search(words, sentence, re.IGNORECASE)), "OTHER")
+
+
+LAYOUTS: dict[str, Callable[[list[str]], str]] = {
+    "wrapped at 80 columns": lambda said: textwrap.fill(" ".join(said), 80),
+    "wrapped at 50 columns": lambda said: textwrap.fill(" ".join(said), 50),
+    "one statement a line": "\n".join,
+    "one statement a line, no full stops": lambda said: "\n".join(map(bare, said)),
+    "bullets (-), no full stops": lambda said: "\n".join(f"- {bare(each)}" for each in said),
+    "bullets (\u2022), glued, no full stops": lambda said: "\n".join(f"\u2022{bare(each)}" for each in said),
+    "numbered (1. ...)": lambda said: "\n".join(f"{n}. {each}" for n, each in enumerate(said, 1)),
+    "numbered, glued (1....), no full stops": lambda said: "\n".join(
+        f"{n}.{bare(each)}" for n, each in enumerate(said, 1)
+    ),
+    "numbered on one line (1) ...), no full stops": lambda said: " ".join(
+        f"{n}) {bare(each)}" for n, each in enumerate(said, 1)
+    ),
+    "no full stops, one line": lambda said: " ".join(map(bare, said)),
+    "divided by |": lambda said: " | ".join(map(bare, said)),
+    "HTML paragraphs": lambda said: "".join(f"<p>{html.escape(bare(each))}</p>" for each in said),
+    "HTML lines (<br>)": lambda said: "<br>".join(html.escape(bare(each)) for each in said),
+    "escaped line breaks, no full stops": lambda said: "\\n".join(map(bare, said)),
+    "template (HEART: ...), no full stops": lambda said: "\n".join(f"{field_of(each)}: {bare(each)}" for each in said),
+}
+"""Reports re-laid by rule, from their sentences."""
+
+
+def measure_layouts(table: Table, reports: Sequence[str], whose: str, errors: Errors) -> None:
+    """Compare the graphs of re-laid reports with those of the plain text."""
+    parser = SpacyReportParser()
+    sentences = [said for text in reports if (said := sentences_of(text))]
+    plain = [parser.parse(" ".join(said)) for said in sentences]
+    table.title(f"{len(sentences)} reports of {whose} in other layouts", "layout", "same graph key", "same labels")
+    for layout, lay in LAYOUTS.items():
+        graphs = [parser.parse(lay(said)) for said in sentences]
+        keys = [graph_key(one) == graph_key(other) for one, other in zip(plain, graphs, strict=True)]
+        labels = [labels_from_graph(one) == labels_from_graph(other) for one, other in zip(plain, graphs, strict=True)]
+        table.row(layout, f"{np.mean(keys):.3f}", f"{np.mean(labels):.3f}")
+        for said, same in zip(sentences, keys, strict=True):
+            errors.add("layouts", f"{layout}\t{lay(said)!r}", not same)
+
+
+def phantom_texts(count: int) -> list[str]:
+    cases = map(find_case, range(count))
+    sections = (write_report(case.scene, case.rng(Stream.REPORT), phrasing="reworded")[0] for case in cases)
+    return [" ".join(filter(None, (each["findings"], each["impression"]))) for each in sections]
+
+
 def measure_speed(table: Table, folder: Path, reports: Sequence[Report], repeats: int) -> None:
     texts = [report.text for report in reports]
     words = sum(len(graph.words) for graph in SpacyReportParser().parse_many(texts))
@@ -472,9 +544,11 @@ def main() -> None:
         measure_normal(table, reports, graphs, errors)
         measure_duplicates(table, reports, graphs)
         del graphs
+        measure_layouts(table, [report.text for report in reports][:: 10 if options.quick else 1], "Open-i", errors)
         measure_speed(table, folder, reports, 2 if options.quick else 20)
     else:
         print("no Open-i collection: name its folder with --openi or IGCL_DATA; phantoms only")
+    measure_layouts(table, phantom_texts(100 if options.quick else 500), "phantoms", errors)
     measure_phantom(table, 100 if options.quick else 2000)
     print(table)
     if options.out:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from igcl_lightning.graphs.lexicon import HYPHENS
+from igcl_lightning.graphs.lexicon import HYPHENS, Lexicon
 
 NO = frozenset({"no", "none", "negative", "neg", "absent", "n", "nil", "false", "0", "-", "\u2013", "\u2212"})
 YES = frozenset({"yes", "positive", "pos", "present", "y", "true", "+"})
@@ -22,14 +22,16 @@ _MARKS = HYPHENS | set("()[]:=?+\u2610\u2611\u2612\u2713\u2714\u2717\u2718") | {
 """Words without which a statement has no answer."""
 _NOT_CHECKED, _CHECKED = frozenset("\u2610\u2717\u2718"), frozenset("\u2611\u2612\u2713\u2714")
 _BRACKETS = {"[": "]", "(": ")"}
+_PLACES = frozenset({"noun", "outline"})
+_WHOLE = _PLACES | {"property"}  # kinds of the words that name an organ without a side
 _NOTHING = "now"  # a word that no rule minds
 
 
-def plain_words(words: Sequence[str]) -> list[str]:
+def plain_words(words: Sequence[str], lexicon: Lexicon) -> list[str]:
     """Return the words of a statement in lower case, as many as given, answers in the words of prose.
 
     "edema : no" gives "edema is absent", "[ x ] edema" gives "now now now edema". A field without a value states
-    nothing.
+    nothing. The colon of a heading gives a full stop where a statement with its own subject follows.
     """
     plain = [word.lower() for word in words]
     if _MARKS.isdisjoint(plain) and ANSWERS.isdisjoint(plain[-2:]):
@@ -39,6 +41,8 @@ def plain_words(words: Sequence[str]) -> list[str]:
     _check_boxes(plain)
     for at in range(1, len(plain)):
         _answer(plain, at)
+    if ":" in plain[:7]:
+        _heading(plain, lexicon)
     return plain
 
 
@@ -76,13 +80,13 @@ def _answer(plain: list[str], at: int) -> None:
     word, before = plain[at], plain[at - 1]
     if word not in ANSWERS:
         return
-    after = plain[at + 1] if at + 1 < len(plain) else "."
+    after, then = (*plain[at + 1 : at + 3], ".", ".")[:2]
     if before in _BRACKETS and after == _BRACKETS[before] and at > 1:
         plain[at - 1 : at + 2] = ["is", _SAID[word], ";"]
     elif (
         (before in _FIELDS or before.startswith("..."))
         and word != before
-        and (after in _ENDS or (after in _SEEN and word in NO))
+        and (after in _ENDS or (after in _SEEN and word in NO and then in _ENDS))
     ):
         plain[at - 1 : at + 1] = ["is", _SAID[word]]
         if after in _SEEN:
@@ -91,3 +95,11 @@ def _answer(plain: list[str], at: int) -> None:
             plain[at + 1] = ";"
     elif word in _ALONE and before[-1].isalnum() and after in _ENDS:
         plain[at] = "absent"
+
+
+def _heading(plain: list[str], lexicon: Lexicon) -> None:
+    """End a heading that names nothing known, or a whole organ before a statement that has its own place."""
+    colon = plain.index(":")
+    named = {match.kind for match in lexicon.match(plain[:colon]) if not match.link}
+    if not named or (named <= _WHOLE and any(each.kind in _PLACES for each in lexicon.match(plain[colon + 1 :]))):
+        plain[colon] = "."

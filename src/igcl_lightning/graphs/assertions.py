@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -131,7 +132,8 @@ def _scope(
             yield from _scope_before(cue, position, items, phrases)
     else:
         before = list(_scope_before(cue, position, items, phrases))
-        last = max((match.start for match in matches if match.kind == "break" and match.start < cue.start), default=-1)
+        earlier = reversed(matches[: bisect_left(matches, cue)])  # the nearest first: time is linear
+        last = next((match.start for match in earlier if match.kind == "break"), -1)
         clause = [index for index in before if items[index].start > last]
         yield from clause or list(_scope_after(cue, items, phrases)) or before
 
@@ -160,7 +162,7 @@ def _scope_after(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) 
     closed = False
     for at in range(start + 1, len(phrases)):
         phrase, after = phrases[at], phrases[at + 1] if at + 1 < len(phrases) else None
-        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR:
+        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR or _runs_on(phrase, items):
             return
         if cue.role != "hedges" and not phrase.either and _contrasts(at, phrases, items):
             return
@@ -204,6 +206,12 @@ def _contrasts(at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bo
     earlier = [items[index].kind for each in phrases[:at] for index in each.observations]
     device = items[phrase.observations[0]].kind == "device" and "device" not in earlier
     return moved or seen or device
+
+
+def _runs_on(phrase: Phrase, items: Sequence[Match]) -> bool:
+    """Return whether a phrase starts a statement although nothing ends the last one ("no edema small effusion")."""
+    described = bool(phrase.observations) and items[phrase.items[0]].kind in {"size", "severity", "stability"}
+    return phrase.follows == "beside" and not phrase.listed and not phrase.foreign and (phrase.opens or described)
 
 
 def _complete(phrase: Phrase, items: Sequence[Match]) -> bool:

@@ -14,7 +14,7 @@ from igcl_lightning.graphs.plain_text import plain_text
 
 ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
 
-LONGEST_STATEMENT = 2_000
+LONGEST_STATEMENT = 1_000
 """Characters of a statement before it is split at a blank, so that time is linear in texts without full stops."""
 
 LONGEST_WORD = 100
@@ -34,14 +34,14 @@ _MARK = re.compile(
 
 _FIELD = re.compile(r"\s*[A-Za-z][\w/&,()-]*(?: [\w/&,()-]+){0,4}\s?(?::(?!\d)|=|\?(?=\s*(?:[Yy]es|[Nn]o)\b))")
 _BOXED = re.compile(rf"\s*(?:{_BOX})")
-_SEPARATOR = re.compile(rf"\s*\|+\s*|\s*//+\s+|\s*[{_BULLETS}]+\s*|\s+\u00b7\s+|\s+\*+\s+|\s+[-/](?=[A-Z][a-z])")
+_SEPARATOR = re.compile(rf"\s?\|+\s?|\s?(?<!/)//++\s|\s?[{_BULLETS}]+\s?|\s\u00b7\s|\s\*+\s|\s[-/](?=[A-Z][a-z])")
 _NUMBERED = re.compile(r"(?<![^\s.,;])\(?(\d{1,2})[.)](?!\d)\s*(?=\S)")
 _INNER_FIELD = re.compile(r"(?<=[a-z0-9)%.,;]) (?=[A-Z][\w/&-]*(?: (?:and |or |of )?[A-Za-z/&-]+){0,3} ?:(?:\s|$))")
 _INNER_BOX = re.compile(rf"\s+(?=(?:{_BOX})\s*[A-Za-z])")
 _AFTER_BOX = re.compile(rf"(?<=\w)\s*(?:{_BOX})[,;]?(?=\s+[A-Za-z])")
 _DASH = re.compile(r"(?<=[^\s\d])\s+[-\u2013\u2014]+\s+(?=[^\s\d])|(?<=\s)\s*--+\s+")
 _DENIES = re.compile(r"\s*(?:no|without|negative|not|neither|free)\b", re.IGNORECASE)
-_RUN_ON = re.compile(r"(?<=[a-z0-9)]) (?=[A-Z][a-z]*\b(?!-))")
+_RUN_ON = re.compile(r"(?<=[a-z0-9)]) (?=[A-Z][a-z]*\b(?!-(?!sided)))")
 _GLUED_ANSWER = re.compile(r"(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])")
 _STOP = re.compile(r"[.!?](?:\s+|(?=[A-Z]))")
 _ANSWER = "|".join(sorted(map(re.escape, ANSWERS), key=len, reverse=True))
@@ -51,6 +51,7 @@ _ANSWER_ENDS = re.compile(rf"(?:[:=?]\s*(?:{_ANSWER})|\((?:{_ANSWER})\)|,\s*\w+)
 
 _LAST_WORDS = re.compile(r"([\w'/-]*)\W+([\w'/-]+)[)\]\"']*$|()([\w'/-]+)[)\]\"']*$")
 
+_JOINS = frozenset(",/(-&+")
 _OPEN = alternatives(
     "a|an|the|this|that|these|those|his|her|its|and|or|but|nor|versus|vs|with|without|of|in|on|at|to|for"
     "|from|by|into|within|over|under|near|above|below|behind|between|along|through|than|as|no|not|any|some"
@@ -86,7 +87,7 @@ class Cutter:
     def __call__(self, text: str) -> Iterator[str]:
         """Yield the statements of a report; marks of lists are statements without content."""
         for paragraph in self._joined_lines(plain_text(text)):
-            for item in self._items(paragraph):
+            for item in self._items(" ".join(paragraph.split())):
                 for sentence in self._sentences(item):
                     for part in self._between_dashes(sentence):
                         yield from _pieces(part)
@@ -99,17 +100,16 @@ class Cutter:
             return
         shape = _Shape(lines)
         open_lines: list[str] = []
-        for line in lines:
+        for line in map(str.strip, lines):
             if open_lines and self._is_new(open_lines[-1], line, shape):
                 yield "\n".join(open_lines)
                 open_lines = []
-            if line.strip() or (open_lines and not open_lines[-1].rstrip().endswith(":")):
+            if line or (open_lines and not open_lines[-1].endswith(":")):
                 open_lines.append(line)
         yield "\n".join(open_lines)
 
     def _is_new(self, before: str, line: str, shape: _Shape) -> bool:
         """Return whether a line starts a statement."""
-        before, line = before.strip(), line.strip()
         if not line:
             return not before.endswith(":")
         if not before:
@@ -120,6 +120,8 @@ class Cutter:
             return True
         if _FIELD.match(line) and before.rsplit(maxsplit=1)[-1].lower() not in _OPEN - ANSWERS:
             return True
+        if shape.listed and line[0].isupper() and before[-1] not in _JOINS:
+            return before.rsplit(maxsplit=1)[-1].lower() not in _OPEN
         if not self._can_end(before):
             return False
         word = line.split(maxsplit=1)[0]
@@ -134,12 +136,12 @@ class Cutter:
             return True
         last = _LAST_WORDS.search(text[-60:])
         if last is None:
-            return text[-1] not in ",/(-&+"
+            return text[-1] not in _JOINS
         before, word = (last[1] or last[3] or "").lower(), (last[2] or last[4]).lower()
         if word in _OPEN:
             return False
         term = self._lexicon.terms.get((word,))
-        return term is None or term.kind not in _DESCRIBES or before in _OPEN or not before
+        return term is None or term.kind not in _DESCRIBES or before in _OPEN or not before or word.endswith("ly")
 
     def _items(self, paragraph: str) -> Iterator[str]:
         """Yield the marks and the items of a paragraph: list marks, separators, fields and boxes end an item."""
@@ -179,9 +181,9 @@ class Cutter:
     def _runs_on(self, text: str, at: int) -> bool:
         """Return whether the capitalised word at a place starts a statement although no full stop precedes it."""
         word = text[at : at + 30].split(maxsplit=1)[0].rstrip(".,;:").lower()
-        known = word in _BEGINS or ((word,) in self._lexicon.terms and word not in _NAMES)
         before = text[max(0, at - 60) : at].rstrip()
-        return known and before.split()[-1][0].islower() and self._can_end(before)
+        begins = word not in _NAMES and self._lexicon.begins(word.removesuffix("-sided"))
+        return (word in _BEGINS or (begins and before.split()[-1][0].islower())) and self._can_end(before)
 
     def _sentences(self, text: str) -> Iterator[str]:
         """Yield the sentences of a text; a full stop of an abbreviation or in "A.Smith" ends none, nor "Edema? No."."""
@@ -207,6 +209,8 @@ class _Shape:
         letters = [character for line in stripped for character in line[:40] if character.isalpha()]
         self.mixed = any(map(str.islower, letters)) and any(map(str.isupper, letters))
         self.stops = any(line.endswith(".") or re.search(r"[a-z]{2}\. ", line) for line in stripped)
+        capitalised = sum(line[0].isupper() for line in stripped if line)
+        self.listed = self.mixed and not self.stops and 4 * capitalised >= 3 * sum(map(bool, stripped))
 
 
 def _numbers(text: str, mark: re.Match[str] | None) -> Iterator[tuple[int, int]]:

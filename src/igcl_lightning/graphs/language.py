@@ -21,11 +21,11 @@ _ELSEWHERE = alternatives(
     "|lungen|nachweis|erguss|pleuraerguss|unauffaellig|regelrecht|stauung|beurteilung|befund|eine|einen|rundherd|bei|auf"
     "|auch|sich|wird|nach|vergroessert|herzschatten|infiltrat|pneumonie|keinerlei|zeichen|deutlicher"
     # French
-    "|pas|les|du|une|sans|avec|et|est|sont|aux|droit|droite|gauche|poumon|poumons|coeur|epanchement|dans|sur|ni|foyer"
+    "|pas|les|du|une|sans|avec|est|sont|aux|droit|droite|gauche|poumon|poumons|coeur|epanchement|dans|sur|ni|foyer"
     "|cardiaque|normale|pulmonaire|pulmonaires|pleurale|examen|volumineux|aucun|aucune"
     # Spanish
     "|sin|los|las|una|con|el|derrame|neumotorax|silueta|pulmones|izquierdo|izquierda|derecho|derecha|observa|observan"
-    "|corazon|es|por|para|radiografia|hallazgos|aumento|pulmonar|cardiaca|infiltrados|muestra|hay|la|ambos|campos"
+    "|corazon|es|por|radiografia|hallazgos|aumento|pulmonar|cardiaca|infiltrados|muestra|hay|la|ambos|campos"
     # Portuguese
     "|sem|nao|dos|uma|com|pneumotorax|pulmao|pulmoes|coracao|esquerdo|esquerda|direito|direita|sinais|aumentada|ou"
     # Italian

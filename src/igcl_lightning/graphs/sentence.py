@@ -40,7 +40,7 @@ _DENIED = frozenset({"generic", "sign"})  # observations that are statements whe
 
 def read_sentence(words: Sequence[str], lexicon: Lexicon) -> ReportGraph:
     """Return the graph of a sentence from its words."""
-    matches = lexicon.match(plain_words(words))
+    matches = lexicon.match(plain_words(words, lexicon))
     matches, repeated = _repeat(matches)
     items = [match for match in matches if not match.link]
     phrases, joined = split_phrases(words, matches)

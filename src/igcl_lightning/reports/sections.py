@@ -83,9 +83,9 @@ HEADERS: dict[str, tuple[str, ...]] = {
 }
 """Headers of each section. Subheadings such as "LUNGS:" are not headers."""
 
-_OPENING = r"[ \t]*(?:[\[<(]{1,2}|[*#=_~-]{1,10})?[ \t]*"
-_CLOSING = r"[ \t]*(?:[\])>]{1,2}[ \t]*:?|[*=_~-]{2,10}[ \t]*:?|:\*{0,3})"
-_DASH = r"[ \t]+[-\u2013\u2014](?=[ \t])"
+_OPENING = r"[ \t]*+(?:(?:[\[<(]{1,2}|[*#=_~-]{1,10})[ \t]*+)?"
+_CLOSING = r"[ \t]*+(?:[\])>]{1,2}[ \t]*:?|[*=_~-]{2,10}[ \t]*:?|:\*{0,3})"
+_DASH = r"[ \t]++[-\u2013\u2014](?=[ \t])"
 _CAPITAL = r"(?=[^\W\d_a-z])"
 
 
@@ -94,13 +94,13 @@ def _pattern(own: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], dict[st
     """Return the expression that finds headers, and the section of each."""
     names = {header: name for name, headers in HEADERS.items() for header in headers} | dict(own)
     ordered = sorted(names, key=len, reverse=True)
-    words = "|".join(re.escape(header).replace(r"\ ", r"[ \t]+") for header in ordered)
+    words = "|".join(re.escape(header).replace(r"\ ", r"[ \t]++") for header in ordered)
     capitals = words.upper().replace(r"[ \T]", r"[ \t]")
     found = (
-        rf"(?:^{_OPENING}|(?<=[.?!])[ \t]*[\[*]{{0,3}}){_CAPITAL}(?P<header>(?i:{words}))(?:{_CLOSING}|{_DASH})"
-        rf"|^{_OPENING}{_CAPITAL}(?P<title>(?i:{words}))[ \t*=_#~-]*(?=[ \t\r]*$)"
-        rf"|(?:^[ \t]*|(?<=[.?!])[ \t]+)(?P<capitals>{capitals})(?=[ \t]+[A-Z0-9_][a-z_ ])"
-        rf"|(?<=\w)[ \t]+(?P<inner>{capitals})[ \t]*:(?=[ \t]*(?:[A-Z0-9_]|\r?$))"
+        rf"(?:^{_OPENING}|(?<=[.?!])[ \t]*+[\[*]{{0,3}}){_CAPITAL}(?P<header>(?i:{words}))(?:{_CLOSING}|{_DASH})"
+        rf"|^{_OPENING}{_CAPITAL}(?P<title>(?i:{words}))[ \t\r*=_#~-]*+$"
+        rf"|(?:^[ \t]*+|(?<=[.?!])[ \t]++)(?P<capitals>{capitals})(?=[ \t]++[A-Z0-9_][a-z_ ])"
+        rf"|(?<=\w)[ \t]++(?P<inner>{capitals})[ \t]*+:(?=[ \t]*+(?:[A-Z0-9_]|\r?$))"
     )
     return re.compile(found, re.MULTILINE), names
 

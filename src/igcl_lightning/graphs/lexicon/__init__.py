@@ -64,6 +64,9 @@ MISSPELT_LENGTH = 8
 _SILENT = re.compile(r"\d|x{3,}$|_+$")
 CACHED_WORDS = 65_536
 
+LONGEST_MEASURE = 8
+"""Words of a measure ("1.2 x 3 x 4 cm"), so that time is linear in tables of numbers."""
+
 MARK_STARTS = frozenset("0123456789x_")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?$")
 _NUMBER_LINKS = frozenset({"x", "by", "to"})
@@ -161,6 +164,10 @@ class Lexicon:
             at += length
         return matches
 
+    def begins(self, word: str) -> bool:
+        """Return whether a term begins with a word (lower case)."""
+        return word in self._root
+
     def kind(self, words: Sequence[str]) -> str:
         """Return the kind of the last term in `words` (lower case), "" without any."""
         return next((match.kind for match in reversed(self.match(words)) if match.name), "")
@@ -212,7 +219,9 @@ class Lexicon:
     def _measure(self, words: list[str], at: int) -> tuple[int, Term]:
         """Return length and entry of the measure ("1.2 x 3 cm"), number or mark that starts at word `at`."""
         end = at
-        while end < len(words) and (_NUMBER.match(words[end]) or (end > at and words[end] in _NUMBER_LINKS)):
+        while end < min(len(words), at + LONGEST_MEASURE) and (
+            _NUMBER.match(words[end]) or (end > at and words[end] in _NUMBER_LINKS)
+        ):
             end += 1
         unit = self.terms.get((words[end],)) if at < end < len(words) else None
         return (end + 1 - at, _MEASURE) if unit is not None and unit.kind == "unit" else (1, _MARK)
