@@ -100,6 +100,8 @@ def _answer(plain: list[str], at: int) -> None:
 def _heading(plain: list[str], lexicon: Lexicon) -> None:
     """End a heading that names nothing known, or a whole organ before a statement that has its own place."""
     colon = plain.index(":")
+    if any(match.role == "elsewhere" for match in lexicon.match(plain[: colon + 1])):
+        return
     named = {match.kind for match in lexicon.match(plain[:colon]) if not match.link}
     if not named or (named <= _WHOLE and any(each.kind in _PLACES for each in lexicon.match(plain[colon + 1 :]))):
         plain[colon] = "."

@@ -43,7 +43,7 @@ _DASH = re.compile(r"(?<=[^\s\d])\s+[-\u2013\u2014]+\s+(?=[^\s\d])|(?<=\s)\s*--+
 _DENIES = re.compile(r"\s*(?:no|without|negative|not|neither|free)\b", re.IGNORECASE)
 _RUN_ON = re.compile(r"(?<=[a-z0-9)]) (?=[A-Z][a-z]*\b(?!-(?!sided)))")
 _GLUED_ANSWER = re.compile(r"(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])")
-_STOP = re.compile(r"[.!?](?:\s+|(?=[A-Z]))")
+_STOP = re.compile(r"(?:[.!]|(?<=[\w)])\?)(?:\s+|(?=[A-Z]))")
 _ANSWER = "|".join(sorted(map(re.escape, ANSWERS), key=len, reverse=True))
 _ANSWERED = re.compile(rf"\s*(?:{_ANSWER})\s*(?:[.,;)]|$)", re.IGNORECASE)
 _ANSWER_ENDS = re.compile(rf"(?:[:=?]\s*(?:{_ANSWER})|\((?:{_ANSWER})\)|,\s*\w+)$", re.IGNORECASE)
