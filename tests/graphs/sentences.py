@@ -938,10 +938,12 @@ SENTENCES = {
         "No [effusion:- @right] on the [right:A] , [dense:+ >opacity] [opacity:+ @left] on the [left:A] ."
     ),
     "scope: and a": "No [consolidation:-] and a [calcified:+ >nodule] [nodule:+] .",
-    "when: years ago in the middle": ("The [nodule:+] seen [two:+ >nodule] years ago is [calcified:+ >nodule] ."),
-    "when: weeks ago and a change": "[Effusion:+] [two:+ >Effusion] weeks ago , [increased:+ >Effusion] .",
-    "when: consistent with a history": ("[Hyperinflation:+] consistent with the patient ' s history of emphysema ."),
     "when: devices stay": "History of [chest tube:+] and pneumothorax .",
+    "when: years ago in the middle": "The [nodule:+] seen two years ago is [calcified:+ >nodule] .",
+    "when: weeks ago and a change": "[Increased:+ >effusion] [effusion:+] from two weeks ago .",
+    "when: consistent with a history": "[Hyperinflation:+ ~emphysema] in keeping with a history of [emphysema:+] .",
+    "number of findings": "[Two:+ >nodules] [calcified:+ >nodules] [nodules:+] .",
+    "number of an anatomy": "[Fracture:+ @ribs] of two [ribs:A] .",
     # No entities
     "none: comparison": "Comparison is made to the prior study .",
     "none: correlation": "Clinical correlation is recommended .",
