@@ -807,7 +807,7 @@ SENTENCES = {
     "change: no worsening of the edema": "No worsening of the [edema:+] .",
     "change: the effusion has failed to decrease": "The [effusion:+] has failed to decrease .",
     "change: there has been no increase in the": "There has been no increase in the size of the [effusion:+] .",
-    "change: there is no enlargement of the nodule": "There is no enlargement of the [nodule:+] .",
+    "change: there is no enlargement of the nodule": "There is no [enlargement:-] of the [nodule:+] .",
     "change: the opacity has not cleared": "The [opacity:+] has not cleared .",
     "change: the infiltrate did not improve": "The [infiltrate:+] did not improve .",
     "change: the consolidation has not progressed": "The [consolidation:+] has not progressed .",
@@ -934,6 +934,16 @@ SENTENCES = {
     "when: patient known to have sarcoidosis": "Patient [known:+ >sarcoidosis] to have [sarcoidosis:+] .",
     "when: the prior radiograph demonstrated a left effusion": ("The prior radiograph demonstrated a left effusion ."),
     "when: earlier films showed an effusion which has": "Earlier films showed an [effusion:-] , which has gone .",
+    "scope: another side": (
+        "No [effusion:- @right] on the [right:A] , [dense:+ >opacity] [opacity:+ @left] on the [left:A] ."
+    ),
+    "scope: and a": "No [consolidation:-] and a [calcified:+ >nodule] [nodule:+] .",
+    "when: devices stay": "History of [chest tube:+] and pneumothorax .",
+    "when: years ago in the middle": "The [nodule:+] seen two years ago is [calcified:+ >nodule] .",
+    "when: weeks ago and a change": "[Increased:+ >effusion] [effusion:+] from two weeks ago .",
+    "when: consistent with a history": "[Hyperinflation:+ ~emphysema] in keeping with a history of [emphysema:+] .",
+    "number of findings": "[Two:+ >nodules] [calcified:+ >nodules] [nodules:+] .",
+    "number of an anatomy": "[Fracture:+ @ribs] of two [ribs:A] .",
     # No entities
     "none: comparison": "Comparison is made to the prior study .",
     "none: correlation": "Clinical correlation is recommended .",

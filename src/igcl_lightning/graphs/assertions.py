@@ -187,11 +187,15 @@ def _contrasts(at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bo
     """Return whether a phrase after a list of denials is something seen.
 
     "No effusion and a small nodule", "no effusion on the left, small effusion on the right", "no edema, small effusion"
-    (but "no edema, small effusion or nodule"), "no acute process small effusion", "no pneumothorax, catheter in place".
+    (but "no edema, small effusion or nodule"), "no acute process small effusion", "no pneumothorax, catheter in place",
+    "no enlargement of the nodule".
     """
     phrase = phrases[at]
     after = phrases[at + 1] if at + 1 < len(phrases) else None
-    if not phrase.observations or (phrase.follows not in {"list", "beside"}):
+    before = phrases[at - 1].observations
+    if phrase.follows in PLACES and phrase.opens and before and items[before[-1]].kind in {"generic", "sign"}:
+        return bool(phrase.observations)
+    if not phrase.observations or phrase.follows not in {"list", "beside"}:
         return False
     if phrase.listed and phrase.article:
         return True

@@ -55,7 +55,8 @@ class SentenceRelations:
             self._add(qualifiers, "modify", phrase.observations[-1:])
             self._add(phrase.observations[-1:], "located_at", places)
             return
-        phrase.places, phrase.states = places, self._states(qualifiers)
+        phrase.places = places
+        phrase.states = self._states([index for index in qualifiers if self.kinds[index] != "number"])
         self._locate_states(phrase.states, places)
 
     def _relate_observation(self, index: int, qualifiers: list[int], anatomies: list[int]) -> None:

@@ -27,7 +27,7 @@ KINDS: dict[str, frozenset[str]] = {
     "observations": alternatives(
         "finding|appearance|sign|device|procedure|part|generic|mention|state|borderline|normal"
     ),
-    "modifiers": alternatives("severity|size|texture|extent|temporal|stability|cause|unit"),
+    "modifiers": alternatives("severity|size|texture|extent|temporal|stability|cause|number|unit"),
     "negation": alternatives("before|after|none"),
     "elsewhere": alternatives("before|clause|past"),
     "hedges": frozenset(
