@@ -385,8 +385,8 @@ def measure_phantom(table: Table, count: int) -> None:
 
 
 def sentences_of(text: str) -> list[str]:
-    """Return the sentences of a report without its own item numbers."""
-    return [each for each in re.split(r"(?<=[.!?])\s+", text) if re.search(r"[A-Za-z]{2}", each)]
+    """Return the sentences of a report, without its item numbers and those whose first word de-identification hides."""
+    return [each for each in re.split(r"(?<=[.!?])\s+", text) if re.match(r"(?!XXXX)[A-Za-z]+\s", each)]
 
 
 def bare(sentence: str) -> str:

@@ -24,20 +24,20 @@ _NOT_CHECKED, _CHECKED = frozenset("\u2610\u2717\u2718"), frozenset("\u2611\u261
 _BRACKETS = {"[": "]", "(": ")"}
 _PLACES = frozenset({"noun", "outline"})
 _WHOLE = _PLACES | {"property"}  # kinds of the words that name an organ without a side
-_NOTHING = "now"  # a word that no rule minds
+_NOTHING = "xxxx"  # a mark, which is no entity and splits no phrase
 
 
 def plain_words(words: Sequence[str], lexicon: Lexicon) -> list[str]:
     """Return the words of a statement in lower case, as many as given, answers in the words of prose.
 
     "edema : no" gives "edema is absent", "[ x ] edema" gives "now now now edema". A field without a value states
-    nothing. The colon of a heading gives a full stop where a statement with its own subject follows.
+    nothing. A heading states nothing where a statement with its own subject follows.
     """
     plain = [word.lower() for word in words]
     if _MARKS.isdisjoint(plain) and ANSWERS.isdisjoint(plain[-2:]):
         return plain
     if plain[-1:] == [":"]:
-        return ["xxxx"] * len(plain)
+        return [_NOTHING] * len(plain)
     _check_boxes(plain)
     for at in range(1, len(plain)):
         _answer(plain, at)
@@ -98,10 +98,10 @@ def _answer(plain: list[str], at: int) -> None:
 
 
 def _heading(plain: list[str], lexicon: Lexicon) -> None:
-    """End a heading that names nothing known, or a whole organ before a statement that has its own place."""
+    """Leave out a heading that names nothing known, or a whole organ before a statement that has its own place."""
     colon = plain.index(":")
     if any(match.role == "elsewhere" for match in lexicon.match(plain[: colon + 1])):
         return
     named = {match.kind for match in lexicon.match(plain[:colon]) if not match.link}
     if not named or (named <= _WHOLE and any(each.kind in _PLACES for each in lexicon.match(plain[colon + 1 :]))):
-        plain[colon] = "."
+        plain[: colon + 1] = [_NOTHING] * (colon + 1)

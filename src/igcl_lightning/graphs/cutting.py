@@ -41,7 +41,7 @@ _INNER_BOX = re.compile(rf"\s+(?=(?:{_BOX})\s*[A-Za-z])")
 _AFTER_BOX = re.compile(rf"(?<=\w)\s*(?:{_BOX})[,;]?(?=\s+[A-Za-z])")
 _DASH = re.compile(r"(?<=[^\s\d])\s+[-\u2013\u2014]+\s+(?=[^\s\d])|(?<=\s)\s*--+\s+")
 _DENIES = re.compile(r"\s*(?:no|without|negative|not|neither|free)\b", re.IGNORECASE)
-_RUN_ON = re.compile(r"(?<=[a-z0-9)]) (?=[A-Z][a-z]*\b(?!-(?!sided)))")
+_RUN_ON = re.compile(r"(?<=[A-Za-z0-9)]) (?=[A-Z][a-z]*\b(?!-(?!sided)))")
 _GLUED_ANSWER = re.compile(r"(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])")
 _STOP = re.compile(r"(?:[.!]|(?<=[\w)])\?)(?:\s+|(?=[A-Z]))")
 _ANSWER = "|".join(sorted(map(re.escape, ANSWERS), key=len, reverse=True))
@@ -61,15 +61,20 @@ _OPEN = alternatives(
 )
 """Words that cannot end a statement."""
 
+_JUDGED, _IS = alternatives("probable|possible|likely"), alternatives("is|are|was|were|highly|very|most")
+_TITLE_WORD = re.compile(r"\b[A-Z][a-z]+$")
 _CLOSED = _OPEN - alternatives("no|a|an|the|this|these|both|probable|possible|likely|neither|without")
 _CLOSED |= alternatives("seen|noted|identified|present")
 """Words that continue a statement on the next line."""
 
 _DESCRIBES = frozenset({"adjective", "side", "size", "severity", "texture"})
-_BEGINS = alternatives("the|there|this|these|a|an|no|none|both|within|without|status|patient|since|single|compared")
+_BEGINS = alternatives(
+    "the|there|this|these|a|an|no|none|both|within|without|status|patient|since|single|compared|limited|r"
+    "emainder|incidental|several|please|after|given|otherwise|further|well|background"
+)
 _NAMES = alternatives(
     "swan|port|hickman|kerley|groshong|dobhoff|mediport|morgagni|bochdalek|schmorl|chilaiditi|harrington"
-    "|nissen|pancoast|hampton|ghon|ranke|broviac|quinton|permcath|hiatal"
+    "|nissen|pancoast|hampton|ghon|ranke|broviac|quinton|permcath"
 )
 """Names that are capitalised inside a statement."""
 
@@ -139,7 +144,7 @@ class Cutter:
             return text[-1] not in _JOINS
         before, word = (last[1] or last[3] or "").lower(), (last[2] or last[4]).lower()
         if word in _OPEN:
-            return False
+            return word in _JUDGED and before in _IS
         term = self._lexicon.terms.get((word,))
         return term is None or term.kind not in _DESCRIBES or before in _OPEN or not before or word.endswith("ly")
 
@@ -183,7 +188,7 @@ class Cutter:
         word = text[at : at + 30].split(maxsplit=1)[0].rstrip(".,;:").lower()
         before = text[max(0, at - 60) : at].rstrip()
         begins = word not in _NAMES and self._lexicon.begins(word.removesuffix("-sided"))
-        return (word in _BEGINS or (begins and before.split()[-1][0].islower())) and self._can_end(before)
+        return (word in _BEGINS or (begins and not _TITLE_WORD.search(before))) and self._can_end(before)
 
     def _sentences(self, text: str) -> Iterator[str]:
         """Yield the sentences of a text; a full stop of an abbreviation or in "A.Smith" ends none, nor "Edema? No."."""
