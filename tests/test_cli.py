@@ -546,7 +546,7 @@ def test_debug_raises(monkeypatch):
 def test_impossible_trainer_is_one_line(one_line, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     status, line = one_line("fit", "--config", "base.yaml", "--trainer.accelerator", "cpuu")
-    said = "igcl: error: --trainer.accelerator cpuu: not one of auto, cpu, cuda, mps, tpu, did you mean cpu?"
+    said = "igcl: error: --trainer.accelerator cpuu: not one of auto, cpu, cuda, gpu, mps, tpu, did you mean cpu?"
     assert (status, line) == (2, said)
     status, line = one_line("fit", "--config", "base.yaml", "--trainer.accelerator", "cuda")
     assert status == 1
@@ -590,7 +590,7 @@ def test_known_warnings_are_quiet_and_news_is_not(recwarn):
 def test_graphs_command(capsys, one_line):
     Path("reports.jsonl").write_text('{"id": "a", "text": "No pleural effusion."}\n')
     assert main(["graphs", "reports.jsonl", "--out", "graphs.jsonl"]) is None
-    following = "igcl prepare table STUDIES.csv --graphs graphs.jsonl --out stores/mine"
+    following = "igcl prepare table --csv STUDIES.csv --image-column IMAGE --graphs graphs.jsonl --out STORE"
     assert capsys.readouterr().out == f"1 reports -> graphs.jsonl\nnext  {following}\n"
     assert json.loads(Path("graphs.jsonl").read_text())["id"] == "a"
     assert one_line("graphs", "no.jsonl", "--out", "g.jsonl") == (1, "igcl: error: no.jsonl: no such file")

@@ -8,6 +8,7 @@ from igcl_lightning.data.study import REPORT_SECTIONS
 from igcl_lightning.doctor.opened import OpenedStore
 from igcl_lightning.doctor.report_checks import check_graphs, check_reports, graph_keys, graph_sizes
 from igcl_lightning.doctor.store_checks import check_splits
+from igcl_lightning.graphs.parser import SpacyReportParser
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"
 
@@ -109,3 +110,11 @@ def test_one_meaning_of_a_large_share_is_a_warning(tmp_path):
     studies = [study(n, report={"findings": text}) for n, text in enumerate(texts)]
     path = write_store(tmp_path / "store", studies)
     assert "(33 % in one)" in said(check_graphs(OpenedStore(path)), "warning")[0]
+
+
+def test_a_graph_without_a_text_counts_as_a_report(tmp_path):
+    graph = SpacyReportParser().parse("Edema.")
+    rows = [study(number, report={}, graph=graph, labels={}, split="train") for number in range(6)]
+    opened = OpenedStore(write_store(tmp_path / "store", rows, labels=()))
+    assert set(opened.manifest["rows_by_report"]) == {"none"}
+    assert (opened.has_reports, opened.is_new) == (True, False)

@@ -49,8 +49,9 @@ LEARNT_WORDS = set(
     re.findall(
         r"\w+",
         """
-        breathing cerclage cleared devoid gas globular hypoaeration growth identical implies imply lacks nasoenteric
-        nothing nowhere permcath presumptive progressed pulse thoracostomy
+        breathing cerclage cleared conceivable conceivably devoid discounted filling gas globular hypoaeration growth
+        identical implies imply lacks nasoenteric nothing nowhere permcath presumptive progressed pulse thoracostomy
+        vanished
         """,
     )
 )

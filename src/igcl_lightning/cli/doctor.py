@@ -64,6 +64,6 @@ def _next(options: argparse.Namespace, done: Examination) -> str:
         return command(["fit", "--config", options.target, *options.passed_on])
     store = ["--data.store", options.target]
     if done.store.is_new:
-        return f"{command(['predict', '--config', 'probe/linear.yaml', *store])} --ckpt_path CHECKPOINT"
+        return command(["predict", "--config", "probe/linear.yaml", *store, "--ckpt_path", "latest"])
     config = "pretrain/igcl.yaml" if done.store.has_reports else "probe/supervised.yaml"
     return command(["fit", "--config", config, *store])

@@ -81,8 +81,15 @@ def run(options: argparse.Namespace) -> None:
     sys.stdout.write(f"{done.reports} reports -> {options.out}{resumed}\n")
     if page and page.stat().st_size > LARGE_PAGE:
         write_message("warning", f"{page}: large for a browser; reduce --html-limit")
-    following = command(["prepare", "table", "STUDIES.csv", "--graphs", str(options.out), "--out", "stores/mine"])
-    write_closing({"page": str(page or ""), "next": following})
+    write_closing({"page": str(page or ""), "next": _next(options)})
+
+
+def _next(options: argparse.Namespace) -> str:
+    """Return the command that makes a store of images with the graphs; words in capitals are for the user to choose."""
+    table = str(options.reports) if options.reports.suffix == ".csv" else "STUDIES.csv"
+    words = ["prepare", "table", "--csv", table, "--image-column", "IMAGE", "--graphs", str(options.out)]
+    key = ["--graph-column", options.id_column] if options.id_column else []
+    return command([*words, *key, "--out", "STORE"])
 
 
 def _model(options: argparse.Namespace) -> ReportGraphParser:

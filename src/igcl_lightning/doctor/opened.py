@@ -59,10 +59,13 @@ class OpenedStore:
         """Names of the labels in the manifest."""
         return list(self.manifest.get("labels", []))
 
-    @property
+    @cached_property
     def has_reports(self) -> bool:
-        """Whether the manifest counts rows with a report or a graph, or does not say."""
-        return set(self.manifest.get("rows_by_report", ["unknown"])) != {"none"}
+        """Whether a row has a report or a graph, by the manifest's counts and the graphs; True if they do not say."""
+        if set(self.manifest.get("rows_by_report", ["unknown"])) != {"none"}:
+            return True
+        entities = pc.list_value_length(pc.struct_field(self.column("graph"), "label"))
+        return bool(pc.any(pc.greater(entities, 0)).as_py())
 
     @property
     def is_new(self) -> bool:

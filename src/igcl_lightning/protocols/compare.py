@@ -70,6 +70,8 @@ def compare(
     if store is None:
         comparison.prepare_phantoms()
     run_comparison(comparison, trained=trained, encoders=known, supervised=supervised)
+    if fast:
+        say("A small, fast run: its numbers show only that everything runs.\n")
     write_closing(comparison.outputs())
 
 

@@ -235,8 +235,8 @@ class TrainingCLI(LightningCLI):
             super().instantiate_classes()
         except ValueError as error:
             if named := re.search(r"invalid accelerator name: `accelerator='(.*?)'`.* are: (.*)\.", str(error)):
-                known = sorted(re.findall(r"\w+", named[2]))
-                near = suggestion(named[1], ["gpu", *known])
+                known = sorted({"gpu", *re.findall(r"\w+", named[2])})
+                near = suggestion(named[1], known)
                 raise UsageError(f"--trainer.accelerator {named[1]}: not one of {', '.join(known)}{near}") from None
             origin: BaseException = error
             while origin.__cause__ and str(origin).startswith("Does not validate against any of the Union"):
