@@ -23,8 +23,8 @@ USUAL_OF_RESULTS = {"model": "LinearProbe", "data": "LabeledDataModule"}
 
 EXAMPLES = {
     "fit": "igcl fit --config pretrain/igcl.yaml --data.store stores/mine",
-    "validate": "igcl validate --config probe/linear.yaml --data.store stores/mine --ckpt_path latest",
-    "test": "igcl test --config probe/linear.yaml --data.store stores/mine --ckpt_path latest",
+    "validate": "igcl validate --config probe/linear.yaml --data.store STORE --ckpt_path latest",
+    "test": "igcl test --config probe/linear.yaml --data.store STORE --ckpt_path latest",
     "predict": "igcl predict --config probe/linear.yaml --ckpt_path latest --data.store NEW",
 }
 COMMON = {

@@ -61,9 +61,10 @@ def choose_by_loss_among_few(trainer: Trainer, module: LightningModule) -> None:
         return
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set, but not declared
     for callback in callbacks:
-        if not recall_says_nothing(getattr(callback, "monitor", None), pairs):
+        monitor = getattr(callback, "monitor", None)
+        if not recall_says_nothing(monitor, pairs):
             continue
-        said = f"{callback.monitor} says little among {pairs} validation pairs"
+        said = f"{monitor} says little among {pairs} validation pairs"
         if isinstance(callback, EarlyStopping):
             write_message("warning", f"EarlyStopping.monitor: {said}; monitor {INSTEAD}")
         if isinstance(callback, ModelCheckpoint):
