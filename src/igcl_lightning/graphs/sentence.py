@@ -10,13 +10,15 @@ and relations have the meaning of RadGraph (Jain et al., 2021, section 3).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from igcl_lightning.graphs.answers import plain_words
 from igcl_lightning.graphs.assertions import PRESENT, Assertion, assertions
 from igcl_lightning.graphs.lexicon import Lexicon, Match
 from igcl_lightning.graphs.phrases import split_phrases
 from igcl_lightning.graphs.relations import SentenceRelations
-from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
+from igcl_lightning.graphs.run_on import run_ons
+from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, join_graphs
 
 RULES_VERSION = 4  # part of the parser's version; increment it with every change of these rules
 
@@ -35,6 +37,9 @@ _DENIED = frozenset({"generic", "sign"})  # observations that are statements whe
 def read_sentence(words: Sequence[str], lexicon: Lexicon) -> ReportGraph:
     """Return the graph of a sentence from its words."""
     matches = lexicon.match(plain_words(words, lexicon))
+    if starts := run_ons(matches):
+        parts = pairwise([0, *starts, len(words)])
+        return join_graphs(read_sentence(words[start:end], lexicon) for start, end in parts)
     items = [match for match in matches if not match.link]
     phrases, joined = split_phrases(words, matches)
     relations = SentenceRelations(items, phrases, joined)
