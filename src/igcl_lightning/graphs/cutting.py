@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from igcl_lightning.graphs.answers import ANSWERS
 from igcl_lightning.graphs.lexicon import Lexicon, alternatives
@@ -43,6 +44,8 @@ _DASH = re.compile(r"(?<=[^\s\d])\s+[-\u2013\u2014]+\s+(?=[^\s\d])|(?<=\s)\s*--+
 _DENIES = re.compile(r"\s*(?:no|without|negative|not|neither|free)\b", re.IGNORECASE)
 _RUN_ON = re.compile(r"(?<=[A-Za-z0-9)]) (?=[A-Z][a-z]*\b(?!-(?!sided)))")
 _GLUED_ANSWER = re.compile(r"(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])")
+_STOPPED = re.compile(r"[a-z]{2}\. ")
+_SMALL, _CAPITAL = re.compile(r"[a-z]"), re.compile(r"[A-Z]")
 _STOP = re.compile(r"(?:[.!]|(?<=[\w)])\?)(?:\s+|(?=[A-Z]))")
 _ANSWER = "|".join(sorted(map(re.escape, ANSWERS), key=len, reverse=True))
 _ANSWERED = re.compile(rf"\s*(?:{_ANSWER})\s*(?:[.,;)]|$)", re.IGNORECASE)
@@ -90,12 +93,15 @@ class Cutter:
         self._lexicon = lexicon
 
     def __call__(self, text: str) -> Iterator[str]:
-        """Yield the statements of a report; marks of lists are statements without content."""
+        """Yield the sentences of a report, with single blanks."""
         for paragraph in self._joined_lines(plain_text(text)):
-            for item in self._items(" ".join(paragraph.split())):
-                for sentence in self._sentences(item):
-                    for part in self._between_dashes(sentence):
-                        yield from _pieces(part)
+            yield from _sentences(" ".join(paragraph.split()))
+
+    def statements(self, sentence: str) -> Iterator[str]:
+        """Yield the statements of a sentence; the marks of lists are statements without content."""
+        for item in self._items(sentence):
+            for part in self._between_dashes(item):
+                yield from _pieces(part)
 
     def _joined_lines(self, text: str) -> Iterator[str]:
         """Yield the lines of a text, those joined that a line break splits."""
@@ -148,25 +154,26 @@ class Cutter:
         term = self._lexicon.terms.get((word,))
         return term is None or term.kind not in _DESCRIBES or before in _OPEN or not before or word.endswith("ly")
 
-    def _items(self, paragraph: str) -> Iterator[str]:
-        """Yield the marks and the items of a paragraph: list marks, separators, fields and boxes end an item."""
-        mark = _MARK.match(paragraph)
+    def _items(self, sentence: str) -> Iterator[str]:
+        """Yield the marks and the items of a sentence: list marks, separators, fields and boxes end an item."""
+        sentence = _GLUED_ANSWER.sub(" ", sentence)
+        mark = _MARK.match(sentence)
         if mark is not None:
             yield mark["item"].strip()
-            paragraph = paragraph[mark.end() :]
-        cuts = {place for match in _SEPARATOR.finditer(paragraph) for place in match.span()}
-        cuts.update(place for match in _numbers(paragraph, mark) for place in match)
-        cuts.update(match.end() for match in _INNER_FIELD.finditer(paragraph))
-        boxes = _INNER_BOX if _BOXED.match(paragraph) else _AFTER_BOX
-        cuts.update(match.end() for match in boxes.finditer(paragraph))
-        for match in _RUN_ON.finditer(paragraph):
-            if self._runs_on(paragraph, match.end()):
+            sentence = sentence[mark.end() :]
+        cuts = {place for match in _SEPARATOR.finditer(sentence) for place in match.span()}
+        cuts.update(place for match in _numbers(sentence, mark) for place in match)
+        cuts.update(match.end() for match in _INNER_FIELD.finditer(sentence))
+        boxes = _INNER_BOX if _BOXED.match(sentence) else _AFTER_BOX
+        cuts.update(match.end() for match in boxes.finditer(sentence))
+        for match in _RUN_ON.finditer(sentence):
+            if self._runs_on(sentence, match.end()):
                 cuts.add(match.end())
         start = 0
         for cut in sorted(cuts):
-            yield paragraph[start:cut]
+            yield sentence[start:cut]
             start = cut
-        yield paragraph[start:]
+        yield sentence[start:]
 
     def _between_dashes(self, text: str) -> Iterator[str]:
         """Yield the items of a list separated by dashes between blanks ("no effusion - small nodule")."""
@@ -190,32 +197,47 @@ class Cutter:
         begins = word not in _NAMES and self._lexicon.begins(word.removesuffix("-sided"))
         return (word in _BEGINS or (begins and not _TITLE_WORD.search(before))) and self._can_end(before)
 
-    def _sentences(self, text: str) -> Iterator[str]:
-        """Yield the sentences of a text; a full stop of an abbreviation or in "A.Smith" ends none, nor "Edema? No."."""
-        text = _GLUED_ANSWER.sub(" ", text)
-        start = 0
-        for match in _STOP.finditer(text):
-            stop = match.start() + 1
-            joined = match.end() == stop and not (stop > 2 and text[stop - 3 : stop - 1].islower())
-            asked = text[stop - 1] == "?" and _ANSWERED.match(text, stop)
-            if joined or asked or text.endswith(ABBREVIATIONS, start, stop):
-                continue
-            yield text[start:stop]
-            start = match.end()
-        yield text[start:]
-
 
 class _Shape:
     """Facts about the lines of a text that tell wrapped prose from one statement a line."""
 
     def __init__(self, lines: Sequence[str]) -> None:
-        stripped = [line.strip() for line in lines]
-        self.width = max(NARROW, *map(len, stripped)) if stripped else NARROW
-        letters = [character for line in stripped for character in line[:40] if character.isalpha()]
-        self.mixed = any(map(str.islower, letters)) and any(map(str.isupper, letters))
-        self.stops = any(line.endswith(".") or re.search(r"[a-z]{2}\. ", line) for line in stripped)
-        capitalised = sum(line[0].isupper() for line in stripped if line)
-        self.listed = self.mixed and not self.stops and 4 * capitalised >= 3 * sum(map(bool, stripped))
+        self._lines = [line for line in map(str.strip, lines) if line]
+
+    @cached_property
+    def width(self) -> int:
+        """Columns that lines may fill."""
+        return max(NARROW, *map(len, self._lines))
+
+    @cached_property
+    def mixed(self) -> bool:
+        """Whether there are capitals and small letters."""
+        return any(map(_SMALL.search, self._lines)) and any(map(_CAPITAL.search, self._lines))
+
+    @cached_property
+    def stops(self) -> bool:
+        """Whether there are full stops."""
+        return any(line.endswith(".") or _STOPPED.search(line) for line in self._lines)
+
+    @cached_property
+    def listed(self) -> bool:
+        """Whether statements have no full stops and begin with a capital on a line of their own."""
+        capitalised = sum(line[0].isupper() for line in self._lines)
+        return self.mixed and not self.stops and 4 * capitalised >= 3 * len(self._lines)
+
+
+def _sentences(text: str) -> Iterator[str]:
+    """Yield the sentences of a text; a full stop of an abbreviation or in "A.Smith" ends none, nor "Edema? No."."""
+    start = 0
+    for match in _STOP.finditer(text):
+        stop = match.start() + 1
+        joined = match.end() == stop and not (stop > 2 and text[stop - 3 : stop - 1].islower())
+        asked = text[stop - 1] == "?" and _ANSWERED.match(text, stop)
+        if joined or asked or text.endswith(ABBREVIATIONS, start, stop):
+            continue
+        yield text[start:stop]
+        start = match.end()
+    yield text[start:]
 
 
 def _numbers(text: str, mark: re.Match[str] | None) -> Iterator[tuple[int, int]]:

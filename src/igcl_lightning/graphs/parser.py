@@ -77,7 +77,11 @@ class SpacyReportParser:
     def _read_sentence(self, sentence: str) -> ReportGraph:
         if len(self._tokenizer.vocab) > KNOWN_WORDS:
             self._tokenizer = _report_tokenizer()
-        return read_sentence([token.text for token in self._tokenizer(sentence)], self._lexicon)
+        graphs = [self._read_statement(statement) for statement in self._cut.statements(sentence)]
+        return graphs[0] if len(graphs) == 1 else join_graphs(graph for graph in graphs if graph.text)
+
+    def _read_statement(self, statement: str) -> ReportGraph:
+        return read_sentence([token.text for token in self._tokenizer(statement)], self._lexicon)
 
 
 @cache

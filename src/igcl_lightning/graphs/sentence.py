@@ -17,7 +17,8 @@ from igcl_lightning.graphs.assertions import ABSENT, ELSEWHERE, PRESENT, Asserti
 from igcl_lightning.graphs.lexicon import Lexicon, Match
 from igcl_lightning.graphs.phrases import split_phrases
 from igcl_lightning.graphs.relations import SentenceRelations
-from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
+from igcl_lightning.graphs.run_on import run_ons
+from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, join_graphs
 
 RULES_VERSION = 4  # part of the parser's version; increment it with every change of these rules
 
@@ -41,6 +42,9 @@ _DENIED = frozenset({"generic", "sign"})  # observations that are statements whe
 def read_sentence(words: Sequence[str], lexicon: Lexicon) -> ReportGraph:
     """Return the graph of a sentence from its words."""
     matches = lexicon.match(plain_words(words, lexicon))
+    if starts := run_ons(matches):
+        parts = pairwise([0, *starts, len(words)])
+        return join_graphs(read_sentence(words[start:end], lexicon) for start, end in parts)
     matches, repeated = _repeat(matches)
     items = [match for match in matches if not match.link]
     phrases, joined = split_phrases(words, matches)

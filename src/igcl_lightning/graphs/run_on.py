@@ -1,0 +1,75 @@
+"""Statements that follow each other without anything between them: "no effusion heart enlarged lungs clear"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from igcl_lightning.graphs.lexicon import Match
+from igcl_lightning.graphs.phrases import STATES
+
+LOOK_AHEAD = 8  # terms that a new statement may need to be recognised
+
+_FINDINGS = frozenset({"finding", "appearance", "device"})
+_COMPLETE = _FINDINGS | {"generic"}
+_ENDS = _COMPLETE | STATES
+_ORGANS = frozenset({"noun", "outline"})
+_PLACES = _ORGANS | {"adjective", "side", "property"}
+_JOINING = frozenset({"list", "place", "of"})
+
+
+def run_ons(matches: Sequence[Match]) -> list[int]:
+    """Return the words of a sentence before which another statement begins without any mark.
+
+    A denial, "there is", an organ with its state, or a qualified finding begins one, directly after a finding, or
+    directly after a state that an organ precedes.
+
+    Args:
+        matches: the terms in the sentence.
+    """
+    starts: list[int] = []
+    first = 0
+    for number, (before, match) in enumerate(pairwise(matches), start=1):
+        if before.kind not in _ENDS or match.start != before.end + 1:
+            continue
+        if _ends(matches[first:number]) and _begins(matches[number : number + LOOK_AHEAD]):
+            starts.append(match.start)
+            first = number
+    return starts
+
+
+def _ends(said: Sequence[Match]) -> bool:
+    """Return whether a statement is complete: it ends in a finding, or in the state of an organ before it."""
+    if said[-1].kind in _COMPLETE:
+        return True
+    organ = any(match.kind in _ORGANS for match in said)
+    return organ and _JOINING.isdisjoint(match.link for match in said)
+
+
+def _begins(rest: Sequence[Match]) -> bool:
+    """Return whether the following terms begin with a statement of their own."""
+    first = rest[0]
+    if first.link:
+        return first.link == "exists" or (first.link == "negation before" and first.name == "no")
+    if first.kind in _PLACES:
+        organ = next((n for n, match in enumerate(rest) if match.kind not in _PLACES), len(rest))
+        named = any(match.kind in _ORGANS for match in rest[:organ])
+        return named and _states(rest[organ - 1 :])
+    # "no consolidation large effusion or pneumothorax" is a list without a comma
+    qualified = first.kind in {"severity", "size", "temporal"} and first.name != "large"
+    return qualified and any(match.kind in _FINDINGS for match in _together(rest))
+
+
+def _states(rest: Sequence[Match]) -> bool:
+    """Return whether a state follows the organ that comes first, directly or after a verb and a modifier."""
+    predicate = [match.kind == "predicate" for match in rest[1:2]] == [True]
+    following = _together(rest)[1 : 4 if predicate else 3]
+    return any(match.kind in STATES for match in following)
+
+
+def _together(rest: Sequence[Match]) -> Sequence[Match]:
+    """Return the first terms without other words between them, and without links but a verb."""
+    end = 1
+    while end < len(rest) and rest[end].start == rest[end - 1].end + 1 and rest[end].link in {"", "predicate"}:
+        end += 1
+    return rest[:end]
