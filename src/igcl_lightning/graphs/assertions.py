@@ -162,7 +162,7 @@ def _scope_after(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) 
     closed = False
     for at in range(start + 1, len(phrases)):
         phrase, after = phrases[at], phrases[at + 1] if at + 1 < len(phrases) else None
-        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR or _runs_on(phrase, items):
+        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR:
             return
         if cue.role != "hedges" and not phrase.either and _contrasts(at, phrases, items):
             return
@@ -210,12 +210,6 @@ def _contrasts(at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bo
     earlier = [items[index].kind for each in phrases[:at] for index in each.observations]
     device = items[phrase.observations[0]].kind == "device" and "device" not in earlier
     return moved or seen or device
-
-
-def _runs_on(phrase: Phrase, items: Sequence[Match]) -> bool:
-    """Return whether a phrase starts a statement although nothing ends the last one ("no edema small effusion")."""
-    described = bool(phrase.observations) and items[phrase.items[0]].kind in {"size", "severity", "stability"}
-    return phrase.follows == "beside" and not phrase.listed and not phrase.foreign and (phrase.opens or described)
 
 
 def _complete(phrase: Phrase, items: Sequence[Match]) -> bool:
