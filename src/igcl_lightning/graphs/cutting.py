@@ -44,6 +44,11 @@ _DASH = re.compile(r"(?<=[^\s\d])\s+[-\u2013\u2014]+\s+(?=[^\s\d])|(?<=\s)\s*--+
 _DENIES = re.compile(r"\s*(?:no|without|negative|not|neither|free)\b", re.IGNORECASE)
 _RUN_ON = re.compile(r"(?<=[A-Za-z0-9)]) (?=[A-Z][a-z]*\b(?!-(?!sided)))")
 _GLUED_ANSWER = re.compile(r"(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])")
+_PROSE = re.compile(
+    r"(?:[A-Z]?[a-z]{1,40}|XXXX)(?:(?:,? |[-/'])(?:[a-z]{1,40}|[A-Z]{2,20}\d?\d?|\d{1,3}(?:\.\d{1,2})?))*[.!?]?"
+)
+"""A sentence without a mark, and without a capitalised word but the first."""
+
 _STOPPED = re.compile(r"[a-z]{2}\. ")
 _SMALL, _CAPITAL = re.compile(r"[a-z]"), re.compile(r"[A-Z]")
 _STOP = re.compile(r"[.!?](?:\s+|(?=[A-Z]))")
@@ -99,6 +104,9 @@ class Cutter:
 
     def statements(self, sentence: str) -> Iterator[str]:
         """Yield the statements of a sentence; the marks of lists are statements without content."""
+        if len(sentence) <= LONGEST_STATEMENT and _PROSE.fullmatch(sentence):  # most sentences, for speed
+            yield sentence
+            return
         for item in self._items(sentence):
             for part in self._between_dashes(item):
                 yield from _pieces(part)
