@@ -52,7 +52,7 @@ def _check_boxes(plain: list[str]) -> None:
         plain[0] = "no" if plain[0] in _NOT_CHECKED else _NOTHING
     for start in (0, len(plain) - 2, len(plain) - 3):
         inside = _inside(plain, start)
-        if inside is None or (start and not plain[start - 1][0].isalnum()):
+        if inside is None or (start and not (plain[start - 1] == ":" or plain[start - 1][0].isalnum())):
             continue
         checked = inside in {"x", "v", "*"} or inside in YES
         if not (checked or inside == "" or inside in NO):

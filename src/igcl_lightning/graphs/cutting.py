@@ -44,6 +44,13 @@ _DASH = re.compile(r"(?<=[^\s\d])\s+[-\u2013\u2014]+\s+(?=[^\s\d])|(?<=\s)\s*--+
 _DENIES = re.compile(r"\s*(?:no|without|negative|not|neither|free)\b", re.IGNORECASE)
 _RUN_ON = re.compile(r"(?<=[A-Za-z0-9)]) (?=[A-Z][a-z]*\b(?!-(?!sided)))")
 _GLUED_ANSWER = re.compile(r"(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])")
+_PROSE = re.compile(
+    r"(?:[A-Z]?[a-z]{1,40}|XXXX)(?:(?:,? |[-/'])(?:[a-z]{1,40}|[A-Z]{2,20}\d?\d?|\d{1,3}(?:\.\d{1,2})?))*[.!?]?"
+)
+"""A sentence without a mark, and without a capitalised word but the first."""
+
+_HYPHENATED = re.compile(r"(?<=\w)-\n(?=\w)")
+_GOES_ON = re.compile(r"(?:and|or|nor|but|which)\b")
 _STOPPED = re.compile(r"[a-z]{2}\. ")
 _SMALL, _CAPITAL = re.compile(r"[a-z]"), re.compile(r"[A-Z]")
 _STOP = re.compile(r"(?:[.!]|(?<=[\w)])\?)(?:\s+|(?=[A-Z]))")
@@ -95,10 +102,13 @@ class Cutter:
     def __call__(self, text: str) -> Iterator[str]:
         """Yield the sentences of a report, with single blanks."""
         for paragraph in self._joined_lines(plain_text(text)):
-            yield from _sentences(" ".join(paragraph.split()))
+            yield from _sentences(" ".join(_HYPHENATED.sub("-", paragraph).split()))
 
     def statements(self, sentence: str) -> Iterator[str]:
         """Yield the statements of a sentence; the marks of lists are statements without content."""
+        if len(sentence) <= LONGEST_STATEMENT and _PROSE.fullmatch(sentence):  # most sentences, for speed
+            yield sentence
+            return
         for item in self._items(sentence):
             for part in self._between_dashes(item):
                 yield from _pieces(part)
@@ -125,6 +135,8 @@ class Cutter:
             return not before.endswith(":")
         if not before:
             return True
+        if before[-1] == "-" and before[-2:-1].isalpha():
+            return False
         if before.endswith(":") and not before.count(" ") > 5:
             return bool(_MARK.match(line) or _BOXED.match(line) or _FIELD.match(line))
         if before[-1] in ".!?;|" or _MARK.match(line) or _BOXED.match(line):
@@ -164,9 +176,9 @@ class Cutter:
         cuts = {place for match in _SEPARATOR.finditer(sentence) for place in match.span()}
         cuts.update(place for match in _numbers(sentence, mark) for place in match)
         cuts.update(match.end() for match in _INNER_FIELD.finditer(sentence))
-        boxes = _INNER_BOX if _BOXED.match(sentence) else _AFTER_BOX
-        cuts.update(match.end() for match in boxes.finditer(sentence))
-        for match in _RUN_ON.finditer(sentence):
+        box = _BOXED.match(sentence)
+        cuts.update(match.end() for match in (_INNER_BOX if box else _AFTER_BOX).finditer(sentence))
+        for match in _RUN_ON.finditer(sentence, box.end() + 1 if box else 0):
             if self._runs_on(sentence, match.end()):
                 cuts.add(match.end())
         start = 0
@@ -177,7 +189,8 @@ class Cutter:
 
     def _between_dashes(self, text: str) -> Iterator[str]:
         """Yield the items of a list separated by dashes between blanks ("no effusion - small nodule")."""
-        dashes = [match for match in _DASH.finditer(text) if not _ANSWERED.match(text, match.end())]
+        found = _DASH.finditer(text)
+        dashes = [each for each in found if not (_ANSWERED.match(text, each.end()) or _GOES_ON.match(text, each.end()))]
         listed = bool(dashes) and (_DENIES.match(text) or (len(dashes) > 1 and self._states(text[: dashes[0].start()])))
         start = 0
         for dash in dashes if listed else ():
@@ -232,7 +245,7 @@ def _sentences(text: str) -> Iterator[str]:
     for match in _STOP.finditer(text):
         stop = match.start() + 1
         joined = match.end() == stop and not (stop > 2 and text[stop - 3 : stop - 1].islower())
-        asked = text[stop - 1] == "?" and _ANSWERED.match(text, stop)
+        asked = (text[stop - 1] == "?" or text.endswith("...", start, stop)) and _ANSWERED.match(text, stop)
         if joined or asked or text.endswith(ABBREVIATIONS, start, stop):
             continue
         yield text[start:stop]

@@ -1,0 +1,147 @@
+import textwrap
+
+import pytest
+
+from igcl_lightning.graphs.cutting import LONGEST_STATEMENT, LONGEST_WORD
+from igcl_lightning.graphs.parser import SpacyReportParser
+
+PARSER = SpacyReportParser()
+SIGNS = {"OBS-DP": "+", "OBS-U": "?", "OBS-DA": "-"}
+
+
+def statements(text):
+    return [part for sentence in PARSER._cut(text) for part in PARSER._cut.statements(sentence) if part.strip()]
+
+
+def said(text):
+    """Return the nouns of the observations in a text, each with its sign."""
+    nouns = ("effusion", "edema", "enlarged", "pneumothorax", "nodule", "fracture", "clear", "normal", "mass")
+    entities = [entity for entity in PARSER.parse(text).entities if entity.name in nouns]
+    return " ".join(f"{entity.name}{SIGNS[entity.label]}" for entity in entities)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No effusion\nThe heart is enlarged",
+        "no effusion\nheart enlarged",
+        "NO EFFUSION\nHEART ENLARGED",
+        "No effusion\n\nheart enlarged",
+        "No effusion The heart is enlarged",
+        "no effusion heart enlarged",
+        "no effusion the heart is enlarged",
+        "No effusion - heart enlarged",
+        "No effusion | heart enlarged",
+        "No effusion // heart enlarged",
+        "No effusion \u2022 heart enlarged",
+        "No effusion \u00b7 heart enlarged",
+        "No effusion * heart enlarged",
+        "- No effusion\n- heart enlarged",
+        "-No effusion\n-Heart enlarged",
+        "/No effusion /Heart enlarged",
+        "\u2022No effusion\n\u2022Heart enlarged",
+        "1. No effusion\n2. Heart enlarged",
+        "1.No effusion\n2.Heart enlarged",
+        "1) No effusion 2) heart enlarged",
+        "(1) No effusion (2) Heart enlarged",
+        "1)No effusion\n2)Heart enlarged",
+        "#1 No effusion\n#2 Heart enlarged",
+        "a) No effusion\nb) heart enlarged",
+        "I. No effusion\nII. Heart enlarged",
+        "No effusion<br>Heart enlarged",
+        "No effusion<br/>heart enlarged",
+        "<p>No effusion</p><p>heart enlarged</p>",
+        "<ul><li>No effusion</li>\n<li>Heart enlarged</li></ul>",
+        "No effusion&nbsp;&bull;&nbsp;heart enlarged",
+        "No effusion\\nHeart enlarged",
+        "Pleura: no effusion\nHeart: enlarged",
+        "Pleura: no effusion Heart: enlarged",
+        "Pleura:\nno effusion\nHeart:\nenlarged",
+        "Effusion: none\nHeart: enlarged",
+        "Effusion: N\nHeart: enlarged",
+        "Effusion: no. Heart: enlarged.",
+        "Effusion: No\nHeart: enlarged",
+        "Effusion: no, heart: enlarged",
+        "Effusion: negative; heart: enlarged",
+        "Effusion: none seen. Heart: enlarged.",
+        "Effusion=none, heart enlarged",
+        "Effusion - none. Heart - enlarged.",
+        "Effusion .... none\nHeart enlarged",
+        "Effusion? No. Heart enlarged? Yes.",
+        "Effusion (-), heart enlarged (+)",
+        "Effusion(-), heart enlarged(+)",
+        "Effusion: -\nHeart: enlarged",
+        "Effusion:\nNone\nHeart:\nEnlarged",
+        "Effusion\tnone\nHeart\tenlarged",
+        "[ ] Effusion\n[x] Heart enlarged",
+        "[ ] Effusion [x] Heart enlarged",
+        "\u2610 Effusion\n\u2611 Heart enlarged",
+        "( ) Effusion\n(x) Heart enlarged",
+        "Effusion [ ]\nHeart enlarged [x]",
+        "<tr><td>Effusion</td><td>none</td></tr><tr><td>Heart</td><td>enlarged</td></tr>",
+    ],
+)
+def test_a_denial_ends_with_its_statement(text):
+    assert said(text) == "effusion- enlarged+"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Effusion: yes, left\nEdema: no", "effusion+ edema-"),
+        ("Effusion: ?\nEdema: +", "effusion? edema+"),
+        ("Effusion is negative, edema is positive.", "effusion- edema+"),
+        ("PLEURA: No evidence of effusion", "effusion-"),
+        ("Effusion:\nEdema: none", "edema-"),
+        ("Pneumothorax: [ ]\nEdema [x]", "pneumothorax- edema+"),
+        ("No consolidation large effusion or edema", "effusion- edema-"),
+        ("No effusion - or edema", "effusion- edema-"),
+        ("lungs clear heart normal no effusion mild edema", "clear+ normal+ effusion- edema+"),
+        ("No acute fracture left lung nodule", "fracture- nodule-"),
+        ("Edema: no evidence. Effusion: none identified", "edema- effusion-"),
+    ],
+)
+def test_answers(text, expected):
+    assert said(text) == expected
+
+
+@pytest.mark.parametrize("width", range(15, 80, 3))
+def test_wrapped_prose_is_read_as_one_text(width):
+    text = (
+        "There is no pleural effusion, pulmonary edema or pneumothorax. The small nodule in the right upper lobe is "
+        "unchanged since the study of Dr. Example. A right Port-A-Cath ends in the superior vena cava. No fracture of "
+        "the visualized ribs or of the left clavicle is seen. The heart is normal in size."
+    )
+    assert PARSER.parse(textwrap.fill(text, width)) == PARSER.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Nodule of 1.5 cm. Level T8 - T9.", ["Nodule of 1.5 cm.", "Level T8 - T9."]),
+        ("Cardiac And Mediastinal Contours Are Normal", ["Cardiac And Mediastinal Contours Are Normal"]),
+        ("Tip of the Swan-Ganz catheter", ["Tip of the Swan-Ganz catheter"]),
+        ("small left\nEffusion", ["small left Effusion"]),
+        ("edema on the left\nHeart is normal", ["edema on the left", "Heart is normal"]),
+        ("1. Edema.\n2. Mass", ["1.", "Edema.", "2.", "Mass"]),
+        ("Hernia, grade 2) no edema", ["Hernia, grade 2) no edema"]),
+        ("Is there edema? No.", ["Is there edema? No."]),
+    ],
+)
+def test_statements(text, parts):
+    assert statements(text) == parts
+
+
+def test_long_words_and_statements_are_cut():
+    parts = statements("x" * 250 + " small edema" * 200)
+
+    assert [len(part.split()[0]) for part in parts[:1]] == [LONGEST_WORD]
+    assert max(map(len, parts)) <= LONGEST_STATEMENT
+    assert "".join("".join(parts).split()) == "x" * 250 + "smalledema" * 200
+
+
+@pytest.mark.parametrize("unit", [",", "(", "-", "\t", "//", "(-) ", "1.5 x ", "a", "<p", "no effusion, ", "likely "])
+def test_time_is_linear_in_unspaced_and_repetitive_texts(unit):
+    text = unit * (60_000 // len(unit))  # minutes if time were quadratic
+
+    assert "".join(PARSER.parse(text).words) == "".join(text.split())
