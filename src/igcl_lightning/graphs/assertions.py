@@ -162,7 +162,7 @@ def _scope_after(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) 
     closed = False
     for at in range(start + 1, len(phrases)):
         phrase, after = phrases[at], phrases[at + 1] if at + 1 < len(phrases) else None
-        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR:
+        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR or _runs_on(phrase):
             return
         if cue.role != "hedges" and not phrase.either and _contrasts(at, phrases, items):
             return
@@ -210,6 +210,11 @@ def _contrasts(at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bo
     earlier = [items[index].kind for each in phrases[:at] for index in each.observations]
     device = items[phrase.observations[0]].kind == "device" and "device" not in earlier
     return moved or seen or device
+
+
+def _runs_on(phrase: Phrase) -> bool:
+    """Return whether a phrase opens a statement although nothing ends the last one ("no effusion the heart is big")."""
+    return phrase.opens and phrase.follows == "beside" and not phrase.listed
 
 
 def _complete(phrase: Phrase, items: Sequence[Match]) -> bool:
