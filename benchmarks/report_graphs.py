@@ -421,7 +421,7 @@ LAYOUTS: dict[str, Callable[[list[str]], str]] = {
         f"{n}) {bare(each)}" for n, each in enumerate(said, 1)
     ),
     "no full stops, one line": lambda said: " ".join(map(bare, said)),
-    "divided by |": lambda said: " | ".join(map(bare, said)),
+    "divided by bars, no full stops": lambda said: " | ".join(map(bare, said)),
     "HTML paragraphs": lambda said: "".join(f"<p>{html.escape(bare(each))}</p>" for each in said),
     "HTML lines (<br>)": lambda said: "<br>".join(html.escape(bare(each)) for each in said),
     "escaped line breaks, no full stops": lambda said: "\\n".join(map(bare, said)),
