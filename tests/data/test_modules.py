@@ -70,7 +70,7 @@ def test_tensors_from_the_store_equal_those_of_the_graph(pairs):
 
 def test_fact_overlap_counts_shared_facts(pairs):
     facts = torch.stack([pairs[index].graph_facts for index in range(3)])
-    assert (facts >= 0).sum(dim=1).tolist() == [3, 3, 0]
+    assert (facts >= 0).sum(dim=1).tolist() == [4, 4, 0]
     assert fact_overlap(facts, facts).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
 
 
