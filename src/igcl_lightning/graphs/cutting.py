@@ -45,7 +45,7 @@ _DENIES = re.compile(r"\s*(?:no|without|negative|not|neither|free)\b", re.IGNORE
 _RUN_ON = re.compile(r"(?<=[A-Za-z0-9)]) (?=[A-Z][a-z]*\b(?!-(?!sided)))")
 _GLUED_ANSWER = re.compile(r"(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])")
 _PROSE = re.compile(
-    r"(?:[A-Z]?[a-z]{1,40}|XXXX)(?:(?:,? |[-/'])(?:[a-z]{1,40}|[A-Z]{2,20}\d?\d?|\d{1,3}(?:\.\d{1,2})?))*[.!?]?"
+    r"(?:[A-Z]?[a-z]{1,40}|XXXX|(?:A|\d{1,3}(?:\.\d)?)(?= [a-z]))(?:(?:,? |[-/'])(?:[a-z]{1,40}|[A-Z]{2,20}\d?\d?|\d{1,3}(?:\.\d{1,2})?))*[.!?]?"
 )
 """A sentence without a mark, and without a capitalised word but the first."""
 
@@ -53,7 +53,7 @@ _HYPHENATED = re.compile(r"(?<=\w)-\n(?=\w)")
 _GOES_ON = re.compile(r"(?:and|or|nor|but|which)\b")
 _STOPPED = re.compile(r"[a-z]{2}\. ")
 _SMALL, _CAPITAL = re.compile(r"[a-z]"), re.compile(r"[A-Z]")
-_STOP = re.compile(r"(?:[.!]|(?<=[\w)])\?)(?:\s+|(?=[A-Z]))")
+_STOP = re.compile(r"[.!?](?<![^\w)]\?)(?<!^\?)(?:\s+|(?=[A-Z]))")
 _ANSWER = "|".join(sorted(map(re.escape, ANSWERS), key=len, reverse=True))
 _ANSWERED = re.compile(rf"\s*(?:{_ANSWER})\s*(?:[.,;)]|$)", re.IGNORECASE)
 _ANSWER_ENDS = re.compile(rf"(?:[:=?]\s*(?:{_ANSWER})|\((?:{_ANSWER})\)|,\s*\w+)$", re.IGNORECASE)
@@ -102,7 +102,9 @@ class Cutter:
     def __call__(self, text: str) -> Iterator[str]:
         """Yield the sentences of a report, with single blanks."""
         for paragraph in self._joined_lines(plain_text(text)):
-            yield from _sentences(" ".join(_HYPHENATED.sub("-", paragraph).split()))
+            if "\n" in paragraph:
+                paragraph = _HYPHENATED.sub("-", paragraph)
+            yield from _sentences(" ".join(paragraph.split()))
 
     def statements(self, sentence: str) -> Iterator[str]:
         """Yield the statements of a sentence; the marks of lists are statements without content."""

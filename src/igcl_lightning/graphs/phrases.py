@@ -76,9 +76,9 @@ def split_phrases(words: Sequence[str], matches: Sequence[Match]) -> tuple[list[
             foreign += match.link == "skip"
             continue
         apart = not gap and _begins_anew(items, match, phrases)
-        if foreign or not phrases or apart or not _same_phrase(items, match, gap, phrases[-1]):
+        if foreign or not phrases or apart or (gap and not _same_phrase(items, match, gap, phrases[-1])):
             phrases.append(_new_phrase(gap, foreign, phrases))
-        elif any(cue.link == "list" for cue in gap):
+        elif gap and any(cue.link == "list" for cue in gap):
             joined.add(len(items))
         phrases[-1].items.append(len(items))
         items.append(match)

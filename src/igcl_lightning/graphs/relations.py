@@ -61,11 +61,15 @@ class SentenceRelations:
 
     def _relate_observation(self, index: int, qualifiers: list[int], anatomies: list[int]) -> None:
         """Relate preceding items to an observation; a property among them ("moderate size") is a qualifier."""
-        properties = [place for place in anatomies if self.kinds[place] == "property"]
-        for place in properties:
-            self.anatomy[place] = False
-        self._add([*qualifiers, *properties], "modify", [index])
-        self._add([index], "located_at", self._group([place for place in anatomies if place not in properties]))
+        places = []
+        for place in anatomies:
+            if self.kinds[place] == "property":
+                self.anatomy[place] = False
+                qualifiers.append(place)
+            else:
+                places.append(place)
+        self._add(qualifiers, "modify", [index])
+        self._add([index], "located_at", self._group(places))
 
     def _locate_states(self, states: Sequence[int], places: Sequence[int]) -> None:
         """Relate states to an anatomy; a size or severity does not describe a side ("more marked on the right")."""

@@ -133,13 +133,18 @@ def join_graphs(graphs: Iterable[ReportGraph]) -> ReportGraph:
     relations: list[Relation] = []
     words = 0
     for graph in graphs:
-        first = len(entities)
-        for each in graph.entities:
-            entities.append(Entity(each.tokens, each.label, each.start + words, each.end + words, each.hedge))
-        for relation in graph.relations:
-            relations.append(Relation(first + relation.head, relation.type, first + relation.tail))
+        if first := len(entities):
+            for relation in graph.relations:
+                relations.append(Relation(first + relation.head, relation.type, first + relation.tail))
+        else:
+            relations.extend(graph.relations)
+        if words:
+            for each in graph.entities:
+                entities.append(Entity(each.tokens, each.label, each.start + words, each.end + words, each.hedge))
+        else:
+            entities.extend(graph.entities)
         texts.append(graph.text)
-        words += len(graph.words)
+        words += graph.text.count(" ") + 1
     return ReportGraph(" ".join(texts), tuple(entities), tuple(relations))
 
 
