@@ -162,7 +162,7 @@ def _scope_after(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) 
     closed = False
     for at in range(start + 1, len(phrases)):
         phrase, after = phrases[at], phrases[at + 1] if at + 1 < len(phrases) else None
-        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR or _runs_on(phrase):
+        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR:
             return
         if cue.role != "hedges" and not phrase.either and _contrasts(at, phrases, items):
             return
@@ -195,26 +195,19 @@ def _contrasts(at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bo
     before = phrases[at - 1].observations
     if phrase.follows in PLACES and phrase.opens and before and items[before[-1]].kind in {"generic", "sign"}:
         return bool(phrase.observations)
-    if not phrase.observations or phrase.follows not in {"list", "beside"}:
+    if not (phrase.listed and phrase.observations) or phrase.follows not in {"list", "beside"}:
         return False
-    if phrase.listed and phrase.article:
+    if phrase.article:
         return True
     if after is not None and after.either:
         return False
     seen = items[phrase.items[0]].name in SEEN
-    if not phrase.listed:
-        return seen and not phrase.foreign
     sides = [{items[index].name for index in each.items if items[index].kind == "side"} for each in phrases[: at + 2]]
     own = sides[at] | (sides[at + 1] if after is not None and after.follows in PLACES else set())
     moved = phrases[at - 1].follows in PLACES and bool(sides[at - 1]) and bool(own) and own != sides[at - 1]
     earlier = [items[index].kind for each in phrases[:at] for index in each.observations]
     device = items[phrase.observations[0]].kind == "device" and "device" not in earlier
     return moved or seen or device
-
-
-def _runs_on(phrase: Phrase) -> bool:
-    """Return whether a phrase opens a statement although nothing ends the last one ("no effusion the heart is big")."""
-    return phrase.opens and phrase.follows == "beside" and not phrase.listed
 
 
 def _complete(phrase: Phrase, items: Sequence[Match]) -> bool:

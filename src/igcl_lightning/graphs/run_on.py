@@ -11,7 +11,7 @@ from igcl_lightning.graphs.phrases import STATES
 LOOK_AHEAD = 8  # terms that a new statement may need to be recognised
 
 _FINDINGS = frozenset({"finding", "appearance", "device"})
-_COMPLETE = _FINDINGS | {"generic"}
+_COMPLETE = _FINDINGS | {"generic", "sign"}
 _ENDS = _COMPLETE | STATES
 _ORGANS = frozenset({"noun", "outline"})
 _PLACES = _ORGANS | {"adjective", "side", "property"}
@@ -32,7 +32,8 @@ def run_ons(matches: Sequence[Match]) -> list[int]:
     for number, (before, match) in enumerate(pairwise(matches), start=1):
         if before.kind not in _ENDS or match.start != before.end + 1:
             continue
-        if _ends(matches[first:number]) and _begins(matches[number : number + LOOK_AHEAD]):
+        rest = matches[number : number + LOOK_AHEAD]
+        if (match.link == "the" and _names(rest)) or (_ends(matches[first:number]) and _begins(rest)):
             starts.append(match.start)
             first = number
     return starts
@@ -46,6 +47,12 @@ def _ends(said: Sequence[Match]) -> bool:
     return organ and _JOINING.isdisjoint(match.link for match in said)
 
 
+def _names(rest: Sequence[Match]) -> bool:
+    """Return whether the terms after an article name something ("the visualized bones", not "that appears new")."""
+    named = next((match for match in rest if match.link not in {"the", "inside", "predicate"}), rest[0])
+    return named.kind in _PLACES | _COMPLETE
+
+
 def _begins(rest: Sequence[Match]) -> bool:
     """Return whether the following terms begin with a statement of their own."""
     first = rest[0]
@@ -57,7 +64,7 @@ def _begins(rest: Sequence[Match]) -> bool:
         return named and _states(rest[organ - 1 :])
     # "no consolidation large effusion or pneumothorax" is a list without a comma
     qualified = first.kind in {"severity", "size", "temporal"} and first.name != "large"
-    return qualified and any(match.kind in _FINDINGS for match in _together(rest))
+    return qualified and any(match.kind in _COMPLETE for match in _together(rest))
 
 
 def _states(rest: Sequence[Match]) -> bool:
