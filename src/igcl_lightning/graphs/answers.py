@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from igcl_lightning.graphs.lexicon import HYPHENS, Lexicon
+from igcl_lightning.graphs.lexicon import HYPHENS, Lexicon, Match, alternatives
 
 NO = frozenset({"no", "none", "negative", "neg", "absent", "n", "nil", "false", "0", "-", "\u2013", "\u2212"})
 YES = frozenset({"yes", "positive", "pos", "present", "y", "true", "+"})
@@ -24,6 +24,14 @@ _NOT_CHECKED, _CHECKED = frozenset("\u2610\u2717\u2718"), frozenset("\u2611\u261
 _BRACKETS = {"[": "]", "(": ")"}
 _PLACES = frozenset({"noun", "outline"})
 _WHOLE = _PLACES | {"property"}  # kinds of the words that name an organ without a side
+_FINDINGS = frozenset({"finding", "appearance", "generic"})
+_POSITIONS = alternatives(
+    "anterior|anteroinferior|anterolateral|anteromedial|apical|basal|basilar|biapical|bibasilar|central|distal|dorsal"
+    "|inferior|inferolateral|inferomedial|lateral|leftward|lower|main|medial|mid|middle|peripheral|posterior"
+    "|posteroanterior|posteroinferior|posterolateral|posteromedial|proximal|rightward|superior|superolateral"
+    "|superomedial|upper|ventral"
+)
+"""Adjectives of place that name no organ."""
 _NOTHING = "xxxx"  # a mark, which is no entity and splits no phrase
 
 
@@ -102,6 +110,22 @@ def _heading(plain: list[str], lexicon: Lexicon) -> None:
     colon = plain.index(":")
     if any(match.role == "elsewhere" for match in lexicon.match(plain[: colon + 1])):
         return
-    named = {match.kind for match in lexicon.match(plain[:colon]) if not match.link}
-    if not named or (named <= _WHOLE and any(each.kind in _PLACES for each in lexicon.match(plain[colon + 1 :]))):
+    heading = [match for match in lexicon.match(plain[:colon]) if not match.link]
+    whole = all(match.kind in _WHOLE for match in heading)
+    lungs = [match.name for match in heading] in (["lung"], ["lungs"])
+    if not heading or (whole and _has_place(lexicon.match(plain[colon + 1 :]), lungs)):
         plain[: colon + 1] = [_NOTHING] * (colon + 1)
+
+
+def _has_place(matches: Sequence[Match], lungs: bool) -> bool:
+    """Return whether a statement names an organ, or its first finding that of an adjective ("pulmonary edema").
+
+    In the lungs any side or adjective of place will do ("bibasilar opacities").
+    """
+    if any(match.kind in _PLACES for match in matches):
+        return True
+    observations = [n for n, match in enumerate(matches) if match.role == "observations" and match.kind != "mention"]
+    first = observations[0] if observations else len(matches)
+    places = [match for match in matches[:first] if match.role == "anatomy"]
+    named = any(lungs or (match.kind == "adjective" and match.name not in _POSITIONS) for match in places)
+    return named and (lungs or not observations or matches[first].kind in _FINDINGS)

@@ -17,6 +17,7 @@ NO_FACT = -1  # padding of a graph's list of facts
 
 
 _PLEURAL = frozenset({"effusion", "pneumothorax"})  # in the pleura, whether the report says so or not
+_DISEASES = frozenset({"finding", "appearance"})  # denied of the lungs, whether the report names them or not
 _OTHER_FLUID = frozenset({"pericardial", "pericardium", "joint", "knee", "shoulder", "hip", "elbow", "ankle"})
 
 
@@ -54,6 +55,8 @@ def plain_statements(graph: ReportGraph) -> list[Statement]:
 
 def _plain(statement: Statement) -> Statement:
     name, places = _renamed(statement.name), set(statement.places)
+    if statement.assertion == "OBS-DA" and statement.kind in _DISEASES and "lung" in places:
+        places -= {"bilateral", "lung"}
     if {"left", "right"} <= places:
         places = places - {"left", "right"} | {"bilateral"}
     if places & {"left", "right", "bilateral"}:
@@ -68,6 +71,8 @@ def _plain(statement: Statement) -> Statement:
         places = {"lung"}
     elif name & _PLEURAL and not places & _OTHER_FLUID:
         places = places - {"cavity", "space"} | {"pleura"}
+    elif name == {"fracture"}:
+        places.discard("bone")
     return replace(
         statement,
         name=name,
