@@ -45,7 +45,8 @@ _DENIES = re.compile(r"\s*(?:no|without|negative|not|neither|free)\b", re.IGNORE
 _RUN_ON = re.compile(r"(?<=[A-Za-z0-9)]) (?=[A-Z][a-z]*\b(?!-(?!sided)))")
 _GLUED_ANSWER = re.compile(r"(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])")
 _PROSE = re.compile(
-    r"(?:[A-Z]?[a-z]{1,40}|XXXX|(?:A|\d{1,3}(?:\.\d)?)(?= [a-z]))(?:(?:,? |[-/'])(?:[a-z]{1,40}|[A-Z]{2,20}\d?\d?|\d{1,3}(?:\.\d{1,2})?))*[.!?]?"
+    r"(?:[A-Z]?[a-z]{1,40}|XXXX|(?:A|\d{1,3}(?:\.\d)?)(?= [a-z]))"
+    r"(?:(?:,? |[-/'])(?:[a-z]{1,40}|[A-Z]{2,20}\d?\d?|\d{1,3}(?:\.\d{1,2})?))*[.!?]?"
 )
 """A sentence without a mark, and without a capitalised word but the first."""
 
