@@ -27,10 +27,7 @@ class SentenceRelations:
             self._relate(phrase, previous, after)
 
     def _add(self, heads: Sequence[int], relation: str, tails: Sequence[int]) -> None:
-        for head in heads:
-            for tail in tails:
-                if head != tail:
-                    self.pairs.add((head, relation, tail))
+        self.pairs.update([(head, relation, tail) for head in heads for tail in tails if head != tail])
 
     def _relate_inside(self, phrase: Phrase) -> None:
         """Relate the qualifiers and anatomies of a phrase to its observations, or the qualifiers to its anatomy."""
@@ -41,7 +38,7 @@ class SentenceRelations:
                 anatomies.append(index)
             elif self.kinds[index] in HEADS:
                 self._relate_observation(index, qualifiers, anatomies)
-                if phrase.observations[-1:] == [index - 1] and index not in self.joined:
+                if phrase.observations and phrase.observations[-1] == index - 1 and index not in self.joined:
                     if self.kinds[index] == "part":  # the tip of a tube
                         self._add([index], "modify", [index - 1])
                     elif self.kinds[index] == "generic":  # the changes of a finding
@@ -50,11 +47,12 @@ class SentenceRelations:
                 qualifiers, anatomies = [], []
             else:
                 qualifiers.append(index)
-        places = self._group(anatomies)
         if phrase.observations:
-            self._add(qualifiers, "modify", phrase.observations[-1:])
-            self._add(phrase.observations[-1:], "located_at", places)
+            if qualifiers or anatomies:
+                self._add(qualifiers, "modify", phrase.observations[-1:])
+                self._add(phrase.observations[-1:], "located_at", self._group(anatomies))
             return
+        places = self._group(anatomies)
         phrase.places = places
         phrase.states = self._states([index for index in qualifiers if self.kinds[index] != "number"])
         self._locate_states(phrase.states, places)
@@ -69,7 +67,8 @@ class SentenceRelations:
             else:
                 places.append(place)
         self._add(qualifiers, "modify", [index])
-        self._add([index], "located_at", self._group(places))
+        if places:
+            self._add([index], "located_at", self._group(places))
 
     def _locate_states(self, states: Sequence[int], places: Sequence[int]) -> None:
         """Relate states to an anatomy; a size or severity does not describe a side ("more marked on the right")."""

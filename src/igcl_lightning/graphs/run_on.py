@@ -15,6 +15,8 @@ _COMPLETE = _FINDINGS | {"generic", "sign"}
 _ENDS = _COMPLETE | STATES
 _ORGANS = frozenset({"noun", "outline"})
 _PLACES = _ORGANS | {"adjective", "side", "property"}
+_QUALIFIERS = frozenset({"severity", "size", "temporal"})
+_BEGINNINGS = _PLACES | _QUALIFIERS | {"the", "exists", "before"}  # kinds of terms that may begin a statement
 _JOINING = frozenset({"list", "place", "of"})
 
 
@@ -30,7 +32,7 @@ def run_ons(matches: Sequence[Match]) -> list[int]:
     starts: list[int] = []
     first = 0
     for number, (before, match) in enumerate(pairwise(matches), start=1):
-        if before.kind not in _ENDS or match.start != before.end + 1:
+        if before.kind not in _ENDS or match.kind not in _BEGINNINGS or match.start != before.end + 1:
             continue
         rest = matches[number : number + LOOK_AHEAD]
         if (match.link == "the" and _names(rest)) or (_ends(matches[first:number]) and _begins(rest)):
@@ -63,7 +65,7 @@ def _begins(rest: Sequence[Match]) -> bool:
         named = any(match.kind in _ORGANS for match in rest[:organ])
         return named and _states(rest[organ - 1 :])
     # "no consolidation large effusion or pneumothorax" is a list without a comma
-    qualified = first.kind in {"severity", "size", "temporal"} and first.name != "large"
+    qualified = first.kind in _QUALIFIERS and first.name != "large"
     return qualified and any(match.kind in _COMPLETE for match in _together(rest))
 
 

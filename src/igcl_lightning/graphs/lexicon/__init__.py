@@ -127,6 +127,8 @@ class Lexicon:
             for word in words:
                 node = node.setdefault(word, {})
             node[""] = term
+        ends = ((word, node[""]) for word, node in self._root.items() if node.keys() == {""})
+        self._alone = {word: term for word, term in ends if term.kind != "unit"}  # no longer term begins with these
         self._words = {word for words in self.terms for word in words}
         self._by_slip: dict[str, list[str]] = {}
         said = {word for words, term in self.terms.items() if term.role in ENTITY_ROLES for word in words}
@@ -154,6 +156,11 @@ class Lexicon:
         matches = []
         at, end = 0, len(plain)
         while at < end:
+            alone = self._alone.get(plain[at])
+            if alone is not None:
+                matches.append(_match((positions[at], positions[at], *alone)))
+                at += 1
+                continue
             node = self._root.get(plain[at])
             if node is None and plain[at][0] not in MARK_STARTS:
                 at += 1
