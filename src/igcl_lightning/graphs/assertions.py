@@ -7,15 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from igcl_lightning.graphs.denials import cancelled_denials
+from igcl_lightning.graphs.elsewhere import TIMES, elsewhere
 from igcl_lightning.graphs.lexicon import Match, alternatives
 from igcl_lightning.graphs.phrases import CONCLUSIONS, FAR, PLACES, Phrase
 from igcl_lightning.graphs.schema import HEDGE_ID
 
 REACH = 6  # words between a denial or doubt and the furthest start of its scope
+_OTHER = {"probable": "unlikely", "unlikely": "probable"}
 DIFFERENTIAL = "differential diagnosis"  # the hedge whose scope is a whole list, even across "and"
-
-_EARLIER = frozenset({"previous study", "prior study"})
-_TELLS = frozenset({"demonstrates", "reveals", "shows"})
 
 SEEN = alternatives(
     "improved|mild|mild to moderate|minimal|moderate|persistent|residual|resolving|slight|small|small to moderate|tiny"
@@ -53,11 +52,13 @@ def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Seque
         if cue.role == "hedges":
             strength, _, position = cue.kind.partition(" ")
             _doubt(said, _scope(cue, position, items, phrases, matches), strength)
+            if position == "over":
+                _doubt(said, _scope_after(cue, items, phrases), _OTHER[strength])
     _deny(said, items, phrases, matches)
     for at, cue in enumerate(matches):
-        elsewhere = cue.role == "elsewhere" and not _concluded(at, matches)
-        if elsewhere or (cue.name in _EARLIER and _tells_of_earlier_study(at, matches)):
-            for index in _elsewhere(cue, items, phrases, matches):
+        if cue.role == "elsewhere" or cue.name in TIMES:
+            scope = list(_scope_after(cue, items, phrases)) if cue.kind == "before" else []
+            for index in elsewhere(at, matches, items, phrases, scope):
                 said[index] = ELSEWHERE
     return said
 
@@ -74,38 +75,6 @@ def _deny(said: list[Assertion], items: Sequence[Match], phrases: Sequence[Phras
                 said[index] = ABSENT
     for cue, end in doubted:
         _doubt(said, (index for index in _scope_after(cue, items, phrases) if items[index].start < end), "possible")
-
-
-def _concluded(at: int, matches: Sequence[Match]) -> bool:
-    """Return whether a history is concluded from what is seen ("consistent with the patient's history of")."""
-    near = matches[max(at - 3, 0) : at]
-    return any(match.link in CONCLUSIONS and matches[at].start - match.end <= FAR for match in near)
-
-
-def _tells_of_earlier_study(at: int, matches: Sequence[Match]) -> bool:
-    """Return whether a clause is about an earlier study ("on the prior film there was", "the prior film showed")."""
-    cue, after = matches[at], matches[at + 1] if at + 1 < len(matches) else None
-    if after is None or after.start > cue.end + 1:
-        return False
-    before = [match.name for match in matches[:at] if match.link != "the"][-1:]
-    return (after.name == "there is" and before in (["on"], ["in"])) or (after.name in _TELLS and not before)
-
-
-def _elsewhere(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]) -> list[int]:
-    """Return the items that a cue says are of another time, person or study."""
-    breaks = [match.start for match in matches if match.link == "break"]
-    start = max((each for each in breaks if each < cue.start), default=-1)
-    end = min((each for each in breaks if each > cue.end), default=matches[-1].end + 1)
-    clause = [index for index, item in enumerate(items) if start < item.start < end]
-    if cue.kind in {"before", "skip"}:
-        return [
-            index for index in _scope_after(cue, items, phrases) if items[index].kind not in {"device", "procedure"}
-        ]
-    inside = any(items[index].start < cue.start for index in clause) and items[clause[-1]].start > cue.end
-    changes = any(items[index].kind in {"temporal", "stability"} for index in clause)
-    if cue.kind == "past" and (inside or changes):
-        return []
-    return [index for index in clause if items[index].kind != "procedure"]
 
 
 def _doubt(said: list[Assertion], indices: Iterable[int], strength: str) -> None:
@@ -126,9 +95,12 @@ def _scope(
         yield from (index for phrase in phrases if phrase.follows in CONCLUSIONS for index in phrase.items)
     elif position == "between":
         yield from (*_scope_before(cue, position, items, phrases), *_scope_after(cue, items, phrases))
+    elif position == "over":
+        yield from _scope_before(cue, position, items, phrases)
     elif position == "before":
-        yield from _scope_after(cue, items, phrases)
-        if cue.role == "hedges" and _closes_clause(cue, matches):
+        after = list(_scope_after(cue, items, phrases))
+        yield from after
+        if cue.role == "hedges" and (_closes_clause(cue, matches) or _may_be(cue, after, items)):
             yield from _scope_before(cue, position, items, phrases)
     else:
         before = list(_scope_before(cue, position, items, phrases))
@@ -136,6 +108,11 @@ def _scope(
         last = next((match.start for match in earlier if match.kind == "break"), -1)
         clause = [index for index in before if items[index].start > last]
         yield from clause or list(_scope_after(cue, items, phrases)) or before
+
+
+def _may_be(cue: Match, after: Sequence[int], items: Sequence[Match]) -> bool:
+    """Return whether only a place follows "may be" ("fluid may be hiding behind the heart")."""
+    return cue.name == "may be" and bool(after) and all(items[index].role == "anatomy" for index in after)
 
 
 def _closes_clause(cue: Match, matches: Sequence[Match]) -> bool:
