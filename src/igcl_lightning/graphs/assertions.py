@@ -59,7 +59,8 @@ def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Seque
         if cue.role == "elsewhere" or cue.name in TIMES:
             scope = list(_scope_after(cue, items, phrases)) if cue.kind == "before" else []
             for index in elsewhere(at, matches, items, phrases, scope):
-                said[index] = ELSEWHERE
+                if cue.kind != "past" or said[index] is not ABSENT:  # "effusion last week, none today"
+                    said[index] = ELSEWHERE
     return said
 
 
@@ -100,7 +101,7 @@ def _scope(
     elif position == "before":
         after = list(_scope_after(cue, items, phrases))
         yield from after
-        if cue.role == "hedges" and (_closes_clause(cue, matches) or _may_be(cue, after, items)):
+        if cue.role == "hedges" and (_closes_clause(cue, matches) or _may_be(cue, after, items, phrases)):
             yield from _scope_before(cue, position, items, phrases)
     else:
         before = list(_scope_before(cue, position, items, phrases))
@@ -110,9 +111,12 @@ def _scope(
         yield from clause or list(_scope_after(cue, items, phrases)) or before
 
 
-def _may_be(cue: Match, after: Sequence[int], items: Sequence[Match]) -> bool:
-    """Return whether only a place follows "may be" ("fluid may be hiding behind the heart")."""
-    return cue.name == "may be" and bool(after) and all(items[index].role == "anatomy" for index in after)
+def _may_be(cue: Match, after: Sequence[int], items: Sequence[Match], phrases: Sequence[Phrase]) -> bool:
+    """Return whether only a place follows "may be" ("fluid may be hiding behind the heart"; a device is seen)."""
+    if cue.name != "may be" or not after or any(items[index].role != "anatomy" for index in after):
+        return False
+    first = next(phrase for phrase in phrases if after[0] in phrase.items)
+    return first.follows == "place" and not any(item.kind == "device" and item.end < cue.start for item in items)
 
 
 def _closes_clause(cue: Match, matches: Sequence[Match]) -> bool:
@@ -139,7 +143,8 @@ def _scope_after(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) 
     closed = False
     for at in range(start + 1, len(phrases)):
         phrase, after = phrases[at], phrases[at + 1] if at + 1 < len(phrases) else None
-        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR or _runs_on(phrase):
+        known = phrase.follows == "place" and phrase.opens and phrase.observations  # "behind the consolidation"
+        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR or known or _runs_on(phrase):
             return
         if cue.role != "hedges" and not phrase.either and _contrasts(at, phrases, items):
             return

@@ -14,12 +14,15 @@ TIMES = _EARLIER | {"had", "status post"}
 
 _PRESENT = alternatives("appears|continues to be|has|is|is apparent|remains|seems|there is")
 _PAST = alternatives("had|there was|was|was apparent")
-_CONDITIONS = alternatives("if|should the|to identify")  # also of devices, but not of what they name as known ("the ...")
+_CONDITIONS = alternatives(
+    "if|should the|to identify"
+)  # also of devices, but not of what they name as known ("the ...")
 _STILL = alternatives(
     "continued|decreased|enlarging|improved|increased|larger|new|ongoing|persistent|progressive|residual|resolving|similar"
     "|smaller|stable|unchanged|worsened"
 )
 """Changes, which are told of what is there."""
+_OLD = frozenset({"healed", "old"})
 _REMAINS = frozenset({"persistent", "residual"})
 _FOREIGN = frozenset({"device", "procedure"})  # seen, also when they are history
 
@@ -69,7 +72,7 @@ def _after(
         known = _known(at, matches, items, phrases)
         return [index for index in gone if index not in known]
     gone = [index for index in gone if items[index].kind not in _FOREIGN]
-    return [] if _persists(gone, items, matches) else gone
+    return [] if cue.name == "history of" and _persists(gone, items, matches) else gone
 
 
 def _known(at: int, matches: Sequence[Match], items: Sequence[Match], phrases: Sequence[Phrase]) -> list[int]:
@@ -88,7 +91,9 @@ def _persists(gone: Sequence[int], items: Sequence[Match], matches: Sequence[Mat
     if not observed:
         return False
     told = items[observed[-1]].end
-    end = min((match.start for match in matches if match.link == "break" and match.start > told), default=matches[-1].end)
+    end = min(
+        (match.start for match in matches if match.link == "break" and match.start > told), default=matches[-1].end
+    )
     after = [match for match in matches if told < match.start <= end]
     changed = any(match.name in _STILL or match.name == "is apparent" for match in after)
     return changed and not any(match.role == "observations" for match in after)
@@ -103,7 +108,8 @@ def _had(at: int, matches: Sequence[Match], items: Sequence[Match]) -> list[int]
             break
         end = match.end
         gone += [index for index, item in enumerate(items) if item is match]
-    return [] if any(items[index].kind in _FOREIGN for index in gone) else gone
+    seen = any(items[index].kind in _FOREIGN or items[index].name in _OLD for index in gone)
+    return [] if seen else gone
 
 
 def _clause(cue: Match, matches: Sequence[Match], items: Sequence[Match]) -> list[int]:
@@ -132,7 +138,9 @@ def _is_past(at: int, matches: Sequence[Match], items: Sequence[Match], clause: 
     first = items[clause[0]].start
     if inside[0].name == "compared to" and first > cue.end:
         return False
-    return not (first < cue.start and items[clause[0]].kind not in _FOREIGN and items[clause[-1]].start > cue.end)
+    named = [items[index] for index in clause if items[index].start < cue.start and items[index].role == "observations"]
+    operated = bool(named) and all(item.kind in _FOREIGN for item in named)  # "lobectomy in 2009 for a mass"
+    return operated or first > cue.end or items[clause[-1]].end < cue.start
 
 
 def _concluded(at: int, matches: Sequence[Match]) -> bool:

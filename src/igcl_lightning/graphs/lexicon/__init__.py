@@ -31,7 +31,9 @@ KINDS: dict[str, frozenset[str]] = {
     "negation": alternatives("before|after|none"),
     "elsewhere": alternatives("before|clause|past"),
     "hedges": frozenset(
-        f"{strength} {position}" for strength in HEDGES[1:] for position in ("before", "after", "between", "over", "context")
+        f"{strength} {position}"
+        for strength in HEDGES[1:]
+        for position in ("before", "after", "between", "over", "context")
     ),
     "connectors": alternatives(
         "suggests|probably suggests|possibly suggests|hardly suggests|explains|place|of|predicate|list|with"
