@@ -101,7 +101,12 @@ def _scope(
     elif position == "before":
         after = list(_scope_after(cue, items, phrases))
         yield from after
-        if cue.role == "hedges" and (_closes_clause(cue, matches) or _may_be(cue, after, items, phrases)):
+        begins = after and _begins_clause(cue, matches)  # "edema or, less likely, infection"
+        if (
+            cue.role == "hedges"
+            and not begins
+            and (_closes_clause(cue, matches) or _may_be(cue, after, items, phrases))
+        ):
             yield from _scope_before(cue, position, items, phrases)
     else:
         before = list(_scope_before(cue, position, items, phrases))
@@ -109,6 +114,13 @@ def _scope(
         last = next((match.start for match in earlier if match.kind == "break"), -1)
         clause = [index for index in before if items[index].start > last]
         yield from clause or list(_scope_after(cue, items, phrases)) or before
+
+
+def _begins_clause(cue: Match, matches: Sequence[Match]) -> bool:
+    """Return whether a cue follows directly on a list word or a break."""
+    at = bisect_left(matches, cue)
+    before = matches[at - 1] if at else None
+    return before is not None and before.link in {"break", "list"} and before.end + 1 == cue.start
 
 
 def _may_be(cue: Match, after: Sequence[int], items: Sequence[Match], phrases: Sequence[Phrase]) -> bool:
@@ -213,7 +225,7 @@ def _scope_before(cue: Match, position: str, items: Sequence[Match], phrases: Se
         yield from (index for index in phrase.items if items[index].end < cue.start and items[index].kind != "normal")
         before = phrases[at - 1] if at else None
         listed = phrase.follows == "list" and position != "between" and before and not _complete(before, items)
-        listed = listed and not (phrase.said and phrase.opens)
+        listed = listed and not (phrase.said and (phrase.opens or phrase.doubt))
         if phrase.follows not in PLACES and not listed:
             return
         at -= 1

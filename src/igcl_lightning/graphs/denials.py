@@ -9,6 +9,7 @@ from igcl_lightning.graphs.lexicon import Match
 
 _DENIABLE = frozenset({"absence of", "free of", "negative for", "without"})  # "not free of": present
 _UNPROVEN = "cannot be confirmed"  # "absence of ... cannot be confirmed": possible
+_CONFIRM = "to confirm that"  # "until the pneumonia has cleared": not yet
 _LEAVE_DOUBT = frozenset({"has been ruled out", "is excluded", _UNPROVEN})  # "neither ... nor ... can be excluded"
 _NEGATIVE = frozenset({"never", "no", "not", "without"})
 _ENDS = frozenset({"break", "list", "with"})
@@ -21,10 +22,15 @@ def cancelled_denials(matches: Sequence[Match]) -> tuple[set[Match], list[tuple[
     """Return the denials that deny nothing, and those among them that leave doubt, up to which word."""
     cancelled: set[Match] = set()
     doubted: list[tuple[Match, int]] = []
+    wanted = False
     before: list[Match] = []  # denials of this clause
     for at, match in enumerate(matches):
         if match.link == "break":
-            before = []
+            before, wanted = [], False
+        elif match.name == _CONFIRM:
+            wanted = True
+        elif match.link == "negation after" and wanted:
+            cancelled.add(match)
         elif match.name in _LEAVE_DOUBT:
             undone = [cue for cue in before if match.name != _UNPROVEN or cue.name == "absence of"]
             cancelled.update([*undone, match] if undone else [])

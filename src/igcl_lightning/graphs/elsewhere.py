@@ -22,7 +22,9 @@ _STILL = alternatives(
     "|smaller|stable|unchanged|worsened"
 )
 """Changes, which are told of what is there."""
+_NOW = _PRESENT | _STILL | {"healed"}  # not of a past time
 _OLD = frozenset({"healed", "old"})
+_PLUPERFECT = "there had been"
 _REMAINS = frozenset({"persistent", "residual"})
 _FOREIGN = frozenset({"device", "procedure"})  # seen, also when they are history
 
@@ -48,9 +50,11 @@ def elsewhere(
         clause = _clause(cue, matches, items)
         if cue.kind == "past" and not _is_past(at, matches, items, clause):
             return []
+        if cue.name == "may be needed":
+            return [index for index in clause if items[index].kind == "device"]
         spared = _FOREIGN if cue.kind == "past" else {"procedure"}
         return [index for index in clause if items[index].kind not in spared]
-    if cue.name in _EARLIER and _tells_of_earlier_study(at, matches, items):
+    if cue.name in _EARLIER and _tells_of_earlier_study(at, matches):
         return [index for index in _clause(cue, matches, items) if items[index].kind != "procedure"]
     if cue.name == "had" and at == 0:
         return _clause(cue, matches, items)
@@ -60,7 +64,7 @@ def elsewhere(
 def _after(
     at: int, matches: Sequence[Match], items: Sequence[Match], phrases: Sequence[Phrase], scope: Sequence[int]
 ) -> list[int]:
-    """Return the items after a term that are not of this study, up to a new predicate ("referred for cough has ...")."""
+    """Return the items after a term of another time or person, up to a new predicate ("sent for cough has ...")."""
     cue, last = matches[at], -1
     condition = cue.name in _CONDITIONS
     for phrase in phrases:
@@ -95,7 +99,7 @@ def _persists(gone: Sequence[int], items: Sequence[Match], matches: Sequence[Mat
         (match.start for match in matches if match.link == "break" and match.start > told), default=matches[-1].end
     )
     after = [match for match in matches if told < match.start <= end]
-    changed = any(match.name in _STILL or match.name == "is apparent" for match in after)
+    changed = any(match.name in _STILL | {"is apparent", "once again"} for match in after)
     return changed and not any(match.role == "observations" for match in after)
 
 
@@ -126,21 +130,25 @@ def _clause(cue: Match, matches: Sequence[Match], items: Sequence[Match]) -> lis
 
 def _is_past(at: int, matches: Sequence[Match], items: Sequence[Match], clause: Sequence[int]) -> bool:
     """Return whether a time dates its clause: at its end, without a verb in the present, a denial or a change."""
-    cue = matches[at]
-    if not clause or any(items[index].name in _STILL for index in clause):
-        return False
-    breaks = [match for match in matches if match.link == "break"]
-    start = max((match.start for match in breaks if match.start < cue.start), default=-1)
-    end = min((match.start for match in breaks if match.start > cue.end), default=matches[-1].end + 1)
-    inside = [match for match in matches if start <= match.start < end]
-    if any(match.role == "negation" or match.name in _PRESENT for match in inside):
+    cue, inside = matches[at], _said(at, matches)
+    if any(match.role == "negation" or match.name in _NOW for match in inside) or not clause:
         return False
     first = items[clause[0]].start
-    if inside[0].name == "compared to" and first > cue.end:
-        return False
-    named = [items[index] for index in clause if items[index].start < cue.start and items[index].role == "observations"]
-    operated = bool(named) and all(item.kind in _FOREIGN for item in named)  # "lobectomy in 2009 for a mass"
-    return operated or first > cue.end or items[clause[-1]].end < cue.start
+    if (inside[0].name == "compared to" and first > cue.end) or cue.name == _PLUPERFECT:
+        return cue.name == _PLUPERFECT
+    told = [items[index] for index in clause if items[index].kind not in {"device", "number"}]
+    before = [item for item in told if item.start < cue.start]
+    named = [item for item in before if item.role == "observations"]
+    operated = bool(named) and all(item.kind == "procedure" for item in named)  # "lobectomy in 2009 for a mass"
+    return operated or not before or told[-1].end < cue.start
+
+
+def _said(at: int, matches: Sequence[Match]) -> list[Match]:
+    """Return the terms of a term's clause, with the break that opens it."""
+    breaks = [match.start for match in matches if match.link == "break"]
+    start = max((each for each in breaks if each < matches[at].start), default=-1)
+    end = min((each for each in breaks if each > matches[at].end), default=matches[-1].end + 1)
+    return [match for match in matches if start <= match.start < end]
 
 
 def _concluded(at: int, matches: Sequence[Match]) -> bool:
@@ -151,17 +159,22 @@ def _concluded(at: int, matches: Sequence[Match]) -> bool:
     return bool(near) and near[-1].name == "like her" and near[-1].end + 1 == matches[at].start
 
 
-def _tells_of_earlier_study(at: int, matches: Sequence[Match], items: Sequence[Match]) -> bool:
-    """Return whether a clause is about an earlier study ("on the prior film there was", "the prior film showed")."""
-    cue = matches[at]
-    breaks = [match.start for match in matches if match.link == "break"]
-    start = max((each for each in breaks if each < cue.start), default=-1)
-    before = [match for match in matches[:at] if match.start > start and match.link not in {"the", "inside", "list"}]
-    after = matches[at + 1] if at + 1 < len(matches) else None
+def _tells_of_earlier_study(at: int, matches: Sequence[Match]) -> bool:
+    """Return whether a clause is about an earlier study, which its verb says.
+
+    "The prior film showed", "on the prior film there was", "effusion was seen on the prior film".
+    """
+    cue, inside = matches[at], _said(at, matches)
+    names = {match.name for match in inside}
+    before = [
+        match for match in inside if match.start < cue.start and match.link not in {"the", "inside", "list", "break"}
+    ]
+    after = [match for match in inside if match.start > cue.end]
     if not before:
-        return after is not None and after.name in _TELLS | _PAST and after.start <= cue.end + 2
-    if after is None or [match.name for match in before] not in (["on"], ["in"]):
+        return bool(after) and after[0].name in _TELLS | _PAST and after[0].start <= cue.end + 2
+    if before[-1].name not in {"at", "in", "on"} or not names & _PAST or names & _PRESENT:
         return False
-    end = min((each for each in breaks if each > cue.end), default=matches[-1].end + 1)
-    names = {match.name for match in matches[at + 1 :] if match.start < end}
-    return bool(names & _PAST) and not names & _PRESENT
+    if len(before) == 1:
+        return True
+    last = not any(match.link == "" for match in after)
+    return last and not any(match.role == "negation" or match.name in _STILL for match in inside)
