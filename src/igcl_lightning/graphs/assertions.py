@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from igcl_lightning.graphs.denials import cancelled_denials
+from igcl_lightning.graphs.denials import CHANGES, cancelled_denials, told_of_changes
 from igcl_lightning.graphs.elsewhere import TIMES, elsewhere
 from igcl_lightning.graphs.lexicon import Match, alternatives
 from igcl_lightning.graphs.phrases import CONCLUSIONS, FAR, PLACES, Phrase
@@ -72,7 +72,10 @@ def _deny(said: list[Assertion], items: Sequence[Match], phrases: Sequence[Phras
     cancelled, doubted = cancelled_denials(matches)
     for cue in denials:
         if cue not in cancelled:
-            for index in _scope(cue, cue.kind, items, phrases, matches):
+            denied = list(_scope(cue, cue.kind, items, phrases, matches))
+            if cue.name == "neither" and told_of_changes(cue, [items[index] for index in denied], matches):
+                denied = [index for index in denied if items[index].name in CHANGES]
+            for index in denied:
                 said[index] = ABSENT
     for cue, end in doubted:
         _doubt(said, (index for index in _scope_after(cue, items, phrases) if items[index].start < end), "possible")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from igcl_lightning.graphs.lexicon import Match
+from igcl_lightning.graphs.lexicon import Match, alternatives
 
 _DENIABLE = frozenset({"absence of", "free of", "negative for", "without"})  # "not free of": present
 _UNPROVEN = "cannot be confirmed"  # "absence of ... cannot be confirmed": possible
 _CONFIRM = "to confirm that"  # "until the pneumonia has cleared": not yet
 _LEAVE_DOUBT = frozenset({"has been ruled out", "is excluded", _UNPROVEN})  # "neither ... nor ... can be excluded"
-_NEGATIVE = frozenset({"never", "no", "not", "without"})
+CHANGES = alternatives("decreased|enlarged|enlarging|improved|increased|larger|progressive|smaller|worsened")
+_NEGATIVE = frozenset({"neither", "never", "no", "not", "without"})
 _ENDS = frozenset({"break", "list", "with"})
 _UNSEEN = frozenset({"is not demonstrated", "is not present", "is not seen"})
 _ONE_VIEW = "lateral view"
@@ -42,6 +43,13 @@ def cancelled_denials(matches: Sequence[Match]) -> tuple[set[Match], list[tuple[
         elif match.role == "negation" and match.name in _UNSEEN and _on_one_view(matches[at:]):
             cancelled.add(match)
     return cancelled, doubted
+
+
+def told_of_changes(cue: Match, denied: Sequence[Match], matches: Sequence[Match]) -> bool:
+    """Return whether "neither" denies a change of the entities it precedes ("neither effusion has increased")."""
+    end = min((match.start for match in matches if match.link == "break" and match.start > cue.end), default=None)
+    said = [match for match in matches if match.start > cue.end and (end is None or match.start < end)]
+    return any(match.name == "has changed" for match in said) or any(match.name in CHANGES for match in denied[-1:])
 
 
 def _undoes(first: Match, second: Match, matches: Sequence[Match]) -> bool:
