@@ -13,6 +13,7 @@ from igcl_lightning.graphs.phrases import CONCLUSIONS, FAR, PLACES, Phrase
 from igcl_lightning.graphs.schema import HEDGE_ID
 
 REACH = 6  # words between a denial or doubt and the furthest start of its scope
+_PLACED = frozenset({"may be", "possible", "questionable", "suspected"})  # what they doubt may stand before a place
 _OTHER = {"probable": "unlikely", "unlikely": "probable"}
 DIFFERENTIAL = "differential diagnosis"  # the hedge whose scope is a whole list, even across "and"
 
@@ -50,10 +51,9 @@ def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Seque
             _doubt(said, phrase.items, doubt)
     for cue in matches:
         if cue.role == "hedges":
-            strength, _, position = cue.kind.partition(" ")
-            _doubt(said, _scope(cue, position, items, phrases, matches), strength)
-            if position == "over":
-                _doubt(said, _scope_after(cue, items, phrases), _OTHER[strength])
+            _hedge(said, cue, items, phrases, matches)
+        elif cue.name == "favor" and _closes_clause(cue, matches):  # "atelectasis favored"
+            _doubt(said, _scope_before(cue, "after", items, phrases), "probable")
     _deny(said, items, phrases, matches)
     for at, cue in enumerate(matches):
         if cue.role == "elsewhere" or cue.name in TIMES:
@@ -62,6 +62,16 @@ def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Seque
                 if cue.kind != "past" or said[index] is not ABSENT:  # "effusion last week, none today"
                     said[index] = ELSEWHERE
     return said
+
+
+def _hedge(
+    said: list[Assertion], cue: Match, items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]
+) -> None:
+    """Mark the items that a hedge doubts; one of two rivals is the less likely ("edema is favored over infection")."""
+    strength, _, position = cue.kind.partition(" ")
+    _doubt(said, _scope(cue, position, items, phrases, matches), strength)
+    if position == "over":
+        _doubt(said, _scope_after(cue, items, phrases), _OTHER[strength])
 
 
 def _deny(said: list[Assertion], items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]) -> None:
@@ -116,6 +126,10 @@ def _scope(
         earlier = reversed(matches[: bisect_left(matches, cue)])  # the nearest first: time is linear
         last = next((match.start for match in earlier if match.kind == "break"), -1)
         clause = [index for index in before if items[index].start > last]
+        if cue.role == "hedges" and all(
+            items[index].role == "modifiers" for index in clause
+        ):  # "small, if any, effusion"
+            clause += _scope_after(cue, items, phrases)
         yield from clause or list(_scope_after(cue, items, phrases)) or before
 
 
@@ -128,7 +142,7 @@ def _begins_clause(cue: Match, matches: Sequence[Match]) -> bool:
 
 def _may_be(cue: Match, after: Sequence[int], items: Sequence[Match], phrases: Sequence[Phrase]) -> bool:
     """Return whether only a place follows "may be" ("fluid may be hiding behind the heart"; a device is seen)."""
-    if cue.name != "may be" or not after or any(items[index].role != "anatomy" for index in after):
+    if cue.name not in _PLACED or not after or any(items[index].role != "anatomy" for index in after):
         return False
     first = next(phrase for phrase in phrases if after[0] in phrase.items)
     return first.follows == "place" and not any(item.kind == "device" and item.end < cue.start for item in items)

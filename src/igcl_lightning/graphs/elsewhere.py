@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
-from igcl_lightning.graphs.lexicon import Match, alternatives
+from igcl_lightning.graphs.lexicon import ANY_DATE, Match, alternatives
 from igcl_lightning.graphs.phrases import CONCLUSIONS, FAR, Phrase
 
 _EARLIER = frozenset({"previous study", "prior study"})
-_TELLS = frozenset({"demonstrates", "reveals", "shows"})
+_TELLS = frozenset({"demonstrates", "reveals", "showed", "shows"})
 TIMES = _EARLIER | {"had", "status post"}
 """Names of connectors that may tell of another time."""
 
-_PRESENT = alternatives("appears|continues to be|has|is|is apparent|remains|seems|there is")
-_PAST = alternatives("had|there was|was|was apparent")
+_PRESENT = alternatives("appears|continues to be|demonstrates|has|is|is apparent|remains|seems|shows|there is")
+_PAST = alternatives("had|showed|there was|was|was apparent")
 _CONDITIONS = alternatives(
     "if|should the|to identify"
 )  # also of devices, but not of what they name as known ("the ...")
@@ -22,8 +22,10 @@ _STILL = alternatives(
     "|smaller|stable|unchanged|worsened"
 )
 """Changes, which are told of what is there."""
-_NOW = _PRESENT | _STILL | {"healed"}  # not of a past time
+_NOW = _PRESENT | _STILL | {"has changed", "healed"}  # not of a past time
+_COMPARES = frozenset({"compared to", "greater than"})
 _OLD = frozenset({"healed", "old"})
+_PREVIOUSLY = "previously"
 _PLUPERFECT = "there had been"
 _REMAINS = frozenset({"persistent", "residual"})
 _FOREIGN = frozenset({"device", "procedure"})  # seen, also when they are history
@@ -73,20 +75,16 @@ def _after(
         last = phrase.items[-1] if phrase.items[-1] in scope else last
     gone = [index for index in scope if index <= last]
     if condition:
-        known = _known(at, matches, items, phrases)
+        known = _known(matches, items, phrases)
         return [index for index in gone if index not in known]
     gone = [index for index in gone if items[index].kind not in _FOREIGN]
     return [] if cue.name == "history of" and _persists(gone, items, matches) else gone
 
 
-def _known(at: int, matches: Sequence[Match], items: Sequence[Match], phrases: Sequence[Phrase]) -> list[int]:
-    """Return the items of the phrase that a condition takes for granted ("if the nodule grows")."""
-    start = matches[at].end + 1
-    if at + 1 < len(matches) and matches[at + 1].link == "the" and matches[at].name != "should the":
-        start = matches[at + 1].end + 1 if matches[at + 1].start == start else -1
-    elif matches[at].name != "should the":
-        return []
-    return next((phrase.items for phrase in phrases if items[phrase.items[0]].start == start), [])
+def _known(matches: Sequence[Match], items: Sequence[Match], phrases: Sequence[Phrase]) -> set[int]:
+    """Return the items of phrases directly after "the", which a condition takes for granted ("if the nodule grows")."""
+    after = {match.end + 1 for match in matches if match.link == "the" or match.name == "should the"}
+    return {index for phrase in phrases if items[phrase.items[0]].start in after for index in phrase.items}
 
 
 def _persists(gone: Sequence[int], items: Sequence[Match], matches: Sequence[Match]) -> bool:
@@ -99,7 +97,7 @@ def _persists(gone: Sequence[int], items: Sequence[Match], matches: Sequence[Mat
         (match.start for match in matches if match.link == "break" and match.start > told), default=matches[-1].end
     )
     after = [match for match in matches if told < match.start <= end]
-    changed = any(match.name in _STILL | {"is apparent", "once again"} for match in after)
+    changed = any(match.name in _STILL | {"is apparent", "once again", "present"} for match in after)
     return changed and not any(match.role == "observations" for match in after)
 
 
@@ -108,7 +106,7 @@ def _had(at: int, matches: Sequence[Match], items: Sequence[Match]) -> list[int]
     gone: list[int] = []
     end = matches[at].end
     for match in matches[at + 1 :]:
-        if match.start > end + 1 or match.link not in {"", "inside", "the"}:
+        if match.start > end + 2 or match.link not in {"", "inside", "the"}:
             break
         end = match.end
         gone += [index for index, item in enumerate(items) if item is match]
@@ -131,16 +129,34 @@ def _clause(cue: Match, matches: Sequence[Match], items: Sequence[Match]) -> lis
 def _is_past(at: int, matches: Sequence[Match], items: Sequence[Match], clause: Sequence[int]) -> bool:
     """Return whether a time dates its clause: at its end, without a verb in the present, a denial or a change."""
     cue, inside = matches[at], _said(at, matches)
-    if any(match.role == "negation" or match.name in _NOW for match in inside) or not clause:
+    names = {match.name for match in inside}
+    if not clause or names & _NOW or not _dates(cue, names, items[clause[0]]):
         return False
-    first = items[clause[0]].start
-    if (inside[0].name == "compared to" and first > cue.end) or cue.name == _PLUPERFECT:
-        return cue.name == _PLUPERFECT
+    if cue.name == _PLUPERFECT:
+        return True
+    if at and matches[at - 1].name in _COMPARES and matches[at - 1].end + 3 > cue.start:
+        return False
+    if ":" in names or _denied_or_now(inside, items[clause[0]].start):
+        return False
     told = [items[index] for index in clause if items[index].kind not in {"device", "number"}]
     before = [item for item in told if item.start < cue.start]
     named = [item for item in before if item.role == "observations"]
     operated = bool(named) and all(item.kind == "procedure" for item in named)  # "lobectomy in 2009 for a mass"
     return operated or not before or told[-1].end < cue.start
+
+
+def _dates(cue: Match, names: Set[str], first: Match) -> bool:
+    """Return whether a time dates something: a bare year what precedes it, "previously" a verb in the past."""
+    if cue.name == ANY_DATE:
+        return bool(names & _PAST) or first.start < cue.start
+    return cue.name != _PREVIOUSLY or bool(names & _PAST)
+
+
+def _denied_or_now(inside: Sequence[Match], first: int) -> bool:
+    """Return whether a clause denies what it names, or says how that is now ("5 mm last year, now 8 mm")."""
+    denied = any(match.role == "negation" and (match.kind != "before" or match.start < first) for match in inside)
+    now = next((match.start for match in inside if match.name == "now"), None)
+    return denied or (now is not None and not any(m.role == "observations" and m.start > now for m in inside))
 
 
 def _said(at: int, matches: Sequence[Match]) -> list[Match]:
