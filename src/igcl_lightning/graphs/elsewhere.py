@@ -82,9 +82,10 @@ def _after(
 
 
 def _known(matches: Sequence[Match], items: Sequence[Match], phrases: Sequence[Phrase]) -> set[int]:
-    """Return the items of phrases directly after "the", which a condition takes for granted ("if the nodule grows")."""
+    """Return the items directly after "the" up to an observation, which a condition takes for granted."""
     after = {match.end + 1 for match in matches if match.link == "the" or match.name == "should the"}
-    return {index for phrase in phrases if items[phrase.items[0]].start in after for index in phrase.items}
+    known = [phrase for phrase in phrases if items[phrase.items[0]].start in after]
+    return {index for phrase in known for index in phrase.items if index <= max(phrase.observations, default=index)}
 
 
 def _persists(gone: Sequence[int], items: Sequence[Match], matches: Sequence[Match]) -> bool:
@@ -142,7 +143,7 @@ def _is_past(at: int, matches: Sequence[Match], items: Sequence[Match], clause: 
     before = [item for item in told if item.start < cue.start]
     named = [item for item in before if item.role == "observations"]
     operated = bool(named) and all(item.kind == "procedure" for item in named)  # "lobectomy in 2009 for a mass"
-    return operated or not before or told[-1].end < cue.start
+    return operated or not before or told[-1].end < cue.start or bool(names & _PAST)
 
 
 def _dates(cue: Match, names: Set[str], first: Match) -> bool:
