@@ -66,7 +66,7 @@ MISSPELT_LENGTH = 8
 ANY_DATE = "1999"
 """The year that stands for every date in terms ("in 1999")."""
 
-_DATE = re.compile(r"(?:19|20)\d\d$|\d{1,2}[/.]\d{1,2}[/.](?:\d\d|\d{4})$|\d{4}/\d{1,2}/\d{1,2}$")
+_DATE = re.compile(r"(?:19|20)\d\d$|(?:\d\d?[/.]){1,2}(?:19|20)\d\d$|\d\d?[/.]\d\d?[/.]\d\d$|\d{4}/\d\d?/\d\d?$")
 _SILENT = re.compile(r"\d|x{3,}$|_+$")
 CACHED_WORDS = 65_536
 
