@@ -1019,6 +1019,12 @@ SENTENCES = {
     "when: better at showing": "CT would be better at showing a nodule .",
     "when: compared with a date": "Compared with March 2016 , [small:+ >effusion] [effusion:+] .",
     "when: date of the study": "Chest radiograph of 3/4/2016 : [small:+ >effusion] [effusion:+] .",
+    "scope: is not at the end": "[Edema:+] is present , [effusion:-] is not .",
+    "scope: a finished list": "[Edema:+] and [effusion:+] are present , [pneumothorax:-] is absent .",
+    "scope: an enlarged organ": "The [lungs:A] are [clear:+ @lungs] without [effusion:-] , [heart:A] [enlarged:+ @heart] .",
+    "scope: only": "No [consolidation:-] , only [atelectasis:+] .",
+    "scope: an old fracture": "No [acute:- >abnormality] [abnormality:-] , [old:+ >fractures] [rib:A] [fractures:+ @rib] .",
+    "scope: no fewer than": "No fewer than [three:+ >nodules] [nodules:+] .",
     "number of findings": "[Two:+ >nodules] [calcified:+ >nodules] [nodules:+] .",
     "number of an anatomy": "[Fracture:+ @ribs] of two [ribs:A] .",
     # No entities

@@ -18,8 +18,8 @@ _OTHER = {"probable": "unlikely", "unlikely": "probable"}
 DIFFERENTIAL = "differential diagnosis"  # the hedge whose scope is a whole list, even across "and"
 
 SEEN = alternatives(
-    "improved|mild|mild to moderate|minimal|moderate|persistent|residual|resolving|slight|small|small to moderate|tiny"
-    "|trace"
+    "healed|improved|mild|mild to moderate|minimal|moderate|old|persistent|residual|resolving|slight|small"
+    "|small to moderate|tiny|trace"
 )
 """Words that describe what is seen; a list of denials has others ("no large effusion")."""
 
@@ -114,12 +114,7 @@ def _scope(
     elif position == "before":
         after = list(_scope_after(cue, items, phrases))
         yield from after
-        begins = after and _begins_clause(cue, matches)  # "edema or, less likely, infection"
-        if (
-            cue.role == "hedges"
-            and not begins
-            and (_closes_clause(cue, matches) or _may_be(cue, after, items, phrases))
-        ):
+        if _is_not(cue, matches) or (cue.role == "hedges" and _reaches_back(cue, after, items, phrases, matches)):
             yield from _scope_before(cue, position, items, phrases)
     else:
         before = list(_scope_before(cue, position, items, phrases))
@@ -131,6 +126,25 @@ def _scope(
         ):  # "small, if any, effusion"
             clause += _scope_after(cue, items, phrases)
         yield from clause or list(_scope_after(cue, items, phrases)) or before
+
+
+def _reaches_back(
+    cue: Match, after: Sequence[int], items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]
+) -> bool:
+    """Return whether a hedge doubts what precedes it too (but "edema or, less likely, infection")."""
+    if after and _begins_clause(cue, matches):
+        return False
+    return _closes_clause(cue, matches) or _may_be(cue, after, items, phrases)
+
+
+def _is_not(cue: Match, matches: Sequence[Match]) -> bool:
+    """Return whether a denial ends its clause after "is" ("edema is seen, effusion is not")."""
+    at = bisect_left(matches, cue)
+    if cue.name != "not" or matches[at - 1].name != "is" or matches[at - 1].end + 1 != cue.start:
+        return False
+    ends = matches[at + 1 : at + 2]
+    closes = bool(ends) and ends[0].link == "break" and ends[0].start == cue.end + 1
+    return closes and not any(match.link == "negation after" for match in matches[:at])
 
 
 def _begins_clause(cue: Match, matches: Sequence[Match]) -> bool:
@@ -191,7 +205,8 @@ def _new_statement(phrase: Phrase, after: Phrase | None, items: Sequence[Match])
     subject = not phrase.observations and after is not None and after.follows == "predicate"
     kinds = [items[index].kind for index in phrase.items]
     described = kinds[0] in {"size", "severity"} and "side" in kinds and not phrase.either
-    return phrase.opens or subject or described or kinds[0] == "stability" or "normal" in kinds
+    stated = not phrase.observations and kinds[0] in {"noun", "outline"} and kinds[-1] == "state"  # "heart enlarged"
+    return phrase.opens or subject or stated or described or kinds[0] == "stability" or "normal" in kinds
 
 
 def _contrasts(at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bool:
@@ -242,7 +257,7 @@ def _scope_before(cue: Match, position: str, items: Sequence[Match], phrases: Se
         yield from (index for index in phrase.items if items[index].end < cue.start and items[index].kind != "normal")
         before = phrases[at - 1] if at else None
         listed = phrase.follows == "list" and position != "between" and before and not _complete(before, items)
-        listed = listed and not (phrase.said and (phrase.opens or phrase.doubt))
+        listed = listed and not phrase.said
         if phrase.follows not in PLACES and not listed:
             return
         at -= 1

@@ -156,8 +156,9 @@ def _dates(cue: Match, names: Set[str], first: Match) -> bool:
 def _denied_or_now(inside: Sequence[Match], first: int) -> bool:
     """Return whether a clause denies what it names, or says how that is now ("5 mm last year, now 8 mm")."""
     denied = any(match.role == "negation" and (match.kind != "before" or match.start < first) for match in inside)
-    now = next((match.start for match in inside if match.name == "now"), None)
-    return denied or (now is not None and not any(m.role == "observations" and m.start > now for m in inside))
+    now = next((match.start for match in inside if match.name == "now"), inside[-1].start)
+    told = {match.role for match in inside if match.start > now and not match.link}
+    return denied or (bool(told) and "observations" not in told)
 
 
 def _said(at: int, matches: Sequence[Match]) -> list[Match]:
