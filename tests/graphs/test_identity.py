@@ -43,6 +43,7 @@ def parser():
         ("The aorta is calcified.", "Calcification of the aorta."),
         ("The mediastinum is wide.", "Widening of the mediastinum."),
         ("The effusion has increased.", "Increase in the effusion."),
+        ("Sternal fracture.", "Fracture of the sternum."),
     ],
 )
 def test_the_same_meaning_has_the_same_key_and_facts(parser, one, other):

@@ -6,20 +6,20 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from igcl_lightning.graphs.denials import cancelled_denials
+from igcl_lightning.graphs.denials import CHANGES, cancelled_denials, told_of_changes
+from igcl_lightning.graphs.elsewhere import TIMES, elsewhere
 from igcl_lightning.graphs.lexicon import Match, alternatives
 from igcl_lightning.graphs.phrases import CONCLUSIONS, FAR, PLACES, Phrase
 from igcl_lightning.graphs.schema import HEDGE_ID
 
 REACH = 6  # words between a denial or doubt and the furthest start of its scope
+_PLACED = frozenset({"may be", "possible", "questionable", "suspected"})  # what they doubt may stand before a place
+_OTHER = {"probable": "unlikely", "unlikely": "probable"}
 DIFFERENTIAL = "differential diagnosis"  # the hedge whose scope is a whole list, even across "and"
 
-_EARLIER = frozenset({"previous study", "prior study"})
-_TELLS = frozenset({"demonstrates", "reveals", "shows"})
-
 SEEN = alternatives(
-    "improved|mild|mild to moderate|minimal|moderate|persistent|residual|resolving|slight|small|small to moderate|tiny"
-    "|trace"
+    "healed|improved|mild|mild to moderate|minimal|moderate|old|persistent|residual|resolving|slight|small"
+    "|small to moderate|tiny|trace"
 )
 """Words that describe what is seen; a list of denials has others ("no large effusion")."""
 
@@ -51,15 +51,27 @@ def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Seque
             _doubt(said, phrase.items, doubt)
     for cue in matches:
         if cue.role == "hedges":
-            strength, _, position = cue.kind.partition(" ")
-            _doubt(said, _scope(cue, position, items, phrases, matches), strength)
+            _hedge(said, cue, items, phrases, matches)
+        elif cue.name == "favor" and _closes_clause(cue, matches):  # "atelectasis favored"
+            _doubt(said, _scope_before(cue, "after", items, phrases), "probable")
     _deny(said, items, phrases, matches)
     for at, cue in enumerate(matches):
-        elsewhere = cue.role == "elsewhere" and not _concluded(at, matches)
-        if elsewhere or (cue.name in _EARLIER and _tells_of_earlier_study(at, matches)):
-            for index in _elsewhere(cue, items, phrases, matches):
-                said[index] = ELSEWHERE
+        if cue.role == "elsewhere" or cue.name in TIMES:
+            scope = list(_scope_after(cue, items, phrases)) if cue.kind == "before" else []
+            for index in elsewhere(at, matches, items, phrases, scope):
+                if cue.kind != "past" or said[index] is not ABSENT:  # "effusion last week, none today"
+                    said[index] = ELSEWHERE
     return said
+
+
+def _hedge(
+    said: list[Assertion], cue: Match, items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]
+) -> None:
+    """Mark the items that a hedge doubts; one of two rivals is the less likely ("edema is favored over infection")."""
+    strength, _, position = cue.kind.partition(" ")
+    _doubt(said, _scope(cue, position, items, phrases, matches), strength)
+    if position == "over":
+        _doubt(said, _scope_after(cue, items, phrases), _OTHER[strength])
 
 
 def _deny(said: list[Assertion], items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]) -> None:
@@ -70,42 +82,13 @@ def _deny(said: list[Assertion], items: Sequence[Match], phrases: Sequence[Phras
     cancelled, doubted = cancelled_denials(matches)
     for cue in denials:
         if cue not in cancelled:
-            for index in _scope(cue, cue.kind, items, phrases, matches):
+            denied = list(_scope(cue, cue.kind, items, phrases, matches))
+            if cue.name == "neither" and told_of_changes(cue, [items[index] for index in denied], matches):
+                denied = [index for index in denied if items[index].name in CHANGES]
+            for index in denied:
                 said[index] = ABSENT
     for cue, end in doubted:
         _doubt(said, (index for index in _scope_after(cue, items, phrases) if items[index].start < end), "possible")
-
-
-def _concluded(at: int, matches: Sequence[Match]) -> bool:
-    """Return whether a history is concluded from what is seen ("consistent with the patient's history of")."""
-    near = matches[max(at - 3, 0) : at]
-    return any(match.link in CONCLUSIONS and matches[at].start - match.end <= FAR for match in near)
-
-
-def _tells_of_earlier_study(at: int, matches: Sequence[Match]) -> bool:
-    """Return whether a clause is about an earlier study ("on the prior film there was", "the prior film showed")."""
-    cue, after = matches[at], matches[at + 1] if at + 1 < len(matches) else None
-    if after is None or after.start > cue.end + 1:
-        return False
-    before = [match.name for match in matches[:at] if match.link != "the"][-1:]
-    return (after.name == "there is" and before in (["on"], ["in"])) or (after.name in _TELLS and not before)
-
-
-def _elsewhere(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]) -> list[int]:
-    """Return the items that a cue says are of another time, person or study."""
-    breaks = [match.start for match in matches if match.link == "break"]
-    start = max((each for each in breaks if each < cue.start), default=-1)
-    end = min((each for each in breaks if each > cue.end), default=matches[-1].end + 1)
-    clause = [index for index, item in enumerate(items) if start < item.start < end]
-    if cue.kind in {"before", "skip"}:
-        return [
-            index for index in _scope_after(cue, items, phrases) if items[index].kind not in {"device", "procedure"}
-        ]
-    inside = any(items[index].start < cue.start for index in clause) and items[clause[-1]].start > cue.end
-    changes = any(items[index].kind in {"temporal", "stability"} for index in clause)
-    if cue.kind == "past" and (inside or changes):
-        return []
-    return [index for index in clause if items[index].kind != "procedure"]
 
 
 def _doubt(said: list[Assertion], indices: Iterable[int], strength: str) -> None:
@@ -126,16 +109,57 @@ def _scope(
         yield from (index for phrase in phrases if phrase.follows in CONCLUSIONS for index in phrase.items)
     elif position == "between":
         yield from (*_scope_before(cue, position, items, phrases), *_scope_after(cue, items, phrases))
+    elif position == "over":
+        yield from _scope_before(cue, position, items, phrases)
     elif position == "before":
-        yield from _scope_after(cue, items, phrases)
-        if cue.role == "hedges" and _closes_clause(cue, matches):
+        after = list(_scope_after(cue, items, phrases))
+        yield from after
+        if _is_not(cue, matches) or (cue.role == "hedges" and _reaches_back(cue, after, items, phrases, matches)):
             yield from _scope_before(cue, position, items, phrases)
     else:
         before = list(_scope_before(cue, position, items, phrases))
         earlier = reversed(matches[: bisect_left(matches, cue)])  # the nearest first: time is linear
         last = next((match.start for match in earlier if match.kind == "break"), -1)
         clause = [index for index in before if items[index].start > last]
+        if cue.role == "hedges" and all(
+            items[index].role == "modifiers" for index in clause
+        ):  # "small, if any, effusion"
+            clause += _scope_after(cue, items, phrases)
         yield from clause or list(_scope_after(cue, items, phrases)) or before
+
+
+def _reaches_back(
+    cue: Match, after: Sequence[int], items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]
+) -> bool:
+    """Return whether a hedge doubts what precedes it too (but "edema or, less likely, infection")."""
+    if after and _begins_clause(cue, matches):
+        return False
+    return _closes_clause(cue, matches) or _may_be(cue, after, items, phrases)
+
+
+def _is_not(cue: Match, matches: Sequence[Match]) -> bool:
+    """Return whether a denial ends its clause after "is" ("edema is seen, effusion is not")."""
+    at = bisect_left(matches, cue)
+    if cue.name != "not" or matches[at - 1].name != "is" or matches[at - 1].end + 1 != cue.start:
+        return False
+    ends = matches[at + 1 : at + 2]
+    closes = bool(ends) and ends[0].link == "break" and ends[0].start == cue.end + 1
+    return closes and not any(match.link == "negation after" for match in matches[:at])
+
+
+def _begins_clause(cue: Match, matches: Sequence[Match]) -> bool:
+    """Return whether a cue follows directly on a list word or a break."""
+    at = bisect_left(matches, cue)
+    before = matches[at - 1] if at else None
+    return before is not None and before.link in {"break", "list"} and before.end + 1 == cue.start
+
+
+def _may_be(cue: Match, after: Sequence[int], items: Sequence[Match], phrases: Sequence[Phrase]) -> bool:
+    """Return whether only a place follows "may be" ("fluid may be hiding behind the heart"; a device is seen)."""
+    if cue.name not in _PLACED or not after or any(items[index].role != "anatomy" for index in after):
+        return False
+    first = next(phrase for phrase in phrases if after[0] in phrase.items)
+    return first.follows == "place" and not any(item.kind == "device" and item.end < cue.start for item in items)
 
 
 def _closes_clause(cue: Match, matches: Sequence[Match]) -> bool:
@@ -162,7 +186,8 @@ def _scope_after(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) 
     closed = False
     for at in range(start + 1, len(phrases)):
         phrase, after = phrases[at], phrases[at + 1] if at + 1 < len(phrases) else None
-        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR:
+        known = phrase.follows == "place" and phrase.opens and phrase.observations  # "behind the consolidation"
+        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR or known:
             return
         if cue.role != "hedges" and not phrase.either and _contrasts(at, phrases, items):
             return
@@ -180,7 +205,8 @@ def _new_statement(phrase: Phrase, after: Phrase | None, items: Sequence[Match])
     subject = not phrase.observations and after is not None and after.follows == "predicate"
     kinds = [items[index].kind for index in phrase.items]
     described = kinds[0] in {"size", "severity"} and "side" in kinds and not phrase.either
-    return phrase.opens or subject or described or kinds[0] == "stability" or "normal" in kinds
+    stated = not phrase.observations and kinds[0] in {"noun", "outline"} and kinds[-1] == "state"  # "heart enlarged"
+    return phrase.opens or subject or stated or described or kinds[0] == "stability" or "normal" in kinds
 
 
 def _contrasts(at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bool:
@@ -224,7 +250,7 @@ def _scope_before(cue: Match, position: str, items: Sequence[Match], phrases: Se
         yield from (index for index in phrase.items if items[index].end < cue.start and items[index].kind != "normal")
         before = phrases[at - 1] if at else None
         listed = phrase.follows == "list" and position != "between" and before and not _complete(before, items)
-        listed = listed and not (phrase.said and phrase.opens)
+        listed = listed and not phrase.said
         if phrase.follows not in PLACES and not listed:
             return
         at -= 1

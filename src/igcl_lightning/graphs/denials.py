@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from igcl_lightning.graphs.lexicon import Match
+from igcl_lightning.graphs.lexicon import Match, alternatives
 
 _DENIABLE = frozenset({"absence of", "free of", "negative for", "without"})  # "not free of": present
 _UNPROVEN = "cannot be confirmed"  # "absence of ... cannot be confirmed": possible
+_CONFIRM = "to confirm that"  # "until the pneumonia has cleared": not yet
 _LEAVE_DOUBT = frozenset({"has been ruled out", "is excluded", _UNPROVEN})  # "neither ... nor ... can be excluded"
-_NEGATIVE = frozenset({"never", "no", "not", "without"})
+CHANGES = alternatives("decreased|enlarged|enlarging|improved|increased|larger|progressive|smaller|worsened")
+_NEGATIVE = frozenset({"neither", "never", "no", "not", "without"})
 _ENDS = frozenset({"break", "list", "with"})
 _UNSEEN = frozenset({"is not demonstrated", "is not present", "is not seen"})
 _ONE_VIEW = "lateral view"
@@ -21,10 +23,15 @@ def cancelled_denials(matches: Sequence[Match]) -> tuple[set[Match], list[tuple[
     """Return the denials that deny nothing, and those among them that leave doubt, up to which word."""
     cancelled: set[Match] = set()
     doubted: list[tuple[Match, int]] = []
+    wanted = False
     before: list[Match] = []  # denials of this clause
     for at, match in enumerate(matches):
         if match.link == "break":
-            before = []
+            before, wanted = [], False
+        elif match.name == _CONFIRM:
+            wanted = True
+        elif match.link == "negation after" and wanted:
+            cancelled.add(match)
         elif match.name in _LEAVE_DOUBT:
             undone = [cue for cue in before if match.name != _UNPROVEN or cue.name == "absence of"]
             cancelled.update([*undone, match] if undone else [])
@@ -36,6 +43,13 @@ def cancelled_denials(matches: Sequence[Match]) -> tuple[set[Match], list[tuple[
         elif match.role == "negation" and match.name in _UNSEEN and _on_one_view(matches[at:]):
             cancelled.add(match)
     return cancelled, doubted
+
+
+def told_of_changes(cue: Match, denied: Sequence[Match], matches: Sequence[Match]) -> bool:
+    """Return whether "neither" denies a change of the entities it precedes ("neither effusion has increased")."""
+    end = min((match.start for match in matches if match.link == "break" and match.start > cue.end), default=None)
+    said = [match for match in matches if match.start > cue.end and (end is None or match.start < end)]
+    return any(match.name == "has changed" for match in said) or any(match.name in CHANGES for match in denied[-1:])
 
 
 def _undoes(first: Match, second: Match, matches: Sequence[Match]) -> bool:

@@ -203,7 +203,11 @@ class SentenceRelations:
             if previous.root.observations and (said_of or of_part or (phrase.said and not previous.states)):
                 return previous.root
             place_again = previous.follows in PLACES and not previous.observations and not previous.states
-            return previous.subject if place_again and phrase.follows != "of" else previous
+            return (
+                previous.subject
+                if place_again and (phrase.follows != "of" or (phrase.listed and not phrase.foreign))
+                else previous
+            )
         if phrase.follows == "predicate":
             return previous.root
         return previous if previous.states and not previous.root.observations else previous.root

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from igcl_lightning.graphs.answers import plain_words
-from igcl_lightning.graphs.assertions import ABSENT, ELSEWHERE, PRESENT, Assertion, assertions
+from igcl_lightning.graphs.assertions import ABSENT, ELSEWHERE, PRESENT, SEEN, Assertion, assertions
 from igcl_lightning.graphs.lexicon import Lexicon, Match
 from igcl_lightning.graphs.phrases import split_phrases
 from igcl_lightning.graphs.relations import SentenceRelations
@@ -32,6 +32,8 @@ _ALONE = frozenset({"finding", "appearance", "device", "procedure"})
 
 _TOGETHER = frozenset({"generic", "mention"})  # observations that are statements together with any other entity
 _AMOUNTS = frozenset({"severity", "size"})
+_AGAIN = SEEN | {"is apparent", "large", "persistent", "present", "stable", "unchanged"}
+"""Words that may stand for a finding on the other side ("gone on the left, still present on the right")."""
 _TWICE = frozenset(
     {"finding", "appearance", "sign", "device"}
 )  # observations that a report may name once for two sides
@@ -80,7 +82,7 @@ def _repeat(matches: list[Match]) -> tuple[list[Match], dict[Match, Match]]:
     """Repeat a finding that is named once and meant twice.
 
     For two sides with qualifiers of their own ("large right and small left effusions") it is repeated at the word that
-    joins the sides, and for a size alone ("no effusion on the left, but a small one on the right") at that size.
+    joins the sides, and for a size or verb alone ("none on the left, but a small one on the right") at that word.
 
     Returns the terms, and for each repeated one the term whose words it has.
     """
@@ -88,7 +90,9 @@ def _repeat(matches: list[Match]) -> tuple[list[Match], dict[Match, Match]]:
         if matches[at].link == "list" and matches[at - 1].kind == "side":
             meant, joint = _shared_by_sides(matches, at), at
         elif matches[at].kind in _AMOUNTS and matches[at - 1].name == "a":
-            meant, joint = _meant_by_amount(matches, at), at + 1
+            meant, joint = _meant_again(matches, at), at + 1
+        elif matches[at].name in _AGAIN and _contrasted(matches, at):
+            meant, joint = _meant_again(matches, at), at + (not matches[at].link)
         else:
             continue
         word = matches[at].end
@@ -97,8 +101,14 @@ def _repeat(matches: list[Match]) -> tuple[list[Match], dict[Match, Match]]:
     return matches, {}
 
 
-def _meant_by_amount(matches: list[Match], at: int) -> list[Match]:
-    """Return the finding before the size at `at` that is meant for another side ("a small one on the right")."""
+def _contrasted(matches: list[Match], at: int) -> bool:
+    """Return whether a denial precedes a list word before `at` ("none on the right, moderate on the left")."""
+    before = [match for match in matches[max(at - 2, 0) : at] if match.link != "inside"]
+    return before[-1:] != [] and before[-1].link == "list" and any(match.role == "negation" for match in matches[:at])
+
+
+def _meant_again(matches: list[Match], at: int) -> list[Match]:
+    """Return the finding before the word at `at` that is meant for another side ("a small one on the right")."""
     after = [match for match in matches[at + 1 : at + 4] if match.link != "the"]
     if len(after) < 2 or after[0].link != "place" or after[0].start > matches[at].end + 2 or after[1].kind != "side":
         return []

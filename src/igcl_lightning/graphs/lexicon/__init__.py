@@ -31,7 +31,9 @@ KINDS: dict[str, frozenset[str]] = {
     "negation": alternatives("before|after|none"),
     "elsewhere": alternatives("before|clause|past"),
     "hedges": frozenset(
-        f"{strength} {position}" for strength in HEDGES[1:] for position in ("before", "after", "between", "context")
+        f"{strength} {position}"
+        for strength in HEDGES[1:]
+        for position in ("before", "after", "between", "over", "context")
     ),
     "connectors": alternatives(
         "suggests|probably suggests|possibly suggests|hardly suggests|explains|place|of|predicate|list|with"
@@ -61,6 +63,10 @@ _ADVERBS, _ALL_ROLES = frozenset(ADVERBS), frozenset(KINDS)
 MISSPELT_LENGTH = 8
 """Minimum length of words that are checked for misspelling; shorter ones are often one letter away from other words."""
 
+ANY_DATE = "1999"
+"""The year that stands for every date in terms ("in 1999")."""
+
+_DATE = re.compile(r"(?:19|20)\d\d$|(?:\d\d?[/.]){1,2}(?:19|20)\d\d$|\d\d?[/.]\d\d?[/.]\d\d$|\d{4}/\d\d?/\d\d?$")
 _SILENT = re.compile(r"\d|x{3,}$|_+$")
 CACHED_WORDS = 65_536
 
@@ -234,7 +240,9 @@ class Lexicon:
         return (end + 1 - at, _MEASURE) if unit is not None and unit.kind == "unit" else (1, _MARK)
 
     def _find_term(self, word: str) -> str:
-        """Return the word of the lexicon that `word` misspells, or `word` itself."""
+        """Return the word of the lexicon that `word` misspells or stands for, or `word` itself."""
+        if _DATE.match(word):
+            return ANY_DATE
         word = word.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
         if word in self._rightly_spelt or word in self._words:
             return word
