@@ -395,15 +395,17 @@ def bare(sentence: str) -> str:
 
 
 FIELDS = {
-    "heart|cardiac|cardio|mediastin|aort": "HEART",
-    "lung|pulmonary|airspace|opacit|consolidat|atelecta": "LUNGS",
-    "pleura|effusion|pneumothora": "PLEURA",
-    "rib|bon|osseous|spine|thoracic|fracture": "BONES",
+    r"heart|cardi|mediastin|\baort": "HEART",
+    r"lung|pulmonary|airspace|opacit|consolidat|atelecta|infiltrat|edema|congest|nodul|\bmass|pneumonia|granuloma": "LUNGS",
+    r"pleura|effusion|pneumothora": "PLEURA",
+    r"\bribs?\b|\bbon|osseous|spin|thoracic|fracture": "BONES",
 }
 
 
 def field_of(sentence: str) -> str:
-    return next((name for words, name in FIELDS.items() if re.search(words, sentence, re.IGNORECASE)), "OTHER")
+    """Return the name of the template's field for a sentence ("LUNGS", "LUNGS AND PLEURA")."""
+    names = [name for words, name in FIELDS.items() if re.search(words, sentence, re.IGNORECASE)]
+    return " AND ".join(names) or "OTHER"
 
 
 LAYOUTS: dict[str, Callable[[list[str]], str]] = {

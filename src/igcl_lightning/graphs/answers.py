@@ -24,7 +24,8 @@ _NOT_CHECKED, _CHECKED = frozenset("\u2610\u2717\u2718"), frozenset("\u2611\u261
 _BRACKETS = {"[": "]", "(": ")"}
 _PLACES = frozenset({"noun", "outline"})
 _WHOLE = _PLACES | {"property"}  # kinds of the words that name an organ without a side
-_FINDINGS = frozenset({"finding", "appearance", "generic"})
+_FINDINGS = frozenset({"finding", "appearance", "generic", "mention"})
+_UNNAMED = frozenset({"generic", "mention"})  # those that need a place to mean something
 _POSITIONS = alternatives(
     "anterior|anteroinferior|anterolateral|anteromedial|apical|basal|basilar|biapical|bibasilar|central|distal|dorsal"
     "|inferior|inferolateral|inferomedial|lateral|leftward|lower|main|medial|mid|middle|peripheral|posterior"
@@ -112,20 +113,20 @@ def _heading(plain: list[str], lexicon: Lexicon) -> None:
         return
     heading = [match for match in lexicon.match(plain[:colon]) if not match.link]
     whole = all(match.kind in _WHOLE for match in heading)
-    lungs = [match.name for match in heading] in (["lung"], ["lungs"])
-    if not heading or (whole and _has_place(lexicon.match(plain[colon + 1 :]), lungs)):
+    if not heading or (whole and _stands_alone(lexicon.match(plain[colon + 1 :]), [match.name for match in heading])):
         plain[: colon + 1] = [_NOTHING] * (colon + 1)
 
 
-def _has_place(matches: Sequence[Match], lungs: bool) -> bool:
-    """Return whether a statement names an organ, or its first finding that of an adjective ("pulmonary edema").
+def _stands_alone(matches: Sequence[Match], organs: Sequence[str]) -> bool:
+    """Return whether a statement needs no place from a heading of whole organs.
 
-    In the lungs any side or adjective of place will do ("bibasilar opacities").
+    It begins with a place or names an organ, also by an adjective ("pulmonary edema"). In the lungs any side or
+    adjective of place will do ("bibasilar opacities"), and under several organs a finding that no one of them has.
     """
-    if any(match.kind in _PLACES for match in matches):
+    if any(match.kind in _PLACES for match in matches) or [match.link for match in matches[:1]] == ["place"]:
         return True
-    observations = [n for n, match in enumerate(matches) if match.role == "observations" and match.kind != "mention"]
-    first = observations[0] if observations else len(matches)
-    places = [match for match in matches[:first] if match.role == "anatomy"]
-    named = any(lungs or (match.kind == "adjective" and match.name not in _POSITIONS) for match in places)
-    return named and (lungs or not observations or matches[first].kind in _FINDINGS)
+    found = {match.kind for match in matches} & _FINDINGS
+    places = {match.name for match in matches if match.role == "anatomy" and match.kind != "property"}
+    sides = {match.name for match in matches if match.kind == "side"}
+    named = places if organs[0] in {"lung", "lungs"} else places - sides - _POSITIONS
+    return bool(found and named) or (len(organs) > 1 and bool(found - _UNNAMED))

@@ -18,6 +18,7 @@ NO_FACT = -1  # padding of a graph's list of facts
 
 _PLEURAL = frozenset({"effusion", "pneumothorax"})  # in the pleura, whether the report says so or not
 _DISEASES = frozenset({"finding", "appearance"})  # denied of the lungs, whether the report names them or not
+_OF_LUNGS = frozenset({"atelectasis", "consolidation", "edema", "emphysema", "pneumonia"})  # likewise in the lungs
 _OTHER_FLUID = frozenset({"pericardial", "pericardium", "joint", "knee", "shoulder", "hip", "elbow", "ankle"})
 
 
@@ -67,7 +68,7 @@ def _plain(statement: Statement) -> Statement:
         name, places = frozenset({"cardiomegaly"}), set()
     elif name == {"cardiomegaly"}:
         places.discard("heart")
-    elif name == {"edema"} and places == {"bilateral", "lung"}:
+    elif len(name) == 1 and name <= _OF_LUNGS and (not places or "lung" in places) and places <= {"bilateral", "lung"}:
         places = {"lung"}
     elif name & _PLEURAL and not places & _OTHER_FLUID:
         places = places - {"cavity", "space"} | {"pleura"}
