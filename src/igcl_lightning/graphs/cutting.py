@@ -24,26 +24,38 @@ LONGEST_WORD = 100
 NARROW = 60
 """Columns below which lines are not taken for wrapped prose."""
 
-_BULLETS = "\u2022\u2023\u25aa\u25ab\u25cf\u25cb\u25e6\u2219\u2043\u25ba\u25b6\u27a2\uf0b7\u25a0\u25a1"
+_BULLETS = (
+    "\u2022\u2023\u25aa\u25ab\u25cf\u25cb\u25e6\u2219\u2043\u25ba\u25b6\u27a2\uf0b7\u25a0\u25a1\u2460-\u2473\u00bb"
+)
 _BOX = r"\[[ xXvV*+-]?\]|\([ xX]\)|[\u2610\u2611\u2612\u2713\u2714\u2717\u2718]"
+_AFTER_NUMBER = r"(?:[.)\]}>]++(?!\d)|\s?[-:,;/](?=\s?[A-Z][A-Za-z]))"
 _MARK = re.compile(
-    rf"\s*(?:(?P<item>[-*\u2013\u2014+~#>]+(?=\s|[A-Za-z?])|/(?=[A-Za-z])|[{_BULLETS}\u00b7]+"
-    r"|[(#]?\d{1,2}(?:[.)\]](?!\d)|:(?=\s)|\s?-(?=\s|[A-Z]))|\(?[A-Ha-h]\)|[IVX]{1,4}[.)](?=\s))"
+    rf"\s*(?:(?P<item>[-*\u2013\u2014+~#>]+(?=\s|[A-Za-z?])|/(?=[A-Za-z])|[_.,:;]+(?=[A-Z])|[{_BULLETS}\u00b7]+"
+    rf"|[(\[{{<#]{{0,2}}\d{{1,2}}(?:{_AFTER_NUMBER}|:(?=\s)|\s?-(?=\s))|\(?[A-Ha-h]\)|[IVX]{{1,4}}[.)](?=\s))"
     rf"\s*)(?={_BOX}|\S)"
 )
 """The mark of an item at the start of a line."""
 
 _FIELD = re.compile(r"\s*[A-Za-z][\w/&,()-]*(?: [\w/&,()-]+){0,4}\s?(?::(?!\d)|=|\?(?=\s*(?:[Yy]es|[Nn]o)\b))")
 _BOXED = re.compile(rf"\s*(?:{_BOX})")
-_SEPARATOR = re.compile(rf"\s?\|+\s?|\s?(?<!/)//++\s|\s?[{_BULLETS}]+\s?|\s\u00b7\s|\s\*+\s|\s[-/](?=[A-Z][a-z])")
+_SEPARATOR = re.compile(
+    rf"\s?\|+\s?|\s?(?<!/)//++\s|\s?[{_BULLETS}]+\s?|\s\u00b7\s|\s\*+\s"
+    r"|\s[-/+*](?=[A-Z][a-z])|(?<=[a-z])(?:\*+|-{2,})(?=[A-Z])"
+)
 _NUMBERED = re.compile(r"(?<![^\s.,;])\(?(\d{1,2})[.)](?!\d)\s*(?=\S)")
-_INNER_FIELD = re.compile(r"(?<=[a-z0-9)%.,;]) (?=[A-Z][\w/&-]*(?: (?:and |or |of )?[A-Za-z/&-]+){0,3} ?:(?:\s|$))")
+_NEXT_NUMBER = re.compile(rf"(?:(?<![^\s.,;)])|(?<=[a-z]{{3}}))[(\[{{<#]{{0,2}}(\d{{1,2}}){_AFTER_NUMBER}\s*(?=\S)")
+_INNER_FIELD = re.compile(
+    r"(?<=[a-z0-9)%.,;]) (?=[A-Z][\w/&-]*(?: (?:and |or |of )?[A-Za-z/&-]+){0,3} ?:(?:[\sA-Za-z]|$))"
+)
 _INNER_BOX = re.compile(rf"\s+(?=(?:{_BOX})\s*[A-Za-z])")
 _AFTER_BOX = re.compile(rf"(?<=\w)\s*(?:{_BOX})[,;]?(?=\s+[A-Za-z])")
 _DASH = re.compile(r"(?<=[^\s\d])\s+[-\u2013\u2014]+\s+(?=[^\s\d])|(?<=\s)\s*--+\s+")
 _DENIES = re.compile(r"\s*(?:no|without|negative|not|neither|free)\b", re.IGNORECASE)
 _RUN_ON = re.compile(r"(?<=[A-Za-z0-9)]) (?=[A-Z][a-z]*\b(?!-(?!sided)))")
-_GLUED_ANSWER = re.compile(r"(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])")
+_GLUED_ANSWER = re.compile(
+    r"(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])"
+    r"|(?<=[A-Za-z)\]];)(?=[A-Za-z])|(?<=[a-z)],)(?=[A-Za-z])"
+)
 _PROSE = re.compile(
     r"(?:[A-Z]?[a-z]{1,40}|XXXX)(?:(?:,? |[-/'])(?:[a-z]{1,40}|[A-Z]{2,20}\d?\d?|\d{1,3}(?:\.\d{1,2})?))*[.!?]?"
 )
@@ -53,7 +65,10 @@ _HYPHENATED = re.compile(r"(?<=\w)-\n(?=\w)")
 _GOES_ON = re.compile(r"(?:and|or|nor|but|which)\b")
 _STOPPED = re.compile(r"[a-z]{2}\. ")
 _SMALL, _CAPITAL = re.compile(r"[a-z]"), re.compile(r"[A-Z]")
-_STOP = re.compile(r"(?:[.!]|(?<=[\w)])\?)(?:\s+|(?=[A-Z]))")
+_STOP = re.compile(r"([.!]++|(?<=[\w)])\?)[)\]\"']?(?:\s+|(?=[A-Za-z]|[-*\u2013](?:\s|[A-Z])|\d{1,2}[.)] ?[A-Z]))")
+_GLUED = re.compile(r"(?:[A-Za-z]{3}|\d\d|_|X{4}|[)\]])$")
+"""What stands before a full stop that no blank follows; shorter words may be abbreviations."""
+_NEXT_WORD = re.compile(r"[A-Za-z]+")
 _ANSWER = "|".join(sorted(map(re.escape, ANSWERS), key=len, reverse=True))
 _ANSWERED = re.compile(rf"\s*(?:{_ANSWER})\s*(?:[.,;)]|$)", re.IGNORECASE)
 _ANSWER_ENDS = re.compile(rf"(?:[:=?]\s*(?:{_ANSWER})|\((?:{_ANSWER})\)|,\s*\w+)$", re.IGNORECASE)
@@ -102,7 +117,34 @@ class Cutter:
     def __call__(self, text: str) -> Iterator[str]:
         """Yield the sentences of a report, with single blanks."""
         for paragraph in self._joined_lines(plain_text(text)):
-            yield from _sentences(" ".join(_HYPHENATED.sub("-", paragraph).split()))
+            yield from self._sentences(" ".join(_HYPHENATED.sub("-", paragraph).split()))
+
+    def _sentences(self, text: str) -> Iterator[str]:
+        """Yield the sentences of a text; a full stop of an abbreviation or in "A.Smith" ends none, nor "Edema? No."."""
+        start = 0
+        for match in _STOP.finditer(text):
+            stop, end = match.end(1), match.end()
+            asked = (match[1] == "?" or len(match[1]) > 2) and _ANSWERED.match(text, stop)
+            if asked or text.endswith(ABBREVIATIONS, start, stop) or not self._ends(text, match):
+                continue
+            yield text[start:end].rstrip()
+            start = end
+        yield text[start:]
+
+    def _ends(self, text: str, match: re.Match[str]) -> bool:
+        """Return whether a full stop ends a sentence: before a blank, and before a word that may begin one."""
+        end = match.end()
+        if text[end - 1] == " " or end == len(text):
+            return True
+        before = text[max(0, match.start() - 4) : match.start()]
+        word = _NEXT_WORD.match(text, end)
+        if word is None:
+            return not (text[end].isdigit() and before[-1:].isdigit())
+        if word[0][0].isupper() and before[-2:].isalpha() and before[-2:].islower():
+            return True
+        plain = word[0].lower()
+        known = len(plain) > 1 and (plain in _BEGINS or self._lexicon.begins(plain))
+        return known and (word[0][0].isupper() or bool(_GLUED.search(before)))
 
     def statements(self, sentence: str) -> Iterator[str]:
         """Yield the statements of a sentence; the marks of lists are statements without content."""
@@ -239,25 +281,11 @@ class _Shape:
         return self.mixed and not self.stops and 4 * capitalised >= 3 * len(self._lines)
 
 
-def _sentences(text: str) -> Iterator[str]:
-    """Yield the sentences of a text; a full stop of an abbreviation or in "A.Smith" ends none, nor "Edema? No."."""
-    start = 0
-    for match in _STOP.finditer(text):
-        stop = match.start() + 1
-        joined = match.end() == stop and not (stop > 2 and text[stop - 3 : stop - 1].islower())
-        asked = (text[stop - 1] == "?" or text.endswith("...", start, stop)) and _ANSWERED.match(text, stop)
-        if joined or asked or text.endswith(ABBREVIATIONS, start, stop):
-            continue
-        yield text[start:stop]
-        start = match.end()
-    yield text[start:]
-
-
 def _numbers(text: str, mark: re.Match[str] | None) -> Iterator[tuple[int, int]]:
     """Yield start and end of the item numbers in a line, which count up ("1) ... 2) ...")."""
     digits = re.search(r"\d+", mark["item"]) if mark is not None else None
     following = int(digits[0]) + 1 if digits else 1
-    for match in _NUMBERED.finditer(text):
+    for match in (_NEXT_NUMBER if digits else _NUMBERED).finditer(text):
         if int(match[1]) == following:
             yield match.span()
             following += 1
