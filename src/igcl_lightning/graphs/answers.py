@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from igcl_lightning.graphs.lexicon import HYPHENS, Lexicon
 
 NO = frozenset({"no", "none", "negative", "neg", "absent", "n", "nil", "false", "0", "-", "\u2013", "\u2212"})
-YES = frozenset({"yes", "positive", "pos", "present", "y", "true", "+"})
+YES = frozenset({"yes", "positive", "pos", "present", "y", "true", "+", "++", "+++"})
 UNSURE = frozenset({"?", "possible", "possibly", "maybe", "equivocal", "uncertain"})
 ANSWERS = NO | YES | UNSURE
 
@@ -16,12 +16,17 @@ _ALONE = frozenset({"negative", "neg", "none", "nil"})  # answers that need no m
 _SEEN = frozenset(
     {"seen", "identified", "noted", "present", "visible", "evident", "detected", "evidence", "visualized"}
 )
-_FIELDS = frozenset({":", "=", "?", "-", "\u2013", "\u2014", "->"})
-_ENDS = frozenset({".", ",", ";", ")", "]", "|", "/"})
-_MARKS = HYPHENS | set("()[]:=?+\u2610\u2611\u2612\u2713\u2714\u2717\u2718") | {"negative", "neg"}
+_FIELDS = frozenset({":", "=", "?", "-", "\u2013", "\u2014", ">", "->", "=>", "|"})
+_ENDS = frozenset({".", ",", ";", ")", "]", "|", "/", "("})
+_UNITS = frozenset({"mm", "cm", "ml", "cc", "%"})
+_SIDES = {"right": "right", "left": "left", "r": "right", "l": "left", "rt": "right", "lt": "left"}
+_DENIALS = frozenset({"no", "not", "without"})
+_ROW = 6  # words of a row of a table, a name and an answer
+_MARKS = HYPHENS | set("()[]:=?+>|\u2610\u2611\u2612\u2713\u2714\u2717\u2718") | {"negative", "neg"}
 """Words without which a statement has no answer."""
 _NOT_CHECKED, _CHECKED = frozenset("\u2610\u2717\u2718"), frozenset("\u2611\u2612\u2713\u2714")
 _BRACKETS = {"[": "]", "(": ")"}
+_QUOTES = {**_BRACKETS, "{": "}", "<": ">", '"': '"'}
 _PLACES = frozenset({"noun", "outline"})
 _WHOLE = _PLACES | {"property"}  # kinds of the words that name an organ without a side
 _NOTHING = "xxxx"  # a mark, which is no entity and splits no phrase
@@ -34,16 +39,70 @@ def plain_words(words: Sequence[str], lexicon: Lexicon) -> list[str]:
     nothing. A heading states nothing where a statement with its own subject follows.
     """
     plain = [word.lower() for word in words]
-    if _MARKS.isdisjoint(plain) and ANSWERS.isdisjoint(plain[-2:]):
+    if _MARKS.isdisjoint(plain) and ANSWERS.isdisjoint(word.rstrip(".") for word in plain[-2:]) and "0" not in plain:
         return plain
     if plain[-1:] == [":"]:
         return [_NOTHING] * len(plain)
-    _check_boxes(plain)
+    if not _choose(plain):
+        _check_boxes(plain)
+    if ":" in plain[:_ROW]:
+        _answer_by_side(plain, plain.index(":"))
     for at in range(1, len(plain)):
         _answer(plain, at)
-    if ":" in plain[:7]:
+    if ":" in plain[:9]:
         _heading(plain, lexicon)
     return plain
+
+
+def _choose(plain: list[str]) -> bool:
+    """Read a choice ("edema : [ ] none [x] mild") as its chosen answers; return whether there is one."""
+    boxes = [(at, at + width) for at in range(len(plain)) if (width := _box(plain, at))]
+    colon = ":" in plain
+    if not boxes or not boxes[0][0] or not (colon or boxes[-1][1] < len(plain) and plain[-1].isalnum()):
+        return False
+    if boxes[-1][1] == len(plain):  # the boxes stand after their answers
+        starts = [plain.index(":") + 1, *(end for _, end in boxes)] if colon else []
+        answers = list(zip(starts, (start for start, _ in boxes), strict=False))
+    else:
+        answers = list(zip((end for _, end in boxes), (*(start for start, _ in boxes[1:]), len(plain)), strict=True))
+    if not all(start < end for start, end in answers):
+        return False
+    chosen = [plain[start] in _CHECKED or (_inside(plain, start) or "-") not in NO for start, _ in boxes]
+    for (box, box_end), (start, end), checked in zip(boxes, answers, chosen, strict=True):
+        said = _SAID.get(plain[start], "") if checked else ""
+        plain[box:box_end] = [_NOTHING] * (box_end - box)
+        if not checked:
+            plain[start:end] = [_NOTHING] * (end - start)
+        elif said:
+            plain[start - 1 : start + 1] = ["is", said]
+    if not any(chosen):
+        plain[:] = [_NOTHING] * len(plain)
+    return True
+
+
+def _box(plain: Sequence[str], at: int) -> int:
+    """Return the number of words of the box at a word, 0 without any."""
+    if plain[at] in _NOT_CHECKED or plain[at] in _CHECKED:
+        return 1
+    inside = _inside(plain, at)
+    return 0 if inside not in {"", "x", "v", "*", "+", "-"} else 2 + bool(inside)
+
+
+def _answer_by_side(plain: list[str], colon: int) -> None:
+    """Leave out the sides without a finding ("effusion : right none , left small"); it is absent without any other."""
+    sides = [at for at in range(colon + 1, len(plain)) if plain[at] in _SIDES]
+    if len(sides) < 2 or sides[0] != colon + 1:
+        return
+    denied = []
+    for start, end in zip(sides, (*sides[1:], len(plain)), strict=True):
+        value = [word for word in plain[start + 1 : end] if word[0].isalnum() or word in NO]
+        denied.append(len(value) == 1 and value[0] in NO)
+        plain[start] = _SIDES[plain[start]]
+        plain[start:end] = [_NOTHING if denied[-1] or word in "[]():" else word for word in plain[start:end]]
+    if any(denied):
+        plain[colon] = _NOTHING
+    if all(denied):
+        plain[colon : colon + 2] = ["is", "absent"]
 
 
 def _check_boxes(plain: list[str]) -> None:
@@ -77,11 +136,13 @@ def _inside(plain: Sequence[str], start: int) -> str | None:
 
 def _answer(plain: list[str], at: int) -> None:
     """Read word `at` as an answer to the words before it if it is one, alone after a mark or in brackets."""
-    word, before = plain[at], plain[at - 1]
+    word, before = plain[at].rstrip("."), plain[at - 1]
     if word not in ANSWERS:
         return
     after, then = (*plain[at + 1 : at + 3], ".", ".")[:2]
-    if before in _BRACKETS and after == _BRACKETS[before] and at > 1:
+    if word == "0" and after in _UNITS and then in _ENDS:
+        plain[at : at + 2] = ["is", "absent"]
+    elif before in _QUOTES and after == _QUOTES[before] and at > 1:
         plain[at - 1 : at + 2] = ["is", _SAID[word], ";"]
     elif (
         (before in _FIELDS or before.startswith("..."))
@@ -89,12 +150,35 @@ def _answer(plain: list[str], at: int) -> None:
         and (after in _ENDS or (after in _SEEN and word in NO and then in _ENDS))
     ):
         plain[at - 1 : at + 1] = ["is", _SAID[word]]
+        _open_brackets(plain, at - 2)
         if after in _SEEN:
             plain[at + 1] = _NOTHING
         elif after in {",", "/", "|"} and at + 2 < len(plain) and word in NO:
             plain[at + 1] = ";"
-    elif word in _ALONE and before[-1].isalnum() and after in _ENDS:
-        plain[at] = "absent"
+    elif before[-1].isalnum() and after in _ENDS and (word in _ALONE or _in_row(plain, at)):
+        plain[at] = _SAID[word]
+        if after == ",":
+            plain[at + 1] = ";"
+    elif before in {",", ";"} and _in_row(plain, at):
+        plain[at - 1 : at + 1] = ["is", _SAID[word]]
+
+
+def _in_row(plain: Sequence[str], at: int) -> bool:
+    """Return whether word `at` ends a name and its answer ("effusion no", "effusion +")."""
+    if plain[at] in {"+", "++", "+++", "-"} and plain[at + 1 : at + 2] != ["("]:
+        return plain[0] not in _DENIALS
+    return 0 < at < _ROW and plain[at + 1 :] in ([], ["."]) and _DENIALS.isdisjoint(plain[:at])
+
+
+def _open_brackets(plain: list[str], at: int) -> None:
+    """Leave out the brackets that close at a word, and what they hold but a side ("effusion (left): no")."""
+    if at < 2 or plain[at] != ")":
+        return
+    for inside in range(at, max(at - 4, 0), -1):
+        last = plain[inside] == "("
+        plain[inside] = plain[inside] if plain[inside] in _SIDES else _NOTHING
+        if last:
+            return
 
 
 def _heading(plain: list[str], lexicon: Lexicon) -> None:
@@ -102,6 +186,9 @@ def _heading(plain: list[str], lexicon: Lexicon) -> None:
     colon = plain.index(":")
     if any(match.role == "elsewhere" for match in lexicon.match(plain[: colon + 1])):
         return
-    named = {match.kind for match in lexicon.match(plain[:colon]) if not match.link}
-    if not named or (named <= _WHOLE and any(each.kind in _PLACES for each in lexicon.match(plain[colon + 1 :]))):
+    heading, body = lexicon.match(plain[:colon]), lexicon.match(plain[colon + 1 :])
+    named = {match.kind for match in heading if not match.link}
+    placed = named <= _WHOLE and any(each.kind in _PLACES for each in body)
+    repeated = {each.name for each in heading if each.role == "observations"} & {each.name for each in body}
+    if not named or placed or repeated:
         plain[: colon + 1] = [_NOTHING] * (colon + 1)

@@ -27,7 +27,7 @@ NARROW = 60
 _BULLETS = (
     "\u2022\u2023\u25aa\u25ab\u25cf\u25cb\u25e6\u2219\u2043\u25ba\u25b6\u27a2\uf0b7\u25a0\u25a1\u2460-\u2473\u00bb"
 )
-_BOX = r"\[[ xXvV*+-]?\]|\([ xX]\)|[\u2610\u2611\u2612\u2713\u2714\u2717\u2718]"
+_BOX = r"\[[ xXvV*+-]?\]|\([ xX+-]\)|[\u2610\u2611\u2612\u2713\u2714\u2717\u2718]"
 _AFTER_NUMBER = r"(?:[.)\]}>]++(?!\d)|\s?[-:,;/](?=\s?[A-Z][A-Za-z]))"
 _MARK = re.compile(
     rf"\s*(?:(?P<item>[-*\u2013\u2014+~#>]+(?=\s|[A-Za-z?])|/(?=[A-Za-z])|[_.,:;]+(?=[A-Z])|[{_BULLETS}\u00b7]+"
@@ -49,12 +49,14 @@ _INNER_FIELD = re.compile(
 )
 _INNER_BOX = re.compile(rf"\s+(?=(?:{_BOX})\s*[A-Za-z])")
 _AFTER_BOX = re.compile(rf"(?<=\w)\s*(?:{_BOX})[,;]?(?=\s+[A-Za-z])")
+_OPTIONS = re.compile(rf":\s*(?:\w+\s*)?(?:{_BOX})|(?:{_BOX})[^\[(]*\w[^\[(]*$")
+"""A choice among answers: "Edema: [ ] none [x] mild"."""
 _DASH = re.compile(r"(?<=[^\s\d])\s+[-\u2013\u2014]+\s+(?=[^\s\d])|(?<=\s)\s*--+\s+")
 _DENIES = re.compile(r"\s*(?:no|without|negative|not|neither|free)\b", re.IGNORECASE)
-_RUN_ON = re.compile(r"(?<=[A-Za-z0-9)]) (?=[A-Z][a-z]*\b(?!-(?!sided)))")
+_RUN_ON = re.compile(r"(?<=[A-Za-z0-9)])(?<!\([ xX+-]\)) (?=[A-Z][a-z]*\b(?!-(?!sided)))")
 _GLUED_ANSWER = re.compile(
     r"(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])"
-    r"|(?<=[A-Za-z)\]];)(?=[A-Za-z])|(?<=[a-z)],)(?=[A-Za-z])"
+    r"|(?<=[\[(][ xXvV*+-][\])])(?=[A-Za-z])|(?<=[A-Za-z)\]];)(?=[A-Za-z])|(?<=[a-z)],)(?=[A-Za-z])"
 )
 _PROSE = re.compile(
     r"(?:[A-Z]?[a-z]{1,40}|XXXX)(?:(?:,? |[-/'])(?:[a-z]{1,40}|[A-Z]{2,20}\d?\d?|\d{1,3}(?:\.\d{1,2})?))*[.!?]?"
@@ -70,8 +72,17 @@ _GLUED = re.compile(r"(?:[A-Za-z]{3}|\d\d|_|X{4}|[)\]])$")
 """What stands before a full stop that no blank follows; shorter words may be abbreviations."""
 _NEXT_WORD = re.compile(r"[A-Za-z]+")
 _ANSWER = "|".join(sorted(map(re.escape, ANSWERS), key=len, reverse=True))
-_ANSWERED = re.compile(rf"\s*(?:{_ANSWER})\s*(?:[.,;)]|$)", re.IGNORECASE)
-_ANSWER_ENDS = re.compile(rf"(?:[:=?]\s*(?:{_ANSWER})|\((?:{_ANSWER})\)|,\s*\w+)$", re.IGNORECASE)
+_SAW = "seen|identified|noted|present|visible|evident|detected|visualized|demonstrated"
+_ANSWERED = re.compile(
+    rf"\s*(?:(?:{_ANSWER})(?:\s(?:{_SAW}))?|not (?:{_SAW}))\s*(?:[.,;()|/]|$)", re.IGNORECASE
+)
+_ANSWER_ALONE = re.compile(rf"(?:{_ANSWER})\.?", re.IGNORECASE)
+_NAME = r"(?!no\b|not\b|without\b)[A-Za-z][\w/()-]*(?: [\w/()-]+){0,4}"
+_NAMED = re.compile(_NAME, re.IGNORECASE)
+_ROW = re.compile(rf"{_NAME}(?:\s+|\s*[,;|]\s*|\s+[-\u2013\u2014]+\s+)(?:{_ANSWER})[\s|]*", re.IGNORECASE)
+"""A line of a table, a name and an answer: "Effusion no"."""
+
+_ANSWER_ENDS = re.compile(rf"(?:(?:[:=?|;>\t]|\s[-\u2013\u2014]+|\s\s)\s*(?:{_ANSWER})|\((?:{_ANSWER})\)|,\s*\w+)[\s|]*$", re.IGNORECASE)
 """The end of a line that may end in any word."""
 
 _LAST_WORDS = re.compile(r"([\w'/-]*)\W+([\w'/-]+)[)\]\"']*$|()([\w'/-]+)[)\]\"']*$")
@@ -175,8 +186,10 @@ class Cutter:
         """Return whether a line starts a statement."""
         if not line:
             return not before.endswith(":")
-        if not before:
-            return True
+        if not before or _ROW.fullmatch(before) or _ANSWER_ALONE.fullmatch(before):
+            return not before or not line[0].islower()
+        if _ANSWER_ALONE.fullmatch(line) and _NAMED.fullmatch(before):
+            return False
         if before[-1] == "-" and before[-2:-1].isalpha():
             return False
         if before.endswith(":") and not before.count(" ") > 5:
@@ -215,11 +228,13 @@ class Cutter:
         if mark is not None:
             yield mark["item"].strip()
             sentence = sentence[mark.end() :]
-        cuts = {place for match in _SEPARATOR.finditer(sentence) for place in match.span()}
+        separators = (match for match in _SEPARATOR.finditer(sentence) if not _ANSWERED.match(sentence, match.end()))
+        cuts = {place for match in separators for place in match.span()}
         cuts.update(place for match in _numbers(sentence, mark) for place in match)
         cuts.update(match.end() for match in _INNER_FIELD.finditer(sentence))
         box = _BOXED.match(sentence)
-        cuts.update(match.end() for match in (_INNER_BOX if box else _AFTER_BOX).finditer(sentence))
+        if box or not _OPTIONS.search(sentence):
+            cuts.update(match.end() for match in (_INNER_BOX if box else _AFTER_BOX).finditer(sentence))
         for match in _RUN_ON.finditer(sentence, box.end() + 1 if box else 0):
             if self._runs_on(sentence, match.end()):
                 cuts.add(match.end())
@@ -247,6 +262,8 @@ class Cutter:
 
     def _runs_on(self, text: str, at: int) -> bool:
         """Return whether the capitalised word at a place starts a statement although no full stop precedes it."""
+        if _ANSWERED.match(text, at):
+            return False
         word = text[at : at + 30].split(maxsplit=1)[0].rstrip(".,;:").lower()
         before = text[max(0, at - 60) : at].rstrip()
         begins = word not in _NAMES and self._lexicon.begins(word.removesuffix("-sided"))
