@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from igcl_lightning.graphs.denied_lists import denies
 from igcl_lightning.graphs.lexicon import HYPHENS, Lexicon
+from igcl_lightning.graphs.phrases import STATES
 
 NO = frozenset({"no", "none", "negative", "neg", "absent", "n", "nil", "false", "0", "-", "\u2013", "\u2212"})
 YES = frozenset({"yes", "positive", "pos", "present", "y", "true", "+", "++", "+++"})
 UNSURE = frozenset({"?", "possible", "possibly", "maybe", "equivocal", "uncertain"})
+LONGEST_NAME = 5
+"""Words of a name that is asked for ("Heart? Enlarged.")."""
+
 ANSWERS = NO | YES | UNSURE
 
 _SAID = {**dict.fromkeys(NO, "absent"), **dict.fromkeys(YES, "present"), **dict.fromkeys(UNSURE, "possible")}
@@ -20,6 +25,7 @@ _FIELDS = frozenset({":", "=", "?", "-", "\u2013", "\u2014", ">", "->", "=>", "|
 _ENDS = frozenset({".", ",", ";", ")", "]", "|", "/", "("})
 _UNITS = frozenset({"mm", "cm", "ml", "cc", "%"})
 _SIDES = {"right": "right", "left": "left", "r": "right", "l": "left", "rt": "right", "lt": "left"}
+_DESCRIPTIONS = STATES | frozenset({"extent", "severity", "side", "size", "stability", "temporal", "measure", "list"})
 _DENIALS = frozenset({"no", "not", "without"})
 _ROW = 6  # words of a row of a table, a name and an answer
 _MARKS = HYPHENS | set("()[]:=?+>|\u2610\u2611\u2612\u2713\u2714\u2717\u2718") | {"negative", "neg"}
@@ -49,16 +55,25 @@ def plain_words(words: Sequence[str], lexicon: Lexicon) -> list[str]:
         _answer_by_side(plain, plain.index(":"))
     for at in range(1, len(plain)):
         _answer(plain, at)
+    if "?" in plain[:LONGEST_NAME]:
+        asked = plain.index("?")
+        plain[asked] = _NOTHING if describes(plain[asked + 1 :], lexicon) else "?"
     if ":" in plain[:9]:
         _heading(plain, lexicon)
     return plain
+
+
+def describes(words: Sequence[str], lexicon: Lexicon) -> bool:
+    """Return whether words (lower case) name nothing and only describe: "small, on both sides", "enlarged"."""
+    matches = [match for match in lexicon.match([word.strip(".,") or "," for word in words]) if match.name]
+    return bool(matches) and all(match.kind in _DESCRIPTIONS for match in matches)
 
 
 def _choose(plain: list[str]) -> bool:
     """Read a choice ("edema : [ ] none [x] mild") as its chosen answers; return whether there is one."""
     boxes = [(at, at + width) for at in range(len(plain)) if (width := _box(plain, at))]
     colon = ":" in plain
-    if not boxes or not boxes[0][0] or not (colon or boxes[-1][1] < len(plain) and plain[-1].isalnum()):
+    if not boxes or not boxes[0][0] or not (colon or (boxes[-1][1] < len(plain) and plain[-1].isalnum())):
         return False
     if boxes[-1][1] == len(plain):  # the boxes stand after their answers
         starts = [plain.index(":") + 1, *(end for _, end in boxes)] if colon else []
@@ -184,6 +199,10 @@ def _open_brackets(plain: list[str], at: int) -> None:
 def _heading(plain: list[str], lexicon: Lexicon) -> None:
     """Leave out a heading that names nothing known, or a whole organ before a statement that has its own place."""
     colon = plain.index(":")
+    if denies(" ".join(plain[: colon + 1]), lexicon):
+        own = any(match.link == "negation before" for match in lexicon.match(plain[colon + 1 :]))
+        plain[: colon + 1] = [*[_NOTHING] * colon, _NOTHING if own else "no"]
+        return
     if any(match.role == "elsewhere" for match in lexicon.match(plain[: colon + 1])):
         return
     heading, body = lexicon.match(plain[:colon]), lexicon.match(plain[colon + 1 :])

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from igcl_lightning.graphs.answers import ANSWERS
+from igcl_lightning.graphs.answers import ANSWERS, LONGEST_NAME, describes
+from igcl_lightning.graphs.denied_lists import Denied, DeniedList, denies
 from igcl_lightning.graphs.lexicon import Lexicon, alternatives
 from igcl_lightning.graphs.plain_text import plain_text
 
@@ -38,10 +39,12 @@ _MARK = re.compile(
 
 _FIELD = re.compile(r"\s*[A-Za-z][\w/&,()-]*(?: [\w/&,()-]+){0,4}\s?(?::(?!\d)|=|\?(?=\s*(?:[Yy]es|[Nn]o)\b))")
 _BOXED = re.compile(rf"\s*(?:{_BOX})")
+_ITEM = re.compile(rf"{_MARK.pattern}|{_BOXED.pattern}")
 _SEPARATOR = re.compile(
     rf"\s?\|+\s?|\s?(?<!/)//++\s|\s?[{_BULLETS}]+\s?|\s\u00b7\s|\s\*+\s"
     r"|\s[-/+*](?=[A-Z][a-z])|(?<=[a-z])(?:\*+|-{2,})(?=[A-Z])"
 )
+_SLASH = re.compile(r"(?<=[a-z)]) / (?=[a-z]+)", re.IGNORECASE)
 _NUMBERED = re.compile(r"(?<![^\s.,;])\(?(\d{1,2})[.)](?!\d)\s*(?=\S)")
 _NEXT_NUMBER = re.compile(rf"(?:(?<![^\s.,;)])|(?<=[a-z]{{3}}))[(\[{{<#]{{0,2}}(\d{{1,2}}){_AFTER_NUMBER}\s*(?=\S)")
 _INNER_FIELD = re.compile(
@@ -63,6 +66,7 @@ _PROSE = re.compile(
 )
 """A sentence without a mark, and without a capitalised word but the first."""
 
+_APART = re.compile(r"(?<=[a-z)])[ \t]{2,}(?=[A-Z][a-z])")
 _HYPHENATED = re.compile(r"(?<=\w)-\n(?=\w)")
 _GOES_ON = re.compile(r"(?:and|or|nor|but|which)\b")
 _STOPPED = re.compile(r"[a-z]{2}\. ")
@@ -70,19 +74,21 @@ _SMALL, _CAPITAL = re.compile(r"[a-z]"), re.compile(r"[A-Z]")
 _STOP = re.compile(r"([.!]++|(?<=[\w)])\?)[)\]\"']?(?:\s+|(?=[A-Za-z]|[-*\u2013](?:\s|[A-Z])|\d{1,2}[.)] ?[A-Z]))")
 _GLUED = re.compile(r"(?:[A-Za-z]{3}|\d\d|_|X{4}|[)\]])$")
 """What stands before a full stop that no blank follows; shorter words may be abbreviations."""
+_ORDINAL = re.compile(r"[a-z] [Nn]o\. ?\d")
+_SHORT = re.compile(r"[^.?!]{1,40}(?=[.?!]|$)")
 _NEXT_WORD = re.compile(r"[A-Za-z]+")
 _ANSWER = "|".join(sorted(map(re.escape, ANSWERS), key=len, reverse=True))
 _SAW = "seen|identified|noted|present|visible|evident|detected|visualized|demonstrated"
-_ANSWERED = re.compile(
-    rf"\s*(?:(?:{_ANSWER})(?:\s(?:{_SAW}))?|not (?:{_SAW}))\s*(?:[.,;()|/]|$)", re.IGNORECASE
-)
+_ANSWERED = re.compile(rf"\s*(?:(?:{_ANSWER})(?:\s(?:{_SAW}))?|not (?:{_SAW}))\s*(?:[.,;()|/]|$)", re.IGNORECASE)
 _ANSWER_ALONE = re.compile(rf"(?:{_ANSWER})\.?", re.IGNORECASE)
 _NAME = r"(?!no\b|not\b|without\b)[A-Za-z][\w/()-]*(?: [\w/()-]+){0,4}"
 _NAMED = re.compile(_NAME, re.IGNORECASE)
 _ROW = re.compile(rf"{_NAME}(?:\s+|\s*[,;|]\s*|\s+[-\u2013\u2014]+\s+)(?:{_ANSWER})[\s|]*", re.IGNORECASE)
 """A line of a table, a name and an answer: "Effusion no"."""
 
-_ANSWER_ENDS = re.compile(rf"(?:(?:[:=?|;>\t]|\s[-\u2013\u2014]+|\s\s)\s*(?:{_ANSWER})|\((?:{_ANSWER})\)|,\s*\w+)[\s|]*$", re.IGNORECASE)
+_ANSWER_ENDS = re.compile(
+    rf"(?:(?:[:=?|;>\t]|\s[-\u2013\u2014]+|\s\s)\s*(?:{_ANSWER})|\((?:{_ANSWER})\)|,\s*\w+)[\s|]*$", re.IGNORECASE
+)
 """The end of a line that may end in any word."""
 
 _LAST_WORDS = re.compile(r"([\w'/-]*)\W+([\w'/-]+)[)\]\"']*$|()([\w'/-]+)[)\]\"']*$")
@@ -104,6 +110,7 @@ _CLOSED |= alternatives("seen|noted|identified|present")
 """Words that continue a statement on the next line."""
 
 _DESCRIBES = frozenset({"adjective", "side", "size", "severity", "texture"})
+_NOUNS = frozenset({"noun", "outline", "finding", "appearance", "sign", "device", "generic"})
 _BEGINS = alternatives(
     "the|there|this|these|a|an|no|none|both|within|without|status|patient|since|single|compared|limited|r"
     "emainder|incidental|several|please|after|given|otherwise|further|well|background"
@@ -126,9 +133,12 @@ class Cutter:
         self._lexicon = lexicon
 
     def __call__(self, text: str) -> Iterator[str]:
-        """Yield the sentences of a report, with single blanks."""
+        """Yield the sentences of a report, with single blanks; those that a heading denies are `Denied`."""
+        denied = DeniedList(self._lexicon)
         for paragraph in self._joined_lines(plain_text(text)):
-            yield from self._sentences(" ".join(_HYPHENATED.sub("-", paragraph).split()))
+            line = " ".join(_HYPHENATED.sub("-", paragraph).split())
+            sentences = self._sentences(line)
+            yield from map(Denied, sentences) if denied.includes(line, bool(_ITEM.match(line))) else sentences
 
     def _sentences(self, text: str) -> Iterator[str]:
         """Yield the sentences of a text; a full stop of an abbreviation or in "A.Smith" ends none, nor "Edema? No."."""
@@ -136,11 +146,23 @@ class Cutter:
         for match in _STOP.finditer(text):
             stop, end = match.end(1), match.end()
             asked = (match[1] == "?" or len(match[1]) > 2) and _ANSWERED.match(text, stop)
-            if asked or text.endswith(ABBREVIATIONS, start, stop) or not self._ends(text, match):
+            asked = asked or (match[1] == "?" and self._described(text, start, stop))
+            if (
+                asked
+                or _ORDINAL.match(text, stop - 5)
+                or text.endswith(ABBREVIATIONS, start, stop)
+                or not self._ends(text, match)
+            ):
                 continue
             yield text[start:end].rstrip()
             start = end
         yield text[start:]
+
+    def _described(self, text: str, start: int, stop: int) -> bool:
+        """Return whether the question before a place is a name, and its answer only describes ("Heart? Large.")."""
+        answer = _SHORT.match(text, stop)
+        short = text.count(" ", start, stop) < LONGEST_NAME
+        return answer is not None and short and describes(answer[0].lower().split(), self._lexicon)
 
     def _ends(self, text: str, match: re.Match[str]) -> bool:
         """Return whether a full stop ends a sentence: before a blank, and before a word that may begin one."""
@@ -168,7 +190,7 @@ class Cutter:
 
     def _joined_lines(self, text: str) -> Iterator[str]:
         """Yield the lines of a text, those joined that a line break splits."""
-        lines = text.splitlines()
+        lines = _APART.sub(self._apart, text).splitlines()
         if len(lines) < 2:
             yield text
             return
@@ -178,23 +200,35 @@ class Cutter:
             if open_lines and self._is_new(open_lines[-1], line, shape):
                 yield "\n".join(open_lines)
                 open_lines = []
+            if not (line or open_lines):
+                yield ""
             if line or (open_lines and not open_lines[-1].endswith(":")):
                 open_lines.append(line)
         yield "\n".join(open_lines)
 
+    def _apart(self, blanks: re.Match[str]) -> str:
+        """Return a line break for blanks that set statements apart, otherwise the blanks."""
+        text, end = blanks.string, blanks.end()
+        apart = self._can_end(text[max(0, blanks.start() - 60) : blanks.start()]) and not _ANSWERED.match(text, end)
+        return "\n" if apart else blanks[0]
+
     def _is_new(self, before: str, line: str, shape: _Shape) -> bool:
         """Return whether a line starts a statement."""
-        if not line:
+        if not line or not before:
             return not before.endswith(":")
-        if not before or _ROW.fullmatch(before) or _ANSWER_ALONE.fullmatch(before):
-            return not before or not line[0].islower()
+        if _ROW.fullmatch(before) or _ANSWER_ALONE.fullmatch(before):
+            return not line[0].islower()
         if _ANSWER_ALONE.fullmatch(line) and _NAMED.fullmatch(before):
             return False
+        return self._begins_line(before, line, shape)
+
+    def _begins_line(self, before: str, line: str, shape: _Shape) -> bool:
+        """Return whether a line that is no answer to the one before starts a statement."""
         if before[-1] == "-" and before[-2:-1].isalpha():
             return False
         if before.endswith(":") and not before.count(" ") > 5:
-            return bool(_MARK.match(line) or _BOXED.match(line) or _FIELD.match(line))
-        if before[-1] in ".!?;|" or _MARK.match(line) or _BOXED.match(line):
+            return bool(_ITEM.match(line) or _FIELD.match(line)) or denies(before, self._lexicon)
+        if before[-1] in ".!?;|" or _ITEM.match(line):
             return True
         if _FIELD.match(line) and before.rsplit(maxsplit=1)[-1].lower() not in _OPEN - ANSWERS:
             return True
@@ -205,8 +239,13 @@ class Cutter:
         word = line.split(maxsplit=1)[0]
         fits = len(before) + len(word) < shape.width
         if word[0].isupper() and shape.mixed:
-            return (fits or not shape.stops) and (word[1:].islower() or (fits and not shape.stops) or word == "A")
+            own = word[1:].islower() or word == "A" or (fits and self._complete(before))
+            return own and (fits or not shape.stops)
         return fits and not shape.stops and word.lower() not in _CLOSED
+
+    def _complete(self, text: str) -> bool:
+        """Return whether a text ends in a noun of its own, and not in what may describe a following one."""
+        return self._lexicon.kind(text.lower().split()[-4:]) in _NOUNS
 
     def _can_end(self, text: str) -> bool:
         """Return whether a statement may end in the last words of a text."""
@@ -230,7 +269,10 @@ class Cutter:
             sentence = sentence[mark.end() :]
         separators = (match for match in _SEPARATOR.finditer(sentence) if not _ANSWERED.match(sentence, match.end()))
         cuts = {place for match in separators for place in match.span()}
-        cuts.update(place for match in _numbers(sentence, mark) for place in match)
+        cuts.update(place for match in _SLASH.finditer(sentence) if self._parts(match) for place in match.span())
+        numbers = list(_numbers(sentence, mark))
+        if numbers and not denies(sentence[: numbers[0][0]], self._lexicon):
+            cuts.update(place for match in numbers for place in match)
         cuts.update(match.end() for match in _INNER_FIELD.finditer(sentence))
         box = _BOXED.match(sentence)
         if box or not _OPTIONS.search(sentence):
@@ -250,11 +292,21 @@ class Cutter:
         dashes = [each for each in found if not (_ANSWERED.match(text, each.end()) or _GOES_ON.match(text, each.end()))]
         listed = bool(dashes) and (_DENIES.match(text) or (len(dashes) > 1 and self._states(text[: dashes[0].start()])))
         start = 0
+        if listed and denies(text[: dashes[0].start()], self._lexicon):
+            listed = False
         for dash in dashes if listed else ():
             yield text[start : dash.start()]
             yield dash[0]
             start = dash.end()
         yield text[start:]
+
+    def _parts(self, slash: re.Match[str]) -> bool:
+        """Return whether a slash after a denial precedes an item of its own ("no edema / small nodule")."""
+        text, end = slash.string, slash.end()
+        word = _NEXT_WORD.match(text, end)
+        term = self._lexicon.terms.get((word[0].lower(),)) if word else None
+        begins = term is not None and (term.kind in _DESCRIBES - {"adjective"} or term.name == "no")
+        return begins and bool(_DENIES.match(text)) and self._can_end(text[max(0, slash.start() - 60) : slash.start()])
 
     def _states(self, text: str) -> bool:
         """Return whether a text has an observation, and not just the name of a place."""
