@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from igcl_lightning.graphs.denied_lists import denies
-from igcl_lightning.graphs.lexicon import HYPHENS, Lexicon
+from igcl_lightning.graphs.lexicon import HYPHENS, Lexicon, alternatives
 from igcl_lightning.graphs.phrases import STATES
 
-NO = frozenset({"no", "none", "negative", "neg", "absent", "n", "nil", "false", "0", "-", "\u2013", "\u2212"})
-YES = frozenset({"yes", "positive", "pos", "present", "y", "true", "+", "++", "+++"})
-UNSURE = frozenset({"?", "possible", "possibly", "maybe", "equivocal", "uncertain"})
+NO = alternatives("no|none|negative|neg|absent|n|nil|false|0|zero|-ve|-|\u2013|\u2212")
+YES = frozenset({"yes", "positive", "pos", "present", "y", "true", "+", "+ve", "++", "+++"})
+UNSURE = frozenset({"?", "possible", "possibly", "maybe", "equivocal", "suspicious", "uncertain"})
 LONGEST_NAME = 5
 """Words of a name that is asked for ("Heart? Enlarged.")."""
 
@@ -26,6 +26,7 @@ _ENDS = frozenset({".", ",", ";", ")", "]", "|", "/", "("})
 _UNITS = frozenset({"mm", "cm", "ml", "cc", "%"})
 _SIDES = {"right": "right", "left": "left", "r": "right", "l": "left", "rt": "right", "lt": "left"}
 _DESCRIPTIONS = STATES | frozenset({"extent", "severity", "side", "size", "stability", "temporal", "measure", "list"})
+_LIST_MARKS = HYPHENS | {";", ")", "]", "*", "\u2022"}
 _DENIALS = frozenset({"no", "not", "without"})
 _ROW = 6  # words of a row of a table, a name and an answer
 _MARKS = HYPHENS | set("()[]:=?+>|\u2610\u2611\u2612\u2713\u2714\u2717\u2718") | {"negative", "neg"}
@@ -47,6 +48,8 @@ def plain_words(words: Sequence[str], lexicon: Lexicon) -> list[str]:
     plain = [word.lower() for word in words]
     if _MARKS.isdisjoint(plain) and ANSWERS.isdisjoint(word.rstrip(".") for word in plain[-2:]) and "0" not in plain:
         return plain
+    if not {"=", "|"}.isdisjoint(plain):
+        plain = [":" if word in {"=", "|"} else word for word in plain]
     if plain[-1:] == [":"]:
         return [_NOTHING] * len(plain)
     if not _choose(plain):
@@ -72,6 +75,8 @@ def describes(words: Sequence[str], lexicon: Lexicon) -> bool:
 def _choose(plain: list[str]) -> bool:
     """Read a choice ("edema : [ ] none [x] mild") as its chosen answers; return whether there is one."""
     boxes = [(at, at + width) for at in range(len(plain)) if (width := _box(plain, at))]
+    if boxes and plain[boxes[0][0] - 1] == "?":
+        plain[boxes[0][0] - 1] = ":"
     colon = ":" in plain
     if not boxes or not boxes[0][0] or not (colon or (boxes[-1][1] < len(plain) and plain[-1].isalnum())):
         return False
@@ -100,7 +105,7 @@ def _box(plain: Sequence[str], at: int) -> int:
     if plain[at] in _NOT_CHECKED or plain[at] in _CHECKED:
         return 1
     inside = _inside(plain, at)
-    return 0 if inside not in {"", "x", "v", "*", "+", "-"} else 2 + bool(inside)
+    return 0 if inside not in {"", "x", "v", "*", "+", "-", "_"} else 2 + bool(inside)
 
 
 def _answer_by_side(plain: list[str], colon: int) -> None:
@@ -124,12 +129,14 @@ def _check_boxes(plain: list[str]) -> None:
     """Read a box before what it answers ("[ ] edema", "[x] edema"), or at the end after it."""
     if plain[0] in _NOT_CHECKED or plain[0] in _CHECKED:
         plain[0] = "no" if plain[0] in _NOT_CHECKED else _NOTHING
+    elif plain[-1] in _NOT_CHECKED or plain[-1] in _CHECKED:
+        plain[-1] = "absent" if plain[-1] in _NOT_CHECKED else "present"
     for start in (0, len(plain) - 2, len(plain) - 3):
         inside = _inside(plain, start)
-        if inside is None or (start and not (plain[start - 1] == ":" or plain[start - 1][0].isalnum())):
+        if inside is None or (start and not _ends_name(plain[start - 1])):
             continue
         checked = inside in {"x", "v", "*"} or inside in YES
-        if not (checked or inside == "" or inside in NO):
+        if not (checked or inside in {"", "_"} or inside in NO):
             continue
         width = 2 + bool(inside)
         plain[start : start + width] = [_NOTHING] * width
@@ -138,6 +145,11 @@ def _check_boxes(plain: list[str]) -> None:
         elif not checked:
             plain[0] = "no"
         return
+
+
+def _ends_name(word: str) -> bool:
+    """Return whether an answer may follow a word: one of a name, or a mark between name and answer."""
+    return word in _FIELDS or word[0].isalnum() or word.startswith("..")
 
 
 def _inside(plain: Sequence[str], start: int) -> str | None:
@@ -180,7 +192,7 @@ def _answer(plain: list[str], at: int) -> None:
 
 def _in_row(plain: Sequence[str], at: int) -> bool:
     """Return whether word `at` ends a name and its answer ("effusion no", "effusion +")."""
-    if plain[at] in {"+", "++", "+++", "-"} and plain[at + 1 : at + 2] != ["("]:
+    if plain[at] in {"+", "++", "+++", "-", "+ve", "-ve"} and plain[at + 1 : at + 2] != ["("]:
         return plain[0] not in _DENIALS
     return 0 < at < _ROW and plain[at + 1 :] in ([], ["."]) and _DENIALS.isdisjoint(plain[:at])
 
@@ -201,6 +213,7 @@ def _heading(plain: list[str], lexicon: Lexicon) -> None:
     colon = plain.index(":")
     if denies(" ".join(plain[: colon + 1]), lexicon):
         own = any(match.link == "negation before" for match in lexicon.match(plain[colon + 1 :]))
+        plain[colon:] = ["," if word in _LIST_MARKS else word for word in plain[colon:]]
         plain[: colon + 1] = [*[_NOTHING] * colon, _NOTHING if own else "no"]
         return
     if any(match.role == "elsewhere" for match in lexicon.match(plain[: colon + 1])):

@@ -22,14 +22,17 @@ LONGEST_STATEMENT = 1_000
 LONGEST_WORD = 100
 """Characters of a word before it is split, so that time is linear in texts without blanks."""
 
+LONGEST_CELL = 60
+"""Characters of a cell of a table that may be the value of the cell before it."""
+
 NARROW = 60
 """Columns below which lines are not taken for wrapped prose."""
 
 _BULLETS = (
     "\u2022\u2023\u25aa\u25ab\u25cf\u25cb\u25e6\u2219\u2043\u25ba\u25b6\u27a2\uf0b7\u25a0\u25a1\u2460-\u2473\u00bb"
 )
-_BOX = r"\[[ xXvV*+-]?\]|\([ xX+-]\)|[\u2610\u2611\u2612\u2713\u2714\u2717\u2718]"
-_AFTER_NUMBER = r"(?:[.)\]}>]++(?!\d)|\s?[-:,;/](?=\s?[A-Z][A-Za-z]))"
+_BOX = r"\[[ xXvV*+_-]?\]|\([ xX+_-]\)|[\u2610\u2611\u2612\u2713\u2714\u2717\u2718]"
+_AFTER_NUMBER = r"(?:-?[.)\]}>\u00b0]++(?!\d)|\s?[-:,;/](?=\s?[A-Z][A-Za-z]))"
 _MARK = re.compile(
     rf"\s*(?:(?P<item>[-*\u2013\u2014+~#>]+(?=\s|[A-Za-z?])|/(?=[A-Za-z])|[_.,:;]+(?=[A-Z])|[{_BULLETS}\u00b7]+"
     rf"|[(\[{{<#]{{0,2}}\d{{1,2}}(?:{_AFTER_NUMBER}|:(?=\s)|\s?-(?=\s))|\(?[A-Ha-h]\)|[IVX]{{1,4}}[.)](?=\s))"
@@ -41,25 +44,29 @@ _FIELD = re.compile(r"\s*[A-Za-z][\w/&,()-]*(?: [\w/&,()-]+){0,4}\s?(?::(?!\d)|=
 _BOXED = re.compile(rf"\s*(?:{_BOX})")
 _ITEM = re.compile(rf"{_MARK.pattern}|{_BOXED.pattern}")
 _SEPARATOR = re.compile(
-    rf"\s?\|+\s?|\s?(?<!/)//++\s|\s?[{_BULLETS}]+\s?|\s\u00b7\s|\s\*+\s"
-    r"|\s[-/+*](?=[A-Z][a-z])|(?<=[a-z])(?:\*+|-{2,})(?=[A-Z])"
+    rf"\s?\|+\s?|\s?(?<!/)//++\s|\s?[{_BULLETS}]+\s?|\s\u00b7\s|\s(?:\*+|~+|#{{2,}}|_)\s"
+    r"|\s[-/+*~>](?=[A-Z][a-z])|(?<=[a-z])(?:\*+|-{2,}|/{2,}|\u00b7)(?=[A-Z])"
 )
 _SLASH = re.compile(r"(?<=[a-z)]) / (?=[a-z]+)", re.IGNORECASE)
 _NUMBERED = re.compile(r"(?<![^\s.,;])\(?(\d{1,2})[.)](?!\d)\s*(?=\S)")
 _NEXT_NUMBER = re.compile(rf"(?:(?<![^\s.,;)])|(?<=[a-z]{{3}}))[(\[{{<#]{{0,2}}(\d{{1,2}}){_AFTER_NUMBER}\s*(?=\S)")
+_NEXT_LETTER = re.compile(r"(?<![^\s.,;])\(?([A-Ha-h])\)\s*(?=\S)")
 _INNER_FIELD = re.compile(
-    r"(?<=[a-z0-9)%.,;]) (?=[A-Z][\w/&-]*(?: (?:and |or |of )?[A-Za-z/&-]+){0,3} ?:(?:[\sA-Za-z]|$))"
+    r"(?:(?<=[a-z0-9)%.,;])|(?<=: [-+])|(?<=: NO)|(?<=: YES)|(?<=: NONE)) "
+    r"(?=[A-Z][\w/&-]*(?: (?:and |or |of )?[A-Za-z/&-]+){0,3} ?:(?:[\sA-Za-z]|$))"
 )
 _INNER_BOX = re.compile(rf"\s+(?=(?:{_BOX})\s*[A-Za-z])")
 _AFTER_BOX = re.compile(rf"(?<=\w)\s*(?:{_BOX})[,;]?(?=\s+[A-Za-z])")
-_OPTIONS = re.compile(rf":\s*(?:\w+\s*)?(?:{_BOX})|(?:{_BOX})[^\[(]*\w[^\[(]*$")
+_OPTIONS = re.compile(rf"[:?]\s*(?:\w+\s*)?(?:{_BOX})|(?:{_BOX})[^\[(\u2610-\u2612]*\w[^\[(\u2610-\u2612]*$")
 """A choice among answers: "Edema: [ ] none [x] mild"."""
+_AFTER_BOXES = re.compile(rf"\w.*[:?\w]\s*(?:{_BOX})")
 _DASH = re.compile(r"(?<=[^\s\d])\s+[-\u2013\u2014]+\s+(?=[^\s\d])|(?<=\s)\s*--+\s+")
 _DENIES = re.compile(r"\s*(?:no|without|negative|not|neither|free)\b", re.IGNORECASE)
 _RUN_ON = re.compile(r"(?<=[A-Za-z0-9)])(?<!\([ xX+-]\)) (?=[A-Z][a-z]*\b(?!-(?!sided)))")
 _GLUED_ANSWER = re.compile(
     r"(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])"
-    r"|(?<=[\[(][ xXvV*+-][\])])(?=[A-Za-z])|(?<=[A-Za-z)\]];)(?=[A-Za-z])|(?<=[a-z)],)(?=[A-Za-z])"
+    r"|(?<=[\[(][ xXvV*+-][\])])(?=[A-Za-z])|(?<=[A-Za-z)]:)(?=[A-Za-z+-])"
+    r"|(?<=[A-Za-z)\]];)(?=[A-Za-z])|(?<=[a-z)],)(?=[A-Za-z])"
 )
 _PROSE = re.compile(
     r"(?:[A-Z]?[a-z]{1,40}|XXXX)(?:(?:,? |[-/'])(?:[a-z]{1,40}|[A-Z]{2,20}\d?\d?|\d{1,3}(?:\.\d{1,2})?))*[.!?]?"
@@ -71,7 +78,10 @@ _HYPHENATED = re.compile(r"(?<=\w)-\n(?=\w)")
 _GOES_ON = re.compile(r"(?:and|or|nor|but|which)\b")
 _STOPPED = re.compile(r"[a-z]{2}\. ")
 _SMALL, _CAPITAL = re.compile(r"[a-z]"), re.compile(r"[A-Z]")
-_STOP = re.compile(r"([.!]++|(?<=[\w)])\?)[)\]\"']?(?:\s+|(?=[A-Za-z]|[-*\u2013](?:\s|[A-Z])|\d{1,2}[.)] ?[A-Z]))")
+_STOP = re.compile(
+    r"([.!]++|(?<=[\w)])\?)[)\]\"']?"
+    r"(?:\s+|(?=[A-Za-z]|[-*\u2013](?:\s|[A-Z])|\(\w{1,2}\)|\d{1,2}(?:[.)] ?[A-Z]| ?[cm]m\b)))"
+)
 _GLUED = re.compile(r"(?:[A-Za-z]{3}|\d\d|_|X{4}|[)\]])$")
 """What stands before a full stop that no blank follows; shorter words may be abbreviations."""
 _ORDINAL = re.compile(r"[a-z] [Nn]o\. ?\d")
@@ -83,7 +93,9 @@ _ANSWERED = re.compile(rf"\s*(?:(?:{_ANSWER})(?:\s(?:{_SAW}))?|not (?:{_SAW}))\s
 _ANSWER_ALONE = re.compile(rf"(?:{_ANSWER})\.?", re.IGNORECASE)
 _NAME = r"(?!no\b|not\b|without\b)[A-Za-z][\w/()-]*(?: [\w/()-]+){0,4}"
 _NAMED = re.compile(_NAME, re.IGNORECASE)
-_ROW = re.compile(rf"{_NAME}(?:\s+|\s*[,;|]\s*|\s+[-\u2013\u2014]+\s+)(?:{_ANSWER})[\s|]*", re.IGNORECASE)
+_ROW = re.compile(
+    rf"{_NAME}(?:\s+|\s*(?:[,;|:=?>]|\.{{2,}})\s*|\s+[-\u2013\u2014]+\s+)(?:{_ANSWER})[\s|]*", re.IGNORECASE
+)
 """A line of a table, a name and an answer: "Effusion no"."""
 
 _ANSWER_ENDS = re.compile(
@@ -146,7 +158,7 @@ class Cutter:
         for match in _STOP.finditer(text):
             stop, end = match.end(1), match.end()
             asked = (match[1] == "?" or len(match[1]) > 2) and _ANSWERED.match(text, stop)
-            asked = asked or (match[1] == "?" and self._described(text, start, stop))
+            asked = asked or (match[1] == "?" and (_BOXED.match(text, stop) or self._described(text, start, stop)))
             if (
                 asked
                 or _ORDINAL.match(text, stop - 5)
@@ -216,7 +228,7 @@ class Cutter:
         """Return whether a line starts a statement."""
         if not line or not before:
             return not before.endswith(":")
-        if _ROW.fullmatch(before) or _ANSWER_ALONE.fullmatch(before):
+        if _ROW.fullmatch(before) or _ANSWER_ALONE.fullmatch(before) or _AFTER_BOXES.match(before):
             return not line[0].islower()
         if _ANSWER_ALONE.fullmatch(line) and _NAMED.fullmatch(before):
             return False
@@ -267,7 +279,7 @@ class Cutter:
         if mark is not None:
             yield mark["item"].strip()
             sentence = sentence[mark.end() :]
-        separators = (match for match in _SEPARATOR.finditer(sentence) if not _ANSWERED.match(sentence, match.end()))
+        separators = (match for match in _SEPARATOR.finditer(sentence) if not self._is_value(sentence, match.end()))
         cuts = {place for match in separators for place in match.span()}
         cuts.update(place for match in _SLASH.finditer(sentence) if self._parts(match) for place in match.span())
         numbers = list(_numbers(sentence, mark))
@@ -299,6 +311,13 @@ class Cutter:
             yield dash[0]
             start = dash.end()
         yield text[start:]
+
+    def _is_value(self, text: str, at: int) -> bool:
+        """Return whether an answer or a description in a cell of its own begins at a place ("| Heart | enlarged |")."""
+        if _ANSWERED.match(text, at):
+            return True
+        cell = text[at : at + LONGEST_CELL].partition("|")[0]
+        return text[at - 2 : at] == "| " and describes(cell.lower().split(), self._lexicon)
 
     def _parts(self, slash: re.Match[str]) -> bool:
         """Return whether a slash after a denial precedes an item of its own ("no edema / small nodule")."""
@@ -351,13 +370,20 @@ class _Shape:
 
 
 def _numbers(text: str, mark: re.Match[str] | None) -> Iterator[tuple[int, int]]:
-    """Yield start and end of the item numbers in a line, which count up ("1) ... 2) ...")."""
-    digits = re.search(r"\d+", mark["item"]) if mark is not None else None
-    following = int(digits[0]) + 1 if digits else 1
-    for match in (_NEXT_NUMBER if digits else _NUMBERED).finditer(text):
-        if int(match[1]) == following:
+    """Yield start and end of the item numbers or letters in a line, which count up ("1) ... 2) ...")."""
+    first = re.search(r"(\d+)|[a-hA-H](?=\))", mark["item"]) if mark is not None else None
+    pattern, following = _NUMBERED, "1"
+    if first is not None:
+        pattern, following = (_NEXT_NUMBER if first[1] else _NEXT_LETTER), _next(first[0])
+    for match in pattern.finditer(text):
+        if match[1] == following:
             yield match.span()
-            following += 1
+            following = _next(following)
+
+
+def _next(item: str) -> str:
+    """Return the number or letter after one."""
+    return str(int(item) + 1) if item.isdigit() else chr(ord(item) + 1)
 
 
 def _pieces(sentence: str) -> Iterator[str]:
