@@ -79,7 +79,7 @@ _GOES_ON = re.compile(r"(?:and|or|nor|but|which)\b")
 _STOPPED = re.compile(r"[a-z]{2}\. ")
 _SMALL, _CAPITAL = re.compile(r"[a-z]"), re.compile(r"[A-Z]")
 _STOP = re.compile(
-    r"([.!]++|(?<=[\w)])\?)[)\]\"']?"
+    r"((?<![.!])[.!]++|(?<=[\w)])\?)[)\]\"']?"
     r"(?:\s+|(?=[A-Za-z]|[-*\u2013](?:\s|[A-Z])|\(\w{1,2}\)|\d{1,2}(?:[.)] ?[A-Z]| ?[cm]m\b)))"
 )
 _GLUED = re.compile(r"(?:[A-Za-z]{3}|\d\d|_|X{4}|[)\]])$")

@@ -53,6 +53,7 @@ class SpacyReportParser:
         self._cut = Cutter(self._lexicon)
         self._tokenizer = _report_tokenizer()
         self._read = lru_cache(CACHED_SENTENCES)(self._read_sentence)
+        self._read_part = lru_cache(CACHED_SENTENCES)(self._read_statement)
         self.version = f"spacy-rules-{RULES_VERSION}-{self._lexicon.version}{'-any-language' * any_language}"
 
     def __reduce__(self) -> tuple[Callable[[bool], SpacyReportParser], tuple[bool]]:
@@ -82,7 +83,8 @@ class SpacyReportParser:
     def _read_sentence(self, sentence: str) -> ReportGraph:
         if len(self._tokenizer.vocab) > KNOWN_WORDS:
             self._tokenizer = _report_tokenizer()
-        graphs = [self._read_statement(statement) for statement in self._cut.statements(sentence)]
+        read = self._read_statement if len(sentence) <= LONGEST_CACHED else self._read_part
+        graphs = [read(statement) for statement in self._cut.statements(sentence)]
         return graphs[0] if len(graphs) == 1 else join_graphs(graph for graph in graphs if graph.text)
 
     def _read_denied(self, sentence: str) -> ReportGraph:
