@@ -16,6 +16,7 @@ LONGEST_NAME = 5
 
 ANSWERS = NO | YES | UNSURE
 
+_ROW_ENDS = ANSWERS | {"n.", "y."}
 _SAID = {**dict.fromkeys(NO, "absent"), **dict.fromkeys(YES, "present"), **dict.fromkeys(UNSURE, "possible")}
 _ALONE = frozenset({"negative", "neg", "none", "nil"})  # answers that need no mark before them
 _SEEN = frozenset(
@@ -46,7 +47,7 @@ def plain_words(words: Sequence[str], lexicon: Lexicon) -> list[str]:
     nothing. A heading states nothing where a statement with its own subject follows.
     """
     plain = [word.lower() for word in words]
-    if _MARKS.isdisjoint(plain) and ANSWERS.isdisjoint(word.rstrip(".") for word in plain[-2:]) and "0" not in plain:
+    if _MARKS.isdisjoint(plain) and _ROW_ENDS.isdisjoint(plain[-2:]) and "0" not in plain:
         return plain
     if not {"=", "|"}.isdisjoint(plain):
         plain = [":" if word in {"=", "|"} else word for word in plain]

@@ -146,29 +146,35 @@ class Cutter:
 
     def __call__(self, text: str) -> Iterator[str]:
         """Yield the sentences of a report, with single blanks; those that a heading denies are `Denied`."""
-        denied = DeniedList(self._lexicon)
+        denied = DeniedList(self._lexicon, _ITEM)
         for paragraph in self._joined_lines(plain_text(text)):
             line = " ".join(_HYPHENATED.sub("-", paragraph).split())
             sentences = self._sentences(line)
-            yield from map(Denied, sentences) if denied.includes(line, bool(_ITEM.match(line))) else sentences
+            yield from map(Denied, sentences) if denied.includes(line) else sentences
 
     def _sentences(self, text: str) -> Iterator[str]:
         """Yield the sentences of a text; a full stop of an abbreviation or in "A.Smith" ends none, nor "Edema? No."."""
         start = 0
         for match in _STOP.finditer(text):
             stop, end = match.end(1), match.end()
-            asked = (match[1] == "?" or len(match[1]) > 2) and _ANSWERED.match(text, stop)
-            asked = asked or (match[1] == "?" and (_BOXED.match(text, stop) or self._described(text, start, stop)))
-            if (
-                asked
-                or _ORDINAL.match(text, stop - 5)
-                or text.endswith(ABBREVIATIONS, start, stop)
-                or not self._ends(text, match)
+            if match[1] != "." and self._asks(text, start, match):
+                continue
+            if text.endswith(ABBREVIATIONS, start, stop) or (
+                text[stop - 2 : stop] == "o." and _ORDINAL.match(text, stop - 5)
             ):
+                continue
+            if text[end - 1] != " " and end < len(text) and not self._ends(text, match):
                 continue
             yield text[start:end].rstrip()
             start = end
         yield text[start:]
+
+    def _asks(self, text: str, start: int, match: re.Match[str]) -> bool:
+        """Return whether a question mark or "..." precedes an answer."""
+        stop = match.end(1)
+        if (match[1] == "?" or len(match[1]) > 2) and _ANSWERED.match(text, stop):
+            return True
+        return match[1] == "?" and (bool(_BOXED.match(text, stop)) or self._described(text, start, stop))
 
     def _described(self, text: str, start: int, stop: int) -> bool:
         """Return whether the question before a place is a name, and its answer only describes ("Heart? Large.")."""
@@ -177,10 +183,8 @@ class Cutter:
         return answer is not None and short and describes(answer[0].lower().split(), self._lexicon)
 
     def _ends(self, text: str, match: re.Match[str]) -> bool:
-        """Return whether a full stop ends a sentence: before a blank, and before a word that may begin one."""
+        """Return whether a full stop without a blank after it ends a sentence: before a word that may begin one."""
         end = match.end()
-        if text[end - 1] == " " or end == len(text):
-            return True
         before = text[max(0, match.start() - 4) : match.start()]
         word = _NEXT_WORD.match(text, end)
         if word is None:
@@ -202,7 +206,9 @@ class Cutter:
 
     def _joined_lines(self, text: str) -> Iterator[str]:
         """Yield the lines of a text, those joined that a line break splits."""
-        lines = _APART.sub(self._apart, text).splitlines()
+        if "  " in text or "\t" in text:
+            text = _APART.sub(self._apart, text)
+        lines = text.splitlines()
         if len(lines) < 2:
             yield text
             return

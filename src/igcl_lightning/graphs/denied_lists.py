@@ -27,27 +27,28 @@ class DeniedList:
     """Follows the lines of a report and tells which of them are items of a denied list.
 
     A list ends at an empty line, a statement, a heading, or a line without a mark after one with.
+
+    Args:
+        lexicon: tells what denies.
+        item: matches the mark of an item.
     """
 
-    def __init__(self, lexicon: Lexicon) -> None:
-        self._lexicon = lexicon
+    def __init__(self, lexicon: Lexicon, item: re.Pattern[str]) -> None:
+        self._lexicon, self._item = lexicon, item
         self._marks: set[bool] = set()  # whether items of the list have marks
         self._heading = ""
 
-    def includes(self, line: str, marked: bool) -> bool:
-        """Return whether the next line is denied by the heading before it.
-
-        Args:
-            line: the line, "" for an empty one.
-            marked: whether it begins with the mark of an item.
-        """
+    def includes(self, line: str) -> bool:
+        """Return whether the next line, "" for an empty one, is denied by the heading before it."""
         if not line:
             self._heading = "" if self._marks else self._heading
             return False
-        short = self._heading.endswith(":") and line.count(" ") < _LONGEST_ITEM
-        if self._heading and self._marks <= {marked} and (marked or short) and not _STATES.search(line):
-            self._marks.add(marked)
-            return True
+        if self._heading and not _STATES.search(line):
+            marked = bool(self._item.match(line))
+            short = self._heading.endswith(":") and line.count(" ") < _LONGEST_ITEM
+            if self._marks <= {marked} and (marked or short):
+                self._marks.add(marked)
+                return True
         self._marks = set()
         self._heading = line if line.endswith(_OPEN_ENDS) and denies(line, self._lexicon) else ""
         return False
