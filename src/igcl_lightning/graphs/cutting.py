@@ -12,6 +12,7 @@ from functools import cached_property
 from igcl_lightning.graphs.answers import ANSWERS, LONGEST_NAME, describes
 from igcl_lightning.graphs.denied_lists import Denied, DeniedList, denies
 from igcl_lightning.graphs.lexicon import Lexicon, alternatives
+from igcl_lightning.graphs.numbering import AFTER_NUMBER, item_numbers
 from igcl_lightning.graphs.plain_text import plain_text
 
 ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
@@ -32,10 +33,9 @@ _BULLETS = (
     "\u2022\u2023\u25aa\u25ab\u25cf\u25cb\u25e6\u2219\u2043\u25ba\u25b6\u27a2\uf0b7\u25a0\u25a1\u2460-\u2473\u00bb"
 )
 _BOX = r"\[[ xXvV*+_-]?\]|\([ xX+_-]\)|[\u2610\u2611\u2612\u2713\u2714\u2717\u2718]"
-_AFTER_NUMBER = r"(?:-?[.)\]}>\u00b0]++(?!\d)|\s?[-:,;/](?=\s?[A-Z][A-Za-z]))"
 _MARK = re.compile(
     rf"\s*(?:(?P<item>[-*\u2013\u2014+~#>]+(?=\s|[A-Za-z?])|/(?=[A-Za-z])|[_.,:;]+(?=[A-Z])|[{_BULLETS}\u00b7]+"
-    rf"|[(\[{{<#]{{0,2}}\d{{1,2}}(?:{_AFTER_NUMBER}|:(?=\s)|\s?-(?=\s))|\(?[A-Ha-h]\)|[IVX]{{1,4}}[.)](?=\s))"
+    rf"|[(\[{{<#]{{0,2}}\d{{1,2}}(?:{AFTER_NUMBER}|:(?=\s)|\s?-(?=\s))|\(?[A-Ha-h]\)|[IVX]{{1,4}}[.)](?=\s))"
     rf"\s*)(?={_BOX}|\S)"
 )
 """The mark of an item at the start of a line."""
@@ -48,9 +48,6 @@ _SEPARATOR = re.compile(
     r"|\s[-/+*~>](?=[A-Z][a-z])|(?<=[a-z])(?:\*+|-{2,}|/{2,}|\u00b7)(?=[A-Z])"
 )
 _SLASH = re.compile(r"(?<=[a-z)]) / (?=[a-z]+)", re.IGNORECASE)
-_NUMBERED = re.compile(r"(?<![^\s.,;])\(?(\d{1,2})[.)](?!\d)\s*(?=\S)")
-_NEXT_NUMBER = re.compile(rf"(?:(?<![^\s.,;)])|(?<=[a-z]{{3}}))[(\[{{<#]{{0,2}}(\d{{1,2}}){_AFTER_NUMBER}\s*(?=\S)")
-_NEXT_LETTER = re.compile(r"(?<![^\s.,;])\(?([A-Ha-h])\)\s*(?=\S)")
 _INNER_FIELD = re.compile(
     r"(?:(?<=[a-z0-9)%.,;])|(?<=: [-+])|(?<=: NO)|(?<=: YES)|(?<=: NONE)) "
     r"(?=[A-Z][\w/&-]*(?: (?:and |or |of )?[A-Za-z/&-]+){0,3} ?:(?:[\sA-Za-z]|$))"
@@ -288,7 +285,7 @@ class Cutter:
         separators = (match for match in _SEPARATOR.finditer(sentence) if not self._is_value(sentence, match.end()))
         cuts = {place for match in separators for place in match.span()}
         cuts.update(place for match in _SLASH.finditer(sentence) if self._parts(match) for place in match.span())
-        numbers = list(_numbers(sentence, mark))
+        numbers = list(item_numbers(sentence, mark["item"] if mark else ""))
         if numbers and not denies(sentence[: numbers[0][0]], self._lexicon):
             cuts.update(place for match in numbers for place in match)
         cuts.update(match.end() for match in _INNER_FIELD.finditer(sentence))
@@ -373,23 +370,6 @@ class _Shape:
         """Whether statements have no full stops and begin with a capital on a line of their own."""
         capitalised = sum(line[0].isupper() for line in self._lines)
         return self.mixed and not self.stops and 4 * capitalised >= 3 * len(self._lines)
-
-
-def _numbers(text: str, mark: re.Match[str] | None) -> Iterator[tuple[int, int]]:
-    """Yield start and end of the item numbers or letters in a line, which count up ("1) ... 2) ...")."""
-    first = re.search(r"(\d+)|[a-hA-H](?=\))", mark["item"]) if mark is not None else None
-    pattern, following = _NUMBERED, "1"
-    if first is not None:
-        pattern, following = (_NEXT_NUMBER if first[1] else _NEXT_LETTER), _next(first[0])
-    for match in pattern.finditer(text):
-        if match[1] == following:
-            yield match.span()
-            following = _next(following)
-
-
-def _next(item: str) -> str:
-    """Return the number or letter after one."""
-    return str(int(item) + 1) if item.isdigit() else chr(ord(item) + 1)
 
 
 def _pieces(sentence: str) -> Iterator[str]:

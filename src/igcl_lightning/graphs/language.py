@@ -60,6 +60,7 @@ def is_english(text: str) -> bool:
     foreign = english = 0
     for word in _WORD.findall(text):
         accented = word[0].islower() and not word.isascii()  # capitalised ones may be names
-        foreign += accented or word.lower() in _ELSEWHERE
+        abbreviated = len(word) < 3 and word.isupper()  # "LA enlargement"
+        foreign += accented or (word.lower() in _ELSEWHERE and not abbreviated)
         english += word.lower() in _ENGLISH
     return foreign <= english
