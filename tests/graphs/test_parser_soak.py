@@ -45,7 +45,7 @@ UNITS = [
     "[]", "()", "<p", "</b>", "&nbsp;", "\\n", "1.", "1)", "a)", "(1)", "I.", "[1]", "[x]", "( )", "\u2610", "\u2022",
     "XXXX", "___", "edema", "no", "not", "3.5", "Findings:", "A:B ", "x.no", "Edema;", "edema-", "Edema:no", "edema or ",
     "no effusion, ", "Heart? Enlarged. ", "Effusion: right none left small ", "No mass:\n- edema\n", "Edema | no | ",
-    "Edema [x] none [ ] mild ", "no edema / small mass ", "tube No. 1 ", "the heart is large and the lungs are clear ",
+    "Edema [x] none [ ] mild ", "no edema / small mass ", "tube No. 1 ", "heart is large and the lungs are clear ",
     "small left effusion and ", "1.5 x ", "likely ", "  Mass", "edema\n", "Edema\tNo\n", "*a* ",
 ]
 # fmt: on
