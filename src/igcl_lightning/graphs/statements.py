@@ -17,6 +17,7 @@ from igcl_lightning.graphs.phrases import ADJECTIVES
 from igcl_lightning.graphs.schema import ReportGraph
 
 Meanings = frozenset[str]
+_NO_MEANINGS: Meanings = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,8 @@ class _Edges:
         return kind_of(self.graph.entities[index].name) in ADJECTIVES
 
     def _meanings(self, entities: Iterable[int]) -> Meanings:
-        return frozenset().union(*(meaning(self.graph.entities[index].name) for index in entities))
+        found = [meaning(self.graph.entities[index].name) for index in entities]
+        return found[0] if len(found) == 1 else _NO_MEANINGS.union(*found) if found else _NO_MEANINGS
 
 
 def reached(start: Iterable[int], edges: dict[int, list[int]]) -> set[int]:
