@@ -43,8 +43,9 @@ def test_memory_does_not_grow_with_the_number_of_reports():
 UNITS = [
     ",", "(", "-", ".", "?", "!", ";", ":", "=", "|", "/", "\\", "*", "_", "#", "&", "<", "\t", "..", "--", "//", "**",
     "[]", "()", "<p", "</b>", "&nbsp;", "\\n", "1.", "1)", "a)", "(1)", "I.", "[1]", "[x]", "( )", "\u2610", "\u2022",
-    "XXXX", "___", "edema", "no", "not", "3.5", "Findings:", "A:B ", "x.no", "Edema;", "edema-", "Edema:no", "edema or ",
-    "no effusion, ", "Heart? Enlarged. ", "Effusion: right none left small ", "No mass:\n- edema\n", "Edema | no | ",
+    "XXXX", "___", "edema", "no", "not", "3.5", "Findings:", "A:B ", "x.no", "Edema;", "edema-", "Edema:no",
+    "edema or ", "no effusion, ", "Heart? Enlarged. ",
+    "Effusion: right none left small ", "No mass:\n- edema\n", "Edema | no | ",
     "Edema [x] none [ ] mild ", "no edema / small mass ", "tube No. 1 ", "heart is large and the lungs are clear ",
     "small left effusion and ", "1.5 x ", "likely ", "  Mass", "edema\n", "Edema\tNo\n", "*a* ",
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from igcl_lightning.graphs.answers import ANSWERS, LONGEST_NAME, describes
 from igcl_lightning.graphs.denied_lists import Denied, DeniedList, denies
@@ -140,6 +140,7 @@ class Cutter:
 
     def __init__(self, lexicon: Lexicon) -> None:
         self._lexicon = lexicon
+        self._may_end = lru_cache(4096)(self._find_end)
 
     def __call__(self, text: str) -> Iterator[str]:
         """Yield the sentences of a report, with single blanks; those that a heading denies are `Denied`."""
@@ -264,9 +265,12 @@ class Cutter:
 
     def _can_end(self, text: str) -> bool:
         """Return whether a statement may end in the last words of a text."""
+        return self._may_end(text[-60:])
+
+    def _find_end(self, text: str) -> bool:
         if _ANSWER_ENDS.search(text[-30:]):
             return True
-        last = _LAST_WORDS.search(text[-60:])
+        last = _LAST_WORDS.search(text)
         if last is None:
             return text[-1] not in _JOINS
         before, word = (last[1] or last[3] or "").lower(), (last[2] or last[4]).lower()
