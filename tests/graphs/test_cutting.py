@@ -207,6 +207,8 @@ def test_wrapped_prose_is_read_as_one_text(width):
         ("1. Edema.\n2. Mass", ["1.", "Edema.", "2.", "Mass"]),
         ("Hernia, grade 2) no edema", ["Hernia, grade 2) no edema"]),
         ("Is there edema? No.", ["Is there edema? No."]),
+        ("Mass | Normal XXXX", ["Mass", "|", "Normal XXXX"]),
+        ("No edema.\nStable severe L1\nXXXX deformity", ["No edema.", "Stable severe L1 XXXX deformity"]),
         ("Seen by A.Smith and B.Jones at 9.30 a.m.today", ["Seen by A.Smith and B.Jones at 9.30 a.m.today"]),
         ("Ratio of 16.2/24.7. Tube No. 2 is out.", ["Ratio of 16.2/24.7.", "Tube No. 2 is out."]),
         ("1. Level 2, T3 and a 2-cm mass", ["1.", "Level 2, T3 and a 2-cm mass"]),

@@ -69,8 +69,10 @@ def plain_words(words: Sequence[str], lexicon: Lexicon) -> list[str]:
 
 def describes(words: Sequence[str], lexicon: Lexicon) -> bool:
     """Return whether words (lower case) name nothing and only describe: "small, on both sides", "enlarged"."""
-    matches = [match for match in lexicon.match([word.strip(".,") or "," for word in words]) if match.name]
-    return bool(matches) and all(match.kind in _DESCRIPTIONS for match in matches)
+    words = [plain for word in words if (plain := word.strip(".,"))]
+    matches = lexicon.match(words)
+    known = sum(match.end + 1 - match.start for match in matches) == len(words)
+    return bool(matches) and known and all(match.kind in _DESCRIPTIONS for match in matches)
 
 
 def _choose(plain: list[str]) -> bool:

@@ -255,7 +255,7 @@ class Cutter:
         word = line.split(maxsplit=1)[0]
         fits = len(before) + len(word) < shape.width
         if word[0].isupper() and shape.mixed:
-            own = word[1:].islower() or word == "A" or (fits and self._complete(before))
+            own = word[1:].islower() or word == "A" or (fits and "XX" not in word and self._complete(before))
             return own and (fits or not shape.stops)
         return fits and not shape.stops and word.lower() not in _CLOSED
 
@@ -324,7 +324,9 @@ class Cutter:
         if _ANSWERED.match(text, at):
             return True
         cell = text[at : at + LONGEST_CELL].partition("|")[0]
-        return text[at - 2 : at] == "| " and describes(cell.lower().split(), self._lexicon)
+        name = text[max(0, at - LONGEST_CELL) : at].rstrip("| ").rpartition("|")[2].strip()
+        named = text[at - 2 : at] == "| " and _NAMED.fullmatch(name)
+        return bool(named) and describes(cell.lower().split(), self._lexicon)
 
     def _parts(self, slash: re.Match[str]) -> bool:
         """Return whether a slash after a denial precedes an item of its own ("no edema / small nodule")."""
