@@ -154,6 +154,7 @@ def test_a_denial_ends_with_its_statement(text):
         ("Edema: right small, left none", "edema+"),
         ("Effusion? Small, left. Edema? Fever.", "effusion+ edema?"),
         ("No effusion / edema / nodule", "effusion- edema- nodule-"),
+        ("No effusion / overt edema", "effusion- edema-"),
         ("Edema: no evidence. Effusion: none identified", "edema- effusion-"),
     ],
 )

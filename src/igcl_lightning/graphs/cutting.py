@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 
 from igcl_lightning.graphs.answers import ANSWERS, LONGEST_NAME, describes
+from igcl_lightning.graphs.assertions import SEEN
 from igcl_lightning.graphs.denied_lists import Denied, DeniedList, denies
 from igcl_lightning.graphs.lexicon import Lexicon, alternatives
 from igcl_lightning.graphs.numbering import AFTER_NUMBER, item_numbers
@@ -333,7 +334,7 @@ class Cutter:
         text, end = slash.string, slash.end()
         word = _NEXT_WORD.match(text, end)
         term = self._lexicon.terms.get((word[0].lower(),)) if word else None
-        begins = term is not None and (term.kind in _DESCRIBES - {"adjective"} or term.name == "no")
+        begins = term is not None and (term.kind == "side" or term.name in SEEN or term.name == "no")
         return begins and bool(_DENIES.match(text)) and self._can_end(text[max(0, slash.start() - 60) : slash.start()])
 
     def _states(self, text: str) -> bool:
