@@ -396,7 +396,7 @@ def bare(sentence: str) -> str:
 
 FIELDS = {
     r"heart|cardi|mediastin|\baort": "HEART",
-    r"lung|pulmonary|airspace|opacit|consolidat|atelecta|infiltrat|edema|congest|nodul|\bmass|pneumonia|granuloma": "LUNGS",
+    r"lung|pulmonary|airspace|opacit|consolidat|atelecta|infiltrat|edema|congest|nodul|mass|pneumonia|granulo": "LUNGS",
     r"pleura|effusion|pneumothora": "PLEURA",
     r"\bribs?\b|\bbon|osseous|spin|thoracic|fracture": "BONES",
 }

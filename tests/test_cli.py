@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from datasets import load_from_disk
 from lightning.pytorch import LightningDataModule
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -21,6 +22,8 @@ from igcl_lightning.cli import main
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.quiet import quieten
+from igcl_lightning.reports import parsing
+from igcl_lightning.reports.worker import graph_lines
 from igcl_lightning.training import options as training_options
 from igcl_lightning.training.lightning_cli import check
 
@@ -594,6 +597,71 @@ def test_graphs_command(capsys, one_line):
     assert capsys.readouterr().out == f"1 reports -> graphs.jsonl\nnext  {following}\n"
     assert json.loads(Path("graphs.jsonl").read_text())["id"] == "a"
     assert one_line("graphs", "no.jsonl", "--out", "g.jsonl") == (1, "igcl: error: no.jsonl: no such file")
+
+
+def test_graphs_command_with_own_headers_and_other_languages(capsys, one_line, monkeypatch):
+    texts = ["ASKED: Edema?\nSEEN: Small effusion.", "Kein Pneumothorax.", "Sin derrame pleural."]
+    lines = [json.dumps({"id": str(number), "text": text}) + "\n" for number, text in enumerate(texts)]
+    Path("reports.jsonl").write_text("".join(lines))
+    Path("own.tsv").write_text("indication\tAsked\nfindings\tSeen\n")
+
+    def names(*words):
+        assert main(["graphs", "reports.jsonl", "--out", "graphs.jsonl", "--jobs", "1", *words]) is None
+        graphs = map(json.loads, Path("graphs.jsonl").read_text().splitlines())
+        found = [[entity["tokens"] for entity in graph["entities"].values()] for graph in graphs]
+        return found, [line for line in capsys.readouterr().err.splitlines() if line.startswith("igcl: ")]
+
+    empty = "igcl: warning: reports.jsonl: 2 reports are not English: their graphs are empty; see --any-language"
+    assert names("--headers", "own.tsv") == ([["Small", "effusion"], [], []], [empty])
+    parsed = "igcl: warning: reports.jsonl: 2 reports are not English: parsed all the same"
+    assert names("--any-language") == ([["Edema", "Small", "effusion"], ["Pneumothorax"], []], [parsed])
+
+    stop = iter([False, False, True])
+
+    def interrupted(*words):
+        if next(stop):
+            raise KeyboardInterrupt
+        return graph_lines(*words)
+
+    monkeypatch.setattr(parsing, "CHUNK", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(parsing, "graph_lines", interrupted)
+        assert main(["graphs", "reports.jsonl", "--out", "graphs.jsonl", "--jobs", "1", "--headers", "own.tsv"]) == 130
+    assert len(Path(".graphs.jsonl.partial").read_text().splitlines()) == 2
+    capsys.readouterr()
+    assert names("--headers", "own.tsv") == ([["Small", "effusion"], [], []], [empty])
+
+    Path("own.tsv").write_text("reason\tAsked\n")
+    status, line = one_line("graphs", "reports.jsonl", "--out", "g.jsonl", "--headers", "own.tsv")
+    assert (status, line.startswith("igcl: error: --headers own.tsv: line 1: expected SECTION<tab>HEADER")) == (1, True)
+
+
+def test_prepare_table_with_own_headers_and_other_languages(capsys):
+    from PIL import Image
+
+    for name in "abc":
+        Image.new("L", (32, 32), ord(name)).save(f"{name}.png")
+    texts = {"a": "ASKED: Edema?\nSEEN: Small effusion.", "b": "Kein Pneumothorax.", "c": "No mass."}
+    with open("t.csv", "w", newline="") as table:
+        csv.writer(table).writerows([("file", "text"), *((f"{name}.png", text) for name, text in texts.items())])
+    Path("own.tsv").write_text("indication\tAsked\nfindings\tSeen\n")
+    words = ["prepare", "table", "--csv", "t.csv", "--image-column", "file", "--report-column", "text", "--size", "32"]
+
+    assert main([*words, "--headers", "own.tsv", "--out", "store"]) is None
+    said = capsys.readouterr().out
+    manifest = json.loads(Path("store/manifest.json").read_text())
+    assert "  noticed: 1 report not in English" in said.splitlines()
+    assert (manifest["rows_with_empty_graph"], manifest["flags"]["report not in English"]) == (1, 1)
+    assert manifest["options"]["headers"] == {"asked": "indication", "seen": "findings"}
+    graphs = [
+        row["graph"] for split in manifest["rows"] for row in load_from_disk(f"store/{split}").select_columns("graph")
+    ]
+    assert sorted(graph["text"] for graph in graphs) == ["Kein Pneumothorax .", "No mass .", "Small effusion ."]
+
+    assert main([*words, "--any-language", "--out", "store2"]) is None
+    manifest = json.loads(Path("store2/manifest.json").read_text())
+    assert manifest["rows_with_empty_graph"] == 0
+    assert manifest["parser"].endswith("-any-language")
 
 
 def test_prepare_phantom(capsys):

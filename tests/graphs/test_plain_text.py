@@ -18,6 +18,8 @@ from igcl_lightning.graphs.plain_text import plain_text
         ("R&D; A&B", "R&D; A&B"),
         ("No&nbsp;edema&#44; no mass", "No edema, no mass"),
         ("No edema.\\nMass.\\r\\nNodule.", "No edema.\nMass.\nNodule."),
+        ("**Edema**: *no*, __mass__ _yes_", "Edema: no, mass yes"),
+        ("___ year old, [**Name**], 3 * 4, *Edema *Mass", "___ year old, [**Name**], 3 * 4, *Edema *Mass"),
         ("\ufeffNo ede\u00adma", "No edema"),
     ],
 )

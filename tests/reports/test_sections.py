@@ -188,3 +188,20 @@ def test_a_missing_file_of_headers_is_an_error(tmp_path):
 def test_one_section_without_the_other_is_empty():
     assert choose_text("IMPRESSION: Clear.", "findings") == ""
     assert choose_sections({"indication": "Cough."}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("No edema\nImpression\nNormal", "No edema\n\nNormal"),
+        ("ASKED: Edema?\nIMPRESSION: Normal", "Normal"),
+        ("CHEST\nHISTORY: Edema.\nClear lungs. No mass.", "CHEST\n\nClear lungs. No mass."),
+        ("Chest is clear. \nHISTORY: Edema. Cough.", "Chest is clear."),
+        ("Pt. info: Edema?\nReport text: Clear lungs.", "Clear lungs."),
+        ("IND: EDEMA. COMP: NONE. FIND: CLEAR. IMPR: NORMAL.", "CLEAR.\n\nNORMAL."),
+        ("Referring diagnosis: edema\nRadiological findings: clear\nDiagnostic impression: normal", "clear\n\nnormal"),
+        ("Indication: edema Findings: clear lungs Impression: normal", "clear lungs\n\nnormal"),
+    ],
+)
+def test_the_body_of_a_report(text, chosen):
+    assert choose_text(text) == chosen

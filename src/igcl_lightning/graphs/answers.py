@@ -4,24 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from igcl_lightning.graphs.denied_lists import denies
 from igcl_lightning.graphs.lexicon import HYPHENS, Lexicon, Match, alternatives
+from igcl_lightning.graphs.phrases import STATES
 
-NO = frozenset({"no", "none", "negative", "neg", "absent", "n", "nil", "false", "0", "-", "\u2013", "\u2212"})
-YES = frozenset({"yes", "positive", "pos", "present", "y", "true", "+"})
-UNSURE = frozenset({"?", "possible", "possibly", "maybe", "equivocal", "uncertain"})
+NO = alternatives("no|none|negative|neg|absent|n|nil|false|0|zero|-ve|-|\u2013|\u2212")
+YES = frozenset({"yes", "positive", "pos", "present", "y", "true", "+", "+ve", "++", "+++"})
+UNSURE = frozenset({"?", "possible", "possibly", "maybe", "equivocal", "suspicious", "uncertain"})
+LONGEST_NAME = 5
+"""Words of a name that is asked for ("Heart? Enlarged.")."""
+
 ANSWERS = NO | YES | UNSURE
 
+_ROW_ENDS = ANSWERS | {"n.", "y."}
 _SAID = {**dict.fromkeys(NO, "absent"), **dict.fromkeys(YES, "present"), **dict.fromkeys(UNSURE, "possible")}
 _ALONE = frozenset({"negative", "neg", "none", "nil"})  # answers that need no mark before them
 _SEEN = frozenset(
     {"seen", "identified", "noted", "present", "visible", "evident", "detected", "evidence", "visualized"}
 )
-_FIELDS = frozenset({":", "=", "?", "-", "\u2013", "\u2014", "->"})
-_ENDS = frozenset({".", ",", ";", ")", "]", "|", "/"})
-_MARKS = HYPHENS | set("()[]:=?+\u2610\u2611\u2612\u2713\u2714\u2717\u2718") | {"negative", "neg"}
+_FIELDS = frozenset({":", "=", "?", "-", "\u2013", "\u2014", ">", "->", "=>", "|"})
+_ENDS = frozenset({".", ",", ";", ")", "]", "|", "/", "("})
+_UNITS = frozenset({"mm", "cm", "ml", "cc", "%"})
+_SIDES = {"right": "right", "left": "left", "r": "right", "l": "left", "rt": "right", "lt": "left"}
+_DESCRIPTIONS = STATES | frozenset({"extent", "severity", "side", "size", "stability", "temporal", "measure", "list"})
+_LIST_MARKS = HYPHENS | {";", ")", "]", "*", "\u2022"}
+_DENIALS = frozenset({"no", "not", "without"})
+_ROW = 6  # words of a row of a table, a name and an answer
+_MARKS = HYPHENS | set("()[]:=?+>|\u2610\u2611\u2612\u2713\u2714\u2717\u2718") | {"negative", "neg"}
 """Words without which a statement has no answer."""
 _NOT_CHECKED, _CHECKED = frozenset("\u2610\u2717\u2718"), frozenset("\u2611\u2612\u2713\u2714")
 _BRACKETS = {"[": "]", "(": ")"}
+_QUOTES = {**_BRACKETS, "{": "}", "<": ">", '"': '"'}
 _PLACES = frozenset({"noun", "outline"})
 _WHOLE = _PLACES | {"property"}  # kinds of the words that name an organ without a side
 _FINDINGS = frozenset({"finding", "appearance", "generic", "mention"})
@@ -43,28 +56,99 @@ def plain_words(words: Sequence[str], lexicon: Lexicon) -> list[str]:
     nothing. A heading states nothing where a statement with its own subject follows.
     """
     plain = [word.lower() for word in words]
-    if _MARKS.isdisjoint(plain) and ANSWERS.isdisjoint(plain[-2:]):
+    if _MARKS.isdisjoint(plain) and _ROW_ENDS.isdisjoint(plain[-2:]) and "0" not in plain:
         return plain
+    if not {"=", "|"}.isdisjoint(plain):
+        plain = [":" if word in {"=", "|"} else word for word in plain]
     if plain[-1:] == [":"]:
         return [_NOTHING] * len(plain)
-    _check_boxes(plain)
+    if not _choose(plain):
+        _check_boxes(plain)
+    if ":" in plain[:_ROW]:
+        _answer_by_side(plain, plain.index(":"))
     for at in range(1, len(plain)):
         _answer(plain, at)
-    if ":" in plain[:7]:
+    if "?" in plain[:LONGEST_NAME]:
+        asked = plain.index("?")
+        plain[asked] = _NOTHING if describes(plain[asked + 1 :], lexicon) else "?"
+    if ":" in plain[:9]:
         _heading(plain, lexicon)
     return plain
+
+
+def describes(words: Sequence[str], lexicon: Lexicon) -> bool:
+    """Return whether words (lower case) name nothing and only describe: "small, on both sides", "enlarged"."""
+    words = [plain for word in words if (plain := word.strip(".,"))]
+    matches = lexicon.match(words)
+    known = sum(match.end + 1 - match.start for match in matches) == len(words)
+    return bool(matches) and known and all(match.kind in _DESCRIPTIONS for match in matches)
+
+
+def _choose(plain: list[str]) -> bool:
+    """Read a choice ("edema : [ ] none [x] mild") as its chosen answers; return whether there is one."""
+    boxes = [(at, at + width) for at in range(len(plain)) if (width := _box(plain, at))]
+    if boxes and plain[boxes[0][0] - 1] == "?":
+        plain[boxes[0][0] - 1] = ":"
+    colon = ":" in plain
+    if not boxes or not boxes[0][0] or not (colon or (boxes[-1][1] < len(plain) and plain[-1].isalnum())):
+        return False
+    if boxes[-1][1] == len(plain):  # the boxes stand after their answers
+        starts = [plain.index(":") + 1, *(end for _, end in boxes)] if colon else []
+        answers = list(zip(starts, (start for start, _ in boxes), strict=False))
+    else:
+        answers = list(zip((end for _, end in boxes), (*(start for start, _ in boxes[1:]), len(plain)), strict=True))
+    if not all(start < end for start, end in answers):
+        return False
+    chosen = [plain[start] in _CHECKED or (_inside(plain, start) or "-") not in NO for start, _ in boxes]
+    for (box, box_end), (start, end), checked in zip(boxes, answers, chosen, strict=True):
+        said = _SAID.get(plain[start], "") if checked else ""
+        plain[box:box_end] = [_NOTHING] * (box_end - box)
+        if not checked:
+            plain[start:end] = [_NOTHING] * (end - start)
+        elif said:
+            plain[start - 1 : start + 1] = ["is", said]
+    if not any(chosen):
+        plain[:] = [_NOTHING] * len(plain)
+    return True
+
+
+def _box(plain: Sequence[str], at: int) -> int:
+    """Return the number of words of the box at a word, 0 without any."""
+    if plain[at] in _NOT_CHECKED or plain[at] in _CHECKED:
+        return 1
+    inside = _inside(plain, at)
+    return 0 if inside not in {"", "x", "v", "*", "+", "-", "_"} else 2 + bool(inside)
+
+
+def _answer_by_side(plain: list[str], colon: int) -> None:
+    """Leave out the sides without a finding ("effusion : right none , left small"); it is absent without any other."""
+    sides = [at for at in range(colon + 1, len(plain)) if plain[at] in _SIDES]
+    if len(sides) < 2 or sides[0] != colon + 1:
+        return
+    denied = []
+    for start, end in zip(sides, (*sides[1:], len(plain)), strict=True):
+        value = [word for word in plain[start + 1 : end] if word[0].isalnum() or word in NO]
+        denied.append(len(value) == 1 and value[0] in NO)
+        plain[start] = _SIDES[plain[start]]
+        plain[start:end] = [_NOTHING if denied[-1] or word in "[]():" else word for word in plain[start:end]]
+    if any(denied):
+        plain[colon] = _NOTHING
+    if all(denied):
+        plain[colon : colon + 2] = ["is", "absent"]
 
 
 def _check_boxes(plain: list[str]) -> None:
     """Read a box before what it answers ("[ ] edema", "[x] edema"), or at the end after it."""
     if plain[0] in _NOT_CHECKED or plain[0] in _CHECKED:
         plain[0] = "no" if plain[0] in _NOT_CHECKED else _NOTHING
+    elif plain[-1] in _NOT_CHECKED or plain[-1] in _CHECKED:
+        plain[-1] = "absent" if plain[-1] in _NOT_CHECKED else "present"
     for start in (0, len(plain) - 2, len(plain) - 3):
         inside = _inside(plain, start)
-        if inside is None or (start and not (plain[start - 1] == ":" or plain[start - 1][0].isalnum())):
+        if inside is None or (start and not _ends_name(plain[start - 1])):
             continue
         checked = inside in {"x", "v", "*"} or inside in YES
-        if not (checked or inside == "" or inside in NO):
+        if not (checked or inside in {"", "_"} or inside in NO):
             continue
         width = 2 + bool(inside)
         plain[start : start + width] = [_NOTHING] * width
@@ -73,6 +157,11 @@ def _check_boxes(plain: list[str]) -> None:
         elif not checked:
             plain[0] = "no"
         return
+
+
+def _ends_name(word: str) -> bool:
+    """Return whether an answer may follow a word: one of a name, or a mark between name and answer."""
+    return word in _FIELDS or word[0].isalnum() or word.startswith("..")
 
 
 def _inside(plain: Sequence[str], start: int) -> str | None:
@@ -86,11 +175,13 @@ def _inside(plain: Sequence[str], start: int) -> str | None:
 
 def _answer(plain: list[str], at: int) -> None:
     """Read word `at` as an answer to the words before it if it is one, alone after a mark or in brackets."""
-    word, before = plain[at], plain[at - 1]
+    word, before = plain[at].rstrip("."), plain[at - 1]
     if word not in ANSWERS:
         return
     after, then = (*plain[at + 1 : at + 3], ".", ".")[:2]
-    if before in _BRACKETS and after == _BRACKETS[before] and at > 1:
+    if word == "0" and after in _UNITS and then in _ENDS:
+        plain[at : at + 2] = ["is", "absent"]
+    elif before in _QUOTES and after == _QUOTES[before] and at > 1:
         plain[at - 1 : at + 2] = ["is", _SAID[word], ";"]
     elif (
         (before in _FIELDS or before.startswith("..."))
@@ -98,22 +189,52 @@ def _answer(plain: list[str], at: int) -> None:
         and (after in _ENDS or (after in _SEEN and word in NO and then in _ENDS))
     ):
         plain[at - 1 : at + 1] = ["is", _SAID[word]]
+        _open_brackets(plain, at - 2)
         if after in _SEEN:
             plain[at + 1] = _NOTHING
         elif after in {",", "/", "|"} and at + 2 < len(plain) and word in NO:
             plain[at + 1] = ";"
-    elif word in _ALONE and before[-1].isalnum() and after in _ENDS:
-        plain[at] = "absent"
+    elif before[-1].isalnum() and after in _ENDS and (word in _ALONE or _in_row(plain, at)):
+        plain[at] = _SAID[word]
+        if after == ",":
+            plain[at + 1] = ";"
+    elif before in {",", ";"} and _in_row(plain, at):
+        plain[at - 1 : at + 1] = ["is", _SAID[word]]
+
+
+def _in_row(plain: Sequence[str], at: int) -> bool:
+    """Return whether word `at` ends a name and its answer ("effusion no", "effusion +")."""
+    if plain[at] in {"+", "++", "+++", "-", "+ve", "-ve"} and plain[at + 1 : at + 2] != ["("]:
+        return plain[0] not in _DENIALS
+    return 0 < at < _ROW and plain[at + 1 :] in ([], ["."]) and _DENIALS.isdisjoint(plain[:at])
+
+
+def _open_brackets(plain: list[str], at: int) -> None:
+    """Leave out the brackets that close at a word, and what they hold but a side ("effusion (left): no")."""
+    if at < 2 or plain[at] != ")":
+        return
+    for inside in range(at, max(at - 4, 0), -1):
+        last = plain[inside] == "("
+        plain[inside] = plain[inside] if plain[inside] in _SIDES else _NOTHING
+        if last:
+            return
 
 
 def _heading(plain: list[str], lexicon: Lexicon) -> None:
     """Leave out a heading that names nothing known, or a whole organ before a statement that has its own place."""
     colon = plain.index(":")
+    if denies(" ".join(plain[: colon + 1]), lexicon):
+        own = any(match.link == "negation before" for match in lexicon.match(plain[colon + 1 :]))
+        plain[colon:] = ["," if word in _LIST_MARKS else word for word in plain[colon:]]
+        plain[: colon + 1] = [*[_NOTHING] * colon, _NOTHING if own else "no"]
+        return
     if any(match.role == "elsewhere" for match in lexicon.match(plain[: colon + 1])):
         return
-    heading = [match for match in lexicon.match(plain[:colon]) if not match.link]
-    whole = all(match.kind in _WHOLE for match in heading)
-    if not heading or (whole and _stands_alone(lexicon.match(plain[colon + 1 :]), [match.name for match in heading])):
+    heading, body = lexicon.match(plain[:colon]), lexicon.match(plain[colon + 1 :])
+    named = [match for match in heading if not match.link]
+    placed = all(match.kind in _WHOLE for match in named) and _stands_alone(body, [match.name for match in named])
+    repeated = {each.name for each in named if each.role == "observations"} & {each.name for each in body}
+    if not named or placed or repeated:
         plain[: colon + 1] = [_NOTHING] * (colon + 1)
 
 
@@ -128,5 +249,5 @@ def _stands_alone(matches: Sequence[Match], organs: Sequence[str]) -> bool:
     found = {match.kind for match in matches} & _FINDINGS
     places = {match.name for match in matches if match.role == "anatomy" and match.kind != "property"}
     sides = {match.name for match in matches if match.kind == "side"}
-    named = places if organs[0] in {"lung", "lungs"} else places - sides - _POSITIONS
+    named = places if organs[:1] in (["lung"], ["lungs"]) else places - sides - _POSITIONS
     return bool(found and named) or (len(organs) > 1 and bool(found - _UNNAMED))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 
 from igcl_lightning.graphs.lexicon import PARAPHRASES, packaged_text, rows
 from igcl_lightning.graphs.schema import ReportGraph, stable_hash
@@ -83,6 +83,7 @@ def _plain(statement: Statement) -> Statement:
     )
 
 
+@lru_cache(65_536)
 def _renamed(meanings: Meanings) -> Meanings:
     names = _paraphrases()
     return frozenset(names.get(meaning, meaning) for meaning in meanings)

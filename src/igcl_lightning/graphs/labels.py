@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, lru_cache
 from itertools import chain
 from typing import NamedTuple
 
 from igcl_lightning.graphs.lexicon import alternatives, packaged_text, rows
 from igcl_lightning.graphs.schema import HEDGE_ID, ReportGraph
-from igcl_lightning.graphs.statements import Statement, statements
+from igcl_lightning.graphs.statements import Meanings, Statement, statements
 
 SCHEMES = ("chexpert", "nih")
 
@@ -36,11 +36,10 @@ class Rule(NamedTuple):
     places: frozenset[str]
     without: frozenset[str]
 
-    def holds(self, statement: Statement) -> bool:
-        """Return whether a statement is about the rule's finding."""
-        said = statement.name | statement.modifiers
-        around = said | statement.places
-        named = bool(self.words & said) or f"@{statement.kind}" in self.words
+    def holds(self, said: Meanings, places: Meanings, kind: str) -> bool:
+        """Return whether a statement with a name and modifiers, places and a kind is about the rule's finding."""
+        around = said | places
+        named = bool(self.words & said) or f"@{kind}" in self.words
         return named and (not self.places or bool(self.places & around)) and not self.without & around
 
 
@@ -150,9 +149,14 @@ def _verdict(statement: Statement) -> Verdict:
     return Verdict(-1.0, statement.hedge)
 
 
-def _findings(statement: Statement) -> Iterator[tuple[str, bool]]:
-    """Yield the findings of a statement, and whether it affirms their presence."""
-    return ((rule.finding, rule.present) for rule in finding_rules() if rule.holds(statement))
+def _findings(statement: Statement) -> Sequence[tuple[str, bool]]:
+    """Return the findings of a statement, and whether it affirms their presence."""
+    return _named_findings(statement.name | statement.modifiers, statement.places, statement.kind)
+
+
+@lru_cache(16_384)
+def _named_findings(said: Meanings, places: Meanings, kind: str) -> Sequence[tuple[str, bool]]:
+    return [(rule.finding, rule.present) for rule in finding_rules() if rule.holds(said, places, kind)]
 
 
 @cache

@@ -8,6 +8,8 @@ from igcl_lightning.graphs.lexicon import alternatives
 
 _WORD = re.compile(r"[^\W\d_]+(?:[-/][^\W\d_]+)*")
 
+_MARKS = str.maketrans(".,:;()/", " " * 7)
+
 _ENGLISH = alternatives(
     "the|are|and|with|there|not|without|at|were|has|have|been|this|that|for|from|seen|but|which|than|clear|within|limits"
     "|left|right|lung|lungs|heart|chest|size|upper|lower|small|large|mild|moderate|unchanged|enlarged|evidence|acute"
@@ -19,18 +21,18 @@ _ELSEWHERE = alternatives(
     # German
     "kein|keine|keinen|keiner|nicht|der|das|dem|den|des|und|mit|ohne|ist|sind|zum|zur|beidseits|links|rechts|herz|lunge"
     "|lungen|nachweis|erguss|pleuraerguss|unauffaellig|regelrecht|stauung|beurteilung|befund|eine|einen|rundherd|bei|auf"
-    "|auch|sich|wird|nach|vergroessert|herzschatten|infiltrat|pneumonie|keinerlei|zeichen|deutlicher"
+    "|auch|sich|wird|nach|vergroessert|herzschatten|infiltrat|pneumonie|\u00f6dem|h\u00e4matothorax|keinerlei|zeichen|deutlicher"
     # French
     "|pas|les|du|une|sans|avec|est|sont|aux|droit|droite|gauche|poumon|poumons|coeur|epanchement|dans|sur|ni|foyer"
-    "|cardiaque|normale|pulmonaire|pulmonaires|pleurale|examen|volumineux|aucun|aucune"
+    "|cardiaque|normale|pulmonaire|pulmonaires|pleurale|examen|volumineux|aucun|aucune|cardiom\u00e9galie|\u00e9panchement|\u0153d\u00e8me|opacit\u00e9|opacit\u00e9s"
     # Spanish
     "|sin|los|las|una|con|el|derrame|neumotorax|silueta|pulmones|izquierdo|izquierda|derecho|derecha|observa|observan"
-    "|corazon|es|por|radiografia|hallazgos|aumento|pulmonar|cardiaca|infiltrados|muestra|hay|la|ambos|campos"
+    "|corazon|es|por|radiografia|hallazgos|aumento|pulmonar|cardiaca|infiltrados|muestra|hay|la|ambos|campos|cardiomegalia|neumonia|neumon\u00eda|n\u00f3dulo|normales"
     # Portuguese
     "|sem|nao|dos|uma|com|pneumotorax|pulmao|pulmoes|coracao|esquerdo|esquerda|direito|direita|sinais|aumentada|ou"
     # Italian
     "|gli|della|dello|dei|delle|nel|nella|senza|di|versamento|pneumotorace|polmone|polmoni|cuore|sinistra|sinistro"
-    "|destra|destro|pleurico|sono|ombra|alla|segni|nei|entrambi"
+    "|destra|destro|pleurico|sono|ombra|alla|segni|nei|entrambi|nodulo|sede|polmonare|cardiaco|aumentato"
     # Dutch
     "|geen|het|een|van|zonder|niet|longen|hart|zijn|bij|aan|voor|pleuravocht|wel|normaal|vergroot|beeld|longvelden"
     # Scandinavian languages
@@ -49,7 +51,7 @@ def is_english(text: str) -> bool:
     """
     lower = text.lower()
     ascii_only = text.isascii()
-    if ascii_only and _ELSEWHERE.isdisjoint(lower.split()):
+    if ascii_only and _ELSEWHERE.isdisjoint(lower.translate(_MARKS).split()):
         return True
     if not ascii_only:
         letters = [letter for letter in lower if letter.isalpha()]
@@ -58,6 +60,7 @@ def is_english(text: str) -> bool:
     foreign = english = 0
     for word in _WORD.findall(text):
         accented = word[0].islower() and not word.isascii()  # capitalised ones may be names
-        foreign += accented or word.lower() in _ELSEWHERE
+        abbreviated = len(word) < 3 and word.isupper()  # "LA enlargement"
+        foreign += accented or (word.lower() in _ELSEWHERE and not abbreviated)
         english += word.lower() in _ENGLISH
     return foreign <= english

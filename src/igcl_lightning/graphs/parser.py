@@ -7,9 +7,10 @@ from functools import cache, lru_cache
 from typing import Any, Protocol
 
 from igcl_lightning.graphs.cutting import ABBREVIATIONS, Cutter
+from igcl_lightning.graphs.denied_lists import Denied
 from igcl_lightning.graphs.language import is_english
 from igcl_lightning.graphs.lexicon import load_lexicon
-from igcl_lightning.graphs.schema import ReportGraph, join_graphs
+from igcl_lightning.graphs.schema import ReportGraph, join_graphs, without_first_word
 from igcl_lightning.graphs.sentence import RULES_VERSION, read_sentence
 
 KNOWN_WORDS = 100_000
@@ -52,6 +53,7 @@ class SpacyReportParser:
         self._cut = Cutter(self._lexicon)
         self._tokenizer = _report_tokenizer()
         self._read = lru_cache(CACHED_SENTENCES)(self._read_sentence)
+        self._read_part = lru_cache(CACHED_SENTENCES)(self._read_statement)
         self.version = f"spacy-rules-{RULES_VERSION}-{self._lexicon.version}{'-any-language' * any_language}"
 
     def __reduce__(self) -> tuple[Callable[[bool], SpacyReportParser], tuple[bool]]:
@@ -64,7 +66,11 @@ class SpacyReportParser:
         The words are those of `plain_text`. De-identification marks such as "XXXX" or "___" are not entities.
         """
         graphs = (
-            self._read(sentence) if len(sentence) <= LONGEST_CACHED else self._read_sentence(sentence)
+            self._read_denied(sentence)
+            if type(sentence) is Denied
+            else self._read(sentence)
+            if len(sentence) <= LONGEST_CACHED
+            else self._read_sentence(sentence)
             for sentence in self._cut(text.encode(errors="replace").decode())  # UTF-8 cannot encode surrogates
         )
         graph = join_graphs(graph for graph in graphs if graph.text)
@@ -77,8 +83,16 @@ class SpacyReportParser:
     def _read_sentence(self, sentence: str) -> ReportGraph:
         if len(self._tokenizer.vocab) > KNOWN_WORDS:
             self._tokenizer = _report_tokenizer()
-        graphs = [self._read_statement(statement) for statement in self._cut.statements(sentence)]
+        read = self._read_statement if len(sentence) <= LONGEST_CACHED else self._read_part
+        graphs = [read(statement) for statement in self._cut.statements(sentence)]
         return graphs[0] if len(graphs) == 1 else join_graphs(graph for graph in graphs if graph.text)
+
+    def _read_denied(self, sentence: str) -> ReportGraph:
+        """Return the graph of a sentence as if "no" preceded each of its statements."""
+        statements = [[token.text for token in self._tokenizer(each)] for each in self._cut.statements(str(sentence))]
+        return join_graphs(
+            without_first_word(read_sentence(["no", *each], self._lexicon)) for each in statements if each
+        )
 
     def _read_statement(self, statement: str) -> ReportGraph:
         return read_sentence([token.text for token in self._tokenizer(statement)], self._lexicon)

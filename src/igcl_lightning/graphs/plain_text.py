@@ -1,4 +1,4 @@
-"""Report as stored by a hospital -> plain text: no HTML tags or entities, no escaped line breaks."""
+"""Report as stored by a hospital -> plain text: no HTML tags or entities, no emphasis, no escaped line breaks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ _CELLS = re.compile(r"</t[dh]\s*>\s*<t[dh](?:\s[^<>]*)?>", re.IGNORECASE)
 _TAG = re.compile(rf"<!--|-->|<![^<>]*>|</?(?:({_BLOCKS})|{_INLINE})(?:[\s/][^<>]*)?>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8}\d?);")
 _ESCAPED_BREAK = re.compile(r"(?:\\r)?\\n|\\r(?![a-z])|\\t(?=[A-Z\s]|$)")
+_EMPHASIS = re.compile(r"(?<![\w*\[])(\*{1,3}|__?)(?=[A-Za-z])([^*_\n]{1,80})(?<=[\w.:?)])\1(?![\w*])")
 _INVISIBLE = {ord(character): None for character in "\u00ad\u200b\u200c\u200d\u2060\ufeff"} | {0xA0: " "}
 
 
 def plain_text(text: str) -> str:
-    r"""Return a report without tags, entities, escaped line breaks and invisible characters.
+    r"""Return a report without tags, entities, marks of emphasis, escaped line breaks and invisible characters.
 
     A block of HTML is a paragraph, and neighbouring cells of a table are a field ("Effusion: none"). Other text,
     line breaks included, stays as it is.
@@ -32,6 +33,8 @@ def plain_text(text: str) -> str:
         text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text).translate(_INVISIBLE)
     if "<" in text:
         text = _without_tags(text)
+    if "*" in text or "_" in text:
+        text = _EMPHASIS.sub(r"\2", text)
     return _ESCAPED_BREAK.sub("\n", text) if "\\" in text else text
 
 

@@ -148,6 +148,12 @@ def join_graphs(graphs: Iterable[ReportGraph]) -> ReportGraph:
     return ReportGraph(" ".join(texts), tuple(entities), tuple(relations))
 
 
+def without_first_word(graph: ReportGraph) -> ReportGraph:
+    """Return a graph without the first word of its text, which is part of no entity."""
+    moved = (Entity(each.tokens, each.label, each.start - 1, each.end - 1, each.hedge) for each in graph.entities)
+    return ReportGraph(graph.text.partition(" ")[2], tuple(moved), graph.relations)
+
+
 def stable_hash(text: str) -> int:
     """Return a non-negative 63-bit hash of `text`, the same in every process and on every machine."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1

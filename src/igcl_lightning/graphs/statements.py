@@ -17,6 +17,7 @@ from igcl_lightning.graphs.phrases import ADJECTIVES
 from igcl_lightning.graphs.schema import ReportGraph
 
 Meanings = frozenset[str]
+_NO_MEANINGS: Meanings = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class _Edges:
         self.modifiers, self.modified = self._ends("modify")
         _, self.places = self._ends("located_at")
         self.premises, self.conclusions = self._ends("suggestive_of")
+        self._related = {end for relation in graph.relations for end in (relation.head, relation.tail)}
 
     def _ends(self, relation_type: str) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
         """Return the heads by tail and the tails by head of the relations of a type."""
@@ -77,6 +79,9 @@ class _Edges:
     def statement(self, index: int) -> Statement:
         """Return the statement of an observation."""
         entity = self.graph.entities[index]
+        if index not in self._related:
+            name, kind = meaning(entity.name), kind_of(entity.name)
+            return Statement(index, name, kind, entity.label, entity.hedge, _NO_MEANINGS, _NO_MEANINGS, _NO_MEANINGS)
         inside = reached([index], self.modifiers)
         targets = self._targets(inside) or self._targets(reached(self.premises.get(index, ()), self.modifiers))
         qualifiers = [each for each in inside if each != index and not self.anatomy[each]]
@@ -106,7 +111,8 @@ class _Edges:
         return kind_of(self.graph.entities[index].name) in ADJECTIVES
 
     def _meanings(self, entities: Iterable[int]) -> Meanings:
-        return frozenset().union(*(meaning(self.graph.entities[index].name) for index in entities))
+        found = [meaning(self.graph.entities[index].name) for index in entities]
+        return found[0] if len(found) == 1 else _NO_MEANINGS.union(*found) if found else _NO_MEANINGS
 
 
 def reached(start: Iterable[int], edges: dict[int, list[int]]) -> set[int]:

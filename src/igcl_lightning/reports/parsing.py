@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.language import is_english
 from igcl_lightning.graphs.parser import ReportGraphParser
 from igcl_lightning.processes import Map, chunks, ordered_map
 from igcl_lightning.quiet import progress_bar
@@ -31,7 +32,7 @@ PAGE_LIMIT = 200
 class Summary:
     """Number of graphs in the file and of those an interrupted run had written, names of skipped LFS pointers.
 
-    `foreign` counts the reports of this run that are not English.
+    `foreign` counts the reports that are not English.
     """
 
     reports: int
@@ -104,10 +105,10 @@ def _parse(
     """Append the graphs of all reports that the unfinished file lacks.
 
     Returns:
-        The number of graphs that it had, and of the other reports that are not English.
+        The number of graphs that it had, and of all reports that are not English.
     """
-    resumed, foreign = unfinished.lines, 0
-    items = islice(source.items(), resumed, None)
+    resumed, items = unfinished.lines, iter(source.items())
+    foreign = sum(not is_english(source.read(item).text) for item in islice(items, resumed))
     with progress_bar(desc="reports", unit=" reports", total=total, initial=resumed) as bar:
         for content, fault, others in run(partial(graph_lines, source, parser), chunks(items, CHUNK)):
             unfinished.append(content)

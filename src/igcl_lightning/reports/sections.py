@@ -24,9 +24,26 @@ ALWAYS = (COMBINED, ADDENDUM)
 """Sections that are part of every choice."""
 
 TITLE = "final report"
+_BODIES = ("findings", COMBINED)
 
 HEADERS: dict[str, tuple[str, ...]] = {
-    "findings": ("findings", "finding", "description", "body of report"),
+    "findings": (
+        "findings",
+        "finding",
+        "find",
+        "description",
+        "body of report",
+        "report text",
+        "report body",
+        "observations",
+        "radiological findings",
+        "radiographic findings",
+        "radiology findings",
+        "imaging findings",
+        "chest findings",
+        "chest x-ray findings",
+        "cxr findings",
+    ),
     COMBINED: (
         "findings and impression",
         "findings/impression",
@@ -45,6 +62,17 @@ HEADERS: dict[str, tuple[str, ...]] = {
         "summary",
         "final impression",
         "radiological diagnosis",
+        "radiographic diagnosis",
+        "final diagnosis",
+        "diagnostic impression",
+        "radiological impression",
+        "radiographic impression",
+        "overall impression",
+        "overall interpretation",
+        "radiological conclusion",
+        "final conclusion",
+        "imp",
+        "impr",
     ),
     "indication": (
         "indication",
@@ -61,6 +89,35 @@ HEADERS: dict[str, tuple[str, ...]] = {
         "reason for this examination",
         "reason for study",
         "reason for request",
+        "reason for referral",
+        "reason for visit",
+        "reason",
+        "rfe",
+        "ind",
+        "clinical",
+        "clinical notes",
+        "clinical note",
+        "clinical statement",
+        "clinical summary",
+        "clinical impression",
+        "clinical diagnosis",
+        "clinical concern",
+        "clinical reason",
+        "referring diagnosis",
+        "referral diagnosis",
+        "admitting diagnosis",
+        "admission diagnosis",
+        "provisional diagnosis",
+        "working diagnosis",
+        "known diagnosis",
+        "primary diagnosis",
+        "symptoms",
+        "signs and symptoms",
+        "complaint",
+        "complaints",
+        "chief complaint",
+        "request",
+        "question",
     ),
     "history": (
         "history",
@@ -70,9 +127,30 @@ HEADERS: dict[str, tuple[str, ...]] = {
         "patient history",
         "history of present illness",
         "clinical information",
+        "clinical info",
+        "clinical background",
+        "clinical hx",
+        "provided history",
+        "relevant history",
+        "brief history",
+        "hx",
+        "patient info",
+        "patient information",
+        "pt. info",
+        "pt info",
     ),
-    "technique": ("technique", "procedure"),
-    "comparison": ("comparison", "comparisons", "prior studies", "previous examinations"),
+    "technique": ("technique", "tech", "procedure"),
+    "comparison": (
+        "comparison",
+        "comp",
+        "compared with",
+        "prior",
+        "prior exams",
+        "previous studies",
+        "comparisons",
+        "prior studies",
+        "previous examinations",
+    ),
     "examination": ("exam", "examination", "study", "type of examination"),
     "recommendation": ("recommendation", "recommendations", "recommendation(s)"),
     "notification": ("notification", "notifications", "communication"),
@@ -86,7 +164,9 @@ HEADERS: dict[str, tuple[str, ...]] = {
 _OPENING = r"[ \t]*+(?:(?:[\[<(]{1,2}|[*#=_~-]{1,10})[ \t]*+)?"
 _CLOSING = r"[ \t]*+(?:[\])>]{1,2}[ \t]*:?|[*=_~-]{2,10}[ \t]*:?|:\*{0,3})"
 _DASH = r"[ \t]++[-\u2013\u2014](?=[ \t])"
+_FIELD = re.compile(r"^[ \t]*+[^\W\d_][\w /&-]{0,40}:", re.MULTILINE)
 _CAPITAL = r"(?=[^\W\d_a-z])"
+_BODY = "Findings|Impression|Conclusion"  # headers that need no capitals in the middle of a line
 
 
 @lru_cache(8)
@@ -101,6 +181,7 @@ def _pattern(own: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], dict[st
         rf"|^{_OPENING}{_CAPITAL}(?P<title>(?i:{words}))[ \t\r*=_#~-]*+$"
         rf"|(?:^[ \t]*+|(?<=[.?!])[ \t]++)(?P<capitals>{capitals})(?=[ \t]++[A-Z0-9_][a-z_ ])"
         rf"|(?<=\w)[ \t]++(?P<inner>{capitals})[ \t]*+:(?=[ \t]*+(?:[A-Z0-9_]|\r?$))"
+        rf"|(?<=\w)[ \t]++(?P<inside>{_BODY})[ \t]*+:(?=[ \t]*+(?:\w|\r?$))"
     )
     return re.compile(found, re.MULTILINE), names
 
@@ -157,11 +238,15 @@ def choose_text(text: str, choice: str = "both", own: Mapping[str, str] | None =
     """Return the text of the chosen sections of a report, without markup; see `split_sections` for the arguments.
 
     Without findings and impression it is what no header precedes, and the paragraphs after the first of each section:
-    the indication and the like are left out. If that leaves nothing, it is what follows the first sentence of the last
-    section.
+    the indication and the like are left out. If that leaves nothing but a title, it is also what follows the first
+    sentence of the last section. With an impression only, what precedes the first header counts as findings, unless it
+    has headers of its own ("Asked: ...").
     """
     text = plain_text(text)
     sections = split_sections(text, own)
+    before = sections.get("", "")
+    if "impression" in sections and sections.keys().isdisjoint(_BODIES) and not _FIELD.search(before):
+        sections["findings"] = before
     chosen = choose_sections(sections, choice)
     if chosen is not None:
         return chosen
@@ -173,9 +258,12 @@ def _unnamed(parts: list[tuple[str, str]]) -> str:
     final = any(name == TITLE for name, _ in parts)
     bodies = {"", TITLE, ADDENDUM} if final else {"", ADDENDUM, "wet read"}
     kept = [part if name in bodies else "\n\n".join(_paragraphs(part)[1:]) for name, part in parts]
-    if not any(kept):
-        kept = [re.split(r"(?<=[.?!])\s+|\n", parts[-1][1], maxsplit=1)[1:2] or [""]][0]
+    if not any(kept) or (kept[-1] == "" and not any(_SENTENCE.search(part) for part in kept)):
+        kept = [*kept, *re.split(r"(?<=[.?!])\s+|\n", parts[-1][1], maxsplit=1)[1:]]
     return "\n\n".join(filter(None, kept))
+
+
+_SENTENCE = re.compile(r"[a-z][.!?](?:\s|$)")  # a title has none
 
 
 def _paragraphs(text: str) -> list[str]:
