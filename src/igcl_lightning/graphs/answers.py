@@ -30,7 +30,7 @@ _DESCRIPTIONS = STATES | frozenset({"extent", "severity", "side", "size", "stabi
 _LIST_MARKS = HYPHENS | {";", ")", "]", "*", "\u2022"}
 _DENIALS = frozenset({"no", "not", "without"})
 _ROW = 6  # words of a row of a table, a name and an answer
-_MARKS = HYPHENS | set("()[]:=?+>|\u2610\u2611\u2612\u2713\u2714\u2717\u2718") | {"negative", "neg"}
+_MARKS = HYPHENS | set("()[]:=?+>|\u2610\u2611\u2612\u2713\u2714\u2717\u2718") | {"negative", "neg", "0"}
 """Words without which a statement has no answer."""
 _NOT_CHECKED, _CHECKED = frozenset("\u2610\u2717\u2718"), frozenset("\u2611\u2612\u2713\u2714")
 _BRACKETS = {"[": "]", "(": ")"}
@@ -56,7 +56,7 @@ def plain_words(words: Sequence[str], lexicon: Lexicon) -> list[str]:
     nothing. A heading states nothing where a statement with its own subject follows.
     """
     plain = [word.lower() for word in words]
-    if _MARKS.isdisjoint(plain) and _ROW_ENDS.isdisjoint(plain[-2:]) and "0" not in plain:
+    if _MARKS.isdisjoint(plain) and _ROW_ENDS.isdisjoint(plain[-2:]):
         return plain
     if not {"=", "|"}.isdisjoint(plain):
         plain = [":" if word in {"=", "|"} else word for word in plain]

@@ -21,6 +21,9 @@ ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.
 LONGEST_STATEMENT = 1_000
 """Characters of a statement before it is split at a blank, so that time is linear in texts without full stops."""
 
+LONGEST_ROW = 80
+"""Characters of a line that may be the row of a table, a name and an answer."""
+
 LONGEST_WORD = 100
 """Characters of a word before it is split, so that time is linear in texts without blanks."""
 
@@ -165,9 +168,10 @@ class Cutter:
                 text[stop - 2 : stop] == "o." and _ORDINAL.match(text, stop - 5)
             ):
                 continue
-            if text[end - 1] != " " and end < len(text) and not self._ends(text, match):
+            blank = text[end - 1] == " "
+            if not blank and end < len(text) and not self._ends(text, match):
                 continue
-            yield text[start:end].rstrip()
+            yield text[start : end - blank]
             start = end
         yield text[start:]
 
@@ -236,6 +240,8 @@ class Cutter:
         """Return whether a line starts a statement."""
         if not line or not before:
             return not before.endswith(":")
+        if before[-1] == "." and len(before) > LONGEST_ROW:  # most lines, for speed
+            return True
         if _ROW.fullmatch(before) or _ANSWER_ALONE.fullmatch(before) or _AFTER_BOXES.match(before):
             return not line[0].islower()
         if _ANSWER_ALONE.fullmatch(line) and _NAMED.fullmatch(before):
