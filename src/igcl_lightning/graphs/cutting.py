@@ -6,14 +6,15 @@ The words of the statements are those of the text, in order; blanks may be added
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Iterator
 
-from igcl_lightning.graphs.answers import ANSWERS, LONGEST_NAME, describes
+from igcl_lightning.graphs.answers import LONGEST_NAME, describes
 from igcl_lightning.graphs.assertions import SEEN
 from igcl_lightning.graphs.denied_lists import Denied, DeniedList, denies
 from igcl_lightning.graphs.lexicon import Lexicon, alternatives
-from igcl_lightning.graphs.numbering import AFTER_NUMBER, item_numbers
+from igcl_lightning.graphs.lines import Lines
+from igcl_lightning.graphs.marks import ANSWERED, BOX, BOXED, BULLETS, ITEM, MARK, NAMED
+from igcl_lightning.graphs.numbering import item_numbers
 from igcl_lightning.graphs.plain_text import plain_text
 
 ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.m.", "p.m.", "approx.")
@@ -21,34 +22,14 @@ ABBREVIATIONS = ("Dr.", "Drs.", "Mr.", "Mrs.", "Ms.", "vs.", "e.g.", "i.e.", "a.
 LONGEST_STATEMENT = 1_000
 """Characters of a statement before it is split at a blank, so that time is linear in texts without full stops."""
 
-LONGEST_ROW = 80
-"""Characters of a line that may be the row of a table, a name and an answer."""
-
 LONGEST_WORD = 100
 """Characters of a word before it is split, so that time is linear in texts without blanks."""
 
 LONGEST_CELL = 60
 """Characters of a cell of a table that may be the value of the cell before it."""
 
-NARROW = 60
-"""Columns below which lines are not taken for wrapped prose."""
-
-_BULLETS = (
-    "\u2022\u2023\u25aa\u25ab\u25cf\u25cb\u25e6\u2219\u2043\u25ba\u25b6\u27a2\uf0b7\u25a0\u25a1\u2460-\u2473\u00bb"
-)
-_BOX = r"\[[ xXvV*+_-]?\]|\([ xX+_-]\)|[\u2610\u2611\u2612\u2713\u2714\u2717\u2718]"
-_MARK = re.compile(
-    rf"\s*(?:(?P<item>[-*\u2013\u2014+~#>]+(?=\s|[A-Za-z?])|/(?=[A-Za-z])|[_.,:;]+(?=[A-Z])|[{_BULLETS}\u00b7]+"
-    rf"|[(\[{{<#]{{0,2}}\d{{1,2}}(?:{AFTER_NUMBER}|:(?=\s)|\s?-(?=\s))|\(?[A-Ha-h]\)|[IVX]{{1,4}}[.)](?=\s))"
-    rf"\s*)(?={_BOX}|\S)"
-)
-"""The mark of an item at the start of a line."""
-
-_FIELD = re.compile(r"\s*[A-Za-z][\w/&,()-]*(?: [\w/&,()-]+){0,4}\s?(?::(?!\d)|=|\?(?=\s*(?:[Yy]es|[Nn]o)\b))")
-_BOXED = re.compile(rf"\s*(?:{_BOX})")
-_ITEM = re.compile(rf"{_MARK.pattern}|{_BOXED.pattern}")
 _SEPARATOR = re.compile(
-    rf"\s?\|+\s?|\s?(?<!/)//++\s|\s?[{_BULLETS}]+\s?|\s\u00b7\s|\s(?:\*+|~+|#{{2,}}|_)\s"
+    rf"\s?\|+\s?|\s?(?<!/)//++\s|\s?[{BULLETS}]+\s?|\s\u00b7\s|\s(?:\*+|~+|#{{2,}}|_)\s"
     r"|\s[-/+*~>](?=[A-Z][a-z])|(?<=[a-z])(?:\*+|-{2,}|/{2,}|\u00b7)(?=[A-Z])"
 )
 _SLASH = re.compile(r"(?<=[a-z)]) / (?=[a-z]+)", re.IGNORECASE)
@@ -56,11 +37,10 @@ _INNER_FIELD = re.compile(
     r"(?:(?<=[a-z0-9)%.,;])|(?<=: [-+])|(?<=: NO)|(?<=: YES)|(?<=: NONE)) "
     r"(?=[A-Z][\w/&-]*(?: (?:and |or |of )?[A-Za-z/&-]+){0,3} ?:(?:[\sA-Za-z]|$))"
 )
-_INNER_BOX = re.compile(rf"\s+(?=(?:{_BOX})\s*[A-Za-z])")
-_AFTER_BOX = re.compile(rf"(?<=\w)\s*(?:{_BOX})[,;]?(?=\s+[A-Za-z])")
-_OPTIONS = re.compile(rf"[:?]\s*(?:\w+\s*)?(?:{_BOX})|(?:{_BOX})[^\[(\u2610-\u2612]*\w[^\[(\u2610-\u2612]*$")
+_INNER_BOX = re.compile(rf"\s+(?=(?:{BOX})\s*[A-Za-z])")
+_AFTER_BOX = re.compile(rf"(?<=\w)\s*(?:{BOX})[,;]?(?=\s+[A-Za-z])")
+_OPTIONS = re.compile(rf"[:?]\s*(?:\w+\s*)?(?:{BOX})|(?:{BOX})[^\[(\u2610-\u2612]*\w[^\[(\u2610-\u2612]*$")
 """A choice among answers: "Edema: [ ] none [x] mild"."""
-_AFTER_BOXES = re.compile(rf"\w.*[:?\w]\s*(?:{_BOX})")
 _DASH = re.compile(r"(?<=[^\s\d])\s+[-\u2013\u2014]+\s+(?=[^\s\d])|(?<=\s)\s*--+\s+")
 _DENIES = re.compile(r"\s*(?:no|without|negative|not|neither|free)\b", re.IGNORECASE)
 _RUN_ON = re.compile(r"(?<=[A-Za-z0-9)])(?<!\([ xX+-]\)) (?=[A-Z][a-z]*\b(?!-(?!sided)))")
@@ -75,11 +55,8 @@ _PROSE = re.compile(
 )
 """A sentence without a mark, and without a capitalised word but the first."""
 
-_APART = re.compile(r"(?<=[a-z)])[ \t]{2,}(?=[A-Z][a-z])")
 _HYPHENATED = re.compile(r"(?<=\w)-\n(?=\w)")
 _GOES_ON = re.compile(r"(?:and|or|nor|but|which)\b")
-_STOPPED = re.compile(r"[a-z]{2}\. ")
-_SMALL, _CAPITAL = re.compile(r"[a-z]"), re.compile(r"[A-Z]")
 _STOP = re.compile(
     r"([.!?](?:(?<=[.!])(?<![.!][.!])[.!]*+|(?<=[\w)]\?)))[)\]\"']?"
     r"(?:\s+|(?=[A-Za-z]|[-*\u2013](?:\s|[A-Z])|\(\w{1,2}\)|\d{1,2}(?:[.)] ?[A-Z]| ?[cm]m\b)))"
@@ -89,45 +66,10 @@ _GLUED = re.compile(r"(?:[A-Za-z]{3}|\d\d|_|X{4}|[)\]])$")
 _ORDINAL = re.compile(r"[a-z] [Nn]o\. ?\d")
 _SHORT = re.compile(r"[^.?!]{1,40}(?=[.?!]|$)")
 _NEXT_WORD = re.compile(r"[A-Za-z]+")
-_ANSWER = "|".join(sorted(map(re.escape, ANSWERS), key=len, reverse=True))
-_SAW = "seen|identified|noted|present|visible|evident|detected|visualized|demonstrated"
-_ANSWERED = re.compile(rf"\s*(?:(?:{_ANSWER})(?:\s(?:{_SAW}))?|not (?:{_SAW}))\s*(?:[.,;()|/]|$)", re.IGNORECASE)
-_ANSWER_ALONE = re.compile(rf"(?:{_ANSWER})\.?", re.IGNORECASE)
-_NAME = r"(?!no\b|not\b|without\b)[A-Za-z][\w/()-]*(?: [\w/()-]+){0,4}"
-_NAMED = re.compile(_NAME, re.IGNORECASE)
-_ROW = re.compile(
-    rf"{_NAME}(?:\s+|\s*(?:[,;|:=?>]|\.{{2,}})\s*|\s+[-\u2013\u2014]+\s+)(?:{_ANSWER})[\s|]*", re.IGNORECASE
-)
-"""A line of a table, a name and an answer: "Effusion no"."""
-
-_ANSWER_ENDS = re.compile(
-    rf"(?:(?:[:=?|;>\t]|\s[-\u2013\u2014]+|\s\s)\s*(?:{_ANSWER})|\((?:{_ANSWER})\)|,\s*\w+)[\s|]*$", re.IGNORECASE
-)
-"""The end of a line that may end in any word."""
-
-_LAST_WORDS = re.compile(r"([\w'/-]*)\W+([\w'/-]+)[)\]\"']*$|()([\w'/-]+)[)\]\"']*$")
-
-_JOINS = frozenset(",/(-&+")
-_OPEN = alternatives(
-    "a|an|the|this|that|these|those|his|her|its|and|or|but|nor|versus|vs|with|without|of|in|on|at|to|for"
-    "|from|by|into|within|over|under|near|above|below|behind|between|along|through|than|as|no|not|any|some"
-    "|is|are|was|were|be|been|has|have|had|may|might|can|could|should|would|likely|probable|possible"
-    "|probably|possibly|both|either|neither|which|who|if|while|although|due|secondary|consistent"
-    "|compatible|suggesting|suggestive|representing|appears|appear|seems|remains|dr|mr|mrs|ms"
-)
-"""Words that cannot end a statement."""
-
-_JUDGED, _IS = alternatives("probable|possible|likely"), alternatives("is|are|was|were|highly|very|most")
 _TITLE_WORD = re.compile(r"\b[A-Z][a-z]+$")
-_CLOSED = _OPEN - alternatives("no|a|an|the|this|these|both|probable|possible|likely|neither|without")
-_CLOSED |= alternatives("seen|noted|identified|present")
-"""Words that continue a statement on the next line."""
-
-_DESCRIBES = frozenset({"adjective", "side", "size", "severity", "texture"})
-_NOUNS = frozenset({"noun", "outline", "finding", "appearance", "sign", "device", "generic"})
 _BEGINS = alternatives(
-    "the|there|this|these|a|an|no|none|both|within|without|status|patient|since|single|compared|limited|r"
-    "emainder|incidental|several|please|after|given|otherwise|further|well|background"
+    "the|there|this|these|a|an|no|none|both|within|without|status|patient|since|single|compared|limited"
+    "|remainder|incidental|several|please|after|given|otherwise|further|well|background"
 )
 _NAMES = alternatives(
     "swan|port|hickman|kerley|groshong|dobhoff|mediport|morgagni|bochdalek|schmorl|chilaiditi|harrington"
@@ -145,12 +87,12 @@ class Cutter:
 
     def __init__(self, lexicon: Lexicon) -> None:
         self._lexicon = lexicon
-        self._may_end = lru_cache(4096)(self._find_end)
+        self._lines = Lines(lexicon)
 
     def __call__(self, text: str) -> Iterator[str]:
         """Yield the sentences of a report, with single blanks; those that a heading denies are `Denied`."""
-        denied = DeniedList(self._lexicon, _ITEM)
-        for paragraph in self._joined_lines(plain_text(text)):
+        denied = DeniedList(self._lexicon, ITEM)
+        for paragraph in self._lines(plain_text(text)):
             if "\n" in paragraph:
                 paragraph = _HYPHENATED.sub("-", paragraph)
             line = " ".join(paragraph.split())
@@ -178,9 +120,9 @@ class Cutter:
     def _asks(self, text: str, start: int, match: re.Match[str]) -> bool:
         """Return whether a question mark or "..." precedes an answer."""
         stop = match.end(1)
-        if (match[1] == "?" or len(match[1]) > 2) and _ANSWERED.match(text, stop):
+        if (match[1] == "?" or len(match[1]) > 2) and ANSWERED.match(text, stop):
             return True
-        return match[1] == "?" and (bool(_BOXED.match(text, stop)) or self._described(text, start, stop))
+        return match[1] == "?" and (bool(BOXED.match(text, stop)) or self._described(text, start, stop))
 
     def _described(self, text: str, start: int, stop: int) -> bool:
         """Return whether the question before a place is a name, and its answer only describes ("Heart? Large.")."""
@@ -210,89 +152,10 @@ class Cutter:
             for part in self._between_dashes(item):
                 yield from _pieces(part)
 
-    def _joined_lines(self, text: str) -> Iterator[str]:
-        """Yield the lines of a text, those joined that a line break splits."""
-        if "  " in text or "\t" in text:
-            text = _APART.sub(self._apart, text)
-        lines = text.splitlines()
-        if len(lines) < 2:
-            yield text
-            return
-        shape = _Shape(lines)
-        open_lines: list[str] = []
-        for line in map(str.strip, lines):
-            if open_lines and self._is_new(open_lines[-1], line, shape):
-                yield "\n".join(open_lines)
-                open_lines = []
-            if not (line or open_lines):
-                yield ""
-            if line or (open_lines and not open_lines[-1].endswith(":")):
-                open_lines.append(line)
-        yield "\n".join(open_lines)
-
-    def _apart(self, blanks: re.Match[str]) -> str:
-        """Return a line break for blanks that set statements apart, otherwise the blanks."""
-        text, end = blanks.string, blanks.end()
-        apart = self._can_end(text[max(0, blanks.start() - 60) : blanks.start()]) and not _ANSWERED.match(text, end)
-        return "\n" if apart else blanks[0]
-
-    def _is_new(self, before: str, line: str, shape: _Shape) -> bool:
-        """Return whether a line starts a statement."""
-        if not line or not before:
-            return not before.endswith(":")
-        if before[-1] == "." and len(before) > LONGEST_ROW:  # most lines, for speed
-            return True
-        if _ROW.fullmatch(before) or _ANSWER_ALONE.fullmatch(before) or _AFTER_BOXES.match(before):
-            return not line[0].islower()
-        if _ANSWER_ALONE.fullmatch(line) and _NAMED.fullmatch(before):
-            return False
-        return self._begins_line(before, line, shape)
-
-    def _begins_line(self, before: str, line: str, shape: _Shape) -> bool:
-        """Return whether a line that is no answer to the one before starts a statement."""
-        if before[-1] == "-" and before[-2:-1].isalpha():
-            return False
-        if before.endswith(":") and not before.count(" ") > 5:
-            return bool(_ITEM.match(line) or _FIELD.match(line)) or denies(before, self._lexicon)
-        if before[-1] in ".!?;|" or _ITEM.match(line):
-            return True
-        if _FIELD.match(line) and before.rsplit(maxsplit=1)[-1].lower() not in _OPEN - ANSWERS:
-            return True
-        if shape.listed and line[0].isupper() and before[-1] not in _JOINS:
-            return before.rsplit(maxsplit=1)[-1].lower() not in _OPEN
-        if not self._can_end(before):
-            return False
-        word = line.split(maxsplit=1)[0]
-        fits = len(before) + len(word) < shape.width
-        if word[0].isupper() and shape.mixed:
-            own = word[1:].islower() or word == "A" or (fits and "XX" not in word and self._complete(before))
-            return own and (fits or not shape.stops)
-        return fits and not shape.stops and word.lower() not in _CLOSED
-
-    def _complete(self, text: str) -> bool:
-        """Return whether a text ends in a noun of its own, and not in what may describe a following one."""
-        return self._lexicon.kind(text.lower().split()[-4:]) in _NOUNS
-
-    def _can_end(self, text: str) -> bool:
-        """Return whether a statement may end in the last words of a text."""
-        return self._may_end(text[-60:])
-
-    def _find_end(self, text: str) -> bool:
-        if _ANSWER_ENDS.search(text[-30:]):
-            return True
-        last = _LAST_WORDS.search(text)
-        if last is None:
-            return text[-1] not in _JOINS
-        before, word = (last[1] or last[3] or "").lower(), (last[2] or last[4]).lower()
-        if word in _OPEN:
-            return word in _JUDGED and before in _IS
-        term = self._lexicon.terms.get((word,))
-        return term is None or term.kind not in _DESCRIBES or before in _OPEN or not before or word.endswith("ly")
-
     def _items(self, sentence: str) -> Iterator[str]:
         """Yield the marks and the items of a sentence: list marks, separators, fields and boxes end an item."""
         sentence = _GLUED_ANSWER.sub(" ", sentence)
-        mark = _MARK.match(sentence)
+        mark = MARK.match(sentence)
         if mark is not None:
             yield mark["item"].strip()
             sentence = sentence[mark.end() :]
@@ -303,7 +166,7 @@ class Cutter:
         if numbers and not denies(sentence[: numbers[0][0]], self._lexicon):
             cuts.update(place for match in numbers for place in match)
         cuts.update(match.end() for match in _INNER_FIELD.finditer(sentence))
-        box = _BOXED.match(sentence)
+        box = BOXED.match(sentence)
         if box or not _OPTIONS.search(sentence):
             cuts.update(match.end() for match in (_INNER_BOX if box else _AFTER_BOX).finditer(sentence))
         for match in _RUN_ON.finditer(sentence, box.end() + 1 if box else 0):
@@ -318,7 +181,7 @@ class Cutter:
     def _between_dashes(self, text: str) -> Iterator[str]:
         """Yield the items of a list separated by dashes between blanks ("no effusion - small nodule")."""
         found = _DASH.finditer(text)
-        dashes = [each for each in found if not (_ANSWERED.match(text, each.end()) or _GOES_ON.match(text, each.end()))]
+        dashes = [each for each in found if not (ANSWERED.match(text, each.end()) or _GOES_ON.match(text, each.end()))]
         listed = bool(dashes) and (_DENIES.match(text) or (len(dashes) > 1 and self._states(text[: dashes[0].start()])))
         start = 0
         if listed and denies(text[: dashes[0].start()], self._lexicon):
@@ -331,11 +194,11 @@ class Cutter:
 
     def _is_value(self, text: str, at: int) -> bool:
         """Return whether an answer or a description in a cell of its own begins at a place ("| Heart | enlarged |")."""
-        if _ANSWERED.match(text, at):
+        if ANSWERED.match(text, at):
             return True
         cell = text[at : at + LONGEST_CELL].partition("|")[0]
         name = text[max(0, at - LONGEST_CELL) : at].rstrip("| ").rpartition("|")[2].strip()
-        named = text[at - 2 : at] == "| " and _NAMED.fullmatch(name)
+        named = text[at - 2 : at] == "| " and NAMED.fullmatch(name)
         return bool(named) and describes(cell.lower().split(), self._lexicon)
 
     def _parts(self, slash: re.Match[str]) -> bool:
@@ -344,7 +207,8 @@ class Cutter:
         word = _NEXT_WORD.match(text, end)
         term = self._lexicon.terms.get((word[0].lower(),)) if word else None
         begins = term is not None and (term.kind == "side" or term.name in SEEN or term.name == "no")
-        return begins and bool(_DENIES.match(text)) and self._can_end(text[max(0, slash.start() - 60) : slash.start()])
+        before = text[max(0, slash.start() - 60) : slash.start()]
+        return begins and bool(_DENIES.match(text)) and self._lines.can_end(before)
 
     def _states(self, text: str) -> bool:
         """Return whether a text has an observation, and not just the name of a place."""
@@ -352,40 +216,12 @@ class Cutter:
 
     def _runs_on(self, text: str, at: int) -> bool:
         """Return whether the capitalised word at a place starts a statement although no full stop precedes it."""
-        if _ANSWERED.match(text, at):
+        if ANSWERED.match(text, at):
             return False
         word = text[at : at + 30].split(maxsplit=1)[0].rstrip(".,;:").lower()
         before = text[max(0, at - 60) : at].rstrip()
         begins = word not in _NAMES and self._lexicon.begins(word.removesuffix("-sided"))
-        return (word in _BEGINS or (begins and not _TITLE_WORD.search(before))) and self._can_end(before)
-
-
-class _Shape:
-    """Facts about the lines of a text that tell wrapped prose from one statement a line."""
-
-    def __init__(self, lines: Sequence[str]) -> None:
-        self._lines = [line for line in map(str.strip, lines) if line]
-
-    @cached_property
-    def width(self) -> int:
-        """Columns that lines may fill."""
-        return max(NARROW, *map(len, self._lines))
-
-    @cached_property
-    def mixed(self) -> bool:
-        """Whether there are capitals and small letters."""
-        return any(map(_SMALL.search, self._lines)) and any(map(_CAPITAL.search, self._lines))
-
-    @cached_property
-    def stops(self) -> bool:
-        """Whether there are full stops."""
-        return any(line.endswith(".") or _STOPPED.search(line) for line in self._lines)
-
-    @cached_property
-    def listed(self) -> bool:
-        """Whether statements have no full stops and begin with a capital on a line of their own."""
-        capitalised = sum(line[0].isupper() for line in self._lines)
-        return self.mixed and not self.stops and 4 * capitalised >= 3 * len(self._lines)
+        return (word in _BEGINS or (begins and not _TITLE_WORD.search(before))) and self._lines.can_end(before)
 
 
 def _pieces(sentence: str) -> Iterator[str]:
