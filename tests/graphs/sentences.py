@@ -55,7 +55,10 @@ SENTENCES = {
     "change of a finding": "The [effusion:+] is [unchanged:+ >effusion] .",
     "change of several": "[Effusion:+] and [edema:+] have [improved:+ >Effusion >edema] .",
     "afterthought": "[Nodule:+ @lobe] in the [left:A >lobe] [lobe:A] , [stable:+ >Nodule] .",
+    "size in a field": "[Heart:A] : [size:A >Heart] is [normal:+ @Heart] .",
+    "a value after dashes": "[Heart:A] -- [enlarged:+ @Heart] .",
     # Denial
+    "British spelling of a denial": "The [nodule:-] is no longer visualised .",
     "no": "No [pneumothorax:-] .",
     "modifiers are denied too": "No [focal:- >consolidation] [consolidation:-] .",
     "list under one denial": "No [pleural:A] [effusion:- @pleural] , [pneumothorax:-] or [edema:-] .",

@@ -213,6 +213,12 @@ def test_wrapped_prose_is_read_as_one_text(width):
         ("Seen by A.Smith and B.Jones at 9.30 a.m.today", ["Seen by A.Smith and B.Jones at 9.30 a.m.today"]),
         ("Ratio of 16.2/24.7. Tube No. 2 is out.", ["Ratio of 16.2/24.7.", "Tube No. 2 is out."]),
         ("1. Level 2, T3 and a 2-cm mass", ["1.", "Level 2, T3 and a 2-cm mass"]),
+        ("No edema /NG tube in place", ["No edema", "/", "NG tube in place"]),
+        ("No edema ->Small nodule", ["No edema", "->", "Small nodule"]),
+        ("Hernia? - None seen. Heart? - Large", ["Hernia? - None seen.", "Heart? - Large"]),
+        ("No edema\\.br\\Mass", ["No edema", "Mass"]),
+        ("No edema,\nNo mass,\nWide mediastinum,", ["No edema,", "No mass,", "Wide mediastinum,"]),
+        ("Edema - none\nHernia - large", ["Edema - none", "Hernia - large"]),
     ],
 )
 def test_statements(text, parts):

@@ -38,6 +38,7 @@ def parser():
         ("Bibasilar opacities.", "LUNGS: Bibasilar opacities"),
         ("No acute pulmonary findings.", "HEART: No acute pulmonary findings"),
         ("No nodule.", "No lung nodule."),
+        ("Bibasilar atelectasis.", "Atelectasis of both lung bases."),
         ("Pneumonia.", "LUNGS: Pneumonia"),
         ("On the right there is a small pneumothorax.", "PLEURA: On the right there is a small pneumothorax"),
         ("No edema or effusion.", "LUNGS AND PLEURA: No edema or effusion"),

@@ -100,6 +100,18 @@ def test_chosen_sections(choice, text):
     assert choose_text(HOSPITAL, choice) == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{History} Edema {FINDINGS} Clear. {IMPRESSION} Clear.",
+        "[History: Edema] [Findings: Clear.] [Impression: Clear.]",
+    ],
+)
+def test_headers_in_brackets_may_follow_each_other_on_a_line(text):
+    assert "Edema" not in choose_text(text)
+    assert choose_text(text).count("Clear.") == 2
+
+
 @pytest.mark.parametrize("choice", ["both", "findings", "impression"])
 def test_findings_and_impression_under_one_header_are_both(choice):
     assert choose_text("INDICATION: Cough. FINDINGS AND IMPRESSION: Clear.", choice) == "Clear."

@@ -30,7 +30,7 @@ _DESCRIPTIONS = STATES | frozenset({"extent", "severity", "side", "size", "stabi
 _LIST_MARKS = HYPHENS | {";", ")", "]", "*", "\u2022"}
 _DENIALS = frozenset({"no", "not", "without"})
 _ROW = 6  # words of a row of a table, a name and an answer
-_MARKS = HYPHENS | set("()[]:=?+>|\u2610\u2611\u2612\u2713\u2714\u2717\u2718") | {"negative", "neg", "0"}
+_MARKS = HYPHENS | {"--"} | set("()[]:=?+>|\u2610\u2611\u2612\u2713\u2714\u2717\u2718") | {"negative", "neg", "0"}
 """Words without which a statement has no answer."""
 _NOT_CHECKED, _CHECKED = frozenset("\u2610\u2717\u2718"), frozenset("\u2611\u2612\u2713\u2714")
 _BRACKETS = {"[": "]", "(": ")"}
@@ -46,6 +46,7 @@ _POSITIONS = alternatives(
     "|superomedial|upper|ventral"
 )
 """Adjectives of place that name no organ."""
+_COLONS = frozenset({"=", "|", "--"})  # marks between a name and its value
 _NOTHING = "xxxx"  # a mark, which is no entity and splits no phrase
 
 
@@ -58,8 +59,8 @@ def plain_words(words: Sequence[str], lexicon: Lexicon) -> list[str]:
     plain = [word.lower() for word in words]
     if _MARKS.isdisjoint(plain) and _ROW_ENDS.isdisjoint(plain[-2:]):
         return plain
-    if not {"=", "|"}.isdisjoint(plain):
-        plain = [":" if word in {"=", "|"} else word for word in plain]
+    if not _COLONS.isdisjoint(plain):
+        plain = [":" if word in _COLONS else word for word in plain]
     if plain[-1:] == [":"]:
         return [_NOTHING] * len(plain)
     if not _choose(plain):
@@ -232,6 +233,9 @@ def _heading(plain: list[str], lexicon: Lexicon) -> None:
         return
     heading, body = lexicon.match(plain[:colon]), lexicon.match(plain[colon + 1 :])
     named = [match for match in heading if not match.link]
+    if named and [match.kind for match in body[:1]] == ["property"]:  # "Heart: size is normal"
+        plain[colon] = _NOTHING
+        return
     placed = all(match.kind in _WHOLE for match in named) and _stands_alone(body, [match.name for match in named])
     repeated = {each.name for each in named if each.role == "observations"} & {each.name for each in body}
     if not named or placed or repeated:

@@ -30,7 +30,7 @@ LONGEST_CELL = 60
 
 _SEPARATOR = re.compile(
     rf"\s?\|+\s?|\s?(?<!/)//++\s|\s?[{BULLETS}]+\s?|\s\u00b7\s|\s(?:\*+|~+|#{{2,}}|_)\s"
-    r"|\s[-/+*~>](?=[A-Z][a-z])|(?<=[a-z])(?:\*+|-{2,}|/{2,}|\u00b7)(?=[A-Z])"
+    r"|\s[-/+*~>](?=[A-Z][A-Za-z])|\s->(?=\w)|(?<=[a-z])(?:\*+|-{2,}|/{2,}|\u00b7)(?=[A-Z])"
 )
 _SLASH = re.compile(r"(?<=[a-z)]) / (?=[a-z]+)", re.IGNORECASE)
 _INNER_FIELD = re.compile(
@@ -47,7 +47,8 @@ _RUN_ON = re.compile(r"(?<=[A-Za-z0-9)])(?<!\([ xX+-]\)) (?=[A-Z][a-z]*\b(?!-(?!
 _GLUED_ANSWER = re.compile(
     r"(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])"
     r"|(?<=[\[(][ xXvV*+-][\])])(?=[A-Za-z])|(?<=[A-Za-z)]:)(?=[A-Za-z+-])"
-    r"|(?<=[A-Za-z)\]];)(?=[A-Za-z])|(?<=[a-z)],)(?=[A-Za-z])"
+    r"|(?<=[A-Za-z)\]];)(?=[A-Za-z])|(?<=[a-z)],)(?=[A-Za-z0-9])"
+    r"|(?<=[A-Za-z])(?=--[A-Za-z])|(?<=[A-Za-z]--)(?=[A-Za-z])"
 )
 _PROSE = re.compile(
     r"(?:[A-Z]?[a-z]{1,40}|XXXX|(?:A|\d{1,3}(?:\.\d)?)(?= [a-z]))"
@@ -120,6 +121,8 @@ class Cutter:
     def _asks(self, text: str, start: int, match: re.Match[str]) -> bool:
         """Return whether a question mark or "..." precedes an answer."""
         stop = match.end(1)
+        if text.startswith((" - ", " \u2013 "), stop):
+            stop += 2
         if (match[1] == "?" or len(match[1]) > 2) and ANSWERED.match(text, stop):
             return True
         return match[1] == "?" and (bool(BOXED.match(text, stop)) or self._described(text, start, stop))

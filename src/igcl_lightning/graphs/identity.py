@@ -19,6 +19,7 @@ NO_FACT = -1  # padding of a graph's list of facts
 _PLEURAL = frozenset({"effusion", "pneumothorax"})  # in the pleura, whether the report says so or not
 _DISEASES = frozenset({"finding", "appearance"})  # denied of the lungs, whether the report names them or not
 _OF_LUNGS = frozenset({"atelectasis", "consolidation", "edema", "emphysema", "pneumonia"})  # likewise in the lungs
+_OF_THE_LUNG = frozenset({"apex", "base", "lobe", "zone"})
 _OTHER_FLUID = frozenset({"pericardial", "pericardium", "joint", "knee", "shoulder", "hip", "elbow", "ankle"})
 
 
@@ -55,15 +56,34 @@ def plain_statements(graph: ReportGraph) -> list[Statement]:
 
 
 def _plain(statement: Statement) -> Statement:
-    name, places = _renamed(statement.name), set(statement.places)
+    name, places = _plain_places(_renamed(statement.name), _told_places(statement))
+    return replace(
+        statement,
+        name=name,
+        modifiers=_renamed(statement.modifiers),
+        places=frozenset(places),
+        conclusions=_renamed(statement.conclusions),
+    )
+
+
+def _told_places(statement: Statement) -> set[str]:
+    """Return the places of a statement without those that say nothing more."""
+    places = set(statement.places)
     if statement.assertion == "OBS-DA" and statement.kind in _DISEASES and "lung" in places:
         places -= {"bilateral", "lung"}
     if {"left", "right"} <= places:
         places = places - {"left", "right"} | {"bilateral"}
     if places & {"left", "right", "bilateral"}:
         places.discard("side")
+    if places & _OF_THE_LUNG:
+        places.discard("lung")
     if "heart" in places:
         places.discard("size")
+    return places
+
+
+def _plain_places(name: Meanings, places: set[str]) -> tuple[Meanings, set[str]]:
+    """Return name and places of a statement as most reports give them."""
     if name == {"enlargement"} and places == {"heart"}:
         name, places = frozenset({"cardiomegaly"}), set()
     elif name == {"cardiomegaly"}:
@@ -74,13 +94,7 @@ def _plain(statement: Statement) -> Statement:
         places = places - {"cavity", "space"} | {"pleura"}
     elif name == {"fracture"}:
         places.discard("bone")
-    return replace(
-        statement,
-        name=name,
-        modifiers=_renamed(statement.modifiers),
-        places=frozenset(places),
-        conclusions=_renamed(statement.conclusions),
-    )
+    return name, places
 
 
 @lru_cache(65_536)

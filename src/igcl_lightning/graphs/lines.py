@@ -112,8 +112,8 @@ class Lines:
             return True
         if FIELD.match(line) and before.rsplit(maxsplit=1)[-1].lower() not in _OPEN - ANSWERS:
             return True
-        if shape.listed and line[0].isupper() and before[-1] not in _JOINS:
-            return before.rsplit(maxsplit=1)[-1].lower() not in _OPEN
+        if shape.listed and line[0].isupper() and (before[-1] not in _JOINS or shape.commas):
+            return before.rsplit(maxsplit=1)[-1].lower() not in _OPEN or bool(_ANSWER_ENDS.search(before[-30:]))
         if not self.can_end(before):
             return False
         word = line.split(maxsplit=1)[0]
@@ -164,6 +164,11 @@ class _Shape:
     def stops(self) -> bool:
         """Whether there are full stops."""
         return any(line.endswith(".") or _STOPPED.search(line) for line in self._lines)
+
+    @cached_property
+    def commas(self) -> bool:
+        """Whether commas end the lines."""
+        return all(line.endswith(",") for line in self._lines[:-1])
 
     @cached_property
     def listed(self) -> bool:

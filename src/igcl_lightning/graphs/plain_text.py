@@ -12,7 +12,7 @@ _INLINE = "a|b|big|center|em|font|i|img|mark|meta|small|span|strong|sub|sup|td|t
 _CELLS = re.compile(r"</t[dh]\s*>\s*<t[dh](?:\s[^<>]*)?>", re.IGNORECASE)
 _TAG = re.compile(rf"<!--|-->|<![^<>]*>|</?(?:({_BLOCKS})|{_INLINE})(?:[\s/][^<>]*)?>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8}\d?);")
-_ESCAPED_BREAK = re.compile(r"(?:\\r)?\\n|\\r(?![a-z])|\\t(?=[A-Z\s]|$)")
+_ESCAPED_BREAK = re.compile(r"\\\.br\\|\\X0[AD]\\|(?:\\r)?\\n|\\r(?![a-z])|\\t(?=[A-Z\s]|$)")
 _EMPHASIS = re.compile(r"(?<![\w*\[])(\*{1,3}|__?)(?=[A-Za-z])([^*_\n]{1,80})(?<=[\w.:?)])\1(?![\w*])")
 _INVISIBLE = {ord(character): None for character in "\u00ad\u200b\u200c\u200d\u2060\ufeff"} | {0xA0: " "}
 

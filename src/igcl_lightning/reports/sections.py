@@ -35,6 +35,8 @@ HEADERS: dict[str, tuple[str, ...]] = {
         "body of report",
         "report text",
         "report body",
+        "narrative",
+        "cxr",
         "observations",
         "radiological findings",
         "radiographic findings",
@@ -161,8 +163,8 @@ HEADERS: dict[str, tuple[str, ...]] = {
 }
 """Headers of each section. Subheadings such as "LUNGS:" are not headers."""
 
-_OPENING = r"[ \t]*+(?:(?:[\[<(]{1,2}|[*#=_~-]{1,10})[ \t]*+)?"
-_CLOSING = r"[ \t]*+(?:[\])>]{1,2}[ \t]*:?|[*=_~-]{2,10}[ \t]*:?|:\*{0,3})"
+_OPENING = r"[ \t]*+(?:(?:[\[<({]{1,2}|[*#=_~-]{1,10})[ \t]*+)?"
+_CLOSING = r"[ \t]*+(?:[\])>}]{1,2}[ \t]*:?|[*=_~-]{2,10}[ \t]*:?|:\*{0,3})"
 _DASH = r"[ \t]++[-\u2013\u2014](?=[ \t])"
 _FIELD = re.compile(r"^[ \t]*+[^\W\d_][\w /&-]{0,40}:", re.MULTILINE)
 _CAPITAL = r"(?=[^\W\d_a-z])"
@@ -181,6 +183,7 @@ def _pattern(own: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], dict[st
         rf"|^{_OPENING}{_CAPITAL}(?P<title>(?i:{words}))[ \t\r*=_#~-]*+$"
         rf"|(?:^[ \t]*+|(?<=[.?!])[ \t]++)(?P<capitals>{capitals})(?=[ \t]++[A-Z0-9_][a-z_ ])"
         rf"|(?<=\w)[ \t]++(?P<inner>{capitals})[ \t]*+:(?=[ \t]*+(?:[A-Z0-9_]|\r?$))"
+        rf"|(?<=\S)[ \t]++[\[{{](?P<boxed>(?i:{words}))[ \t]*+(?:[\]}}]:?|:)"
         rf"|(?<=\w)[ \t]++(?P<inside>{_BODY})[ \t]*+:(?=[ \t]*+(?:\w|\r?$))"
     )
     return re.compile(found, re.MULTILINE), names

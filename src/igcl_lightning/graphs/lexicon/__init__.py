@@ -67,6 +67,7 @@ ANY_DATE = "1999"
 """The year that stands for every date in terms ("in 1999")."""
 
 _DATE = re.compile(r"(?:19|20)\d\d$|(?:\d\d?[/.]){1,2}(?:19|20)\d\d$|\d\d?[/.]\d\d?[/.]\d\d$|\d{4}/\d\d?/\d\d?$")
+_BRITISH = re.compile(r"is(?=(?:e|ed|es|ing|ation|ations)$)")  # "visualised"
 _SILENT = re.compile(r"\d|x{3,}$|_+$")
 CACHED_WORDS = 65_536
 
@@ -246,6 +247,8 @@ class Lexicon:
         word = word.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
         if word in self._rightly_spelt or word in self._words:
             return word
+        if (american := _BRITISH.sub("iz", word)) in self._words:
+            return american
         slips = {near for form in _shortened(word) for near in self._by_slip.get(form, ()) if one_slip(word, near)}
         return slips.pop() if len(slips) == 1 else word
 
