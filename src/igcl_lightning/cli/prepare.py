@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from igcl_lightning.cli.parser import available_cores, names
 from igcl_lightning.closing import command, write_closing
+from igcl_lightning.data.texts import comma_separated
 from igcl_lightning.errors import IgclError, write_message
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ Option = tuple[str, dict[str, Any]]
 
 
 def pairs(text: str) -> dict[str, str]:
-    """Read comma-separated pairs A=B."""
-    parts = [pair.partition("=") for pair in text.split(",")]
+    """Read comma-separated pairs A=B; a pair with a comma stands in double quotes."""
+    parts = [pair.partition("=") for pair in comma_separated(text)]
     if not all(key and value for key, _, value in parts):
         raise argparse.ArgumentTypeError(f"expected A=B,C=D, got {text!r}")
     return {key.strip(): value.strip() for key, _, value in parts}
@@ -138,10 +139,10 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
         ),
     ),
     "table": (
-        "a CSV or JSON lines file of images, reports, labels",
+        "a table of images, reports, labels: CSV, Excel, ...",
         "table.read_table",
         (
-            _option("--csv", "table with one row per image, .csv or .jsonl", type=Path, required=True, metavar="FILE"),
+            _option("--csv", "table with one row per image, in any form", type=Path, required=True, metavar="FILE"),
             _option("--root", "folder of the images (default: that of the file)", type=Path, metavar="DIR"),
             _column("image", "file name of the image", required=True),
             _column("report", "text of the report"),
@@ -153,7 +154,9 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
             _column("sex", "F or M"),
             GRAPHS,
             _column("graph", "key in --graphs (default: study, then image)"),
-            _columns("label", "labels", "labels: 1, 0, -1 (uncertain) or blank"),
+            _columns("label", "labels", "labels: 1, 0, -1 (uncertain), yes, no or blank"),
+            _option("--label-separator", "text between labels that one column lists, such as '|'", metavar="TEXT"),
+            _option("--encoding", "encoding of the table (default: found out)", metavar="NAME"),
             *(UNCERTAIN, BLANKS),
             _option("--split-values", "rename splits: fold0=test,fold1=valid", type=pairs, metavar="A=B,.."),
             _columns("extra", "extra", "further columns to keep"),

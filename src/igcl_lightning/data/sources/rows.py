@@ -19,6 +19,8 @@ from igcl_lightning.data.splits import lend_validation, split_name
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
 
+SEVERAL_REPORTS = "studies whose images have several reports"
+
 BATCH = 10_000
 """Number of rows converted to dictionaries at once."""
 
