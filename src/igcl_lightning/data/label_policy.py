@@ -120,8 +120,7 @@ class LabelPolicy:
             values = values.mask(values == -1, UNCERTAIN[self.uncertain_by_label.get(label, self.uncertain)])
             known[label] = values.mask(cells.isna() & absent, 0.0)
         if words:
-            said = {word: "unknown" if value != value else f"{value:g}" for word, value in words.items()}
-            write_note(f"{path}: labels: {', '.join(f'{word!r} is read as {value}' for word, value in said.items())}")
+            write_note(f"{path}: labels: {_reading(words)}")
         return pd.DataFrame(known, index=frame.index, dtype=np.float32)
 
     def of_lists(self, path: Path, cells: pd.Series, separator: str) -> pd.DataFrame:
@@ -172,6 +171,15 @@ def _word(text: str) -> float | None:
     """Return the value of a word, or of a number with a decimal comma."""
     number = _DECIMAL_COMMA.fullmatch(text)
     return float(number[1]) if number else WORDS.get(text.lower())
+
+
+def _reading(words: Mapping[str, float]) -> str:
+    """Return how words are read, such as "yes, true as 1; no as 0"."""
+    names = {1.0: "1", 0.0: "0", -1.0: "-1"}
+    said: dict[str, list[str]] = {}
+    for word, value in words.items():
+        said.setdefault(names.get(value, "unknown"), []).append(word)
+    return "; ".join(f"{', '.join(found)} read as {value}" for value, found in said.items())
 
 
 def _listed(cell: str | None, separator: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from igcl_lightning.closing import write_note
 from igcl_lightning.data.label_policy import LabelPolicy
 from igcl_lightning.data.sources.checks import refuse_conflict, refuse_repeats, require
 from igcl_lightning.data.sources.graphs import find_graphs
@@ -124,9 +125,16 @@ def _read(csv: Path, columns: TableColumns, encoding: str | None) -> pd.DataFram
     frame = read_json_lines(csv, names) if lines else read_columns(csv, names, encoding=encoding)
     require(csv, frame, (columns.image,))
     for column in (columns.image, *columns.arrays, *columns.masks):
-        frame[column] = each_cell(frame[column], plain_name)
+        frame[column] = _plain(csv, frame[column])
     refuse_repeats(csv, frame, columns.image)
     return frame
+
+
+def _plain(csv: Path, names: pd.Series) -> pd.Series:
+    """Return the names of files in a column, with "/" between folders."""
+    if names.str.contains("\\", regex=False).eq(True).any():
+        write_note(f"{csv}: column {names.name!r}: backslashes are read as slashes between folders")
+    return each_cell(names, plain_name)
 
 
 def _rows(csv: Path, frame: pd.DataFrame, columns: TableColumns, folder: Path, notes: Notes) -> pd.DataFrame:

@@ -128,7 +128,11 @@ def with_ids(path: Path, frame: pd.DataFrame, columns: Iterable[str], *, blank: 
     for name in columns:
         refuse_shortened(path, ids[name])
         if not blank:
-            refuse(path, ids[name].isna(), f"column {name!r} is empty, or says so; fill it in or leave the row out")
+            refuse(path, ids[name].isna(), f"column {name!r} is empty, or NA or -; fill it in or leave the row out")
+        changed = ids[name].notna() & (ids[name] != frame[name])
+        if changed.any():
+            example = f"{frame[name][changed].iloc[0]!r} is read as {ids[name][changed].iloc[0]!r}"
+            write_note(f"{path}: column {name!r}: {example}, and {int(changed.sum()) - 1:,} more so")
     return ids
 
 
