@@ -126,7 +126,8 @@ def test_patients_in_two_spellings_are_named_also_where_each_is_in_one_split(tmp
         ("error", "1 patient under several ids that are one number ('7' and '7.0'); prepare the store again"),
         (
             "warning",
-            "2 patients perhaps under several ids, alike but for case or leading zeros ('011' and '11'); prepare the store again",
+            "2 patients perhaps under several ids, alike but for case or leading zeros ('011' and '11'); "
+            "prepare the store again",
         ),
     ]
     crossed = [study(number, patient_id=name) for number, name in enumerate(("7", "8", "9", "7.00", "7.0", "8.0"))]

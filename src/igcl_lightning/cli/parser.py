@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from igcl_lightning.data.texts import comma_separated
 from igcl_lightning.errors import UsageError, suggestion
+from igcl_lightning.texts import comma_separated
 
 LARGEST_SEED = 2**32 - 1  # of NumPy
 

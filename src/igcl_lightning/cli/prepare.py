@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from igcl_lightning.cli.parser import available_cores, names
 from igcl_lightning.closing import command, write_closing
-from igcl_lightning.data.texts import comma_separated
 from igcl_lightning.errors import IgclError, write_message
+from igcl_lightning.texts import comma_separated
 
 if TYPE_CHECKING:
     from igcl_lightning.data.preparing.options import Options
@@ -249,8 +249,9 @@ def run(options: argparse.Namespace) -> None:
     try:
         manifest = prepare(source, **given | {"options": _row_options(options), "jobs": jobs})
     except KeyboardInterrupt:
-        if part.folder(options.out).exists():
-            write_message("warning", "interrupted; finished work is kept: run the same command with --resume")
+        kept = "finished work is kept: run the same command with --resume"
+        nothing = "no work was finished: run the same command again"
+        write_message("warning", f"interrupted; {kept if part.folder(options.out).exists() else nothing}")
         raise
     if "shard" in manifest:
         sys.stdout.write(f"{part.folder(options.out)}: complete; when all {part.total} are: igcl merge {options.out}\n")

@@ -12,8 +12,8 @@ import pandas as pd
 
 from igcl_lightning.closing import write_note
 from igcl_lightning.data.sources.checks import refuse_cells, require_choice
-from igcl_lightning.data.texts import comma_separated
 from igcl_lightning.errors import IgclError
+from igcl_lightning.texts import comma_separated
 
 CHEXPERT_LABELS: tuple[str, ...] = (
     "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation",

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from igcl_lightning.data.texts import plain_id
 from igcl_lightning.doctor.findings import Finding, Level, number, such_as
 from igcl_lightning.doctor.opened import OpenedStore
+from igcl_lightning.texts import plain_id
 
 AGAIN = "prepare the store again"
 

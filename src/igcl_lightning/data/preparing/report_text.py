@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from igcl_lightning.data.preparing.options import Options
-from igcl_lightning.data.texts import is_blank
 from igcl_lightning.reports.files import LFS_POINTER
 from igcl_lightning.reports.sections import choose_sections, choose_text
+from igcl_lightning.texts import is_blank
 
 STATES = ("present", "none", "empty", "Git-LFS pointer", "not readable")
 PRESENT, ABSENT, EMPTY, POINTER, UNREADABLE = STATES

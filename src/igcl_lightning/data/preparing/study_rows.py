@@ -19,10 +19,10 @@ from igcl_lightning.data.sources.source import Item
 from igcl_lightning.data.splits import split_name, split_of_patient
 from igcl_lightning.data.store import FORMAT_VERSION, NODE_TEXT, graph_columns
 from igcl_lightning.data.study import REPORT_SECTIONS, Study, wanted_views
-from igcl_lightning.data.texts import plain_id
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.language import is_english
 from igcl_lightning.graphs.parser import default_parser
+from igcl_lightning.texts import plain_id
 
 if TYPE_CHECKING:
     from igcl_lightning.graphs.node_text import NodeText

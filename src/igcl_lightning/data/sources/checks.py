@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from igcl_lightning.data.texts import is_shortened
 from igcl_lightning.errors import IgclError
+from igcl_lightning.texts import is_shortened
 
 
 def refuse(path: Path, wrong: pd.Series, message: str) -> None:

@@ -13,9 +13,9 @@ from igcl_lightning.closing import write_note
 from igcl_lightning.data.sources.checks import refuse, refuse_repeats, refuse_shortened
 from igcl_lightning.data.sources.packed import unpacked
 from igcl_lightning.data.sources.table_files import cell_text, open_table, reading
-from igcl_lightning.data.texts import BLANK_WORDS, plain_id
 from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.reports.files import json_object
+from igcl_lightning.texts import BLANK_WORDS, plain_id
 
 JSON_LINES = (".jsonl", ".ndjson")
 
@@ -93,16 +93,16 @@ def _places(
     path: Path, names: Sequence[str], required: Sequence[str], optional: Sequence[str], others: bool
 ) -> dict[str, int]:
     """Return the place of each column to read, under its name as asked for."""
-    for name, count in Counter(filter(None, names)).items():
-        if count > 1:
-            raise IgclError(f"{path}: {count} columns are named {name!r}; keep one of them")
     wanted = dict.fromkeys((*required, *optional))
     found = {name: place for name in wanted if (place := _place(path, names, name)) is not None}
     for name in required:
         if name not in found:
             # A file without a header has data in its first line, which should not be quoted at length.
             present = ", ".join(repr(column if len(column) < 50 else f"{column[:20]}...") for column in names if column)
-            raise IgclError(f"{path}: no column {name!r}{suggestion(name, filter(None, names))}; it has {present}")
+            raise IgclError(f"{path}: no column {name!r}; it has {present}{suggestion(name, filter(None, names))}")
+    for name, count in Counter(filter(None, names)).items():
+        if count > 1:
+            raise IgclError(f"{path}: {count} columns are named {name!r}; keep one of them")
     rest = {name: place for place, name in enumerate(names) if name and others and place not in found.values()}
     return {**found, **rest}
 
@@ -174,7 +174,7 @@ def read_json_lines(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     for name in columns:
         if name.casefold() not in map(str.casefold, keys):
             there = ", ".join(map(repr, sorted(keys)))
-            raise IgclError(f"{path}: no line has the key {name!r}{suggestion(name, keys)}; there are {there}")
+            raise IgclError(f"{path}: no line has the key {name!r}; there are {there}{suggestion(name, keys)}")
     frame = pd.DataFrame(list(cells.values()), index=list(cells), columns=list(columns), dtype=object)
     return text_or_none(frame.fillna(""))
 

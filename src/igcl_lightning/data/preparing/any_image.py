@@ -1,0 +1,80 @@
+"""Whether a data set has any of its images: a wrong folder is named at once, with the place where they seem to be."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+
+from igcl_lightning.data.preparing.manifest import NoRowsError
+
+MOST_ENTRIES = 5000
+"""Entries of a folder that are looked through for a near name."""
+
+MOST_FOLDERS = 200
+"""Folders that are looked through for an image."""
+
+
+class AnyImage:
+    """Looks for images until one exists, which is usually the first."""
+
+    def __init__(self) -> None:
+        self.found = False
+        self.number = 0
+        self._first: Path | None = None
+
+    def add(self, source: Path | np.ndarray) -> None:
+        """Add an image of the source."""
+        if not self.found:
+            self.number += 1
+            self.found = not isinstance(source, Path) or os.path.exists(source)
+            self._first = self._first or (source if isinstance(source, Path) else None)
+
+    def refuse_none(self) -> None:
+        """Raise `NoRowsError` if there are images and none exists."""
+        if self._first is not None and not self.found:
+            which = f"none of its {self.number:,} images exists, such as" if self.number > 1 else "no such image file:"
+            where = _elsewhere(self._first)
+            advice = f"; there is {where}" if where else ""
+            said = "name the folder of the images with --root, or --images where there is one"
+            raise NoRowsError(f"the source has no usable row: {which} {self._first}{advice}; {said}")
+
+
+def _elsewhere(path: Path) -> Path | None:
+    """Return the image in a folder beside or below, or the nearest name in the first folder that lacks it."""
+    folder = next((parent for parent in path.parents if parent.is_dir()), None)
+    if folder is None:
+        return None
+    missing = path.relative_to(folder).parts
+    tails = [Path(*missing[start:]) for start in range(len(missing))]
+    for parent in chain(_folders(folder), _folders(folder.parent)):
+        for tail in tails:
+            if os.path.exists(parent / tail):
+                return parent / tail
+    names = _entries(folder)
+    same_stem = [name for name in names if os.path.splitext(name)[0] == os.path.splitext(missing[0])[0]]
+    near = same_stem or [name for name in names if name.casefold() == missing[0].casefold()]
+    near = near or difflib.get_close_matches(missing[0], names, n=1)
+    return folder / near[0] if near else None
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    """Yield a folder, then those in it and in them, up to a number."""
+    inner = [folder / name for name in _entries(folder) if (folder / name).is_dir()]
+    yield folder
+    yield from inner[:MOST_FOLDERS]
+    for parent in inner[: MOST_FOLDERS // 10]:
+        yield from [parent / name for name in _entries(parent) if (parent / name).is_dir()][: MOST_FOLDERS // 10]
+
+
+def _entries(folder: Path) -> list[str]:
+    """Return the first names in a folder that are not hidden, none if it cannot be read."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(entry.name for entry in islice(found, MOST_ENTRIES) if not entry.name.startswith("."))
+    except OSError:
+        return []
