@@ -17,9 +17,9 @@ from typing import IO, Any
 from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.files import NOT_DATA
 
-MOST_UNPACKED = 2**28
-MOST_EXPANDED = 100
-"""A packed file may hold so many bytes, or so many times its own. Tables expand 5 to 50 times; a file that expands a
+MOST_UNPACKED = 2**26
+MOST_EXPANDED = 50
+"""A packed file may hold so many bytes, or so many times its own. Tables expand 4 to 30 times; a file that expands a
 thousand times was made to fill the memory."""
 
 MOST_LINE = 2**26

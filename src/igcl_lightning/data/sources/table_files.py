@@ -97,6 +97,8 @@ def reading(path: Path) -> Iterator[None]:
         raise IgclError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise IgclError(f"{path}: a folder, not a table") from None
+    except PermissionError:
+        raise IgclError(f"{path}: cannot be read (permission denied)") from None
     except _DAMAGED as error:
         raise IgclError(f"{path}: not a CSV file ({one_line(error)})") from None
 
