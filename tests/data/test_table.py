@@ -122,9 +122,11 @@ def test_bad_cells_and_columns_are_named(table, change, message):
 
 
 def test_a_missing_or_broken_table_is_named(tmp_path):
-    with pytest.raises(IgclError, match="gone.csv: no such file"):
+    with pytest.raises(IgclError, match=r"gone.csv: no such file$"):
         read(tmp_path / "gone.csv")
     (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(IgclError, match=f"emty.csv: no such file, did you mean {tmp_path}/empty.csv?"):
+        read(tmp_path / "emty.csv")
     with pytest.raises(IgclError, match="empty.csv: not a CSV file"):
         read(tmp_path / "empty.csv")
 
@@ -428,13 +430,13 @@ def test_one_file_has_one_name(tmp_path, capsys, names, wrong):
 
 
 def test_names_without_suffix_are_those_of_the_images(tmp_path):
-    for name in ("a.PNG", "a.txt", "1.2.840.1", "1.2.840.2.dcm", "c"):
+    for name in ("a.PNG", "a.txt", "1.2.840.1", "1.2.840.2.dcm", "c", "7.png"):
         (tmp_path / name).touch()
-    path = write_table(tmp_path, "file", "a", "1.2.840.1", "1.2.840.2", "c", "gone")
+    path = write_table(tmp_path, "file", "a", "1.2.840.1", "1.2.840.2", "c", "gone", "7.0")
     source = read_table(path, TableColumns("file"))
     found = [study.images[0].source.name for study in source.items()]
-    assert found == ["a.PNG", "1.2.840.1", "1.2.840.2.dcm", "c", "gone"]
-    assert source.counts == {"images named without suffix": 2}
+    assert found == ["a.PNG", "1.2.840.1", "1.2.840.2.dcm", "c", "gone", "7.png"]
+    assert source.counts == {"images named without suffix": 3}
     assert next(iter(source.items())).images[0].image_id == "a"
 
 

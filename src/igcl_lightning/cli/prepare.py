@@ -267,7 +267,9 @@ def _given(options: argparse.Namespace, function: Callable[..., object]) -> dict
 def _read_source(options: argparse.Namespace) -> Source:
     read = pkgutil.resolve_name(f"igcl_lightning.data.sources.{READERS[options.data_set][1]}")
     if (root := getattr(options, "root", None)) is not None and not Path(root).is_dir():
-        raise IgclError(f"--root {root}: no such folder")
+        from igcl_lightning.reports.files import near_path
+
+        raise IgclError(f"--root {root}: no such folder{near_path(Path(root))}")
     arguments = _given(options, read)
     if options.data_set == "table":
         from igcl_lightning.data.sources.table import TableColumns

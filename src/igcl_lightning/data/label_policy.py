@@ -110,7 +110,8 @@ class LabelPolicy:
                 not exist.
         """
         self._check(labels)
-        known, words = {}, {}
+        known: dict[str, pd.Series] = {}
+        words: dict[str, float] = {}
         healthy = _values(path, frame[NO_FINDING])[0] == 1 if NO_FINDING in labels else False
         for label in labels:
             cells = frame[label]

@@ -6,15 +6,19 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, suggestion
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """First bytes of a Git LFS pointer, the placeholder of a file that was not downloaded."""
 
 MAX_POINTER_BYTES = 1024
+MOST_ENTRIES = 5000
+"""Entries of a folder that are looked through for a near name."""
+
 NOT_DATA = ("__MACOSX",)
 
 
@@ -26,6 +30,21 @@ def reason(error: OSError) -> str:
 def is_lfs_pointer(path: Path) -> bool:
     """Return whether a file is a Git LFS pointer; raises `OSError` if the file cannot be read."""
     return path.stat().st_size <= MAX_POINTER_BYTES and path.read_bytes().startswith(LFS_POINTER)
+
+
+def entries(folder: Path) -> list[str]:
+    """Return names in a folder that are not hidden, at most `MOST_ENTRIES`; none if it cannot be read."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(entry.name for entry in islice(found, MOST_ENTRIES) if _is_data(entry.name))
+    except (OSError, ValueError):
+        return []
+
+
+def near_path(path: Path) -> str:
+    """Return ", did you mean X?" for a path that does not exist, or nothing when no name in its folder is close."""
+    parent = "" if path.parent == Path() else f"{path.parent}{os.sep}"
+    return suggestion(path.name, entries(path.parent), parent)
 
 
 def walk_folders(root: Path) -> Iterator[tuple[Path, list[str]]]:

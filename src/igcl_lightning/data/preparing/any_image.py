@@ -5,15 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from igcl_lightning.data.preparing.manifest import NoRowsError
-
-MOST_ENTRIES = 5000
-"""Entries of a folder that are looked through for a near name."""
+from igcl_lightning.reports.files import entries
 
 MOST_FOLDERS = 200
 """Folders that are looked through for an image."""
@@ -46,7 +44,7 @@ class AnyImage:
 
 def _elsewhere(path: Path) -> Path | None:
     """Return the image in a folder beside or below, or the nearest name in the first folder that lacks it."""
-    folder = next((parent for parent in path.parents if parent.is_dir()), None)
+    folder = next((parent for parent in path.parents if os.path.isdir(parent)), None)
     if folder is None:
         return None
     missing = path.relative_to(folder).parts
@@ -55,7 +53,7 @@ def _elsewhere(path: Path) -> Path | None:
         for tail in tails:
             if os.path.exists(parent / tail):
                 return parent / tail
-    names = _entries(folder)
+    names = entries(folder)
     same_stem = [name for name in names if os.path.splitext(name)[0] == os.path.splitext(missing[0])[0]]
     near = same_stem or [name for name in names if name.casefold() == missing[0].casefold()]
     near = near or difflib.get_close_matches(missing[0], names, n=1)
@@ -64,17 +62,8 @@ def _elsewhere(path: Path) -> Path | None:
 
 def _folders(folder: Path) -> Iterator[Path]:
     """Yield a folder, then those in it and in them, up to a number."""
-    inner = [folder / name for name in _entries(folder) if (folder / name).is_dir()]
+    inner = [folder / name for name in entries(folder) if os.path.isdir(folder / name)]
     yield folder
     yield from inner[:MOST_FOLDERS]
     for parent in inner[: MOST_FOLDERS // 10]:
-        yield from [parent / name for name in _entries(parent) if (parent / name).is_dir()][: MOST_FOLDERS // 10]
-
-
-def _entries(folder: Path) -> list[str]:
-    """Return the first names in a folder that are not hidden, none if it cannot be read."""
-    try:
-        with os.scandir(folder) as found:
-            return sorted(entry.name for entry in islice(found, MOST_ENTRIES) if not entry.name.startswith("."))
-    except OSError:
-        return []
+        yield from [parent / name for name in entries(parent) if os.path.isdir(parent / name)][: MOST_FOLDERS // 10]

@@ -13,6 +13,7 @@ import pandas as pd
 from igcl_lightning.data.images import SUFFIXES
 from igcl_lightning.data.sources.checks import refuse
 from igcl_lightning.errors import IgclError
+from igcl_lightning.texts import plain_id
 
 
 def plain_name(name: str) -> str:
@@ -28,12 +29,12 @@ def image_paths(table: Path, names: pd.Series, folder: Path, counts: Counter[str
     Raises:
         IgclError: a name without suffix could be two images, or two rows name the same file.
     """
-    files = cache(_files_by_stem)
+    listed = cache(_listed)
     paths = pd.Series([folder / name for name in names], index=names.index, dtype=object)
     bare = ~names.map(lambda name: PurePosixPath(name).suffix.lower() in SUFFIXES).astype(bool)
     for row in paths.index[bare]:
         try:
-            paths[row] = _completed(paths[row], files)
+            paths[row] = _completed(paths[row], listed)
         except IgclError as error:
             refuse(table, pd.Series(names.index == row, names.index), str(error))
     counts["images named without suffix"] += int((paths[bare] != [folder / name for name in names[bare]]).sum())
@@ -44,24 +45,24 @@ def image_paths(table: Path, names: pd.Series, folder: Path, counts: Counter[str
     return paths
 
 
-def _completed(path: Path, files: Callable[[Path], dict[str, list[str]]]) -> Path:
-    found = files(path.parent)
-    if path.name in found.get("", ()) or path.name not in found:
-        return path
-    if len(found[path.name]) > 1:
-        raise IgclError(f"{path.name!r} could be {' or '.join(found[path.name])}; name images with their suffix")
-    return path.with_name(found[path.name][0])
+def _completed(path: Path, listed: Callable[[Path], tuple[set[str], dict[str, list[str]]]]) -> Path:
+    """Return the path with the suffix of the image that it names, or unchanged."""
+    names, images = listed(path.parent)
+    found = [] if path.name in names else images.get(path.name) or images.get(plain_id(path.name) or "", [])
+    if len(found) > 1:
+        raise IgclError(f"{path.name!r} could be {' or '.join(found)}; name images with their suffix")
+    return path.with_name(found[0]) if found else path
 
 
-def _files_by_stem(folder: Path) -> dict[str, list[str]]:
-    """Return the images of a folder by their name without suffix, and all files under "", none if it is unreadable."""
+def _listed(folder: Path) -> tuple[set[str], dict[str, list[str]]]:
+    """Return the names in a folder, and those of images by name without suffix; none if it cannot be read."""
     try:
         names = sorted(os.listdir(folder))
     except (OSError, ValueError):
-        return {}
-    found: dict[str, list[str]] = {"": names}
+        return set(), {}
+    images: dict[str, list[str]] = {}
     for name in names:
         stem, suffix = os.path.splitext(name)
         if suffix.lower() in SUFFIXES:
-            found.setdefault(stem, []).append(name)
-    return found
+            images.setdefault(stem, []).append(name)
+    return {*names}, images

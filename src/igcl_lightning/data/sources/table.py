@@ -127,7 +127,10 @@ def _read(csv: Path, columns: TableColumns, encoding: str | None) -> pd.DataFram
     for column in (columns.image, *columns.arrays, *columns.masks):
         frame[column] = _plain(csv, frame[column])
     refuse_repeats(csv, frame, columns.image)
-    return frame
+    others = {columns.image, columns.patient}
+    ids = [name for name in (columns.study, columns.graph) if name is not None and name not in others]
+    frame = with_ids(csv, frame, ids, blank=True)
+    return with_ids(csv, frame, [columns.patient]) if columns.patient else frame
 
 
 def _plain(csv: Path, names: pd.Series) -> pd.Series:
@@ -140,9 +143,8 @@ def _plain(csv: Path, names: pd.Series) -> pd.Series:
 def _rows(csv: Path, frame: pd.DataFrame, columns: TableColumns, folder: Path, notes: Notes) -> pd.DataFrame:
     """Return the columns of `image_of` and `study_of` but the split, and `report`."""
     image = frame[columns.image]
-    ids = with_ids(csv, frame, filter(None, (columns.study,)), blank=True)
-    study = ids[columns.study].where(ids[columns.study].notna(), image) if columns.study else image
-    patient = with_ids(csv, frame, [columns.patient])[columns.patient] if columns.patient else study
+    study = frame[columns.study].where(frame[columns.study].notna(), image) if columns.study else image
+    patient = frame[columns.patient] if columns.patient else study
     rows = pd.DataFrame({"image": image, "study": study, "patient": patient})
     refuse_conflict(csv, rows, "study", "patient")
     counts: Counter[str] = Counter()
@@ -175,7 +177,6 @@ def _find_graphs(
     """Return the graph of each row, None if it has none."""
     names = [columns.graph] if columns.graph else [name for name in (columns.study, columns.image) if name]
     texts = frame[columns.report] if columns.report else [None] * len(frame)
-    frame = with_ids(csv, frame, {columns.graph, columns.study} & {*names}, blank=True)
     keys = [*zip(frame[names].itertuples(index=False), texts, strict=True)]
     advice = "name the column of these keys with --graph-column"
     found = find_graphs(path, keys, csv, notes, by_place=columns.graph is not None, advice=advice)

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from igcl_lightning.data.sources.packed import ENCODINGS, PLAIN, encoding_of, refuse_expansion, unpacked
 from igcl_lightning.errors import IgclError, one_line
-from igcl_lightning.reports.files import LFS_POINTER
+from igcl_lightning.reports.files import LFS_POINTER, near_path
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 """Characters between cells, the usual one first, and their names for messages."""
@@ -94,7 +94,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise IgclError(f"{path}: no such file") from None
+        raise IgclError(f"{path}: no such file{near_path(path)}") from None
     except IsADirectoryError:
         raise IgclError(f"{path}: a folder, not a table") from None
     except PermissionError:
