@@ -180,7 +180,7 @@ def _survey(source: Source) -> dict[str, Any]:
                 digest.update(repr(image.image_id).encode())
             if item.patient_id is not None and item.split is not None:
                 ids.add_patient(item.patient_id, split_name(item.split))
-    images.refuse_none()
+    images.refuse_none(source.inputs)
     return {"studies": number, "rows": digest.hexdigest()}
 
 

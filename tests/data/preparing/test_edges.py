@@ -16,6 +16,7 @@ from igcl_lightning.data import prepare as preparing
 from igcl_lightning.data.preparing.earlier import NOTES, EarlierRows
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.preparing.unfinished import UnfinishedStore
+from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
@@ -108,6 +109,7 @@ def test_a_run_that_another_has_just_finished_is_not_repeated(tmp_path, monkeypa
         ("data/images/a.dcm", "data/images/a.png"),
         ("data/iamges/b.png", "data/images"),
         ("data/zzz/q.png", None),
+        ("/gone/machine/images/a.png", "data/images/a.png"),
     ],
 )
 def test_a_wrong_folder_is_one_line_with_what_is_near(tmp_path, named, there):
@@ -116,13 +118,15 @@ def test_a_wrong_folder_is_one_line_with_what_is_near(tmp_path, named, there):
         (tmp_path / "data" / name).touch()
     if "iamges" in named:
         (tmp_path / "data" / "masks" / "b.png").unlink()
+    table = tmp_path / "data" / "rows.csv"
+    table.touch()
     lost = [Study(f"{number}", None, (StudyImage(f"{number}", tmp_path / named),)) for number in range(3)]
     with pytest.raises(IgclError) as error:
-        run(tmp_path / "store", lost)
+        preparing.prepare(Source.of(lost, inputs=[table]), tmp_path / "store")
     advice = f"; there is {tmp_path / there}" if there else ""
     assert str(error.value) == (
         f"the source has no usable row: none of its 3 images exists, such as {tmp_path / named}{advice}; "
-        "name the folder of the images with --root, or --images where there is one"
+        "name their folder with --root or --images, or mend the paths in the table"
     )
     assert not list(tmp_path.glob("store*"))
 

@@ -126,6 +126,11 @@ def test_columns_are_found_in_any_case_and_this_is_said(tmp_path, capsys, monkey
         read_columns(tmp_path / "t.csv", ["NOTE"])
     with pytest.raises(IgclError, match="t.csv: no column 'patients'; it has .*, did you mean Patient?"):
         read_columns(tmp_path / "t.csv", ["patients"])
+    (tmp_path / "c.csv").write_text('file,"Effusion, left"\na,1\n')
+    with pytest.raises(
+        IgclError, match="c.csv: no column 'left'; it has .*; write it as '\"Effusion, left\"', since it"
+    ):
+        read_columns(tmp_path / "c.csv", ["left"])
     monkeypatch.setenv(QUIET, "1")
     read_columns(tmp_path / "t.csv", ["file"])
     assert capsys.readouterr().err == ""
@@ -155,6 +160,7 @@ def test_an_encoding_that_is_unclear_is_named_by_an_option(tmp_path):
         ("t.csv", b"\x89PNG\r\n\x1a\n\0\0", "not a CSV file .it has zero bytes"),
         ("t.csv", b"\xff\xd8\xff\xe0\x01JFIF", "not a CSV file .it is no text"),
         ("t.csv", b"version https://git-lfs.github.com/spec/v1\n", "a Git-LFS pointer in place of a table; fetch it"),
+        ("t.json", b'[\n{"file": "a.png"}]', "JSON, not a table; write an object per line, in a file that ends in"),
         (
             "t.xls",
             b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -32,32 +32,33 @@ class AnyImage:
             self.found = not isinstance(source, Path) or os.path.exists(source)
             self._first = self._first or (source if isinstance(source, Path) else None)
 
-    def refuse_none(self) -> None:
-        """Raise `NoRowsError` if there are images and none exists."""
+    def refuse_none(self, tables: Sequence[Path]) -> None:
+        """Raise `NoRowsError` if there are images and none exists; they may be near the first of these tables."""
         if self._first is not None and not self.found:
             which = f"none of its {self.number:,} images exists, such as" if self.number > 1 else "no such image file:"
-            where = _elsewhere(self._first)
+            where = _elsewhere(self._first, [table.parent for table in tables[:1]])
             advice = f"; there is {where}" if where else ""
-            said = "name the folder of the images with --root, or --images where there is one"
+            said = "name their folder with --root or --images, or mend the paths in the table"
             raise NoRowsError(f"the source has no usable row: {which} {self._first}{advice}; {said}")
 
 
-def _elsewhere(path: Path) -> Path | None:
-    """Return the image in a folder beside or below, or the nearest name in the first folder that lacks it."""
+def _elsewhere(path: Path, others: Sequence[Path]) -> Path | None:
+    """Return the image in a folder beside or below, or in others, or the nearest name where the path ends."""
     folder = next((parent for parent in path.parents if os.path.isdir(parent)), None)
     if folder is None:
         return None
     missing = path.relative_to(folder).parts
     tails = [Path(*missing[start:]) for start in range(len(missing))]
-    for parent in chain(_folders(folder), _folders(folder.parent)):
+    near = [base for base in dict.fromkeys((*others, folder, folder.parent)) if str(base) != path.anchor]
+    for parent in chain.from_iterable(map(_folders, near)):
         for tail in tails:
             if os.path.exists(parent / tail):
                 return parent / tail
     names = entries(folder)
     same_stem = [name for name in names if os.path.splitext(name)[0] == os.path.splitext(missing[0])[0]]
-    near = same_stem or [name for name in names if name.casefold() == missing[0].casefold()]
-    near = near or difflib.get_close_matches(missing[0], names, n=1)
-    return folder / near[0] if near else None
+    alike = same_stem or [name for name in names if name.casefold() == missing[0].casefold()]
+    alike = alike or difflib.get_close_matches(missing[0], names, n=1)
+    return folder / alike[0] if alike else None
 
 
 def _folders(folder: Path) -> Iterator[Path]:

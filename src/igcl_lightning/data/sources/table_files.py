@@ -77,6 +77,8 @@ def open_table(path: Path, required: Collection[str] = (), encoding: str | None 
             raise IgclError(f"{path}: a Git-LFS pointer in place of a table; fetch it with git lfs pull")
         if head.startswith(b"PAR1"):
             return _ParquetTable(path)
+        if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"[", b"{")):
+            raise IgclError(f"{path}: JSON, not a table; write an object per line, in a file that ends in .jsonl")
         if head.startswith(_OLD_EXCEL):
             raise IgclError(f"{path}: a workbook of an old Excel, or one with a password; save it as .xlsx or .csv")
         if head.startswith(b"PK\x03\x04"):

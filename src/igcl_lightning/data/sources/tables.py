@@ -99,12 +99,19 @@ def _places(
         if name not in found:
             # A file without a header has data in its first line, which should not be quoted at length.
             present = ", ".join(repr(column if len(column) < 50 else f"{column[:20]}...") for column in names if column)
-            raise IgclError(f"{path}: no column {name!r}; it has {present}{suggestion(name, filter(None, names))}")
+            raise IgclError(f"{path}: no column {name!r}; it has {present}{_advice(name, names)}")
     for name, count in Counter(filter(None, names)).items():
         if count > 1:
             raise IgclError(f"{path}: {count} columns are named {name!r}; keep one of them")
     rest = {name: place for place, name in enumerate(names) if name and others and place not in found.values()}
     return {**found, **rest}
+
+
+def _advice(name: str, names: Sequence[str]) -> str:
+    """Return the end of a message about a column that does not exist."""
+    whole = [column for column in names if "," in column and name in map(str.strip, column.split(","))]
+    quoted = f"; write it as '\"{whole[0]}\"', since it has a comma" if whole else ""
+    return quoted or suggestion(name, filter(None, names))
 
 
 def _place(path: Path, names: Sequence[str], wanted: str) -> int | None:
