@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from igcl_lightning.errors import IgclError, suggestion
+from igcl_lightning.errors import IgclError
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """First bytes of a Git LFS pointer, the placeholder of a file that was not downloaded."""
@@ -43,8 +44,9 @@ def entries(folder: Path) -> list[str]:
 
 def near_path(path: Path) -> str:
     """Return ", did you mean X?" for a path that does not exist, or nothing when no name in its folder is close."""
-    parent = "" if path.parent == Path() else f"{path.parent}{os.sep}"
-    return suggestion(path.name, entries(path.parent), parent)
+    by_stem = {name.partition(".")[0]: name for name in reversed(entries(path.parent))}  # suffixes are all alike
+    near = difflib.get_close_matches(path.name.partition(".")[0], by_stem, n=1)
+    return f", did you mean {path.with_name(by_stem[near[0]])}?" if near else ""
 
 
 def walk_folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
