@@ -484,6 +484,12 @@ def test_studies_with_two_different_reports_are_counted(tmp_path):
     assert source.counts == {"studies whose images have several reports": 1}
 
 
+def test_numbers_of_folds_may_be_read_as_floats(tmp_path):
+    path = write_table(tmp_path, "file,fold", "a.png,0.0", "b.png,1", "c.png,val")
+    studies = read(path, columns=TableColumns(image="file", split="fold"), split_values={"0": "train", "1": "test"})
+    assert [study.split for study in studies] == ["train", "test", "valid"]
+
+
 def test_decimal_commas_of_ages_are_read(tmp_path):
     path = write_table(tmp_path, "file;years", "a.png;61,5", "b.png;058Y")
     assert [study.age for study in read(path, columns=TableColumns(image="file", age="years"))] == [61.5, 58]
