@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "igcl_lightning"
-BASE = {"__version__", "errors", "atomic", "processes", "run_folder", "closing", "quiet"}
+BASE = {"__version__", "errors", "atomic", "processes", "run_folder", "closing", "quiet", "texts"}
 """What every package may import, and what imports no package."""
 
 MAY_IMPORT = {

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from PIL import Image
 from igcl_lightning import phantom
 from igcl_lightning.cli import build_parser, main, prepare
 from igcl_lightning.data import label_policy
+from igcl_lightning.data import prepare as preparing
 from igcl_lightning.data.pictures import fit
 from igcl_lightning.data.prepare import prepare as prepare_store
 from igcl_lightning.data.preparing import options, report_text
+from igcl_lightning.data.preparing.study_rows import study_rows
 from igcl_lightning.data.sources import chexpert_plus, mimic_cxr, padchest, vindr
 from igcl_lightning.data.sources.table import TableColumns
 from igcl_lightning.reports.sections import SECTION_CHOICES
@@ -130,3 +133,27 @@ def test_the_summary_tells_what_was_left_out_and_noticed(tmp_path, monkeypatch, 
         "folder  s",
         "next    igcl doctor s",
     ]
+
+
+@pytest.mark.parametrize(("number", "status", "last"), [(signal.SIGINT, 130, "interrupted"), (15, 143, "terminated")])
+@pytest.mark.parametrize("chunks", [0, 1])
+def test_a_command_that_is_asked_to_end_says_how_to_go_on(tmp_path, monkeypatch, capsys, number, status, last, chunks):
+    made, handler = [], signal.getsignal(signal.SIGTERM)
+
+    def rows(item, **options):
+        made.append(item)
+        if len(made) > 2 * chunks:
+            signal.raise_signal(number)
+        return study_rows(item, **options)
+
+    monkeypatch.setattr(preparing, "study_rows", rows)
+    monkeypatch.setattr(preparing.prepare, "__kwdefaults__", preparing.prepare.__kwdefaults__ | {"chunk": 2})
+    words = ["prepare", "phantom", "--count", "6", "--size", "64", "--jobs", "1", "--out", str(tmp_path / "store")]
+    assert main(words) == status
+    kept = "finished work is kept: run the same command with --resume"
+    advice = kept if chunks else "no work was finished: run the same command again"
+    assert capsys.readouterr().err.splitlines()[-2:] == [f"igcl: warning: interrupted; {advice}", f"igcl: {last}"]
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert (tmp_path / "store.partial").exists() == bool(chunks)
+    monkeypatch.setattr(preparing, "study_rows", study_rows)
+    assert main([*words, "--resume"] if chunks else words) is None

@@ -81,6 +81,6 @@ def _lock(opened: int, folder: Path) -> None:
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise IgclError(f"{folder}: another run is writing to it") from None
+        raise IgclError(f"{folder}: another run is writing to it; wait for its end, or use another folder") from None
     except OSError:  # a file system without locks
         return

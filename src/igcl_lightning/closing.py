@@ -7,6 +7,8 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping
 
+from igcl_lightning.errors import write_message
+
 QUIET = "IGCL_QUIET"
 """Environment variable of `--quiet`, for processes that are started too: only results, warnings, errors are written."""
 
@@ -14,6 +16,12 @@ QUIET = "IGCL_QUIET"
 def is_quiet() -> bool:
     """Return whether the command was given --quiet."""
     return os.environ.get(QUIET, "0") not in ("", "0")
+
+
+def write_note(message: str) -> None:
+    """Write a line about what a command took for granted to standard error, except with --quiet."""
+    if not is_quiet():
+        write_message("note", message)
 
 
 def command(words: Iterable[str]) -> str:

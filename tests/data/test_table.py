@@ -122,9 +122,11 @@ def test_bad_cells_and_columns_are_named(table, change, message):
 
 
 def test_a_missing_or_broken_table_is_named(tmp_path):
-    with pytest.raises(IgclError, match="gone.csv: no such file"):
+    with pytest.raises(IgclError, match=r"gone.csv: no such file$"):
         read(tmp_path / "gone.csv")
     (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(IgclError, match=f"emty.csv: no such file, did you mean {tmp_path}/empty.csv?"):
+        read(tmp_path / "emty.csv")
     with pytest.raises(IgclError, match="empty.csv: not a CSV file"):
         read(tmp_path / "empty.csv")
 
@@ -351,3 +353,171 @@ def test_a_pointer_in_place_of_a_report_is_left_to_prepare(tmp_path):
     assert next(iter(source.items())).report == {"report": pointer}
     manifest = prepare(source, tmp_path / "store", options=Options(size=32))
     assert manifest["rows_by_report"] == {"Git-LFS pointer": 1}
+
+
+def write_table(tmp_path, *lines):
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_an_id_read_as_a_number_is_one_patient(tmp_path, capsys):
+    lines = [f"{row}.png,{100 + row // 2}{'.0' if row % 2 else ''},{row // 2}.0" for row in range(120)]
+    path = write_table(tmp_path, "file,person,study", *lines)
+    studies = read(path, columns=TableColumns(image="file", patient="person", study="study"))
+    assert [study.patient_id for study in studies] == [str(100 + row // 2) for row in range(120)]
+    assert [study.study_id for study in studies] == [str(row // 2) for row in range(120)]
+    assert "rows.csv: column 'person': '100.0' is read as '100', and 59 more so" in capsys.readouterr().err
+    write_table(tmp_path, "file,person,fold", "a.png,7,train", "b.png,7.0,test")
+    with pytest.raises(IgclError, match="row 3: patient '7' has split 'test', but 'train' in row 2"):
+        read(path, columns=TableColumns(image="file", patient="person", split="fold"))
+
+
+@pytest.mark.parametrize("word", ["", "NA", "N/A", "null", "None", "nan", "-", "#N/A"])
+def test_a_word_for_nothing_is_no_patient_no_study_and_no_report(tmp_path, word):
+    path = write_table(tmp_path, "file,person,study,note", f"a.png,1,{word},{word}", f"b.png,{word},{word},x")
+    with pytest.raises(IgclError, match="rows.csv row 3: column 'person' is empty, or NA or -; fill it in or leave"):
+        read(path, columns=TableColumns(image="file", patient="person"))
+    first, second = read(path, columns=TableColumns(image="file", study="study", report="note"))
+    assert (first.study_id, second.study_id) == ("a.png", "b.png")
+    assert first.report == ({"report": "-"} if word == "-" else {})
+
+
+def test_an_id_that_lost_its_digits_is_refused(tmp_path):
+    path = write_table(tmp_path, "file,person", "a.png,123456789012", "b.png,1.23457E+11")
+    with pytest.raises(IgclError, match="row 3, column 'person': '1.23457E.11' has lost digits of an id"):
+        read(path, columns=TableColumns(image="file", patient="person"))
+
+
+def test_graphs_are_found_under_ids_read_as_numbers(tmp_path):
+    (tmp_path / "table.csv").write_text("file,study\na.png,7.0\nb.png,8\n")
+    write_radgraph({"7": MASS, "8.0": EDEMA}, tmp_path / "graphs.json")
+    source = read_table(
+        tmp_path / "table.csv", TableColumns(image="file", study="study"), graphs=tmp_path / "graphs.json"
+    )
+    assert [study.graph for study in source.items()] == [MASS, EDEMA]
+
+
+@pytest.mark.parametrize(
+    ("names", "wrong"),
+    [
+        (("./a.png", "x//b.png", "x\\c.png", ".\\d.png"), None),
+        (("a.png", "./a.png"), "row 3: column 'file': 'a.png' is in row 2 already"),
+        (("x\\a.png", "x/a.png"), "row 3: column 'file': 'x/a.png' is in row 2 already"),
+        (("b.png", "x/../b.png"), "row 3: column 'file': 'x/../b.png' is the file of row 2"),
+        (("b.png", "{root}/b.png"), "b.png' is the file of row 2"),
+        (("x/e", "x/e.png"), "row 3: column 'file': 'x/e.png' is the file of row 2"),
+        (("b.png", "x/f"), "row 3: 'f' could be f.jpg or f.png; name images with their suffix"),
+    ],
+)
+def test_one_file_has_one_name(tmp_path, capsys, names, wrong):
+    (tmp_path / "x").mkdir()
+    for name in ("x/e.png", "x/f.jpg", "x/f.png"):
+        (tmp_path / name).touch()
+    path = write_table(tmp_path, "file", *(name.format(root=tmp_path) for name in names))
+    if wrong is None:
+        assert [study.images[0].image_id for study in read(path, columns=TableColumns("file"))] == [
+            "a.png",
+            "x/b.png",
+            "x/c.png",
+            "d.png",
+        ]
+        assert "column 'file': backslashes are read as slashes between folders" in capsys.readouterr().err
+    else:
+        with pytest.raises(IgclError) as error:
+            read(path, columns=TableColumns("file"))
+        assert wrong in str(error.value)
+
+
+def test_names_without_suffix_are_those_of_the_images(tmp_path):
+    for name in ("a.PNG", "a.txt", "1.2.840.1", "1.2.840.2.dcm", "c", "7.png"):
+        (tmp_path / name).touch()
+    path = write_table(tmp_path, "file", "a", "1.2.840.1", "1.2.840.2", "c", "gone", "7.0")
+    source = read_table(path, TableColumns("file"))
+    found = [study.images[0].source.name for study in source.items()]
+    assert found == ["a.PNG", "1.2.840.1", "1.2.840.2.dcm", "c", "gone", "7.png"]
+    assert source.counts == {"images named without suffix": 3}
+    assert next(iter(source.items())).images[0].image_id == "a"
+
+
+def test_labels_may_be_words(tmp_path, capsys):
+    words = {"True": 1, "FALSE": 0, "yes": 1, "No": 0, "Positive": 1, "negative": 0, "1,0": 1, "-1": None, "1.0": 1}
+    words |= {"NA": None, "unknown": None, "Uncertain": None}
+    path = write_table(tmp_path, "file;Edema", *(f"{row}.png;{word}" for row, word in enumerate(words)))
+    columns = TableColumns(image="file", labels=["Edema"])
+    assert [study.labels["Edema"] for study in read(path, columns=columns)] == list(words.values())
+    said = (
+        "labels: True, yes, Positive, 1,0 read as 1; FALSE, No, negative read as 0; unknown read as unknown; Uncertain"
+    )
+    assert said in capsys.readouterr().err
+    negative = read(path, columns=columns, blank="negative", uncertain="positive")
+    assert [study.labels["Edema"] for study in negative[-3:]] == [0, None, 1]
+    write_table(tmp_path, "file,Edema", "a.png,mild")
+    with pytest.raises(IgclError, match="'mild' is not 1, 0, -1 or blank, nor a word such as yes; .*--label-separator"):
+        read(path, columns=columns)
+
+
+def test_one_column_may_list_the_labels(tmp_path):
+    path = write_table(
+        tmp_path, "file,found", "a.png,Edema|Mass", "b.png,No Finding", "c.png,", 'd.png,"mass | Effusion, left"'
+    )
+    columns = TableColumns(image="file", labels=["found"])
+    source = read_table(path, columns, label_separator="|", uncertain="Mass=positive")
+    assert source.labels == ("Edema", "Effusion, left", "Mass", "No Finding")
+    values = [tuple(study.labels.values()) for study in source.items()]
+    assert values == [(1, 0, 1, 0), (0, 0, 0, 1), (None,) * 4, (0, 1, 1, 0)]
+    assert source.settings["label_separator"] == "|"
+    assert set(read(path, columns=columns, label_separator="|", blank="negative")[2].labels.values()) == {0}
+    for options in ({"label_separator": ""}, {"label_separator": "|", "columns": TableColumns("file")}):
+        with pytest.raises(IgclError, match="--label-separator: is the text between labels"):
+            read(path, **{"columns": columns} | options)
+    with pytest.raises(IgclError, match="--uncertain: no label 'Fracture'"):
+        read(path, columns=columns, label_separator="|", uncertain="Fracture=positive")
+    write_table(tmp_path, "file,found", *(f"{row}.png,Sentence {row}." for row in range(1001)))
+    with pytest.raises(IgclError, match="rows.csv: column 'found' lists 1,001 labels"):
+        read(path, columns=columns, label_separator="|")
+
+
+def test_studies_with_two_different_reports_are_counted(tmp_path):
+    path = write_table(tmp_path, "file,study,note", "a,1,x", "b,1,y", "c,2,x", "d,2,x", "e,3,x", "f,3,")
+    source = read_table(path, TableColumns(image="file", study="study", report="note"))
+    assert source.counts == {"studies whose images have several reports": 1}
+
+
+def test_numbers_of_folds_may_be_read_as_floats(tmp_path):
+    path = write_table(tmp_path, "file,fold", "a.png,0.0", "b.png,1", "c.png,val")
+    studies = read(path, columns=TableColumns(image="file", split="fold"), split_values={"0": "train", "1": "test"})
+    assert [study.split for study in studies] == ["train", "test", "valid"]
+
+
+def test_decimal_commas_of_ages_are_read(tmp_path):
+    path = write_table(tmp_path, "file;years", "a.png;61,5", "b.png;058Y")
+    assert [study.age for study in read(path, columns=TableColumns(image="file", age="years"))] == [61.5, 58]
+
+
+HARD = (
+    "table_bool.csv table_latin1.csv table_mixid.csv table_nalabel.csv table_pipe.csv table_semi.csv table_spanish.csv "
+    "table_tab.tsv table_utf16.csv table_winrel.csv table_words.csv"
+)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", HARD.split())
+def test_hard_tables_are_read(data_folder, name):
+    columns = TableColumns(image="file", patient="patient", report="text", labels=["Edema"])
+    separator = {"label_separator": "|"} if "pipe" in name else {}
+    source = read_table(data_folder / "hard_inputs" / name, columns, **separator)
+    studies = list(source.items())
+    assert {study.patient_id for study in studies} <= {
+        f"{first}{number}" for first in ("p", "10") for number in range(10)
+    }
+    assert len({study.patient_id for study in studies}) == len(studies) / 2
+    assert all(len(study.report["report"]) > 40 for study in studies)
+    assert {study.labels["Edema"] for study in studies} <= {0, 1, None}
+    assert {0, 1} <= {study.labels["Edema"] for study in studies}
+
+
+@pytest.mark.data
+def test_a_hard_table_of_blanks_is_refused(data_folder):
+    with pytest.raises(IgclError, match="table_na.csv row 3: column 'patient' is empty, or NA or -; fill it in"):
+        read_table(data_folder / "hard_inputs" / "table_na.csv", TableColumns(image="file", patient="patient"))

@@ -8,6 +8,7 @@ from broken_stores import change_row, edit_manifest, picture, rewrite, said, stu
 
 from igcl_lightning.data.store import graph_of
 from igcl_lightning.data.study import StudyImage
+from igcl_lightning.doctor.id_checks import check_ids
 from igcl_lightning.doctor.opened import OpenedStore
 from igcl_lightning.doctor.store_checks import (
     check_flags,
@@ -26,6 +27,7 @@ CHECKS = (
     check_splits,
     check_row_ids,
     check_patients,
+    check_ids,
     check_views,
     check_people,
     check_node_text,
@@ -38,6 +40,7 @@ def test_a_good_store_has_no_faults(store):
     assert opened.faults == []
     assert opened.num_rows == 12
     assert {finding.level for check in CHECKS for finding in check(opened)} == {"ok"}
+    assert [*check_ids(opened)] == []
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format_version": 1}'])
@@ -112,6 +115,26 @@ def test_patients_in_two_splits_are_named_where_a_store_would_not_open(store):
     )
     assert finding.numbers == {"patients": {"patient-0": ["train", "test"], "patient-4": ["valid", "test"]}}
     assert {place.row for place in finding.rows} == {"row-0", "row-4", "row-5", "row-11"}
+
+
+def test_patients_in_two_spellings_are_named_also_where_each_is_in_one_split(tmp_path):
+    names = ("7", "7.0", "8", "8", "9.0", "10", "011", "11", "NA", "-", "p1", "P1")
+    patients = [study(number, patient_id=name, split="train") for number, name in enumerate(names)]
+    store = OpenedStore(write_store(tmp_path / "store", patients))
+    assert [(finding.level, finding.message) for finding in check_ids(store)] == [
+        ("error", "2 rows of a patient who is nobody, such as 'NA', '-': several persons; prepare the store again"),
+        ("error", "1 patient under several ids that are one number ('7' and '7.0'); prepare the store again"),
+        (
+            "warning",
+            "2 patients perhaps under several ids, alike but for case or leading zeros ('011' and '11'); "
+            "prepare the store again",
+        ),
+    ]
+    crossed = [study(number, patient_id=name) for number, name in enumerate(("7", "8", "9", "7.00", "7.0", "8.0"))]
+    store = OpenedStore(write_store(tmp_path / "crossed", crossed))
+    (finding,) = check_ids(store)
+    assert "2 of them in several splits, so that training sees test patients" in finding.message
+    assert {place.row for place in finding.rows} == {"row-0", "row-1", "row-3", "row-4", "row-5"}
 
 
 def test_studies_of_several_patients_are_named(store):

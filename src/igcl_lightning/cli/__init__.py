@@ -10,11 +10,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from igcl_lightning import __version__
 from igcl_lightning.cli import ablate, compare, completion, demo, doctor, graphs, merge, prepare, sweep
 from igcl_lightning.cli.first_look import first_look
 from igcl_lightning.cli.parser import OneLineParser
+from igcl_lightning.cli.terminating import TERMINATED, Terminated, terminable
 from igcl_lightning.closing import QUIET
 from igcl_lightning.errors import IgclError, UsageError, message_of, write_message
 from igcl_lightning.quiet import quieten
@@ -25,6 +27,9 @@ TRAINING_COMMANDS = {
     "test": "test a model",
     "predict": "write scores or embeddings of images",
 }
+RESUMABLE = ("prepare", "merge", "graphs")
+"""Commands that end after SIGTERM as after Ctrl-C; those that train leave it to Lightning."""
+
 COMMANDS = (prepare, merge, graphs, doctor, compare, demo, ablate, sweep, completion)
 EPILOG = """\
 Configs are looked up in the current folder, then among the shipped ones; a later --config overrides earlier ones.
@@ -41,7 +46,8 @@ def main(args: Sequence[str] | None = None) -> int | None:
     """Run one command, by default from `sys.argv`; unexpected errors are raised.
 
     Returns:
-        The exit status: 2 for wrong usage, 1 for a command that failed, 130 when interrupted, otherwise 0 or None.
+        The exit status: 2 for wrong usage, 1 for a command that failed, 130 when interrupted, 143 when terminated,
+        otherwise 0 or None.
     """
     words = list(sys.argv[1:] if args is None else args)
     quieten()
@@ -61,6 +67,9 @@ def main(args: Sequence[str] | None = None) -> int | None:
             raise
         write_message("error", _in_one_line(error))
         return 1
+    except Terminated:
+        sys.stderr.write("igcl: terminated\n")
+        return TERMINATED
     except KeyboardInterrupt:
         sys.stderr.write("igcl: interrupted\n")
         return 130
@@ -82,7 +91,8 @@ def _run(words: list[str]) -> int | None:
         parser.print_help(sys.stderr)
         return 2
     options = parser.parse_args(words)
-    status: int | None = options.run(options)
+    with terminable() if options.command in RESUMABLE else nullcontext():
+        status: int | None = options.run(options)
     return status
 
 

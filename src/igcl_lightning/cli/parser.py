@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from igcl_lightning.errors import UsageError, suggestion
+from igcl_lightning.texts import comma_separated
 
 LARGEST_SEED = 2**32 - 1  # of NumPy
 
@@ -50,8 +51,8 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Read a comma-separated list of names."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    """Read a comma-separated list of names; one with a comma stands in double quotes."""
+    return tuple(filter(None, comma_separated(text)))
 
 
 def add_run_options(parser: argparse.ArgumentParser, folder: str) -> None:

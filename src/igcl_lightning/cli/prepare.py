@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from igcl_lightning.cli.parser import available_cores, names
 from igcl_lightning.closing import command, write_closing
 from igcl_lightning.errors import IgclError, write_message
+from igcl_lightning.texts import comma_separated
 
 if TYPE_CHECKING:
     from igcl_lightning.data.preparing.options import Options
@@ -49,8 +50,8 @@ Option = tuple[str, dict[str, Any]]
 
 
 def pairs(text: str) -> dict[str, str]:
-    """Read comma-separated pairs A=B."""
-    parts = [pair.partition("=") for pair in text.split(",")]
+    """Read comma-separated pairs A=B; a pair with a comma stands in double quotes."""
+    parts = [pair.partition("=") for pair in comma_separated(text)]
     if not all(key and value for key, _, value in parts):
         raise argparse.ArgumentTypeError(f"expected A=B,C=D, got {text!r}")
     return {key.strip(): value.strip() for key, _, value in parts}
@@ -138,10 +139,10 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
         ),
     ),
     "table": (
-        "a CSV or JSON lines file of images, reports, labels",
+        "a table of images, reports, labels: CSV, Excel, ...",
         "table.read_table",
         (
-            _option("--csv", "table with one row per image, .csv or .jsonl", type=Path, required=True, metavar="FILE"),
+            _option("--csv", "table with one row per image, in any form", type=Path, required=True, metavar="FILE"),
             _option("--root", "folder of the images (default: that of the file)", type=Path, metavar="DIR"),
             _column("image", "file name of the image", required=True),
             _column("report", "text of the report"),
@@ -153,7 +154,9 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
             _column("sex", "F or M"),
             GRAPHS,
             _column("graph", "key in --graphs (default: study, then image)"),
-            _columns("label", "labels", "labels: 1, 0, -1 (uncertain) or blank"),
+            _columns("label", "labels", "labels: 1, 0, -1 (uncertain), yes, no or blank"),
+            _option("--label-separator", "text between labels that one column lists, such as '|'", metavar="TEXT"),
+            _option("--encoding", "encoding of the table (default: found out)", metavar="NAME"),
             *(UNCERTAIN, BLANKS),
             _option("--split-values", "rename splits: fold0=test,fold1=valid", type=pairs, metavar="A=B,.."),
             _columns("extra", "extra", "further columns to keep"),
@@ -246,8 +249,9 @@ def run(options: argparse.Namespace) -> None:
     try:
         manifest = prepare(source, **given | {"options": _row_options(options), "jobs": jobs})
     except KeyboardInterrupt:
-        if part.folder(options.out).exists():
-            write_message("warning", "interrupted; finished work is kept: run the same command with --resume")
+        kept = "finished work is kept: run the same command with --resume"
+        nothing = "no work was finished: run the same command again"
+        write_message("warning", f"interrupted; {kept if part.folder(options.out).exists() else nothing}")
         raise
     if "shard" in manifest:
         sys.stdout.write(f"{part.folder(options.out)}: complete; when all {part.total} are: igcl merge {options.out}\n")
@@ -263,7 +267,9 @@ def _given(options: argparse.Namespace, function: Callable[..., object]) -> dict
 def _read_source(options: argparse.Namespace) -> Source:
     read = pkgutil.resolve_name(f"igcl_lightning.data.sources.{READERS[options.data_set][1]}")
     if (root := getattr(options, "root", None)) is not None and not Path(root).is_dir():
-        raise IgclError(f"--root {root}: no such folder")
+        from igcl_lightning.reports.files import near_path
+
+        raise IgclError(f"--root {root}: no such folder{near_path(Path(root))}")
     arguments = _given(options, read)
     if options.data_set == "table":
         from igcl_lightning.data.sources.table import TableColumns

@@ -16,7 +16,7 @@ def age_in_years(text: str | None) -> float | None:
 
     An age above `OLDEST` is None too.
     """
-    match = _AGE.fullmatch((text or "").strip().upper())
+    match = _AGE.fullmatch((text or "").strip().upper().replace(",", "."))
     if match is None:
         return None
     years = float(match[1]) / _PER_YEAR[match[2]]

@@ -19,6 +19,7 @@ from typing import Any
 
 from igcl_lightning import __version__
 from igcl_lightning.atomic import locked
+from igcl_lightning.data.preparing.any_image import AnyImage
 from igcl_lightning.data.preparing.chunk import Chunk, chunk_identity
 from igcl_lightning.data.preparing.earlier import EarlierRows, identity
 from igcl_lightning.data.preparing.manifest import Ids, NoRowsError, Tally
@@ -85,11 +86,13 @@ def prepare(
     _refuse(out, unfinished.path, overwrite=overwrite, resume=resume, update=update)
     if out.exists() and not (overwrite or update or unfinished.path.exists()):  # nothing to resume
         return _finished(out, work)
-    survey = _survey(source)
+    existed, survey = out.exists(), _survey(source)
     earlier = EarlierRows(out, bool(options.node_text)) if update and out.exists() else None
     convert = partial(study_rows, columns=columns, options=options, earlier=earlier)
     try:
         with unfinished.open(work, resume=resume), ordered_map(jobs, with_torch=bool(options.node_text)) as run:
+            if out.exists() != existed:
+                raise IgclError(f"{out}: another run has just finished it; this one is not needed")
             (unfinished.path / SHARD).unlink(missing_ok=True)
             tally = Tally(_chunks(source, unfinished, run, convert, chunk, survey["studies"], shard))
             if shard == WHOLE:
@@ -161,16 +164,23 @@ def _refuse(out: Path, unfinished: Path, *, overwrite: bool, resume: bool, updat
 
 
 def _survey(source: Source) -> dict[str, Any]:
-    """Iterate over the studies once, without files, to find errors early; return their number, and a hash of ids."""
-    ids, number, digest = Ids(), 0, hashlib.sha256()
+    """Iterate over the studies once, before any file is read, and return their number and a hash of ids.
+
+    Raises:
+        IgclError: an id is repeated, a patient is in two splits, or none of the images exists.
+    """
+    ids, number, digest, images = Ids(), 0, hashlib.sha256(), AnyImage()
     for item in source.items():
         number += 1
+        images.found |= not isinstance(item, Study)  # what a call returns is not known yet
         if isinstance(item, Study):
             for image in item.images:
+                images.add(image.source)
                 ids.add_row(image.image_id)
                 digest.update(repr(image.image_id).encode())
             if item.patient_id is not None and item.split is not None:
                 ids.add_patient(item.patient_id, split_name(item.split))
+    images.refuse_none(source.inputs)
     return {"studies": number, "rows": digest.hexdigest()}
 
 

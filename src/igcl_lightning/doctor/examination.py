@@ -17,6 +17,7 @@ from igcl_lightning.data.store_path import MANIFEST
 from igcl_lightning.doctor import batch_checks, config_checks, store_checks
 from igcl_lightning.doctor.config import Config
 from igcl_lightning.doctor.findings import LEVELS, Finding, worst_first
+from igcl_lightning.doctor.id_checks import check_ids
 from igcl_lightning.doctor.image_bytes import check_bytes, check_duplicates, duplicate_groups
 from igcl_lightning.doctor.label_checks import check_labels
 from igcl_lightning.doctor.likeness import check_near_duplicates, check_orientation
@@ -31,6 +32,7 @@ TABLE_CHECKS = (
     store_checks.check_splits,
     store_checks.check_row_ids,
     store_checks.check_patients,
+    check_ids,
     store_checks.check_views,
     store_checks.check_people,
     check_reports,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from igcl_lightning.graphs.radgraph import loose
 from igcl_lightning.graphs.schema import ReportGraph
+from igcl_lightning.texts import plain_id
 
 _MIMIC = re.compile(r"(?:^|[/\\])s(\d{8})(?=$|[/\\.])")
 _MIMIC_BARE = re.compile(r"\d{8}")
@@ -19,9 +20,9 @@ def study_key(name: str) -> str:
 
     - MIMIC-CXR: "s58821758" of any path with this folder or file name, or of the bare number of eight digits.
     - CheXpert: "patient00001/study1" of any path with these folders, or with them joined by "_".
-    - Anything else: the name itself, with "/" between folders and without the suffix of a text or an image.
+    - Anything else: the name itself as `plain_id`, with "/" between folders and without the suffix of a text or image.
     """
-    name = name.strip()
+    name = plain_id(name) or name.strip()
     if found := _MIMIC.findall(name):
         return f"s{found[-1]}"
     if _MIMIC_BARE.fullmatch(name):

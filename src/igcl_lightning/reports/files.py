@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """First bytes of a Git LFS pointer, the placeholder of a file that was not downloaded."""
 
 MAX_POINTER_BYTES = 1024
+MOST_ENTRIES = 5000
+"""Entries of a folder that are looked through for a near name."""
+
 NOT_DATA = ("__MACOSX",)
 
 
@@ -26,6 +31,22 @@ def reason(error: OSError) -> str:
 def is_lfs_pointer(path: Path) -> bool:
     """Return whether a file is a Git LFS pointer; raises `OSError` if the file cannot be read."""
     return path.stat().st_size <= MAX_POINTER_BYTES and path.read_bytes().startswith(LFS_POINTER)
+
+
+def entries(folder: Path) -> list[str]:
+    """Return names in a folder that are not hidden, at most `MOST_ENTRIES`; none if it cannot be read."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(entry.name for entry in islice(found, MOST_ENTRIES) if _is_data(entry.name))
+    except (OSError, ValueError):
+        return []
+
+
+def near_path(path: Path) -> str:
+    """Return ", did you mean X?" for a path that does not exist, or nothing when no name in its folder is close."""
+    by_stem = {name.partition(".")[0]: name for name in reversed(entries(path.parent))}  # suffixes are all alike
+    near = difflib.get_close_matches(path.name.partition(".")[0], by_stem, n=1)
+    return f", did you mean {path.with_name(by_stem[near[0]])}?" if near else ""
 
 
 def walk_folders(root: Path) -> Iterator[tuple[Path, list[str]]]:

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from igcl_lightning.data import prepare as preparing
 from igcl_lightning.data.preparing.earlier import NOTES, EarlierRows
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.preparing.unfinished import UnfinishedStore
+from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
@@ -80,6 +82,59 @@ def test_two_runs_do_not_work_in_one_place(tmp_path):
                 run(tmp_path / "store", **how)
         assert (tmp_path / "store.partial" / "work.json").exists()
     run(tmp_path / "store", overwrite=True)
+
+
+def test_a_run_that_another_has_just_finished_is_not_repeated(tmp_path, monkeypatch):
+    survey = preparing._survey
+
+    def slow_survey(source):
+        monkeypatch.setattr(preparing, "_survey", survey)
+        run(tmp_path / "store")
+        return survey(source)
+
+    monkeypatch.setattr(preparing, "_survey", slow_survey)
+    with pytest.raises(IgclError, match="store: another run has just finished it; this one is not needed"):
+        run(tmp_path / "store", resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+@pytest.mark.parametrize(
+    ("named", "there"),
+    [
+        ("data/a.png", "data/images/a.png"),
+        ("a.png", "data/images/a.png"),
+        ("data/Images/a.png", "data/images/a.png"),
+        ("data/C:/old/images/a.png", "data/images/a.png"),
+        ("data/masks/a.png", "data/images/a.png"),
+        ("data/images/a.dcm", "data/images/a.png"),
+        ("data/iamges/b.png", "data/images"),
+        ("data/zzz/q.png", None),
+        ("/gone/machine/images/a.png", "data/images/a.png"),
+    ],
+)
+def test_a_wrong_folder_is_one_line_with_what_is_near(tmp_path, named, there):
+    for name in ("images/a.png", "masks/b.png"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).touch()
+    if "iamges" in named:
+        (tmp_path / "data" / "masks" / "b.png").unlink()
+    table = tmp_path / "data" / "rows.csv"
+    table.touch()
+    lost = [Study(f"{number}", None, (StudyImage(f"{number}", tmp_path / named),)) for number in range(3)]
+    with pytest.raises(IgclError) as error:
+        preparing.prepare(Source.of(lost, inputs=[table]), tmp_path / "store")
+    advice = f"; there is {tmp_path / there}" if there else ""
+    assert str(error.value) == (
+        f"the source has no usable row: none of its 3 images exists, such as {tmp_path / named}{advice}; "
+        "name their folder with --root or --images, or mend the paths in the table"
+    )
+    assert not list(tmp_path.glob("store*"))
+
+
+def test_one_image_that_exists_is_enough(tmp_path):
+    sources = [tmp_path / "gone.png"] * 3 + [np.zeros((9, 9), np.uint8)]
+    some = [Study(f"{number}", None, (StudyImage(f"{number}", each),)) for number, each in enumerate(sources)]
+    assert run(tmp_path / "store", some)["dropped"] == {"image missing": 3}
 
 
 def test_a_process_opens_the_earlier_store_once(tmp_path):

@@ -237,7 +237,7 @@ def test_what_is_wrong_with_the_table_is_one_line(root, change, message):
         (lambda lines: ["[", *lines], "impression_fixed.json line 1: not JSON"),
         (lambda lines: [*lines, "[1,2]"], "impression_fixed.json line 6: not a JSON object"),
         (lambda lines: [*lines[:2], lines[2][:40], *lines[3:]], "impression_fixed.json line 3: not JSON"),
-        (lambda lines: [line.replace("Edema", "edema") for line in lines], "fixed.json: no line has the key 'Edema'"),
+        (lambda lines: [line.replace("Edema", "oedema") for line in lines], "fixed.json: no line has the key 'Edema'"),
         (
             lambda lines: [line.replace("train/", "a/").replace("valid/", "a/") for line in lines],
             "impression_fixed.json: none of its ids, such as 'a/patient90001/study1/view1_frontal.jpg', is in this",

@@ -140,14 +140,17 @@ def test_a_folder_without_images_is_named(tmp_path):
 def test_a_store_takes_the_patient_from_the_header(root, tmp_path):
     for name in ("disc/a.dcm", "disc/b"):
         write_dicom(root / name, PatientID="of the header", PatientAge="033Y", ViewPosition="LL")
+    for name, patient in (("c", "NA"), ("d", "NA"), ("e", "12.0"), ("f", "12")):
+        write_dicom(root / "disc" / f"{name}.dcm", PatientID=patient)
     (root / "p1" / "b.jpg").write_bytes(b"broken")
     assert not main(["prepare", "folder", "--root", str(root), "--out", str(tmp_path / "store"), "--size", "16"])
     manifest = json.loads((tmp_path / "store" / "manifest.json").read_bytes())
-    assert sum(manifest["rows"].values()) == 7
+    assert sum(manifest["rows"].values()) == 11
     assert manifest["dropped"] == {"image not readable": 1}
     store = Store(tmp_path / "store")
     rows = {row["row"]: row for split in store.splits for row in store.table(split)}
     assert {rows["disc/a.dcm"]["patient"], rows["disc/b"]["patient"]} == {"of the header"}
     assert (rows["disc/b"]["view"], rows["disc/b"]["age"]) == ("lateral", 33.0)
+    assert [rows[f"disc/{name}.dcm"]["patient"] for name in "cdef"] == ["disc/c.dcm", "disc/d.dcm", "12", "12"]
     assert rows["p1/a.png"]["patient"] == "p1/a.png"
     assert rows["p1/a.png"]["report"]["report"] == "FINDINGS: Clear lungs."

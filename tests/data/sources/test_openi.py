@@ -235,7 +235,10 @@ def test_tables_that_do_not_belong_together_are_refused(kaggle):
     gold.write_text(content)
     table = kaggle / "indiana_reports.csv"
     header, *rows = table.read_text().splitlines()
+    expected = [study.patient_id for study in read_openi(kaggle).items()]
     table.write_text("\n".join([header, *(row.replace(",", ".0,", 1) for row in rows)]))
+    assert [study.patient_id for study in read_openi(kaggle).items()] == expected
+    table.write_text("\n".join([header, *(row.replace(",", "x,", 1) for row in rows)]))
     with pytest.raises(IgclError, match="indiana_projections.csv: none of its ids, such as 'CXR1', is in this"):
         read_openi(kaggle)
 

@@ -156,7 +156,7 @@ def test_a_mistake_in_the_table_is_one_line(tmp_path, rows, message):
 def test_missing_tables_columns_and_images_are_named(tmp_path):
     with pytest.raises(IgclError, match="no table of boxes; looked for stage_2_train_labels.csv"):
         read_rsna(tmp_path)
-    root = write_tree(tmp_path / "rsna", header="patientId,x,y,width,height,target")
+    root = write_tree(tmp_path / "rsna", header="patientId,x,y,width,height,Targets")
     with pytest.raises(IgclError, match="no column 'Target'; it has 'patientId'"):
         read_rsna(root)
     root = write_tree(tmp_path / "two")

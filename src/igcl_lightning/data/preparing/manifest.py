@@ -97,7 +97,8 @@ class Tally:
         """
         if not self.ids.rows:
             first = self.dropped[0] if self.dropped else None
-            detail = f": {first['reason']} ({first['row']}) {first['detail']}" if first else ""
+            named = f"({first['row']}) " if first and first["row"] not in first["detail"] else ""
+            detail = f": {first['reason']} {named}{first['detail']}" if first else ""
             raise NoRowsError(f"the source has no usable row{detail}")
         options, splits = work["options"], self.counts["splits"]
         return {

@@ -8,13 +8,11 @@ from pathlib import Path
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.reports.files import LFS_POINTER
 from igcl_lightning.reports.sections import choose_sections, choose_text
+from igcl_lightning.texts import is_blank
 
 STATES = ("present", "none", "empty", "Git-LFS pointer", "not readable")
 PRESENT, ABSENT, EMPTY, POINTER, UNREADABLE = STATES
 """States of a report. None: the source has no report, or its file is missing. Empty: no text to parse."""
-
-BLANK = ("", "nan", "none", "null")
-"""Texts that stand for no text: missing values of a library, saved to a table."""
 
 
 def read_report(report: Mapping[str, str] | Path, options: Options) -> tuple[dict[str, str], str, str]:
@@ -38,7 +36,7 @@ def read_report(report: Mapping[str, str] | Path, options: Options) -> tuple[dic
         texts, where = dict(report), ""
     if any((text or "").lstrip().startswith(LFS_POINTER.decode()) for text in texts.values()):
         return {}, POINTER, f"{where}a Git-LFS pointer in place of a report; fetch it with git lfs pull"
-    kept = {name: text for name, text in texts.items() if (text or "").strip().lower() not in BLANK}
+    kept = {name: text for name, text in texts.items() if not is_blank(text or "")}
     if not kept:
         return {}, EMPTY if texts else ABSENT, f"{where}the report is empty" if texts else "the source has no report"
     return (

@@ -22,6 +22,7 @@ from igcl_lightning.data.study import REPORT_SECTIONS, Study, wanted_views
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.language import is_english
 from igcl_lightning.graphs.parser import default_parser
+from igcl_lightning.texts import plain_id
 
 if TYPE_CHECKING:
     from igcl_lightning.graphs.node_text import NodeText
@@ -72,7 +73,7 @@ def study_rows(item: Item, columns: Columns, options: Options, earlier: EarlierR
     if not study.images:
         made.drop("no image", "", study.study_id)
     images = list(_images(study, options, earlier, made))
-    headers = (stored.note.header.get("PatientID") for stored in images)
+    headers = (plain_id(stored.note.header.get("PatientID")) for stored in images)
     patient = next(filter(None, (study.patient_id, *headers, study.study_id)))
     made.split = split_name(study.split) if study.split else split_of_patient(patient, seed=options.seed)
     try:

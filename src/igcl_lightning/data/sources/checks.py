@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from igcl_lightning.errors import IgclError
+from igcl_lightning.texts import is_shortened
 
 
 def refuse(path: Path, wrong: pd.Series, message: str) -> None:
@@ -34,6 +35,12 @@ def require(path: Path, frame: pd.DataFrame, columns: Iterable[str]) -> None:
     """Raise if a cell of these columns is blank."""
     for column in columns:
         refuse(path, frame[column].isna(), f"column {column!r} is empty")
+
+
+def refuse_shortened(path: Path, ids: pd.Series) -> None:
+    """Raise if an id is a number without its last digits, as spreadsheets write long ones; several would be one."""
+    lost = "has lost digits of an id in a spreadsheet; format the column as text and export it again"
+    refuse_cells(path, ids, ids.map(is_shortened, na_action="ignore").eq(True), lost)
 
 
 def refuse_repeats(path: Path, frame: pd.DataFrame, column: str) -> None:

@@ -27,7 +27,7 @@ from igcl_lightning.data.sources.checks import (
 from igcl_lightning.data.sources.chexpert import chexpert_image
 from igcl_lightning.data.sources.graphs import ReportGraphs, joined
 from igcl_lightning.data.sources.image_folder import IMAGE_SUFFIXES
-from igcl_lightning.data.sources.rows import ages, groups, patient_splits, records, study_of
+from igcl_lightning.data.sources.rows import SEVERAL_REPORTS, ages, groups, patient_splits, records, study_of
 from igcl_lightning.data.sources.source import Notes, Source
 from igcl_lightning.data.sources.tables import find_file, read_columns, read_json_lines
 from igcl_lightning.data.study import Study
@@ -120,9 +120,7 @@ def _read_rows(path: Path, images: Path, seed: int, counts: Counter[str]) -> pd.
         age=ages(path, frame, "age", counts, zero_is_blank=True),
         path=f"{folder}/" + frame["word"] + "/" + frame["study"] + "/" + frame["name"] + suffix,
     )
-    counts["studies whose images have several reports"] = int(
-        (frame.groupby("study")[BOTH].nunique() > 1).any(axis=1).sum()
-    )
+    counts[SEVERAL_REPORTS] = int((frame.groupby("study")[BOTH].nunique() > 1).any(axis=1).sum())
     frame = frame.sort_values(["deid_patient_id", "study", "name"], ignore_index=True)
     return frame.drop(columns=["word"]).rename(columns=COLUMNS)
 

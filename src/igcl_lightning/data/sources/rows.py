@@ -18,6 +18,9 @@ from igcl_lightning.data.sources.checks import refuse, refuse_cells, refuse_conf
 from igcl_lightning.data.splits import lend_validation, split_name
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
+from igcl_lightning.texts import plain_id
+
+SEVERAL_REPORTS = "studies whose images have several reports"
 
 BATCH = 10_000
 """Number of rows converted to dictionaries at once."""
@@ -103,10 +106,10 @@ def patient_splits(
         IgclError: a cell is blank or not a split, or a patient is in two splits.
     """
     require(path, words.to_frame(), (str(words.name),))
-    names = {}
+    names, known = {}, meanings or {}
     for word in words.unique():
         try:
-            names[word] = split_name((meanings or {}).get(word, word))
+            names[word] = split_name(known.get(word, known.get(plain_id(word) or "", word)))
         except IgclError as error:
             refuse(path, words == word, f"{error}{advice}")
     splits = words.map(names)

@@ -1,4 +1,4 @@
-"""Any table with one row per image, CSV or JSON lines; options name its columns."""
+"""Any table with one row per image, such as CSV, JSON lines, Parquet or Excel; options name its columns."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from typing import Any
 
 import pandas as pd
 
+from igcl_lightning.closing import write_note
 from igcl_lightning.data.label_policy import LabelPolicy
 from igcl_lightning.data.sources.checks import refuse_conflict, refuse_repeats, require
 from igcl_lightning.data.sources.graphs import find_graphs
-from igcl_lightning.data.sources.rows import ages, image_of, patient_splits, records, study_of
+from igcl_lightning.data.sources.image_names import image_paths, plain_name
+from igcl_lightning.data.sources.packed import PACKED
+from igcl_lightning.data.sources.rows import SEVERAL_REPORTS, ages, image_of, patient_splits, records, study_of
 from igcl_lightning.data.sources.source import Notes, Source
-from igcl_lightning.data.sources.tables import JSON_LINES, read_columns, read_json_lines
+from igcl_lightning.data.sources.tables import JSON_LINES, each_cell, read_columns, read_json_lines, with_ids
 from igcl_lightning.data.study import Study
+from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import ReportGraph
 
 
@@ -30,7 +34,7 @@ class TableColumns:
         patient: id of the person (default: the study).
         study: id of the study (default: every row is a study).
         report: report text.
-        labels: labels with values 1, 0, -1 (uncertain) or blank (unknown).
+        labels: labels with values 1, 0, -1 (uncertain), words such as yes, or blank (unknown); or one column of lists.
         split: a word for train, valid or test.
         view: projection, such as PA or AP.
         age: age in years.
@@ -72,18 +76,22 @@ def read_table(
     split_values: Mapping[str, str] | None = None,
     uncertain: str = "ignore",
     blank: str = "missing",
+    label_separator: str | None = None,
+    encoding: str | None = None,
     seed: int = 0,
     graphs: Path | None = None,
 ) -> Source:
     """Read a table with one row per image.
 
     Args:
-        csv: path of the table; `.jsonl` and `.ndjson` files are read as JSON lines.
+        csv: path of the table in a form of `open_table`; `.jsonl` and `.ndjson` files are read as JSON lines.
         columns: names of its columns.
         root: folder that paths are relative to (default: that of the table).
         split_values: split by value of the split column, such as {"fold0": "test"}.
         uncertain: value of the label -1 (`LabelPolicy.parse`).
         blank: value of a label that is not mentioned, one of `label_policy.BLANK`.
+        label_separator: text between the labels that a row lists in the only column of labels, such as "|".
+        encoding: encoding of a text (default: UTF-8, UTF-16 or Windows-1252, as its bytes say).
         seed: seed of the training patients that become "valid" if no row is.
         graphs: RadGraph file of the reports; a report without graph is parsed.
 
@@ -92,29 +100,44 @@ def read_table(
     named, folder = columns.named(), csv.parent if root is None else root
     columns = TableColumns(**named)
     policy = LabelPolicy.parse(uncertain, blank)
-    frame = _read(csv, columns)
+    frame = _read(csv, columns, encoding)
     notes = Notes([csv], {"columns": named, **vars(policy)})
     rows = _rows(csv, frame, columns, folder, notes)
     if columns.split:
         words, advice = frame[columns.split], "; rename it with --split-values"
         rows["split"] = patient_splits(csv, rows["patient"], words, seed, split_values, advice)
         notes.settings.update(split_values=dict(split_values or {}), validation_seed=seed)
-    labels = policy.of_table(csv, frame, columns.labels)
+    labels = _labels(csv, frame, columns.labels, label_separator, policy)
+    if label_separator is not None:
+        notes.settings["label_separator"] = label_separator
     graph_of = _find_graphs(graphs, csv, frame, columns, notes)
     items = partial(_studies, frame, columns, rows, labels, graph_of, folder)
-    names = (tuple(columns.labels), tuple(columns.extra), tuple(columns.arrays))
+    names = (tuple(labels.columns), tuple(columns.extra), tuple(columns.arrays))
     return Source("table", items, *names, masks=bool(columns.masks), total=len(rows), **vars(notes))
 
 
-def _read(csv: Path, columns: TableColumns) -> pd.DataFrame:
-    """Return the named columns, with image and patient in each row and each image once."""
-    read = read_json_lines if csv.suffix.lower() in JSON_LINES else read_columns
+def _read(csv: Path, columns: TableColumns, encoding: str | None) -> pd.DataFrame:
+    """Return the named columns, with an image in each row and each image once; images and ids are plain."""
     single = [value for value in vars(columns).values() if isinstance(value, str)]
-    names = (*single, *columns.labels, *columns.extra, *columns.arrays, *columns.masks)
-    frame: pd.DataFrame = read(csv, [*dict.fromkeys(names)])
-    require(csv, frame, filter(None, (columns.image, columns.patient)))
+    names = [*dict.fromkeys((*single, *columns.labels, *columns.extra, *columns.arrays, *columns.masks))]
+    packed = csv.suffix.lower() in PACKED
+    lines = (csv.with_suffix("") if packed else csv).suffix.lower() in JSON_LINES
+    frame = read_json_lines(csv, names) if lines else read_columns(csv, names, encoding=encoding)
+    require(csv, frame, (columns.image,))
+    for column in (columns.image, *columns.arrays, *columns.masks):
+        frame[column] = _plain(csv, frame[column])
     refuse_repeats(csv, frame, columns.image)
-    return frame
+    others = {columns.image, columns.patient}
+    ids = [name for name in (columns.study, columns.graph) if name is not None and name not in others]
+    frame = with_ids(csv, frame, ids, blank=True)
+    return with_ids(csv, frame, [columns.patient]) if columns.patient else frame
+
+
+def _plain(csv: Path, names: pd.Series) -> pd.Series:
+    """Return the names of files in a column, with "/" between folders."""
+    if names.str.contains("\\", regex=False).eq(True).any():
+        write_note(f"{csv}: column {names.name!r}: backslashes are read as slashes between folders")
+    return each_cell(names, plain_name)
 
 
 def _rows(csv: Path, frame: pd.DataFrame, columns: TableColumns, folder: Path, notes: Notes) -> pd.DataFrame:
@@ -124,15 +147,28 @@ def _rows(csv: Path, frame: pd.DataFrame, columns: TableColumns, folder: Path, n
     patient = frame[columns.patient] if columns.patient else study
     rows = pd.DataFrame({"image": image, "study": study, "patient": patient})
     refuse_conflict(csv, rows, "study", "patient")
-    rows["path"] = [folder / name for name in image]
+    counts: Counter[str] = Counter()
+    rows["path"] = image_paths(csv, image, folder, counts)
     for name in ("view", "sex", "report"):
         if (column := getattr(columns, name)) is not None:
             rows[name] = frame[column]
     if columns.age:
-        counts: Counter[str] = Counter()
         rows["age"] = ages(csv, frame, columns.age, counts)
-        notes.counts.update(+counts)
+    if columns.report:
+        counts[SEVERAL_REPORTS] = int((rows.groupby("study", sort=False)["report"].nunique() > 1).sum())
+    notes.counts.update(+counts)
     return rows
+
+
+def _labels(
+    csv: Path, frame: pd.DataFrame, columns: Sequence[str], separator: str | None, policy: LabelPolicy
+) -> pd.DataFrame:
+    """Return the labels of each row, by name."""
+    if separator is None:
+        return policy.of_table(csv, frame, columns)
+    if len(columns) != 1 or not separator.strip(" "):
+        raise IgclError("--label-separator: is the text between labels in the one column that --label-columns names")
+    return policy.of_lists(csv, frame[columns[0]], separator)
 
 
 def _find_graphs(

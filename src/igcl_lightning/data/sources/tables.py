@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from igcl_lightning.data.sources.checks import refuse_repeats, require
-from igcl_lightning.errors import IgclError
-from igcl_lightning.reports.files import json_object, numbered_lines
+from igcl_lightning.closing import write_note
+from igcl_lightning.data.sources.checks import refuse, refuse_repeats, refuse_shortened
+from igcl_lightning.data.sources.packed import unpacked
+from igcl_lightning.data.sources.table_files import cell_text, open_table, reading
+from igcl_lightning.errors import IgclError, suggestion
+from igcl_lightning.reports.files import json_object
+from igcl_lightning.texts import BLANK_WORDS, plain_id
 
-BLANK_WORDS = ("", "nan")
 JSON_LINES = (".jsonl", ".ndjson")
 
 
@@ -54,85 +53,100 @@ def read_columns(
     filled: Sequence[str] = (),
     key: str | None = None,
     others: bool = False,
+    encoding: str | None = None,
 ) -> pd.DataFrame:
-    """Read columns of a CSV file as text, `.gz` included; cells are stripped, blank ones and "nan" are None.
+    """Read columns of a table in any form that `open_table` knows; cells are stripped texts, blank ones are None.
 
-    Column names are stripped too; columns without a name and blank lines are left out. Row i of the frame's index is
-    row i + 2 of the file: the header is row 1, and blank lines count.
+    Column names are stripped too, and found in any case; columns without a name and blank lines are left out. Row i of
+    the frame's index is row i + 2 of the file: the header is row 1, and blank lines count. What the reading takes for
+    granted, such as the encoding, is a note on standard error.
 
     Args:
         path: path of the file.
         required: columns that must exist.
         optional: columns that are added, all None, if they do not exist.
-        filled: columns without blank cells.
+        filled: columns without blank cells, such as ids (`with_ids`).
         key: column without blank and repeated cells.
         others: whether all other columns are read too; this takes more time and memory.
+        encoding: encoding of a text; by default found out.
 
     Raises:
-        IgclError: the file does not exist or is not a CSV file, a column is missing or named twice, a row has more or
+        IgclError: the file does not exist or is not a table, a column is missing or named twice, a row has more or
             fewer cells than the header, or a cell of `filled` or `key` is blank or repeated.
     """
-    text = _read_text(path, required, optional, others)
-    require(path, text, filled if key is None else (key, *filled))
+    table = open_table(path, required, encoding)
+    places = _places(path, table.names, required, optional, others)
+    frame = table.read(sorted(places.values()))
+    frame.columns = pd.Index(sorted(places, key=places.__getitem__))
+    text = text_or_none(frame).assign(**{name: None for name in optional if name not in places})
+    renamed = {name: table.names[place] for name, place in places.items() if table.names[place] != name}
+    how = [*table.how, *(f"column {there!r} is taken for {name!r}" for name, there in renamed.items())]
+    if how:
+        write_note(f"{path}: {', '.join(how)}")
+    text = with_ids(path, text, filled if key is None else (key, *filled))
     if key is not None:
         refuse_repeats(path, text, key)
     return text
 
 
-def _read_text(path: Path, required: Sequence[str], optional: Sequence[str], others: bool) -> pd.DataFrame:
-    try:
-        names, widths = _header_and_widths(path)
-        _check_names(path, names, required)
-        _check_widths(path, widths, len(names))
-        used = [place for place, name in enumerate(names) if name and (others or name in (*required, *optional))]
-        frame = pd.read_csv(
-            path,
-            usecols=used,
-            dtype=str,
-            keep_default_na=False,
-            skipinitialspace=True,
-            skip_blank_lines=False,
-            encoding="utf-8-sig",
-            index_col=False,
-        )
-    except FileNotFoundError:
-        raise IgclError(f"{path}: no such file") from None
-    except (pd.errors.ParserError, csv.Error, UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
-        raise IgclError(f"{path}: not a CSV file ({str(error).strip()})") from None
-    frame.columns = pd.Index([names[place] for place in used])
-    text = text_or_none(frame[widths > 0])
-    return text.assign(**{name: None for name in optional if name not in text})
-
-
-def _header_and_widths(path: Path) -> tuple[list[str], np.ndarray]:
-    """Return the stripped names of the columns, and the number of cells of each further line, int [N]."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file, skipinitialspace=True)
-        header = next(rows, [])
-        widths = np.fromiter((0 if row == [""] else len(row) for row in rows), dtype=np.int64)
-    if not header:
-        raise IgclError(f"{path}: not a CSV file (its first line is blank, but must name the columns)")
-    return [name.strip() for name in header], widths
-
-
-def _check_names(path: Path, names: list[str], required: Sequence[str]) -> None:
+def _places(
+    path: Path, names: Sequence[str], required: Sequence[str], optional: Sequence[str], others: bool
+) -> dict[str, int]:
+    """Return the place of each column to read, under its name as asked for."""
+    wanted = dict.fromkeys((*required, *optional))
+    found = {name: place for name in wanted if (place := _place(path, names, name)) is not None}
     for name in required:
-        if name not in names:
+        if name not in found:
             # A file without a header has data in its first line, which should not be quoted at length.
             present = ", ".join(repr(column if len(column) < 50 else f"{column[:20]}...") for column in names if column)
-            raise IgclError(f"{path}: no column {name!r}; it has {present}")
+            raise IgclError(f"{path}: no column {name!r}; it has {present}{_advice(name, names)}")
     for name, count in Counter(filter(None, names)).items():
         if count > 1:
             raise IgclError(f"{path}: {count} columns are named {name!r}; keep one of them")
+    rest = {name: place for place, name in enumerate(names) if name and others and place not in found.values()}
+    return {**found, **rest}
 
 
-def _check_widths(path: Path, widths: np.ndarray, width: int) -> None:
-    wrong = np.flatnonzero((widths != width) & (widths > 0))
-    if len(wrong):
-        cells = f"{widths[wrong[0]]} cells, the header has {width}"
-        advice = "put cells with a comma in quotes" if widths[wrong[0]] > width else "is the file cut off?"
-        raise IgclError(f"{path} row {wrong[0] + 2}: {cells}; {advice}")
+def _advice(name: str, names: Sequence[str]) -> str:
+    """Return the end of a message about a column that does not exist."""
+    whole = [column for column in names if "," in column and name in map(str.strip, column.split(","))]
+    quoted = f"; write it as '\"{whole[0]}\"', since it has a comma" if whole else ""
+    return quoted or suggestion(name, filter(None, names))
+
+
+def _place(path: Path, names: Sequence[str], wanted: str) -> int | None:
+    """Return the place of a column, in another case if no name is the same; raise if there are several."""
+    if wanted in names:
+        return names.index(wanted)
+    places = [place for place, name in enumerate(names) if name.casefold() == wanted.casefold()]
+    if len(places) > 1:
+        raise IgclError(f"{path}: no column {wanted!r}, but {names[places[0]]!r} and {names[places[1]]!r}; name one")
+    return places[0] if places else None
+
+
+def with_ids(path: Path, frame: pd.DataFrame, columns: Iterable[str], *, blank: bool = False) -> pd.DataFrame:
+    """Return the frame with the ids of some columns in one spelling (`plain_id`).
+
+    Raises:
+        IgclError: an id lost digits when it was read as a number, or without `blank` a cell is blank.
+    """
+    columns = list(columns)
+    ids = frame.assign(**{name: each_cell(frame[name], plain_id) for name in columns})
+    for name in columns:
+        refuse_shortened(path, ids[name])
+        if not blank:
+            refuse(path, ids[name].isna(), f"column {name!r} is empty, or NA or -; fill it in or leave the row out")
+        changed = ids[name].notna() & (ids[name] != frame[name])
+        if changed.any():
+            example = f"{frame[name][changed].iloc[0]!r} is read as {ids[name][changed].iloc[0]!r}"
+            write_note(f"{path}: column {name!r}: {example}, and {int(changed.sum()) - 1:,} more so")
+    return ids
+
+
+def each_cell(cells: pd.Series, change: Callable[[str], str | None]) -> pd.Series:
+    """Return a column with each text changed, None where it is blank."""
+    changed = [None if cell is None else change(cell) for cell in cells]
+    return pd.Series(changed, index=cells.index, name=cells.name, dtype=object)
 
 
 def text_or_none(frame: pd.DataFrame) -> pd.DataFrame:
@@ -144,7 +158,7 @@ def text_or_none(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_json_lines(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read keys of the objects on a file's lines as `read_columns` does; null and absent values are None too.
+    """Read keys of the objects on a file's lines as `read_columns` does columns; null and absent values are None too.
 
     Numbers become texts, true and false "1" and "0". Blank lines are skipped; line i of the file has index i - 2, so
     that messages that count the rows of a CSV file name the line.
@@ -156,24 +170,24 @@ def read_json_lines(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     cells: dict[int, list[str | None]] = {}
     keys: set[str] = set()
     try:
-        for number, line in numbered_lines(path):
-            record = {name.strip(): value for name, value in json_object(line).items()}
-            keys |= record.keys()
-            cells[number - 2] = [_cell(name, record.get(name)) for name in columns]
-    except FileNotFoundError:
-        raise IgclError(f"{path}: no such file") from None
+        with reading(path), unpacked(path) as file:
+            for number, line in enumerate(file, start=1):
+                if not line.isspace():
+                    record = {name.strip(): value for name, value in json_object(line).items()}
+                    keys |= record.keys()
+                    cells[number - 2] = [cell_text(name, _value(record, name)) for name in columns]
     except ValueError as error:
         raise IgclError(f"{path} line {number}: {error}") from None
     for name in columns:
-        if name not in keys:
-            raise IgclError(f"{path}: no line has the key {name!r}; there are {', '.join(map(repr, sorted(keys)))}")
+        if name.casefold() not in map(str.casefold, keys):
+            there = ", ".join(map(repr, sorted(keys)))
+            raise IgclError(f"{path}: no line has the key {name!r}; there are {there}{suggestion(name, keys)}")
     frame = pd.DataFrame(list(cells.values()), index=list(cells), columns=list(columns), dtype=object)
     return text_or_none(frame.fillna(""))
 
 
-def _cell(name: str, value: Any) -> str | None:
-    if isinstance(value, list | dict):
-        raise ValueError(f"key {name!r}: a list or an object instead of a text or a number")
-    if value is None or isinstance(value, str):
-        return value
-    return str(int(value)) if isinstance(value, bool) else str(value)
+def _value(record: Mapping[str, Any], name: str) -> Any:
+    """Return the value of a key, in another case if the record does not have it as it is."""
+    if name in record:
+        return record[name]
+    return next((value for key, value in record.items() if key.casefold() == name.casefold()), None)
