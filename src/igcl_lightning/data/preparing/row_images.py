@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,14 +96,12 @@ def store_image(image: StudyImage, options: Options) -> StoredImage:
 
 def why_unreadable(image: StudyImage) -> str:
     """Return the reason under which an unreadable image is counted."""
-    path = image.source
-    if isinstance(path, Path):
-        if not path.exists():
-            return MISSING
-        with suppress(OSError):
-            if path.is_file() and is_lfs_pointer(path):
-                return POINTER
-    return BROKEN
+    try:
+        return POINTER if isinstance(image.source, Path) and is_lfs_pointer(image.source) else BROKEN
+    except (FileNotFoundError, NotADirectoryError):
+        return MISSING
+    except (OSError, ValueError):  # no permission, a broken disk, a name that no file can have
+        return BROKEN
 
 
 def _mask(mask: np.ndarray | Path | RunLengths) -> np.ndarray:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from igcl_lightning import __version__
 from igcl_lightning.data.preparing.earlier import EarlierRows, RowNote, identity
 from igcl_lightning.data.preparing.options import Columns, Options
 from igcl_lightning.data.preparing.report_text import PRESENT, read_report, report_text
+from igcl_lightning.data.preparing.row_arrays import array_flags, row_array
 from igcl_lightning.data.preparing.row_images import StoredImage, image_identity, store_image, why_unreadable
 from igcl_lightning.data.sources.source import Item
 from igcl_lightning.data.splits import split_name, split_of_patient
 from igcl_lightning.data.store import FORMAT_VERSION, NODE_TEXT, graph_columns
 from igcl_lightning.data.study import REPORT_SECTIONS, Study, wanted_views
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.graphs.language import is_english
 from igcl_lightning.graphs.parser import default_parser
 
@@ -49,8 +47,8 @@ class Rows:
 
     def drop(self, reason: str, detail: str, *ids: str) -> None:
         """Record that some images have no row."""
-        # A path may contain bytes that are not text; a manifest may not.
-        *rows, text = (text.encode("utf-8", "backslashreplace").decode() for text in (*ids, detail))
+        # A path may contain bytes that are not text; a manifest may not, nor memory addresses of this run.
+        *rows, text = (text.encode("utf-8", "backslashreplace").decode() for text in (*ids, one_line(detail)))
         self.drops += [(row, reason, text) for row in rows]
 
 
@@ -81,6 +79,7 @@ def study_rows(item: Item, columns: Columns, options: Options, earlier: EarlierR
         made.drop("array not readable", str(error), *(stored.note.row for stored in images))
         return made
     text = _ReportColumns(study, sections, options, earlier)
+    flags = [*text.flags, *array_flags({name: common[name] for name in columns.arrays})]
     for stored in images:
         try:
             regions = stored.regions(options, columns.boxes, columns.masks)
@@ -88,7 +87,7 @@ def study_rows(item: Item, columns: Columns, options: Options, earlier: EarlierR
             made.drop("mask not readable", str(error), stored.note.row)
             continue
         row = stored.columns(study) | common | text.columns(stored.note.row) | regions
-        made.rows.append(row | {"flags": [*row["flags"], *text.flags]})
+        made.rows.append(row | {"flags": [*row["flags"], *flags]})
         made.notes.append(stored.note._replace(text=text.identity))
     return made
 
@@ -117,7 +116,7 @@ def _named_columns(study: Study, columns: Columns) -> dict[str, Any]:
     if columns.labels:  # Arrow cannot store a struct without fields
         named["labels"] = {name: study.labels.get(source) for name, source in columns.labels.items()}
     named |= {name: None if (value := study.extra.get(name)) is None else str(value) for name in columns.extra}
-    return named | {name: _array(study.arrays.get(name)) for name in columns.arrays}
+    return named | {name: row_array(study.arrays.get(name)) for name in columns.arrays}
 
 
 OTHER_LANGUAGE = "report not in English"
@@ -157,16 +156,3 @@ def node_text(model: str, word: str) -> NodeText:
     from igcl_lightning.graphs.node_text import NodeText
 
     return NodeText(model, word)
-
-
-def _array(source: np.ndarray | Path | None) -> np.ndarray | None:
-    """Return an array as float32 of any shape; pickles are never loaded."""
-    if source is None:
-        return None
-    try:
-        array = np.load(source, allow_pickle=False) if isinstance(source, Path) else source
-        return np.asarray(array, dtype=np.float32)
-    except FileNotFoundError:
-        raise IgclError(f"{source}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise IgclError(f"{source}: not a .npy file of numbers ({error})") from error
