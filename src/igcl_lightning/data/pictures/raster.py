@@ -89,6 +89,8 @@ def _reduce(image: Image.Image, at_least: int) -> bool:
 
 def _orientation(image: Image.Image) -> int:
     """Return the orientation tag; 1, upright, if it is missing or unreadable."""
+    if image.format == "JPEG" and image.info.keys().isdisjoint(("exif", "xmp")):
+        return 1  # for speed: most have no tags
     if image.format == "PNG":
         image.load()  # its tags may follow the pixels; their errors must not be caught below
     try:
@@ -111,7 +113,7 @@ def _to_grey(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
     if "transparency" in image.info:
         image = image.convert("RGBA")
     if "A" not in image.getbands():
-        return np.asarray(image.convert("L")), ()
+        return np.asarray(image if image.mode == "L" else image.convert("L")), ()
     alpha, grey = image.getchannel("A"), image.convert("RGB").convert("L")
     opaque = alpha.getextrema() == (255, 255)
     return np.asarray(ImageChops.multiply(grey, alpha)), () if opaque else ("transparency made black",)

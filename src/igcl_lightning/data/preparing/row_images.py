@@ -59,8 +59,10 @@ class StoredImage(NamedTuple):
             IgclError: a mask cannot be read, or has another size than its image.
             ValueError: run lengths do not fit the image.
         """
-        fit = Fit.of(self.note.shape, options.size, options.fit)
         columns: dict[str, Any] = {}
+        if not (boxes or masks):
+            return columns
+        fit = Fit.of(self.note.shape, options.size, options.fit)
         if boxes:
             moved = [(box.label, fit.box(box[1:])) for box in self.image.boxes]
             kept = [(label, *edges) for label, edges in moved if edges]

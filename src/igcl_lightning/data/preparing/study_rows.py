@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from igcl_lightning.data.study import REPORT_SECTIONS, Study, wanted_views
 from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.graphs.language import is_english
 from igcl_lightning.graphs.parser import default_parser
+from igcl_lightning.graphs.schema import join_graphs
 
 if TYPE_CHECKING:
     from igcl_lightning.graphs.node_text import NodeText
@@ -52,12 +53,23 @@ class Rows:
         self.drops += [(row, reason, text) for row in rows]
 
 
-def study_rows(item: Item, columns: Columns, options: Options, earlier: EarlierRows | None = None) -> Rows:
-    """Return the rows of one study, one per image; images and graphs of `earlier` rows are reused if still valid.
+def study_rows(
+    items: Sequence[Item], columns: Columns, options: Options, earlier: EarlierRows | None = None
+) -> list[Rows]:
+    """Return the rows of studies, one per image; images and graphs of `earlier` rows are reused if still valid.
 
     Raises:
-        IgclError: the study has no report and `on_missing_report` is "error", or its split is unknown.
+        IgclError: a study has no report and `on_missing_report` is "error", or its split is unknown.
     """
+    # All images first: taking turns with reports, each would drive the other from the processor's caches.
+    opened = [_opened(item, options, earlier) for item in items]
+    return [_filled(*each, columns, options, earlier) for each in opened]
+
+
+def _opened(
+    item: Item, options: Options, earlier: EarlierRows | None
+) -> tuple[Rows, Study, dict[str, str], list[StoredImage]]:
+    """Return a study without rows yet, the sections of its report, and its images, none if it is dropped."""
     # The identity is computed first, so that a file that changes during reading is read again next time.
     made = Rows(identity(item))
     study = item if isinstance(item, Study) else item()
@@ -66,10 +78,22 @@ def study_rows(item: Item, columns: Columns, options: Options, earlier: EarlierR
         if options.on_missing_report == "error":
             raise IgclError(f"study {study.study_id!r}: {detail}; set --on-missing-report to keep or drop such studies")
         made.drop(f"report {made.report}", detail, *(image.image_id for image in study.images))
-        return made
+        return made, study, sections, []
     if not study.images:
         made.drop("no image", "", study.study_id)
-    images = list(_images(study, options, earlier, made))
+    return made, study, sections, list(_images(study, options, earlier, made))
+
+
+def _filled(
+    made: Rows,
+    study: Study,
+    sections: dict[str, str],
+    images: list[StoredImage],
+    columns: Columns,
+    options: Options,
+    earlier: EarlierRows | None,
+) -> Rows:
+    """Return a study with its rows, one per image."""
     headers = (stored.note.header.get("PatientID") for stored in images)
     patient = next(filter(None, (study.patient_id, *headers, study.study_id)))
     made.split = split_name(study.split) if study.split else split_of_patient(patient, seed=options.seed)
@@ -145,9 +169,9 @@ class _ReportColumns:
 
     @cached_property
     def _made(self) -> dict[str, Any]:
-        graph = self.parser.parse(self.text) if self.graph is None else self.graph
-        features = {NODE_TEXT: self.node_text(graph)} if self.node_text else {}
-        return {"graph": graph_columns(graph), **features}
+        sentences = self.parser.sentences(self.text) if self.graph is None else [self.graph]
+        features = {NODE_TEXT: self.node_text(join_graphs(sentences))} if self.node_text else {}
+        return {"graph": graph_columns(*sentences), **features}
 
 
 @cache
