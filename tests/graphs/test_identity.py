@@ -136,7 +136,7 @@ def test_hard_negatives_have_different_keys():
     assert all(one != other for one, other in keys)
 
 
-REPORT = """The heart is enlarged. Small left pleural effusion, right lung clear. No pneumothorax. The heart is enlarged.
+REPORT = """The heart is enlarged. Small left pleural effusion, right lung clear. No pneumothorax. The heart is large.
 Opacity in the lower lobe, 3 cm, suggestive of pneumonia. XXXX compared to 2012."""
 
 

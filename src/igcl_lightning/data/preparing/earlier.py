@@ -140,7 +140,7 @@ def _add(value: Any, parts: list[bytes]) -> None:
     elif isinstance(value, partial):
         parts.append(f"call {value.func.__module__}.{value.func.__qualname__} ".encode())
         _add((value.args, value.keywords), parts)
-    elif names := _field_names(kind):
+    elif names := _field_names(kind):  # type: ignore[arg-type]  # mypy does not see that classes are hashable
         _add([getattr(value, name) for name in names], parts)
     else:
         parts.append(f"{kind.__name__} {value!r} ".encode("utf-8", "surrogatepass"))
