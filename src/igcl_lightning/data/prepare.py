@@ -39,7 +39,7 @@ from igcl_lightning.quiet import progress_bar
 CHUNK = 1024
 """Studies per chunk: the most work that a kill loses."""
 
-BATCH = 8
+BATCH = 16
 """Studies sent to a process at a time."""
 
 NOTES_VERSION = 2

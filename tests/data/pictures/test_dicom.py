@@ -120,6 +120,12 @@ def test_a_window_for_more_bits_is_flagged(read, grey):
     assert read(dicom(grey, WindowCenter=128, WindowWidth=256)).flags == ()
 
 
+def test_a_black_border_does_not_count_against_a_window(read):
+    scene = np.zeros((40, 60), np.uint16)
+    scene[:10, :20] = np.add.outer(np.arange(10), np.arange(20)) * 60 + 1500
+    assert read(dicom(scene, **TWELVE, WindowCenter=2300, WindowWidth=2000)).flags == ()
+
+
 @pytest.fixture
 def grey():
     """A scene of 8 bits that does not use them all."""
