@@ -1,9 +1,10 @@
-"""Images a second from originals to a store, and what that means for MIMIC-CXR-JPG.
+"""Images a second from originals to a store, beside bare Pillow, and what that means for MIMIC-CXR-JPG.
 
     python benchmarks/prepare.py --images 400
 
 Originals are phantoms enlarged to 2544 x 3056 pixels with noise, as grey JPEG of quality 90, each image with a report
-of its own. Reading is from the page cache: a slow disk or network adds to it.
+of its own. Reading is from the page cache: a slow disk or network adds to it. Bare Pillow opens, reduces, resizes,
+centres and encodes the same files, and nothing else; the two take turns, since the speed of a shared machine varies.
 """
 
 import os
@@ -11,10 +12,13 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import argparse
+import io
 import shutil
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from PIL import Image
@@ -29,14 +33,19 @@ MIMIC_IMAGES = 377_110
 WIDTH, HEIGHT = 2544, 3056
 DRAWN = 20
 CHUNK = 40
+BESIDE = (
+    ("5 megapixels", 2048, 2500, 200, CHUNK),
+    ("256 pixels", 256, 256, 3072, 1024),
+)  # images, and those of a chunk
 
 
-def draw_originals(folder):
+def draw_originals(folder, width=WIDTH, height=HEIGHT):
     """Write some originals and return their paths and reports."""
     drawn = []
+    folder.mkdir()
     for number in range(DRAWN):
         study = phantom_study(number, size=512, views="frontal")
-        large = np.asarray(Image.fromarray(study.images[0].source).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))
+        large = np.asarray(Image.fromarray(study.images[0].source).resize((width, height), Image.Resampling.BICUBIC))
         noise = np.random.default_rng(number).normal(0, 4, large.shape)
         path = folder / f"{number}.jpg"
         Image.fromarray(np.clip(large + noise, 0, 255).astype(np.uint8)).save(path, quality=90)
@@ -51,13 +60,39 @@ def studies(drawn, count):
         yield Study(f"s{number}", f"p{number}", (StudyImage(f"i{number}", path),), report=text)
 
 
-def rate(drawn, count, folder, jobs, **how):
+def rate(drawn, count, folder, jobs, chunk=CHUNK, **how):
     """Return images a second from the first chunk to the last, so that starting processes does not count."""
     source = Source("originals", partial(studies, drawn, count), total=count)
-    prepare(source, folder / "store", options=Options(**how), jobs=jobs, chunk=CHUNK)
+    prepare(source, folder / "store", options=Options(**how), jobs=jobs, chunk=chunk)
     done = sorted(path.stat().st_mtime for path in (folder / "store" / "notes").iterdir())
     shutil.rmtree(folder / "store")
-    return (count - CHUNK) / (done[-1] - done[0])
+    return (count - chunk) / (done[-1] - done[0])
+
+
+def bare_rate(drawn, count, size=256):
+    """Return images a second of the least that Pillow does for a stored image."""
+    start = time.perf_counter()
+    for number in range(count):
+        with Image.open(drawn[number % len(drawn)][0]) as image:
+            scale = size / max(image.size)
+            inner = (round(image.width * scale), round(image.height * scale))
+            image.draft("L", (2 * inner[0], 2 * inner[1]))
+            grey = image.convert("L").resize(inner, Image.Resampling.LANCZOS, reducing_gap=3)
+        square = Image.new("L", (size, size))
+        square.paste(grey, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        square.save(io.BytesIO(), "JPEG", quality=95)
+    return count / (time.perf_counter() - start)
+
+
+def beside_pillow(folder, rounds=5):
+    """Print images a second of `prepare` in one process beside those of bare Pillow on the same files."""
+    for label, width, height, count, chunk in BESIDE:
+        drawn = draw_originals(folder / label, width, height)
+        bare_rate(drawn, DRAWN)  # warms up
+        pairs = [(rate(drawn, count, folder, 1, chunk), bare_rate(drawn, count // 2)) for _ in range(rounds)]
+        ours, bare = (median(rates) for rates in zip(*pairs, strict=True))
+        share = median(own / other for own, other in pairs)
+        print(f"{label}: {ours:.0f} images/s, bare Pillow {bare:.0f}, ratio {share:.2f}")
 
 
 def hours(images_per_second):
@@ -67,10 +102,14 @@ def hours(images_per_second):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--beside-pillow", action="store_true", help="only compare with bare Pillow")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        drawn = draw_originals(folder)
+        beside_pillow(folder)
+        if options.beside_pillow:
+            return
+        drawn = draw_originals(folder / "originals")
         megabytes = np.mean([path.stat().st_size for path, _ in drawn]) / 1e6
         print(f"originals: {WIDTH} x {HEIGHT}, {megabytes:.1f} MB each")
         rates = {}

@@ -91,13 +91,13 @@ def bare_dicom(stored, implicit: bool, **attributes) -> bytes:
     return buffer.getvalue()
 
 
-def gdcm_dicom(stored, syntax: str) -> bytes:
+def gdcm_dicom(stored, syntax: str, **attributes) -> bytes:
     """A DICOM file that GDCM has compressed to the transfer syntax of this name in GDCM."""
     import gdcm
 
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "source.dcm", Path(folder) / "target.dcm"
-        source.write_bytes(dicom(stored))
+        source.write_bytes(dicom(stored, **attributes))
         reader = gdcm.ImageReader()
         reader.SetFileName(str(source))
         assert reader.Read()

@@ -27,8 +27,8 @@ class UsageError(SystemExit):
 
 
 def one_line(text: object) -> str:
-    """Return `text` without line breaks, repeated spaces and the memory addresses of file objects."""
-    return re.sub(r" <_io\.\w+ object at 0x\w+>", "", " ".join(str(text).split()))
+    """Return `text` without line breaks, repeated spaces and memory addresses, which differ from run to run."""
+    return re.sub(r" <_io\.\w+ object at 0x\w+>|(?<=\w) at 0x[0-9A-Fa-f]+", "", " ".join(str(text).split()))
 
 
 def message_of(error: BaseException) -> str:

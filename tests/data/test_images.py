@@ -9,7 +9,8 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from igcl_lightning.data.images import decode_grey, encode_grey, read_grey, read_picture
 from igcl_lightning.data.pictures.fit import Fit
-from igcl_lightning.data.pictures.picture import stretch_range, to_bytes
+from igcl_lightning.data.pictures.picture import count_levels, stretch_range, to_bytes
+from igcl_lightning.data.pictures.raster import to_grey
 from igcl_lightning.errors import IgclError, one_line
 from image_files import assert_refused_or_equal, raster, turned
 
@@ -70,7 +71,7 @@ def test_a_broken_file_is_named_in_one_line(tmp_path, content):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(IgclError, match="gone.png: no such image file"):
+    with pytest.raises(IgclError, match="gone.png: no such file"):
         read_grey(tmp_path / "gone.png")
 
 
@@ -275,6 +276,7 @@ def test_numbers_that_are_none_become_black_or_white(read):
     picture = read(raster(values, "TIFF"))
     assert picture.pixels[0, :3].tolist() == [0, 255, 0]
     assert picture.pixels[9, 9] == 255
+    assert picture.flags == ("range stretched to 8 bits", "NaN or infinite pixels")
     assert (read(raster(np.full((4, 4), np.nan, np.float32), "TIFF")).pixels == 0).all()
 
 
@@ -283,6 +285,20 @@ def test_values_of_32_bits_are_stretched(read):
     got = read(raster(values, "TIFF")).pixels
     assert (np.diff(got.ravel().astype(int)) >= 0).all()
     assert (got[0, 0], got[-1, -1]) == (0, 255)
+
+
+@pytest.mark.parametrize(("kind", "low", "high"), [("u2", 0, 65535), ("i2", -32768, 32767), (">u2", 7, 900)])
+def test_whole_numbers_are_stretched_as_by_sorting(kind, low, high):
+    values = np.random.default_rng(0).integers(low, high, (700, 600), endpoint=True).astype(kind)
+    values[0, :2] = low, high
+    ordered = np.sort(values, axis=None)
+    share = int(np.ceil(0.005 * values.size))
+    np.testing.assert_array_equal(to_grey(values), to_bytes(values, *map(float, ordered[[share, -1 - share]])))
+    levels, index, counts = count_levels(values)
+    np.testing.assert_array_equal(levels[index], values)
+    assert dict(zip(*(part.tolist() for part in np.unique(values, return_counts=True)), strict=True)) == {
+        level: count for level, count in zip(levels.tolist(), counts.tolist(), strict=True) if count
+    }
 
 
 def test_the_stretched_range_is_made_of_order_statistics():
@@ -328,7 +344,7 @@ def test_an_absurd_size_is_refused_in_one_line(read, size):
 
 
 def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("igcl_lightning.data.images.MAX_BYTES", 100)
+    monkeypatch.setattr("igcl_lightning.reports.files.MAX_BYTES", 100)
     (tmp_path / "image.png").write_bytes(b"x" * 101)
     with pytest.raises(IgclError, match="image.png: larger than 100 bytes"):
         read_picture(tmp_path / "image.png")

@@ -1,9 +1,10 @@
 import pytest
 
 from igcl_lightning.data.sources.phantom import phantom_study
-from igcl_lightning.graphs.identity import graph_identity, graph_key, stated_facts
+from igcl_lightning.data.store import graph_columns
+from igcl_lightning.graphs.identity import graph_identity, graph_key, joined_identity, stated_facts
 from igcl_lightning.graphs.parser import SpacyReportParser
-from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, stable_hash
+from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, join_graphs, stable_hash
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +149,15 @@ def test_hard_negatives_have_different_keys():
     ]
     assert len(keys) > 50
     assert all(one != other for one, other in keys)
+
+
+REPORT = """The heart is enlarged. Small left pleural effusion, right lung clear. No pneumothorax. The heart is large.
+Opacity in the lower lobe, 3 cm, suggestive of pneumonia. XXXX compared to 2012."""
+
+
+@pytest.mark.parametrize("text", [REPORT, "", "Kein Erguss. Das Herz ist nicht vergroessert.", "Series 7."])
+def test_a_report_states_what_its_sentences_state(parser, text):
+    sentences, whole = parser.sentences(text), parser.parse(text)
+    assert join_graphs(sentences) == whole
+    assert joined_identity(sentences) == joined_identity(sentences) == graph_identity(whole)
+    assert graph_columns(*sentences) == graph_columns(whole)

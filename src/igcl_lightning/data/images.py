@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import io
-import stat
 import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from igcl_lightning.data.pictures.picture import Picture, one_line
+from igcl_lightning.data.pictures.picture import Picture, printable_line
 from igcl_lightning.data.pictures.raster import FORMATS, read_raster
 from igcl_lightning.errors import IgclError
-from igcl_lightning.reports.files import LFS_POINTER
+from igcl_lightning.reports.files import LFS_POINTER, read_bytes
 
 JPEG_QUALITY = 95
-MAX_BYTES = 2**29  # `picture.MAX_PIXELS` of uncompressed 16-bit colour
 SUFFIXES = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".gif": "GIF",
     ".webp": "WEBP", ".jp2": "JPEG2000", ".pgm": "PPM", ".ppm": "PPM", ".dcm": "DICOM", ".dicom": "DICOM",
@@ -33,15 +31,15 @@ def read_picture(path: Path, at_least: int | None = None) -> Picture:
     Raises:
         IgclError: the file is missing, or not a single complete image of at most `picture.MAX_PIXELS` pixels.
     """
-    data = _read_bytes(path)
+    data = read_bytes(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings of libraries are errors or flags here
             content, picture = _decode(data, at_least)
     except IgclError as error:
-        raise IgclError(f"{path}: {one_line(str(error))}") from error
+        raise IgclError(f"{path}: {printable_line(str(error))}") from error
     except Exception as error:  # libraries raise any exception on damaged files
-        said = one_line(str(error)) or type(error).__name__
+        said = printable_line(str(error)) or type(error).__name__
         raise IgclError(f"{path}: cannot be decoded as an image ({said})") from error
     return picture._replace(flags=(*picture.flags, *_observed(path, content, picture.pixels)))
 
@@ -62,21 +60,6 @@ def encode_grey(pixels: np.ndarray, lossless: bool, quality: int = JPEG_QUALITY)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG" if lossless else "JPEG", **({} if lossless else {"quality": quality}))
     return buffer.getvalue()
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would block forever
-            raise IgclError(f"{path}: not a regular file")
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise IgclError(f"{path}: no such image file") from error
-    except OSError as error:
-        raise IgclError(f"{path}: cannot be read ({error.strerror})") from error
-    if len(data) > MAX_BYTES:
-        raise IgclError(f"{path}: larger than {MAX_BYTES:,} bytes, the limit for an image file")
-    return data
 
 
 def _decode(data: bytes, at_least: int | None) -> tuple[str, Picture]:

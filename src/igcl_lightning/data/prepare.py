@@ -27,7 +27,7 @@ from igcl_lightning.data.preparing.options import Columns, Options
 from igcl_lightning.data.preparing.shards import SHARD, WHOLE, Shard, write_shard
 from igcl_lightning.data.preparing.study_rows import Rows, node_text, study_rows
 from igcl_lightning.data.preparing.unfinished import UnfinishedStore, is_store, named, read_record, tidy
-from igcl_lightning.data.sources.source import Source
+from igcl_lightning.data.sources.source import Item, Source
 from igcl_lightning.data.splits import split_name
 from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, store_features
 from igcl_lightning.data.store_path import MANIFEST
@@ -40,7 +40,7 @@ from igcl_lightning.quiet import progress_bar
 CHUNK = 1024
 """Studies per chunk: the most work that a kill loses."""
 
-BATCH = 8
+BATCH = 16
 """Studies sent to a process at a time."""
 
 NOTES_VERSION = 2
@@ -185,7 +185,13 @@ def _survey(source: Source) -> dict[str, Any]:
 
 
 def _chunks(
-    source: Source, unfinished: UnfinishedStore, run: Map, convert: partial[Rows], size: int, total: int, shard: Shard
+    source: Source,
+    unfinished: UnfinishedStore,
+    run: Map,
+    convert: partial[list[Rows]],
+    size: int,
+    total: int,
+    shard: Shard,
 ) -> Iterator[dict[str, Any]]:
     """Yield the notes of each chunk of a shard in order; missing chunks are written first."""
     complete = set(_complete(source, unfinished, run, size))
@@ -194,7 +200,7 @@ def _chunks(
     todo = wanted.keys() - complete
     missing = (items for number, items in enumerate(chunks(source.items(), size)) if number in todo)
     batches = chain.from_iterable(chunks(items, BATCH) for items in missing)
-    made = chain.from_iterable(run(partial(_each, convert), batches))
+    made = chain.from_iterable(run(convert, batches))
     shapes: dict[str, list[int]] = {}
     name = unfinished.out if shard == WHOLE else unfinished.path
     with progress_bar(total=sum(wanted.values()), desc=f"prepare {name}", unit=" studies") as progress:
@@ -217,10 +223,10 @@ def _complete(source: Source, unfinished: UnfinishedStore, run: Map, size: int) 
     """Yield the numbers of complete chunks whose files have not changed."""
     for number, items in enumerate(chunks(source.items(), size)):
         if (notes := unfinished.notes(number)) is not None:
-            identities = chain.from_iterable(run(partial(_each, identity), chunks(items, BATCH * 16)))
+            identities = chain.from_iterable(run(_identities, chunks(items, BATCH * 16)))
             if chunk_identity(list(identities)) == notes["identity"]:
                 yield number
 
 
-def _each(work: Any, items: list[Any]) -> list[Any]:
-    return [work(item) for item in items]
+def _identities(items: list[Item]) -> list[str]:
+    return [identity(item) for item in items]

@@ -25,7 +25,7 @@ from igcl_lightning.data.preparing.options import Columns
 from igcl_lightning.data.store_path import MANIFEST, is_address, read_manifest
 from igcl_lightning.data.study import REPORT_SECTIONS, SPLITS, VIEWS, wanted_views
 from igcl_lightning.errors import IgclError, suggestion
-from igcl_lightning.graphs.identity import graph_identity
+from igcl_lightning.graphs.identity import graph_identity, joined_identity
 from igcl_lightning.graphs.schema import (
     HEDGE_ID,
     HEDGES,
@@ -102,22 +102,24 @@ def store_features(columns: Columns, node_text: bool = False) -> datasets.Featur
     )
 
 
-def graph_columns(graph: ReportGraph) -> dict[str, Any]:
-    """Return a graph as stored."""
-    key, facts = graph_identity(graph)
-    return {
-        "text": graph.text,
-        "tokens": [entity.tokens for entity in graph.entities],
-        "label": [LABEL_ID[entity.label] for entity in graph.entities],
-        "hedge": [HEDGE_ID[entity.hedge] for entity in graph.entities],
-        "start": [entity.start for entity in graph.entities],
-        "end": [entity.end for entity in graph.entities],
-        "head": [relation.head for relation in graph.relations],
-        "tail": [relation.tail for relation in graph.relations],
-        "type": [RELATION_ID[relation.type] for relation in graph.relations],
-        "key": -1 if key is None else key,
-        "facts": facts,
-    }
+def graph_columns(*sentences: ReportGraph) -> dict[str, Any]:
+    """Return the graph of a report as stored: a graph, or those of its sentences, which are joined (`join_graphs`)."""
+    columns: dict[str, Any] = {name: [] for name in GRAPH_FEATURES}
+    words = 0
+    for graph in sentences:
+        first = len(columns["tokens"])
+        columns["text"].append(graph.text)
+        columns["tokens"] += [entity.tokens for entity in graph.entities]
+        columns["label"] += [LABEL_ID[entity.label] for entity in graph.entities]
+        columns["hedge"] += [HEDGE_ID[entity.hedge] for entity in graph.entities]
+        columns["start"] += [entity.start + words for entity in graph.entities]
+        columns["end"] += [entity.end + words for entity in graph.entities]
+        columns["head"] += [relation.head + first for relation in graph.relations]
+        columns["tail"] += [relation.tail + first for relation in graph.relations]
+        columns["type"] += [RELATION_ID[relation.type] for relation in graph.relations]
+        words += graph.text.count(" ") + 1
+    key, facts = graph_identity(sentences[0]) if len(sentences) == 1 else joined_identity(sentences)
+    return {**columns, "text": " ".join(columns["text"]), "key": -1 if key is None else key, "facts": facts}
 
 
 def graph_of(columns: dict[str, Any]) -> ReportGraph:

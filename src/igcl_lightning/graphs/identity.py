@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache, lru_cache
 
@@ -25,10 +25,31 @@ _OTHER_FLUID = frozenset({"pericardial", "pericardium", "joint", "knee", "should
 
 def graph_identity(graph: ReportGraph) -> tuple[int | None, list[int]]:
     """Return the key of a graph (see `graph_key`) and the 63-bit hashes of its `stated_facts`, ascending."""
-    stated = plain_statements(graph)
-    texts = sorted({str(statement) for statement in stated})
+    return _merged([_stated(graph)])
+
+
+def joined_identity(sentences: Iterable[ReportGraph]) -> tuple[int | None, list[int]]:
+    """Return the `graph_identity` of the graph that `join_graphs` makes of sentences; those of many reports are cached.
+
+    No relation leaves its sentence, so a report states what its sentences state.
+    """
+    return _merged([_cached(sentence) for sentence in sentences])
+
+
+def _merged(stated: list[tuple[frozenset[str], frozenset[int]]]) -> tuple[int | None, list[int]]:
+    texts: list[str] = sorted(frozenset().union(*(texts for texts, _ in stated)))
     key = stable_hash("\n".join(texts)) if texts else None
-    return key, sorted({stable_hash(fact) for statement in stated for fact in _facts(statement)})
+    return key, sorted(frozenset().union(*(facts for _, facts in stated)))
+
+
+def _stated(graph: ReportGraph) -> tuple[frozenset[str], frozenset[int]]:
+    """Return the statements of a graph as text, and the hashes of their facts."""
+    stated = plain_statements(graph)
+    facts = frozenset(stable_hash(fact) for statement in stated for fact in _facts(statement))
+    return frozenset(map(str, stated)), facts
+
+
+_cached = lru_cache(16_384)(_stated)
 
 
 def graph_key(graph: ReportGraph) -> int | None:

@@ -65,16 +65,20 @@ class SpacyReportParser:
 
         The words are those of `plain_text`. De-identification marks such as "XXXX" or "___" are not entities.
         """
-        graphs = (
+        return join_graphs(self.sentences(text))
+
+    def sentences(self, text: str) -> list[ReportGraph]:
+        """Return the graphs of a report's sentences, none of them without words; `join_graphs` makes its graph."""
+        graphs = [
             self._read_denied(sentence)
             if type(sentence) is Denied
             else self._read(sentence)
             if len(sentence) <= LONGEST_CACHED
             else self._read_sentence(sentence)
             for sentence in self._cut(text.encode(errors="replace").decode())  # UTF-8 cannot encode surrogates
-        )
-        graph = join_graphs(graph for graph in graphs if graph.text)
-        return graph if self.any_language or is_english(text) else ReportGraph(graph.text)
+        ]
+        read = self.any_language or is_english(text)
+        return [graph if read else ReportGraph(graph.text) for graph in graphs if graph.text]
 
     def parse_many(self, texts: Iterable[str]) -> Iterator[ReportGraph]:
         """Yield the graph of each report, in order."""

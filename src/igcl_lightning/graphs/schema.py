@@ -120,6 +120,9 @@ class ReportGraph:
             if max(relation.head, relation.tail) >= len(self.entities):
                 raise ValueError(f"{relation} names an entity outside 0..{len(self.entities) - 1}")
 
+    def __hash__(self) -> int:
+        return hash(self.text)  # fast: a text keeps its hash
+
     @property
     def words(self) -> list[str]:
         """Words of the text, which entity spans index."""

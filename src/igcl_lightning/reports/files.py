@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -20,6 +21,7 @@ MAX_POINTER_BYTES = 1024
 MOST_ENTRIES = 5000
 """Entries of a folder that are looked through for a near name."""
 
+MAX_BYTES = 2**29  # of an image or array; 8192 x 8192 pixels of uncompressed 16-bit colour
 NOT_DATA = ("__MACOSX",)
 
 
@@ -28,9 +30,36 @@ def reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file that may be anything.
+
+    Raises:
+        IgclError: it is missing, not a regular file, larger than `MAX_BYTES`, or cannot be read: no permission, a name
+            that is too long or has a NUL byte, an error of the disk.
+    """
+    text = str(path)
+    name = text if len(text) < 400 else f"{text[:200]} ... {text[-100:]}"
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would block forever
+            raise IgclError(f"{name}: not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise IgclError(f"{name}: larger than {MAX_BYTES:,} bytes, the limit for a file of one row")
+        with path.open("rb", buffering=0) as file:
+            return file.readall()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise IgclError(f"{name}: no such file") from error
+    except OSError as error:
+        raise IgclError(f"{name}: cannot be read ({reason(error)})") from error
+    except ValueError as error:  # a name that no file can have
+        raise IgclError(f"{name!r}: cannot be read ({error})") from error
+
+
 def is_lfs_pointer(path: Path) -> bool:
-    """Return whether a file is a Git LFS pointer; raises `OSError` if the file cannot be read."""
-    return path.stat().st_size <= MAX_POINTER_BYTES and path.read_bytes().startswith(LFS_POINTER)
+    """Return whether a path is a Git LFS pointer; raises `OSError` or `ValueError` if that cannot be seen."""
+    status = path.stat()
+    small = stat.S_ISREG(status.st_mode) and status.st_size <= MAX_POINTER_BYTES
+    return small and path.read_bytes().startswith(LFS_POINTER)
 
 
 def entries(folder: Path) -> list[str]:
@@ -70,7 +99,10 @@ def _is_data(name: str) -> bool:
 
 
 def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
-    status = folder.stat()
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise IgclError(f"{folder}: {reason(error)}") from error
     before = len(seen)
     seen.add((status.st_dev, status.st_ino))
     return len(seen) > before

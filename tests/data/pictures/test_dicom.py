@@ -1,3 +1,4 @@
+import io
 import os
 import pickle
 import subprocess
@@ -5,6 +6,7 @@ import sys
 from contextlib import suppress
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder
@@ -12,6 +14,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import (
     JPEG2000,
     MPEG2MPML,
+    UID,
     DeflatedExplicitVRLittleEndian,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRBigEndian,
@@ -20,6 +23,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
     JPEGLosslessSV1,
     RLELossless,
 )
@@ -98,6 +103,49 @@ def test_a_window_counts_in_rescaled_values(read, stored):
 def test_a_negative_slope_turns_the_grey_levels_round(read, stored):
     picture = read(dicom(stored, RescaleSlope=-1, RescaleIntercept=4095, WindowCenter=2048, WindowWidth=4096))
     assert_equal_up_to_rounding(picture.pixels, each(window, 4095.0 - stored, 2048, 4096))
+
+
+@pytest.mark.parametrize(("bits", "centre", "width", "fits"), [(12, 128, 256, False), (12, 2048, 4096, True)])
+def test_a_window_for_other_bits_is_flagged(read, bits, centre, width, fits):
+    scene = np.add.outer(np.arange(40), np.arange(60)) * 40
+    for photometric in ("MONOCHROME1", "MONOCHROME2"):
+        shown = {"PhotometricInterpretation": photometric, "WindowCenter": centre, "WindowWidth": width}
+        picture = read(dicom(scene.astype(np.uint16), **TWELVE, **shown))
+        assert ("window does not fit the pixels" in picture.flags) == (not fits)
+        assert STRETCHED not in picture.flags
+
+
+def test_a_window_for_more_bits_is_flagged(read, grey):
+    assert read(dicom(grey, WindowCenter=2048, WindowWidth=4096)).flags == ("window does not fit the pixels",)
+    assert read(dicom(grey, WindowCenter=128, WindowWidth=256)).flags == ()
+
+
+def test_a_black_border_does_not_count_against_a_window(read):
+    scene = np.zeros((40, 60), np.uint16)
+    scene[:10, :20] = np.add.outer(np.arange(10), np.arange(20)) * 60 + 1500
+    assert read(dicom(scene, **TWELVE, WindowCenter=2300, WindowWidth=2000)).flags == ()
+
+
+@pytest.fixture
+def grey():
+    """A scene of 8 bits that does not use them all."""
+    return (np.add.outer(np.arange(40), np.arange(60)) + 60).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{}, {"RescaleSlope": 1, "RescaleIntercept": 0}, {"RescaleSlope": 2, "RescaleIntercept": -9}, {"WindowCenter": 3}],
+)
+def test_pixels_of_8_bits_without_a_window_are_those_of_a_png(read, grey, attributes):
+    picture = read(dicom(grey, **attributes))
+    np.testing.assert_array_equal(picture.pixels, read(raster(grey, "PNG")).pixels)
+    assert picture.flags == ()
+    np.testing.assert_array_equal(read(dicom(grey.astype(np.uint16), BitsStored=8, HighBit=7)).pixels, grey)
+
+
+def test_8_bits_that_are_signed_or_turned_round_use_the_whole_range(read, grey):
+    np.testing.assert_array_equal(read(dicom((grey.astype(int) - 128).astype(np.int8))).pixels, grey)
+    np.testing.assert_array_equal(read(dicom(grey, RescaleSlope=-1, RescaleIntercept=255)).pixels, 255 - grey)
 
 
 def test_the_other_window_functions(read, stored):
@@ -209,6 +257,48 @@ def test_unused_high_bits_are_no_values(read, stored):
     np.testing.assert_array_equal(read(dicom(overlaid, **shown)).pixels, read(dicom(stored, **shown)).pixels)
 
 
+TWELVE = {"BitsStored": 12, "HighBit": 11}
+LEFT_OUT = "bits above those stored left out"
+
+
+def overlaid_frame(overlaid, name):
+    """A picture with an overlay in its high bits, compressed, whose header says 12 bits."""
+    if name == "JPEGLSLossless":
+        pytest.importorskip("gdcm")
+        dataset = pydicom.dcmread(io.BytesIO(gdcm_dicom(overlaid, name)))
+        dataset.BitsStored, dataset.HighBit = 12, 11
+        return file_of(dataset)
+    syntax = {"reversible": JPEG2000Lossless, "irreversible": JPEG2000}[name]
+    frame = raster(overlaid, "JPEG2000", no_jp2=True, irreversible=name == "irreversible")
+    return dicom(overlaid, syntax, frame, **TWELVE)
+
+
+@pytest.mark.parametrize("name", ["reversible", "irreversible", "JPEGLSLossless"])
+def test_overlays_in_high_bits_of_compressed_pixels_are_left_out(read, stored, name):
+    overlaid = stored.copy()
+    overlaid[:, 4:12] |= np.uint16(0x5000)
+    picture = read(overlaid_frame(overlaid, name))
+    expected = read(dicom(stored, **TWELVE)).pixels
+    assert np.abs(picture.pixels.astype(int) - expected).max() <= (2 if name == "irreversible" else 0)
+    assert picture.flags == (LEFT_OUT, STRETCHED)
+
+
+def test_signed_values_below_an_overlay_keep_their_sign(read, stored):
+    signed = stored.astype(np.int16) - 2048
+    bits = signed.view(np.uint16) & 0x0FFF
+    bits[3] |= 0x2000
+    frame = raster(bits, "JPEG2000", no_jp2=True)
+    picture = read(dicom(bits, JPEG2000Lossless, frame, **TWELVE, PixelRepresentation=1))
+    np.testing.assert_array_equal(picture.pixels, read(dicom(signed)).pixels)
+
+
+def test_lossy_compression_beyond_the_largest_value_does_not_turn_black(read, stored):
+    bright = np.where(stored > 3000, 4095, stored).astype(np.uint16)
+    exceeding = np.where(bright == 4095, 4150, bright).astype(np.uint16)
+    picture = read(dicom(exceeding, JPEG2000, raster(exceeding, "JPEG2000", no_jp2=True), **TWELVE))
+    np.testing.assert_array_equal(picture.pixels, read(dicom(bright, **TWELVE)).pixels)
+
+
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
 def test_every_byte_order_gives_the_same_picture(read, stored, syntax):
     np.testing.assert_array_equal(read(dicom(stored, syntax)).pixels, read(dicom(stored)).pixels)
@@ -244,6 +334,38 @@ def test_jpeg_2000_of_16_bits(read, stored, syntax, lossy):
 def test_the_extra_decodes_lossless_jpeg(read, stored, name):
     pytest.importorskip("gdcm")
     np.testing.assert_array_equal(read(gdcm_dicom(stored, name)).pixels, read(dicom(stored)).pixels)
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_the_extra_decodes_jpeg_of_12_bits(read, refused, stored, bits):
+    pytest.importorskip("gdcm")
+    smooth = np.kron(stored >> (12 - bits), np.ones((8, 8), np.uint16))
+    how = {"BitsStored": bits, "HighBit": bits - 1}
+    data = gdcm_dicom(smooth, "JPEGExtendedProcess2_4", **how)
+    assert UID("1.2.840.10008.1.2.4.51").encode() in data
+    got, expected = read(data).pixels, read(dicom(smooth, **how)).pixels
+    assert np.abs(got.astype(int) - expected).max() <= 2
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    dataset.Rows -= 8
+    assert "its compressed frame" in refused(file_of(dataset))
+    assert "pixels are damaged" in refused(data.replace(b"\xff\xda", b"\xff\xc5"))
+
+
+def test_jpeg_of_12_bits_names_the_extra_that_it_needs(refused, stored, monkeypatch):
+    monkeypatch.setattr(get_decoder(JPEGLossless), "_available", {})
+    message = refused(dicom(stored, JPEGExtended12Bit, b"\xff\xd8\xff\xd9", **TWELVE))
+    assert "JPEG Extended" in message
+    assert message.endswith("pip install igcl-lightning[dicom]")
+
+
+@pytest.mark.data
+def test_hard_dicom_files(data_folder):
+    folder = data_folder / "hard_inputs"
+    read = {path.stem: read_picture(path) for path in [*folder.glob("*.dcm"), *folder.glob("*.png")]}
+    plain = read["dicom_plain_12bit"]
+    for name in ("dicom_12bit_jpeg_extended", "dicom_overlay_bits_j2k"):
+        assert np.abs(read[name].pixels.astype(int) - plain.pixels).max() <= 1
+    np.testing.assert_array_equal(read["dicom_8bit_no_window"].pixels, read["png_8bit_same_pixels"].pixels)
 
 
 @pytest.mark.parametrize("name", ["JPEGLosslessProcess14_1", "JPEGLSLossless"])

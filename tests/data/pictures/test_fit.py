@@ -132,3 +132,13 @@ def test_an_unknown_way_is_named():
 
 def test_only_the_authors_way_needs_a_full_decode():
     assert [decode_size(256, how) for how in WAYS] == [512, 768, None]
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_an_image_of_the_stored_size_stays_as_it_is(how):
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
+    np.testing.assert_array_equal(Fit.of((32, 32), 32, how).image(pixels), pixels)
+    # of that size only because the decoder reduced it: its pixels are resized as those of any other
+    np.testing.assert_array_equal(Fit.of((64, 64), 32, how).image(pixels), pixels)
+    wide = Fit.of((32, 40), 32, how).image(np.pad(pixels, ((0, 0), (4, 4))))
+    assert wide.shape == (32, 32)

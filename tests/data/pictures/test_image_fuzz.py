@@ -94,7 +94,7 @@ def dicoms(grey, deep, rgb) -> list[bytes]:
         dicom(deep, JPEG2000Lossless, raster(deep, "JPEG2000", no_jp2=True), **header),
     ]
     try:
-        names = ("JPEGLosslessProcess14_1", "JPEGLSLossless")
+        names = ("JPEGLosslessProcess14_1", "JPEGLSLossless", "JPEGExtendedProcess2_4")
         return files + [gdcm_dicom(deep, name) for name in names]
     except ImportError:
         return files

@@ -1,9 +1,12 @@
 """Preparation beside what is not its own, and of what is no image, no text or no store."""
 
+import errno
+import io
 import json
 import os
 import pickle
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -191,6 +194,82 @@ def test_a_name_that_is_no_text_costs_its_row(tmp_path):
     assert manifest["dropped"] == {"image missing": 1, "name is not UTF-8": 1}
     assert manifest["dropped_rows"][1]["row"] == r"bad\udcff"
     assert json.loads((tmp_path / "store" / "manifest.json").read_text()) == manifest
+
+
+def fail_on(monkeypatch, numbers):
+    """Let the files of these names fail with an error number, as a folder without permission or a broken disk does."""
+    stat = Path.stat
+
+    def failing(self, **how):
+        if self.name in numbers:
+            raise OSError(numbers[self.name], os.strerror(numbers[self.name]), str(self))
+        return stat(self, **how)
+
+    monkeypatch.setattr(Path, "stat", failing)
+
+
+def test_an_odd_path_costs_its_row_and_no_more(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    fail_on(monkeypatch, {"denied.png": errno.EACCES, "disk.png": errno.EIO, "stale.png": errno.ESTALE})
+    names = ["denied.png", "disk.png", "stale.png", "a\0b.png", "x" * 3000, "loop", "file/in.png", "two\nlines.png"]
+    odd = [study(10 + number, tmp_path / name) for number, name in enumerate(names)]
+    masked = StudyImage("masked", STUDIES[0].images[0].source, masks={"lung": tmp_path / "a\0b.png"})
+    studies = [*odd, Study("s", "p", (masked,), split="train"), study(1)]
+    manifest = run(tmp_path / "store", studies, masks=True)
+    assert manifest["rows"] == {"train": 1}
+    assert manifest["dropped"] == {"image missing": 2, "image not readable": 6, "mask not readable": 1}
+    said = {drop["row"]: drop["detail"] for drop in manifest["dropped_rows"]}
+    assert said["i10"].endswith("denied.png: cannot be read (permission denied)")
+    assert said["i12"].endswith("stale.png: cannot be read (stale file handle)")
+    assert said["i13"].endswith(r"a\x00b.png': cannot be read (embedded null byte)")
+    assert said["i14"].endswith("xxx: cannot be read (file name too long)")
+    assert len(said["i14"]) < 400
+    assert said["i16"].endswith("file/in.png: no such file")
+    assert all(text.isprintable() for text in said.values())
+    assert run(tmp_path / "store", studies, masks=True, resume=True) == manifest
+
+
+def npy(descr="'<f4'", shape="(4,)", body=bytes(64)):
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + body
+
+
+def test_an_array_that_is_none_costs_its_row(tmp_path, monkeypatch):
+    fail_on(monkeypatch, {"0.npy": errno.EIO})
+    claims = {"shape": "(4000000000000,)"}, {"shape": f"({'(' * 300}1{')' * 300},)"}, {"shape": f"(4,{' ' * 20_000})"}
+    kinds = [{"descr": kind} for kind in ("'<c8'", "'<U1'", "'|O'", "[('a', '<f4')]")]
+    files = [b"", *(npy(**how) for how in (*claims, *kinds)), npy(body=b""), npy()]
+    for number, content in enumerate(files):
+        (tmp_path / f"{number}.npy").write_bytes(content)
+    studies = [study(number, arrays={"ecg": tmp_path / f"{number}.npy"}) for number in range(len(files))]
+    studies.append(study(20, arrays={"ecg": np.zeros(4, np.complex64)}))
+    manifest = run(tmp_path / "store", studies, arrays=["ecg"])
+    assert manifest["rows"] == {"train": 1}
+    assert manifest["dropped"] == {"array not readable": 10}
+    said = {drop["row"]: drop["detail"] for drop in manifest["dropped_rows"]}
+    assert "1.npy: not a .npy file of numbers (its header claims [4000000000000] numbers" in said["i1"]
+    assert "4.npy: holds complex64, not real numbers" in said["i4"]
+
+
+def test_arrays_with_numbers_that_are_none_are_counted(tmp_path):
+    arrays = [np.array([1.0, np.nan]), np.array([-np.inf, 2.0]), np.array([1e300, 1.0]), np.array([1, 2]), None]
+    manifest = run(tmp_path / "store", [study(n, arrays={"ecg": a}) for n, a in enumerate(arrays)], arrays=["ecg"])
+    assert manifest["rows"] == {"train": 5}
+    assert manifest["flags"] == {"ecg: NaN or infinite numbers": 3}
+
+
+def test_no_reason_names_a_memory_address(tmp_path, monkeypatch):
+    """Two equal runs would leave different manifests."""
+
+    def fail(*_):
+        raise TypeError(f"cannot use {object()} and {io.BytesIO()}")
+
+    monkeypatch.setattr("igcl_lightning.data.images.read_raster", fail)
+    (tmp_path / "a.png").write_bytes(b"x")
+    manifest = run(tmp_path / "store", [study(1, tmp_path / "a.png"), study(2)])
+    assert "cannot use <object object> and" in manifest["dropped_rows"][0]["detail"]
+    assert " 0x" not in json.dumps(manifest)
 
 
 def test_a_graph_without_a_text_is_kept_by_reparse(tmp_path):

@@ -361,7 +361,7 @@ def test_an_update_takes_over_what_has_not_changed(tmp_path, monkeypatch):
     monkeypatch.setattr("igcl_lightning.data.preparing.row_images.read_picture", watching(opened))
     monkeypatch.setattr(
         "igcl_lightning.data.preparing.study_rows.graph_columns",
-        lambda graph: parsed.append(graph) or graph_columns(graph),
+        lambda *graphs: parsed.append(graphs) or graph_columns(*graphs),
     )
     run(tree, out, NUMBER + 5, update=True)
     new = {str(index) for index in range(NUMBER, NUMBER + 5)}

@@ -10,6 +10,7 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from threading import Lock, Timer
 from typing import IO
@@ -17,6 +18,7 @@ from typing import IO
 import numpy as np
 import pydicom
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import JPEGExtended12Bit
 
 from igcl_lightning.errors import IgclError
 
@@ -74,12 +76,34 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     """Decode files until the pipe is closed."""
     while data := _receive(requests):
         try:
-            stored = pixel_array(pydicom.dcmread(io.BytesIO(data), force=True))
+            dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+            twelve = dataset.file_meta.TransferSyntaxUID == JPEGExtended12Bit
+            stored = _by_own_reader(data) if twelve else pixel_array(dataset)
         except Exception as error:  # sent as the result
             stored = np.array(f"{type(error).__name__}: {error}")
         answer = io.BytesIO()
         np.save(answer, stored, allow_pickle=False)
         _send(answers, answer.getvalue())
+
+
+def _by_own_reader(data: bytes) -> np.ndarray:
+    """Return the stored values by GDCM's reader of files, since pydicom does not give it JPEG of 12 bits."""
+    import gdcm
+
+    with tempfile.NamedTemporaryFile(suffix=".dcm") as file:
+        file.write(data)
+        file.flush()
+        reader = gdcm.ImageReader()
+        reader.SetFileName(file.name)
+        values = reader.GetImage().GetBuffer() if reader.Read() else None
+    if values is None:
+        raise ValueError("its compressed pixels are damaged")
+    width, height = reader.GetImage().GetDimensions()[:2]
+    kind = reader.GetImage().GetPixelFormat()
+    if kind.GetSamplesPerPixel() != 1 or kind.GetBitsAllocated() > 16:
+        raise ValueError("JPEG Extended with more than 8 bits is read for one grey channel of at most 16")
+    dtype = f"<{'iu'[not kind.GetPixelRepresentation()]}{kind.GetBitsAllocated() // 8}"
+    return np.frombuffer(values.encode("utf-8", "surrogateescape"), dtype).reshape(height, width)
 
 
 if __name__ == "__main__":

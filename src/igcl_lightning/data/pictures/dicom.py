@@ -32,7 +32,14 @@ from pydicom.uid import (
 )
 
 from igcl_lightning.data.pictures.compressed import decode_apart
-from igcl_lightning.data.pictures.picture import Picture, one_line, refuse_size, stretch_range, to_bytes
+from igcl_lightning.data.pictures.picture import (
+    Picture,
+    count_levels,
+    printable_line,
+    refuse_size,
+    stretch_range,
+    to_bytes,
+)
 from igcl_lightning.errors import IgclError
 
 HEADER = (
@@ -42,11 +49,13 @@ HEADER = (
 )  # fmt: skip
 BY_PILLOW = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEG2000Lossless, JPEG2000)
 BY_GDCM = (JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless)  # the extra `dicom`
+LOSSY = (JPEGExtended12Bit, JPEG2000, JPEGLSNearLossless)  # those that may keep more bits than are stored
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 MAY_BE_EMPTY = (
     "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "VOILUTFunction", "WindowCenter",
     "WindowWidth", "PixelPaddingValue", "PixelPaddingRangeLimit",
 )  # fmt: skip
+HIDDEN = 0.7  # share of black, or of white pixels from which a window does not fit
 FRONTAL, LATERAL = ("PA", "AP"), ("LL", "RL", "LATERAL")
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings are errors or flags here
@@ -67,10 +76,12 @@ def read_dicom(data: bytes) -> Picture:
     dataset = pydicom.dcmread(io.BytesIO(data), force=True)
     _refuse_shape(dataset)
     _refuse_syntax(dataset)
-    stored = decode_apart(data) if dataset.file_meta.TransferSyntaxUID in BY_GDCM else _stored(dataset)
+    stored = decode_apart(data) if _needs_gdcm(dataset) else _stored(dataset)
+    _refuse_other_size(dataset, stored.shape[1], stored.shape[0])
+    stored, ignored = _used_bits(stored, dataset)
     pixels, flags = _render(stored, dataset)
     header = _header(dataset)
-    return Picture(pixels, pixels.shape, flags + _orientation(header), header)
+    return Picture(pixels, pixels.shape, ignored + flags + _orientation(header), header)
 
 
 def _refuse_shape(dataset: Dataset) -> None:
@@ -92,14 +103,19 @@ def _refuse_syntax(dataset: Dataset) -> None:
             raise IgclError("a DICOM file with compressed pixels that names no transfer syntax")
         implicit = dataset.original_encoding[0]
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    syntax = dataset.file_meta.TransferSyntaxUID
-    try:
-        available = get_decoder(syntax).is_available
+    syntax, by_gdcm = dataset.file_meta.TransferSyntaxUID, _needs_gdcm(dataset)
+    try:  # Pillow decodes JPEG Extended of 8 bits only, GDCM is there for all its syntaxes or for none
+        available = get_decoder(JPEGLossless if by_gdcm and syntax == JPEGExtended12Bit else syntax).is_available
     except NotImplementedError:
         available = False
     if not available:
-        remedy = "pip install igcl-lightning[dicom]" if syntax in BY_GDCM else "convert the file to an uncompressed one"
+        remedy = "pip install igcl-lightning[dicom]" if by_gdcm else "convert the file to an uncompressed one"
         raise IgclError(f"no decoder for the transfer syntax {syntax.name} ({syntax}): {remedy}")
+
+
+def _needs_gdcm(dataset: Dataset) -> bool:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    return syntax in BY_GDCM or (syntax == JPEGExtended12Bit and dataset.BitsStored > 8)
 
 
 def _stored(dataset: Dataset) -> np.ndarray:
@@ -109,10 +125,25 @@ def _stored(dataset: Dataset) -> np.ndarray:
         return pixel_array(dataset)
     frame = io.BytesIO(get_frame(dataset.PixelData, 0, number_of_frames=1))
     with Image.open(frame, formats=("JPEG", "JPEG2000")) as image:  # before a frame of another size is allocated
-        if image.size != (dataset.Columns, dataset.Rows):
-            width, height = image.size
-            raise IgclError(f"says {dataset.Columns} x {dataset.Rows} pixels, its compressed frame {width} x {height}")
+        _refuse_other_size(dataset, *image.size)
     return pixel_array(dataset, decoding_plugin="pillow")
+
+
+def _refuse_other_size(dataset: Dataset, width: int, height: int) -> None:
+    if (width, height) != (dataset.Columns, dataset.Rows):
+        raise IgclError(f"says {dataset.Columns} x {dataset.Rows} pixels, its compressed frame {width} x {height}")
+
+
+def _used_bits(stored: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return stored values without the bits above those stored, which hold overlays in old files, and flags."""
+    unused = 8 * stored.itemsize - dataset.BitsStored
+    if unused <= 0:
+        return stored, ()
+    high = (1 << (dataset.BitsStored - dataset.PixelRepresentation)) - 1
+    if dataset.file_meta.TransferSyntaxUID in LOSSY and high < stored.max() <= high + high // 16:
+        stored = stored.clip(max=high)  # compression exceeds the largest value slightly
+    used = stored << unused >> unused
+    return used, () if np.array_equal(used, stored) else ("bits above those stored left out",)
 
 
 def _colour_to_grey(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -131,12 +162,9 @@ def _render(stored: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, tuple[str
     for name in MAY_BE_EMPTY:
         if name in dataset and dataset[name].is_empty:
             del dataset[name]
-    first = int(stored.min())
-    levels = np.arange(first, int(stored.max()) + 1)
-    index = stored.astype(np.int32) - first
+    levels, index, counts = count_levels(stored)
     padding = _padding(levels, dataset)
     values = apply_modality_lut(levels, dataset)
-    counts = np.bincount(index.ravel(), minlength=len(levels))
     grey, flags = _windowed(values, np.where(padding, 0, counts), dataset)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         grey, flags = 255 - grey, (*flags, "inverted (MONOCHROME1)")
@@ -156,17 +184,40 @@ def _padding(levels: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 def _windowed(values: np.ndarray, counts: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return modality values, number [V], after VOI LUT, window or stretch, and flags; `counts` are pixels by value."""
-    stretched, flag = to_bytes(values, *stretch_range(values, counts)), "range stretched to 8 bits"
     if "VOILUTSequence" in dataset:
         return _looked_up(values, dataset), ()
+    whole, flags = _whole_range(values, counts, dataset)
     if "WindowCenter" not in dataset or "WindowWidth" not in dataset:
-        return stretched, (flag,)
+        return whole, flags
     try:
         shown = apply_windowing(values, dataset)
     except ValueError:  # a width below 1, or an unknown function
-        return stretched, ("window is not valid", flag)
-    low, high = apply_windowing(np.array([-np.inf, np.inf]), dataset)  # range of the function
-    return to_bytes(shown, low, high), ()
+        return whole, ("window is not valid", *flags)
+    grey = to_bytes(shown, *apply_windowing(np.array([-np.inf, np.inf]), dataset))  # range of the function
+    return grey, ("window does not fit the pixels",) if _hides(grey, counts) else ()
+
+
+def _whole_range(values: np.ndarray, counts: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return grey levels without a window: of 8 bits as they are, as those of a PNG file; deeper ones are stretched."""
+    if dataset.BitsStored <= 8 and "ModalityLUTSequence" not in dataset:
+        low, high = (-128, 127) if dataset.PixelRepresentation else (0, 255)
+        ends = np.array([low, high]) >> (8 - dataset.BitsStored)
+        return to_bytes(values, *sorted(apply_modality_lut(ends, dataset))), ()
+    return to_bytes(values, *stretch_range(values, counts)), ("range stretched to 8 bits",)
+
+
+def _hides(grey: np.ndarray, counts: np.ndarray) -> bool:
+    """Return whether a window hides the picture: most pixels black, or white, or all in an eighth of the range.
+
+    A window for 8 bits does so on pixels of 12 bits, and the reverse. The lowest and the highest value do not count:
+    they are the border and letters.
+    """
+    inner = np.flatnonzero(counts)[1:-1]
+    grey, counts = grey[inner], counts[inner]
+    if not counts.size:
+        return False
+    low, high = stretch_range(grey, counts)
+    return bool(max(counts[grey == 0].sum(), counts[grey == 255].sum()) > HIDDEN * counts.sum() or high - low < 32)
 
 
 def _looked_up(values: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -190,7 +241,7 @@ def _text(dataset: Dataset, name: str) -> str:
     except Exception:  # a value that is invalid for its type
         return ""
     parts = value if isinstance(value, pydicom.multival.MultiValue) else [value]
-    return one_line("\\".join(str(part) for part in parts if part is not None))
+    return printable_line("\\".join(str(part) for part in parts if part is not None))
 
 
 def _orientation(header: dict[str, str]) -> tuple[str, ...]:

@@ -64,6 +64,8 @@ class Fit:
         factor = max(1, round(max(self.shape) / max(pixels.shape)))
         if pixels.shape != tuple(-(-side // factor) for side in self.shape):
             raise IgclError(_mismatch("pixels", pixels.shape, self.shape))
+        if self.shape == pixels.shape == self.inner == (self.size, self.size):
+            return pixels  # as it would be after the steps below
         left, top, right, bottom = (edge / factor for edge in self.region)
         image = Image.fromarray(pixels)
         image = image.resize(self.inner, Image.Resampling.LANCZOS, (left, top, right, bottom), self.gap)
@@ -94,6 +96,8 @@ class Fit:
         return (x_min, y_min, x_max, y_max) if x_min < x_max and y_min < y_max else None
 
     def _centred(self, image: Image.Image) -> np.ndarray:
+        if image.size == (self.size, self.size):
+            return np.asarray(image)
         canvas = Image.new(image.mode, (self.size, self.size))
         canvas.paste(image, (_margin(self.size, self.inner[0]), _margin(self.size, self.inner[1])))
         return np.asarray(canvas)

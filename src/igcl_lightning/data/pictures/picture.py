@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, one_line
 
 MAX_PIXELS = 2**26  # 8192 x 8192, four times the pixels of the largest detectors
+COUNTED = 2**18  # pixels counted at a time: they fit in the processor's cache
 STRETCH_SHARE = 0.005  # share of the pixels, at each end of the range
 
 
@@ -50,10 +51,30 @@ def muted() -> Iterator[None]:
         os.close(kept)
 
 
-def one_line(text: str) -> str:
+def printable_line(text: str) -> str:
     """Return a text from a library or a file for a message: printable, one line, at most 300 characters."""
     printable = "".join(letter if letter.isprintable() else " " for letter in text[:2000])
-    return " ".join(printable.split())[:300]
+    return one_line(printable)[:300]
+
+
+def count_levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the levels of whole numbers with a small range, so that each step is done once a level, not once a pixel.
+
+    Args:
+        values: int [H, W].
+
+    Returns:
+        All levels from the lowest to the highest value, int64 [V]; the index of each pixel's level, int [H, W]; pixels
+        by level, int64 [V].
+    """
+    first, count = values.min(), int(values.max()) - int(values.min()) + 1
+    index = values - first
+    if index.dtype.kind == "i":
+        index = index.view(index.dtype.str.replace("i", "u"))  # a difference may exceed a signed type
+    flat, counts = index.ravel(), np.zeros(count, np.int64)
+    for start in range(0, flat.size, COUNTED):
+        counts += np.bincount(flat[start : start + COUNTED].astype(np.intp), minlength=count)
+    return np.arange(count) + int(first), index, counts
 
 
 def stretch_range(levels: np.ndarray, counts: np.ndarray) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import numpy as np
 from PIL import ExifTags, Image, ImageChops
 
-from igcl_lightning.data.pictures.picture import Picture, muted, refuse_size, stretch_range, to_bytes
+from igcl_lightning.data.pictures.picture import Picture, count_levels, muted, refuse_size, stretch_range, to_bytes
 from igcl_lightning.errors import IgclError
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")  # none that starts an external program
@@ -76,7 +76,7 @@ def to_grey(values: np.ndarray) -> np.ndarray:
         return values
     if not np.isfinite(values).all():
         raise IgclError("an image has values that are not finite")
-    return _deep_to_grey(values if values.dtype == np.uint16 else values.astype(np.float64))
+    return _deep_to_grey(values)
 
 
 def _reduce(image: Image.Image, at_least: int) -> bool:
@@ -89,6 +89,8 @@ def _reduce(image: Image.Image, at_least: int) -> bool:
 
 def _orientation(image: Image.Image) -> int:
     """Return the orientation tag; 1, upright, if it is missing or unreadable."""
+    if image.format == "JPEG" and image.info.keys().isdisjoint(("exif", "xmp")):
+        return 1  # for speed: most have no tags
     if image.format == "PNG":
         image.load()  # its tags may follow the pixels; their errors must not be caught below
     try:
@@ -105,20 +107,21 @@ def _upright(pixels: np.ndarray, orientation: int, name: str) -> np.ndarray:
 
 def _to_grey(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
     if image.mode.startswith(DEEP):
-        return _deep_to_grey(np.asarray(image)), ("range stretched to 8 bits",)
+        values = np.asarray(image)
+        flags = () if np.isfinite(values).all() else ("NaN or infinite pixels",)
+        return _deep_to_grey(values), ("range stretched to 8 bits", *flags)
     if "transparency" in image.info:
         image = image.convert("RGBA")
     if "A" not in image.getbands():
-        return np.asarray(image.convert("L")), ()
+        return np.asarray(image if image.mode == "L" else image.convert("L")), ()
     alpha, grey = image.getchannel("A"), image.convert("RGB").convert("L")
     opaque = alpha.getextrema() == (255, 255)
     return np.asarray(ImageChops.multiply(grey, alpha)), () if opaque else ("transparency made black",)
 
 
 def _deep_to_grey(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind in "iu" and int(values.max()) - int(values.min()) < 2**16:
+        levels, index, counts = count_levels(values)
+        return np.asarray(to_bytes(levels, *stretch_range(levels, counts))[index])
     levels, counts = np.unique(values, return_counts=True)
-    low, high = stretch_range(levels, np.where(np.isfinite(levels), counts, 0))
-    if values.dtype.itemsize == 2:  # a table is faster, and smaller than the pixels as float64
-        table = to_bytes(np.arange(2**16), low, high)
-        return np.asarray(table[values])
-    return to_bytes(values, low, high)
+    return to_bytes(values, *stretch_range(levels, np.where(np.isfinite(levels), counts, 0)))

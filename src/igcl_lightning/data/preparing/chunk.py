@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets.arrow_writer import ArrowWriter
+import pyarrow as pa
 
+from igcl_lightning.data.preparing.earlier import PLAIN
 from igcl_lightning.data.preparing.study_rows import Rows
 from igcl_lightning.data.preparing.unfinished import UnfinishedStore, write_text
 from igcl_lightning.data.store import NODE_TEXT
@@ -32,7 +33,7 @@ class Chunk:
 
     def __init__(self, store: UnfinishedStore, number: int, shapes: Mapping[str, list[int]]) -> None:
         self.store, self.number, self.shapes = store, number, shapes
-        self.writers: dict[str, ArrowWriter] = {}
+        self.files: dict[str, _RowFile] = {}
         self.content = hashlib.sha256()
         self.identities: list[str] = []
         self.counts: dict[str, Counter[str]] = {name: Counter() for name in ("splits", "reports", "flags")}
@@ -54,7 +55,7 @@ class Chunk:
             self.notes["studies"].add(row["study"])
             self.content.update(repr((study.split, _hashable(row))).encode())
             with self.store.resumable():
-                self._writer(study.split).write(self._flat(row))
+                self._file(study.split).add(self._flat(row))
 
     def commit(self) -> dict[str, Any]:
         """Rename the chunk's files to their final names and return its notes; raises `IgclError` on a full disk."""
@@ -70,32 +71,31 @@ class Chunk:
         with self.store.resumable():
             for split in SPLITS:
                 final = self._path(split, ".arrow")
-                if split in self.writers:
-                    self.writers[split].finalize()
+                if split in self.files:
+                    self.files[split].finish()
                     os.replace(self._path(split, ".tmp"), final)
                 else:
                     final.unlink(missing_ok=True)  # from an earlier state of the source
             write_text(self.store.notes_path(self.number), text)
-            self.writers = {}
+            self.files = {}
         return json.loads(text)  # type: ignore[no-any-return]  # as a later run reads it
 
     def close(self) -> None:
         """Remove the files of a chunk that was not committed."""
-        for split, writer in self.writers.items():
+        for split, file in self.files.items():
             with suppress(OSError):  # the disk is full, which was reported already
-                writer.close()
+                file.close()
             self._path(split, ".tmp").unlink(missing_ok=True)
 
     def _path(self, split: str, suffix: str) -> Path:
         return self.store.path / split / f"data-{self.number:05d}{suffix}"
 
-    def _writer(self, split: str) -> ArrowWriter:
-        if split not in self.writers:
+    def _file(self, split: str) -> _RowFile:
+        if split not in self.files:
             path = self._path(split, ".tmp")
             path.parent.mkdir(exist_ok=True)
-            features = self.store.features
-            self.writers[split] = ArrowWriter(features=features, path=str(path), writer_batch_size=ROWS_PER_BATCH)
-        return self.writers[split]
+            self.files[split] = _RowFile(path, self.store.features.arrow_schema)
+        return self.files[split]
 
     def _flat(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return the row with flat arrays, as a store keeps them."""
@@ -110,6 +110,34 @@ class Chunk:
         return {**row, **{name: array.ravel() for name, array in arrays.items()}}
 
 
+class _RowFile:
+    """An Arrow stream of rows at `path`, as `datasets` writes and reads it."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.schema = schema
+        self.waiting: list[dict[str, Any]] = []
+        self._sink = path.open("wb")
+        self._stream = pa.ipc.new_stream(self._sink, schema)
+
+    def add(self, row: dict[str, Any]) -> None:
+        self.waiting.append(row)
+        if len(self.waiting) == ROWS_PER_BATCH:
+            self._write()
+
+    def finish(self) -> None:
+        if self.waiting:
+            self._write()
+        self._stream.close()
+        self.close()
+
+    def close(self) -> None:
+        self._sink.close()
+
+    def _write(self) -> None:
+        self._stream.write_batch(pa.RecordBatch.from_pylist(self.waiting, schema=self.schema))
+        self.waiting = []
+
+
 def chunk_identity(identities: list[str]) -> str:
     """Return the hash of the identities of a chunk's studies."""
     return hashlib.sha256("\n".join(identities).encode()).hexdigest()[:32]
@@ -117,12 +145,10 @@ def chunk_identity(identities: list[str]) -> str:
 
 def _hashable(value: Any) -> Any:
     """Return a cell for the content hash: arrays as hashes, since NumPy abbreviates them; bytes as hashes for speed."""
+    if isinstance(value, dict):
+        return {name: part if type(part) in PLAIN else _hashable(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_hashable(part) for part in value] if value and isinstance(value[0], bytes) else value
     if isinstance(value, np.ndarray):
         return value.shape, hashlib.sha256(value.tobytes()).hexdigest()
-    if isinstance(value, bytes):
-        return hashlib.sha256(value).hexdigest()
-    if isinstance(value, dict):
-        return {name: _hashable(part) for name, part in value.items()}
-    if isinstance(value, list) and value and isinstance(value[0], bytes):
-        return [_hashable(part) for part in value]
-    return value
+    return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else value

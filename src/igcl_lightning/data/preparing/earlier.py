@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import cache, cached_property, partial
@@ -19,6 +19,8 @@ import numpy as np
 
 from igcl_lightning.data.store import NODE_TEXT
 from igcl_lightning.data.study import SPLITS
+
+PLAIN = frozenset({str, int, float, bool, type(None)})
 
 NOTES = "notes"
 """Folder of a store with one file of notes per chunk of studies."""
@@ -111,35 +113,49 @@ def _opened_once(path: Path, node_text: bool) -> EarlierRows:
 
 def identity(*values: Any) -> str:
     """Return a hash of plain values, dataclasses, arrays, partial calls, and files by path, size and time."""
-    digest = hashlib.sha256()
+    parts: list[bytes] = []
     for value in values:
-        for part in _parts(value):
-            digest.update(part)
-    return digest.hexdigest()[:32]
+        _add(value, parts)
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:32]
 
 
-def _parts(value: Any) -> Iterator[bytes]:
-    """Yield bytes that are unique to a value."""
-    if isinstance(value, Path):
-        try:
-            status = value.stat()
-            found = f"{status.st_size} {status.st_mtime_ns}"
-        except OSError as error:
-            found = type(error).__name__
-        yield f"file {value} {found} ".encode("utf-8", "surrogateescape")
-    elif isinstance(value, np.ndarray):
-        yield f"array {value.dtype} {value.shape} ".encode()
-        yield np.ascontiguousarray(value).tobytes()
-    elif isinstance(value, partial):
-        yield f"call {value.func.__module__}.{value.func.__qualname__} ".encode()
-        yield from _parts((value.args, value.keywords))
-    elif is_dataclass(value) and not isinstance(value, type):
-        yield from _parts([getattr(value, field.name) for field in fields(value)])
-    elif isinstance(value, Mapping):
-        yield from _parts(list(value.items()))
-    elif isinstance(value, list | tuple):
-        yield f"list {len(value)} ".encode()
+def _add(value: Any, parts: list[bytes]) -> None:
+    """Append bytes that are unique to a value."""
+    kind = type(value)
+    if isinstance(value, list | tuple):
+        parts.append(b"list %d " % len(value))
         for item in value:
-            yield from _parts(item)
+            if type(item) in PLAIN:  # most are: not worth a call each
+                parts.append(f"{type(item).__name__} {item!r} ".encode("utf-8", "surrogatepass"))
+            else:
+                _add(item, parts)
+    elif isinstance(value, Mapping):
+        parts.append(b"list %d " % len(value))
+        for item in value.items():
+            _add(item, parts)
+    elif isinstance(value, Path):
+        parts.append(f"file {value} {_seen(value)} ".encode("utf-8", "surrogateescape"))
+    elif isinstance(value, np.ndarray):
+        parts += (f"array {value.dtype} {value.shape} ".encode(), np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, partial):
+        parts.append(f"call {value.func.__module__}.{value.func.__qualname__} ".encode())
+        _add((value.args, value.keywords), parts)
+    elif names := _field_names(kind):  # type: ignore[arg-type]  # mypy does not see that classes are hashable
+        _add([getattr(value, name) for name in names], parts)
     else:
-        yield f"{type(value).__name__} {value!r} ".encode("utf-8", "surrogatepass")
+        parts.append(f"{kind.__name__} {value!r} ".encode("utf-8", "surrogatepass"))
+
+
+def _seen(path: Path) -> str:
+    """Return size and time of a file, or why they are not known."""
+    try:
+        status = path.stat()
+        return f"{status.st_size} {status.st_mtime_ns}"
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        return type(error).__name__
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    """Return the fields of a dataclass; none of another type."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,8 +59,10 @@ class StoredImage(NamedTuple):
             IgclError: a mask cannot be read, or has another size than its image.
             ValueError: run lengths do not fit the image.
         """
-        fit = Fit.of(self.note.shape, options.size, options.fit)
         columns: dict[str, Any] = {}
+        if not (boxes or masks):
+            return columns
+        fit = Fit.of(self.note.shape, options.size, options.fit)
         if boxes:
             moved = [(box.label, fit.box(box[1:])) for box in self.image.boxes]
             kept = [(label, *edges) for label, edges in moved if edges]
@@ -97,14 +98,12 @@ def store_image(image: StudyImage, options: Options) -> StoredImage:
 
 def why_unreadable(image: StudyImage) -> str:
     """Return the reason under which an unreadable image is counted."""
-    path = image.source
-    if isinstance(path, Path):
-        if not path.exists():
-            return MISSING
-        with suppress(OSError):
-            if path.is_file() and is_lfs_pointer(path):
-                return POINTER
-    return BROKEN
+    try:
+        return POINTER if isinstance(image.source, Path) and is_lfs_pointer(image.source) else BROKEN
+    except (FileNotFoundError, NotADirectoryError):
+        return MISSING
+    except (OSError, ValueError):  # no permission, a broken disk, a name that no file can have
+        return BROKEN
 
 
 def _mask(mask: np.ndarray | Path | RunLengths) -> np.ndarray:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from igcl_lightning import __version__
 from igcl_lightning.data.preparing.earlier import EarlierRows, RowNote, identity
 from igcl_lightning.data.preparing.options import Columns, Options
 from igcl_lightning.data.preparing.report_text import PRESENT, read_report, report_text
+from igcl_lightning.data.preparing.row_arrays import array_flags, row_array
 from igcl_lightning.data.preparing.row_images import StoredImage, image_identity, store_image, why_unreadable
 from igcl_lightning.data.sources.source import Item
 from igcl_lightning.data.splits import split_name, split_of_patient
 from igcl_lightning.data.store import FORMAT_VERSION, NODE_TEXT, graph_columns
 from igcl_lightning.data.study import REPORT_SECTIONS, Study, wanted_views
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.graphs.language import is_english
 from igcl_lightning.graphs.parser import default_parser
+from igcl_lightning.graphs.schema import join_graphs
 from igcl_lightning.texts import plain_id
 
 if TYPE_CHECKING:
@@ -50,17 +49,28 @@ class Rows:
 
     def drop(self, reason: str, detail: str, *ids: str) -> None:
         """Record that some images have no row."""
-        # A path may contain bytes that are not text; a manifest may not.
-        *rows, text = (text.encode("utf-8", "backslashreplace").decode() for text in (*ids, detail))
+        # A path may contain bytes that are not text; a manifest may not, nor memory addresses of this run.
+        *rows, text = (text.encode("utf-8", "backslashreplace").decode() for text in (*ids, one_line(detail)))
         self.drops += [(row, reason, text) for row in rows]
 
 
-def study_rows(item: Item, columns: Columns, options: Options, earlier: EarlierRows | None = None) -> Rows:
-    """Return the rows of one study, one per image; images and graphs of `earlier` rows are reused if still valid.
+def study_rows(
+    items: Sequence[Item], columns: Columns, options: Options, earlier: EarlierRows | None = None
+) -> list[Rows]:
+    """Return the rows of studies, one per image; images and graphs of `earlier` rows are reused if still valid.
 
     Raises:
-        IgclError: the study has no report and `on_missing_report` is "error", or its split is unknown.
+        IgclError: a study has no report and `on_missing_report` is "error", or its split is unknown.
     """
+    # All images first: taking turns with reports, each would drive the other from the processor's caches.
+    opened = [_opened(item, options, earlier) for item in items]
+    return [_filled(*each, columns, options, earlier) for each in opened]
+
+
+def _opened(
+    item: Item, options: Options, earlier: EarlierRows | None
+) -> tuple[Rows, Study, dict[str, str], list[StoredImage]]:
+    """Return a study without rows yet, the sections of its report, and its images, none if it is dropped."""
     # The identity is computed first, so that a file that changes during reading is read again next time.
     made = Rows(identity(item))
     study = item if isinstance(item, Study) else item()
@@ -69,10 +79,22 @@ def study_rows(item: Item, columns: Columns, options: Options, earlier: EarlierR
         if options.on_missing_report == "error":
             raise IgclError(f"study {study.study_id!r}: {detail}; set --on-missing-report to keep or drop such studies")
         made.drop(f"report {made.report}", detail, *(image.image_id for image in study.images))
-        return made
+        return made, study, sections, []
     if not study.images:
         made.drop("no image", "", study.study_id)
-    images = list(_images(study, options, earlier, made))
+    return made, study, sections, list(_images(study, options, earlier, made))
+
+
+def _filled(
+    made: Rows,
+    study: Study,
+    sections: dict[str, str],
+    images: list[StoredImage],
+    columns: Columns,
+    options: Options,
+    earlier: EarlierRows | None,
+) -> Rows:
+    """Return a study with its rows, one per image."""
     headers = (plain_id(stored.note.header.get("PatientID")) for stored in images)
     patient = next(filter(None, (study.patient_id, *headers, study.study_id)))
     made.split = split_name(study.split) if study.split else split_of_patient(patient, seed=options.seed)
@@ -82,6 +104,7 @@ def study_rows(item: Item, columns: Columns, options: Options, earlier: EarlierR
         made.drop("array not readable", str(error), *(stored.note.row for stored in images))
         return made
     text = _ReportColumns(study, sections, options, earlier)
+    flags = [*text.flags, *array_flags({name: common[name] for name in columns.arrays})]
     for stored in images:
         try:
             regions = stored.regions(options, columns.boxes, columns.masks)
@@ -89,7 +112,7 @@ def study_rows(item: Item, columns: Columns, options: Options, earlier: EarlierR
             made.drop("mask not readable", str(error), stored.note.row)
             continue
         row = stored.columns(study) | common | text.columns(stored.note.row) | regions
-        made.rows.append(row | {"flags": [*row["flags"], *text.flags]})
+        made.rows.append(row | {"flags": [*row["flags"], *flags]})
         made.notes.append(stored.note._replace(text=text.identity))
     return made
 
@@ -118,7 +141,7 @@ def _named_columns(study: Study, columns: Columns) -> dict[str, Any]:
     if columns.labels:  # Arrow cannot store a struct without fields
         named["labels"] = {name: study.labels.get(source) for name, source in columns.labels.items()}
     named |= {name: None if (value := study.extra.get(name)) is None else str(value) for name in columns.extra}
-    return named | {name: _array(study.arrays.get(name)) for name in columns.arrays}
+    return named | {name: row_array(study.arrays.get(name)) for name in columns.arrays}
 
 
 OTHER_LANGUAGE = "report not in English"
@@ -147,9 +170,9 @@ class _ReportColumns:
 
     @cached_property
     def _made(self) -> dict[str, Any]:
-        graph = self.parser.parse(self.text) if self.graph is None else self.graph
-        features = {NODE_TEXT: self.node_text(graph)} if self.node_text else {}
-        return {"graph": graph_columns(graph), **features}
+        sentences = self.parser.sentences(self.text) if self.graph is None else [self.graph]
+        features = {NODE_TEXT: self.node_text(join_graphs(sentences))} if self.node_text else {}
+        return {"graph": graph_columns(*sentences), **features}
 
 
 @cache
@@ -158,16 +181,3 @@ def node_text(model: str, word: str) -> NodeText:
     from igcl_lightning.graphs.node_text import NodeText
 
     return NodeText(model, word)
-
-
-def _array(source: np.ndarray | Path | None) -> np.ndarray | None:
-    """Return an array as float32 of any shape; pickles are never loaded."""
-    if source is None:
-        return None
-    try:
-        array = np.load(source, allow_pickle=False) if isinstance(source, Path) else source
-        return np.asarray(array, dtype=np.float32)
-    except FileNotFoundError:
-        raise IgclError(f"{source}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise IgclError(f"{source}: not a .npy file of numbers ({error})") from error
