@@ -21,16 +21,15 @@ from igcl_lightning import __version__
 from igcl_lightning.atomic import locked
 from igcl_lightning.data.preparing.chunk import Chunk, chunk_identity
 from igcl_lightning.data.preparing.earlier import EarlierRows, identity
-from igcl_lightning.data.preparing.manifest import Ids, NoRowsError, Tally
+from igcl_lightning.data.preparing.manifest import NoRowsError, Tally
 from igcl_lightning.data.preparing.options import Columns, Options
 from igcl_lightning.data.preparing.shards import SHARD, WHOLE, Shard, write_shard
 from igcl_lightning.data.preparing.study_rows import Rows, node_text, study_rows
+from igcl_lightning.data.preparing.survey import refuse_no_graphs, survey
 from igcl_lightning.data.preparing.unfinished import UnfinishedStore, is_store, named, read_record, tidy
 from igcl_lightning.data.sources.source import Source
-from igcl_lightning.data.splits import split_name
 from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, store_features
 from igcl_lightning.data.store_path import MANIFEST
-from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.parser import default_parser
 from igcl_lightning.processes import Map, chunks, ordered_map
@@ -58,6 +57,7 @@ def prepare(
     resume: bool = False,
     update: bool = False,
     shard: Shard = WHOLE,
+    allow_no_graphs: bool = False,
     chunk: int = CHUNK,
 ) -> dict[str, Any]:
     """Write a store and return its manifest. `out` appears when complete; until then the work is in `OUT.partial`.
@@ -73,10 +73,12 @@ def prepare(
         resume: continue an interrupted run, redoing chunks whose files changed; keep a finished store of the same work.
         update: rebuild the store, reusing images and graphs of the existing one whose inputs are unchanged.
         shard: part of the store that is written; several machines can each write one.
+        allow_no_graphs: make the store even if there are reports, but none gives a graph.
         chunk: studies in a chunk.
 
     Raises:
-        IgclError: the source, an option or `out` is invalid, a process died, or the disk is full.
+        IgclError: the source, an option or `out` is invalid, no image exists, no report gives a graph, a process died,
+            or the disk is full.
     """
     out = named(out)
     columns = _columns(source, options)
@@ -85,16 +87,19 @@ def prepare(
     _refuse(out, unfinished.path, overwrite=overwrite, resume=resume, update=update)
     if out.exists() and not (overwrite or update or unfinished.path.exists()):  # nothing to resume
         return _finished(out, work)
-    survey = _survey(source)
+    found = survey(source, options, allow_no_graphs=allow_no_graphs)
     earlier = EarlierRows(out, bool(options.node_text)) if update and out.exists() else None
     convert = partial(study_rows, columns=columns, options=options, earlier=earlier)
     try:
         with unfinished.open(work, resume=resume), ordered_map(jobs, with_torch=bool(options.node_text)) as run:
             (unfinished.path / SHARD).unlink(missing_ok=True)
-            tally = Tally(_chunks(source, unfinished, run, convert, chunk, survey["studies"], shard))
+            tally = Tally(_chunks(source, unfinished, run, convert, chunk, found["studies"], shard))
             if shard == WHOLE:
-                return unfinished.finish(tally.manifest(work, source.counts))
-            return write_shard(unfinished, shard, {**survey, "source_counts": dict(source.counts)})
+                manifest = tally.manifest(work, source.counts)
+                if not allow_no_graphs:
+                    refuse_no_graphs(manifest, found["paired"], "the same command with --resume")
+                return unfinished.finish(manifest)
+            return write_shard(unfinished, shard, {**found, "source_counts": dict(source.counts)})
     except NoRowsError:
         shutil.rmtree(unfinished.path, ignore_errors=True)  # there is nothing to resume
         raise
@@ -158,20 +163,6 @@ def _refuse(out: Path, unfinished: Path, *, overwrite: bool, resume: bool, updat
     if unfinished.exists() and not (overwrite or resume):
         with locked(unfinished):  # another run says so itself
             raise IgclError(f"{unfinished}: left by an interrupted run; --resume continues it, --overwrite starts over")
-
-
-def _survey(source: Source) -> dict[str, Any]:
-    """Iterate over the studies once, without files, to find errors early; return their number, and a hash of ids."""
-    ids, number, digest = Ids(), 0, hashlib.sha256()
-    for item in source.items():
-        number += 1
-        if isinstance(item, Study):
-            for image in item.images:
-                ids.add_row(image.image_id)
-                digest.update(repr(image.image_id).encode())
-            if item.patient_id is not None and item.split is not None:
-                ids.add_patient(item.patient_id, split_name(item.split))
-    return {"studies": number, "rows": digest.hexdigest()}
 
 
 def _chunks(

@@ -124,7 +124,7 @@ def _parts(value: Any) -> Iterator[bytes]:
         try:
             status = value.stat()
             found = f"{status.st_size} {status.st_mtime_ns}"
-        except OSError as error:
+        except (OSError, ValueError) as error:
             found = type(error).__name__
         yield f"file {value} {found} ".encode("utf-8", "surrogateescape")
     elif isinstance(value, np.ndarray):

@@ -186,7 +186,10 @@ def _patient_folders(split: str, table: Path, images: Path | None, patients: pd.
 
 def _image_names(folder: str) -> list[str]:
     """Return the sorted names of the images in the folder of a study."""
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    try:
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    except OSError:  # its images are counted as missing
+        names = []
     # macOS leaves "._view1_frontal.jpg".
     return [name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
 

@@ -5,6 +5,7 @@ Ids are the bare numbers of the tables: patient "10000001", study "50000001", an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from igcl_lightning.data.sources.tables import find_file, find_optional, read_co
 from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import ReportGraph
+from igcl_lightning.reports.archive import zipped_texts
 
 LABEL_TABLES: Mapping[str, str | None] = {
     "chexpert": "mimic-cxr-2.*-chexpert.csv",
@@ -39,6 +41,9 @@ IDS = ["subject_id", "study_id", "dicom_id"]
 EXTRA = ("StudyDate", "StudyTime", "PerformedProcedureStepDescription")
 VIEW, VIEW_MEANING = "ViewPosition", "ViewCodeSequence_CodeMeaning"
 SECTIONS = ("findings", "impression", "comparison")
+
+ARCHIVE = "mimic-cxr-reports.zip"
+_REPORT = re.compile(r"(?:^|/)p\d+/s(\d+)\.txt$")
 
 Reports = Mapping[str, Mapping[str, str]] | Path
 """Text by section by study, or the folder of report texts."""
@@ -63,7 +68,8 @@ def read_mimic_cxr(
         uncertain: value of the label -1 (`LabelPolicy.parse`).
         blank: value of a label that is not mentioned, one of `label_policy.BLANK`.
         graphs: RadGraph file of the reports; a report without graph is parsed.
-        reports: folder of texts, or `mimic_cxr_sectioned.csv` (default: `mimic-cxr-reports`, or those with the images).
+        reports: folder or zip archive of texts, or `mimic_cxr_sectioned.csv` (default: `mimic-cxr-reports` or its
+            archive, below the tables or beside their folder, or else the texts beside the images).
         images: folder of `p10` to `p19`, or its parent (default: below the tables).
         seed: seed of the training patients that become "valid" if no row is.
 
@@ -129,27 +135,59 @@ def _with_labels(rows: pd.DataFrame, folder: Path, labels: str, policy: LabelPol
 
 def _p_folder(folder: Path, what: str, option: str) -> Path:
     """Return the folder that contains `p10` to `p19`: the given one, its `files`, or `files` one level deeper."""
-    for candidate in (folder, folder / "files", *sorted(folder.glob("*/files"))):
-        if any(candidate.glob("p1[0-9]")):
-            return candidate
-    raise IgclError(f"{folder}: no folder of {what}, files/p10 to files/p19; name it with {option}")
+    if (found := _find_p_folder(folder)) is None:
+        raise IgclError(f"{folder}: no folder of {what}, files/p10 to files/p19; name it with {option}")
+    return found
+
+
+def _find_p_folder(folder: Path) -> Path | None:
+    candidates = (folder, folder / "files", *sorted(folder.glob("*/files")))
+    return next((candidate for candidate in candidates if any(candidate.glob("p1[0-9]"))), None)
 
 
 def _read_reports(reports: Path | None, folder: Path, images: Path, studies: Sequence[str], notes: Notes) -> Reports:
-    if reports is not None and not reports.is_dir():
-        notes.inputs.append(reports)
-        texts = _read_sections(reports)
-        refuse_strangers(reports, texts, studies)
-        notes.counts["reports without images"] = len(texts.keys() - set(studies))
-        return texts
-    usual = folder / "mimic-cxr-reports"
-    if reports is None and not usual.is_dir():
+    """Return the given reports, or those in one of the usual places, or else the texts beside the images."""
+    place = _usual_reports(folder) if reports is None else reports
+    if place is None:
         return images
-    return _p_folder(reports or usual, "reports", "--reports")
+    if place.is_dir():
+        if (found := _find_p_folder(place)) is not None:
+            return found
+        place = place / ARCHIVE
+        if not place.is_file():
+            looked = f"no folder of reports, files/p10 to files/p19, and no {ARCHIVE}"
+            raise IgclError(f"{place.parent}: {looked}; name one of them with --reports")
+    notes.inputs.append(place)
+    zipped = place.name.lower().endswith(".zip") and not place.name.lower().endswith(".csv.zip")
+    texts = _read_archive(place, notes) if zipped else _read_sections(place)
+    refuse_strangers(place, texts, studies)
+    notes.counts["reports without images"] = len(texts.keys() - set(studies))
+    return texts
+
+
+def _usual_reports(folder: Path) -> Path | None:
+    """Return the folder of reports below or beside that of the tables, or as PhysioNet has it; else their archive."""
+    above = (folder.parent, folder.parent.parent)
+    beside = (place for parent in above for name in ("mimic-cxr", "mimic-cxr/*") for place in sorted(parent.glob(name)))
+    places = [folder, folder.parent, *beside]
+    unpacked = (place / ARCHIVE.removesuffix(".zip") for place in places)
+    found = next(filter(Path.is_dir, unpacked), None)
+    return found or next(filter(Path.is_file, (place / ARCHIVE for place in places)), None)
+
+
+def _read_archive(path: Path, notes: Notes) -> dict[str, dict[str, str]]:
+    """Return the texts of `mimic-cxr-reports.zip` by study."""
+    found = dict(zipped_texts(path, _REPORT))
+    if not found:
+        raise IgclError(f"{path}: contains no report such as files/p10/p10000001/s50000001.txt")
+    notes.counts["reports in the archive that cannot be read"] = sum(text is None for text in found.values())
+    return {study: {"report": text} for study, text in found.items() if text is not None}
 
 
 def _read_sections(path: Path) -> dict[str, dict[str, str]]:
     """Read `mimic_cxr_sectioned.csv`; a report with only a last paragraph has no known sections."""
+    if path.name.lower().endswith((".tar", ".tar.gz", ".tgz", ".7z", ".rar")):
+        raise IgclError(f"--reports {path}: unpack it and give the folder of p10 to p19")
     frame = read_columns(path, ("study", "findings", "impression", "last_paragraph"), ("comparison",), key="study")
     columns = ("study", "last_paragraph", *SECTIONS)
     texts = {}
@@ -157,7 +195,7 @@ def _read_sections(path: Path) -> dict[str, dict[str, str]]:
         text = {name: section for name, section in zip(SECTIONS, sections, strict=True) if section}
         if last and not text.keys() & {"findings", "impression"}:
             text["report"] = last
-        texts[study.removeprefix("s")] = text
+        texts[study.removeprefix("s")] = text or {"report": ""}
     return texts
 
 
