@@ -101,6 +101,8 @@ _BLANK = "value of blank labels: missing (default; unknown), negative (0), or no
 UNCERTAIN = _option("--uncertain", _UNCERTAIN, metavar="POLICY")
 BLANKS = _option("--blank", _BLANK, choices=BLANK)
 
+SUBSET = _option("--subset", "only a test subset: 5x200, or a file of image ids", metavar="5x200|FILE")
+
 COMMON = (
     _option("--out", "folder to write", type=Path, required=True, metavar="STORE"),
     _option("--size", "side of the stored images in pixels (default: 256)", type=int, metavar="N"),
@@ -119,6 +121,7 @@ COMMON = (
     _option("--reparse", "parse reports even if the source has their graphs", action="store_true"),
     _option("--node-text", "store features of graph nodes from this language model", metavar="MODEL"),
     _option("--node-text-word", _NODE_TEXT_WORD, choices=("mean", "sum")),
+    _option("--held-out", "leave out the patients of these stores", type=Path, nargs="+", metavar="STORE"),
     _option("--seed", "seed of all random draws (default: 0)", type=int, metavar="N"),
     _option("--jobs", "processes (default: one per core)", type=int, metavar="N"),
     _option("--resume", "resume an interrupted run", action="store_true"),
@@ -173,13 +176,16 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
             ROOT,
             _option("--reports", "folder or zip of reports, or mimic_cxr_sectioned.csv", type=Path, metavar="PATH"),
             _option("--labels", "source of the labels (default: chexpert)", choices=MIMIC_LABELS),
-            *(GRAPHS, UNCERTAIN, BLANKS, IMAGES),
+            *(GRAPHS, UNCERTAIN, BLANKS, IMAGES, SUBSET),
         ),
     ),
     "chexpert": (
         "CheXpert v1.0, full or small, and its test set",
         "chexpert.read_chexpert",
-        (ROOT, UNCERTAIN, BLANKS, IMAGES),
+        (
+            *(ROOT, UNCERTAIN, BLANKS, IMAGES, SUBSET),
+            _option("--masks", "CheXlocalize's regions, a folder or file", type=Path, metavar="PATH"),
+        ),
     ),
     "chexpert-plus": (
         "CheXpert with the reports of CheXpert Plus",
@@ -193,7 +199,12 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
     "openi": ("Open-i, the Indiana University collection", "openi.read_openi", (ROOT, GRAPHS, IMAGES)),
     "nih-cxr14": ("NIH ChestX-ray14, with its boxes", "nih_cxr14.read_nih_cxr14", (ROOT, IMAGES)),
     "covid-chestxray": ("covid-chestxray, with notes", "covid_chestxray.read_covid_chestxray", (ROOT, IMAGES)),
-    "rsna": ("RSNA Pneumonia Detection, with its boxes", "rsna.read_rsna", (ROOT, IMAGES)),
+    "covidx": ("COVIDx CXR-4, in its own splits", "covidx.read_covidx", (ROOT, IMAGES)),
+    "rsna": (
+        "RSNA Pneumonia Detection, with its boxes",
+        "rsna.read_rsna",
+        (ROOT, IMAGES, _option("--masks", "also store the boxes, filled, as masks", action="store_true")),
+    ),
     "siim": ("SIIM-ACR Pneumothorax, with its masks", "siim.read_siim", (ROOT, IMAGES)),
     "vindr": (
         "VinDr-CXR, with its boxes",

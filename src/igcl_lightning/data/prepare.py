@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -27,6 +27,7 @@ from igcl_lightning.data.preparing.shards import SHARD, WHOLE, Shard, write_shar
 from igcl_lightning.data.preparing.study_rows import Rows, node_text, study_rows
 from igcl_lightning.data.preparing.survey import refuse_no_graphs, survey
 from igcl_lightning.data.preparing.unfinished import UnfinishedStore, is_store, named, read_record, tidy
+from igcl_lightning.data.sources.held_out import without_patients
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, store_features
 from igcl_lightning.data.store_path import MANIFEST
@@ -58,6 +59,7 @@ def prepare(
     update: bool = False,
     shard: Shard = WHOLE,
     allow_no_graphs: bool = False,
+    held_out: Sequence[Path] = (),
     chunk: int = CHUNK,
 ) -> dict[str, Any]:
     """Write a store and return its manifest. `out` appears when complete; until then the work is in `OUT.partial`.
@@ -74,6 +76,7 @@ def prepare(
         update: rebuild the store, reusing images and graphs of the existing one whose inputs are unchanged.
         shard: part of the store that is written; several machines can each write one.
         allow_no_graphs: make the store even if there are reports, but none gives a graph.
+        held_out: stores whose patients are left out, such as that of a subset for evaluation.
         chunk: studies in a chunk.
 
     Raises:
@@ -81,6 +84,7 @@ def prepare(
             or the disk is full.
     """
     out = named(out)
+    source = without_patients(source, held_out) if held_out else source
     columns = _columns(source, options)
     work = _work(source, columns, options, chunk)
     unfinished = UnfinishedStore(out, store_features(columns, bool(options.node_text)), shard.folder(out))

@@ -103,7 +103,7 @@ class _Reports:
     """Whether any study has a report that can give a graph; reports are read until the first is found.
 
     Attributes:
-        expected: whether a study has a report, even a blank or a missing one, or a graph.
+        expected: whether a study has a report, even a blank or a missing one, or the graph of one.
     """
 
     def __init__(self, options: Options) -> None:
@@ -112,7 +112,7 @@ class _Reports:
         self.first = ""
 
     def look(self, study: Study) -> None:
-        if self.usable or not (study.report or study.graph):
+        if self.usable or not (study.report or (study.graph and study.graph.text)):
             return
         self.expected = True
         why, detail = self._useless(study)

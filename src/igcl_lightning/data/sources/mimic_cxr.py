@@ -8,16 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import pyarrow as pa
 
 from igcl_lightning.data.label_policy import CHEXPERT_LABELS, LabelPolicy
+from igcl_lightning.data.metadata import view_name
 from igcl_lightning.data.sources.checks import refuse_conflict, refuse_strangers, require_choice
 from igcl_lightning.data.sources.graphs import find_graphs
 from igcl_lightning.data.sources.rows import groups, image_of, patient_splits, study_of
 from igcl_lightning.data.sources.source import Notes, Source
+from igcl_lightning.data.sources.subset import CLASS, EXACT, subset_rows
 from igcl_lightning.data.sources.tables import find_file, find_optional, read_columns, table_patterns
 from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
@@ -58,6 +60,7 @@ def read_mimic_cxr(
     graphs: Path | None = None,
     reports: Path | None = None,
     images: Path | None = None,
+    subset: str | None = None,
     seed: int = 0,
 ) -> Source:
     """Read the images that the table of the official split lists.
@@ -71,7 +74,8 @@ def read_mimic_cxr(
         reports: folder or zip archive of texts, or `mimic_cxr_sectioned.csv` (default: `mimic-cxr-reports` or its
             archive, below the tables or beside their folder, or else the texts beside the images).
         images: folder of `p10` to `p19`, or its parent (default: below the tables).
-        seed: seed of the training patients that become "valid" if no row is.
+        subset: "5x200" or a file of image ids: only these images, all as test images (`sources.subset`).
+        seed: seed of the training patients that become "valid" if no row is, and of the subset.
 
     Errors: see `data.sources`.
     """
@@ -80,14 +84,23 @@ def read_mimic_cxr(
     table = find_file(root, *table_patterns("mimic-cxr-2.*-split.csv"), what="table of the official split")
     notes = Notes([table], {"labels": labels, **vars(policy), "validation_seed": seed})
     rows = _read_metadata(table.parent, _read_images(table, seed), notes)
-    rows = _with_labels(rows, table.parent, labels, policy, notes)
+    unlabelled, rows = rows, _with_labels(rows, table.parent, labels, policy, notes)
+    if subset is not None:
+        exact = _with_labels(unlabelled, table.parent, labels, EXACT, Notes())
+        rows = subset_rows(rows, exact, [*map(view_name, rows["view"])], subset, seed, notes, _image_id)
     known = tuple(label for label in LABELS if label in rows)
     studies = rows["study"].unique().tolist()
     images = _p_folder(images or table.parent, "images", "--images")
     texts = _read_reports(reports, table.parent, images, studies, notes)
     graph_of = find_graphs(graphs, [([study], None) for study in studies], table, notes)
-    items = partial(_studies, pa.Table.from_pandas(rows, preserve_index=False), known, graph_of, texts, images)
-    return Source("mimic-cxr", items, known, EXTRA, total=len(studies), **vars(notes))
+    extra = EXTRA if subset is None else (*EXTRA, CLASS)
+    items = partial(_studies, pa.Table.from_pandas(rows, preserve_index=False), known, extra, graph_of, texts, images)
+    return Source("mimic-cxr", items, known, extra, total=len(studies), **vars(notes))
+
+
+def _image_id(name: str) -> str:
+    """Return the `dicom_id` of an image by it or by a path."""
+    return PurePosixPath(name).name.partition(".")[0]
 
 
 def _read_images(path: Path, seed: int) -> pd.DataFrame:
@@ -200,7 +213,12 @@ def _read_sections(path: Path) -> dict[str, dict[str, str]]:
 
 
 def _studies(
-    rows: pa.Table, labels: Sequence[str], graphs: Sequence[ReportGraph | None], reports: Reports, images: Path
+    rows: pa.Table,
+    labels: Sequence[str],
+    extra: Sequence[str],
+    graphs: Sequence[ReportGraph | None],
+    reports: Reports,
+    images: Path,
 ) -> Iterator[Study]:
     for own, graph in zip(groups(rows, "study"), graphs, strict=True):
         first = own[0]
@@ -211,5 +229,5 @@ def _studies(
             report=Path(f"{reports}/{folder}.txt") if isinstance(reports, Path) else reports.get(first["study"], {}),
             graph=graph,
             labels={name: first[name] for name in labels},
-            extra={name: first[name] for name in EXTRA},
+            extra={name: first[name] for name in extra},
         )
