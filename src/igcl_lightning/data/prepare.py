@@ -100,8 +100,7 @@ def prepare(
             tally = Tally(_chunks(source, unfinished, run, convert, chunk, found["studies"], shard))
             if shard == WHOLE:
                 manifest = tally.manifest(work, source.counts)
-                if not allow_no_graphs:
-                    refuse_no_graphs(manifest, found["paired"], "the same command with --resume")
+                refuse_no_graphs(manifest, found["paired"] and not allow_no_graphs, "the same command with --resume")
                 return unfinished.finish(manifest)
             return write_shard(unfinished, shard, {**found, "source_counts": dict(source.counts)})
     except NoRowsError:

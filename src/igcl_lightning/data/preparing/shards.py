@@ -98,8 +98,7 @@ def merge(out: Path, *, overwrite: bool = False, allow_no_graphs: bool = False) 
         work, agreed = _agreed(folders)
         notes = _notes(folders, range(-(-agreed["studies"] // work["chunk"])))
         manifest = Tally(notes).manifest(work, agreed["source_counts"])
-        if not allow_no_graphs:
-            refuse_no_graphs(manifest, agreed.get("paired", False), "igcl merge")
+        refuse_no_graphs(manifest, agreed.get("paired", False) and not allow_no_graphs, "igcl merge")
         features = store_features(Columns(**work["columns"]), work["node_text"] is not None)
         store = UnfinishedStore(out, features, out.with_name(f"{out.name}.merge"), "run the same command again")
         with store.open(work, resume=False):

@@ -65,10 +65,10 @@ def survey(source: Source, options: Options, *, allow_no_graphs: bool = False) -
     return {"studies": number, "rows": digest.hexdigest(), "paired": reports.expected}
 
 
-def refuse_no_graphs(manifest: Mapping[str, Any], paired: bool, again: str) -> None:
-    """Raise `IgclError` if no row of a paired store has a graph with entities; `again` is the command to repeat."""
+def refuse_no_graphs(manifest: Mapping[str, Any], needed: bool, again: str) -> None:
+    """Raise `IgclError` if graphs are needed and no row has one with entities; `again` is the command to repeat."""
     rows = sum(manifest["rows"].values())
-    if paired and manifest["rows_with_empty_graph"] == rows:
+    if needed and manifest["rows_with_empty_graph"] == rows:
         raise IgclError(
             f"none of the {rows} rows has a graph with entities, although there are reports; finished work is kept: "
             f"{again} --allow-no-graphs makes the store all the same, for labels or report texts"

@@ -79,7 +79,7 @@ def read_chexpert(
     notes = Notes([*tables.values()], {**vars(policy), "validation_seed": seed}, counts)
     if subset is not None:
         exact = _read_splits(tables, EXACT, images, Counter())[list(CHEXPERT_LABELS)]
-        views = [chexpert_image(row).view for row in records(rows)]
+        views = (chexpert_image(row).view for row in records(rows))
         rows = subset_rows(rows, exact, views, subset, seed, notes, _image_id)
     rows = rows.sort_values(["patient", "study", "image"], ignore_index=True)
     regions = {} if masks is None else _find_regions(masks, rows, notes)

@@ -72,8 +72,16 @@ def read_covidx(root: Path, *, images: Path | None = None, seed: int = 0) -> Sou
     rows["split"] = lend_validation(rows["split"].tolist(), rows["patient"].tolist(), seed)
     binary = set(rows["word"]) <= {"positive", "negative"}
     labels = (COVID,) if binary else LABELS
-    made = {"settings": {"validation_seed": seed}, "counts": +counts, "inputs": tuple(lists.values())}
-    return Source("covidx", partial(_studies, rows, labels), labels, ("source",), total=len(rows), **made)
+    return Source(
+        name="covidx",
+        items=partial(_studies, rows, labels),
+        labels=labels,
+        extra=("source",),
+        inputs=tuple(lists.values()),
+        settings={"validation_seed": seed},
+        counts=+counts,
+        total=len(rows),
+    )
 
 
 def _find_lists(root: Path) -> dict[str, Path]:

@@ -71,8 +71,7 @@ def read_mimic_cxr(
         uncertain: value of the label -1 (`LabelPolicy.parse`).
         blank: value of a label that is not mentioned, one of `label_policy.BLANK`.
         graphs: RadGraph file of the reports; a report without graph is parsed.
-        reports: folder or zip archive of texts, or `mimic_cxr_sectioned.csv` (default: `mimic-cxr-reports` or its
-            archive, below the tables or beside their folder, or else the texts beside the images).
+        reports: folder or zip of texts, or `mimic_cxr_sectioned.csv` (default: `_usual_reports`, or beside the images).
         images: folder of `p10` to `p19`, or its parent (default: below the tables).
         subset: "5x200" or a file of image ids: only these images, all as test images (`sources.subset`).
         seed: seed of the training patients that become "valid" if no row is, and of the subset.
@@ -83,11 +82,7 @@ def read_mimic_cxr(
     require_choice("--labels", labels, LABEL_TABLES)
     table = find_file(root, *table_patterns("mimic-cxr-2.*-split.csv"), what="table of the official split")
     notes = Notes([table], {"labels": labels, **vars(policy), "validation_seed": seed})
-    rows = _read_metadata(table.parent, _read_images(table, seed), notes)
-    unlabelled, rows = rows, _with_labels(rows, table.parent, labels, policy, notes)
-    if subset is not None:
-        exact = _with_labels(unlabelled, table.parent, labels, EXACT, Notes())
-        rows = subset_rows(rows, exact, [*map(view_name, rows["view"])], subset, seed, notes, _image_id)
+    rows = _read_rows(table, labels, policy, subset, seed, notes)
     known = tuple(label for label in LABELS if label in rows)
     studies = rows["study"].unique().tolist()
     images = _p_folder(images or table.parent, "images", "--images")
@@ -96,6 +91,18 @@ def read_mimic_cxr(
     extra = EXTRA if subset is None else (*EXTRA, CLASS)
     items = partial(_studies, pa.Table.from_pandas(rows, preserve_index=False), known, extra, graph_of, texts, images)
     return Source("mimic-cxr", items, known, extra, total=len(studies), **vars(notes))
+
+
+def _read_rows(
+    table: Path, labels: str, policy: LabelPolicy, subset: str | None, seed: int, notes: Notes
+) -> pd.DataFrame:
+    """Return the images with their view and labels, sorted by patient, study and image."""
+    unlabelled = _read_metadata(table.parent, _read_images(table, seed), notes)
+    rows = _with_labels(unlabelled, table.parent, labels, policy, notes)
+    if subset is None:
+        return rows
+    exact = _with_labels(unlabelled, table.parent, labels, EXACT, Notes())
+    return subset_rows(rows, exact, map(view_name, rows["view"]), subset, seed, notes, _image_id)
 
 
 def _image_id(name: str) -> str:

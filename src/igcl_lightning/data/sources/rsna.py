@@ -46,8 +46,8 @@ def read_rsna(root: Path, *, images: Path | None = None, masks: bool = False) ->
     counts["classes without row"] = len(classes.keys() - targets.keys())
     items = partial(_studies, targets, boxes, classes, folder, masks)
     inputs = (table, class_table) if classes else (table,)
-    made = {"inputs": inputs, "counts": counts, "settings": {"masks": masks}, "total": len(targets)}
-    return Source("rsna", items, (LABEL,), ("class",), boxes=True, masks=masks, **made)
+    named, total = ((LABEL,), ("class",)), len(targets)
+    return Source("rsna", items, *named, boxes=True, masks=masks, inputs=inputs, counts=counts, total=total)
 
 
 def _read_boxes(path: Path) -> tuple[pd.DataFrame, Counter[str]]:

@@ -6,7 +6,7 @@ an uncertain one excludes it. No Finding is not looked at (as by GLoRIA).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ ID_COLUMNS = ("dicom_id", "Path", "image", "row", "id")
 def subset_rows(
     rows: pd.DataFrame,
     exact: pd.DataFrame,
-    views: Sequence[str],
+    views: Iterable[str],
     subset: str,
     seed: int,
     notes: Notes,
@@ -56,7 +56,8 @@ def subset_rows(
     Raises:
         IgclError: a class has too few images, there are no labels, or the file is not readable or names other images.
     """
-    rows = rows.assign(**{CLASS: _classes(exact, views)})
+    rows = rows.copy()
+    rows[CLASS] = _classes(exact, views)
     notes.settings["subset"] = subset if subset == SUBSET else Path(subset).name
     if subset == SUBSET:
         notes.settings["subset_seed"] = seed
@@ -68,13 +69,13 @@ def subset_rows(
     return rows.loc[sorted(chosen)].assign(split="test")
 
 
-def _classes(exact: pd.DataFrame, views: Sequence[str]) -> list[str | None]:
+def _classes(exact: pd.DataFrame, views: Iterable[str]) -> list[str | None]:
     """Return the class of each row, None if it has none."""
     findings = [label for label in CHEXPERT_LABELS if label != NO_FINDING]
     if missing := [label for label in findings if label not in exact]:
         raise IgclError(f"--subset: the labels have no {missing[0]}; choose others with --labels")
     values = exact[findings].to_numpy(dtype=float)
-    alone = ((values == 0).sum(axis=1) == len(findings) - 1) & np.isin(np.array(views, dtype=object), FRONTAL)
+    alone = ((values == 0).sum(axis=1) == len(findings) - 1) & np.array([view in FRONTAL for view in views])
     classes = np.full(len(exact), None, dtype=object)
     for name in CLASSES:
         classes[alone & (values[:, findings.index(name)] == 1)] = name
