@@ -1,5 +1,6 @@
 import pickle
 import zipfile
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -137,7 +138,7 @@ def zipped_reports(root, path, **more):
 
 @pytest.mark.parametrize("place", ["mimic-cxr-jpg", ".", "mimic-cxr/2.0.0"])
 @pytest.mark.parametrize("unzipped", [False, True])
-def test_reports_are_found_zipped_and_beside_the_root(root, tmp_path, place, unzipped):
+def test_reports_are_found_zipped_and_beside_the_root(root, tmp_path, monkeypatch, place, unzipped):
     expected = {name: study.report.read_text() for name, study in studies(root).items() if study.report.is_file()}
     (tmp_path / place).mkdir(parents=True, exist_ok=True)
     archive = zipped_reports(root, tmp_path / place / "mimic-cxr-reports.zip")
@@ -146,7 +147,8 @@ def test_reports_are_found_zipped_and_beside_the_root(root, tmp_path, place, unz
         archive.unlink()
         found = {name: study.report.read_text() for name, study in studies(root).items() if study.report.is_file()}
     else:
-        found = {name: study.report["report"] for name, study in studies(root).items() if study.report}
+        monkeypatch.chdir(root)
+        found = {name: study.report["report"] for name, study in studies(Path()).items() if study.report}
         assert archive in read_mimic_cxr(root).inputs
     assert found == expected
     assert len(found) == 4

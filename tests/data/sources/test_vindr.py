@@ -195,6 +195,9 @@ def test_images_of_the_other_split_are_not_images_without_row(physionet, gone):
         (physionet / split).rename(physionet / "all" / f"{split}-images")
     source = read_vindr(physionet)
     assert source.counts["images without row"] == 0
+    write_images(next(physionet.glob("**/*test*/")) / "more", ["no-row"])
+    source = read_vindr(physionet)
+    assert source.counts["images without row"] == 1
     assert all(study.images[0].source.is_file() for study in source.items())
     deeper = read_vindr(physionet.parent)
     assert deeper.counts == source.counts

@@ -32,10 +32,7 @@ def read_report(report: Mapping[str, str] | Path, options: Options) -> tuple[dic
             texts = {"report": report.read_text("utf-8-sig")}
         except FileNotFoundError:
             return {}, ABSENT, f"{report}: no such file"
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # ValueError: a NUL byte in the name too
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL byte in the name
             return {}, UNREADABLE, f"{report}: {error}"
         where = f"{report}: "
     else:

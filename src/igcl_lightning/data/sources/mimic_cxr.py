@@ -5,6 +5,7 @@ Ids are the bare numbers of the tables: patient "10000001", study "50000001", an
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -187,9 +188,10 @@ def _read_reports(reports: Path | None, folder: Path, images: Path, studies: Seq
 
 def _usual_reports(folder: Path) -> Path | None:
     """Return the folder of reports below or beside that of the tables, or as PhysioNet has it; else their archive."""
-    above = (folder.parent, folder.parent.parent)
+    own = Path(os.path.abspath(folder))  # the parent of "." is "."
+    above = (own.parent, own.parent.parent)
     beside = (place for parent in above for name in ("mimic-cxr", "mimic-cxr/*") for place in sorted(parent.glob(name)))
-    places = [folder, folder.parent, *beside]
+    places = [folder, own.parent, *beside]
     unpacked = (place / ARCHIVE.removesuffix(".zip") for place in places)
     found = next(filter(Path.is_dir, unpacked), None)
     return found or next(filter(Path.is_file, (place / ARCHIVE for place in places)), None)
