@@ -1,4 +1,5 @@
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -162,6 +163,11 @@ def test_an_archive_of_reports_is_read_where_it_is(root, tmp_path):
     assert reports["50000005"] == {}
     assert source.counts["reports in the archive that cannot be read"] == 1
     assert source.counts["reports without images"] == 1
+    (root / "mimic-cxr-reports").mkdir()  # of an unzip that was stopped
+    with pytest.raises(IgclError, match="mimic-cxr-reports: no folder of reports"):
+        read_mimic_cxr(root)
+    shutil.copy(archive, tmp_path / "mimic-cxr-reports.zip")
+    assert {study.study_id: study.report for study in read_mimic_cxr(root).items()} == reports
     archive.write_bytes(archive.read_bytes()[:200])
     with pytest.raises(IgclError, match=r"texts.zip: not a readable zip archive .*; unzip it"):
         read_mimic_cxr(root, reports=archive)

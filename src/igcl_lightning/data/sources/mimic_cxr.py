@@ -192,9 +192,9 @@ def _usual_reports(folder: Path) -> Path | None:
     above = (own.parent, own.parent.parent)
     beside = (place for parent in above for name in ("mimic-cxr", "mimic-cxr/*") for place in sorted(parent.glob(name)))
     places = [folder, own.parent, *beside]
-    unpacked = (place / ARCHIVE.removesuffix(".zip") for place in places)
-    found = next(filter(Path.is_dir, unpacked), None)
-    return found or next(filter(Path.is_file, (place / ARCHIVE for place in places)), None)
+    unpacked = [path for place in places if (path := place / ARCHIVE.removesuffix(".zip")).is_dir()]
+    archives = [path for place in places if (path := place / ARCHIVE).is_file()]
+    return next(iter([*filter(_find_p_folder, unpacked), *archives, *unpacked]), None)
 
 
 def _read_archive(path: Path, notes: Notes) -> dict[str, dict[str, str]]:
