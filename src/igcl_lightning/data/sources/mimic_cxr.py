@@ -192,8 +192,9 @@ def _usual_reports(folder: Path) -> Path | None:
     above = (own.parent, own.parent.parent)
     beside = (place for parent in above for name in ("mimic-cxr", "mimic-cxr/*") for place in sorted(parent.glob(name)))
     places = [folder, own.parent, *beside]
-    unpacked = [path for place in places if (path := place / ARCHIVE.removesuffix(".zip")).is_dir()]
-    archives = [path for place in places if (path := place / ARCHIVE).is_file()]
+    # os.path, since a folder of others beside the root may not be readable
+    unpacked = [path for place in places if os.path.isdir(path := place / ARCHIVE.removesuffix(".zip"))]
+    archives = [path for place in places if os.path.isfile(path := place / ARCHIVE)]
     return next(iter([*filter(_find_p_folder, unpacked), *archives, *unpacked]), None)
 
 
