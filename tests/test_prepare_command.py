@@ -17,7 +17,7 @@ from igcl_lightning.data import prepare as preparing
 from igcl_lightning.data.pictures import fit
 from igcl_lightning.data.prepare import prepare as prepare_store
 from igcl_lightning.data.preparing import options, report_text
-from igcl_lightning.data.preparing.study_rows import study_rows
+from igcl_lightning.data.preparing.study_rows import OTHER_LANGUAGE, study_rows
 from igcl_lightning.data.sources import chexpert_plus, mimic_cxr, padchest, vindr
 from igcl_lightning.data.sources.table import TableColumns
 from igcl_lightning.reports.sections import SECTION_CHOICES
@@ -70,7 +70,8 @@ def test_choices_are_those_of_the_code():
     assert tuple(SECTION_CHOICES) == prepare.SECTIONS
     assert prepare.MISSING_REPORT == options.MISSING_REPORT
     assert (prepare.PHRASINGS, prepare.VARIANTS) == (phantom.PHRASINGS, phantom.VARIANTS)
-    assert set(prepare.NO_REPORT) == set(report_text.STATES) - {"present"}
+    assert set(prepare.REPORTS) == set(report_text.STATES)
+    assert prepare.NOT_ENGLISH == OTHER_LANGUAGE
     assert prepare.BLANK == label_policy.BLANK
     assert set(prepare.MIMIC_LABELS) == set(mimic_cxr.LABEL_TABLES)
     assert set(prepare.PLUS_LABELS) == set(chexpert_plus.LABEL_FILES)
@@ -126,9 +127,9 @@ def test_the_summary_tells_what_was_left_out_and_noticed(tmp_path, monkeypatch, 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("s: rows ")
     assert lines[1:] == [
+        "  reports: 1 found, 0 blank, 1 missing, 1 a Git-LFS pointer, 0 not English",
+        "  graphs: 1 with entities, 2 without",
         "  dropped: 1 image not readable",
-        "  kept: 1 rows without a report",
-        "  kept: 1 rows with a Git-LFS pointer instead of a report",
         "  s/manifest.json names the rows",
         "folder  s",
         "next    igcl doctor s",

@@ -191,6 +191,8 @@ def test_what_needs_all_rows_asks_for_a_copy(address):
     for option in ({"length_aware": True}, {"same_words_weight": 4.0}):
         with pytest.raises(IgclError, match=f"data.{next(iter(option))} needs all reports at once"):
             PairedDataModule(address, **option).setup("fit")
+    with pytest.raises(IgclError, match="data.held_out needs all patients, which a stream lacks; copy it"):
+        PairedDataModule(address, held_out=["stores/mimic-5x200"]).setup("fit")
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("store", type=Path, metavar="STORE", help="--out of igcl prepare")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing store")
+    parser.add_argument("--allow-no-graphs", action="store_true", help="make a store although no report gives a graph")
 
 
 def run(options: argparse.Namespace) -> None:
     """Merge the shards, and print the summary of the store."""
     from igcl_lightning.data.preparing.shards import merge
 
-    manifest = merge(options.store, overwrite=options.overwrite)
+    manifest = merge(options.store, overwrite=options.overwrite, allow_no_graphs=options.allow_no_graphs)
     say_summary(options.store, manifest)

@@ -38,13 +38,17 @@ STUDIES_PER_PROCESS = 256  # starting a process costs as much as preparing a few
 PRESETS: Mapping[str, Mapping[str, Any]] = {"igcl-authors": {"size": 320, "fit": "authors", "full_decode": True}}
 """Options by name of a preset; "igcl-authors" follows the authors of IGCL and of CheXzero."""
 
-NO_REPORT = {
-    "none": "rows without a report",
-    "empty": "rows with an empty report",
-    "Git-LFS pointer": "rows with a Git-LFS pointer instead of a report",
-    "not readable": "rows with an unreadable report",
+REPORTS = {
+    "present": "found",
+    "empty": "blank",
+    "none": "missing",
+    "Git-LFS pointer": "a Git-LFS pointer",
+    "not readable": "not readable",
 }
-"""Text in the summary for each of `report_text.STATES` that it mentions."""
+"""Text in the summary for each of `report_text.STATES`."""
+
+NOT_ENGLISH = "report not in English"
+"""Flag of rows whose report is not English, `study_rows.OTHER_LANGUAGE`."""
 
 Option = tuple[str, dict[str, Any]]
 
@@ -98,6 +102,8 @@ _BLANK = "value of blank labels: missing (default; unknown), negative (0), or no
 UNCERTAIN = _option("--uncertain", _UNCERTAIN, metavar="POLICY")
 BLANKS = _option("--blank", _BLANK, choices=BLANK)
 
+SUBSET = _option("--subset", "only a test subset: 5x200, or a file of image ids", metavar="5x200|FILE")
+
 COMMON = (
     _option("--out", "folder to write", type=Path, required=True, metavar="STORE"),
     _option("--size", "side of the stored images in pixels (default: 256)", type=int, metavar="N"),
@@ -112,9 +118,11 @@ COMMON = (
     _option("--sections", "sections of a report to parse (default: both)", choices=SECTIONS),
     _option("--headers", "further headers of sections, lines SECTION<tab>HEADER|HEADER", type=headers, metavar="FILE"),
     _option("--any-language", "parse reports that are not English too", action="store_true"),
+    _option("--allow-no-graphs", "make a store although no report gives a graph", action="store_true"),
     _option("--reparse", "parse reports even if the source has their graphs", action="store_true"),
     _option("--node-text", "store features of graph nodes from this language model", metavar="MODEL"),
     _option("--node-text-word", _NODE_TEXT_WORD, choices=("mean", "sum")),
+    _option("--held-out", "leave out the patients of these stores", type=Path, nargs="+", metavar="STORE"),
     _option("--seed", "seed of all random draws (default: 0)", type=int, metavar="N"),
     _option("--jobs", "processes (default: one per core)", type=int, metavar="N"),
     _option("--resume", "resume an interrupted run", action="store_true"),
@@ -169,15 +177,18 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
         "mimic_cxr.read_mimic_cxr",
         (
             ROOT,
-            _option("--reports", "folder of reports, or mimic_cxr_sectioned.csv", type=Path, metavar="PATH"),
+            _option("--reports", "folder or zip of reports, or mimic_cxr_sectioned.csv", type=Path, metavar="PATH"),
             _option("--labels", "source of the labels (default: chexpert)", choices=MIMIC_LABELS),
-            *(GRAPHS, UNCERTAIN, BLANKS, IMAGES),
+            *(GRAPHS, UNCERTAIN, BLANKS, IMAGES, SUBSET),
         ),
     ),
     "chexpert": (
         "CheXpert v1.0, full or small, and its test set",
         "chexpert.read_chexpert",
-        (ROOT, UNCERTAIN, BLANKS, IMAGES),
+        (
+            *(ROOT, UNCERTAIN, BLANKS, IMAGES, SUBSET),
+            _option("--masks", "CheXlocalize's regions, a folder or file", type=Path, metavar="PATH"),
+        ),
     ),
     "chexpert-plus": (
         "CheXpert with the reports of CheXpert Plus",
@@ -191,7 +202,12 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
     "openi": ("Open-i, the Indiana University collection", "openi.read_openi", (ROOT, GRAPHS, IMAGES)),
     "nih-cxr14": ("NIH ChestX-ray14, with its boxes", "nih_cxr14.read_nih_cxr14", (ROOT, IMAGES)),
     "covid-chestxray": ("covid-chestxray, with notes", "covid_chestxray.read_covid_chestxray", (ROOT, IMAGES)),
-    "rsna": ("RSNA Pneumonia Detection, with its boxes", "rsna.read_rsna", (ROOT, IMAGES)),
+    "covidx": ("COVIDx CXR-4, in its own splits", "covidx.read_covidx", (ROOT, IMAGES)),
+    "rsna": (
+        "RSNA Pneumonia Detection, with its boxes",
+        "rsna.read_rsna",
+        (ROOT, IMAGES, _option("--masks", "also store the boxes, filled, as masks", action="store_true")),
+    ),
     "siim": ("SIIM-ACR Pneumothorax, with its masks", "siim.read_siim", (ROOT, IMAGES)),
     "vindr": (
         "VinDr-CXR, with its boxes",
@@ -304,17 +320,26 @@ def say_summary(out: Path, manifest: Mapping[str, Any]) -> None:
 def summary(out: Path, manifest: Mapping[str, Any]) -> list[str]:
     """Return the lines that describe a prepared store: its rows, and everything left out or noticed."""
     lines = [f"{out}: rows {', '.join(f'{count} {split}' for split, count in manifest['rows'].items())}"]
-    states = manifest["rows_by_report"]
-    has_reports = set(states) != {"none"}
-    counted = {
-        "dropped": manifest["dropped"],
-        "kept": {text: states.get(state, 0) for state, text in NO_REPORT.items()} if has_reports else {},
-        "noticed": {**manifest["flags"], **manifest["source_counts"]},
-    }
+    lines += _reports(manifest)
+    flags = {flag: count for flag, count in manifest["flags"].items() if flag != NOT_ENGLISH}
+    counted = {"dropped": manifest["dropped"], "noticed": {**flags, **manifest["source_counts"]}}
     for title, counts in counted.items():
         lines += [f"  {title}: {count} {what}" for what, count in counts.items() if count]
     named = manifest["dropped_rows"] or manifest["flagged_rows"]
     return [*lines, f"  {out / 'manifest.json'} names the rows"] if named else lines
+
+
+def _reports(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the lines that count the rows by the state of their report, and by their graph."""
+    states, rows = manifest["rows_by_report"], sum(manifest["rows"].values())
+    graphs = rows - manifest["rows_with_empty_graph"]
+    if set(states) == {"none"} and not graphs:
+        return ["  reports: none"]
+    counts = {text: states.get(state, 0) for state, text in REPORTS.items()}
+    counts["not English"] = manifest["flags"].get(NOT_ENGLISH, 0)
+    always = ("found", "blank", "not English")
+    said = ", ".join(f"{count} {text}" for text, count in counts.items() if count or text in always)
+    return [f"  reports: {said}", f"  graphs: {graphs} with entities, {rows - graphs} without"]
 
 
 def _jobs(source: Source) -> int:

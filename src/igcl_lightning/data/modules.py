@@ -27,6 +27,7 @@ from igcl_lightning.data.kept_rows import (
 from igcl_lightning.data.order import RowOrder
 from igcl_lightning.data.row_datasets import LabeledDataset, PairDataset, WholeBatches, ready
 from igcl_lightning.data.samples import FeatureBatch, PairBatch, ProbeDraw
+from igcl_lightning.data.sources.held_out import refuse_held_out
 from igcl_lightning.data.splits import describe_draws, draw_fraction, draw_shots
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.store_module import StoreDataModule
@@ -58,6 +59,7 @@ class PairedDataModule(StoreDataModule):
             default, training, validation and test leave them out (see `kept_rows`); `predict` embeds all rows.
         length_aware: whether to group graphs (or reports, if the model contrasts reports) of similar length in a
             training batch, for less padding. Negatives then also have similar lengths.
+        held_out: stores whose patients must not be in training or validation, such as MIMIC-5x200; fit refuses them.
         same_words_weight: how many times as often training draws rows whose graph names each side with its counterpart,
             so that its twin with left and right exchanged has the same words. An epoch keeps its number of steps.
 
@@ -81,6 +83,7 @@ class PairedDataModule(StoreDataModule):
         length_aware: bool = False,
         keep_empty: bool = False,
         same_words_weight: float = 1.0,
+        held_out: list[str] | None = None,
     ) -> None:
         super().__init__(store, batch_size, num_workers, augment, views, order_seed, predict_splits)
         if not 1 <= same_words_weight < math.inf:
@@ -93,6 +96,7 @@ class PairedDataModule(StoreDataModule):
         self.length_aware = length_aware
         self.keep_empty = keep_empty
         self.same_words_weight = same_words_weight
+        self.held_out = held_out or []
 
     @cached_property
     def store(self) -> Store | StreamedStore:
@@ -103,8 +107,8 @@ class PairedDataModule(StoreDataModule):
         """Check that there are pairs to contrast.
 
         Raises:
-            IgclError: no training row states anything on the sides that the model contrasts, or the store lacks a
-                requested column.
+            IgclError: no training row states anything on the sides that the model contrasts, the store lacks a
+                requested column, or a patient is held out.
         """
         store, known = self.store, self.store.array_shapes
         if unknown := [name for name in self.arrays if name not in known]:
@@ -113,6 +117,7 @@ class PairedDataModule(StoreDataModule):
             raise IgclError(f"{store.path}: no language-model features; prepare it with --node-text MODEL")
         sides = self._sides_with_units()
         if stage == "fit":
+            self._refuse_held_out()
             refuse_no_pairs(store, self.arrays, sides)
             if self.trainer is not None and self.trainer.limit_val_batches != 0:
                 refuse_no_validation(store, self.arrays, self._stating())
@@ -130,6 +135,13 @@ class PairedDataModule(StoreDataModule):
         if isinstance(self.store, StreamedStore):
             return self.store.num_rows("valid")
         return int(is_pair(self.store, "valid", self.arrays, self._stating()).sum())
+
+    def _refuse_held_out(self) -> None:
+        if not self.held_out:
+            return
+        if isinstance(self.store, StreamedStore):
+            raise IgclError(f"{self.store.path}: data.held_out needs all patients, which a stream lacks; copy it")
+        refuse_held_out(Store(self.store_path), self.held_out)  # of all views
 
     def _check_lengths_and_weight(self, sides: Sequence[str]) -> None:
         """Raise `IgclError` if the order of training pairs needs what a stream or the model lacks."""

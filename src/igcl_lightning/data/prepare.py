@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -19,19 +19,18 @@ from typing import Any
 
 from igcl_lightning import __version__
 from igcl_lightning.atomic import locked
-from igcl_lightning.data.preparing.any_image import AnyImage
 from igcl_lightning.data.preparing.chunk import Chunk, chunk_identity
 from igcl_lightning.data.preparing.earlier import EarlierRows, identity
-from igcl_lightning.data.preparing.manifest import Ids, NoRowsError, Tally
+from igcl_lightning.data.preparing.manifest import NoRowsError, Tally
 from igcl_lightning.data.preparing.options import Columns, Options
 from igcl_lightning.data.preparing.shards import SHARD, WHOLE, Shard, write_shard
 from igcl_lightning.data.preparing.study_rows import Rows, node_text, study_rows
+from igcl_lightning.data.preparing.survey import refuse_no_graphs, survey
 from igcl_lightning.data.preparing.unfinished import UnfinishedStore, is_store, named, read_record, tidy
+from igcl_lightning.data.sources.held_out import without_patients
 from igcl_lightning.data.sources.source import Item, Source
-from igcl_lightning.data.splits import split_name
 from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, store_features
 from igcl_lightning.data.store_path import MANIFEST
-from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.parser import default_parser
 from igcl_lightning.processes import Map, chunks, ordered_map
@@ -59,6 +58,8 @@ def prepare(
     resume: bool = False,
     update: bool = False,
     shard: Shard = WHOLE,
+    allow_no_graphs: bool = False,
+    held_out: Sequence[Path] = (),
     chunk: int = CHUNK,
 ) -> dict[str, Any]:
     """Write a store and return its manifest. `out` appears when complete; until then the work is in `OUT.partial`.
@@ -74,19 +75,24 @@ def prepare(
         resume: continue an interrupted run, redoing chunks whose files changed; keep a finished store of the same work.
         update: rebuild the store, reusing images and graphs of the existing one whose inputs are unchanged.
         shard: part of the store that is written; several machines can each write one.
+        allow_no_graphs: make the store even if there are reports, but none gives a graph.
+        held_out: stores whose patients are left out, such as that of a subset for evaluation.
         chunk: studies in a chunk.
 
     Raises:
-        IgclError: the source, an option or `out` is invalid, a process died, or the disk is full.
+        IgclError: the source, an option or `out` is invalid, no image exists, no report gives a graph, a process died,
+            or the disk is full.
     """
     out = named(out)
+    source = without_patients(source, held_out) if held_out else source
     columns = _columns(source, options)
     work = _work(source, columns, options, chunk)
     unfinished = UnfinishedStore(out, store_features(columns, bool(options.node_text)), shard.folder(out))
     _refuse(out, unfinished.path, overwrite=overwrite, resume=resume, update=update)
     if out.exists() and not (overwrite or update or unfinished.path.exists()):  # nothing to resume
         return _finished(out, work)
-    existed, survey = out.exists(), _survey(source)
+    existed = out.exists()
+    found = survey(source, options, allow_no_graphs=allow_no_graphs)
     earlier = EarlierRows(out, bool(options.node_text)) if update and out.exists() else None
     convert = partial(study_rows, columns=columns, options=options, earlier=earlier)
     try:
@@ -94,10 +100,12 @@ def prepare(
             if out.exists() != existed:
                 raise IgclError(f"{out}: another run has just finished it; this one is not needed")
             (unfinished.path / SHARD).unlink(missing_ok=True)
-            tally = Tally(_chunks(source, unfinished, run, convert, chunk, survey["studies"], shard))
+            tally = Tally(_chunks(source, unfinished, run, convert, chunk, found["studies"], shard))
             if shard == WHOLE:
-                return unfinished.finish(tally.manifest(work, source.counts))
-            return write_shard(unfinished, shard, {**survey, "source_counts": dict(source.counts)})
+                manifest = tally.manifest(work, source.counts)
+                refuse_no_graphs(manifest, found["paired"] and not allow_no_graphs, "the same command with --resume")
+                return unfinished.finish(manifest)
+            return write_shard(unfinished, shard, {**found, "source_counts": dict(source.counts)})
     except NoRowsError:
         shutil.rmtree(unfinished.path, ignore_errors=True)  # there is nothing to resume
         raise
@@ -161,27 +169,6 @@ def _refuse(out: Path, unfinished: Path, *, overwrite: bool, resume: bool, updat
     if unfinished.exists() and not (overwrite or resume):
         with locked(unfinished):  # another run says so itself
             raise IgclError(f"{unfinished}: left by an interrupted run; --resume continues it, --overwrite starts over")
-
-
-def _survey(source: Source) -> dict[str, Any]:
-    """Iterate over the studies once, before any file is read, and return their number and a hash of ids.
-
-    Raises:
-        IgclError: an id is repeated, a patient is in two splits, or none of the images exists.
-    """
-    ids, number, digest, images = Ids(), 0, hashlib.sha256(), AnyImage()
-    for item in source.items():
-        number += 1
-        images.found |= not isinstance(item, Study)  # what a call returns is not known yet
-        if isinstance(item, Study):
-            for image in item.images:
-                images.add(image.source)
-                ids.add_row(image.image_id)
-                digest.update(repr(image.image_id).encode())
-            if item.patient_id is not None and item.split is not None:
-                ids.add_patient(item.patient_id, split_name(item.split))
-    images.refuse_none(source.inputs)
-    return {"studies": number, "rows": digest.hexdigest()}
 
 
 def _chunks(

@@ -78,38 +78,40 @@ def near_path(path: Path) -> str:
     return f", did you mean {path.with_name(by_stem[near[0]])}?" if near else ""
 
 
-def walk_folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
+def walk_folders(root: Path, unread: list[str] | None = None) -> Iterator[tuple[Path, list[str]]]:
     """Yield each folder from `root` down with the sorted names of its files.
 
     Follows symbolic links and reads each folder once, so circular links end. Skips hidden files and folders, and
-    those that macOS adds to archives.
+    those that macOS adds to archives. Subfolders that cannot be read are added to `unread`, if given.
 
     Raises:
-        IgclError: a folder cannot be read.
+        IgclError: `root` cannot be read, or a subfolder without `unread`.
     """
     seen: set[tuple[int, int]] = set()
-    _is_new(root, seen)
-    for parent, folders, names in os.walk(root, followlinks=True, onerror=_refuse):
-        folders[:] = sorted(name for name in folders if _is_data(name) and _is_new(Path(parent, name), seen))
+
+    def refuse(error: OSError) -> None:
+        if unread is None or os.fspath(error.filename) == os.fspath(root):
+            raise IgclError(f"{error.filename}: {reason(error)}") from error
+        unread.append(os.fspath(error.filename))
+
+    def is_new(folder: Path) -> bool:
+        try:
+            status = folder.stat()
+        except OSError as error:
+            refuse(error)
+            return False
+        before = len(seen)
+        seen.add((status.st_dev, status.st_ino))
+        return len(seen) > before
+
+    is_new(root)
+    for parent, folders, names in os.walk(root, followlinks=True, onerror=refuse):
+        folders[:] = sorted(name for name in folders if _is_data(name) and is_new(Path(parent, name)))
         yield Path(parent), sorted(filter(_is_data, names))
 
 
 def _is_data(name: str) -> bool:
     return not name.startswith(".") and name not in NOT_DATA
-
-
-def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
-    try:
-        status = folder.stat()
-    except OSError as error:
-        raise IgclError(f"{folder}: {reason(error)}") from error
-    before = len(seen)
-    seen.add((status.st_dev, status.st_ino))
-    return len(seen) > before
-
-
-def _refuse(error: OSError) -> None:
-    raise IgclError(f"{error.filename}: {reason(error)}") from error
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -374,7 +374,7 @@ def test_an_update_takes_over_what_has_not_changed(tmp_path, monkeypatch):
 def test_an_update_with_other_options_redoes_what_depends_on_them(tree, tmp_path):
     out = tmp_path / "store"
     run(tree, out)
-    how = {"options": Options(size=16, sections="impression"), "chunk": CHUNK}
+    how = {"options": Options(size=16, sections="impression"), "chunk": CHUNK, "allow_no_graphs": True}
     prepare(source_of(tree), out, update=True, **how)
     prepare(source_of(tree), tmp_path / "anew", **how)
     assert content(out) == content(tmp_path / "anew")

@@ -85,7 +85,7 @@ def root(tmp_path):
     root = tmp_path / "covid-chestxray-dataset"
     for name in "abdefg":
         write_image(root / "images" / f"{name}.{'png' if name == 'b' else 'jpg'}")
-    notes = {"clinical_notes": "Clear on admission."}
+    notes = {"clinical_notes": "Edema on admission."}
     write_table(root / "metadata.csv", [row | (notes if row["patientid"] == "2" else {}) for row in ROWS])
     return root
 
@@ -149,8 +149,8 @@ def test_patients_97_and_178_are_one_person(root):
 
 def test_images_of_a_series_share_their_text(root):
     studies = by_id(read_covid_chestxray(root))
-    assert studies["a.jpg"].report == studies["b.png"].report == {"report": "Clear on admission."}
-    assert studies["d.jpg"].report == {}
+    assert studies["a.jpg"].report == studies["b.png"].report == {"report": "Edema on admission."}
+    assert studies["d.jpg"].report == {"report": ""}
 
 
 def test_views_keep_the_words_of_the_table(root):
@@ -274,7 +274,7 @@ def test_the_real_part_has_the_counts_it_should_have(data_folder):
     assert Counter(study.split for study in studies) == {"train": 235, "valid": 45}
     people = {split: {study.patient_id for study in studies if study.split == split} for split in ("train", "valid")}
     assert (len(people["train"]), len(people["valid"])) == (128 - 1, 29)  # two ids of the training split are one person
-    assert sum(bool(study.report) for study in studies) == 198
+    assert sum(bool(study.report["report"]) for study in studies) == 198
     assert sum(len(study.images[0].boxes) == 2 for study in studies) == 278
     masks = [mask for study in studies for mask in study.images[0].masks.values()]
     assert (len(masks), all(mask.is_file() for mask in masks)) == (153, True)

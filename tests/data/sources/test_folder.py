@@ -113,6 +113,9 @@ def test_a_folder_that_cannot_be_read_is_named(root, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(IgclError, match="p2/deep: permission denied"):
         list(walk_folders(root))
+    source = read_folder(root)
+    assert source.counts["folders that cannot be read"] == 1
+    assert not any("deep" in name for name in by_id(source))
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,6 @@
+import errno
+from pathlib import Path
+
 import pytest
 
 from igcl_lightning.data.sources.image_folder import ImageFolder
@@ -19,6 +22,22 @@ def test_images_are_found_by_name_without_suffix_however_deep(tmp_path):
     assert folder.path("two.dicom") == tmp_path / "b" / "c" / "two.dicom"
     assert folder.path("1.2.840.113.dcm") == tmp_path / "1.2.840.113.dcm"
     assert folder.noticed(["one.dcm"])["images without row"] == 2
+
+
+def test_a_folder_that_cannot_be_read_is_counted(tmp_path, monkeypatch):
+    write(tmp_path, "one.png")
+    write(tmp_path / "lost+found", "two.png")
+    real = Path.stat
+
+    def stat(path, **how):
+        if path.name == "lost+found":
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        return real(path, **how)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    folder = ImageFolder(tmp_path)
+    assert list(folder.files) == ["one"]
+    assert folder.noticed(["one.png"]) == {"folders that cannot be read": 1}
 
 
 def test_an_image_that_is_not_there_gets_the_path_where_it_should_be(tmp_path):

@@ -1,4 +1,7 @@
 import pickle
+import shutil
+import zipfile
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -121,6 +124,72 @@ def test_reports_lie_beside_the_images_or_in_a_folder_of_their_own(root, tmp_pat
     assert studies(root)["50000001"].report == root / "mimic-cxr-reports/files" / text
     (tmp_path / "notes/p10").mkdir(parents=True)
     assert studies(root, reports=tmp_path / "notes")["50000001"].report == tmp_path / "notes" / text
+
+
+def zipped_reports(root, path, **more):
+    """Move the reports of the tree to an archive as PhysioNet has it."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for text in sorted(root.glob("files/p1?/*/*.txt")):
+            archive.write(text, text.relative_to(root))
+            text.unlink()
+        for name, content in more.items():
+            archive.writestr(f"files/p10/p10000001/{name}.txt", content)
+    return path
+
+
+@pytest.mark.parametrize("place", ["mimic-cxr-jpg", ".", "mimic-cxr/2.0.0"])
+@pytest.mark.parametrize("unzipped", [False, True])
+def test_reports_are_found_zipped_and_beside_the_root(root, tmp_path, monkeypatch, place, unzipped):
+    expected = {name: study.report.read_text() for name, study in studies(root).items() if study.report.is_file()}
+    (tmp_path / place).mkdir(parents=True, exist_ok=True)
+    archive = zipped_reports(root, tmp_path / place / "mimic-cxr-reports.zip")
+    if unzipped:
+        zipfile.ZipFile(archive).extractall(archive.with_suffix(""))
+        archive.unlink()
+        found = {name: study.report.read_text() for name, study in studies(root).items() if study.report.is_file()}
+    else:
+        monkeypatch.chdir(root)
+        found = {name: study.report["report"] for name, study in studies(Path()).items() if study.report}
+        assert archive in read_mimic_cxr(root).inputs
+    assert found == expected
+    assert len(found) == 4
+
+
+def test_an_archive_of_reports_is_read_where_it_is(root, tmp_path):
+    archive = zipped_reports(root, tmp_path / "texts.zip", s50000005=b"\xff\xfe", s59999999="Of another patient.")
+    source = read_mimic_cxr(root, reports=archive)
+    reports = {study.study_id: study.report for study in source.items()}
+    assert reports["50000003"] == {"report": "Pneumonia in the right lower lobe."}
+    assert reports["50000005"] == {}
+    assert source.counts["reports in the archive that cannot be read"] == 1
+    assert source.counts["reports without images"] == 1
+    (root / "mimic-cxr-reports").mkdir()  # of an unzip that was stopped
+    with pytest.raises(IgclError, match="mimic-cxr-reports: no folder of reports"):
+        read_mimic_cxr(root)
+    shutil.copy(archive, tmp_path / "mimic-cxr-reports.zip")
+    assert {study.study_id: study.report for study in read_mimic_cxr(root).items()} == reports
+    archive.write_bytes(archive.read_bytes()[:200])
+    with pytest.raises(IgclError, match=r"texts.zip: not a readable zip archive .*; unzip it"):
+        read_mimic_cxr(root, reports=archive)
+    with pytest.raises(IgclError, match=r"--reports .*texts.tar.gz: unpack it and give the folder"):
+        read_mimic_cxr(root, reports=archive.with_name("texts.tar.gz"))
+    with zipfile.ZipFile(archive, "w") as empty:
+        empty.writestr("README.txt", "none")
+    with pytest.raises(IgclError, match=r"texts.zip: contains no report such as files/p10/p10000001/s50000001.txt"):
+        read_mimic_cxr(root, reports=archive)
+
+
+def test_a_store_without_a_report_is_an_error_unless_it_is_asked_for(root, tmp_path, capsys):
+    for text in root.glob("files/p1?/*/*.txt"):
+        text.unlink()
+    command = ["prepare", "mimic-cxr", "--root", str(root), "--out", str(tmp_path / "store"), "--size", "16"]
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert "no report gives a graph (5 missing, such as " in said
+    assert "no such file); name their folder with --reports; --allow-no-graphs makes a store without graphs" in said
+    assert not (tmp_path / "store.partial").exists()
+    assert not main([*command, "--allow-no-graphs"])
+    assert "  reports: none\n" in capsys.readouterr().out
 
 
 def test_reports_may_be_a_table_of_sections(root, tmp_path):
@@ -265,7 +334,10 @@ def test_wrong_options_and_missing_files_are_named(root, tmp_path):
     with pytest.raises(IgclError, match="sections.csv: no such file"):
         read_mimic_cxr(root, reports=tmp_path / "sections.csv")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(IgclError, match="empty: no folder of reports, files/p10 to files/p19; name it with --reports"):
+    with pytest.raises(
+        IgclError,
+        match="empty: no folder of reports, files/p10 .* and no mimic-cxr-reports.zip; name",
+    ):
         read_mimic_cxr(root, reports=tmp_path / "empty")
     (root / SPLIT).unlink()
     with pytest.raises(IgclError, match="no table of the official split; looked for mimic-cxr-2"):
@@ -289,7 +361,10 @@ def test_the_command_line_makes_a_store(root, tmp_path, capsys):
     assert rows[dicom_id("a")]["labels"]["Edema"] == 1.0
     assert "lungs" in rows[dicom_id("c")]["graph"]["tokens"]
     assert rows[dicom_id("a")]["StudyDate"] == "21800507"
-    assert "noticed: 1 studies without labels" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "noticed: 1 studies without labels" in said
+    assert "  reports: 3 found, 0 blank, 1 missing, 1 a Git-LFS pointer, 0 not English\n" in said
+    assert "  graphs: 3 with entities, 2 without\n" in said
 
 
 @pytest.mark.data

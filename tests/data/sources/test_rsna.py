@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from igcl_lightning.cli import main
+from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.prepare import prepare
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.regions import Box
@@ -247,3 +248,31 @@ def test_command_line(root, tmp_path, capsys):
 def test_the_columns_of_this_test_are_the_real_ones(data_folder):
     columns = json.loads((data_folder / "format_fixtures" / "headers.json").read_text())
     assert columns["rsna_stage_2_train_labels.csv"] == HEADER.split(",")
+
+
+def test_boxes_are_filled_as_masks_on_request(root):
+    assert not any(study.images[0].masks for study in read_rsna(root).items())
+    source = read_rsna(root, masks=True)
+    assert source.masks
+    studies = by_id(source)
+    assert studies["aaaa-1"].images[0].masks == {}
+    mask = studies["bbbb-2"].images[0].masks["Pneumonia"].mask()
+    expected = np.zeros((1024, 1024), bool)
+    expected[152 : 152 + 379, 264 : 264 + 213] = True
+    expected[152 : 152 + 453, 562 : 562 + 256] = True
+    assert np.array_equal(mask, expected)
+
+
+def test_masks_are_stored_and_need_the_size_of_the_images(root, tmp_path):
+    words = ["prepare", "rsna", "--root", str(root), "--size", "64", "--lossless", "--masks"]
+    assert main([*words, "--out", str(tmp_path / "small")]) is None
+    assert Store(tmp_path / "small").manifest["dropped"] == {"mask not readable": 2}
+    whole = write_tree(tmp_path / "whole", ("aaaa-1,,,,,0", "bbbb-2,512,256,256,128,1"), size=1024)
+    words[3] = str(whole)
+    assert main([*words, "--out", str(tmp_path / "store")]) is None
+    store = Store(tmp_path / "store")
+    rows = {row["row"]: row["masks"] for split in store.splits for row in store.table(split)}
+    assert rows["aaaa-1"] == {"label": [], "png": []}
+    expected = np.zeros((64, 64), bool)
+    expected[16:24, 32:48] = True
+    assert np.array_equal(decode_grey(rows["bbbb-2"]["png"][0]) > 0, expected)

@@ -188,6 +188,21 @@ def test_a_consensus_has_no_number_of_readers(physionet):
     assert studies["a1"].extra["readers"] == 3
 
 
+@pytest.mark.parametrize("gone", [(), ("test",), ("train",), ("train", "test")])
+def test_images_of_the_other_split_are_not_images_without_row(physionet, gone):
+    for split in gone:  # into one folder of all images, or not downloaded
+        (physionet / "all").mkdir(exist_ok=True)
+        (physionet / split).rename(physionet / "all" / f"{split}-images")
+    source = read_vindr(physionet)
+    assert source.counts["images without row"] == 0
+    write_images(next(physionet.glob("**/*test*/")) / "more", ["no-row"])
+    source = read_vindr(physionet)
+    assert source.counts["images without row"] == 1
+    assert all(study.images[0].source.is_file() for study in source.items())
+    deeper = read_vindr(physionet.parent)
+    assert deeper.counts == source.counts
+
+
 def test_what_is_left_out_is_counted(tmp_path):
     source = read_vindr(write_kaggle(tmp_path, (*KAGGLE_ROWS, "c3,Nodule/Mass,8,R8,50,50,50,60")))
     assert source.counts == {

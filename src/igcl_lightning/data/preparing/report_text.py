@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,13 +24,13 @@ def read_report(report: Mapping[str, str] | Path, options: Options) -> tuple[dic
         options: say which sections are parsed, and their headers.
     """
     if isinstance(report, Path):
-        if report.exists() and not report.is_file():
-            return {}, UNREADABLE, f"{report}: not a regular file"
         try:
+            if not stat.S_ISREG(report.stat().st_mode):  # opening a pipe would block
+                return {}, UNREADABLE, f"{report}: not a regular file"
             texts = {"report": report.read_text("utf-8-sig")}
         except FileNotFoundError:
             return {}, ABSENT, f"{report}: no such file"
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL byte in the name
             return {}, UNREADABLE, f"{report}: {error}"
         where = f"{report}: "
     else:

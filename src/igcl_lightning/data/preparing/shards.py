@@ -19,6 +19,7 @@ from igcl_lightning.atomic import locked
 from igcl_lightning.data.preparing.earlier import NOTES
 from igcl_lightning.data.preparing.manifest import Tally
 from igcl_lightning.data.preparing.options import Columns
+from igcl_lightning.data.preparing.survey import refuse_no_graphs
 from igcl_lightning.data.preparing.unfinished import (
     WORK,
     UnfinishedStore,
@@ -72,7 +73,7 @@ def write_shard(store: UnfinishedStore, shard: Shard, agreed: Mapping[str, Any])
     return record
 
 
-def merge(out: Path, *, overwrite: bool = False) -> dict[str, Any]:
+def merge(out: Path, *, overwrite: bool = False, allow_no_graphs: bool = False) -> dict[str, Any]:
     """Make the store `out` of its shards, which are removed, and return its manifest.
 
     The store has the bytes of one run over the whole source.
@@ -80,10 +81,12 @@ def merge(out: Path, *, overwrite: bool = False) -> dict[str, Any]:
     Args:
         out: folder of the store, beside those of the shards.
         overwrite: replace an existing store.
+        allow_no_graphs: make the store even if there are reports, but none gives a graph.
 
     Raises:
         IgclError: a shard is missing, incomplete, damaged, or made with other inputs or options than the first; a row
-            is in two shards or a patient in two splits; `out` exists; the disk is full. The shards are kept.
+            is in two shards or a patient in two splits; no report gives a graph; `out` exists; the disk is full. The
+            shards are kept.
     """
     out = named(out)
     if out.exists() and not (overwrite and is_store(out)):
@@ -95,6 +98,7 @@ def merge(out: Path, *, overwrite: bool = False) -> dict[str, Any]:
         work, agreed = _agreed(folders)
         notes = _notes(folders, range(-(-agreed["studies"] // work["chunk"])))
         manifest = Tally(notes).manifest(work, agreed["source_counts"])
+        refuse_no_graphs(manifest, agreed.get("paired", False) and not allow_no_graphs, "igcl merge")
         features = store_features(Columns(**work["columns"]), work["node_text"] is not None)
         store = UnfinishedStore(out, features, out.with_name(f"{out.name}.merge"), "run the same command again")
         with store.open(work, resume=False):

@@ -8,8 +8,10 @@ stands for all images in the folder of the study. Ids are "patient00001", "patie
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -21,10 +23,12 @@ import pyarrow as pa
 
 from igcl_lightning.data.label_policy import CHEXPERT_LABELS, LabelPolicy
 from igcl_lightning.data.metadata import view_name
-from igcl_lightning.data.sources.checks import refuse, refuse_repeats, require
+from igcl_lightning.data.sources.checks import refuse, refuse_repeats, refuse_strangers, require
+from igcl_lightning.data.sources.chexlocalize import Regions, read_regions
 from igcl_lightning.data.sources.image_folder import IMAGE_SUFFIXES
-from igcl_lightning.data.sources.rows import ages, groups, image_of, study_of
-from igcl_lightning.data.sources.source import Source
+from igcl_lightning.data.sources.rows import ages, groups, image_of, records, study_of
+from igcl_lightning.data.sources.source import Notes, Source
+from igcl_lightning.data.sources.subset import CLASS, EXACT, subset_rows
 from igcl_lightning.data.sources.tables import find_optional, read_columns, table_patterns
 from igcl_lightning.data.splits import lend_validation
 from igcl_lightning.data.study import Study, StudyImage
@@ -50,6 +54,8 @@ def read_chexpert(
     uncertain: str = "ignore",
     blank: str = "missing",
     images: Path | None = None,
+    masks: Path | None = None,
+    subset: str | None = None,
     seed: int = 0,
 ) -> Source:
     """Read the splits whose tables are found, one table per split.
@@ -59,7 +65,9 @@ def read_chexpert(
         uncertain: value of the label -1 (`LabelPolicy.parse`).
         blank: value of a label that is not mentioned, one of `label_policy.BLANK`.
         images: folder of `train`, `valid` and `test` (default: beside each table, or in unpacked batches).
-        seed: seed of the training patients that become "valid" if no row is.
+        masks: file of CheXlocalize's segmentations or annotations, or the folder of these files.
+        subset: "5x200" or a file of image ids: only these images, all as test images (`sources.subset`).
+        seed: seed of the training patients that become "valid" if no row is, and of the subset.
 
     Errors: see `data.sources`.
     """
@@ -68,11 +76,17 @@ def read_chexpert(
     counts = Counter(f"table of {split} images not found" for split in TABLES if split not in tables)
     rows = _read_splits(tables, policy, images, counts)
     rows = rows.assign(split=lend_validation(rows["split"].tolist(), rows["patient"].tolist(), seed))
+    notes = Notes([*tables.values()], {**vars(policy), "validation_seed": seed}, counts)
+    if subset is not None:
+        exact = _read_splits(tables, EXACT, images, Counter())[list(CHEXPERT_LABELS)]
+        views = (chexpert_image(row).view for row in records(rows))
+        rows = subset_rows(rows, exact, views, subset, seed, notes, _image_id)
     rows = rows.sort_values(["patient", "study", "image"], ignore_index=True)
-    items = partial(_studies, pa.Table.from_pandas(rows, preserve_index=False))
-    settings = {**vars(policy), "validation_seed": seed}
-    inputs, total = tuple(tables.values()), rows["study"].nunique()
-    return Source("chexpert", items, CHEXPERT_LABELS, inputs=inputs, settings=settings, counts=counts, total=total)
+    regions = {} if masks is None else _find_regions(masks, rows, notes)
+    extra = () if subset is None else (CLASS,)
+    items = partial(_studies, pa.Table.from_pandas(rows, preserve_index=False), regions, extra)
+    total = rows["study"].nunique()
+    return Source("chexpert", items, CHEXPERT_LABELS, extra, masks=masks is not None, total=total, **vars(notes))
 
 
 def chexpert_image(row: Mapping[str, Any]) -> StudyImage:
@@ -186,11 +200,40 @@ def _patient_folders(split: str, table: Path, images: Path | None, patients: pd.
 
 def _image_names(folder: str) -> list[str]:
     """Return the sorted names of the images in the folder of a study."""
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    try:
+        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    except OSError:  # its images are counted as missing
+        names = []
     # macOS leaves "._view1_frontal.jpg".
     return [name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")]
 
 
-def _studies(rows: pa.Table) -> Iterator[Study]:
+def _image_id(name: str) -> str:
+    """Return the id of an image by its path in any of the layouts."""
+    match = re.search(_STUDY + r"/(?P<name>[^/]+)$", name)
+    return name if match is None else "/".join(match.group("word", "patient", "study", "name"))
+
+
+def _find_regions(masks: Path, rows: pd.DataFrame, notes: Notes) -> Regions:
+    """Return the regions of CheXlocalize by its names of the images."""
+    regions, files = read_regions(masks, notes.counts)
+    names = set(map(_region_name, rows["study"], rows["name"]))
+    refuse_strangers(files[0], regions, names)
+    notes.inputs.extend(files)
+    notes.counts["images with regions that are not in the tables"] = len(regions.keys() - names)
+    return regions
+
+
+def _region_name(study: str, name: str) -> str:
+    return f"{study.replace('/', '_')}_{name.partition('.')[0]}"
+
+
+def _studies(rows: pa.Table, regions: Regions, extra: tuple[str, ...]) -> Iterator[Study]:
     for own in groups(rows, "study"):
-        yield study_of(own[0], [*map(chexpert_image, own)], labels={name: own[0][name] for name in CHEXPERT_LABELS})
+        images = []
+        for row in own:
+            found = regions.get(_region_name(row["study"], row["name"]), {})
+            masks = {label: region.runs() for label, region in found.items()}
+            images.append(replace(chexpert_image(row), masks=masks))
+        labels = {name: own[0][name] for name in CHEXPERT_LABELS}
+        yield study_of(own[0], images, labels, extra={name: own[0][name] for name in extra})

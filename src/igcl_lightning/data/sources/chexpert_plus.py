@@ -206,4 +206,4 @@ def _report(record: Mapping[str, Any]) -> dict[str, str]:
         name: "\n".join(filter(None, (record[column] for column in columns))) for name, columns in SECTIONS.items()
     }
     sections = {name: text for name, text in texts.items() if text}
-    return {**sections, "report": record["report"]} if record["report"] else sections
+    return {**sections, "report": record["report"]} if record["report"] else sections or {"report": ""}

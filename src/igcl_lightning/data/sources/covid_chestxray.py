@@ -149,7 +149,7 @@ def _studies(frame: pd.DataFrame, folder: Path) -> Iterator[Study]:
         yield study_of(
             row,
             [image_of(row, boxes=boxes, masks=masks)],
-            report={} if row["clinical_notes"] is None else {"report": row["clinical_notes"]},
+            report={"report": row["clinical_notes"] or ""},
             labels={label: _value(label, row["diagnoses"]) for label in LABELS},
             extra={name: row[name] for name in EXTRA},
         )

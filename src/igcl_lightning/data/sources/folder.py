@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from pydicom.misc import is_dicom
 
+from igcl_lightning.data.sources.image_folder import UNREAD
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
@@ -37,7 +38,8 @@ def read_folder(root: Path, *, patient_pattern: str | None = None) -> Source:
     if not root.is_dir():
         raise IgclError(f"--root {root}: no such folder")
     pattern = None if patient_pattern is None else _compiled(patient_pattern)
-    names, texts = _find(root)
+    unread: list[str] = []
+    names, texts = _find(root, unread)
     if not names:
         raise IgclError(f"{root}: contains no images ({', '.join(SUFFIXES)}, or DICOM files without suffix)")
     studies = [(name, None if pattern is None else _patient(root, name, pattern), _text_of(name)) for name in names]
@@ -46,6 +48,7 @@ def read_folder(root: Path, *, patient_pattern: str | None = None) -> Source:
         {
             "texts without image": len(texts.difference(text for _, _, text in studies)),
             "images taken for a patient each": 0 if pattern else len(names) - dicom,
+            UNREAD: len(unread),
         }
     )
     items, settings = partial(_studies, root, studies, texts), {"patient_pattern": patient_pattern}
@@ -62,10 +65,10 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return compiled
 
 
-def _find(root: Path) -> tuple[list[str], set[str]]:
-    """Return the relative paths of all images, sorted, and of all texts."""
+def _find(root: Path, unread: list[str]) -> tuple[list[str], set[str]]:
+    """Return the relative paths of all images, sorted, and of all texts; folders that cannot be read are noted."""
     images, texts = [], set()
-    for folder, names in walk_folders(root):
+    for folder, names in walk_folders(root, unread):
         within = folder.relative_to(root)
         if any(part.lower() in SMALL_COPIES for part in within.parts):
             continue

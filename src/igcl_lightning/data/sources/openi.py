@@ -101,7 +101,7 @@ def _study(record: OpeniRecord, graph: ReportGraph | None, reports: OpeniReports
         study_id=record.id,
         patient_id=record.id,
         images=tuple(_image(image_id, record.caption, beside) for image_id in record.images),
-        report=_report(record),
+        report=_report(record) or {"report": ""},
         graph=graph,
         labels=beside.gold.get(_uid(record), {}),
         split=reports.splits.get(record.id),

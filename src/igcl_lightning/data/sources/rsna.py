@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from igcl_lightning.data.regions import Box
+from igcl_lightning.data.regions import Box, RunLengths
 from igcl_lightning.data.sources.checks import refuse, refuse_conflict, refuse_strangers
 from igcl_lightning.data.sources.image_folder import ImageFolder
 from igcl_lightning.data.sources.rows import boxes_by_image, has_box, with_numbers
@@ -21,11 +21,17 @@ LABEL = "Pneumonia"
 BOX = ("x", "y", "width", "height")
 
 
-def read_rsna(root: Path, *, images: Path | None = None) -> Source:
+SIZE = 1024
+"""Height and width of every image, in pixels."""
+
+
+def read_rsna(root: Path, *, images: Path | None = None, masks: bool = False) -> Source:
     """Read the labelled images: `stage_2_train_labels.csv`, and `stage_2_detailed_class_info.csv` if it exists.
 
     `patientId` is the id of image, study and patient. View, age and sex are only in the DICOM headers. Images are
-    `{patientId}.dcm` (default: in `stage_2_train_images` beside the table). Arguments and errors: see `data.sources`.
+    `{patientId}.dcm` (default: in `stage_2_train_images` beside the table). With `masks`, the boxes of an image are
+    also its mask, filled; marked images of another size than 1024 x 1024 are then dropped. Other arguments and errors:
+    see `data.sources`.
     """
     table = find_file(root, *table_patterns("stage_2_train_labels.csv"), what="table of boxes")
     frame, counts = _read_boxes(table)
@@ -38,9 +44,10 @@ def read_rsna(root: Path, *, images: Path | None = None) -> Source:
     boxes = boxes_by_image(((patient, Box.of_size(LABEL, *box)) for patient, *box in boxed), counts)
     counts.update(folder.noticed(map("{}.dcm".format, targets)))
     counts["classes without row"] = len(classes.keys() - targets.keys())
-    items = partial(_studies, targets, boxes, classes, folder)
+    items = partial(_studies, targets, boxes, classes, folder, masks)
     inputs = (table, class_table) if classes else (table,)
-    return Source("rsna", items, (LABEL,), ("class",), boxes=True, inputs=inputs, counts=counts, total=len(targets))
+    named, total = ((LABEL,), ("class",)), len(targets)
+    return Source("rsna", items, *named, boxes=True, masks=masks, inputs=inputs, counts=counts, total=total)
 
 
 def _read_boxes(path: Path) -> tuple[pd.DataFrame, Counter[str]]:
@@ -67,12 +74,15 @@ def _studies(
     boxes: Mapping[str, tuple[Box, ...]],
     classes: Mapping[str, str],
     folder: ImageFolder,
+    masks: bool,
 ) -> Iterator[Study]:
     for patient, target in targets.items():
+        own = boxes.get(patient, ())
+        filled = {LABEL: RunLengths.of_boxes(own, SIZE, SIZE)} if masks and own else {}
         yield Study(
             study_id=patient,
             patient_id=patient,
-            images=(StudyImage(patient, folder.path(f"{patient}.dcm"), boxes=boxes.get(patient, ())),),
+            images=(StudyImage(patient, folder.path(f"{patient}.dcm"), boxes=own, masks=filled),),
             labels={LABEL: float(target)},
             extra={"class": classes.get(patient)},
         )

@@ -198,7 +198,7 @@ def _studies(
         yield study_of(
             row,
             [image_of(row, masks=masks)],
-            report={"report": row["report"]} if row.get("report") else {},
+            report={"report": row["report"] or ""} if columns.report else {},
             graph=graph,
             labels=known,
             arrays={name: None if cells[name] is None else folder / cells[name] for name in columns.arrays},

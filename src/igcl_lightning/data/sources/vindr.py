@@ -13,7 +13,7 @@ import pandas as pd
 
 from igcl_lightning.data.regions import Box
 from igcl_lightning.data.sources.checks import refuse_cells, refuse_strangers, require, require_choice
-from igcl_lightning.data.sources.image_folder import ImageFolder
+from igcl_lightning.data.sources.image_folder import ImageFolder, noticed
 from igcl_lightning.data.sources.rows import boxes_by_image, has_box, image_of, records, study_of, with_numbers
 from igcl_lightning.data.sources.source import Notes, Source
 from igcl_lightning.data.sources.tables import find_file, read_columns, table_patterns
@@ -76,7 +76,10 @@ def read_vindr(root: Path, *, aggregate: str = "majority", images: Path | None =
     table = find_file(root, *patterns, *table_patterns("train.csv"), what="table of labels")
     notes = Notes()
     parts = [_read_kaggle(table, notes)] if table.name.startswith("train.csv") else _read_physionet(table.parent, notes)
-    frame = pd.concat([_aggregate(part, images or root, aggregate, notes.counts) for part in parts], ignore_index=True)
+    folders = [_image_folder(images, table, part.split) for part in parts]
+    found = zip(parts, folders, strict=True)
+    frame = pd.concat([_aggregate(*part, aggregate, notes.counts) for part in found], ignore_index=True)
+    notes.counts.update(noticed(folders, map("{}.dicom".format, frame["image"])))
     with_splits = parts[0].split is not None
     if with_splits:
         frame["split"] = lend_validation(frame["split"].tolist(), frame["image"].tolist(), seed)
@@ -138,10 +141,16 @@ def _boxes(path: Path, marks: pd.DataFrame, labels: Sequence[str], counts: Count
     return boxes_by_image(((image, Box(*box)) for image, *box in rows), counts)
 
 
-def _aggregate(part: _Readings, images: Path, aggregate: str, counts: Counter[str]) -> pd.DataFrame:
+def _image_folder(images: Path | None, table: Path, split: str | None) -> ImageFolder:
+    """Return the images of a split: those in its folder, or all of them."""
+    beside = table.parent.parent if table.parent.name == "annotations" else table.parent
+    folder = images or beside
+    subfolder = folder / (split or "train")
+    return ImageFolder(subfolder if subfolder.is_dir() else folder)
+
+
+def _aggregate(part: _Readings, folder: ImageFolder, aggregate: str, counts: Counter[str]) -> pd.DataFrame:
     """Return one row per image with its boxes of labels that hold, its labels, and the opinions of its readers."""
-    subfolder = images / (part.split or "train")
-    folder = ImageFolder(subfolder if subfolder.is_dir() else images)
     rows = []
     for image, labels in part.holds(aggregate).to_dict("index").items():
         boxes = part.boxes.get(str(image), ())
@@ -150,7 +159,6 @@ def _aggregate(part: _Readings, images: Path, aggregate: str, counts: Counter[st
     frame = pd.DataFrame(rows, columns=["image", "path", "split", "boxes", "labels"], dtype=object)
     dropped = sum(map(len, part.boxes.values())) - sum(map(len, frame["boxes"]))
     counts["boxes of labels that do not hold"] += dropped
-    counts.update(folder.noticed(map("{}.dicom".format, part.votes.index)))
     if part.split == "test":  # a consensus has no votes
         return frame.assign(readers=None, votes=None)
     votes = [
