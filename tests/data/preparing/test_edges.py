@@ -88,14 +88,14 @@ def test_two_runs_do_not_work_in_one_place(tmp_path):
 
 
 def test_a_run_that_another_has_just_finished_is_not_repeated(tmp_path, monkeypatch):
-    survey = preparing._survey
+    survey = preparing.survey
 
-    def slow_survey(source):
-        monkeypatch.setattr(preparing, "_survey", survey)
+    def slow_survey(*args, **options):
+        monkeypatch.setattr(preparing, "survey", survey)
         run(tmp_path / "store")
-        return survey(source)
+        return survey(*args, **options)
 
-    monkeypatch.setattr(preparing, "_survey", slow_survey)
+    monkeypatch.setattr(preparing, "survey", slow_survey)
     with pytest.raises(IgclError, match="store: another run has just finished it; this one is not needed"):
         run(tmp_path / "store", resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["store"]

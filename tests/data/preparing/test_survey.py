@@ -136,7 +136,7 @@ def test_a_wrong_folder_of_images_is_said_before_each_of_them_is_missing(tmp_pat
     assert main(words) == 1
     said = capsys.readouterr().err
     assert f"none of its 3 images exists, such as {tmp_path / 'wrong/0.png'}" in said
-    assert "check --root" in said
+    assert "name their folder with --root" in said
     assert not (tmp_path / "store.partial").exists()
     write_image(tmp_path / "wrong/2.png")
     assert main(words) is None
