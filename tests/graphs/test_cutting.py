@@ -1,4 +1,5 @@
 import textwrap
+import tracemalloc
 
 import pytest
 
@@ -213,6 +214,7 @@ def test_wrapped_prose_is_read_as_one_text(width):
         ("Seen by A.Smith and B.Jones at 9.30 a.m.today", ["Seen by A.Smith and B.Jones at 9.30 a.m.today"]),
         ("Ratio of 16.2/24.7. Tube No. 2 is out.", ["Ratio of 16.2/24.7.", "Tube No. 2 is out."]),
         ("1. Level 2, T3 and a 2-cm mass", ["1.", "Level 2, T3 and a 2-cm mass"]),
+        ("Hernia? - Yes\nEdema no, mass yes", ["Hernia? - Yes", "Edema no, mass yes"]),
         ("No edema /NG tube in place", ["No edema", "/", "NG tube in place"]),
         ("No edema ->Small nodule", ["No edema", "->", "Small nodule"]),
         ("Hernia? - None seen. Heart? - Large", ["Hernia? - None seen.", "Heart? - Large"]),
@@ -233,8 +235,18 @@ def test_long_words_and_statements_are_cut():
     assert "".join("".join(parts).split()) == "x" * 250 + "smalledema" * 200
 
 
-@pytest.mark.parametrize("unit", [",", "(", "-", "\t", "//", "(-) ", "1.5 x ", "a", "<p", "no effusion, ", "likely "])
+@pytest.mark.parametrize(
+    "unit", [",", "(", "-", "\t", "//", "(-) ", "1.5 x ", "a", "<p", "no effusion, ", "likely ", "?a"]
+)
 def test_time_is_linear_in_unspaced_and_repetitive_texts(unit):
     text = unit * (60_000 // len(unit))  # minutes if time were quadratic
 
     assert "".join(PARSER.parse(text).words) == "".join(text.split())
+
+
+def test_memory_does_not_grow_with_the_length_of_a_word_that_might_be_misspelt():
+    word = "iVBORw0KGgo" * 2_000
+    tracemalloc.start()
+    assert PARSER.parse(f"{word}:\nNo edema.").entities[0].tokens == "edema"
+    assert tracemalloc.get_traced_memory()[1] < 20e6  # 250 MB with each of its misspellings
+    tracemalloc.stop()

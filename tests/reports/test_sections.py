@@ -184,7 +184,9 @@ def test_a_file_adds_headers(tmp_path):
     assert choose_text(text, "findings") == ""
 
 
-@pytest.mark.parametrize("line", ["finding\tBefund", "findings", "findings\t", "a\tb\tc"])
+@pytest.mark.parametrize(
+    "line", ["finding\tBefund", "findings", "findings\t", "findings\t|", "history\tSays", "a\tb\tc"]
+)
 def test_a_line_of_that_file_names_a_section_and_headers(tmp_path, line):
     file = tmp_path / "headers.tsv"
     file.write_text(f"impression\tSays\n{line}\n", encoding="utf-8")
@@ -192,9 +194,15 @@ def test_a_line_of_that_file_names_a_section_and_headers(tmp_path, line):
         read_headers(file)
 
 
-def test_a_missing_file_of_headers_is_an_error(tmp_path):
-    with pytest.raises(IgclError, match="--headers"):
+def test_a_file_of_headers_that_is_missing_empty_or_not_text_is_an_error(tmp_path):
+    with pytest.raises(IgclError, match=r"--headers .*none.tsv: no such file"):
         read_headers(tmp_path / "none.tsv")
+    (tmp_path / "empty.tsv").write_text("# nothing\n")
+    with pytest.raises(IgclError, match=r"--headers .*empty.tsv: no headers in it"):
+        read_headers(tmp_path / "empty.tsv")
+    (tmp_path / "latin.tsv").write_bytes(b"findings\tR\xe9sum\xe9\n")
+    with pytest.raises(IgclError, match=r"--headers .*latin.tsv: not UTF-8"):
+        read_headers(tmp_path / "latin.tsv")
 
 
 def test_one_section_without_the_other_is_empty():

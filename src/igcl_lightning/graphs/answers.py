@@ -19,6 +19,7 @@ ANSWERS = NO | YES | UNSURE
 _ROW_ENDS = ANSWERS | {"n.", "y."}
 _SAID = {**dict.fromkeys(NO, "absent"), **dict.fromkeys(YES, "present"), **dict.fromkeys(UNSURE, "possible")}
 _ALONE = frozenset({"negative", "neg", "none", "nil"})  # answers that need no mark before them
+_SHORT = frozenset({"no", "yes"})  # answers before a comma ("effusion no, mass yes")
 _SEEN = frozenset(
     {"seen", "identified", "noted", "present", "visible", "evident", "detected", "evidence", "visualized"}
 )
@@ -190,14 +191,15 @@ def _answer(plain: list[str], at: int) -> None:
         and (after in _ENDS or (after in _SEEN and word in NO and then in _ENDS))
     ):
         plain[at - 1 : at + 1] = ["is", _SAID[word]]
+        plain[at - 2] = _NOTHING if plain[at - 2] == "?" else plain[at - 2]
         _open_brackets(plain, at - 2)
         if after in _SEEN:
             plain[at + 1] = _NOTHING
         elif after in {",", "/", "|"} and at + 2 < len(plain) and word in NO:
             plain[at + 1] = ";"
-    elif before[-1].isalnum() and after in _ENDS and (word in _ALONE or _in_row(plain, at)):
+    elif before[-1].isalnum() and after in _ENDS and (word in _ALONE or word in _SHORT or _in_row(plain, at)):
         plain[at] = _SAID[word]
-        if after == ",":
+        if after in {",", ";"}:
             plain[at + 1] = ";"
     elif before in {",", ";"} and _in_row(plain, at):
         plain[at - 1 : at + 1] = ["is", _SAID[word]]

@@ -130,7 +130,7 @@ class Cutter:
     def _described(self, text: str, start: int, stop: int) -> bool:
         """Return whether the question before a place is a name, and its answer only describes ("Heart? Large.")."""
         answer = _SHORT.match(text, stop)
-        short = text.count(" ", start, stop) < LONGEST_NAME
+        short = stop - start < LONGEST_WORD and text.count(" ", start, stop) < LONGEST_NAME
         return answer is not None and short and describes(answer[0].lower().split(), self._lexicon)
 
     def _ends(self, text: str, match: re.Match[str]) -> bool:

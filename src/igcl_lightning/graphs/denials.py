@@ -13,6 +13,8 @@ _CONFIRM = "to confirm that"  # "until the pneumonia has cleared": not yet
 _LEAVE_DOUBT = frozenset({"has been ruled out", "is excluded", _UNPROVEN})  # "neither ... nor ... can be excluded"
 CHANGES = alternatives("decreased|enlarged|enlarging|improved|increased|larger|progressive|smaller|worsened")
 _NEGATIVE = frozenset({"neither", "never", "no", "not", "without"})
+_PRESENT = "is apparent"
+_NAMED = frozenset({"finding", "appearance", "device", "generic", "sign"})
 _ENDS = frozenset({"break", "list", "with"})
 _UNSEEN = frozenset({"is not demonstrated", "is not present", "is not seen"})
 _ONE_VIEW = "lateral view"
@@ -21,7 +23,7 @@ _TO_VIEW = frozenset({"the", "inside"})
 
 def cancelled_denials(matches: Sequence[Match]) -> tuple[set[Match], list[tuple[Match, int]]]:
     """Return the denials that deny nothing, and those among them that leave doubt, up to which word."""
-    cancelled: set[Match] = set()
+    cancelled = _said_both_ways(matches)
     doubted: list[tuple[Match, int]] = []
     wanted = False
     before: list[Match] = []  # denials of this clause
@@ -50,6 +52,20 @@ def told_of_changes(cue: Match, denied: Sequence[Match], matches: Sequence[Match
     end = min((match.start for match in matches if match.link == "break" and match.start > cue.end), default=None)
     said = [match for match in matches if match.start > cue.end and (end is None or match.start < end)]
     return any(match.name == "has changed" for match in said) or any(match.name in CHANGES for match in denied[-1:])
+
+
+def _said_both_ways(matches: Sequence[Match]) -> set[Match]:
+    """Return the denials of what is said to be present elsewhere ("is present on the left and absent on the right")."""
+    both: set[Match] = set()
+    told: list[Match] = []  # what is said of the last finding
+    for match in matches:
+        if match.kind in _NAMED:
+            told = []
+        elif match.name == _PRESENT or match.link == "negation after":
+            told.append(match)
+            if any(each.name == _PRESENT for each in told):
+                both.update(each for each in told if each.link == "negation after")
+    return both
 
 
 def _undoes(first: Match, second: Match, matches: Sequence[Match]) -> bool:

@@ -53,6 +53,7 @@ class SpacyReportParser:
         self._cut = Cutter(self._lexicon)
         self._tokenizer = _report_tokenizer()
         self._read = lru_cache(CACHED_SENTENCES)(self._read_sentence)
+        self._deny = lru_cache(CACHED_SENTENCES // 16)(self._read_denied)
         self._read_part = lru_cache(CACHED_SENTENCES)(self._read_statement)
         self.version = f"spacy-rules-{RULES_VERSION}-{self._lexicon.version}{'-any-language' * any_language}"
 
@@ -69,20 +70,20 @@ class SpacyReportParser:
 
     def sentences(self, text: str) -> list[ReportGraph]:
         """Return the graphs of a report's sentences, none of them without words; `join_graphs` makes its graph."""
-        graphs = [
-            self._read_denied(sentence)
-            if type(sentence) is Denied
-            else self._read(sentence)
-            if len(sentence) <= LONGEST_CACHED
-            else self._read_sentence(sentence)
-            for sentence in self._cut(text.encode(errors="replace").decode())  # UTF-8 cannot encode surrogates
-        ]
+        sentences = self._cut(text.encode(errors="replace").decode())  # UTF-8 cannot encode surrogates
+        graphs = map(self._graph, sentences)
         read = self.any_language or is_english(text)
         return [graph if read else ReportGraph(graph.text) for graph in graphs if graph.text]
 
     def parse_many(self, texts: Iterable[str]) -> Iterator[ReportGraph]:
         """Yield the graph of each report, in order."""
         return map(self.parse, texts)
+
+    def _graph(self, sentence: str) -> ReportGraph:
+        short = len(sentence) <= LONGEST_CACHED
+        if type(sentence) is Denied:
+            return (self._deny if short else self._read_denied)(str(sentence))
+        return (self._read if short else self._read_sentence)(sentence)
 
     def _read_sentence(self, sentence: str) -> ReportGraph:
         if len(self._tokenizer.vocab) > KNOWN_WORDS:
@@ -93,7 +94,7 @@ class SpacyReportParser:
 
     def _read_denied(self, sentence: str) -> ReportGraph:
         """Return the graph of a sentence as if "no" preceded each of its statements."""
-        statements = [[token.text for token in self._tokenizer(each)] for each in self._cut.statements(str(sentence))]
+        statements = [[token.text for token in self._tokenizer(each)] for each in self._cut.statements(sentence)]
         return join_graphs(
             without_first_word(read_sentence(["no", *each], self._lexicon)) for each in statements if each
         )

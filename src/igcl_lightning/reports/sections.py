@@ -10,6 +10,7 @@ from pathlib import Path
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.lexicon import rows
 from igcl_lightning.graphs.plain_text import plain_text
+from igcl_lightning.reports.files import reason
 
 SECTION_CHOICES: dict[str, tuple[str, ...]] = {
     "both": ("findings", "impression"),
@@ -277,15 +278,26 @@ def read_headers(path: Path) -> dict[str, str]:
     """Return the section of each header in a file: a section of `HEADERS`, a tab, and headers separated by "|".
 
     Raises:
-        IgclError: the file cannot be read, or a line has no known section or no header.
+        IgclError: the file cannot be read or is empty, a line has no known section or no header, or a header has two
+            sections.
     """
     found: dict[str, str] = {}
     try:
         for number, (name, headers) in rows(path.stem, path.read_text("utf-8-sig"), 2):
-            if name.lower() not in HEADERS or not headers:
+            own = [" ".join(each.lower().split()) for each in headers.split("|") if each.strip()]
+            if name.lower() not in HEADERS or not own:
                 known = ", ".join(HEADERS)
                 raise ValueError(f"line {number}: expected SECTION<tab>HEADER|HEADER with a section of {known}")
-            found |= {" ".join(each.lower().split()): name.lower() for each in headers.split("|") if each.strip()}
-    except (OSError, ValueError) as error:
+            twice = [each for each in own if found.get(each, name.lower()) != name.lower()]
+            if twice:
+                raise ValueError(f"line {number}: {twice[0]!r} is a header of {found[twice[0]]!r} too, keep one")
+            found |= dict.fromkeys(own, name.lower())
+    except UnicodeDecodeError as error:
+        raise IgclError(f"--headers {path}: not UTF-8, save it as such") from error
+    except OSError as error:
+        raise IgclError(f"--headers {path}: {reason(error)}") from error
+    except ValueError as error:
         raise IgclError(f"--headers {path}: {error}") from error
+    if not found:
+        raise IgclError(f"--headers {path}: no headers in it; expected lines SECTION<tab>HEADER|HEADER")
     return found

@@ -68,6 +68,9 @@ ANY_DATE = "1999"
 
 _DATE = re.compile(r"(?:19|20)\d\d$|(?:\d\d?[/.]){1,2}(?:19|20)\d\d$|\d\d?[/.]\d\d?[/.]\d\d$|\d{4}/\d\d?/\d\d?$")
 _BRITISH = re.compile(r"is(?=(?:e|ed|es|ing|ation|ations)$)")  # "visualised"
+LONGEST_SPELT = 40
+"""Letters of a word that is checked for misspelling, so that time and memory are linear in words of any length."""
+
 _SILENT = re.compile(r"\d|x{3,}$|_+$")
 CACHED_WORDS = 65_536
 
@@ -245,7 +248,7 @@ class Lexicon:
         if _DATE.match(word):
             return ANY_DATE
         word = word.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-        if word in self._rightly_spelt or word in self._words:
+        if word in self._rightly_spelt or word in self._words or len(word) > LONGEST_SPELT:
             return word
         if (american := _BRITISH.sub("iz", word)) in self._words:
             return american
