@@ -57,6 +57,7 @@ def test_the_labels_are_those_of_chexpert_in_the_order_of_its_table():
         ("Heart size is normal.", {"Cardiomegaly": 0.0, "No Finding": 1.0}),
         ("Edema no, effusion yes, fracture no", {"Edema": 0.0, "Pleural Effusion": 1.0, "Fracture": 0.0}),
         ("Edema? - Yes", {"Edema": 1.0}),
+        ("Image no. 3 shows edema.", {"Edema": 1.0}),
         ("An effusion is present on the left and absent on the right.", {"Pleural Effusion": 1.0}),
         ("Effusion is present, edema is absent.", {"Pleural Effusion": 1.0, "Edema": 0.0}),
         ("Edema has not developed.", {"Edema": 0.0, "No Finding": 1.0}),

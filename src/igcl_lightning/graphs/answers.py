@@ -197,7 +197,11 @@ def _answer(plain: list[str], at: int) -> None:
             plain[at + 1] = _NOTHING
         elif after in {",", "/", "|"} and at + 2 < len(plain) and word in NO:
             plain[at + 1] = ";"
-    elif before[-1].isalnum() and after in _ENDS and (word in _ALONE or word in _SHORT or _in_row(plain, at)):
+    elif (
+        before[-1].isalnum()
+        and after in _ENDS
+        and (word in _ALONE or (word in _SHORT and not then[0].isdigit()) or _in_row(plain, at))
+    ):
         plain[at] = _SAID[word]
         if after in {",", ";"}:
             plain[at + 1] = ";"
