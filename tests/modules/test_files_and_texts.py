@@ -223,7 +223,7 @@ def test_the_model_is_left_as_it_was(pretrained, table):
     modes = [part.training for part in model.modules()]
     assert not model.embed_images(table / "0.png").requires_grad
     assert [part.training for part in model.modules()] == modes
-    with pytest.raises(IgclError, match="no such image"):
+    with pytest.raises(IgclError, match="no such file"):
         model.embed_images(table / "none.png")
     assert [part.training for part in model.modules()] == modes
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
