@@ -46,6 +46,7 @@ UNITS = [
     "XXXX", "___", "edema", "no", "not", "3.5", "Findings:", "A:B ", "x.no", "Edema;", "edema-", "Edema:no",
     "edema or ", "no effusion, ", "Heart? Enlarged. ",
     "Effusion: right none left small ", "No mass:\n- edema\n", "Edema | no | ",
+    "?a", "a:", "iVBORw0KGgo", "No evidence of:\n- mass\n",
     "Edema [x] none [ ] mild ", "no edema / small mass ", "tube No. 1 ", "heart is large and the lungs are clear ",
     "small left effusion and ", "1.5 x ", "likely ", "  Mass", "edema\n", "Edema\tNo\n", "*a* ",
 ]
