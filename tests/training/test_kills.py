@@ -95,7 +95,7 @@ def assert_ended_alike():
     assert one == other
 
 
-@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize("world", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_two_kills(world, phantom_store):
     words = [*WORDS, "--data.store", str(phantom_store), "--data.batch_size", str(16 // world)]
     words += ["--trainer.max_epochs", "2"]
