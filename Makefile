@@ -29,11 +29,11 @@ compare: $(STAMP) ## IGCL, ConVIRT, SimCLR, supervised and random at the same bu
 # The types are checked beside the tests, whose processes have one thread each: they share the cores.
 test: $(STAMP) lint ## lint, types, and all tests except the soak tests
 	@$(BIN)/mypy & types=$$!; \
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(IGCL_JOBS) --dist loadgroup; tests=$$?; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(IGCL_JOBS) --dist loadfile --no-loadscope-reorder; tests=$$?; \
 	wait $$types && exit $$tests
 
 test-lowest: $(LOWEST)/installed ## all tests except the soak tests, at the lowest version of each direct dependency
-	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(IGCL_JOBS) --dist loadgroup
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(IGCL_JOBS) --dist loadfile --no-loadscope-reorder
 
 $(LOWEST)/installed: $(STAMP) pyproject.toml
 	$(PYTHON) -m venv $(LOWEST)

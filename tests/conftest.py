@@ -4,24 +4,18 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
-from PIL import Image
 
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.phantom import FINDINGS
 from stores import prepare_studies
-from two_processes import SERVER
+from two_processes import BLANK, SERVER, save_blank
 
 
 def pytest_collection_modifyitems(items):
-    """Keep files with pairs of processes on one worker: their tests share fixtures that take long.
-
-    Everything that is kept together comes first, as it is long; the last tests of a run should be short.
-    """
-    for item in items:
-        if any(map(of_the_server, vars(item.module).values())):
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    """Put the files that take long first: a run on several workers, each with whole files, should end with short ones."""
+    long = {item.path for item in items if item.get_closest_marker("long") or has_pairs(item.module)}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def pytest_runtest_setup():
@@ -30,8 +24,10 @@ def pytest_runtest_setup():
         os.environ.pop(variable, None)
 
 
-def of_the_server(value):
-    return value is SERVER or getattr(value, "__module__", None) in ("two_processes", "killed_runs")
+def has_pairs(module):
+    """Whether a file of tests starts processes of the server."""
+    sources = ("two_processes", "killed_runs")
+    return any(value is SERVER or getattr(value, "__module__", None) in sources for value in vars(module).values())
 
 
 @pytest.fixture(scope="session")
@@ -55,4 +51,5 @@ def phantom_store(tmp_path_factory) -> Path:
 @pytest.fixture
 def blank_pictures(monkeypatch):
     """Figures are made, not rendered: that takes longer than a tiny training. The tests of each picture render it."""
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: Image.new("L", (1, 1)).save(path, "PNG"))
+    monkeypatch.setattr(Figure, "savefig", save_blank)
+    monkeypatch.setenv(BLANK, "1")

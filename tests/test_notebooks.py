@@ -16,7 +16,7 @@ def num_pictures(cells):
     return sum("image/png" in output.get("data", {}) for cell in cells for output in cell.get("outputs", []))
 
 
-@pytest.mark.xdist_group("notebooks")
+@pytest.mark.long
 def test_notebooks_run(tmp_path, monkeypatch):
     """One after the other in one kernel, which imports everything once and then forgets every name."""
     monkeypatch.setenv("IGCL_NOTEBOOK_FAST", "1")

@@ -18,7 +18,7 @@ from igcl_lightning.training.options import shipped_configs
 from stores import prepare_studies
 
 CONFIGS = ("igcl_paper", "igcl_authors")
-pytestmark = pytest.mark.xdist_group("paper_configs")
+pytestmark = pytest.mark.long
 
 
 def arguments(name):

@@ -37,7 +37,7 @@ def embeddings(phantom_store, tmp_path):
     return path
 
 
-@pytest.mark.xdist_group("compare")
+@pytest.mark.long
 def test_methods_are_pretrained_and_compared(tmp_path, capsys):
     out = tmp_path / "compare"
     assert not main(["compare", "--fast", "--train", "igcl,convirt", "--no-supervised", "--out", str(out)])

@@ -28,7 +28,7 @@ def test_the_demo_does_not_delete_a_folder_of_something_else(tmp_path, capsys):
     assert (tmp_path / "thesis.tex").exists()
 
 
-@pytest.mark.xdist_group("demo")
+@pytest.mark.long
 def test_the_fast_demo_writes_everything_it_promises(tmp_path, capsys):
     assert not main(["demo", "--fast", "--out", str(tmp_path / "demo")])
     out = tmp_path / "demo"

@@ -7,7 +7,7 @@ import torch
 from igcl_lightning.cli import main
 from igcl_lightning.protocols.equal_budget import Comparison, Scale
 
-pytestmark = pytest.mark.xdist_group("equal_budget")
+pytestmark = pytest.mark.long
 TINY = Scale(0, 1, {1.0: 1}, fractions=(1.0,), shots=(), draws=1, seeds=1)
 SMALL = {"image": {"backbone": "test_resnet", "size": 32}}
 
