@@ -13,7 +13,7 @@ from two_processes import BLANK, SERVER, save_blank
 
 
 def pytest_collection_modifyitems(items):
-    """Put the files that take long first: a run on several workers, each with whole files, should end with short ones."""
+    """Put the files that take long first: several workers, each with whole files, should end with short ones."""
     long = {item.path for item in items if item.get_closest_marker("long") or has_pairs(item.module)}
     items.sort(key=lambda item: item.path not in long)
 
