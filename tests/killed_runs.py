@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from two_processes import SERVER, free_port
+from two_processes import SERVER, free_port, save_blank
 
 CHECKPOINTS = Path("runs/r/version_0/checkpoints")
 GRACE = 300.0
@@ -39,9 +39,11 @@ def run(words, rank, world, port, log, folder):
     os.environ.pop("PL_GLOBAL_SEED", None)
 
     import torch
+    from matplotlib.figure import Figure
 
     from igcl_lightning.cli import main
 
+    Figure.savefig = save_blank
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     sys.exit(main(words) or 0)

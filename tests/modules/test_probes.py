@@ -30,6 +30,8 @@ from igcl_lightning.modules.classifier import ClassifierModule, median_probabili
 from igcl_lightning.phantom import FINDINGS
 from stores import prepare_studies
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 RANDOM = {"image": {"backbone": "test_resnet", "size": 32}}
 
 

@@ -38,6 +38,7 @@ def embeddings(phantom_store, tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("blank_pictures")
 def test_methods_are_pretrained_and_compared(tmp_path, capsys):
     out = tmp_path / "compare"
     assert not main(["compare", "--fast", "--train", "igcl,convirt", "--no-supervised", "--out", str(out)])
@@ -58,7 +59,7 @@ def test_methods_are_pretrained_and_compared(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "labels saved" in printed
     assert "igcl - convirt" in printed
-    assert (out / "plots/label_efficiency.png").stat().st_size > 5000
+    assert (out / "plots/label_efficiency.png").exists()
 
 
 def test_encoders_that_exist_are_compared_on_a_store(phantom_store, checkpoint, embeddings, tmp_path):

@@ -11,6 +11,8 @@ from igcl_lightning.atomic import locked
 from igcl_lightning.cli import main
 from igcl_lightning.closing import QUIET
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 SMALL = [
     *("--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"),
     *(

@@ -10,6 +10,8 @@ import torch
 from igcl_lightning.cli import main
 from igcl_lightning.training.checkpoints import PlainCheckpointIO
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 RUN = Path("runs/r/version_0")
 LAST = RUN / "checkpoints" / "last.ckpt"
 EACH_STEP = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.filename", "step"]
