@@ -257,6 +257,17 @@ def test_unused_high_bits_are_no_values(read, stored):
     np.testing.assert_array_equal(read(dicom(overlaid, **shown)).pixels, read(dicom(stored, **shown)).pixels)
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_values_in_the_high_bits_are_shifted_down(read, stored, signed):
+    """As old computed radiographs keep them, with an overlay in the bits below."""
+    shown = {"BitsStored": 12, "WindowCenter": 2048, "WindowWidth": 4096}
+    if signed:
+        stored = (stored.astype(np.int16) - 2048).view(np.uint16)
+        shown |= {"PixelRepresentation": 1, "WindowCenter": 0}
+    low, high = dicom(stored, **shown, HighBit=11), dicom(stored << 4 | np.uint16(5), **shown, HighBit=15)
+    np.testing.assert_array_equal(read(high).pixels, read(low).pixels)
+
+
 TWELVE = {"BitsStored": 12, "HighBit": 11}
 LEFT_OUT = "bits above those stored left out"
 

@@ -71,15 +71,15 @@ def test_a_disk_that_fails_costs_the_report(tmp_path, monkeypatch, number):
     [
         (
             [{"report": ""}, {"findings": " nan "}],
-            r"no report gives a graph \(2 blank, such as the report is empty\); ",
+            r"no report gives a graph \(2 blank; the first: the report is empty\); ",
         ),
         (
             [{"report": SPANISH}, {"report": ""}],
-            r"\(1 not English, 1 blank, .*\); --any-language parses them all the same; --allow-no-graphs makes",
+            r"\(1 not English, 1 blank; .*\); --any-language parses them all the same; --allow-no-graphs makes",
         ),
         (
             [Path("gone.txt")],
-            r"\(1 missing, such as gone.txt: no such file\); name their folder with --reports; ",
+            r"\(1 missing; the first: gone.txt: no such file\); name their folder with --reports; ",
         ),
     ],
 )

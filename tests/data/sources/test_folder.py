@@ -52,6 +52,32 @@ def test_a_text_of_the_same_name_is_the_report(root):
     assert read_folder(root).counts["texts without image"] == 1
 
 
+def test_the_suffix_of_a_text_may_be_in_capitals(root):
+    (root / "p1" / "b.TXT").write_text("Mass.")
+    (root / "p1" / "a.TXT").write_text("Of a file system that tells the two apart.")
+    studies = by_id(source := read_folder(root))
+    assert [studies[f"p1/{name}"].report.name for name in ("a.png", "b.jpg")] == ["a.txt", "b.TXT"]
+    assert source.counts["texts without image"] == 1
+
+
+def test_a_name_that_is_no_utf_8_is_written_out(root, tmp_path, capsys):
+    """As files from an old Windows share have them: images, reports, folders and broken images."""
+    folder = root / os.fsdecode(b"R\xf6ntgen")
+    for name in (b"M\xfcller.png", b"M\xe9ller.png"):
+        write_image(folder / os.fsdecode(name))
+    (folder / os.fsdecode(b"M\xe9ller.txt")).write_text("Mass.")
+    (folder / os.fsdecode(b"broken\xe9.png")).write_bytes(b"broken")
+    (folder / os.fsdecode(b"broken\xe9.txt")).mkdir()
+    assert not main(["prepare", "folder", "--root", str(root), "--out", str(tmp_path / "store"), "--size", "16"])
+    store = Store(tmp_path / "store")
+    rows = {row["row"]: row for split in store.splits for row in store.table(split)}
+    assert r"R\xf6ntgen/M\xfcller.png" in rows
+    assert rows[r"R\xf6ntgen/M\xe9ller.png"]["report"]["report"] == "Mass."
+    manifest = json.loads((tmp_path / "store" / "manifest.json").read_bytes())
+    assert manifest["dropped"] == {"image not readable": 1}
+    assert by_id(read_folder(root, patient_pattern="(.+?)/"))[r"R\xf6ntgen/M\xfcller.png"].patient_id == r"R\xf6ntgen"
+
+
 def test_the_pattern_finds_the_patient_in_the_path(root):
     source = read_folder(root, patient_pattern=r"^(p\d+)/")
     assert [study.patient_id for study in source.items()] == ["p1", "p1", "p2", "p2", "p2", "p2"]

@@ -287,6 +287,18 @@ def test_one_of_physionets_two_parts_is_enough(physionet):
     assert "Other diseases" in source.labels
 
 
+@pytest.mark.parametrize("absent", ["train", "test"])
+def test_one_part_of_the_images_is_enough(physionet, absent):
+    whole = by_id(read_vindr(physionet))
+    (physionet / absent).rename(physionet.parent / "on another disk")
+    source = read_vindr(physionet)
+    left = [study for study, made in whole.items() if (made.split == "test") == (absent == "train")]
+    assert list(by_id(source)) == left
+    assert source.total == len(left)
+    counted = f"images of the {absent} part, of which none is there"
+    assert source.counts[counted] == len(whole) - len(left) > 0
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

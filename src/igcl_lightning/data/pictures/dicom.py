@@ -121,12 +121,25 @@ def _needs_gdcm(dataset: Dataset) -> bool:
 def _stored(dataset: Dataset) -> np.ndarray:
     """Return the stored values, [H, W] or [H, W, 3]."""
     syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        return _uncompressed(dataset)
     if syntax not in BY_PILLOW:
         return pixel_array(dataset)
     frame = io.BytesIO(get_frame(dataset.PixelData, 0, number_of_frames=1))
     with Image.open(frame, formats=("JPEG", "JPEG2000")) as image:  # before a frame of another size is allocated
         _refuse_other_size(dataset, *image.size)
     return pixel_array(dataset, decoding_plugin="pillow")
+
+
+def _uncompressed(dataset: Dataset) -> np.ndarray:
+    """Return the values of a file without compression, shifted down where old files keep them in the high bits."""
+    low = int(dataset.get("HighBit", dataset.BitsStored - 1)) + 1 - dataset.BitsStored
+    if low <= 0 or dataset.BitsStored + low > dataset.BitsAllocated:
+        return pixel_array(dataset)
+    bits, dataset.BitsStored = dataset.BitsStored, dataset.BitsStored + low  # or pydicom cuts the high bits off
+    stored = pixel_array(dataset) >> low
+    dataset.BitsStored = bits
+    return stored
 
 
 def _refuse_other_size(dataset: Dataset, width: int, height: int) -> None:

@@ -15,6 +15,8 @@ from igcl_lightning.data.pictures.picture import printable_line
 from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.files import read_bytes
 
+HEADERS = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
+
 NOT_FINITE = "NaN or infinite numbers"
 """Flag of rows with such an array, after its name."""
 
@@ -47,7 +49,10 @@ def _loaded(path: Path) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about headers of old versions
-            header = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}[read_magic(content)]
+            version = read_magic(content)
+            if version not in HEADERS:
+                raise ValueError(f"its header has the version {version[0]}.{version[1]}, not 1.0 or 2.0")
+            header = HEADERS[version]
             shape, _, kind = header(content)
             if prod(shape) * kind.itemsize > len(data) - content.tell():  # before the memory is taken
                 raise ValueError(f"its header claims {list(shape)} numbers, more than the file has")

@@ -110,7 +110,7 @@ class _Reports:
     def refuse_none(self) -> None:
         if self.expected and not self.usable:
             counted = [f"{count} {WORDS.get(why, why)}" for why, count in self.useless.most_common()]
-            example = f", such as {self.first}" if self.first else ""
+            example = f"; the first: {self.first}" if self.first else ""
             advice = [ADVICE[why] for why, _ in self.useless.most_common() if why in ADVICE]
             said = "; ".join([*advice, WITHOUT_GRAPHS])
             raise IgclError(f"no report gives a graph ({', '.join(counted)}{example}); {said}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ def read_folder(root: Path, *, patient_pattern: str | None = None) -> Source:
     dicom = sum(_has_no_suffix(name) or name.lower().endswith((".dcm", ".dicom")) for name in names)
     counts = Counter(
         {
-            "texts without image": len(texts.difference(text for _, _, text in studies)),
+            "texts without image": len(texts.keys() - {text for _, _, text in studies}),
             "images taken for a patient each": 0 if pattern else len(names) - dicom,
             UNREAD: len(unread),
         }
@@ -65,15 +66,21 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return compiled
 
 
-def _find(root: Path, unread: list[str]) -> tuple[list[str], set[str]]:
-    """Return the relative paths of all images, sorted, and of all texts; folders that cannot be read are noted."""
-    images, texts = [], set()
+def _find(root: Path, unread: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the relative paths of all images, sorted, and of all texts, by path with the suffix in lower case.
+
+    Folders that cannot be read are noted.
+    """
+    images, texts = [], {}
     for folder, names in walk_folders(root, unread):
         within = folder.relative_to(root)
         if any(part.lower() in SMALL_COPIES for part in within.parts):
             continue
         images += [(within / name).as_posix() for name in names if _is_image(folder, name)]
-        texts |= {(within / name).as_posix() for name in names if name.lower().endswith(".txt")}
+        found = sorted(
+            (name for name in names if name.lower().endswith(".txt")), key=lambda name: name.endswith(".txt")
+        )
+        texts |= {(within / name).with_suffix(".txt").as_posix(): (within / name).as_posix() for name in found}
     return sorted(images), texts
 
 
@@ -105,10 +112,16 @@ def _patient(root: Path, name: str, pattern: re.Pattern[str]) -> str:
     match = pattern.search(name)
     if match is None or not match[1]:
         raise IgclError(f"{root}: --patient-pattern {pattern.pattern!r} finds no patient in {name!r}")
-    return match[1]
+    return _in_unicode(match[1])
 
 
-def _studies(root: Path, studies: list[tuple[str, str | None, str]], texts: set[str]) -> Iterator[Study]:
+def _studies(root: Path, studies: list[tuple[str, str | None, str]], texts: dict[str, str]) -> Iterator[Study]:
     for name, patient, text in studies:
-        report: Path | dict[str, str] = root / text if text in texts else {}
-        yield Study(name, patient, images=(StudyImage(name, root / name),), report=report)
+        report: Path | dict[str, str] = root / texts[text] if text in texts else {}
+        shown = _in_unicode(name)
+        yield Study(shown, patient, images=(StudyImage(shown, root / name),), report=report)
+
+
+def _in_unicode(name: str) -> str:
+    """Return a file name with each byte that is no UTF-8 written out, as in names from an old Windows share."""
+    return os.fsencode(name).decode(errors="backslashreplace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,8 @@ def read_vindr(root: Path, *, aggregate: str = "majority", images: Path | None =
     parts = [_read_kaggle(table, notes)] if table.name.startswith("train.csv") else _read_physionet(table.parent, notes)
     folders = [_image_folder(images, table, part.split) for part in parts]
     found = zip(parts, folders, strict=True)
-    frame = pd.concat([_aggregate(*part, aggregate, notes.counts) for part in found], ignore_index=True)
+    frames = [_aggregate(*part, aggregate, notes.counts) for part in found]
+    frame = pd.concat(_leave_out_absent(frames, notes.counts), ignore_index=True)
     notes.counts.update(noticed(folders, map("{}.dicom".format, frame["image"])))
     with_splits = parts[0].split is not None
     if with_splits:
@@ -139,6 +141,15 @@ def _boxes(path: Path, marks: pd.DataFrame, labels: Sequence[str], counts: Count
     boxed = has_box(path, marks, BOX) & (names != NO_FINDING)
     rows = with_numbers(path, marks, BOX).loc[boxed, ["image_id", "class_name", *BOX]].itertuples(index=False)
     return boxes_by_image(((image, Box(*box)) for image, *box in rows), counts)
+
+
+def _leave_out_absent(frames: list[pd.DataFrame], counts: Counter[str]) -> list[pd.DataFrame]:
+    """Leave out a part without any image where the other part has some: each can be downloaded alone."""
+    here = [frame for frame in frames if any(map(os.path.exists, frame["path"]))]
+    for frame in frames if here else ():
+        if not any(frame is other for other in here):
+            counts[f"images of the {frame['split'].iloc[0]} part, of which none is there"] = len(frame)
+    return here or frames
 
 
 def _image_folder(images: Path | None, table: Path, split: str | None) -> ImageFolder:
