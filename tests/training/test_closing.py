@@ -131,6 +131,16 @@ def test_nothing_left_to_do(phantom_store, capsys):
     assert main([*words, "--ckpt_path", CHECKPOINT]) == 0
     assert closing(capsys)[0]["note"] == "nothing was left to do"
     assert Path("runs/igcl/version_0/metrics.csv").read_text() == metrics
+    assert main([*words, "--ckpt_path", CHECKPOINT, "--trainer.max_epochs", "0"]) == 1
+    assert (
+        f"{CHECKPOINT}: trained for 1 epochs, trainer.max_epochs is 0: set it to 2 or more" in capsys.readouterr().err
+    )
+    gone = str(Path(CHECKPOINT).with_name("lats.ckpt"))
+    assert (
+        main(["fit", "--config", "probe/linear.yaml", "--data.store", str(phantom_store), "--model.checkpoint", gone])
+        == 1
+    )
+    assert f"{gone}: no such checkpoint, did you mean {CHECKPOINT}?" in capsys.readouterr().err
 
 
 def test_two_runs_do_not_write_into_one_folder(phantom_store, capsys):

@@ -17,6 +17,7 @@ from igcl_lightning.cli.training_help import HELP, WHOLE, training_help
 from igcl_lightning.closing import is_quiet
 from igcl_lightning.data.store_path import is_address, read_manifest
 from igcl_lightning.errors import IgclError, UsageError, suggestion, write_message
+from igcl_lightning.reports.files import near_path
 from igcl_lightning.training.latest import LATEST, find_latest
 from igcl_lightning.training.options import (
     CONFIG_OPTIONS,
@@ -188,8 +189,8 @@ def _checkpoints(command: str, written: Sequence[Written], model: str) -> dict[s
         path = find_latest(given, runs, resume=key == "ckpt_path" and command == "fit") if given else ""
         if path != given:
             found[key] = path
-        if key == "ckpt_path" and path and not (is_checkpoint_word(path) or "://" in path or Path(path).exists()):
-            raise IgclError(f"{path}: no such checkpoint{suggestion(path, [LATEST])}")
+        if path and not (is_checkpoint_word(path) or "://" in path or os.path.exists(path)):
+            raise IgclError(f"{path}: no such checkpoint{suggestion(path, [LATEST]) or near_path(Path(path))}")
     return found
 
 

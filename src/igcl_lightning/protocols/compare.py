@@ -8,7 +8,7 @@ from typing import Any
 
 from igcl_lightning.closing import command, write_closing
 from igcl_lightning.data.store import Store
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.modules.linear_probe import LinearProbe
 from igcl_lightning.phantom import LABELS
 from igcl_lightning.protocols.equal_budget import (
@@ -62,7 +62,8 @@ def compare(
     available = LABELS if store is None else Store(store).labels
     for label in labels or ():
         if label not in available:
-            raise IgclError(f"--labels: no label {label!r}, only {', '.join(available) or 'none'}")
+            only = ", ".join(available) or "none"
+            raise IgclError(f"--labels: no label {label!r}{suggestion(label, available) or f', only {only}'}")
     _check_inputs(out, store, known)
     clear(out)
     scale = (FAST if fast else COMPARE)._replace(**({} if store is None else OWN_STORE))

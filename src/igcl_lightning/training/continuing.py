@@ -27,6 +27,7 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.trainer.connectors.logger_connector.result import _Metadata, _ResultMetric, _Sync
 
 from igcl_lightning.data.position import was_cut
+from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.sharding import like, share
 from igcl_lightning.training.random_state import set_random_state
 
@@ -151,6 +152,16 @@ class ContinuingFitLoop(_FitLoop):
             if self.kept is not None and (self._at_end or self.epoch_loop.left_to_do):
                 self.trainer.should_stop = self.kept["should_stop"]
         super().run()
+
+    def load_state_dict(self, state_dict: dict[str, Any], prefix: str = "") -> None:
+        """Restore the place in training; raises `IgclError` if it lies behind the end."""
+        super().load_state_dict(state_dict, prefix)
+        trained, epochs = self.epoch_progress.current.processed, self.max_epochs
+        if epochs is not None and -1 < epochs < trained:
+            raise IgclError(
+                f"trained for {trained} epochs, trainer.max_epochs is {epochs}: set it to {trained + 1} or more, or "
+                "leave --ckpt_path out to start anew"
+            )
 
     @property
     def done(self) -> bool:
