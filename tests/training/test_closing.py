@@ -76,6 +76,9 @@ def test_each_command_names_the_next_which_runs(phantom_store, capsys):
     assert said["next"].startswith(
         f"igcl test --config probe/linear.yaml {shlex.join(store)} --ckpt_path runs/linear_probe"
     )
+    head = said["folder"] + "/checkpoints/best.ckpt"
+    assert main(["test", "--config", "pretrain/phantom.yaml", *store, "--ckpt_path", head]) == 1
+    assert f"igcl: error: {head}: a LinearProbe, the config is of IGCL\n" in capsys.readouterr().err
     assert main([*shlex.split(said["next"])[1:], "--trainer.accelerator=cpu"]) == 0
     said, _ = closing(capsys)
     assert "results.json, predictions.parquet" in said["files"].replace("predictions.csv, ", "")

@@ -295,7 +295,7 @@ class TrainingCLI(LightningCLI):
             continue_wandb_run(self.config.fit.trainer.logger, Path(given))
         before = dict(_model_options(self.config[command].model))
         model = stored_model(Path(given), before["model"])
-        refuse_pretrained(given, before["model"], model["class_path"])
+        refuse_other_kind(given, before["model"], model["class_path"])
         try:
             self.config = self.parser.parse_object({command: {"model": model}}, self.config)
         except _Rejected as rejected:
@@ -345,15 +345,17 @@ def stored_model(path: Path, usual: str) -> dict[str, Any]:
     return {"class_path": name, "init_args": named, **({"dict_kwargs": others} if others else {})}
 
 
-def refuse_pretrained(path: str, usual: str, stored: str) -> None:
-    """Raise `IgclError` for the checkpoint of a pretrained model where the config has a head; both by class path."""
-    if issubclass(pkgutil.resolve_name(usual), ClassifierModule) and not issubclass(
-        kind := module_class(stored), ClassifierModule
-    ):
-        raise IgclError(
-            f"{path}: a pretrained {kind.__name__}, not a head; train one on it: igcl fit --config probe/linear.yaml "
-            f"--model.checkpoint {path}"
-        )
+def refuse_other_kind(path: str, usual: str, stored: str) -> None:
+    """Raise `IgclError` for a pretrained model where the config has a head, or the reverse; both by class path."""
+    wanted, kind = pkgutil.resolve_name(usual), module_class(stored)
+    if issubclass(wanted, ClassifierModule) == issubclass(kind, ClassifierModule):
+        return
+    if issubclass(kind, ClassifierModule):
+        raise IgclError(f"{path}: a {kind.__name__}, the config is of {wanted.__name__}")
+    raise IgclError(
+        f"{path}: a pretrained {kind.__name__}, not a head; train one on it: igcl fit --config probe/linear.yaml "
+        f"--model.checkpoint {path}"
+    )
 
 
 def refuse_single_values(model: Namespace) -> None:
