@@ -26,6 +26,7 @@ NOTES = re.compile(
     r"(GPU|TPU) available: |💡 Tip: |Loading `train_dataloader` to estimate|Seed set to |"
     r"Restor(ing|ed all) states from|`Trainer.fit` stopped: `max_(epochs|steps)=|Loaded model weights from|"
     r"\s*Detected KeyboardInterrupt, attempting|Running in `fast_dev_run` mode|"
+    r"`Trainer\(limit_\w+_batches=1\.0\)` was configured so 100% of the batches|"
     r"Initializing distributed|-{100}|distributed_backend=|All distributed processes registered)"
 )
 WARNINGS = (
