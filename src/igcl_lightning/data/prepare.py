@@ -39,8 +39,8 @@ from igcl_lightning.quiet import progress_bar
 CHUNK = 1024
 """Studies per chunk: the most work that a kill loses."""
 
-BATCH = 16
-"""Studies sent to a process at a time."""
+BATCH = 32
+"""Studies sent to a process at a time: all images of a batch are decoded before its reports are parsed."""
 
 NOTES_VERSION = 2
 """Version of the contents of a chunk's notes."""
@@ -210,7 +210,7 @@ def _complete(source: Source, unfinished: UnfinishedStore, run: Map, size: int) 
     """Yield the numbers of complete chunks whose files have not changed."""
     for number, items in enumerate(chunks(source.items(), size)):
         if (notes := unfinished.notes(number)) is not None:
-            identities = chain.from_iterable(run(_identities, chunks(items, BATCH * 16)))
+            identities = chain.from_iterable(run(_identities, chunks(items, BATCH * 8)))
             if chunk_identity(list(identities)) == notes["identity"]:
                 yield number
 
