@@ -114,11 +114,11 @@ def _is_data(name: str) -> bool:
     return not name.startswith(".") and name not in NOT_DATA
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield number and bytes of each line that is not blank; the first line is 1."""
+def numbered_lines(path: Path, *, blank: bool = False) -> Iterator[tuple[int, bytes]]:
+    """Yield number and bytes of each line, without `blank` of those that are not; the first line is 1."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if not line.isspace():
+            if blank or not line.isspace():
                 yield number, line
 
 
