@@ -139,8 +139,17 @@ def test_an_existing_store_is_kept_unless_told_otherwise(tmp_path):
     prepare_studies([study(1)], tmp_path / "store")
     with pytest.raises(IgclError, match="exists already.*--overwrite"):
         prepare_studies([study(2)], tmp_path / "store")
-    with pytest.raises(IgclError, match="no usable row"):
-        prepare_studies([], tmp_path / "store", overwrite=True)
+    for how in ({"overwrite": True}, {"update": True}, {"update": True, "resume": True}):
+        for options, studies, said in (
+            (Options(), [], "no usable row; .*store stays as it was$"),
+            (
+                Options(views=("lateral",)),
+                [study(1), study(2)],
+                r"row: view \w+ is not wanted \(2, such as image-1\); ",
+            ),
+        ):
+            with pytest.raises(IgclError, match=said):
+                prepare_studies(studies, tmp_path / "store", options=options, **how)
     assert [path.name for path in tmp_path.iterdir()] == ["store"], "nothing is left to resume"
     assert Store(tmp_path / "store").column("train", "row") == ["image-1"]
     prepare_studies([study(2)], tmp_path / "store", overwrite=True)

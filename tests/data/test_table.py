@@ -111,6 +111,7 @@ def test_without_patients_each_study_is_a_person(table):
             {"split": "projection"},
             "table.csv row 2: split 'PA' is not one of train, valid, test; rename it with --split-values",
         ),
+        ({"labels": ["Edma"]}, "table.csv: no column 'Edma'; it has"),
         ({"image": "years"}, "table.csv row 3: column 'years' is empty"),
     ],
 )

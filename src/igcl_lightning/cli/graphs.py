@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _next(options: argparse.Namespace) -> str:
     """Return the command that makes a store of images with the graphs; words in capitals are for the user to choose."""
-    from igcl_lightning.data.sources.report_table import TABLES
+    from igcl_lightning.data.sources.table_files import TABLES
 
     table = str(options.reports) if options.reports.suffix in TABLES else "STUDIES.csv"
     words = ["prepare", "table", "--csv", table, "--image-column", "IMAGE", "--graphs", str(options.out)]

@@ -177,7 +177,7 @@ class StoreDescription:
         self.views = None if views is None else wanted_views(views)
         for view in views or ():
             if view not in VIEWS:
-                raise IgclError(f"data.views: {view!r} is not one of {', '.join(VIEWS)}")
+                raise IgclError(f"data.views: {view!r} is not one of {', '.join(VIEWS)}{suggestion(view, VIEWS)}")
         self.manifest = _checked_manifest(path, manifest)
 
     @property
@@ -334,8 +334,8 @@ class Store(StoreDescription):
     def refuse_unknown_labels(self, labels: Sequence[str]) -> None:
         """Raise an `IgclError` if the store has no such label."""
         if unknown := [name for name in labels if name not in self.labels]:
-            near = suggestion(unknown[0], self.labels)
-            raise IgclError(f"{self.path}: no label {unknown[0]!r}{near}; it has {', '.join(self.labels) or 'none'}")
+            there = f"it has {', '.join(self.labels) or 'none'}{suggestion(unknown[0], self.labels)}"
+            raise IgclError(f"{self.path}: no label {unknown[0]!r}; {there}")
 
     def stating(self, split: str, side: str) -> np.ndarray:
         """Return which rows of a split state something on a side (see `states`), bool [N]."""

@@ -73,8 +73,8 @@ def test_a_report_that_is_repeated_is_read_once(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "named", "message"),
     [
-        ("a,text\n", {}, "no column 'id' or 'uid'; it has 'a', 'text'; --id-column names another"),
-        ("id,txt\n", {}, "no column 'text' or 'findings' or 'impression'; it has 'id', 'txt', did you mean txt"),
+        ("a,text\n", {}, "no column 'id' or 'uid'; --id-column names another; it has 'a', 'text'$"),
+        ("id,txt\n", {}, "'impression'; --text-column names another; it has 'id', 'txt', did you mean txt"),
         ("id,text\n", {"text_column": "body"}, "no column 'body'; it has 'id', 'text'"),
         ("", {}, "its first line is blank"),
         ("id,text\na,b\nc\n", {}, "row 3: 1 cells, the header has 2"),

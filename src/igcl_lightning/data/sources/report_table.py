@@ -14,13 +14,13 @@ from igcl_lightning.closing import write_note
 from igcl_lightning.data.sources.checks import refuse
 from igcl_lightning.data.sources.packed import PACKED
 from igcl_lightning.data.sources.rows import records
-from igcl_lightning.data.sources.table_files import TableFile, TableForm, open_table
+from igcl_lightning.data.sources.table_files import TABLES, TableFile, TableForm, open_table, plain_suffix
 from igcl_lightning.data.sources.tables import JSON_LINES, read_columns
 from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.reports.sources import Item, Report, ReportSource, Survey, open_source
 
-TABLES = (".csv", ".tsv", ".tab", ".txt", ".psv", ".parquet", ".xlsx", ".xls")
-"""Suffixes of tables, packed or not; a file without one of them is JSON lines or an archive of reports."""
+OTHERS = (".tar", *JSON_LINES)
+"""Suffixes of packed files that are no tables."""
 
 
 def open_reports(
@@ -37,9 +37,8 @@ def open_reports(
         FileNotFoundError: `path` does not exist.
         IgclError: as `open_source`, or `form` is given for what is no table.
     """
-    packed = path.suffix.lower() in PACKED
-    suffix = (path.with_suffix("") if packed else path).suffix.lower()
-    if path.is_file() and (suffix in TABLES or (packed and suffix not in (".tar", *JSON_LINES))):
+    suffix, packed = plain_suffix(path), path.suffix.lower() in PACKED
+    if path.is_file() and (suffix in (".txt", *TABLES) or (packed and suffix not in OTHERS)):
         return ReportTable(path, sections, id_column, text_column, headers or {}, **asdict(form or TableForm()))
     if form is not None and (given := [name for name, value in asdict(form).items() if value is not None]):
         raise IgclError(f"--{given[0]}: {path} is no table")
@@ -114,5 +113,6 @@ def _found(path: Path, table: TableFile, names: tuple[str, ...], option: str) ->
     if not found:
         columns = ", ".join(map(repr, filter(None, table.names)))
         wanted, near = " or ".join(map(repr, names)), suggestion(names[0], filter(None, table.names))
-        raise IgclError(f"{path}: no column {wanted}; it has {columns}{near}; {option} names another")
+        hint = f"; {option} names another" if len(names) > 1 else ""
+        raise IgclError(f"{path}: no column {wanted}{hint}; it has {columns}{near}")
     return found

@@ -16,10 +16,9 @@ from igcl_lightning.data.label_policy import LabelPolicy
 from igcl_lightning.data.sources.checks import refuse_conflict, refuse_repeats, require
 from igcl_lightning.data.sources.graphs import find_graphs
 from igcl_lightning.data.sources.image_names import image_paths, plain_name
-from igcl_lightning.data.sources.packed import PACKED
 from igcl_lightning.data.sources.rows import SEVERAL_REPORTS, ages, image_of, patient_splits, records, study_of
 from igcl_lightning.data.sources.source import Notes, Source
-from igcl_lightning.data.sources.table_files import TableForm
+from igcl_lightning.data.sources.table_files import TableForm, plain_suffix
 from igcl_lightning.data.sources.tables import JSON_LINES, each_cell, read_columns, read_json_lines, with_ids
 from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
@@ -123,9 +122,7 @@ def _read(csv: Path, columns: TableColumns, form: TableForm) -> pd.DataFrame:
     """Return the named columns, with an image in each row and each image once; images and ids are plain."""
     single = [value for value in vars(columns).values() if isinstance(value, str)]
     names = [*dict.fromkeys((*single, *columns.labels, *columns.extra, *columns.arrays, *columns.masks))]
-    packed = csv.suffix.lower() in PACKED
-    lines = (csv.with_suffix("") if packed else csv).suffix.lower() in JSON_LINES
-    frame = read_json_lines(csv, names) if lines else read_columns(csv, names, form=form)
+    frame = read_json_lines(csv, names) if plain_suffix(csv) in JSON_LINES else read_columns(csv, names, form=form)
     require(csv, frame, (columns.image,))
     for column in (columns.image, *columns.arrays, *columns.masks):
         frame[column] = _plain(csv, frame[column])

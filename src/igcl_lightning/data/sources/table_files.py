@@ -24,7 +24,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from igcl_lightning.data.sources.packed import ENCODINGS, MOST_LINE, PLAIN, encoding_of, refuse_expansion, unpacked
+from igcl_lightning.data.sources.packed import (
+    ENCODINGS,
+    MOST_LINE,
+    PACKED,
+    PLAIN,
+    encoding_of,
+    refuse_expansion,
+    unpacked,
+)
 from igcl_lightning.errors import IgclError, one_line, suggestion
 from igcl_lightning.reports.files import LFS_POINTER, near_path
 
@@ -33,6 +41,9 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bar
 
 MOST_CELLS = 2**15 - 1
 """Number up to which the cells of a line are counted."""
+
+TABLES = (".csv", ".tsv", ".tab", ".psv", ".parquet", ".xlsx", ".xls")
+"""Suffixes of tables, before that of packing."""
 
 Names = tuple[str, ...]
 """Names that a column may have."""
@@ -113,6 +124,11 @@ def open_table(path: Path, required: Collection[str | Names] = (), form: TableFo
         if form.sheet is not None:
             raise IgclError(f"--sheet {form.sheet}: {path} is no workbook of Excel")
         return _TextTable(path, required, form.encoding)
+
+
+def plain_suffix(path: Path) -> str:
+    """Return the suffix of a file in lower case, without that of packing."""
+    return (path.with_suffix("") if path.suffix.lower() in PACKED else path).suffix.lower()
 
 
 @contextmanager
