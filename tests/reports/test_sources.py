@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import tarfile
 
 import pytest
@@ -90,7 +91,7 @@ def test_bad_json_line_is_named(tmp_path, line, message):
 def test_two_reports_of_one_id_are_named_before_the_work(tmp_path):
     lines = ["", '{"id": "a", "text": "Clear."}', "{", '{"id": "a", "text": "Fine."}']
     source = open_source(write(tmp_path / "r.jsonl", "\n".join(lines)))
-    with pytest.raises(ValueError, match=r"r.jsonl line 4: id 'a' is that of line 2; keep one report, or name another"):
+    with pytest.raises(IgclError, match=r"r.jsonl line 4: id 'a' is that of line 2; keep one, or name another key"):
         source.survey()
 
 
@@ -116,6 +117,12 @@ def test_git_lfs_pointers_are_counted_and_left_out(tmp_path):
     assert reports(tmp_path) == [Report("b.txt", "Clear.")]
     survey = open_source(tmp_path).survey()
     assert (survey.total, survey.pointers) == (1, ["a.txt", "c.txt"])
+
+
+def test_a_pipe_among_the_texts_is_named(tmp_path):
+    os.mkfifo(tmp_path / "s1.txt")
+    with pytest.raises(IgclError, match="s1.txt: not a regular file"):
+        reports(tmp_path)
 
 
 def test_text_that_is_not_utf8_is_named(tmp_path):

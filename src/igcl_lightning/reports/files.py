@@ -73,7 +73,8 @@ def entries(folder: Path) -> list[str]:
 
 def near_path(path: Path) -> str:
     """Return ", did you mean X?" for a path that does not exist, or nothing when no name in its folder is close."""
-    by_stem = {name.partition(".")[0]: name for name in reversed(entries(path.parent))}  # suffixes are all alike
+    others = (name for name in reversed(entries(path.parent)) if name != path.name)  # it may be a link to nowhere
+    by_stem = {name.partition(".")[0]: name for name in others}  # suffixes are all alike
     near = difflib.get_close_matches(path.name.partition(".")[0], by_stem, n=1)
     return f", did you mean {path.with_name(by_stem[near[0]])}?" if near else ""
 

@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.reports.files import is_lfs_pointer, json_object, near_path, numbered_lines, walk_folders
+from igcl_lightning.reports.files import (
+    is_lfs_pointer,
+    json_object,
+    near_path,
+    numbered_lines,
+    read_bytes,
+    walk_folders,
+)
 from igcl_lightning.reports.openi_xml import openi_record
 from igcl_lightning.reports.sections import SECTION_CHOICES, choose_sections, choose_text
 
@@ -149,25 +156,25 @@ class JsonLines(ReportSource):
         """Count the lines and look for repeated ids: reading a file takes a fraction of parsing it.
 
         Raises:
-            ValueError: two reports have the same id.
+            IgclError: two reports have the same id.
         """
-        first: dict[Any, int] = {}
+        first: dict[str, int] = {}
         number = 0
         for number, line in numbered_lines(self.path, blank=True):
             report_id = self._id(line)
             if report_id is not None and first.setdefault(report_id, number) != number:
                 said = f"id {report_id!r} is that of line {first[report_id]}"
-                raise ValueError(f"{self.place(number)}: {said}; keep one report, or name another key with --id-column")
+                raise IgclError(f"{self.path} line {number}: {said}; keep one, or name another key with --id-column")
         return super().survey()._replace(total=number)
 
-    def _id(self, line: bytes) -> str | int | None:
-        """Return the id on a line, None for a line that is to be refused when it is read."""
+    def _id(self, line: bytes) -> str | None:
+        """Return the id on a line as text, None for a line that is to be refused when it is read."""
         try:
             record = json_object(line)
         except ValueError:
             return None
         found = next((record[name] for name in self._names()[0] if name in record), None)
-        return found if isinstance(found, str | int) else None
+        return str(found) if isinstance(found, str | int) else None
 
 
 class ReportFolder(ReportSource):
@@ -210,10 +217,10 @@ class TextFolder(ReportFolder):
     def read(self, item: Item) -> Report:
         """Return the report of a file."""
         try:
-            text = (self.path / str(item.where)).read_text("utf-8-sig")
+            text = read_bytes(self.path / str(item.where)).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise ValueError(f"{self.place(item.where)}: not UTF-8: {error.reason}") from error
-        return Report(str(item.where), self._chosen(text))
+        return Report(str(item.where), self._chosen(text.replace("\r\n", "\n").replace("\r", "\n")))
 
     def _is_pointer(self, path: Path) -> bool:
         return is_lfs_pointer(path)
@@ -224,7 +231,7 @@ class _OpeniReports(ReportSource):
 
     def read(self, item: Item) -> Report:
         """Return the report of a file; its text is "" if it has neither findings nor impression."""
-        content = (self.path / str(item.where)).read_bytes() if item.content is None else item.content
+        content = read_bytes(self.path / str(item.where)) if item.content is None else item.content
         try:
             record = openi_record(content)
         except ValueError as error:

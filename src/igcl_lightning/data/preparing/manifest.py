@@ -96,7 +96,7 @@ class Tally:
             row, detail = named[reason]["row"], named[reason]["detail"]
             example = detail if row in detail else f"{row}: {detail}" if detail else row
             said.append(f"{reason} ({count:,}, such as {example})" if count > 1 else f"{reason}: {example}")
-        return f": {'; '.join(said)}" if said else ""
+        return f": {'; '.join(said)}" if said else ", since it has no rows"
 
     def manifest(self, work: Mapping[str, Any], source_counts: Mapping[str, int]) -> dict[str, Any]:
         """Return the manifest; raises `NoRowsError` if there are no rows.

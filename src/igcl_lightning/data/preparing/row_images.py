@@ -17,6 +17,7 @@ from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.regions import RunLengths
 from igcl_lightning.data.store import FORMAT_VERSION
 from igcl_lightning.data.study import Study, StudyImage
+from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.files import is_lfs_pointer
 
 MISSING, POINTER, BROKEN = "image missing", "image is a Git-LFS pointer", "image not readable"
@@ -91,7 +92,10 @@ def store_image(image: StudyImage, options: Options) -> StoredImage:
         at_least = None if options.full_decode else decode_size(options.size, options.fit)
         picture = read_picture(image.source, at_least)
     else:
-        height, width = image.source.shape
+        shape, kind = image.source.shape, image.source.dtype
+        if len(shape) != 2 or kind != np.uint8 or 0 in shape:
+            raise IgclError(f"an array {list(shape)} of {kind}, not grey pixels uint8 [H, W]")
+        height, width = shape
         picture = Picture(image.source, (height, width))
     pixels = Fit.of(picture.shape, options.size, options.fit).image(picture.pixels)
     content = encode_grey(pixels, options.lossless, options.quality)

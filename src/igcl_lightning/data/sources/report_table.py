@@ -37,6 +37,8 @@ def open_reports(
         FileNotFoundError: `path` does not exist.
         IgclError: as `open_source`, or `form` is given for what is no table.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise IgclError(f"{path}: a pipe or device; save it as a file")
     suffix, packed = plain_suffix(path), path.suffix.lower() in PACKED
     if path.is_file() and (suffix in (".txt", *TABLES) or (packed and suffix not in OTHERS)):
         return ReportTable(path, sections, id_column, text_column, headers or {}, **asdict(form or TableForm()))

@@ -108,10 +108,11 @@ def patient_splits(
     require(path, words.to_frame(), (str(words.name),))
     names, known = {}, meanings or {}
     for word in words.unique():
+        meant = known.get(word, known.get(plain_id(word) or "", word))
         try:
-            names[word] = split_name(known.get(word, known.get(plain_id(word) or "", word)))
+            names[word] = split_name(meant)
         except IgclError as error:
-            refuse(path, words == word, f"{error}{advice}{suggestion(str(word), SPLITS)}")
+            refuse(path, words == word, f"{error}{advice}{suggestion(meant, SPLITS)}")
     splits = words.map(names)
     key = str(patients.name)
     refuse_conflict(path, pd.DataFrame({key: patients, "split": splits}), key, "split")

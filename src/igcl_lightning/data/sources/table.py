@@ -13,6 +13,7 @@ import pandas as pd
 
 from igcl_lightning.closing import write_note
 from igcl_lightning.data.label_policy import LabelPolicy
+from igcl_lightning.data.metadata import sex_name
 from igcl_lightning.data.sources.checks import refuse_conflict, refuse_repeats, require
 from igcl_lightning.data.sources.graphs import find_graphs
 from igcl_lightning.data.sources.image_names import image_paths, plain_name
@@ -152,6 +153,8 @@ def _rows(csv: Path, frame: pd.DataFrame, columns: TableColumns, folder: Path, n
     for name in ("view", "sex", "report"):
         if (column := getattr(columns, name)) is not None:
             rows[name] = frame[column]
+    if columns.sex:
+        counts["words for sex that are not known"] = int((rows["sex"].notna() & rows["sex"].map(sex_name).isna()).sum())
     if columns.age:
         rows["age"] = ages(csv, frame, columns.age, counts)
     if columns.report:
@@ -168,6 +171,8 @@ def _labels(
         return policy.of_table(csv, frame, columns)
     if len(columns) != 1 or not separator.strip(" "):
         raise IgclError("--label-separator: is the text between labels in the one column that --label-columns names")
+    if not frame[columns[0]].str.contains(separator, regex=False).eq(True).any():
+        write_note(f"{csv}: no cell of {columns[0]!r} has {separator!r}, so each cell is one label")
     return policy.of_lists(csv, frame[columns[0]], separator)
 
 

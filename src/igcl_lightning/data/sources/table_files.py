@@ -35,6 +35,7 @@ from igcl_lightning.data.sources.packed import (
 )
 from igcl_lightning.errors import IgclError, one_line, suggestion
 from igcl_lightning.reports.files import LFS_POINTER, near_path
+from igcl_lightning.texts import encodable
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 """Characters between cells, the usual one first, and their names for messages."""
@@ -133,8 +134,10 @@ def plain_suffix(path: Path) -> str:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Convert the errors of libraries on a damaged file to an `IgclError`."""
+    """Convert the errors of libraries on a damaged file to an `IgclError`; raise it for a pipe or a device too."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise IgclError(f"{path}: a pipe or device, which can be read only once; save it as a file")
         yield
     except FileNotFoundError:
         raise IgclError(f"{path}: no such file{near_path(path)}") from None
@@ -287,7 +290,9 @@ def cell_text(name: str, value: Any) -> str | None:
     """Return a value of a typed table as text, True as "1"; raises `ValueError` for lists and objects."""
     if isinstance(value, list | dict | bytes):
         raise ValueError(f"key {name!r}: a list or an object instead of a text or a number")
-    if value is None or isinstance(value, str):
+    if isinstance(value, str):
+        return encodable(value)
+    if value is None:
         return value
     return str(int(value)) if isinstance(value, bool) else str(value)
 

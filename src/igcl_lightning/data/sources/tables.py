@@ -139,7 +139,8 @@ def with_ids(path: Path, frame: pd.DataFrame, columns: Iterable[str], *, blank: 
         changed = ids[name].notna() & (ids[name] != frame[name])
         if changed.any():
             example = f"{frame[name][changed].iloc[0]!r} is read as {ids[name][changed].iloc[0]!r}"
-            write_note(f"{path}: column {name!r}: {example}, and {int(changed.sum()) - 1:,} more so")
+            more = int(changed.sum()) - 1
+            write_note(f"{path}: column {name!r}: {example}{f', and {more:,} more so' if more else ''}")
     return ids
 
 
