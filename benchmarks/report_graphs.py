@@ -36,7 +36,7 @@ from igcl_lightning.phantom.case import find_case
 from igcl_lightning.phantom.patient import Stream
 from igcl_lightning.phantom.report import write_report
 from igcl_lightning.reports.parsing import parse_reports
-from igcl_lightning.reports.sources import open_source
+from igcl_lightning.data.sources.report_table import open_reports
 
 FIVE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion")
 FLOOR_WORDS = {
@@ -478,7 +478,7 @@ def measure_speed(table: Table, folder: Path, reports: Sequence[Report], repeats
             rates[jobs] = (
                 len(texts)
                 * repeats
-                / timed(lambda jobs=jobs: parse_reports(open_source(source), Path(place) / f"{jobs}.jsonl", jobs=jobs))
+                / timed(lambda jobs=jobs: parse_reports(open_reports(source), Path(place) / f"{jobs}.jsonl", jobs=jobs))
             )
             table.row(
                 f"igcl graphs, {jobs} process{'es' * (jobs > 1)}, {repeats} copies without common sentences",

@@ -12,7 +12,13 @@ BLANK_IDS = BLANK_WORDS | {"-", "--", "?"}
 """Lower-case texts that are no id."""
 
 _FLOAT = re.compile(r"(\d+)[.,]0+")
+_FORMULA = re.compile(r'="([^"]*)"')
 _SHORTENED = re.compile(r"\d(?:[.,]\d+)?[eE]\+\d+")
+
+
+def encodable(text: str) -> str:
+    """Return a text that UTF-8 can encode: JSON may escape half a surrogate pair, which becomes "?"."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def is_blank(text: str) -> bool:
@@ -23,9 +29,12 @@ def is_blank(text: str) -> bool:
 def plain_id(text: str | None) -> str | None:
     """Return an id as it was before a library read it as a number ("12.0" is "12"); None if it is blank.
 
-    A column of whole numbers with a gap becomes one of floats in pandas and in spreadsheets.
+    A column of whole numbers with a gap becomes one of floats in pandas and in spreadsheets; '="0012"' keeps a
+    spreadsheet from reading 0012 as a number.
     """
     name = (text or "").strip()
+    if formula := _FORMULA.fullmatch(name):
+        name = formula[1].strip()
     if name.lower() in BLANK_IDS:
         return None
     number = _FLOAT.fullmatch(name)

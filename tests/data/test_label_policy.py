@@ -56,10 +56,11 @@ def test_pairs_leave_other_labels_unknown(tmp_path):
     ("uncertain", "blank", "message"),
     [
         ("maybe", "missing", "--uncertain: 'maybe' is not one of ignore, positive, negative, per-label, or pairs"),
+        ("negatve", "missing", ".*LABEL=POLICY,..., did you mean negative"),
         ("Edema=maybe", "missing", "--uncertain: 'maybe' is not one of ignore, positive, negative"),
         ("Edema=per-label", "missing", "--uncertain: 'per-label' is not one of ignore, positive, negative"),
         ("Edema=positive,Mass", "missing", "--uncertain: 'Mass' in 'Edema=positive,Mass' is not a pair LABEL=POLICY"),
-        ("ignore", "zero", "--blank: 'zero' is not one of missing, negative, no-finding"),
+        ("ignore", "zero", "--blank: 'zero' is not one of missing, negative, no-finding$"),
     ],
 )
 def test_wrong_words_are_one_line(uncertain, blank, message):
@@ -68,7 +69,9 @@ def test_wrong_words_are_one_line(uncertain, blank, message):
 
 
 def test_labels_that_do_not_exist_are_named(frame, tmp_path):
-    with pytest.raises(IgclError, match="--uncertain: no label 'Oedema'; there are No Finding, Edema"):
+    with pytest.raises(
+        IgclError, match=r"--uncertain: no label 'Oedema'; there are No Finding, Edema, .*did you mean Edema\?$"
+    ):
         LabelPolicy.parse("Oedema=positive").of_table(tmp_path, frame, LABELS)
     with pytest.raises(IgclError, match="--blank no-finding: there is no label 'No Finding'"):
         LabelPolicy.parse("ignore", "no-finding").of_table(tmp_path, frame, ("Edema",))

@@ -18,11 +18,13 @@ def test_what_is_no_age_of_a_person_is_not_known(text):
 
 
 def test_words_for_a_sex():
-    assert [sex_name(word) for word in ("F", "female", "M", "male", "O", "", None)] == [
+    assert [sex_name(word) for word in ("F", "female", "Mujer", "M", "male", "Missing", "O", "", None)] == [
+        "F",
         "F",
         "F",
         "M",
         "M",
+        None,
         None,
         None,
         None,

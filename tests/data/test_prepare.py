@@ -1,6 +1,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,8 +140,17 @@ def test_an_existing_store_is_kept_unless_told_otherwise(tmp_path):
     prepare_studies([study(1)], tmp_path / "store")
     with pytest.raises(IgclError, match="exists already.*--overwrite"):
         prepare_studies([study(2)], tmp_path / "store")
-    with pytest.raises(IgclError, match="no usable row"):
-        prepare_studies([], tmp_path / "store", overwrite=True)
+    for how in ({"overwrite": True}, {"update": True}, {"update": True, "resume": True}):
+        for options, studies, said in (
+            (Options(), [], "no usable row, since it has no rows; .*store stays as it was$"),
+            (
+                Options(views=("lateral",)),
+                [study(1), study(2)],
+                r"row: view \w+ is not wanted \(2, such as image-1\); ",
+            ),
+        ):
+            with pytest.raises(IgclError, match=said):
+                prepare_studies(studies, tmp_path / "store", options=options, **how)
     assert [path.name for path in tmp_path.iterdir()] == ["store"], "nothing is left to resume"
     assert Store(tmp_path / "store").column("train", "row") == ["image-1"]
     prepare_studies([study(2)], tmp_path / "store", overwrite=True)
@@ -230,8 +240,25 @@ def test_a_pickle_is_never_loaded(tmp_path):
 
 
 def test_arrays_of_one_column_have_one_shape(tmp_path):
-    with pytest.raises(IgclError, match=r"row 'image-2': ecg has shape \[4\], earlier rows have \[3\]"):
-        prepare_studies([with_signal(1, np.ones(3)), with_signal(2, np.ones(4))], tmp_path / "store", arrays=["ecg"])
+    signals = [np.ones(3), np.ones(4), np.ones((3, 1)), np.ones(3)]
+    studies = [with_signal(number, signal) for number, signal in enumerate(signals)]
+    manifest = prepare_studies(studies, tmp_path / "store", arrays=["ecg"])
+    assert manifest["dropped"] == {"array of another shape": 2}
+    assert manifest["dropped_rows"][0]["detail"] == "ecg has shape [4], earlier rows have [3]"
+    assert (manifest["arrays"], manifest["rows"]) == ({"ecg": [3]}, {"train": 2})
+
+
+def test_names_and_texts_that_utf_8_lacks_and_odd_arrays_cost_their_row_only(tmp_path):
+    odd = [
+        study(1, report={"findings": "No \ud800 edema."}),
+        study(2, images=(StudyImage("image-2", Path("\ud800.png")),)),
+        study(3, images=(StudyImage("\udcff", Path("\udcff.png")),), patient_id=None, study_id="\udcff", split=None),
+        study(4, images=(StudyImage("image-4", np.zeros((5, 5, 3), np.uint8)),)),
+        study(5, images=(StudyImage("image-5", np.zeros((0, 5), np.uint8)),)),
+    ]
+    manifest = prepare_studies(odd, tmp_path / "store")
+    assert manifest["dropped"] == {"image not readable": 3, "name is not UTF-8": 1}
+    assert Store(tmp_path / "store").table("train")[0]["report"]["findings"] == "No ? edema."
 
 
 WHOLE = "INDICATION: Edema? FINDINGS: Small effusion. IMPRESSION: No edema."

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pandas as pd
 import pytest
@@ -111,6 +112,7 @@ def test_without_patients_each_study_is_a_person(table):
             {"split": "projection"},
             "table.csv row 2: split 'PA' is not one of train, valid, test; rename it with --split-values",
         ),
+        ({"labels": ["Edma"]}, "table.csv: no column 'Edma'; it has"),
         ({"image": "years"}, "table.csv row 3: column 'years' is empty"),
     ],
 )
@@ -521,3 +523,19 @@ def test_hard_tables_are_read(data_folder, name):
 def test_a_hard_table_of_blanks_is_refused(data_folder):
     with pytest.raises(IgclError, match="table_na.csv row 3: column 'patient' is empty, or NA or -; fill it in"):
         read_table(data_folder / "hard_inputs" / "table_na.csv", TableColumns(image="file", patient="patient"))
+
+
+def test_words_that_mean_nothing_and_a_separator_that_is_nowhere_are_said(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("image,sex,found\na.png,Missing,Edema\nb.png,w,Mass\n")
+    columns = TableColumns(image="image", sex="sex", labels=["found"])
+    source = read_table(tmp_path / "t.csv", columns, label_separator="|")
+    assert [study.sex for study in source.items()] == [None, "F"]
+    assert source.counts["words for sex that are not known"] == 1
+    assert "no cell of 'found' has '|', so each cell is one label" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_is_no_table(tmp_path):
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(IgclError, match="t.csv: a pipe or device, which can be read only once; save it as a file"):
+        read_table(tmp_path / "t.csv", TableColumns(image="image"))

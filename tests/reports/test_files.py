@@ -2,8 +2,13 @@ import os
 
 from igcl_lightning.graphs.parser import default_parser
 from igcl_lightning.reports import parsing
-from igcl_lightning.reports.files import is_lfs_pointer, walk_folders
+from igcl_lightning.reports.files import is_lfs_pointer, near_path, walk_folders
 from igcl_lightning.reports.sources import open_source
+
+
+def test_a_link_to_nowhere_is_not_its_own_near_name(tmp_path):
+    (tmp_path / "rows.csv").symlink_to("gone.csv")
+    assert near_path(tmp_path / "rows.csv") == ""
 
 
 def test_a_link_to_the_folder_itself_is_not_followed(tmp_path):

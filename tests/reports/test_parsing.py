@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from igcl_lightning.cli import main
+from igcl_lightning.data.sources.report_table import open_reports
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.parser import SpacyReportParser
 from igcl_lightning.graphs.radgraph import from_radgraph
 from igcl_lightning.graphs.schema import Entity, ReportGraph
 from igcl_lightning.reports import worker
 from igcl_lightning.reports.parsing import CHUNK, Summary, parse_reports
-from igcl_lightning.reports.sources import open_source
 
 
 class FirstWordParser:
@@ -66,7 +66,7 @@ def write_reports(path, count):
 
 
 def parse(path, out, *args, sections="both", **options):
-    return parse_reports(open_source(path, sections), out, *args, **options)
+    return parse_reports(open_reports(path, sections), out, *args, **options)
 
 
 def interrupt(source, out, number):

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import tarfile
 
 import pytest
@@ -87,46 +88,11 @@ def test_bad_json_line_is_named(tmp_path, line, message):
     assert str(error.value).startswith(message)
 
 
-def test_csv_columns(tmp_path):
-    kaggle = 'uid,MeSH,findings,impression\n1,normal,"Clear,\nboth sides.",\n\n2,,,Fine.\n'
-    path = write(tmp_path / "r.csv", kaggle)
-    assert reports(path) == [Report("1", "Clear,\nboth sides."), Report("2", "Fine.")]
-    assert reports(path, "findings") == [Report("1", "Clear,\nboth sides."), Report("2", "")]
-    assert reports(path, id_column="MeSH", text_column="impression") == [Report("normal", ""), Report("", "Fine.")]
-
-
-def test_csv_with_id_and_text(tmp_path):
-    assert reports(write(tmp_path / "r.csv", "\ufeffid,text\na,Clear.\n")) == [Report("a", "Clear.")]
-
-
-@pytest.mark.parametrize(
-    ("content", "named", "message"),
-    [
-        ("a,text\n", {}, "r.csv: no column 'id' or 'uid'; --id-column names another; it has 'a', 'text'"),
-        ("id,b\n", {}, "r.csv: no column 'text' or 'findings' or 'impression'; --text-column names another"),
-        ("id,text\n", {"text_column": "body"}, "r.csv: no column 'body'; it has 'id', 'text'"),
-        ("", {}, "r.csv: no column 'id'"),
-        ("id,text\na,b\nc\n", {}, "r.csv row 3: 1 cells, the first row has 2"),
-        ("id,text\na,Clear, no effusion\n", {}, "r.csv row 2: 3 cells, the first row has 2"),
-        (f"id,text\na,{'x' * 200_000}\n", {}, "r.csv row 2: not CSV: field larger"),
-    ],
-)
-def test_bad_csv_is_named(tmp_path, content, named, message):
-    path = write(tmp_path / "r.csv", content)
-    with pytest.raises(ValueError) as error:  # noqa: PT011 - the message is compared as a whole below
-        reports(path, **named)
-    assert str(error.value).startswith(message)
-
-
-def test_csv_that_is_not_utf8_is_named(tmp_path):
-    (tmp_path / "r.csv").write_bytes(b"id,text\na,b\xff\n")
-    with pytest.raises(ValueError, match="r.csv: not UTF-8 after row 1"):
-        reports(tmp_path / "r.csv")
-
-
-def test_a_missing_column_is_found_before_the_work(tmp_path):
-    with pytest.raises(ValueError, match="no column 'id'"):
-        open_source(write(tmp_path / "r.csv", "a\n")).survey()
+def test_two_reports_of_one_id_are_named_before_the_work(tmp_path):
+    lines = ["", '{"id": "a", "text": "Clear."}', "{", '{"id": "a", "text": "Fine."}']
+    source = open_source(write(tmp_path / "r.jsonl", "\n".join(lines)))
+    with pytest.raises(IgclError, match=r"r.jsonl line 4: id 'a' is that of line 2; keep one, or name another key"):
+        source.survey()
 
 
 def test_folder_of_texts(tmp_path):
@@ -151,6 +117,12 @@ def test_git_lfs_pointers_are_counted_and_left_out(tmp_path):
     assert reports(tmp_path) == [Report("b.txt", "Clear.")]
     survey = open_source(tmp_path).survey()
     assert (survey.total, survey.pointers) == (1, ["a.txt", "c.txt"])
+
+
+def test_a_pipe_among_the_texts_is_named(tmp_path):
+    os.mkfifo(tmp_path / "s1.txt")
+    with pytest.raises(IgclError, match="s1.txt: not a regular file"):
+        reports(tmp_path)
 
 
 def test_text_that_is_not_utf8_is_named(tmp_path):

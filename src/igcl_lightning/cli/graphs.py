@@ -28,8 +28,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "reports",
         type=Path,
         metavar="REPORTS",
-        help='JSON lines {"id": ..., "text": ...} or with "findings" and "impression", a .csv file, a folder of .txt '
-        "files, or Open-i's XML as a folder or .tgz",
+        help='JSON lines {"id": ..., "text": ...} or with "findings" and "impression", a table (CSV, Excel, ...), a '
+        "folder of .txt files, or Open-i's XML as a folder or .tgz",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="GRAPHS.jsonl", help="output file, one line per report"
@@ -43,6 +43,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text-column", metavar="NAME", help="column or key of the text (default: text, findings, impression)"
     )
+    parser.add_argument("--encoding", metavar="NAME", help="encoding of a table (default: found out)")
+    parser.add_argument("--sheet", metavar="NAME", help="sheet of a workbook (default: the one with the columns)")
     parser.add_argument(
         "--parser", choices=PARSERS, default="rules", help="rules (default), or a model of the package radgraph"
     )
@@ -53,15 +55,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    from igcl_lightning.data.sources.report_table import open_reports
+    from igcl_lightning.data.sources.table_files import TableForm
     from igcl_lightning.graphs.parser import default_parser
     from igcl_lightning.reports.parsing import parse_reports
-    from igcl_lightning.reports.sources import open_source
 
     page = options.html / "graphs.html" if options.html and options.html.is_dir() else options.html
     model = None if options.parser == "rules" else _model(options)
     parser = default_parser(any_language=True) if options.any_language and model is None else model
+    columns = (options.id_column, options.text_column)
+    form = TableForm(options.encoding, options.sheet)
     done = parse_reports(
-        open_source(options.reports, options.sections, options.id_column, options.text_column, options.headers),
+        open_reports(options.reports, options.sections, *columns, options.headers, form),
         options.out,
         parser,
         jobs=options.jobs if options.jobs is not None else 1 if model else available_cores(),
@@ -86,7 +91,9 @@ def run(options: argparse.Namespace) -> None:
 
 def _next(options: argparse.Namespace) -> str:
     """Return the command that makes a store of images with the graphs; words in capitals are for the user to choose."""
-    table = str(options.reports) if options.reports.suffix == ".csv" else "STUDIES.csv"
+    from igcl_lightning.data.sources.table_files import TABLES
+
+    table = str(options.reports) if options.reports.suffix in TABLES else "STUDIES.csv"
     words = ["prepare", "table", "--csv", table, "--image-column", "IMAGE", "--graphs", str(options.out)]
     key = ["--graph-column", options.id_column] if options.id_column else []
     return command([*words, *key, "--out", "STORE"])

@@ -165,6 +165,7 @@ READERS: Mapping[str, tuple[str, str, tuple[Option, ...]]] = {
             _columns("label", "labels", "labels: 1, 0, -1 (uncertain), yes, no or blank"),
             _option("--label-separator", "text between labels that one column lists, such as '|'", metavar="TEXT"),
             _option("--encoding", "encoding of the table (default: found out)", metavar="NAME"),
+            _option("--sheet", "sheet of a workbook (default: the one with the columns)", metavar="NAME"),
             *(UNCERTAIN, BLANKS),
             _option("--split-values", "rename splits: fold0=test,fold1=valid", type=pairs, metavar="A=B,.."),
             _columns("extra", "extra", "further columns to keep"),

@@ -91,4 +91,4 @@ def _is_dicom(data: bytes) -> bool:
 def _observed(path: Path, content: str, pixels: np.ndarray) -> list[str]:
     wrong = SUFFIXES.get(path.suffix.lower(), content) != content
     flags = [f"suffix says {path.suffix}, content is {content}"] if wrong else []
-    return [*flags, "constant"] if pixels.min() == pixels.max() else flags
+    return [*flags, "constant"] if (pixels[0] == pixels[0, 0]).all() and (pixels == pixels[0, 0]).all() else flags

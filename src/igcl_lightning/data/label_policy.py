@@ -12,7 +12,7 @@ import pandas as pd
 
 from igcl_lightning.closing import write_note
 from igcl_lightning.data.sources.checks import refuse_cells, require_choice
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.texts import comma_separated
 
 CHEXPERT_LABELS: tuple[str, ...] = (
@@ -77,7 +77,7 @@ class LabelPolicy:
         for word in (self.uncertain, *self.uncertain_by_label.values()):
             if word not in UNCERTAIN:
                 known = f"{', '.join(UNCERTAIN)}, per-label, or pairs LABEL=POLICY,..."
-                raise IgclError(f"--uncertain: {word!r} is not one of {known}")
+                raise IgclError(f"--uncertain: {word!r} is not one of {known}{suggestion(word, UNCERTAIN)}")
         require_choice("--blank", self.blank, BLANK)
 
     @classmethod
@@ -152,7 +152,8 @@ class LabelPolicy:
         named = {} if self.uncertain_by_label is PER_LABEL else self.uncertain_by_label
         for label in named:
             if label not in labels:
-                raise IgclError(f"--uncertain: no label {label!r}; there are {', '.join(labels) or 'none'}")
+                there = f"there are {', '.join(labels) or 'none'}{suggestion(label, labels)}"
+                raise IgclError(f"--uncertain: no label {label!r}; {there}")
         if self.blank == "no-finding" and NO_FINDING not in labels:
             raise IgclError(f"--blank no-finding: there is no label {NO_FINDING!r}")
 

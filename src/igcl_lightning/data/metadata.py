@@ -24,9 +24,14 @@ def age_in_years(text: str | None) -> float | None:
 
 
 def sex_name(word: str | None) -> str | None:
-    """Return "F" or "M" by the first letter, None for any other word."""
-    first = (word or "")[:1].upper()
-    return first if first in ("F", "M") else None
+    """Return "F" or "M" for a letter or a usual word in any case, None for any other."""
+    return _SEX_OF.get((word or "").strip().lower())
+
+
+_SEX_OF = {
+    **dict.fromkeys(("f", "female", "woman", "w", "weiblich", "frau", "femme", "femenino", "mujer"), "F"),
+    **dict.fromkeys(("m", "male", "man", "m\u00e4nnlich", "mann", "homme", "masculino"), "M"),
+}
 
 
 _VIEW_OF = {

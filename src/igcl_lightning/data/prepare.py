@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import partial
 from itertools import chain, islice
@@ -31,7 +31,7 @@ from igcl_lightning.data.sources.held_out import without_patients
 from igcl_lightning.data.sources.source import Item, Source
 from igcl_lightning.data.store import FIXED_COLUMNS, FORMAT_VERSION, store_features
 from igcl_lightning.data.store_path import MANIFEST
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.graphs.parser import default_parser
 from igcl_lightning.processes import Map, chunks, ordered_map
 from igcl_lightning.quiet import progress_bar
@@ -39,8 +39,8 @@ from igcl_lightning.quiet import progress_bar
 CHUNK = 1024
 """Studies per chunk: the most work that a kill loses."""
 
-BATCH = 16
-"""Studies sent to a process at a time."""
+BATCH = 32
+"""Studies sent to a process at a time: all images of a batch are decoded before its reports are parsed."""
 
 NOTES_VERSION = 2
 """Version of the contents of a chunk's notes."""
@@ -93,21 +93,30 @@ def prepare(
         return _finished(out, work)
     existed = out.exists()
     found = survey(source, options, allow_no_graphs=allow_no_graphs)
-    earlier = EarlierRows(out, bool(options.node_text)) if update and out.exists() else None
+    earlier = EarlierRows(out, bool(options.node_text)) if update and existed else None
     convert = partial(study_rows, columns=columns, options=options, earlier=earlier)
-    try:
-        with unfinished.open(work, resume=resume), ordered_map(jobs, with_torch=bool(options.node_text)) as run:
-            if out.exists() != existed:
-                raise IgclError(f"{out}: another run has just finished it; this one is not needed")
-            (unfinished.path / SHARD).unlink(missing_ok=True)
+    with _nothing_kept(unfinished), unfinished.open(work, resume=resume):
+        if out.exists() != existed:
+            raise IgclError(f"{out}: another run has just finished it; this one is not needed")
+        (unfinished.path / SHARD).unlink(missing_ok=True)
+        with ordered_map(jobs, with_torch=bool(options.node_text)) as run:
             tally = Tally(_chunks(source, unfinished, run, convert, chunk, found["studies"], shard))
             if shard == WHOLE:
                 manifest = tally.manifest(work, source.counts)
                 refuse_no_graphs(manifest, found["paired"] and not allow_no_graphs, "the same command with --resume")
                 return unfinished.finish(manifest)
             return write_shard(unfinished, shard, {**found, "source_counts": dict(source.counts)})
-    except NoRowsError:
+
+
+@contextmanager
+def _nothing_kept(unfinished: UnfinishedStore) -> Iterator[None]:
+    """Remove the unfinished store if it has no rows, and say that the one it would replace stays."""
+    try:
+        yield
+    except NoRowsError as error:
         shutil.rmtree(unfinished.path, ignore_errors=True)  # there is nothing to resume
+        if unfinished.out.exists():
+            raise NoRowsError(f"{error}; {unfinished.out} stays as it was") from None
         raise
 
 
@@ -118,7 +127,8 @@ def _columns(source: Source, options: Options) -> Columns:
         raise IgclError(f"extra column {reserved[0]!r} has the name of a store column; rename it in the source")
     unknown = [name for name in options.rename_labels if name not in source.labels]
     if unknown:
-        raise IgclError(f"--rename-labels: no label {unknown[0]!r}; there are {', '.join(source.labels) or 'none'}")
+        there = f"there are {', '.join(source.labels) or 'none'}{suggestion(unknown[0], source.labels)}"
+        raise IgclError(f"--rename-labels: no label {unknown[0]!r}; {there}")
     labels = {options.rename_labels.get(name, name): name for name in source.labels}
     if len(labels) < len(source.labels):
         raise IgclError(f"--rename-labels: two labels would have the same name, among {', '.join(labels)}")
@@ -210,7 +220,7 @@ def _complete(source: Source, unfinished: UnfinishedStore, run: Map, size: int) 
     """Yield the numbers of complete chunks whose files have not changed."""
     for number, items in enumerate(chunks(source.items(), size)):
         if (notes := unfinished.notes(number)) is not None:
-            identities = chain.from_iterable(run(_identities, chunks(items, BATCH * 16)))
+            identities = chain.from_iterable(run(_identities, chunks(items, BATCH * 8)))
             if chunk_identity(list(identities)) == notes["identity"]:
                 yield number
 

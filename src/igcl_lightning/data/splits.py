@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from igcl_lightning.data.study import SPLITS
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.graphs.schema import stable_hash
 
 DEFAULT_FRACTIONS: Mapping[str, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
@@ -34,7 +34,8 @@ def refuse_unknown_splits(wanted: Sequence[str], known: Sequence[str]) -> None:
         raise IgclError(f"data.predict_splits names no split; the store has {', '.join(known)}")
     for split in wanted:
         if split not in known:
-            raise IgclError(f"data.predict_splits: no split {split!r}, only {', '.join(known)}")
+            only = f"only {', '.join(known)}{suggestion(split, known)}"
+            raise IgclError(f"data.predict_splits: no split {split!r}, {only}")
 
 
 def split_of_patient(patient: str, fractions: Mapping[str, float] = DEFAULT_FRACTIONS, seed: int = 0) -> str:

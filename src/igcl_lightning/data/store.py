@@ -10,9 +10,9 @@ concatenate and push them.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import cached_property
-from itertools import combinations
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
+from itertools import accumulate, chain, combinations
 from pathlib import Path
 from typing import Any
 
@@ -104,22 +104,51 @@ def store_features(columns: Columns, node_text: bool = False) -> datasets.Featur
 
 def graph_columns(*sentences: ReportGraph) -> dict[str, Any]:
     """Return the graph of a report as stored: a graph, or those of its sentences, which are joined (`join_graphs`)."""
-    columns: dict[str, Any] = {name: [] for name in GRAPH_FEATURES}
-    words = 0
-    for graph in sentences:
-        first = len(columns["tokens"])
-        columns["text"].append(graph.text)
-        columns["tokens"] += [entity.tokens for entity in graph.entities]
-        columns["label"] += [LABEL_ID[entity.label] for entity in graph.entities]
-        columns["hedge"] += [HEDGE_ID[entity.hedge] for entity in graph.entities]
-        columns["start"] += [entity.start + words for entity in graph.entities]
-        columns["end"] += [entity.end + words for entity in graph.entities]
-        columns["head"] += [relation.head + first for relation in graph.relations]
-        columns["tail"] += [relation.tail + first for relation in graph.relations]
-        columns["type"] += [RELATION_ID[relation.type] for relation in graph.relations]
-        words += graph.text.count(" ") + 1
-    key, facts = graph_identity(sentences[0]) if len(sentences) == 1 else joined_identity(sentences)
-    return {**columns, "text": " ".join(columns["text"]), "key": -1 if key is None else key, "facts": facts}
+    sentences = sentences or (ReportGraph(""),)
+    several = len(sentences) > 1
+    parts = map(_cached_lists if several else _lists, sentences)
+    texts, tokens, labels, hedges, types, starts, ends, heads, tails, lengths = zip(*parts, strict=True)
+    words = [*accumulate(lengths[:-1], initial=0)]
+    nodes = [*accumulate(map(len, tokens[:-1]), initial=0)]
+    key, facts = joined_identity(sentences) if several else graph_identity(sentences[0])
+    return {
+        "text": " ".join(texts),
+        "tokens": [*chain(*tokens)],
+        "label": [*chain(*labels)],
+        "hedge": [*chain(*hedges)],
+        "start": _moved(starts, words),
+        "end": _moved(ends, words),
+        "head": _moved(heads, nodes),
+        "tail": _moved(tails, nodes),
+        "type": [*chain(*types)],
+        "key": -1 if key is None else key,
+        "facts": facts,
+    }
+
+
+def _lists(graph: ReportGraph) -> tuple[Any, ...]:
+    """Return the text of a graph, the lists of its entities and relations, and its number of words."""
+    entities, relations = graph.entities, graph.relations
+    return (
+        graph.text,
+        [entity.tokens for entity in entities],
+        [LABEL_ID[entity.label] for entity in entities],
+        [HEDGE_ID[entity.hedge] for entity in entities],
+        [RELATION_ID[relation.type] for relation in relations],
+        [entity.start for entity in entities],
+        [entity.end for entity in entities],
+        [relation.head for relation in relations],
+        [relation.tail for relation in relations],
+        graph.text.count(" ") + 1,
+    )
+
+
+_cached_lists = lru_cache(16_384)(_lists)  # reports repeat their sentences
+
+
+def _moved(places: Iterable[list[int]], by: Iterable[int]) -> list[int]:
+    """Return the numbers of all lists, those of each list moved by one number."""
+    return [place + first for own, first in zip(places, by, strict=True) for place in own]
 
 
 def graph_of(columns: dict[str, Any]) -> ReportGraph:
@@ -148,7 +177,7 @@ class StoreDescription:
         self.views = None if views is None else wanted_views(views)
         for view in views or ():
             if view not in VIEWS:
-                raise IgclError(f"data.views: {view!r} is not one of {', '.join(VIEWS)}")
+                raise IgclError(f"data.views: {view!r} is not one of {', '.join(VIEWS)}{suggestion(view, VIEWS)}")
         self.manifest = _checked_manifest(path, manifest)
 
     @property
@@ -305,8 +334,8 @@ class Store(StoreDescription):
     def refuse_unknown_labels(self, labels: Sequence[str]) -> None:
         """Raise an `IgclError` if the store has no such label."""
         if unknown := [name for name in labels if name not in self.labels]:
-            near = suggestion(unknown[0], self.labels)
-            raise IgclError(f"{self.path}: no label {unknown[0]!r}{near}; it has {', '.join(self.labels) or 'none'}")
+            there = f"it has {', '.join(self.labels) or 'none'}{suggestion(unknown[0], self.labels)}"
+            raise IgclError(f"{self.path}: no label {unknown[0]!r}; {there}")
 
     def stating(self, split: str, side: str) -> np.ndarray:
         """Return which rows of a split state something on a side (see `states`), bool [N]."""

@@ -73,7 +73,8 @@ def entries(folder: Path) -> list[str]:
 
 def near_path(path: Path) -> str:
     """Return ", did you mean X?" for a path that does not exist, or nothing when no name in its folder is close."""
-    by_stem = {name.partition(".")[0]: name for name in reversed(entries(path.parent))}  # suffixes are all alike
+    others = (name for name in reversed(entries(path.parent)) if name != path.name)  # it may be a link to nowhere
+    by_stem = {name.partition(".")[0]: name for name in others}  # suffixes are all alike
     near = difflib.get_close_matches(path.name.partition(".")[0], by_stem, n=1)
     return f", did you mean {path.with_name(by_stem[near[0]])}?" if near else ""
 
@@ -114,11 +115,11 @@ def _is_data(name: str) -> bool:
     return not name.startswith(".") and name not in NOT_DATA
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield number and bytes of each line that is not blank; the first line is 1."""
+def numbered_lines(path: Path, *, blank: bool = False) -> Iterator[tuple[int, bytes]]:
+    """Yield number and bytes of each line, without `blank` of those that are not; the first line is 1."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if not line.isspace():
+            if blank or not line.isspace():
                 yield number, line
 
 

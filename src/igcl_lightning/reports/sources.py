@@ -1,4 +1,4 @@
-"""Sources of reports: JSON lines, a CSV file, a folder of texts, Open-i's XML as a folder or an archive.
+"""Sources of reports: JSON lines, a folder of texts, Open-i's XML as a folder or an archive; `data` adds tables.
 
 Each source is a stream, read in two steps: `items` yields raw records in the main process, cheaply; `read` turns one
 into a report, in worker processes.
@@ -6,7 +6,6 @@ into a report, in worker processes.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import tarfile
@@ -18,7 +17,14 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.reports.files import is_lfs_pointer, json_object, numbered_lines, walk_folders
+from igcl_lightning.reports.files import (
+    is_lfs_pointer,
+    json_object,
+    near_path,
+    numbered_lines,
+    read_bytes,
+    walk_folders,
+)
 from igcl_lightning.reports.openi_xml import openi_record
 from igcl_lightning.reports.sections import SECTION_CHOICES, choose_sections, choose_text
 
@@ -26,8 +32,6 @@ ID_NAMES = ("id", "uid")
 TEXT_NAMES = ("text", "findings", "impression")
 NOT_REPORTS = frozenset({"LICENSE.txt", "README.txt", "SHA256SUMS.txt"})
 """Files that data sets ship with their reports."""
-
-_BLOCK = 1 << 20
 
 
 class Report(NamedTuple):
@@ -149,58 +153,28 @@ class JsonLines(ReportSource):
         return self._report(record, place)
 
     def survey(self) -> Survey:
-        """Count the lines: reading a file takes a fraction of parsing it."""
-        lines, last = 0, b"\n"
-        with self.path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                lines, last = lines + block.count(b"\n"), block[-1:]
-        return super().survey()._replace(total=lines + (last != b"\n"))
+        """Count the lines and look for repeated ids: reading a file takes a fraction of parsing it.
 
+        Raises:
+            IgclError: two reports have the same id.
+        """
+        first: dict[str, int] = {}
+        number = 0
+        for number, line in numbered_lines(self.path, blank=True):
+            report_id = self._id(line)
+            if report_id is not None and first.setdefault(report_id, number) != number:
+                said = f"id {report_id!r} is that of line {first[report_id]}"
+                raise IgclError(f"{self.path} line {number}: {said}; keep one, or name another key with --id-column")
+        return super().survey()._replace(total=number)
 
-class CsvTable(ReportSource):
-    """One report per row, in columns named by the first row."""
-
-    unit = " row "
-
-    def items(self) -> Iterator[Item]:
-        """Yield number and named cells of each row that is not blank; the header is row 1."""
-        number = 1
-        with self.path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file)
-            try:
-                header = [name.strip() for name in next(rows, [])]
-                kept = self._kept(header)
-                for number, row in enumerate(rows, start=2):
-                    if len(row) > max(kept.values()) and not any(row[len(header) :]):
-                        yield Item(number, {name: row[index] for name, index in kept.items()})
-                    elif row:
-                        raise ValueError(f"{self.place(number)}: {len(row)} cells, the first row has {len(header)}")
-            except UnicodeDecodeError as error:
-                raise ValueError(f"{self.path.name}: not UTF-8 after row {number}: {error.reason}") from error
-            except csv.Error as error:
-                raise ValueError(f"{self.place(number + 1)}: not CSV: {error}") from error
-
-    def read(self, item: Item) -> Report:
-        """Return the report of a row."""
-        return self._report(item.content, self.place(item.where))
-
-    def survey(self) -> Survey:
-        """Check the header, so that a missing column is reported before any work."""
-        next(self.items(), None)
-        return super().survey()
-
-    def _kept(self, header: list[str]) -> dict[str, int]:
-        """Return the index of each column that is read."""
-        kept: dict[str, int] = {}
-        given = {"--id-column": self.id_column, "--text-column": self.text_column}
-        for option, names in zip(given, self._names(), strict=True):
-            found = {name: header.index(name) for name in names if name in header}
-            if not found:
-                hint = "" if given[option] else f"; {option} names another"
-                columns = ", ".join(map(repr, header))
-                raise ValueError(f"{self.path.name}: no column {' or '.join(map(repr, names))}{hint}; it has {columns}")
-            kept |= found
-        return kept
+    def _id(self, line: bytes) -> str | None:
+        """Return the id on a line as text, None for a line that is to be refused when it is read."""
+        try:
+            record = json_object(line)
+        except ValueError:
+            return None
+        found = next((record[name] for name in self._names()[0] if name in record), None)
+        return str(found) if isinstance(found, str | int) else None
 
 
 class ReportFolder(ReportSource):
@@ -243,10 +217,10 @@ class TextFolder(ReportFolder):
     def read(self, item: Item) -> Report:
         """Return the report of a file."""
         try:
-            text = (self.path / str(item.where)).read_text("utf-8-sig")
+            text = read_bytes(self.path / str(item.where)).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise ValueError(f"{self.place(item.where)}: not UTF-8: {error.reason}") from error
-        return Report(str(item.where), self._chosen(text))
+        return Report(str(item.where), self._chosen(text.replace("\r\n", "\n").replace("\r", "\n")))
 
     def _is_pointer(self, path: Path) -> bool:
         return is_lfs_pointer(path)
@@ -257,7 +231,7 @@ class _OpeniReports(ReportSource):
 
     def read(self, item: Item) -> Report:
         """Return the report of a file; its text is "" if it has neither findings nor impression."""
-        content = (self.path / str(item.where)).read_bytes() if item.content is None else item.content
+        content = read_bytes(self.path / str(item.where)) if item.content is None else item.content
         try:
             record = openi_record(content)
         except ValueError as error:
@@ -295,9 +269,9 @@ def open_source(
     text_column: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> ReportSource:
-    """Return the source at a path: JSON lines, a `.csv` file, a tar archive, or a folder of `.txt` or `.xml` files.
+    """Return the source at a path: JSON lines, a tar archive, or a folder of `.txt` or `.xml` files.
 
-    The arguments are those of `ReportSource`; only JSON lines and CSV files have columns.
+    The arguments are those of `ReportSource`; only JSON lines have names to choose.
 
     Raises:
         FileNotFoundError: `path` does not exist.
@@ -307,17 +281,15 @@ def open_source(
     if sections not in SECTION_CHOICES:
         raise IgclError(f"--sections {sections!r}: expected one of {', '.join(SECTION_CHOICES)}")
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise FileNotFoundError(f"{path}: no such file{near_path(path)}")
     kind = _folder_kind(path) if path.is_dir() else _file_kind(path)
-    if kind not in (JsonLines, CsvTable) and (id_column or text_column):
+    if kind is not JsonLines and (id_column or text_column):
         option = "--id-column" if id_column else "--text-column"
-        raise IgclError(f"{option}: {path} has no columns; the option is for CSV files and JSON lines")
+        raise IgclError(f"{option}: {path} has no columns; the option is for tables and JSON lines")
     return kind(path, sections, id_column, text_column, headers or {})
 
 
 def _file_kind(path: Path) -> type[ReportSource]:
-    if path.suffix.lower() == ".csv":
-        return CsvTable
     if tarfile.is_tarfile(path):
         return XmlArchive
     if path.suffix.lower() in (".tgz", ".tar", ".gz", ".zip"):

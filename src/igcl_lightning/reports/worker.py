@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.language import is_english
 from igcl_lightning.graphs.parser import ReportGraphParser, default_parser
 from igcl_lightning.graphs.radgraph import to_radgraph
@@ -36,7 +37,7 @@ def parse_items(
     for item in items:
         try:
             reports.append(source.read(item))
-        except (ValueError, OSError) as error:
+        except (IgclError, ValueError, OSError) as error:
             fault = f"{source.place(item.where)}: {reason(error)}" if isinstance(error, OSError) else str(error)
             break
     graphs = (parser or default_parser()).parse_many([report.text for report in reports])

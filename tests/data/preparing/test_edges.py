@@ -134,6 +134,16 @@ def test_a_wrong_folder_is_one_line_with_what_is_near(tmp_path, named, there):
     assert not list(tmp_path.glob("store*"))
 
 
+def test_paths_from_the_current_folder_say_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "images").mkdir(parents=True)
+    for name in ("data/rows.csv", "data/images/a.png"):
+        (tmp_path / name).touch()
+    lost = Study("1", None, (StudyImage("1", Path("data/data/images/a.png")),))
+    with pytest.raises(IgclError, match=r"there is data/images/a.png; .* these to the current one: give --root \.$"):
+        preparing.prepare(Source.of([lost], inputs=[Path("data/rows.csv")]), tmp_path / "store")
+
+
 def test_one_image_that_exists_is_enough(tmp_path):
     sources = [tmp_path / "gone.png"] * 3 + [np.zeros((9, 9), np.uint8)]
     some = [Study(f"{number}", None, (StudyImage(f"{number}", each),)) for number, each in enumerate(sources)]

@@ -8,12 +8,14 @@ import pytest
 
 from igcl_lightning.cli import main
 from igcl_lightning.data.images import decode_grey
+from igcl_lightning.data.prepare import prepare
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.regions import RunLengths
 from igcl_lightning.data.sources.chexlocalize import read_regions
 from igcl_lightning.data.sources.chexpert import read_chexpert
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
-from source_trees import chexpert_test_tree
+from source_trees import chexpert_test_tree, write_image
 
 IMAGE = "patient91011_study1_view1_frontal"
 HEIGHT, WIDTH = 40, 32  # as `write_image` makes them
@@ -151,6 +153,23 @@ def test_masks_are_stored(root, tmp_path):
     masks = rows["test/patient91011/study1/view1_frontal.jpg"]["masks"]
     assert masks["label"] == ["Lung Opacity"]
     assert np.array_equal(decode_grey(masks["png"][0])[:, 4:36] > 0, filled())
+
+
+def test_masks_of_full_size_are_rescaled_to_smaller_images(root, tmp_path):
+    image = root / "test/patient91011/study1/view1_frontal.jpg"
+    write_image(image, height=HEIGHT // 2, width=WIDTH // 2)
+    other = root / "test/patient91012/study1/view1_frontal.jpg"
+    entries = json.loads(annotations(tmp_path / "a.json").read_text())
+    file = write(
+        tmp_path / "a.json", entries | {"patient91012_study1_view1_frontal": {**entries[IMAGE], "img_size": [50, 32]}}
+    )
+    manifest = prepare(read_chexpert(root, masks=file), tmp_path / "store", options=Options(size=HEIGHT // 2))
+    rows = {row["row"]: row for row in Store(tmp_path / "store").table("test")}
+    row = rows["test/patient91011/study1/view1_frontal.jpg"]
+    assert np.array_equal(decode_grey(row["masks"]["png"][0])[:, 2:18] > 0, filled()[1::2, 1::2])
+    assert row["flags"] == ["masks rescaled to the image"]
+    assert other.exists()
+    assert manifest["dropped"] == {"mask not readable": 1}, "of other proportions"
 
 
 @pytest.mark.data

@@ -64,7 +64,7 @@ def test_patients_are_those_of_a_source_and_in_one_split(root):
     }
 
 
-def test_lists_of_two_classes_have_one_label(tmp_path):
+def test_lists_of_two_classes_have_one_label(tmp_path, capsys):
     words = {"normal": "negative", "pneumonia": "negative", "COVID-19": "positive"}
     lists = {
         split: [" ".join(words.get(word, word) for word in line.split()) for line in lines]
@@ -73,7 +73,17 @@ def test_lists_of_two_classes_have_one_label(tmp_path):
     source = read_covidx(covidx_tree(tmp_path / "covidx", lists).parent)
     studies = by_id(source)
     assert source.labels == ("COVID-19",)
+    assert "positive and negative only, so COVID-19 is the only label" in capsys.readouterr().err
     assert (studies["train/b.png"].labels, studies["train/c.jpg"].labels) == ({"COVID-19": 0.0}, {"COVID-19": 1.0})
+
+
+def test_negative_beside_three_classes_leaves_the_others_unknown(tmp_path):
+    lists = {**LISTS, "val": ("7 a.png negative rsna", "8 b.png positive rsna")}
+    source = read_covidx(covidx_tree(tmp_path / "covidx", lists))
+    studies = by_id(source)
+    assert source.labels == LABELS
+    assert studies["val/a.png"].labels == {"Normal": None, "Pneumonia": None, "COVID-19": 0.0}
+    assert source.counts["negative images, normal or pneumonia unknown"] == 1
 
 
 def test_older_lists_have_no_source_and_other_names(root):

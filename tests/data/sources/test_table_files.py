@@ -10,6 +10,7 @@ import pytest
 
 from igcl_lightning.closing import QUIET
 from igcl_lightning.data.sources import packed
+from igcl_lightning.data.sources.table_files import TableForm
 from igcl_lightning.data.sources.tables import read_columns, read_json_lines
 from igcl_lightning.errors import IgclError
 
@@ -103,7 +104,7 @@ def test_a_workbook_is_read_at_the_sheet_with_the_columns(tmp_path, capsys):
     assert (frame["file"].tolist(), frame["n"].tolist()) == (["a.png", "b.png", "c.png"], ["7", None, None])
     assert (frame.index + 2).tolist() == [2, 4, 5]
     assert "sheet 'rows' is read" in capsys.readouterr().err
-    with pytest.raises(IgclError, match="more.xlsx: sheets 'rows' and 'more' have the columns"):
+    with pytest.raises(IgclError, match="more.xlsx: sheets 'rows', 'more' have the columns; choose one with --sheet"):
         read_columns(tmp_path / "more.xlsx", ["file"])
 
 
@@ -146,14 +147,14 @@ def test_an_encoding_that_is_unclear_is_named_by_an_option(tmp_path, monkeypatch
     path.write_bytes(f"file,text\na.png,{CYRILLIC}\n".encode("cp1251"))
     with pytest.raises(IgclError, match="t.csv: its encoding is unclear .neither .*; name it with --encoding, or save"):
         read_columns(path, ["file"])
-    assert read_columns(path, ["text"], encoding="cp1251")["text"].tolist() == [CYRILLIC]
+    assert read_columns(path, ["text"], form=TableForm("cp1251"))["text"].tolist() == [CYRILLIC]
     path.write_bytes("file,text\na.png,é\n".encode() + "b.png,é\n".encode("cp1252"))
     with pytest.raises(IgclError, match="t.csv: its encoding is unclear .mostly UTF-8"):
         read_columns(path, ["file"])
     with pytest.raises(IgclError, match="--encoding: unknown encoding 'latin-99', such as"):
-        read_columns(path, ["file"], encoding="latin-99")
+        read_columns(path, ["file"], form=TableForm("latin-99"))
     with pytest.raises(IgclError, match="t.csv: not a CSV file"):
-        read_columns(path, ["file"], encoding="ascii")
+        read_columns(path, ["file"], form=TableForm("ascii"))
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,11 @@ def decode_size(size: int, how: str) -> int | None:
     return {"letterbox": 2 * size, "crop": 3 * size}.get(how)
 
 
+def nearest(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return a mask of another size, bool [height, width] of `shape`, with the nearest pixels."""
+    return np.asarray(Image.fromarray(mask).resize(shape[::-1], Image.Resampling.NEAREST))
+
+
 def _margin(size: int, inner: int) -> int:
     return (size - inner) // 2
 

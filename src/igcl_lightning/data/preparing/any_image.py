@@ -39,6 +39,8 @@ class AnyImage:
             where = _elsewhere(self._first, [table.parent for table in tables[:1]])
             advice = f"; there is {where}" if where else ""
             said = "name their folder with --root or --images, or mend the paths in the table"
+            if where and any(self._first == table.parent / where for table in tables[:1]):
+                said = "paths are relative to the folder of the table, these to the current one: give --root ."
             raise NoRowsError(f"the source has no usable row: {which} {self._first}{advice}; {said}")
 
 

@@ -19,7 +19,6 @@ from igcl_lightning.data.preparing.study_rows import Rows
 from igcl_lightning.data.preparing.unfinished import UnfinishedStore, write_text
 from igcl_lightning.data.store import NODE_TEXT
 from igcl_lightning.data.study import SPLITS
-from igcl_lightning.errors import IgclError
 
 ROWS_PER_BATCH = 256
 """Rows of an Arrow record batch: few for fast random access, but enough for fast opening."""
@@ -41,11 +40,14 @@ class Chunk:
         self.notes |= {"studies": set(), "rows": []}
 
     def add(self, study: Rows) -> None:
-        """Write the rows of a study; raises `IgclError` for an array of another shape, or if the disk is full."""
+        """Write the rows of a study whose arrays have the shape of earlier ones; raises `IgclError` on a full disk."""
         self.identities.append(study.identity)
         self.notes["drops"] += study.drops
-        self.notes["rows"] += study.notes
-        for row in study.rows:
+        for row, note in zip(study.rows, study.notes, strict=True):
+            if odd := self._other_shape(row):
+                self.notes["drops"].append((row["row"], "array of another shape", odd))
+                continue
+            self.notes["rows"].append(note)
             self.counts["splits"][study.split] += 1
             self.counts["reports"][study.report] += 1
             self.counts["flags"].update(row["flags"])
@@ -97,17 +99,21 @@ class Chunk:
             self.files[split] = _RowFile(path, self.store.features.arrow_schema)
         return self.files[split]
 
+    def _other_shape(self, row: Mapping[str, Any]) -> str:
+        """Return how an array of a row differs in shape from those of earlier rows, "" if none does."""
+        arrays = ((name, each) for name, each in row.items() if isinstance(each, np.ndarray) and name != NODE_TEXT)
+        found = {name: list(array.shape) for name, array in arrays}
+        known = {**self.shapes, **self.notes["shapes"]}
+        for name, shape in found.items():
+            if known.get(name, shape) != shape:
+                return f"{name} has shape {shape}, earlier rows have {known[name]}"
+        self.notes["shapes"] |= found
+        return ""
+
     def _flat(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return the row with flat arrays, as a store keeps them."""
-        arrays = {name: value for name, value in row.items() if isinstance(value, np.ndarray)}
-        for name, array in arrays.items():
-            shape = list(array.shape)
-            if name == NODE_TEXT:
-                continue
-            first = self.notes["shapes"].setdefault(name, self.shapes.get(name, shape))
-            if first != shape:
-                raise IgclError(f"row {row['row']!r}: {name} has shape {shape}, earlier rows have {first}")
-        return {**row, **{name: array.ravel() for name, array in arrays.items()}}
+        arrays = {name: value.ravel() for name, value in row.items() if isinstance(value, np.ndarray)}
+        return {**row, **arrays}
 
 
 class _RowFile:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
@@ -134,7 +135,7 @@ def _add(value: Any, parts: list[bytes]) -> None:
         for item in value.items():
             _add(item, parts)
     elif isinstance(value, Path):
-        parts.append(f"file {value} {_seen(value)} ".encode("utf-8", "surrogateescape"))
+        parts.append(f"file {_encodable(value)} {_seen(value)} ".encode("utf-8", "surrogateescape"))
     elif isinstance(value, np.ndarray):
         parts += (f"array {value.dtype} {value.shape} ".encode(), np.ascontiguousarray(value).tobytes())
     elif isinstance(value, partial):
@@ -144,6 +145,16 @@ def _add(value: Any, parts: list[bytes]) -> None:
         _add([getattr(value, name) for name in names], parts)
     else:
         parts.append(f"{kind.__name__} {value!r} ".encode("utf-8", "surrogatepass"))
+
+
+def _encodable(path: Path) -> str:
+    """Return a path as text; half a surrogate pair, which JSON may have and no file's name, is escaped."""
+    text = str(path)
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return repr(text)
+    return text
 
 
 def _seen(path: Path) -> str:

@@ -88,6 +88,16 @@ class Tally:
         self._named[reason] += 1
         return self._named[reason] <= MAX_NAMED
 
+    def _why_none(self) -> str:
+        """Return the reasons for which all rows were dropped, with the first of each."""
+        named = {each["reason"]: each for each in reversed(self.dropped)}
+        said = []
+        for reason, count in self.drops.most_common():
+            row, detail = named[reason]["row"], named[reason]["detail"]
+            example = detail if row in detail else f"{row}: {detail}" if detail else row
+            said.append(f"{reason} ({count:,}, such as {example})" if count > 1 else f"{reason}: {example}")
+        return f": {'; '.join(said)}" if said else ", since it has no rows"
+
     def manifest(self, work: Mapping[str, Any], source_counts: Mapping[str, int]) -> dict[str, Any]:
         """Return the manifest; raises `NoRowsError` if there are no rows.
 
@@ -96,10 +106,7 @@ class Tally:
             source_counts: counts of what the reader left out or noticed.
         """
         if not self.ids.rows:
-            first = self.dropped[0] if self.dropped else None
-            named = f"({first['row']}) " if first and first["row"] not in first["detail"] else ""
-            detail = f": {first['reason']} {named}{first['detail']}" if first else ""
-            raise NoRowsError(f"the source has no usable row{detail}")
+            raise NoRowsError(f"the source has no usable row{self._why_none()}")
         options, splits = work["options"], self.counts["splits"]
         return {
             **work,

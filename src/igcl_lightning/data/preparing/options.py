@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from igcl_lightning.data.images import JPEG_QUALITY
 from igcl_lightning.data.pictures.fit import WAYS
 from igcl_lightning.data.study import VIEWS
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.reports.sections import SECTION_CHOICES
 
 MAX_SIZE = 8192
@@ -69,7 +69,8 @@ class Options:
             ("--on-missing-report", (self.on_missing_report,), MISSING_REPORT),
         ):
             if unknown := [word for word in chosen if word not in known]:
-                raise IgclError(f"{option}: {unknown[0]!r} is not one of {', '.join(known)}")
+                near = suggestion(unknown[0], known)
+                raise IgclError(f"{option}: {unknown[0]!r} is not one of {', '.join(known)}{near}")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.reports.files import LFS_POINTER
 from igcl_lightning.reports.sections import choose_sections, choose_text
-from igcl_lightning.texts import is_blank
+from igcl_lightning.texts import encodable, is_blank
 
 STATES = ("present", "none", "empty", "Git-LFS pointer", "not readable")
 PRESENT, ABSENT, EMPTY, POINTER, UNREADABLE = STATES
@@ -34,10 +34,10 @@ def read_report(report: Mapping[str, str] | Path, options: Options) -> tuple[dic
             return {}, UNREADABLE, f"{report}: {error}"
         where = f"{report}: "
     else:
-        texts, where = dict(report), ""
-    if any((text or "").lstrip().startswith(LFS_POINTER.decode()) for text in texts.values()):
+        texts, where = {name: encodable(text or "") for name, text in report.items()}, ""
+    if any(text.lstrip().startswith(LFS_POINTER.decode()) for text in texts.values()):
         return {}, POINTER, f"{where}a Git-LFS pointer in place of a report; fetch it with git lfs pull"
-    kept = {name: text for name, text in texts.items() if not is_blank(text or "")}
+    kept = {name: text for name, text in texts.items() if not is_blank(text)}
     if not kept:
         return {}, EMPTY if texts else ABSENT, f"{where}the report is empty" if texts else "the source has no report"
     return (

@@ -10,13 +10,14 @@ import numpy as np
 from igcl_lightning import __version__
 from igcl_lightning.data.images import encode_grey, read_grey, read_picture
 from igcl_lightning.data.metadata import age_in_years, sex_name, view_name
-from igcl_lightning.data.pictures.fit import Fit, decode_size
+from igcl_lightning.data.pictures.fit import Fit, decode_size, nearest
 from igcl_lightning.data.pictures.picture import Picture
 from igcl_lightning.data.preparing.earlier import RowNote, identity
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.regions import RunLengths
 from igcl_lightning.data.store import FORMAT_VERSION
 from igcl_lightning.data.study import Study, StudyImage
+from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.files import is_lfs_pointer
 
 MISSING, POINTER, BROKEN = "image missing", "image is a Git-LFS pointer", "image not readable"
@@ -40,6 +41,8 @@ class StoredImage(NamedTuple):
         flags = {*self.image.flags, *self.note.flags}
         if any(box.x_max > width + 1 or box.y_max > height + 1 for box in self.image.boxes):
             flags.add("a box ends outside the image")  # it refers to another image size
+        if any(_is_scaled(mask, self.note.shape) for mask in self.image.masks.values()):
+            flags.add("masks rescaled to the image")
         return {
             "row": self.image.image_id,
             "view": self.view,
@@ -56,7 +59,8 @@ class StoredImage(NamedTuple):
         """Return the columns of boxes and masks, in pixels of the stored square.
 
         Raises:
-            IgclError: a mask cannot be read, or has another size than its image.
+            IgclError: a mask cannot be read, or has another size than its image. Run lengths may be those of a larger
+                or smaller copy, as of CheXpert's images, and are rescaled.
             ValueError: run lengths do not fit the image.
         """
         columns: dict[str, Any] = {}
@@ -69,7 +73,7 @@ class StoredImage(NamedTuple):
             names = ("label", "x_min", "y_min", "x_max", "y_max")
             columns["boxes"] = {name: [box[place] for box in kept] for place, name in enumerate(names)}
         if masks:
-            pixels = {label: fit.mask(_mask(mask)) for label, mask in self.image.masks.items()}
+            pixels = {label: fit.mask(_mask(mask, self.note.shape)) for label, mask in self.image.masks.items()}
             encoded = [encode_grey(mask, lossless=True) for mask in pixels.values()]
             columns["masks"] = {"label": list(pixels), "png": encoded}
         return columns
@@ -88,7 +92,10 @@ def store_image(image: StudyImage, options: Options) -> StoredImage:
         at_least = None if options.full_decode else decode_size(options.size, options.fit)
         picture = read_picture(image.source, at_least)
     else:
-        height, width = image.source.shape
+        shape, kind = image.source.shape, image.source.dtype
+        if len(shape) != 2 or kind != np.uint8 or 0 in shape:
+            raise IgclError(f"an array {list(shape)} of {kind}, not grey pixels uint8 [H, W]")
+        height, width = shape
         picture = Picture(image.source, (height, width))
     pixels = Fit.of(picture.shape, options.size, options.fit).image(picture.pixels)
     content = encode_grey(pixels, options.lossless, options.quality)
@@ -106,7 +113,17 @@ def why_unreadable(image: StudyImage) -> str:
         return BROKEN
 
 
-def _mask(mask: np.ndarray | Path | RunLengths) -> np.ndarray:
+def _mask(mask: np.ndarray | Path | RunLengths, shape: tuple[int, int]) -> np.ndarray:
+    """Return a mask, bool [H, W], of `shape` if it is of run lengths for a copy of the image."""
     if isinstance(mask, RunLengths):
-        return mask.mask()
+        pixels = mask.mask()
+        return nearest(pixels, shape) if _is_scaled(mask, shape) else pixels
     return read_grey(mask) > 0 if isinstance(mask, Path) else mask
+
+
+def _is_scaled(mask: np.ndarray | Path | RunLengths, shape: tuple[int, int]) -> bool:
+    """Return whether run lengths are for an image of another size and the same proportions, within a pixel."""
+    if not isinstance(mask, RunLengths) or (mask.height, mask.width) == shape:
+        return False
+    height, width = shape
+    return abs(mask.height * width / mask.width - height) < 1 or abs(mask.width * height / mask.height - width) < 1

@@ -95,6 +95,8 @@ def _filled(
     earlier: EarlierRows | None,
 ) -> Rows:
     """Return a study with its rows, one per image."""
+    if not images:  # its id may be no text, such as the name of a file
+        return made
     headers = (plain_id(stored.note.header.get("PatientID")) for stored in images)
     patient = next(filter(None, (study.patient_id, *headers, study.study_id)))
     made.split = split_name(study.split) if study.split else split_of_patient(patient, seed=options.seed)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.texts import is_shortened
 
 
@@ -73,4 +73,4 @@ def refuse_strangers(path: Path, keys: Collection[str], wanted: Collection[str])
 def require_choice(option: str, value: str, choices: Iterable[str]) -> None:
     """Raise if an option is not one of its choices; the message lists them."""
     if value not in choices:
-        raise IgclError(f"{option}: {value!r} is not one of {', '.join(choices)}")
+        raise IgclError(f"{option}: {value!r} is not one of {', '.join(choices)}{suggestion(value, choices)}")

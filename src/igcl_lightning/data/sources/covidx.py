@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from igcl_lightning.closing import write_note
 from igcl_lightning.data.sources.checks import refuse_conflict
 from igcl_lightning.data.sources.rows import image_of, records, study_of
 from igcl_lightning.data.sources.source import Source
@@ -55,6 +56,7 @@ def read_covidx(root: Path, *, images: Path | None = None, seed: int = 0) -> Sou
     """Read the lists `train.txt`, `val.txt` and `test.txt`, lines of patient, file, class and source.
 
     The classes are normal, pneumonia and COVID-19, one label each, or "positive" and "negative", one label, COVID-19.
+    Where lists have both, normal and pneumonia of a "negative" image are unknown.
     The ids of patients count within a source. Training and validation images of a patient of a later split are left
     out.
 
@@ -72,6 +74,10 @@ def read_covidx(root: Path, *, images: Path | None = None, seed: int = 0) -> Sou
     rows["split"] = lend_validation(rows["split"].tolist(), rows["patient"].tolist(), seed)
     binary = set(rows["word"]) <= {"positive", "negative"}
     labels = (COVID,) if binary else LABELS
+    if binary:
+        write_note(f"{root}: the lists say positive and negative only, so {COVID} is the only label")
+    else:
+        counts["negative images, normal or pneumonia unknown"] = int((rows["word"] == "negative").sum())
     return Source(
         name="covidx",
         items=partial(_studies, rows, labels),
@@ -143,9 +149,10 @@ def _apart(rows: pd.DataFrame, counts: Counter[str]) -> pd.DataFrame:
 def _studies(rows: pd.DataFrame, labels: tuple[str, ...]) -> Iterator[Study]:
     for row in records(rows):
         held = CLASSES[row["word"]]
+        absent = None if held is None else 0.0
         yield study_of(
             row,
             [image_of(row)],
-            labels={label: float(label == held) for label in labels},
+            labels={label: 1.0 if label == held else 0.0 if label == COVID else absent for label in labels},
             extra={"source": row["source"]},
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from igcl_lightning.data.sources.rows import image_of, records, study_of, with_n
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.sources.tables import find_file, read_columns, table_patterns
 from igcl_lightning.data.study import Study
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, suggestion
 
 TABLE = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
 
@@ -145,8 +144,7 @@ def _chosen(path: Path, names: pd.Series, labels: Sequence[str] | None, min_posi
     asked = tuple(dict.fromkeys(" ".join(label.lower().split()) for label in labels))
     for label in asked:
         if label not in positives:
-            near = "".join(f"; did you mean {name!r}?" for name in get_close_matches(label, positives, n=1))
-            raise IgclError(f"--labels: no kept row of {path} has {label!r}{near}")
+            raise IgclError(f"--labels: no kept row of {path} has {label!r}{suggestion(label, positives)}")
     return asked
 
 

@@ -16,8 +16,8 @@ from igcl_lightning.data.metadata import age_in_years, sex_name, view_name
 from igcl_lightning.data.regions import Box
 from igcl_lightning.data.sources.checks import refuse, refuse_cells, refuse_conflict, require
 from igcl_lightning.data.splits import lend_validation, split_name
-from igcl_lightning.data.study import Study, StudyImage
-from igcl_lightning.errors import IgclError
+from igcl_lightning.data.study import SPLITS, Study, StudyImage
+from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.texts import plain_id
 
 SEVERAL_REPORTS = "studies whose images have several reports"
@@ -108,10 +108,11 @@ def patient_splits(
     require(path, words.to_frame(), (str(words.name),))
     names, known = {}, meanings or {}
     for word in words.unique():
+        meant = known.get(word, known.get(plain_id(word) or "", word))
         try:
-            names[word] = split_name(known.get(word, known.get(plain_id(word) or "", word)))
+            names[word] = split_name(meant)
         except IgclError as error:
-            refuse(path, words == word, f"{error}{advice}")
+            refuse(path, words == word, f"{error}{advice}{suggestion(meant, SPLITS)}")
     splits = words.map(names)
     key = str(patients.name)
     refuse_conflict(path, pd.DataFrame({key: patients, "split": splits}), key, "split")

@@ -14,6 +14,7 @@ import pandas as pd
 
 from igcl_lightning.data.label_policy import CHEXPERT_LABELS, NO_FINDING, LabelPolicy
 from igcl_lightning.data.sources.source import Notes
+from igcl_lightning.data.sources.table_files import TABLES, plain_suffix
 from igcl_lightning.data.sources.tables import read_columns
 from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.files import reason
@@ -105,7 +106,7 @@ def _listed(rows: pd.DataFrame, path: Path, image_id: Callable[[str], str]) -> l
 
 
 def _ids(path: Path) -> list[str]:
-    if path.name.lower().endswith((".csv", ".csv.gz")):
+    if plain_suffix(path) in TABLES:
         frame = read_columns(path, (), others=True)
         column = next((name for name in ID_COLUMNS if name in frame), None)
         if column is None:

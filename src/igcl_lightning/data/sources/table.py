@@ -13,12 +13,13 @@ import pandas as pd
 
 from igcl_lightning.closing import write_note
 from igcl_lightning.data.label_policy import LabelPolicy
+from igcl_lightning.data.metadata import sex_name
 from igcl_lightning.data.sources.checks import refuse_conflict, refuse_repeats, require
 from igcl_lightning.data.sources.graphs import find_graphs
 from igcl_lightning.data.sources.image_names import image_paths, plain_name
-from igcl_lightning.data.sources.packed import PACKED
 from igcl_lightning.data.sources.rows import SEVERAL_REPORTS, ages, image_of, patient_splits, records, study_of
 from igcl_lightning.data.sources.source import Notes, Source
+from igcl_lightning.data.sources.table_files import TableForm, plain_suffix
 from igcl_lightning.data.sources.tables import JSON_LINES, each_cell, read_columns, read_json_lines, with_ids
 from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
@@ -78,6 +79,7 @@ def read_table(
     blank: str = "missing",
     label_separator: str | None = None,
     encoding: str | None = None,
+    sheet: str | None = None,
     seed: int = 0,
     graphs: Path | None = None,
 ) -> Source:
@@ -92,6 +94,7 @@ def read_table(
         blank: value of a label that is not mentioned, one of `label_policy.BLANK`.
         label_separator: text between the labels that a row lists in the only column of labels, such as "|".
         encoding: encoding of a text (default: UTF-8, UTF-16 or Windows-1252, as its bytes say).
+        sheet: sheet of a workbook (default: the one that has the columns).
         seed: seed of the training patients that become "valid" if no row is.
         graphs: RadGraph file of the reports; a report without graph is parsed.
 
@@ -100,7 +103,7 @@ def read_table(
     named, folder = columns.named(), csv.parent if root is None else root
     columns = TableColumns(**named)
     policy = LabelPolicy.parse(uncertain, blank)
-    frame = _read(csv, columns, encoding)
+    frame = _read(csv, columns, TableForm(encoding, sheet))
     notes = Notes([csv], {"columns": named, **vars(policy)})
     rows = _rows(csv, frame, columns, folder, notes)
     if columns.split:
@@ -116,13 +119,11 @@ def read_table(
     return Source("table", items, *names, masks=bool(columns.masks), total=len(rows), **vars(notes))
 
 
-def _read(csv: Path, columns: TableColumns, encoding: str | None) -> pd.DataFrame:
+def _read(csv: Path, columns: TableColumns, form: TableForm) -> pd.DataFrame:
     """Return the named columns, with an image in each row and each image once; images and ids are plain."""
     single = [value for value in vars(columns).values() if isinstance(value, str)]
     names = [*dict.fromkeys((*single, *columns.labels, *columns.extra, *columns.arrays, *columns.masks))]
-    packed = csv.suffix.lower() in PACKED
-    lines = (csv.with_suffix("") if packed else csv).suffix.lower() in JSON_LINES
-    frame = read_json_lines(csv, names) if lines else read_columns(csv, names, encoding=encoding)
+    frame = read_json_lines(csv, names) if plain_suffix(csv) in JSON_LINES else read_columns(csv, names, form=form)
     require(csv, frame, (columns.image,))
     for column in (columns.image, *columns.arrays, *columns.masks):
         frame[column] = _plain(csv, frame[column])
@@ -152,6 +153,8 @@ def _rows(csv: Path, frame: pd.DataFrame, columns: TableColumns, folder: Path, n
     for name in ("view", "sex", "report"):
         if (column := getattr(columns, name)) is not None:
             rows[name] = frame[column]
+    if columns.sex:
+        counts["words for sex that are not known"] = int((rows["sex"].notna() & rows["sex"].map(sex_name).isna()).sum())
     if columns.age:
         rows["age"] = ages(csv, frame, columns.age, counts)
     if columns.report:
@@ -168,6 +171,8 @@ def _labels(
         return policy.of_table(csv, frame, columns)
     if len(columns) != 1 or not separator.strip(" "):
         raise IgclError("--label-separator: is the text between labels in the one column that --label-columns names")
+    if not frame[columns[0]].str.contains(separator, regex=False).eq(True).any():
+        write_note(f"{csv}: no cell of {columns[0]!r} has {separator!r}, so each cell is one label")
     return policy.of_lists(csv, frame[columns[0]], separator)
 
 

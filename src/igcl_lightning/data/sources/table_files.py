@@ -13,8 +13,9 @@ import re
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,30 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from igcl_lightning.data.sources.packed import ENCODINGS, PLAIN, encoding_of, refuse_expansion, unpacked
-from igcl_lightning.errors import IgclError, one_line
+from igcl_lightning.data.sources.packed import (
+    ENCODINGS,
+    MOST_LINE,
+    PACKED,
+    PLAIN,
+    encoding_of,
+    refuse_expansion,
+    unpacked,
+)
+from igcl_lightning.errors import IgclError, one_line, suggestion
 from igcl_lightning.reports.files import LFS_POINTER, near_path
+from igcl_lightning.texts import encodable
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 """Characters between cells, the usual one first, and their names for messages."""
 
 MOST_CELLS = 2**15 - 1
 """Number up to which the cells of a line are counted."""
+
+TABLES = (".csv", ".tsv", ".tab", ".psv", ".parquet", ".xlsx", ".xls")
+"""Suffixes of tables, before that of packing."""
+
+Names = tuple[str, ...]
+"""Names that a column may have."""
 
 _HEAD = 1 << 20
 _SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
@@ -41,6 +57,8 @@ _DAMAGED = (
     *(zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError),
 )
 """Errors of libraries on damaged files; zip archives with a password raise the last two."""
+
+csv.field_size_limit(MOST_LINE)  # a cell may be long; `unpacked` bounds the line
 
 
 class TableFile(ABC):
@@ -59,13 +77,30 @@ class TableFile(ABC):
         """Return the columns at these places, unnamed, as texts or None; rows without text are left out."""
 
 
-def open_table(path: Path, required: Collection[str] = (), encoding: str | None = None) -> TableFile:
+@dataclass(frozen=True)
+class TableForm:
+    """What a user says about the form of a table.
+
+    Attributes:
+        encoding: encoding of a text; by default that of `encoding_of`.
+        sheet: sheet of a workbook; by default the one that has the columns.
+    """
+
+    encoding: str | None = None
+    sheet: str | None = None
+
+
+FOUND_OUT = TableForm()
+
+
+def open_table(path: Path, required: Collection[str | Names] = (), form: TableForm = FOUND_OUT) -> TableFile:
     """Open a table and read its header.
 
     Args:
         path: path of the file.
-        required: names of columns; they tell the separator of a text, or the sheet of a workbook.
-        encoding: encoding of a text; by default that of `encoding_of`.
+        required: names of columns, or several names for one; they tell the separator of a text, or the sheet of a
+            workbook.
+        form: what the user says about it.
 
     Raises:
         IgclError: the file does not exist, is no table, or can be read in two ways.
@@ -86,14 +121,23 @@ def open_table(path: Path, required: Collection[str] = (), encoding: str | None 
                 members = {member.filename: member.file_size for member in archive.infolist()}
             if "xl/workbook.xml" in members:
                 refuse_expansion(path, sum(members.values()))
-                return _Workbook(path, required)
-        return _TextTable(path, required, encoding)
+                return _Workbook(path, required, form.sheet)
+        if form.sheet is not None:
+            raise IgclError(f"--sheet {form.sheet}: {path} is no workbook of Excel")
+        return _TextTable(path, required, form.encoding)
+
+
+def plain_suffix(path: Path) -> str:
+    """Return the suffix of a file in lower case, without that of packing."""
+    return (path.with_suffix("") if path.suffix.lower() in PACKED else path).suffix.lower()
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Convert the errors of libraries on a damaged file to an `IgclError`."""
+    """Convert the errors of libraries on a damaged file to an `IgclError`; raise it for a pipe or a device too."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise IgclError(f"{path}: a pipe or device, which can be read only once; save it as a file")
         yield
     except FileNotFoundError:
         raise IgclError(f"{path}: no such file{near_path(path)}") from None
@@ -108,7 +152,7 @@ def reading(path: Path) -> Iterator[None]:
 class _TextTable(TableFile):
     """Lines of cells between separators. A first line such as "sep=;", which is for Excel, names the separator."""
 
-    def __init__(self, path: Path, required: Collection[str], encoding: str | None) -> None:
+    def __init__(self, path: Path, required: Collection[str | Names], encoding: str | None) -> None:
         self.path = path
         self.encoding = encoding_of(path) if encoding is None else _known(encoding)
         with self._opened() as file:
@@ -152,11 +196,23 @@ class _TextTable(TableFile):
     def _widths(self) -> np.ndarray:
         """Return the number of cells of each line after the header, 0 for lines without text, int16 [N]."""
         with self._opened() as file:
-            rows = csv.reader(file, delimiter=self.separator, skipinitialspace=True)
-            for _ in range(self.skipped + 1):
-                next(rows)
-            sizes = (len(row) if any(map(str.strip, row)) else 0 for row in rows)
+            sizes = (len(row) if any(map(str.strip, row)) else 0 for row in self._rows(file))
             return np.fromiter((min(size, MOST_CELLS) for size in sizes), dtype=np.int16)
+
+    def _rows(self, file: Iterable[str]) -> Iterator[list[str]]:
+        """Yield the cells of each row after the header; raises `IgclError` if a missing quotation mark joins rows."""
+        lines: list[str] = []
+        how: dict[str, Any] = {"delimiter": self.separator, "skipinitialspace": True}
+        for number, row in enumerate(csv.reader(_collected(file, lines), **how), start=1):
+            if len(lines) > 1:
+                try:
+                    next(csv.reader(lines, strict=True, **how))
+                except csv.Error:
+                    said = f"a cell of {len(lines)} lines whose quotation marks do not match"
+                    raise IgclError(f"{self.path} row {number}: {said}; is one missing, or not doubled?") from None
+            lines.clear()
+            if number > self.skipped + 1:
+                yield row
 
     def _check(self, widths: np.ndarray) -> None:
         wrong = np.flatnonzero((widths != len(self.names)) & (widths > 0))
@@ -190,7 +246,7 @@ class _ParquetTable(TableFile):
 class _Workbook(TableFile):
     """The sheet of an Excel workbook whose first row has the columns."""
 
-    def __init__(self, path: Path, required: Collection[str]) -> None:
+    def __init__(self, path: Path, required: Collection[str | Names], sheet: str | None) -> None:
         try:
             import openpyxl
         except ModuleNotFoundError:
@@ -201,14 +257,12 @@ class _Workbook(TableFile):
             headers = {title: self._header(sheet) for title, sheet in self.sheets.items()}
         except (KeyError, ValueError, TypeError, AttributeError, SyntaxError) as error:
             raise IgclError(f"{path}: not a workbook of Excel ({one_line(error)})") from None
-        found = [title for title, names in headers.items() if _count(names, required) == len(set(required))]
-        if len(found) > 1:
-            raise IgclError(
-                f"{path}: sheets {found[0]!r} and {found[1]!r} have the columns; save the right one as .csv"
-            )
-        self.path, self.title = path, next(iter((*found, *headers)))
+        self.path, self.title = path, _sheet(path, headers, required) if sheet is None else sheet
+        if self.title not in headers:
+            there = ", ".join(map(repr, headers))
+            raise IgclError(f"--sheet: {path} has no sheet {sheet!r}, only {there}{suggestion(self.title, headers)}")
         self.names = headers[self.title]
-        self.how = [f"sheet {self.title!r} is read"] if len(headers) > 1 else []
+        self.how = [f"sheet {self.title!r} is read"] if len(headers) > 1 and sheet is None else []
 
     def read(self, places: Sequence[int]) -> pd.DataFrame:
         """Return columns; formulas are their last results."""
@@ -224,11 +278,21 @@ class _Workbook(TableFile):
         return ["" if name is None else str(name).strip() for name in first]
 
 
+def _sheet(path: Path, headers: Mapping[str, list[str]], required: Collection[str | Names]) -> str:
+    """Return the sheet that has the columns, or else the first, by the names in the first row of each."""
+    found = [title for title, names in headers.items() if _count(names, required) == len(set(required))]
+    if len(found) > 1:
+        raise IgclError(f"{path}: sheets {', '.join(map(repr, found))} have the columns; choose one with --sheet")
+    return next(iter((*found, *headers)))
+
+
 def cell_text(name: str, value: Any) -> str | None:
     """Return a value of a typed table as text, True as "1"; raises `ValueError` for lists and objects."""
     if isinstance(value, list | dict | bytes):
         raise ValueError(f"key {name!r}: a list or an object instead of a text or a number")
-    if value is None or isinstance(value, str):
+    if isinstance(value, str):
+        return encodable(value)
+    if value is None:
         return value
     return str(int(value)) if isinstance(value, bool) else str(value)
 
@@ -240,6 +304,13 @@ def _frame(path: Path, names: Sequence[str], columns: Iterable[Sequence[Any]]) -
     except ValueError as error:
         raise IgclError(f"{path}: {error}") from None
     return pd.DataFrame(dict(enumerate(cells)), dtype=object)
+
+
+def _collected(file: Iterable[str], lines: list[str]) -> Iterator[str]:
+    """Yield the lines of a file, and add them to a list."""
+    for line in file:
+        lines.append(line)
+        yield line
 
 
 def _known(encoding: str) -> str:
@@ -255,6 +326,8 @@ def _header(head: str, separator: str) -> list[str]:
     return [name.strip() for name in next(rows, [])]
 
 
-def _count(names: Iterable[str], required: Iterable[str]) -> int:
+def _count(names: Iterable[str], required: Iterable[str | Names]) -> int:
     """Return the number of required columns that are there, in any case."""
-    return len({name.casefold() for name in required} & {name.casefold() for name in names})
+    there = {name.casefold() for name in names}
+    wanted = {(each,) if isinstance(each, str) else each for each in required}
+    return sum(any(name.casefold() in there for name in each) for each in wanted)

@@ -12,7 +12,7 @@ import pandas as pd
 from igcl_lightning.closing import write_note
 from igcl_lightning.data.sources.checks import refuse, refuse_repeats, refuse_shortened
 from igcl_lightning.data.sources.packed import unpacked
-from igcl_lightning.data.sources.table_files import cell_text, open_table, reading
+from igcl_lightning.data.sources.table_files import FOUND_OUT, TableForm, cell_text, open_table, reading
 from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.reports.files import json_object
 from igcl_lightning.texts import BLANK_WORDS, plain_id
@@ -53,7 +53,7 @@ def read_columns(
     filled: Sequence[str] = (),
     key: str | None = None,
     others: bool = False,
-    encoding: str | None = None,
+    form: TableForm = FOUND_OUT,
 ) -> pd.DataFrame:
     """Read columns of a table in any form that `open_table` knows; cells are stripped texts, blank ones are None.
 
@@ -68,13 +68,13 @@ def read_columns(
         filled: columns without blank cells, such as ids (`with_ids`).
         key: column without blank and repeated cells.
         others: whether all other columns are read too; this takes more time and memory.
-        encoding: encoding of a text; by default found out.
+        form: what the user says about its form.
 
     Raises:
         IgclError: the file does not exist or is not a table, a column is missing or named twice, a row has more or
             fewer cells than the header, or a cell of `filled` or `key` is blank or repeated.
     """
-    table = open_table(path, required, encoding)
+    table = open_table(path, required, form)
     places = _places(path, table.names, required, optional, others)
     frame = table.read(sorted(places.values()))
     frame.columns = pd.Index(sorted(places, key=places.__getitem__))
@@ -139,7 +139,8 @@ def with_ids(path: Path, frame: pd.DataFrame, columns: Iterable[str], *, blank: 
         changed = ids[name].notna() & (ids[name] != frame[name])
         if changed.any():
             example = f"{frame[name][changed].iloc[0]!r} is read as {ids[name][changed].iloc[0]!r}"
-            write_note(f"{path}: column {name!r}: {example}, and {int(changed.sum()) - 1:,} more so")
+            more = int(changed.sum()) - 1
+            write_note(f"{path}: column {name!r}: {example}{f', and {more:,} more so' if more else ''}")
     return ids
 
 
