@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from igcl_lightning.data.sources.report_table import open_reports
 from igcl_lightning.graphs.identity import graph_key
 from igcl_lightning.graphs.labels import abnormal_observations, binary_labels, label_table, labels_from_graph
 from igcl_lightning.graphs.lexicon import rows
@@ -36,7 +37,6 @@ from igcl_lightning.phantom.case import find_case
 from igcl_lightning.phantom.patient import Stream
 from igcl_lightning.phantom.report import write_report
 from igcl_lightning.reports.parsing import parse_reports
-from igcl_lightning.data.sources.report_table import open_reports
 
 FIVE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion")
 FLOOR_WORDS = {
