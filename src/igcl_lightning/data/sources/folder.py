@@ -77,10 +77,9 @@ def _find(root: Path, unread: list[str]) -> tuple[list[str], dict[str, str]]:
         if any(part.lower() in SMALL_COPIES for part in within.parts):
             continue
         images += [(within / name).as_posix() for name in names if _is_image(folder, name)]
-        found = sorted(
-            (name for name in names if name.lower().endswith(".txt")), key=lambda name: name.endswith(".txt")
-        )
-        texts |= {(within / name).with_suffix(".txt").as_posix(): (within / name).as_posix() for name in found}
+        found = [within / name for name in names if name.lower().endswith(".txt")]
+        found.sort(key=lambda path: path.suffix == ".txt")  # the last one counts
+        texts |= {path.with_suffix(".txt").as_posix(): path.as_posix() for path in found}
     return sorted(images), texts
 
 
