@@ -140,3 +140,9 @@ def _graph(marked: str) -> ReportGraph:
     relations += [Relation(each, "modify", head) for each in others]
     relations += [Relation(head, "located_at", each) for each in places]
     return ReportGraph(" ".join([*words, "."]), tuple(entities), tuple(relations))
+
+
+def prompt_words(graph: ReportGraph, side: str) -> set[str]:
+    """Return the words of a prompt in lower case that a model reads: of its entities ("graph"), or all ("report")."""
+    texts = [entity.tokens for entity in graph.entities] if side == "graph" else [graph.text]
+    return {word for text in texts for word in text.lower().split()}

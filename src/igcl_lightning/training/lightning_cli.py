@@ -286,7 +286,8 @@ class TrainingCLI(LightningCLI):
             name = snake_case(self.config.fit.model.class_path.rpartition(".")[2])
             continue_job(self.config.fit, self.words, name)
         given = self.config[command].get("ckpt_path")
-        if not given and command in ("validate", "test", "predict"):
+        usual = pkgutil.resolve_name(self.config[command].model.class_path)
+        if not given and command in ("validate", "test", "predict") and getattr(usual, "trains", True):
             weights = "the model has its initial weights"
             write_message("warning", f"{command} without --ckpt_path: {weights}")
         if not given or is_checkpoint_word(given) or "://" in given or Path(given).is_dir():
@@ -350,6 +351,8 @@ def refuse_pretrained(path: str, usual: str, stored: str) -> None:
     if issubclass(pkgutil.resolve_name(usual), ClassifierModule) and not issubclass(
         kind := module_class(stored), ClassifierModule
     ):
+        if not pkgutil.resolve_name(usual).trains:
+            raise IgclError(f"{path}: a pretrained {kind.__name__}; give it with --model.checkpoint {path}")
         raise IgclError(
             f"{path}: a pretrained {kind.__name__}, not a head; train one on it: igcl fit --config probe/linear.yaml "
             f"--model.checkpoint {path}"
