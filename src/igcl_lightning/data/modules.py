@@ -140,7 +140,11 @@ class PairedDataModule(StoreDataModule):
     def training_words(self) -> dict[str, str] | None:
         """Return the words of the training reports by side that the model reads; None if they are not known."""
         store = self.store
-        return {side: training_words(store, side) for side in self._sides_with_units()} if isinstance(store, Store) else None
+        return (
+            {side: training_words(store, side) for side in self._sides_with_units()}
+            if isinstance(store, Store)
+            else None
+        )
 
     def _refuse_held_out(self) -> None:
         if not self.held_out:

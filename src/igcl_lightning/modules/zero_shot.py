@@ -29,6 +29,8 @@ STATEMENTS = 5
 """Statements of a label in a prompt for a model of whole reports. On validation rows of phantoms, four pretrained models,
 mean AUROC with 1, 4, 5 and 6: .679, .686, .689, .686."""
 
+NOTHING_TO_TRAIN = "ZeroShot has nothing to train: validate, test or predict with it"
+
 NAMED = 8
 """Prompts or words that a warning names."""
 
@@ -125,13 +127,17 @@ class ZeroShot(ClassifierModule):
             IgclError: the stage is fit, a label has no prompts, or a prompt has words only that no training report had.
         """
         if stage == "fit":
-            raise IgclError("ZeroShot has nothing to train: validate, test or predict with it")
+            raise IgclError(NOTHING_TO_TRAIN)
         if self.label_names is None:
             self.label_names = self.data.label_names or list(dict.fromkeys(line.label for line in self.lines))
             self.build_head(len(self.label_names))
         super().setup(stage)
         self.origin = {"method": self.name or self.default_name()}
         self._refuse_unknown_words()
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """Raise `IgclError`; without it Lightning would refuse a fit before `setup` does, and not say why."""
+        raise IgclError(NOTHING_TO_TRAIN)
 
     def build_head(self, num_labels: int) -> None:
         """Choose the prompts of the labels; `IgclError` if a label has none."""
@@ -233,7 +239,7 @@ class ZeroShot(ClassifierModule):
         self._quality[stage] = self.quality[stage].compute().cpu()
         self.quality[stage].reset()
         value = self._quality[stage][:, 0]
-        below = (value < 0.5).nonzero().flatten().tolist()
+        below = [at for at in value.argsort(stable=True).tolist() if value[at] < 0.5]
         if stage != "val" or not below:
             return
         named = [f"{self.prompts[at].label} {_first(self.prompts[at])!r} {value[at]:.2f}" for at in below]
@@ -257,9 +263,11 @@ class ZeroShot(ClassifierModule):
         record, side = self.pretrained.input_record or {}, self.pretrained.report_side
         seen = set(((record.get("words") or {}).get(side) or "").split())
         if not seen:
-            rank_zero_info("the words of the training reports are unknown: it is not checked whether prompts use others")
+            rank_zero_info(
+                "the words of the training reports are unknown: it is not checked whether prompts use others"
+            )
             return
-        for prompt in make_prompts(line for line in self.lines if line.label in (self.label_names or ())):
+        for prompt in self.prompts:
             if not prompt_words(prompt.present, "graph") & seen:
                 raise IgclError(
                     f"no training report had any word of the prompt {prompt.present.text!r} for {prompt.label}: state "
@@ -267,7 +275,9 @@ class ZeroShot(ClassifierModule):
                 )
         used = set().union(*(prompt_words(graph, side) for each in self.prompts for graph in each[1:]))
         if unseen := sorted(used - seen):
-            rank_zero_warn(f"{len(unseen)} of {len(used)} words of the prompts are in no training report: {_some(unseen)}")
+            rank_zero_warn(
+                f"{len(unseen)} of {len(used)} words of the prompts are in no training report: {_some(unseen)}"
+            )
 
 
 def prompt_contrast(present: Tensor, absent: Tensor, label: Tensor, num_labels: int) -> Tensor:
