@@ -1,4 +1,3 @@
-import re
 import warnings
 from types import SimpleNamespace
 
@@ -155,7 +154,7 @@ def test_a_test_writes_predictions_and_prompts_and_names_the_inverted_ones(
             agreement = np.mean([spearmanr(score[:, number], score[:, other]).statistic for other in own])
             assert line[f"{split}_agreement"] == pytest.approx(agreement, abs=1e-4)
     below = table[table["valid_auroc"] < 0.5]
-    assert 0 < len(below)
+    assert len(below) > 0
     (warning,) = (message for message in messages if "AUROC below .5" in message)
     assert warning.startswith(f"{len(below)} of {len(table)} prompts have an AUROC below .5 on the validation rows")
     for _, line in below.iterrows():
@@ -240,9 +239,7 @@ def test_what_cannot_be_asked_is_one_line(checkpoint, phantom_store, prompts, tm
     with pytest.raises(IgclError, match="model.score 'local' is not one of global"):
         ZeroShot(checkpoint, score="local")
     data = LabeledDataModule(str(phantom_store), labels=["Edema", "Cardiomegaly"])
-    with pytest.raises(
-        IgclError, match=re.escape("no prompts for Cardiomegaly: add a line for each to a file of your")
-    ):
+    with pytest.raises(IgclError, match="no prompts for Cardiomegaly: add a line for each to a file of your own"):
         trainer(tmp_path).test(ZeroShot(checkpoint, prompts), data, verbose=False)
     with pytest.raises(IgclError, match="ZeroShot has nothing to train"):
         trainer(tmp_path).fit(ZeroShot(checkpoint, prompts), data)

@@ -15,7 +15,7 @@ from igcl_lightning.run_folder import run_folder
 
 
 class WritePrompts(Callback):
-    """After `test` of `ZeroShot`, write `prompts.csv` into the run folder, a line per prompt, and print `robustness`."""
+    """After `test` of `ZeroShot`, write `prompts.csv` into the run folder, one line each, and print `robustness`."""
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the file and print the table, on the first process."""

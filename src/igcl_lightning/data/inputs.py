@@ -50,8 +50,8 @@ def describe_inputs(data: Any, words: bool = False) -> dict[str, Any] | None:
 
     Returns:
         `options` of `igcl prepare`; `parser`, its version; `node_text`, the language model of the nodes if it is used;
-        `tokenizer`, its arguments; `words` by side, if they are known; `labels` and `views` of the data module; `store`,
-        its source with the label policy, and its fingerprint.
+        `tokenizer`, its arguments; `words` by side; `labels` and `views` of the data module; `store`, its source with
+        the label policy, and its fingerprint. What is unknown is None.
     """
     store = getattr(data, "store", None)
     if not isinstance(store, StoreDescription):

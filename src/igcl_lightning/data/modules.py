@@ -140,11 +140,9 @@ class PairedDataModule(StoreDataModule):
     def training_words(self) -> dict[str, str] | None:
         """Return the words of the training reports by side that the model reads; None if they are not known."""
         store = self.store
-        return (
-            {side: training_words(store, side) for side in self._sides_with_units()}
-            if isinstance(store, Store)
-            else None
-        )
+        if not isinstance(store, Store):
+            return None
+        return {side: training_words(store, side) for side in self._sides_with_units()}
 
     def _refuse_held_out(self) -> None:
         if not self.held_out:

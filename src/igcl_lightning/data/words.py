@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from igcl_lightning.data.store import Store
 
 MOST_WORDS = 50_000
-"""Words that are kept, the most frequent ones: rarer ones are misspellings and numbers, and no model has learned them."""
+"""Words that are kept, the most frequent: rarer ones are misspellings and numbers, which no model has learned."""
 
 
 @lru_cache(4)

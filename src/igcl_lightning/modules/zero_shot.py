@@ -26,8 +26,8 @@ from igcl_lightning.nn.encoded import Encoded
 from igcl_lightning.nn.scoring import at_least_single
 
 STATEMENTS = 5
-"""Statements of a label in a prompt for a model of whole reports. On validation rows of phantoms, four pretrained models,
-mean AUROC with 1, 4, 5 and 6: .679, .686, .689, .686."""
+"""Statements of a label in a prompt for a model of whole reports. Mean AUROC with 1, 4, 5 and 6, on the validation rows
+of phantoms, of four pretrained models: .679, .686, .689, .686."""
 
 NOTHING_TO_TRAIN = "ZeroShot has nothing to train: validate, test or predict with it"
 
@@ -62,7 +62,7 @@ class ZeroShot(ClassifierModule):
         origin: method of the results; written into checkpoints.
 
     Raises:
-        IgclError: there is no pretrained module, it reads no reports or has no such score, or the prompts cannot be read.
+        IgclError: there is no pretrained module, it reads no reports or has no such score, or a prompt is malformed.
     """
 
     protocol = "zero_shot"
@@ -149,7 +149,7 @@ class ZeroShot(ClassifierModule):
                 f"no prompts for {', '.join(lacking)}: add a line for each to a file of your own (--model.prompts), or "
                 "name other labels with --data.labels"
             )
-        self.prompts = joined_prompts(make_prompts(sum(lines.values(), [])), self.statements)
+        self.prompts = joined_prompts(make_prompts(line for name in names for line in lines[name]), self.statements)
         self.label_of = torch.tensor([names.index(prompt.label) for prompt in self.prompts])
         self.quality: Any = nn.ModuleDict({stage: PromptQuality(self.label_of.tolist()) for stage in ("val", "test")})
 
@@ -196,23 +196,23 @@ class ZeroShot(ClassifierModule):
         return logits if self.score_name == "both" or loss is None else logits * loss.logit_scale.exp()
 
     def on_validation_start(self) -> None:
-        """Encode the prompts anew, as weights may have changed."""
+        """Encode the prompts anew, as weights may have changed; warn if images are made differently."""
         self._asked = None
+        self.warn_of_other_images()
 
     def on_predict_start(self) -> None:
         """Encode the prompts anew."""
-        self._asked = None
-        self.warn_of_other_images()
+        self.on_validation_start()
 
     def on_test_start(self) -> None:
         """Encode the prompts anew, and see on the validation rows whether one is inverted."""
-        self._asked = None
-        self.warn_of_other_images()
+        self.on_validation_start()
         data: Any = self.data
-        if "valid" not in data.store.splits:
+        limit = self.trainer.limit_val_batches
+        if "valid" not in data.store.splits or not limit:
             rank_zero_info(f"{data.store_path}: no validation rows, so no prompt is checked")
             return
-        loader, limit = data.val_dataloader(), self.trainer.limit_val_batches
+        loader = data.val_dataloader()
         for batch in islice(loader, limit if isinstance(limit, int) else int(limit * len(loader))):
             with self.trainer.precision_plugin.test_step_context():
                 moved = self.trainer.strategy.batch_to_device(batch, self.device)
@@ -250,7 +250,7 @@ class ZeroShot(ClassifierModule):
         )
 
     def prompt_table(self) -> pd.DataFrame:
-        """Return a line for each prompt: its label, both texts, and AUROC and agreement by split (see `PromptQuality`)."""
+        """Return a line per prompt: label, both texts, and AUROC and agreement by split (see `PromptQuality`)."""
         table = pd.DataFrame([(each.label, each.present.text, each.absent.text) for each in self.prompts])
         table.columns = ["label", "present", "absent"]
         for stage, split in (("val", "valid"), ("test", "test")):
@@ -275,9 +275,8 @@ class ZeroShot(ClassifierModule):
                 )
         used = set().union(*(prompt_words(graph, side) for each in self.prompts for graph in each[1:]))
         if unseen := sorted(used - seen):
-            rank_zero_warn(
-                f"{len(unseen)} of {len(used)} words of the prompts are in no training report: {_some(unseen)}"
-            )
+            count = f"{len(unseen)} of {len(used)} words of the prompts"
+            rank_zero_warn(f"{count} are in no training report: {_some(unseen)}")
 
 
 def prompt_contrast(present: Tensor, absent: Tensor, label: Tensor, num_labels: int) -> Tensor:
