@@ -1,5 +1,4 @@
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,13 +13,16 @@ from igcl_lightning.callbacks.prompts import robustness
 from igcl_lightning.cli import main
 from igcl_lightning.data.inputs import describe_inputs
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
+from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.store import Store
+from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.data.words import training_words
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.prompts import read_prompts
 from igcl_lightning.graphs.schema import stable_hash
 from igcl_lightning.modules import IGCL, RECLF, ConVIRT, SimCLR, ZeroShot
 from igcl_lightning.modules.zero_shot import prompt_contrast
+from stores import prepare_studies
 
 IMAGE = {"backbone": "test_resnet", "size": 32}
 GRAPH = {"channels": 16}
@@ -188,7 +190,14 @@ def test_words_that_training_never_had_are_counted_and_named(checkpoint, phantom
     (tmp_path / "mine.tsv").write_text("Edema\t[wet] (lungs) [Edema] of [brol]\nEdema\t(pulmonary) [edema]\n")
     zero = ZeroShot(checkpoint, str(tmp_path / "mine.tsv"))
     _, _, messages = asked(zero, phantom_store, tmp_path, ["Edema"])
-    assert "2 of 5 words of the prompts are in no training report: brol, wet" in messages
+    warning = "2 of 5 words of the prompts are in no training report: brol, wet"
+    assert warning in messages
+    run, data = trainer(tmp_path), LabeledDataModule(str(phantom_store), labels=["Edema"])
+    run.strategy.connect(zero)
+    run.save_checkpoint(tmp_path / "zero.ckpt")
+    rebuilt = ZeroShot(**{name: value for name, value in zero.portable_hyperparameters().items() if name[0] != "_"})
+    with pytest.warns(UserWarning, match=warning):  # what the checkpoint knows is restored after `setup`
+        trainer(tmp_path).test(rebuilt, data, verbose=False, ckpt_path=tmp_path / "zero.ckpt", weights_only=True)
     (tmp_path / "mine.tsv").write_text("Edema\t[wet] [brol] of the\tno (pulmonary) [-edema]\n")
     with pytest.raises(IgclError, match="no training report had any word of the prompt 'wet brol of the .' for Edema"):
         asked(ZeroShot(checkpoint, str(tmp_path / "mine.tsv")), phantom_store, tmp_path, ["Edema"])
@@ -236,6 +245,8 @@ def test_what_cannot_be_asked_is_one_line(checkpoint, phantom_store, prompts, tm
     views = save(SimCLR(image=IMAGE), tmp_path / "simclr.ckpt", phantom_store)
     with pytest.raises(IgclError, match="simclr.ckpt: SimCLR reads no reports, and so no prompts"):
         ZeroShot(views)
+    with pytest.raises(IgclError, match="model.statements is 0, not at least 1"):
+        ZeroShot(checkpoint, statements=0)
     with pytest.raises(IgclError, match="model.score 'local' is not one of global"):
         ZeroShot(checkpoint, score="local")
     data = LabeledDataModule(str(phantom_store), labels=["Edema", "Cardiomegaly"])
@@ -245,20 +256,14 @@ def test_what_cannot_be_asked_is_one_line(checkpoint, phantom_store, prompts, tm
         trainer(tmp_path).fit(ZeroShot(checkpoint, prompts), data)
 
 
-def test_the_command_line_knows_that_nothing_is_trained(checkpoint, phantom_store, tmp_path, capsys):
-    words = ["--config", "probe/zero_shot.yaml", "--data.store", str(phantom_store), "--trainer.accelerator", "cpu"]
-    words += ["--trainer.logger", "false", "--trainer.default_root_dir", str(tmp_path)]
+def test_new_images_are_scored_by_all_labels_of_the_prompts_without_a_fit(checkpoint, tmp_path, capsys):
+    blank = StudyImage("i", np.zeros((64, 64), np.uint8))
+    prepare_studies([Study("s", "p", (blank,))], tmp_path / "new", options=Options(size=64))
+    words = ["--config", "probe/zero_shot.yaml", "--data.store", str(tmp_path / "new")]
+    words += ["--trainer.accelerator", "cpu", "--trainer.logger", "false", "--trainer.default_root_dir", str(tmp_path)]
     assert main(["predict", *words, "--model.checkpoint", checkpoint]) == 0
     assert "without --ckpt_path" not in capsys.readouterr().err
+    labels = dict.fromkeys(line.label for line in read_prompts())
+    assert list(pd.read_csv(tmp_path / "predictions.csv").columns) == ["row", "study", "patient", *labels]
     assert main(["predict", *words, "--model.checkpoint", checkpoint, "--ckpt_path", checkpoint]) == 1
     assert f"a pretrained IGCL; give it with --model.checkpoint {checkpoint}" in capsys.readouterr().err
-
-
-def test_a_store_without_labels_is_scored_by_all_labels_of_the_prompts(
-    checkpoint, phantom_store, tmp_path, monkeypatch
-):
-    zero = ZeroShot(checkpoint)
-    monkeypatch.setattr(ZeroShot, "data", SimpleNamespace(label_names=zero.label_names or []))
-    monkeypatch.setattr("igcl_lightning.modules.classifier.ClassifierModule.setup", lambda self, stage: None)
-    zero.setup("predict")
-    assert zero.label_names == list(dict.fromkeys(line.label for line in read_prompts()))

@@ -84,10 +84,10 @@ class ZeroShot(ClassifierModule):
         self.save_hyperparameters()
         self.encoder = None
         self.pretrained, self.stored = _pretrained(checkpoint, encoder)
-        self.score_name: str = score or getattr(self.pretrained, "score_name", "global")
+        self.score_name = str(score or getattr(self.pretrained, "score_name", "global"))
         check_choice("model.score", self.score_name, self.pretrained.score_names)
         sentences = getattr(getattr(self.pretrained, "text", None), "sentence_sampling", False)
-        self.statements = statements or (1 if sentences else STATEMENTS)
+        self.statements = (1 if sentences else STATEMENTS) if statements is None else statements
         check_at_least("model.statements", self.statements, 1)
         given = [PromptLine(*line) for line in prompt_lines or []]
         self.lines = given or read_prompts(Path(prompts) if prompts else None)
@@ -124,7 +124,7 @@ class ZeroShot(ClassifierModule):
         """Take the label names from the data module, and the prompts of these labels.
 
         Raises:
-            IgclError: the stage is fit, a label has no prompts, or a prompt has words only that no training report had.
+            IgclError: the stage is fit, or a label has no prompts.
         """
         if stage == "fit":
             raise IgclError(NOTHING_TO_TRAIN)
@@ -133,7 +133,6 @@ class ZeroShot(ClassifierModule):
             self.build_head(len(self.label_names))
         super().setup(stage)
         self.origin = {"method": self.name or self.default_name()}
-        self._refuse_unknown_words()
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Raise `IgclError`; without it Lightning would refuse a fit before `setup` does, and not say why."""
@@ -196,16 +195,21 @@ class ZeroShot(ClassifierModule):
         return logits if self.score_name == "both" or loss is None else logits * loss.logit_scale.exp()
 
     def on_validation_start(self) -> None:
-        """Encode the prompts anew, as weights may have changed; warn if images are made differently."""
+        """Look at the prompts anew: a checkpoint may have been loaded since `setup`.
+
+        Raises:
+            IgclError: a prompt has only words that no training report had.
+        """
         self._asked = None
         self.warn_of_other_images()
+        self._refuse_unknown_words()
 
     def on_predict_start(self) -> None:
-        """Encode the prompts anew."""
+        """Look at the prompts anew."""
         self.on_validation_start()
 
     def on_test_start(self) -> None:
-        """Encode the prompts anew, and see on the validation rows whether one is inverted."""
+        """Look at the prompts anew, and on the validation rows whether one is inverted."""
         self.on_validation_start()
         data: Any = self.data
         limit = self.trainer.limit_val_batches
