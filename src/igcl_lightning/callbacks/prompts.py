@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -28,7 +29,8 @@ class WritePrompts(Callback):
             table.to_csv(temporary, index=False, float_format="%.6g")
         rows = [["label", "prompts", "AUROC of one: mean", "sd", "lowest", "highest", "agreement"]]
         for label, line in robustness(table).iterrows():
-            rows.append([str(label), f"{line['prompts']:.0f}", *(f"{value:.3f}" for value in line.iloc[1:])])
+            numbers = ("" if math.isnan(value) else f"{value:.3f}" for value in line.iloc[1:])
+            rows.append([str(label), f"{line['prompts']:.0f}", *numbers])
         sys.stdout.write(f"each prompt alone, test rows (agreement: rank correlation of rows)\n\n{aligned(rows)}\n\n")
 
 
