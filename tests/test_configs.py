@@ -17,7 +17,8 @@ from igcl_lightning.training.monitors import known_metrics
 from igcl_lightning.training.options import shipped_configs
 
 CONFIGS = sorted(path.relative_to(shipped_configs()).as_posix() for path in shipped_configs().rglob("*.yaml"))
-WHOLE = [config for config in CONFIGS if config.split("/")[0] in ("pretrain", "probe")]
+ZERO_SHOT = "probe/zero_shot.yaml"
+WHOLE = [config for config in CONFIGS if config.split("/")[0] in ("pretrain", "probe") and config != ZERO_SHOT]
 FRAGMENTS = [config for config in CONFIGS if config.split("/")[0] in ("callbacks", "logger")]
 HEADS = ("probe/linear.yaml", "probe/few_shot.yaml")
 SMALL = ["--model.image.backbone", "test_resnet", "--model.image.size", "32"]
@@ -115,6 +116,21 @@ def test_config_fits_tests_and_leaves_a_run_folder(config, phantom_store, checkp
         assert list((run / "plots").glob("*.png"))
         first, second = module.sides
         assert {f"test/{first}_to_{second}_recall@5", f"test/{second}_to_{first}_recall@1"} <= tested
+
+
+@pytest.mark.parametrize("job", ["validate", "test", "predict"])
+def test_zero_shot_needs_no_fit(job, phantom_store, checkpoint, tmp_path):
+    words = ["--config", ZERO_SHOT, "--data.store", str(phantom_store), *csv_logger(tmp_path), *BATCH, *QUIET]
+    assert main([job, *words, "--model.checkpoint", str(checkpoint)]) == 0
+    files = {path.name for path in (tmp_path / "run" / "version_0").iterdir()}
+    predictions = {"predictions.csv", "predictions.parquet"}
+    expected = {"validate": set(), "test": predictions | {"prompts.csv", "results.json"}, "predict": predictions}
+    assert files - {"config.yaml", "hparams.yaml", "metrics.csv"} == expected[job]
+    if job != "predict":
+        stage = {"validate": "val", "test": "test"}[job]
+        undefined = {name for name in never_defined(phantom_store) if name.startswith(f"{stage}/auroc")}
+        names = {f"{stage}/auroc_{name}" for name in (*Store(phantom_store).labels, "mean", "labels")}
+        assert logged(tmp_path / "run" / "version_0") == names - undefined
 
 
 def test_the_run_folder_of_a_preset_has_the_name_of_its_method():

@@ -35,7 +35,9 @@ CLASSES = {name: getattr(package, name) for package in (modules, callbacks) for 
 CLASSES = {name: cls for name, cls in CLASSES.items() if not is_dataclass(cls)}
 CLASSES |= {datamodule.__name__: datamodule for datamodule in DATA}
 BASES = {"BaseModule", "ContrastiveModule", "MatchingModule"}
-WRITTEN_BY_CHECKPOINTS = {"encoder", "label_names", "num_heads", "in_channels", "origin", "text.config"}
+WRITTEN_BY_CHECKPOINTS = {
+    *("encoder", "label_names", "num_heads", "in_channels", "origin", "text.config", "prompt_lines"),
+}
 TRAINING_COMMANDS = {"fit", "validate", "test", "predict"}
 TRAINING_OPTIONS = {"--config", "--debug", "--ckpt_path", "--print_config", "--import"}
 

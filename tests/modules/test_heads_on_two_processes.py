@@ -1,4 +1,4 @@
-"""What `tests/test_two_processes.py` leaves open: fits of probes, and their predictions."""
+"""What `tests/test_two_processes.py` leaves open: fits of probes, their predictions, and zero-shot."""
 
 from functools import partial
 
@@ -11,10 +11,11 @@ from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.data.store import Store
 from igcl_lightning.phantom import FINDINGS
 from stores import prepare_studies
+from test_configs import save_igcl
 from two_processes import run_on_two
 
 PROBES = ("linear", "few_shot")
-JOBS = (("fit", "linear"), ("fit", "few_shot"), ("predict", "linear"))
+JOBS = (("fit", "linear"), ("fit", "few_shot"), ("predict", "linear"), ("test", "zero_shot"))
 ONE = ["--trainer.accelerator", "cpu", "--trainer.devices", "1"]
 
 
@@ -24,6 +25,8 @@ def words(job, config, processes, folder):
     given += ["--data.store", folder / "store", "--data.batch_size", 3, "--trainer.enable_progress_bar", "false"]
     given += ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", folder]
     given += ["--trainer.logger.name", f"{job}-{config}-{processes}"]
+    if config == "zero_shot":
+        return [job, *map(str, given), "--model.checkpoint", str(folder / "pretrained.ckpt")]
     given += ["--model.image.backbone", "test_resnet", "--model.image.size", 32]
     given += ["--data.feature_cache", folder / f"features-{processes}"]
     if job == "predict":
@@ -38,6 +41,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     studies = [partial(phantom_study, index, size=64, views="frontal") for index in range(60)]
     prepare_studies(studies, folder / "store", labels=FINDINGS, options=Options(size=64, lossless=True))
+    save_igcl(folder / "pretrained.ckpt")
     for job in JOBS:
         assert main([*words(*job, 1, folder), *ONE]) == 0
     for rank in run_on_two([words(*job, 2, folder) for job in JOBS], folder / "pair", timeout=300):
@@ -74,3 +78,10 @@ def test_two_processes_score_the_rows_of_one_in_its_order(runs):
     tables = [pd.read_csv(run(runs, "predict", "linear", number) / "predictions.csv") for number in (1, 2)]
     pd.testing.assert_frame_equal(*tables, check_exact=False, rtol=0, atol=2e-5)
     assert tables[1]["row"].tolist() == rows
+
+
+def test_zero_shot_on_two_processes_is_that_of_one(runs):
+    one, two = (run(runs, "test", "zero_shot", number) for number in (1, 2))
+    assert logged(two) == pytest.approx(logged(one), abs=1e-5)
+    for name, read in (("predictions.parquet", pd.read_parquet), ("prompts.csv", pd.read_csv)):
+        pd.testing.assert_frame_equal(read(two / name), read(one / name), check_exact=False, rtol=0, atol=1e-5)

@@ -8,6 +8,7 @@ from igcl_lightning.callbacks.learning_curve import LearningCurve
 from igcl_lightning.callbacks.matching_sheet import MatchingSheet
 from igcl_lightning.callbacks.online_probe import OnlineProbe
 from igcl_lightning.callbacks.outputs import WriteEmbeddings, WriteMatchings, WritePredictions
+from igcl_lightning.callbacks.prompts import WritePrompts
 from igcl_lightning.callbacks.retrieval_sheet import RetrievalSheet
 from igcl_lightning.callbacks.throughput import Throughput
 
@@ -24,4 +25,5 @@ __all__ = [
     "WriteEmbeddings",
     "WriteMatchings",
     "WritePredictions",
+    "WritePrompts",
 ]

@@ -187,7 +187,7 @@ class WritePredictions(KeepPredictions):
         write_predictions(self.frame, folder / "predictions.parquet")
         write_probabilities(probability_table(outputs, pl_module, self.frame), folder / "predictions.csv")
         if job == "test":
-            records = summarise(self.frame, protocol="probe", store=pl_module.data.store_path)
+            records = summarise(self.frame, protocol=pl_module.protocol, store=pl_module.data.store_path)
             write_and_log_results(records, folder, trainer)
             sys.stdout.write(f"\n{format_labels(records)}\n{_others(trainer, records)}\n")
 

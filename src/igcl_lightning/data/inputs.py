@@ -37,17 +37,21 @@ from igcl_lightning.graphs.tokens import ReportTokenizer
 ImageInput = str | Path | Image.Image | np.ndarray
 """Path of an image file that `igcl prepare` reads, an opened image, or grey values [H, W]."""
 
-ReportInput = str | Mapping[str, str]
-"""The text of a report, split at its headers, or its texts by section (`study.REPORT_SECTIONS`)."""
+ReportInput = str | Mapping[str, str] | ReportGraph
+"""The text of a report, split at its headers; its texts by section (`study.REPORT_SECTIONS`); or its graph."""
 
 
-def describe_inputs(data: Any) -> dict[str, Any] | None:
+def describe_inputs(data: Any, words: bool = False) -> dict[str, Any] | None:
     """Return the record of how the inputs of a data module were made, as plain data; None if it reads no store.
+
+    Args:
+        data: the data module.
+        words: whether the record lists the words of the training reports (see `training_words`).
 
     Returns:
         `options` of `igcl prepare`; `parser`, its version; `node_text`, the language model of the nodes if it is used;
-        `tokenizer`, its arguments; `labels` and `views` of the data module; `store`, its source with the label policy,
-        and its fingerprint.
+        `tokenizer`, its arguments; `words` by side; `labels` and `views` of the data module; `store`, its source with
+        the label policy, and its fingerprint. What is unknown is None.
     """
     store = getattr(data, "store", None)
     if not isinstance(store, StoreDescription):
@@ -59,6 +63,7 @@ def describe_inputs(data: Any) -> dict[str, Any] | None:
         "parser": manifest.get("parser"),
         "node_text": manifest.get("node_text") if getattr(data, "node_text", False) else None,
         "tokenizer": tokenizer.described() if isinstance(tokenizer, ReportTokenizer) else None,
+        "words": data.training_words() if words and hasattr(data, "training_words") else None,
         "labels": list(getattr(data, "label_names", store.labels)),
         "views": None if store.views is None else list(store.views),
         "store": {
@@ -139,7 +144,7 @@ class InputReader:
         readers["report and graph"] = lambda reports: (self.reports(reports), self.graphs(reports))
         if size < 1:
             raise IgclError(f"batch_size is {size}, not at least 1")
-        single = isinstance(inputs, ImageInput | Mapping) or not isinstance(inputs, Iterable)
+        single = isinstance(inputs, ImageInput | Mapping | ReportGraph) or not isinstance(inputs, Iterable)
         remaining = iter([inputs] if single else inputs)
         while batch := list(islice(remaining, size)):
             yield readers[kind](batch)
@@ -179,6 +184,8 @@ class InputReader:
         return decode_grey(store_image(StudyImage("", source), self.options).content)
 
     def _parsed(self, report: ReportInput) -> ReportGraph:
+        if isinstance(report, ReportGraph):
+            return report
         given = {"report": report} if isinstance(report, str) else report
         if not isinstance(given, Mapping) or not all(isinstance(text, str) for text in given.values()):
             raise IgclError(f"a report is its text, or its texts by section, not {type(report).__name__}")

@@ -34,6 +34,7 @@ from igcl_lightning.data.store_module import StoreDataModule
 from igcl_lightning.data.store_path import is_address
 from igcl_lightning.data.streaming import PairStream, StreamedStore, StreamLoader
 from igcl_lightning.data.twins import TwinDraw
+from igcl_lightning.data.words import training_words
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.counterfactuals import check_kinds
 from igcl_lightning.graphs.tokens import ReportTokenizer
@@ -135,6 +136,13 @@ class PairedDataModule(StoreDataModule):
         if isinstance(self.store, StreamedStore):
             return self.store.num_rows("valid")
         return int(is_pair(self.store, "valid", self.arrays, self._stating()).sum())
+
+    def training_words(self) -> dict[str, str] | None:
+        """Return the words of the training reports by side that the model reads; None if they are not known."""
+        store = self.store
+        if not isinstance(store, Store):
+            return None
+        return {side: training_words(store, side) for side in self._sides_with_units()}
 
     def _refuse_held_out(self) -> None:
         if not self.held_out:

@@ -11,6 +11,7 @@ from igcl_lightning.modules.linear_probe import LinearProbe
 from igcl_lightning.modules.matching import MatchingModule
 from igcl_lightning.modules.reclf import RECLF
 from igcl_lightning.modules.simclr import SimCLR
+from igcl_lightning.modules.zero_shot import ZeroShot
 
 __all__ = [
     "IGCL",
@@ -25,4 +26,5 @@ __all__ = [
     "MatchingModule",
     "PretrainOptimOptions",
     "SimCLR",
+    "ZeroShot",
 ]

@@ -45,6 +45,12 @@ class ClassifierModule(BaseModule):
         optim: optimiser and learning-rate schedule.
     """
 
+    protocol = "probe"
+    """Name of the protocol in `results.json`."""
+
+    trains = True
+    """Whether results need the checkpoint of a fit."""
+
     encoder: PretrainedEncoder | None
 
     def __init__(

@@ -218,13 +218,13 @@ class ContrastiveModule(BaseModule):
         """Return unit vectors [N, D] of reports, parsed and tokenized like the training store, on the CPU.
 
         Args:
-            reports: one or many, each a text or a mapping of sections (such as "findings") to their texts.
+            reports: one or many, each a text, a mapping of sections (such as "findings") to their texts, or a graph.
             batch_size: reports on the device at once.
 
         Raises:
             IgclError: the module has no side that reads reports, or its preprocessing is unknown.
         """
-        return self._embed_inputs(self._report_side, reports, batch_size)
+        return self._embed_inputs(self.report_side, reports, batch_size)
 
     def score_reports(self, images: Any, reports: Any, score: str | None = None, batch_size: int = 64) -> Tensor:
         """Return how well each of Q images fits each of C reports, [Q, C], on the CPU.
@@ -242,7 +242,7 @@ class ContrastiveModule(BaseModule):
             check_choice("score", score, self.score_names)
         scorer = self.score if score is None else self.scorer(score)
         with self.evaluating():
-            parts = list(self._matched_inputs(self._report_side, reports, batch_size))
+            parts = list(self._matched_inputs(self.report_side, reports, batch_size))
             each_image = self._matched_inputs("image", images, batch_size)
             rows = [[scorer(image, report).float().cpu() for report in parts] for image in each_image]
         if not rows or not parts:
@@ -250,7 +250,8 @@ class ContrastiveModule(BaseModule):
         return torch.cat([torch.cat(row, dim=1) for row in rows])
 
     @property
-    def _report_side(self) -> str:
+    def report_side(self) -> str:
+        """Name of the side that reads reports, "graph" or "report"; the latter if there is none."""
         return next((side for side in self.sides if side in ("graph", "report")), "report")
 
     def embedded_kind(self, side: str) -> str:
@@ -259,17 +260,17 @@ class ContrastiveModule(BaseModule):
 
     def _embed_inputs(self, side: str, inputs: Any, batch_size: int) -> Tensor:
         with self.evaluating():
-            parts = [self.project(side, each).float().cpu() for each in self._encoded(side, inputs, batch_size)]
+            parts = [self.project(side, each).float().cpu() for each in self.encode_inputs(side, inputs, batch_size)]
         channels = getattr(self, f"{side}_projection").out_channels
         return torch.cat(parts) if parts else torch.empty(0, channels)
 
     def _matched_inputs(self, side: str, inputs: Any, batch_size: int) -> Iterator[Any]:
         """Yield what scorers read of each batch."""
-        for encoded in self._encoded(side, inputs, batch_size):
+        for encoded in self.encode_inputs(side, inputs, batch_size):
             yield self.matched(side, encoded, self.project(side, encoded))
 
-    def _encoded(self, side: str, inputs: Any, batch_size: int) -> Iterator[Encoded]:
-        """Yield the encoding of each batch of files or texts; `IgclError` if there is no such side."""
+    def encode_inputs(self, side: str, inputs: Any, batch_size: int = 64) -> Iterator[Encoded]:
+        """Yield the encoding of each batch of files, texts or graphs; `IgclError` if there is no such side."""
         if side not in self.sides:
             raise IgclError(f"{type(self).__name__} has no {side} side, only {' and '.join(self.sides)}")
         for batch in self.input_reader().batches(self.embedded_kind(side), inputs, batch_size):

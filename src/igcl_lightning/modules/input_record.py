@@ -69,7 +69,7 @@ class InputRecord(LightningModule):
         """Record how the inputs of a fit are made; other stages keep the record of the checkpoint."""
         trainer = self._trainer
         if self.input_record is None or (trainer is not None and trainer.state.fn == TrainerFn.FITTING):
-            self.input_record = describe_inputs(self._data()) or self.input_record
+            self.input_record = describe_inputs(self._data(), words=True) or self.input_record
 
     def _pretrained_parts(self) -> Iterator[tuple[str, Any]]:
         """Yield the parts with an input record of their own, by name."""

@@ -16,7 +16,10 @@ from igcl_lightning.modules.classifier import ClassifierModule
 from igcl_lightning.run_folder import run_folder_here
 from igcl_lightning.training.checkpoints import LastCheckpoint
 
-OUTPUTS = ("results.json", "predictions.csv", "predictions.parquet", "embeddings.parquet", "matchings.parquet")
+OUTPUTS = (
+    *("results.json", "predictions.csv", "predictions.parquet", "prompts.csv"),
+    *("embeddings.parquet", "matchings.parquet"),
+)
 RECORDS = ("metrics.csv", "config.yaml", "plots")
 UNUSED = {"config.yaml", "hparams.yaml", "metrics.csv"}
 """Files of a run that exist before its first batch."""

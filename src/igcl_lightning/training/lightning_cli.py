@@ -286,7 +286,8 @@ class TrainingCLI(LightningCLI):
             name = snake_case(self.config.fit.model.class_path.rpartition(".")[2])
             continue_job(self.config.fit, self.words, name)
         given = self.config[command].get("ckpt_path")
-        if not given and command in ("validate", "test", "predict"):
+        usual = pkgutil.resolve_name(self.config[command].model.class_path)
+        if not given and command in ("validate", "test", "predict") and getattr(usual, "trains", True):
             weights = "the model has its initial weights"
             write_message("warning", f"{command} without --ckpt_path: {weights}")
         if not given or is_checkpoint_word(given) or "://" in given or Path(given).is_dir():
@@ -352,6 +353,8 @@ def refuse_other_kind(path: str, usual: str, stored: str) -> None:
         return
     if issubclass(kind, ClassifierModule):
         raise IgclError(f"{path}: a {kind.__name__}, the config is of {wanted.__name__}")
+    if not wanted.trains:
+        raise IgclError(f"{path}: a pretrained {kind.__name__}; give it with --model.checkpoint {path}")
     raise IgclError(
         f"{path}: a pretrained {kind.__name__}, not a head; train one on it: igcl fit --config probe/linear.yaml "
         f"--model.checkpoint {path}"
