@@ -13,6 +13,9 @@ from igcl_lightning.graphs.phrases import CONCLUSIONS, FAR, PLACES, Phrase
 from igcl_lightning.graphs.schema import HEDGE_ID
 
 REACH = 6  # words between a denial or doubt and the furthest start of its scope
+_CUES, _SAID = frozenset({"hedges", "negation", "elsewhere"}), TIMES | {"favor"}
+"""Roles, and names of connectors, that may assert something."""
+
 _PLACED = frozenset({"may be", "possible", "questionable", "suspected"})  # what they doubt may stand before a place
 _OTHER = {"probable": "unlikely", "unlikely": "probable"}
 DIFFERENTIAL = "differential diagnosis"  # the hedge whose scope is a whole list, even across "and"
@@ -49,13 +52,16 @@ def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Seque
         doubt = CONCLUSIONS.get(phrase.follows, doubt if goes_on else "")
         if doubt:
             _doubt(said, phrase.items, doubt)
-    for cue in matches:
+    cues = {at: cue for at, cue in enumerate(matches) if cue.link and (cue.role in _CUES or cue.name in _SAID)}
+    if not cues:
+        return said
+    for cue in cues.values():
         if cue.role == "hedges":
             _hedge(said, cue, items, phrases, matches)
         elif cue.name == "favor" and _closes_clause(cue, matches):  # "atelectasis favored"
             _doubt(said, _scope_before(cue, "after", items, phrases), "probable")
-    _deny(said, items, phrases, matches)
-    for at, cue in enumerate(matches):
+    _deny(said, list(cues.values()), items, phrases, matches)
+    for at, cue in cues.items():
         if cue.role == "elsewhere" or cue.name in TIMES:
             scope = list(_scope_after(cue, items, phrases)) if cue.kind == "before" else []
             for index in elsewhere(at, matches, items, phrases, scope):
@@ -74,12 +80,19 @@ def _hedge(
         _doubt(said, _scope_after(cue, items, phrases), _OTHER[strength])
 
 
-def _deny(said: list[Assertion], items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]) -> None:
+def _deny(
+    said: list[Assertion],
+    cues: Sequence[Match],
+    items: Sequence[Match],
+    phrases: Sequence[Phrase],
+    matches: Sequence[Match],
+) -> None:
     """Mark the items that are absent, and those that a denied exclusion leaves open."""
-    denials = [cue for cue in matches if cue.role == "negation" and cue.kind != "none"]
+    denials = [cue for cue in cues if cue.role == "negation" and cue.kind != "none"]
     if not denials:
         return
-    cancelled, doubted = cancelled_denials(matches)
+    simple = len(cues) == 1 and cues[0].kind == "before"  # most sentences, for speed
+    cancelled, doubted = (set(), []) if simple else cancelled_denials(matches)
     for cue in denials:
         if cue not in cancelled:
             denied = list(_scope(cue, cue.kind, items, phrases, matches))
@@ -118,7 +131,7 @@ def _scope(
             yield from _scope_before(cue, position, items, phrases)
     else:
         before = list(_scope_before(cue, position, items, phrases))
-        earlier = reversed(matches[: bisect_left(matches, cue)])  # the nearest first: time is linear
+        earlier = reversed(matches[: _place(cue, matches)])  # the nearest first: time is linear
         last = next((match.start for match in earlier if match.kind == "break"), -1)
         clause = [index for index in before if items[index].start > last]
         if cue.role == "hedges" and all(
@@ -126,6 +139,11 @@ def _scope(
         ):  # "small, if any, effusion"
             clause += _scope_after(cue, items, phrases)
         yield from clause or list(_scope_after(cue, items, phrases)) or before
+
+
+def _place(cue: Match, matches: Sequence[Match]) -> int:
+    """Return the number of a term."""
+    return bisect_left(matches, cue.start, key=lambda match: match.start)
 
 
 def _reaches_back(
@@ -139,8 +157,10 @@ def _reaches_back(
 
 def _is_not(cue: Match, matches: Sequence[Match]) -> bool:
     """Return whether a denial ends its clause after "is" ("edema is seen, effusion is not")."""
-    at = bisect_left(matches, cue)
-    if cue.name != "not" or matches[at - 1].name != "is" or matches[at - 1].end + 1 != cue.start:
+    if cue.name != "not":
+        return False
+    at = _place(cue, matches)
+    if matches[at - 1].name != "is" or matches[at - 1].end + 1 != cue.start:
         return False
     ends = matches[at + 1 : at + 2]
     closes = bool(ends) and ends[0].link == "break" and ends[0].start == cue.end + 1
@@ -149,7 +169,7 @@ def _is_not(cue: Match, matches: Sequence[Match]) -> bool:
 
 def _begins_clause(cue: Match, matches: Sequence[Match]) -> bool:
     """Return whether a cue follows directly on a list word or a break."""
-    at = bisect_left(matches, cue)
+    at = _place(cue, matches)
     before = matches[at - 1] if at else None
     return before is not None and before.link in {"break", "list"} and before.end + 1 == cue.start
 
@@ -227,13 +247,21 @@ def _contrasts(at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bo
         return True
     if after is not None and after.either:
         return False
-    seen = items[phrase.items[0]].name in SEEN
-    sides = [{items[index].name for index in each.items if items[index].kind == "side"} for each in phrases[: at + 2]]
-    own = sides[at] | (sides[at + 1] if after is not None and after.follows in PLACES else set())
-    moved = phrases[at - 1].follows in PLACES and bool(sides[at - 1]) and bool(own) and own != sides[at - 1]
-    earlier = [items[index].kind for each in phrases[:at] for index in each.observations]
-    device = items[phrase.observations[0]].kind == "device" and "device" not in earlier
-    return moved or seen or device
+    if items[phrase.items[0]].name in SEEN:
+        return True
+    if phrases[at - 1].follows in PLACES:
+        placed = [phrase, after] if after is not None and after.follows in PLACES else [phrase]
+        own, other = _sides(placed, items), _sides(phrases[at - 1 : at], items)
+        if own and other and own != other:
+            return True
+    earlier = (index for each in phrases[:at] for index in each.observations)
+    device = items[phrase.observations[0]].kind == "device"
+    return device and all(items[index].kind != "device" for index in earlier)
+
+
+def _sides(phrases: Sequence[Phrase], items: Sequence[Match]) -> set[str]:
+    """Return the sides that phrases name."""
+    return {items[index].name for phrase in phrases for index in phrase.items if items[index].kind == "side"}
 
 
 def _complete(phrase: Phrase, items: Sequence[Match]) -> bool:

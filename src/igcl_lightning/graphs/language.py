@@ -8,7 +8,8 @@ from igcl_lightning.graphs.lexicon import alternatives
 
 _WORD = re.compile(r"[^\W\d_]+(?:[-/][^\W\d_]+)*")
 
-_MARKS = str.maketrans(".,:;()/", " " * 7)
+_PLAIN = "".join(" " if chr(code) in ".,:;()/" else chr(code).lower() for code in range(128))
+"""Small letters for the characters of ASCII, and blanks for marks, by their codes."""
 
 _ENGLISH = alternatives(
     "the|are|and|with|there|not|without|at|were|has|have|been|this|that|for|from|seen|but|which|than|clear|within|limits"
@@ -49,12 +50,11 @@ def is_english(text: str) -> bool:
     It is not if most of its letters belong to another script, or if words of other European languages outnumber those
     of English. Words that languages share, such as names of diseases, do not count.
     """
-    lower = text.lower()
-    ascii_only = text.isascii()
-    if ascii_only and _ELSEWHERE.isdisjoint(lower.translate(_MARKS).split()):
-        return True
-    if not ascii_only:
-        letters = [letter for letter in lower if letter.isalpha()]
+    if text.isascii():
+        if _ELSEWHERE.isdisjoint(text.translate(_PLAIN).split()):
+            return True
+    else:
+        letters = [letter for letter in text.lower() if letter.isalpha()]
         if 2 * sum(letter > "\u024f" for letter in letters) > len(letters):
             return False
     foreign = english = 0
