@@ -63,11 +63,19 @@ def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Seque
     _deny(said, list(cues.values()), items, phrases, matches)
     for at, cue in cues.items():
         if cue.role == "elsewhere" or cue.name in TIMES:
-            scope = list(_scope_after(cue, items, phrases)) if cue.kind == "before" else []
-            for index in elsewhere(at, matches, items, phrases, scope):
-                if cue.kind != "past" or said[index] is not ABSENT:  # "effusion last week, none today"
-                    said[index] = ELSEWHERE
+            _leave_out(said, at, items, phrases, matches)
     return said
+
+
+def _leave_out(
+    said: list[Assertion], at: int, items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]
+) -> None:
+    """Mark the items that term `at` says are of another time, person or study."""
+    cue = matches[at]
+    scope = list(_scope_after(cue, items, phrases)) if cue.kind == "before" else []
+    for index in elsewhere(at, matches, items, phrases, scope):
+        if cue.kind != "past" or said[index] is not ABSENT:  # "effusion last week, none today"
+            said[index] = ELSEWHERE
 
 
 def _hedge(

@@ -100,7 +100,8 @@ class Cutter:
         for paragraph in self._lines(plain_text(text)):
             if "\n" in paragraph:
                 paragraph = _HYPHENATED.sub("-", paragraph)
-            line = " ".join(paragraph.split())
+            single = paragraph.isprintable() and "  " not in paragraph  # most lines, for speed
+            line = paragraph.strip() if single else " ".join(paragraph.split())
             sentences = self._sentences(line)
             yield from map(Denied, sentences) if denied.includes(line) else sentences
 

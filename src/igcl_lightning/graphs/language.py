@@ -44,16 +44,20 @@ _ELSEWHERE = alternatives(
 """Function words and words of reports in other languages that are not words of English reports."""
 
 
+def is_suspect(text: str) -> bool:
+    """Return whether a text has letters or words of another language, without which it is English."""
+    return not text.isascii() or not _ELSEWHERE.isdisjoint(text.translate(_PLAIN).split())
+
+
 def is_english(text: str) -> bool:
     """Return whether a report is English, or says too little to tell.
 
     It is not if most of its letters belong to another script, or if words of other European languages outnumber those
     of English. Words that languages share, such as names of diseases, do not count.
     """
-    if text.isascii():
-        if _ELSEWHERE.isdisjoint(text.translate(_PLAIN).split()):
-            return True
-    else:
+    if not is_suspect(text):
+        return True
+    if not text.isascii():
         letters = [letter for letter in text.lower() if letter.isalpha()]
         if 2 * sum(letter > "\u024f" for letter in letters) > len(letters):
             return False
