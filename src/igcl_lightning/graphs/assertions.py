@@ -26,6 +26,9 @@ SEEN = alternatives(
 )
 """Words that describe what is seen; a list of denials has others ("no large effusion")."""
 
+_LACK = "absence of"
+_WHETHER = "unclear whether"
+
 _STATEMENT_ENDS = frozenset({"break", "with"})
 
 
@@ -83,9 +86,22 @@ def _hedge(
 ) -> None:
     """Mark the items that a hedge doubts; one of two rivals is the less likely ("edema is favored over infection")."""
     strength, _, position = cue.kind.partition(" ")
-    _doubt(said, _scope(cue, position, items, phrases, matches), strength)
+    scope = list(_scope(cue, position, items, phrases, matches))
+    if cue.name == _WHETHER and (changes := _changes(scope, items, phrases)):
+        for index in changes:
+            said[index] = ELSEWHERE
+        return
+    _doubt(said, scope, strength)
     if position == "over":
         _doubt(said, _scope_after(cue, items, phrases), _OTHER[strength])
+
+
+def _changes(scope: Sequence[int], items: Sequence[Match], phrases: Sequence[Phrase]) -> list[int]:
+    """Return the changes that a scope says of a finding at its end ("whether the effusion is new"), if any."""
+    last = next((phrase for phrase in phrases if phrase.items[-1] in scope[-1:]), None)
+    told = last is not None and last.follows == "predicate" and last.items[0] in scope[1:]
+    changes = last.items if last is not None and told else []
+    return changes if all(items[index].kind in {"temporal", "stability"} for index in changes) else []
 
 
 def _deny(
@@ -215,7 +231,7 @@ def _scope_after(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) 
     for at in range(start + 1, len(phrases)):
         phrase, after = phrases[at], phrases[at + 1] if at + 1 < len(phrases) else None
         known = phrase.follows == "place" and phrase.opens and phrase.observations  # "behind the consolidation"
-        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR or known:
+        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR or known or _is_told(cue, at, phrases, items):
             return
         if cue.role != "hedges" and not phrase.either and _contrasts(at, phrases, items):
             return
@@ -237,6 +253,18 @@ def _new_statement(phrase: Phrase, after: Phrase | None, items: Sequence[Match])
     return phrase.opens or subject or stated or described or kinds[0] == "stability" or "normal" in kinds
 
 
+def _is_told(cue: Match, at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bool:
+    """Return whether a phrase tells what is so now, or what an absence means.
+
+    "Not enlarged before, now enlarged", "absence of lung markings indicates pneumothorax" (but "absence of findings
+    that suggest pneumonia").
+    """
+    phrase, before = phrases[at], phrases[at - 1]
+    if cue.name == _LACK and phrase.follows in CONCLUSIONS:
+        return any(items[index].kind not in {"generic", "mention"} for index in before.root.observations[-1:])
+    return cue.role == "negation" and phrase.now and phrase.listed
+
+
 def _contrasts(at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bool:
     """Return whether a phrase after a list of denials is something seen.
 
@@ -255,6 +283,8 @@ def _contrasts(at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bo
         return True
     if after is not None and after.either:
         return False
+    if after is not None and after.but and after.denied and not phrase.either:  # "no mass, effusion but no edema"
+        return True
     if items[phrase.items[0]].name in SEEN:
         return True
     if phrases[at - 1].follows in PLACES:

@@ -48,7 +48,7 @@ _DASH = re.compile(r"(?<=[^\s\d])\s+[-\u2013\u2014]+\s+(?=[^\s\d])|(?<=\s)\s*--+
 _DENIES = re.compile(r"\s*(?:no|without|negative|not|neither|free)\b", re.IGNORECASE)
 _RUN_ON = re.compile(r"(?<=[A-Za-z0-9)])(?<!\([ xX+-]\)) (?=[A-Z][a-z]*\b(?!-(?!sided)))")
 _GLUED_ANSWER = re.compile(
-    r"(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])"
+    r"(?<=\b[RL])(?=[-+](?:[\s,;.]|$))|(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])"
     r"|(?<=[\[(][ xXvV*+-][\])])(?=[A-Za-z])|(?<=[A-Za-z)]:)(?=[A-Za-z+-])"
     r"|(?<=[A-Za-z)\]];)(?=[A-Za-z])|(?<=[a-z)],)(?=[A-Za-z0-9])"
     r"|(?<=[A-Za-z])(?=--[A-Za-z])|(?<=[A-Za-z]--)(?=[A-Za-z])"

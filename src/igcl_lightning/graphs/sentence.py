@@ -21,7 +21,7 @@ from igcl_lightning.graphs.relations import SentenceRelations
 from igcl_lightning.graphs.run_on import run_ons
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, join_graphs
 
-RULES_VERSION = 5  # part of the parser's version; increment it with every change of these rules
+RULES_VERSION = 6  # part of the parser's version; increment it with every change of these rules
 
 ANATOMY = Assertion("ANAT-DP")
 
