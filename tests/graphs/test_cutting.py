@@ -236,9 +236,9 @@ def test_wrapped_prose_is_read_as_one_text(width):
             ["The findings were discussed at length with the attending physician Smith on the phone."],
         ),
         (
-            "Patient with a moderately enlarged heart and a new small effusion\nPICC in place\nin the right atrium\nno edema",
+            "Patient with moderately enlarged heart and a new small effusion\nPICC in place\nin the atrium\nno edema",
             [
-                "Patient with a moderately enlarged heart and a new small effusion PICC in place in the right atrium",
+                "Patient with moderately enlarged heart and a new small effusion PICC in place in the atrium",
                 "no edema",
             ],
         ),
