@@ -157,6 +157,10 @@ def test_a_denial_ends_with_its_statement(text):
         ("No effusion / edema / nodule", "effusion- edema- nodule-"),
         ("No effusion / overt edema", "effusion- edema-"),
         ("Edema: no evidence. Effusion: none identified", "edema- effusion-"),
+        ("Effusion: R- L+\nEdema: R-, L-", "effusion+ edema-"),
+        ("Heart is enlarged period No effusion comma edema period Mass full stop", "enlarged+ effusion- edema- mass+"),
+        ("Effusion over the interval period\nedema", "effusion+ edema+"),
+        ("no effusion right upper anterior lateral chest wall is normal", "effusion- normal+"),
     ],
 )
 def test_answers(text, expected):
@@ -182,6 +186,10 @@ def test_answers(text, expected):
         ("Not present:\n- effusion\nPresent:\n- nodule", "effusion- nodule+"),
         ("No change in:\n- effusion\n- nodule", "effusion+ nodule+"),
         ("No enlargement of the mass:\n- nodule", "nodule+"),
+        ("No evidence of\na. effusion\nb. edema\nNodule on the left", "effusion- edema- nodule+"),
+        ("Absent\n- effusion\n- edema\n\nNodule", "effusion- edema- nodule+"),
+        ("Negative for:\neffusion\nright and left upper and middle and lower lung nodule", "effusion- nodule+"),
+        ("No evidence of:\n- effusion\n\n- edema", "effusion- edema+"),
     ],
 )
 def test_a_heading_denies_its_list(text, expected):
@@ -221,6 +229,23 @@ def test_wrapped_prose_is_read_as_one_text(width):
         ("No edema\\.br\\Mass", ["No edema", "Mass"]),
         ("No edema,\nNo mass,\nWide mediastinum,", ["No edema,", "No mass,", "Wide mediastinum,"]),
         ("Edema - none\nHernia - large", ["Edema - none", "Hernia - large"]),
+        ("Edema is seen - wide hila - mass", ["Edema is seen", "-", "wide hila", "-", "mass"]),
+        ("2/L5 and 3/S1 fractures", ["2/L5 and 3/S1 fractures"]),
+        (
+            "The findings were discussed at length with the attending physician\nSmith on the phone.",
+            ["The findings were discussed at length with the attending physician Smith on the phone."],
+        ),
+        (
+            "Patient with moderately enlarged heart and a new small effusion\nPICC in place\nin the atrium\nno edema",
+            [
+                "Patient with moderately enlarged heart and a new small effusion PICC in place in the atrium",
+                "no edema",
+            ],
+        ),
+        (
+            "there is a moderately enlarged heart and a new and small effusion\nblunting the left angle\nno edema",
+            ["there is a moderately enlarged heart and a new and small effusion blunting the left angle", "no edema"],
+        ),
     ],
 )
 def test_statements(text, parts):

@@ -21,6 +21,8 @@ from igcl_lightning.graphs.plain_text import plain_text
         ("**Edema**: *no*, __mass__ _yes_", "Edema: no, mass yes"),
         ("___ year old, [**Name**], 3 * 4, *Edema *Mass", "___ year old, [**Name**], 3 * 4, *Edema *Mass"),
         ("\ufeffNo ede\u00adma", "No edema"),
+        ("No edema comma no mass period Hernia period", "No edema, no mass. Hernia."),
+        ("Stable over the period\nSame period", "Stable over the period\nSame period"),
     ],
 )
 def test_markup_is_removed(text, plain):

@@ -35,6 +35,7 @@ _MARKS = HYPHENS | {"--"} | set("()[]:=?+>|\u2610\u2611\u2612\u2713\u2714\u2717\
 """Words without which a statement has no answer."""
 _NOT_CHECKED, _CHECKED = frozenset("\u2610\u2717\u2718"), frozenset("\u2611\u2612\u2713\u2714")
 _BRACKETS = {"[": "]", "(": ")"}
+_BOX_STARTS = _NOT_CHECKED | _CHECKED | _BRACKETS.keys()
 _QUOTES = {**_BRACKETS, "{": "}", "<": ">", '"': '"'}
 _PLACES = frozenset({"noun", "outline"})
 _WHOLE = _PLACES | {"property"}  # kinds of the words that name an organ without a side
@@ -64,12 +65,13 @@ def plain_words(words: Sequence[str], lexicon: Lexicon) -> list[str]:
         plain = [":" if word in _COLONS else word for word in plain]
     if plain[-1:] == [":"]:
         return [_NOTHING] * len(plain)
-    if not _choose(plain):
+    if not _BOX_STARTS.isdisjoint(plain) and not _choose(plain):
         _check_boxes(plain)
     if ":" in plain[:_ROW]:
         _answer_by_side(plain, plain.index(":"))
-    for at in range(1, len(plain)):
-        _answer(plain, at)
+    for at, word in enumerate(plain):
+        if at and word.rstrip(".") in ANSWERS:
+            _answer(plain, at)
     if "?" in plain[:LONGEST_NAME]:
         asked = plain.index("?")
         plain[asked] = _NOTHING if describes(plain[asked + 1 :], lexicon) else "?"
@@ -176,10 +178,8 @@ def _inside(plain: Sequence[str], start: int) -> str | None:
 
 
 def _answer(plain: list[str], at: int) -> None:
-    """Read word `at` as an answer to the words before it if it is one, alone after a mark or in brackets."""
+    """Read an answer at word `at` as one to the words before it, if it is alone after a mark or in brackets."""
     word, before = plain[at].rstrip("."), plain[at - 1]
-    if word not in ANSWERS:
-        return
     after, then = (*plain[at + 1 : at + 3], ".", ".")[:2]
     if word == "0" and after in _UNITS and then in _ENDS:
         plain[at : at + 2] = ["is", "absent"]

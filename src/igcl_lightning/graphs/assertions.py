@@ -13,6 +13,9 @@ from igcl_lightning.graphs.phrases import CONCLUSIONS, FAR, PLACES, Phrase
 from igcl_lightning.graphs.schema import HEDGE_ID
 
 REACH = 6  # words between a denial or doubt and the furthest start of its scope
+_CUES, _SAID = frozenset({"hedges", "negation", "elsewhere"}), TIMES | {"favor"}
+"""Roles, and names of connectors, that may assert something."""
+
 _PLACED = frozenset({"may be", "possible", "questionable", "suspected"})  # what they doubt may stand before a place
 _OTHER = {"probable": "unlikely", "unlikely": "probable"}
 DIFFERENTIAL = "differential diagnosis"  # the hedge whose scope is a whole list, even across "and"
@@ -22,6 +25,9 @@ SEEN = alternatives(
     "|small to moderate|tiny|trace"
 )
 """Words that describe what is seen; a list of denials has others ("no large effusion")."""
+
+_LACK = "absence of"
+_WHETHER = "unclear whether"
 
 _STATEMENT_ENDS = frozenset({"break", "with"})
 
@@ -49,19 +55,30 @@ def assertions(items: Sequence[Match], phrases: Sequence[Phrase], matches: Seque
         doubt = CONCLUSIONS.get(phrase.follows, doubt if goes_on else "")
         if doubt:
             _doubt(said, phrase.items, doubt)
-    for cue in matches:
+    cues = {at: cue for at, cue in enumerate(matches) if cue.link and (cue.role in _CUES or cue.name in _SAID)}
+    if not cues:
+        return said
+    for cue in cues.values():
         if cue.role == "hedges":
             _hedge(said, cue, items, phrases, matches)
         elif cue.name == "favor" and _closes_clause(cue, matches):  # "atelectasis favored"
             _doubt(said, _scope_before(cue, "after", items, phrases), "probable")
-    _deny(said, items, phrases, matches)
-    for at, cue in enumerate(matches):
+    _deny(said, list(cues.values()), items, phrases, matches)
+    for at, cue in cues.items():
         if cue.role == "elsewhere" or cue.name in TIMES:
-            scope = list(_scope_after(cue, items, phrases)) if cue.kind == "before" else []
-            for index in elsewhere(at, matches, items, phrases, scope):
-                if cue.kind != "past" or said[index] is not ABSENT:  # "effusion last week, none today"
-                    said[index] = ELSEWHERE
+            _leave_out(said, at, items, phrases, matches)
     return said
+
+
+def _leave_out(
+    said: list[Assertion], at: int, items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]
+) -> None:
+    """Mark the items that term `at` says are of another time, person or study."""
+    cue = matches[at]
+    scope = list(_scope_after(cue, items, phrases)) if cue.kind == "before" else []
+    for index in elsewhere(at, matches, items, phrases, scope):
+        if cue.kind != "past" or said[index] is not ABSENT:  # "effusion last week, none today"
+            said[index] = ELSEWHERE
 
 
 def _hedge(
@@ -69,17 +86,37 @@ def _hedge(
 ) -> None:
     """Mark the items that a hedge doubts; one of two rivals is the less likely ("edema is favored over infection")."""
     strength, _, position = cue.kind.partition(" ")
-    _doubt(said, _scope(cue, position, items, phrases, matches), strength)
+    scope = list(_scope(cue, position, items, phrases, matches))
+    if cue.name == _WHETHER and (changes := _changes(scope, items, phrases)):
+        for index in changes:
+            said[index] = ELSEWHERE
+        return
+    _doubt(said, scope, strength)
     if position == "over":
         _doubt(said, _scope_after(cue, items, phrases), _OTHER[strength])
 
 
-def _deny(said: list[Assertion], items: Sequence[Match], phrases: Sequence[Phrase], matches: Sequence[Match]) -> None:
+def _changes(scope: Sequence[int], items: Sequence[Match], phrases: Sequence[Phrase]) -> list[int]:
+    """Return the changes that a scope says of a finding at its end ("whether the effusion is new"), if any."""
+    last = next((phrase for phrase in phrases if phrase.items[-1] in scope[-1:]), None)
+    told = last is not None and last.follows == "predicate" and last.items[0] in scope[1:]
+    changes = last.items if last is not None and told else []
+    return changes if all(items[index].kind in {"temporal", "stability"} for index in changes) else []
+
+
+def _deny(
+    said: list[Assertion],
+    cues: Sequence[Match],
+    items: Sequence[Match],
+    phrases: Sequence[Phrase],
+    matches: Sequence[Match],
+) -> None:
     """Mark the items that are absent, and those that a denied exclusion leaves open."""
-    denials = [cue for cue in matches if cue.role == "negation" and cue.kind != "none"]
+    denials = [cue for cue in cues if cue.role == "negation" and cue.kind != "none"]
     if not denials:
         return
-    cancelled, doubted = cancelled_denials(matches)
+    simple = len(cues) == 1 and cues[0].kind == "before"  # most sentences, for speed
+    cancelled, doubted = (set(), []) if simple else cancelled_denials(matches)
     for cue in denials:
         if cue not in cancelled:
             denied = list(_scope(cue, cue.kind, items, phrases, matches))
@@ -118,7 +155,7 @@ def _scope(
             yield from _scope_before(cue, position, items, phrases)
     else:
         before = list(_scope_before(cue, position, items, phrases))
-        earlier = reversed(matches[: bisect_left(matches, cue)])  # the nearest first: time is linear
+        earlier = reversed(matches[: _place(cue, matches)])  # the nearest first: time is linear
         last = next((match.start for match in earlier if match.kind == "break"), -1)
         clause = [index for index in before if items[index].start > last]
         if cue.role == "hedges" and all(
@@ -126,6 +163,11 @@ def _scope(
         ):  # "small, if any, effusion"
             clause += _scope_after(cue, items, phrases)
         yield from clause or list(_scope_after(cue, items, phrases)) or before
+
+
+def _place(cue: Match, matches: Sequence[Match]) -> int:
+    """Return the number of a term."""
+    return bisect_left(matches, cue.start, key=lambda match: match.start)
 
 
 def _reaches_back(
@@ -139,8 +181,10 @@ def _reaches_back(
 
 def _is_not(cue: Match, matches: Sequence[Match]) -> bool:
     """Return whether a denial ends its clause after "is" ("edema is seen, effusion is not")."""
-    at = bisect_left(matches, cue)
-    if cue.name != "not" or matches[at - 1].name != "is" or matches[at - 1].end + 1 != cue.start:
+    if cue.name != "not":
+        return False
+    at = _place(cue, matches)
+    if matches[at - 1].name != "is" or matches[at - 1].end + 1 != cue.start:
         return False
     ends = matches[at + 1 : at + 2]
     closes = bool(ends) and ends[0].link == "break" and ends[0].start == cue.end + 1
@@ -149,7 +193,7 @@ def _is_not(cue: Match, matches: Sequence[Match]) -> bool:
 
 def _begins_clause(cue: Match, matches: Sequence[Match]) -> bool:
     """Return whether a cue follows directly on a list word or a break."""
-    at = bisect_left(matches, cue)
+    at = _place(cue, matches)
     before = matches[at - 1] if at else None
     return before is not None and before.link in {"break", "list"} and before.end + 1 == cue.start
 
@@ -187,7 +231,7 @@ def _scope_after(cue: Match, items: Sequence[Match], phrases: Sequence[Phrase]) 
     for at in range(start + 1, len(phrases)):
         phrase, after = phrases[at], phrases[at + 1] if at + 1 < len(phrases) else None
         known = phrase.follows == "place" and phrase.opens and phrase.observations  # "behind the consolidation"
-        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR or known:
+        if phrase.follows in _STATEMENT_ENDS or phrase.foreign > FAR or known or _is_told(cue, at, phrases, items):
             return
         if cue.role != "hedges" and not phrase.either and _contrasts(at, phrases, items):
             return
@@ -209,6 +253,18 @@ def _new_statement(phrase: Phrase, after: Phrase | None, items: Sequence[Match])
     return phrase.opens or subject or stated or described or kinds[0] == "stability" or "normal" in kinds
 
 
+def _is_told(cue: Match, at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bool:
+    """Return whether a phrase tells what is so now, or what an absence means.
+
+    "Not enlarged before, now enlarged", "absence of lung markings indicates pneumothorax" (but "absence of findings
+    that suggest pneumonia").
+    """
+    phrase, before = phrases[at], phrases[at - 1]
+    if cue.name == _LACK and phrase.follows in CONCLUSIONS:
+        return any(items[index].kind not in {"generic", "mention"} for index in before.root.observations[-1:])
+    return cue.role == "negation" and phrase.now and phrase.listed
+
+
 def _contrasts(at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bool:
     """Return whether a phrase after a list of denials is something seen.
 
@@ -227,13 +283,23 @@ def _contrasts(at: int, phrases: Sequence[Phrase], items: Sequence[Match]) -> bo
         return True
     if after is not None and after.either:
         return False
-    seen = items[phrase.items[0]].name in SEEN
-    sides = [{items[index].name for index in each.items if items[index].kind == "side"} for each in phrases[: at + 2]]
-    own = sides[at] | (sides[at + 1] if after is not None and after.follows in PLACES else set())
-    moved = phrases[at - 1].follows in PLACES and bool(sides[at - 1]) and bool(own) and own != sides[at - 1]
-    earlier = [items[index].kind for each in phrases[:at] for index in each.observations]
-    device = items[phrase.observations[0]].kind == "device" and "device" not in earlier
-    return moved or seen or device
+    if after is not None and after.but and after.denied and not phrase.either:  # "no mass, effusion but no edema"
+        return True
+    if items[phrase.items[0]].name in SEEN:
+        return True
+    if phrases[at - 1].follows in PLACES:
+        placed = [phrase, after] if after is not None and after.follows in PLACES else [phrase]
+        own, other = _sides(placed, items), _sides(phrases[at - 1 : at], items)
+        if own and other and own != other:
+            return True
+    earlier = (index for each in phrases[:at] for index in each.observations)
+    device = items[phrase.observations[0]].kind == "device"
+    return device and all(items[index].kind != "device" for index in earlier)
+
+
+def _sides(phrases: Sequence[Phrase], items: Sequence[Match]) -> set[str]:
+    """Return the sides that phrases name."""
+    return {items[index].name for phrase in phrases for index in phrase.items if items[index].kind == "side"}
 
 
 def _complete(phrase: Phrase, items: Sequence[Match]) -> bool:

@@ -32,6 +32,9 @@ _SEPARATOR = re.compile(
     rf"\s?\|+\s?|\s?(?<!/)//++\s|\s?[{BULLETS}]+\s?|\s\u00b7\s|\s(?:\*+|~+|#{{2,}}|_)\s"
     r"|\s[-/+*~>](?=[A-Z][A-Za-z])|\s->(?=\w)|(?<=[a-z])(?:\*+|-{2,}|/{2,}|\u00b7)(?=[A-Z])"
 )
+_SEPARATES = re.compile(rf"[|/{BULLETS}\u00b7*~#_+>-]")
+"""A mark that every separator has."""
+
 _SLASH = re.compile(r"(?<=[a-z)]) / (?=[a-z]+)", re.IGNORECASE)
 _INNER_FIELD = re.compile(
     r"(?:(?<=[a-z0-9)%.,;])|(?<=: [-+])|(?<=: NO)|(?<=: YES)|(?<=: NONE)) "
@@ -45,14 +48,15 @@ _DASH = re.compile(r"(?<=[^\s\d])\s+[-\u2013\u2014]+\s+(?=[^\s\d])|(?<=\s)\s*--+
 _DENIES = re.compile(r"\s*(?:no|without|negative|not|neither|free)\b", re.IGNORECASE)
 _RUN_ON = re.compile(r"(?<=[A-Za-z0-9)])(?<!\([ xX+-]\)) (?=[A-Z][a-z]*\b(?!-(?!sided)))")
 _GLUED_ANSWER = re.compile(
-    r"(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])"
+    r"(?<=\b[RL])(?=[-+](?:[\s,;.]|$))|(?<=\w)(?=\((?:[-+?]|neg|pos|no|yes|[nNyY])\))|(?<=[A-Za-z])(?==)|(?<==)(?=[A-Za-z])"
     r"|(?<=[\[(][ xXvV*+-][\])])(?=[A-Za-z])|(?<=[A-Za-z)]:)(?=[A-Za-z+-])"
     r"|(?<=[A-Za-z)\]];)(?=[A-Za-z])|(?<=[a-z)],)(?=[A-Za-z0-9])"
     r"|(?<=[A-Za-z])(?=--[A-Za-z])|(?<=[A-Za-z]--)(?=[A-Za-z])"
 )
 _PROSE = re.compile(
-    r"(?:[A-Z]?[a-z]{1,40}|XXXX|(?:A|\d{1,3}(?:\.\d)?)(?= [a-z]))"
-    r"(?:(?:,? |[-/'])(?:[a-z]{1,40}|[A-Z]{2,20}\d?\d?|\d{1,3}(?:\.\d{1,2})?))*[.!?]?"
+    r"(?:[A-Z]?[a-z]{1,40}+|[A-Z]{2,20}|T(?=-[a-z])|(?:A|\d{1,3}(?:\.\d)?)(?= [a-z]))"
+    r"(?:(?:,? |[-/'])(?:[a-z]{1,40}+|[A-Z]{2,20}\d?\d?|T(?:\d\d?|(?=-[a-z]))|\d{1,3}(?:\.\d{1,2}|st|nd|rd|th)?))*+"
+    r"(?: ?\.|[.!?]|(?<=[a-z])\.\.)?"
 )
 """A sentence without a mark, and without a capitalised word but the first."""
 
@@ -96,7 +100,8 @@ class Cutter:
         for paragraph in self._lines(plain_text(text)):
             if "\n" in paragraph:
                 paragraph = _HYPHENATED.sub("-", paragraph)
-            line = " ".join(paragraph.split())
+            single = paragraph.isprintable() and "  " not in paragraph  # most lines, for speed
+            line = paragraph.strip() if single else " ".join(paragraph.split())
             sentences = self._sentences(line)
             yield from map(Denied, sentences) if denied.includes(line) else sentences
 
@@ -162,7 +167,8 @@ class Cutter:
         if mark is not None:
             yield mark["item"].strip()
             sentence = sentence[mark.end() :]
-        separators = (match for match in _SEPARATOR.finditer(sentence) if not self._is_value(sentence, match.end()))
+        found = _SEPARATOR.finditer(sentence) if _SEPARATES.search(sentence) else ()  # for speed
+        separators = (match for match in found if not self._is_value(sentence, match.end()))
         cuts = {place for match in separators for place in match.span()}
         cuts.update(place for match in _SLASH.finditer(sentence) if self._parts(match) for place in match.span())
         numbers = list(item_numbers(sentence, mark["item"] if mark else ""))

@@ -50,8 +50,14 @@ class DeniedList:
                 self._marks.add(marked)
                 return True
         self._marks = set()
-        self._heading = line if line.endswith(_OPEN_ENDS) and denies(line, self._lexicon) else ""
+        heads = self._is_denial(line) or (line.endswith(_OPEN_ENDS) and denies(line, self._lexicon))
+        self._heading = line if heads else ""
         return False
+
+    def _is_denial(self, line: str) -> bool:
+        """Return whether a line is nothing but a denial ("Absent"), whose list has marks."""
+        term = self._lexicon.terms.get(tuple(line.lower().split()[:_LONGEST_ITEM]))
+        return term is not None and term.role == "negation" and term.kind != "none"
 
 
 def denies(heading: str, lexicon: Lexicon) -> bool:

@@ -8,7 +8,8 @@ from igcl_lightning.graphs.lexicon import alternatives
 
 _WORD = re.compile(r"[^\W\d_]+(?:[-/][^\W\d_]+)*")
 
-_MARKS = str.maketrans(".,:;()/", " " * 7)
+_PLAIN = "".join(" " if chr(code) in ".,:;()/" else chr(code).lower() for code in range(128))
+"""Small letters for the characters of ASCII, and blanks for marks, by their codes."""
 
 _ENGLISH = alternatives(
     "the|are|and|with|there|not|without|at|were|has|have|been|this|that|for|from|seen|but|which|than|clear|within|limits"
@@ -43,18 +44,21 @@ _ELSEWHERE = alternatives(
 """Function words and words of reports in other languages that are not words of English reports."""
 
 
+def is_suspect(text: str) -> bool:
+    """Return whether a text has letters or words of another language, without which it is English."""
+    return not text.isascii() or not _ELSEWHERE.isdisjoint(text.translate(_PLAIN).split())
+
+
 def is_english(text: str) -> bool:
     """Return whether a report is English, or says too little to tell.
 
     It is not if most of its letters belong to another script, or if words of other European languages outnumber those
     of English. Words that languages share, such as names of diseases, do not count.
     """
-    lower = text.lower()
-    ascii_only = text.isascii()
-    if ascii_only and _ELSEWHERE.isdisjoint(lower.translate(_MARKS).split()):
+    if not is_suspect(text):
         return True
-    if not ascii_only:
-        letters = [letter for letter in lower if letter.isalpha()]
+    if not text.isascii():
+        letters = [letter for letter in text.lower() if letter.isalpha()]
         if 2 * sum(letter > "\u024f" for letter in letters) > len(letters):
             return False
     foreign = english = 0

@@ -13,7 +13,7 @@ BULLETS = (
 BOX = r"\[[ xXvV*+_-]?\]|\([ xX+_-]\)|[\u2610\u2611\u2612\u2713\u2714\u2717\u2718]"
 MARK = re.compile(
     rf"\s*(?:(?P<item>[-*\u2013\u2014+~#>]+(?=\s|[A-Za-z?])|/(?=[A-Za-z])|[_.,:;]+(?=[A-Z])|[{BULLETS}\u00b7]+"
-    rf"|[(\[{{<#]{{0,2}}\d{{1,2}}(?:{AFTER_NUMBER}|:(?=\s)|\s?-(?=\s))|\(?[A-Ha-h]\)|[IVX]{{1,4}}[.)](?=\s))"
+    rf"|[(\[{{<#]{{0,2}}\d{{1,2}}(?:{AFTER_NUMBER}|:(?=\s)|\s?-(?=\s))|\(?[A-Ha-h]\)|[a-h]\.(?=\s)|[IVX]{{1,4}}[.)](?=\s))"
     rf"\s*)(?={BOX}|\S)"
 )
 """The mark of an item at the start of a line."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from igcl_lightning.graphs.cutting import ABBREVIATIONS, Cutter
 from igcl_lightning.graphs.denied_lists import Denied
-from igcl_lightning.graphs.language import is_english
+from igcl_lightning.graphs.language import is_english, is_suspect
 from igcl_lightning.graphs.lexicon import load_lexicon
 from igcl_lightning.graphs.schema import ReportGraph, join_graphs, without_first_word
 from igcl_lightning.graphs.sentence import RULES_VERSION, read_sentence
@@ -55,6 +55,7 @@ class SpacyReportParser:
         self._read = lru_cache(CACHED_SENTENCES)(self._read_sentence)
         self._deny = lru_cache(CACHED_SENTENCES // 16)(self._read_denied)
         self._read_part = lru_cache(CACHED_SENTENCES)(self._read_statement)
+        self._suspect = lru_cache(CACHED_SENTENCES)(is_suspect)
         self.version = f"spacy-rules-{RULES_VERSION}-{self._lexicon.version}{'-any-language' * any_language}"
 
     def __reduce__(self) -> tuple[Callable[[bool], SpacyReportParser], tuple[bool]]:
@@ -70,10 +71,11 @@ class SpacyReportParser:
 
     def sentences(self, text: str) -> list[ReportGraph]:
         """Return the graphs of a report's sentences, none of them without words; `join_graphs` makes its graph."""
-        sentences = self._cut(text.encode(errors="replace").decode())  # UTF-8 cannot encode surrogates
-        graphs = map(self._graph, sentences)
-        read = self.any_language or is_english(text)
-        return [graph if read else ReportGraph(graph.text) for graph in graphs if graph.text]
+        sentences = list(self._cut(text.encode(errors="replace").decode()))  # UTF-8 cannot encode surrogates
+        graphs = [graph for graph in map(self._graph, sentences) if graph.text]
+        if self.any_language or not any(map(self._is_suspect, sentences)) or is_english(text):
+            return graphs
+        return [ReportGraph(graph.text) for graph in graphs]
 
     def parse_many(self, texts: Iterable[str]) -> Iterator[ReportGraph]:
         """Yield the graph of each report, in order."""
@@ -84,6 +86,9 @@ class SpacyReportParser:
         if type(sentence) is Denied:
             return (self._deny if short else self._read_denied)(str(sentence))
         return (self._read if short else self._read_sentence)(sentence)
+
+    def _is_suspect(self, sentence: str) -> bool:
+        return (self._suspect if len(sentence) <= LONGEST_CACHED else is_suspect)(sentence)
 
     def _read_sentence(self, sentence: str) -> ReportGraph:
         if len(self._tokenizer.vocab) > KNOWN_WORDS:

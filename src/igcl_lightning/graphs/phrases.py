@@ -43,6 +43,8 @@ class Phrase:
     doubt: str = ""  # strength of the hedge before it, "" without any
     article: bool = False  # "a" follows the list word
     denied: bool = False  # a denial precedes it
+    but: bool = False  # "but" precedes it
+    now: bool = False  # "now" precedes it
     opens: bool = False  # "the" follows the list word: a new statement
     said: bool = False  # a predicate precedes it: the previous statement is complete
     foreign: int = 0  # number of unknown words before it
@@ -122,6 +124,8 @@ def _new_phrase(gap: Sequence[Match], foreign: int, phrases: Sequence[Phrase]) -
         elif cue.link == "break":
             phrase.since = cue.end
         phrase.article = phrase.article or cue.name == "a"
+        phrase.but = phrase.but or cue.name == "but"
+        phrase.now = phrase.now or cue.name == "now"
         phrase.opens = phrase.opens or cue.link in _OPENS
         phrase.denied = phrase.denied or cue.link == "negation before"
         phrase.said = phrase.said or cue.link in _PREDICATES

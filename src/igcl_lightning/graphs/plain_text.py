@@ -14,6 +14,12 @@ _TAG = re.compile(rf"<!--|-->|<![^<>]*>|</?(?:({_BLOCKS})|{_INLINE})(?:[\s/][^<>
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8}\d?);")
 _ESCAPED_BREAK = re.compile(r"\\\.br\\|\\X0[AD]\\|(?:\\r)?\\n|\\r(?![a-z])|\\t(?=[A-Z\s]|$)")
 _EMPHASIS = re.compile(r"(?<![\w*\[])(\*{1,3}|__?)(?=[A-Za-z])([^*_\n]{1,80})(?<=[\w.:?)])\1(?![\w*])")
+_DICTATED = re.compile(
+    r"(?<=[a-z)])(?<!nterval)(?<!ime)(?<!he)(?<!his)(?<!hat)(?<!ame)(?<!hort)(?<!rief)(?<!ong)(?<!year)(?<!month)"
+    r" (?:(comma)(?= [a-z])|(?:period|full stop)(?=\s+[A-Z]|\s*$|\s*\n))"
+)
+"""Punctuation that a speech recogniser wrote as words; "the interval period" is none."""
+
 _INVISIBLE = {ord(character): None for character in "\u00ad\u200b\u200c\u200d\u2060\ufeff"} | {0xA0: " "}
 
 
@@ -35,6 +41,8 @@ def plain_text(text: str) -> str:
         text = _without_tags(text)
     if "*" in text or "_" in text:
         text = _EMPHASIS.sub(r"\2", text)
+    if " period" in text or " comma " in text or " full stop" in text:
+        text = _DICTATED.sub(lambda word: "," if word[1] else ".", text)
     return _ESCAPED_BREAK.sub("\n", text) if "\\" in text else text
 
 

@@ -27,7 +27,10 @@ class SentenceRelations:
             self._relate(phrase, previous, after)
 
     def _add(self, heads: Sequence[int], relation: str, tails: Sequence[int]) -> None:
-        self.pairs.update([(head, relation, tail) for head in heads for tail in tails if head != tail])
+        for head in heads:
+            for tail in tails:
+                if head != tail:
+                    self.pairs.add((head, relation, tail))
 
     def _relate_inside(self, phrase: Phrase) -> None:
         """Relate the qualifiers and anatomies of a phrase to its observations, or the qualifiers to its anatomy."""

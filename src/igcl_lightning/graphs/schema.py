@@ -116,9 +116,10 @@ class ReportGraph:
         for entity in self.entities:
             if " ".join(words[entity.start : entity.end + 1]) != entity.tokens:
                 raise ValueError(f"entity {entity.tokens!r} is not at words {entity.start}..{entity.end}")
+        count = len(self.entities)
         for relation in self.relations:
-            if max(relation.head, relation.tail) >= len(self.entities):
-                raise ValueError(f"{relation} names an entity outside 0..{len(self.entities) - 1}")
+            if relation.head >= count or relation.tail >= count:
+                raise ValueError(f"{relation} names an entity outside 0..{count - 1}")
 
     def __hash__(self) -> int:
         return hash(self.text)  # fast: a text keeps its hash

@@ -10,6 +10,7 @@ and relations have the meaning of RadGraph (Jain et al., 2021, section 3).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from igcl_lightning.graphs.answers import plain_words
@@ -20,7 +21,7 @@ from igcl_lightning.graphs.relations import SentenceRelations
 from igcl_lightning.graphs.run_on import run_ons
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, join_graphs
 
-RULES_VERSION = 5  # part of the parser's version; increment it with every change of these rules
+RULES_VERSION = 6  # part of the parser's version; increment it with every change of these rules
 
 ANATOMY = Assertion("ANAT-DP")
 
@@ -86,7 +87,8 @@ def _repeat(matches: list[Match]) -> tuple[list[Match], dict[Match, Match]]:
 
     Returns the terms, and for each repeated one the term whose words it has.
     """
-    for at in range(1, len(matches) - 1):
+    sided = "side" in [match.kind for match in matches]
+    for at in range(1, len(matches) - 1) if sided else ():
         if matches[at].link == "list" and matches[at - 1].kind == "side":
             meant, joint = _shared_by_sides(matches, at), at
         elif matches[at].kind in _AMOUNTS and matches[at - 1].name == "a":
@@ -96,7 +98,7 @@ def _repeat(matches: list[Match]) -> tuple[list[Match], dict[Match, Match]]:
         else:
             continue
         word = matches[at].end
-        if repeated := {each._replace(start=word, end=word): each for each in meant}:
+        if repeated := {replace(each, start=word, end=word): each for each in meant}:
             return [*matches[:joint], *repeated, *matches[joint:]], repeated
     return matches, {}
 
@@ -144,7 +146,12 @@ def _stating(items: Sequence[Match], said: Sequence[Assertion], pairs: Sequence[
     kept = {
         index
         for index, item in enumerate(items)
-        if said[index] is not ANATOMY and _states(index, item.kind, said[index], placed, tied)
+        if said[index] is not ANATOMY
+        and (
+            item.kind in _ALONE
+            or (said[index] is not PRESENT and item.kind in _DENIED)
+            or index in (tied if item.kind in _TOGETHER else placed)
+        )
     }
     kept.update(tail for head, relation, tail in pairs if relation == "located_at" and head in kept)
     size = -1
@@ -155,10 +162,3 @@ def _stating(items: Sequence[Match], said: Sequence[Assertion], pairs: Sequence[
                 kept.add(head)
                 kept.add(tail)
     return kept
-
-
-def _states(index: int, kind: str, said: Assertion, placed: set[int], tied: set[int]) -> bool:
-    """Return whether an observation is a statement, alone or with the entities it is related to."""
-    if kind in _ALONE or (said is not PRESENT and kind in _DENIED):
-        return True
-    return index in (tied if kind in _TOGETHER else placed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, NamedTuple
@@ -82,7 +83,8 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)?$")
 _NUMBER_LINKS = frozenset({"x", "by", "to"})
 
 
-class Match(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Match:
     """A term found in a sentence: its words `start..end` (inclusive) and the fields of its `Term`."""
 
     start: int
@@ -91,9 +93,6 @@ class Match(NamedTuple):
     kind: str
     name: str
     link: str
-
-
-_match = Match._make
 
 
 class Term(NamedTuple):
@@ -156,28 +155,34 @@ class Lexicon:
         word. A number with a unit is a modifier of kind "measure"; any other number and a de-identification mark
         ("XXXX", "___") is a connector of kind "inside", which is no entity and splits no phrase.
         """
-        positions: Sequence[int] = range(len(words))
-        if not HYPHENS.isdisjoint(words):
-            positions = [index for index in positions if words[index] not in HYPHENS]
-            words = [words[index] for index in positions]
+        if HYPHENS.isdisjoint(words):
+            return self._match(words)
+        at = [index for index, word in enumerate(words) if word not in HYPHENS]
+        found = self._match([words[index] for index in at])
+        for match in found:
+            match.start, match.end = at[match.start], at[match.end]
+        return found
+
+    def _match(self, words: Sequence[str]) -> list[Match]:
+        """Return the terms in words without hyphens."""
         known = self._words
         plain = [word if word in known else self._respelt(word) for word in words]
         adverbs = not _ADVERBS.isdisjoint(plain)
         matches = []
         at, end = 0, len(plain)
         while at < end:
-            alone = self._alone.get(plain[at])
-            if alone is not None:
-                matches.append(_match((positions[at], positions[at], *alone)))
+            word = plain[at]
+            if term := self._alone.get(word):
+                matches.append(Match(at, at, *term))
                 at += 1
                 continue
-            node = self._root.get(plain[at])
-            if node is None and plain[at][0] not in MARK_STARTS:
+            node = self._root.get(word)
+            if node is None and word[0] not in MARK_STARTS:
                 at += 1
                 continue
             length, term = self._longest(plain, at, node, adverbs)
             if term is not None:
-                matches.append(_match((positions[at], positions[at + length - 1], *term)))
+                matches.append(Match(at, at + length - 1, *term))
             at += length
         return matches
 
