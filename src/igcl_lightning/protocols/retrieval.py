@@ -109,8 +109,8 @@ def _strips(module: ContrastiveModule, sides: tuple[Any, Any], score: str | None
     """Return the scores of each side's queries with all of the other side (see `Strip`)."""
     first, second = sides
     scorer = module.score if score is None else module.scorer(score)
-    name = getattr(module, "score_name", GLOBAL) if score is None else score
-    near = None if name == GLOBAL or not trains_cosine(module) else getattr(first, "embedding", None)
+    shortens = needs_shortlist(module, score) and trains_cosine(module)
+    near = getattr(first, "embedding", None) if shortens else None
     if near is None or len(near) <= SHORTLIST:
         return _strip(first, second, scorer), _strip(second, first, backwards(scorer))
     return _shortlisted(first, second, scorer), _shortlisted(second, first, backwards(scorer))
@@ -127,6 +127,11 @@ def _shortlisted(query: Any, candidate: Any, scorer: Scorer) -> Strip:
         return scorer(take_rows(query, one[None]), take_rows(candidate, some))[0]
 
     return reranked(_strip(query.embedding, candidate.embedding, cosine_similarity), fine, SHORTLIST)
+
+
+def needs_shortlist(module: ContrastiveModule, score: str | None = None) -> bool:
+    """Return whether a score (default: that of the module's retrieval) is more than a cosine of the embeddings."""
+    return (getattr(module, "score_name", GLOBAL) if score is None else score) != GLOBAL
 
 
 def trains_cosine(module: ContrastiveModule) -> bool:
