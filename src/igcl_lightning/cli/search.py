@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,15 +15,10 @@ from igcl_lightning.errors import IgclError, UsageError, write_message
 from igcl_lightning.training.latest import LATEST, find_latest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from igcl_lightning.data.store import Store
-    from igcl_lightning.protocols.search import Hit, Query
+    from igcl_lightning.protocols.search import Query
 
 HELP = "find the images of a store that are nearest to a text"
 EXAMPLE = 'igcl search runs/igcl/latest stores/mine "small left effusion" --out found.png'
-SHORTEST = 24
-"""Letters of a report in the table, however narrow the terminal."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     checkpoint = _checked(options)
     from igcl_lightning.data.store import Store
     from igcl_lightning.protocols.search import nearest_images, read_query, searcher, unseen_words
-    from igcl_lightning.protocols.search_sheet import write_sheet
+    from igcl_lightning.protocols.search_sheet import format_hits, write_sheet
     from igcl_lightning.training.lightning_cli import import_modules
 
     import_modules(options.modules)
@@ -58,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
     if unseen := unseen_words(module, store, query):
         write_message("warning", f"no training report has {', '.join(map(repr, unseen))}: the model never read it")
     hits = nearest_images(module, store, query, options.split, options.top, options.cache)
-    sys.stdout.write(f"{_table(hits, store)}\n")
+    sys.stdout.write(f"{format_hits(hits, store, shutil.get_terminal_size().columns)}\n")
     if options.out:
         write_sheet(hits, store, options.text, options.out)
     write_closing({"read as": _reading(query), "picture": str(options.out or "")})
@@ -79,21 +73,6 @@ def _checked(options: argparse.Namespace) -> str:
         raise IgclError(f"{path}: no such checkpoint")
     read_manifest(options.store)
     return path
-
-
-def _table(hits: Sequence[Hit], store: Store) -> str:
-    """Return rank, score, row and split of each image, and its report as far as the terminal is wide."""
-    from igcl_lightning.evaluation.results import aligned
-    from igcl_lightning.protocols.search_sheet import about
-
-    rows = [["rank", "score", "row", "split"]]
-    for rank, hit in enumerate(hits, start=1):
-        rows.append([str(rank), f"{hit.score:.3f}", store.ids(hit.row)[0], store.split_of(hit.row)])
-    columns = aligned(rows).splitlines()
-    width = max(map(len, columns)) + 2
-    letters = max(SHORTEST, shutil.get_terminal_size().columns - width)
-    reports = ["report", *(textwrap.shorten(about(store, hit.row), letters, placeholder=" ...") for hit in hits)]
-    return "\n".join(f"{column:{width}}{report}" for column, report in zip(columns, reports, strict=True))
 
 
 def _reading(query: Query) -> str:

@@ -42,7 +42,7 @@ GLOBAL = SCORES[0]
 
 def retrieval_answers(
     module: ContrastiveModule,
-    store: Path,
+    store: str | Path,
     *,
     split: str = "test",
     score: str | None = None,
@@ -80,7 +80,7 @@ def retrieval_answers(
     kept = np.ones(len(target), bool) if keep_empty else opened.stating(split, "report")
     if not kept.any():
         raise IgclError(f"{store}: no row of {split} has a report; nothing to retrieve")
-    pairs = matched_pairs(module, store, batch_size, split)
+    pairs = matched_pairs(module, Path(store), batch_size, split)
     place = np.array([opened.rows[row][1] for row in pairs.row.tolist()])
     rows = torch.from_numpy(np.flatnonzero(kept[place]))
     place = place[kept[place]]

@@ -1,4 +1,4 @@
-"""A picture of the images that a search found, with the beginning of their reports."""
+"""The images that a search found, with the beginning of their reports, as a table and as a picture."""
 
 from __future__ import annotations
 
@@ -8,17 +8,32 @@ from pathlib import Path
 
 from igcl_lightning.atomic import replacing
 from igcl_lightning.data.store import Store
+from igcl_lightning.evaluation.results import aligned
 from igcl_lightning.protocols.search import Hit
 
 COLUMNS = 4
 LINE_LENGTH = 38
 MAX_LINES = 7
+SHORTEST = 24
+"""Letters of a report in the table, however few columns there are."""
 
 
 def about(store: Store, row: int) -> str:
     """Return the report of a hashed row id in one line, or its positive labels if it has none."""
     report = " ".join(store.report_text(row).split())
     return report or ", ".join(name for name, value in store.row_labels(row).items() if value == 1) or "(no report)"
+
+
+def format_hits(hits: Sequence[Hit], store: Store, columns: int) -> str:
+    """Return rank, score, row and split of each image, and its report as far as the columns reach."""
+    rows = [["rank", "score", "row", "split"]]
+    for rank, hit in enumerate(hits, start=1):
+        rows.append([str(rank), f"{hit.score:.3f}", store.ids(hit.row)[0], store.split_of(hit.row)])
+    lines = aligned(rows).splitlines()
+    width = max(map(len, lines)) + 2
+    letters = max(SHORTEST, columns - width)
+    reports = ["report", *(textwrap.shorten(about(store, hit.row), letters, placeholder=" ...") for hit in hits)]
+    return "\n".join(f"{line:{width}}{report}" for line, report in zip(lines, reports, strict=True))
 
 
 def write_sheet(hits: Sequence[Hit], store: Store, title: str, path: Path) -> None:
