@@ -33,13 +33,18 @@ REPORTS = {
 
 
 def study(index):
-    """A phantom of the test split; every fifth has two images. Some have a report of their own, most have a class."""
+    """A phantom of the test split; every fifth has two images. Some have a report of their own, most have a class.
+
+    The record 17 is a further report of study 16.
+    """
     made = phantom_study(index, size=64, views="frontal")
     (image,) = made.images
     images = (image, replace(image, image_id=f"{image.image_id}-b", source=255 - image.source))[: 1 + (index % 5 == 0)]
     report = {"report": {"findings": REPORTS[index]}, "graph": None} if index in REPORTS else {}
-    classes = {CLASS: ("Edema", "Pleural Effusion", None)[index % 3]}
-    return replace(made, split="test", images=images, extra=classes, **report)
+    classes = {CLASS: "Consolidation" if index == 11 else ("Edema", "Pleural Effusion", None)[index % 3]}
+    first = phantom_study(index - (index == 17), size=64, views="frontal")
+    ids = {"study_id": first.study_id, "patient_id": first.patient_id}
+    return replace(made, split="test", images=images, extra=classes, **ids, **report)
 
 
 @pytest.fixture(scope="module")

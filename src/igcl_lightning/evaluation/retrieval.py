@@ -87,43 +87,48 @@ def _check_alike(asked: Mapping[Run, Answers]) -> None:
             raise IgclError(f"{run.method}, seed {run.seed}: searched other pairs, or was asked for other k or labels")
 
 
+class _Metric(NamedTuple):
+    """A metric of a pool: its name, label, the queries that count, bool [N], and values [1 + R] by run."""
+
+    name: str
+    label: str
+    rows: Any
+    values: dict[Run, Floats]
+
+
 def _records(
     asked: Mapping[Run, Answers], weights: Floats, versus: Sequence[tuple[str, str]], about: Mapping[str, str]
 ) -> Iterator[Record]:
     first = next(iter(asked.values()))
     directions = {run.method: each.direction for run, each in asked.items()}
     for pool, end in enumerate(POOLS):
-        some = first.rank[pool] > 0
-        for name, label, values, counted in _metrics(asked, pool, weights):
-            rows = some if label is None else counted
-            counts = {"n": int(rows.sum()), "patients": len(np.unique(first.patient[rows]))}
-            fields = {"label": label or MEAN_LABEL, **counts, **about}
-            for record in compare_runs(values, versus, **fields):
-                record["metric"] = f"{directions[record['method']]}_{name}{end}"
+        for metric in _metrics(asked, pool, weights):
+            n, patients = int(metric.rows.sum()), len(np.unique(first.patient[metric.rows]))
+            for record in compare_runs(metric.values, versus, label=metric.label, n=n, patients=patients, **about):
+                record["metric"] = f"{directions[record['method']]}_{metric.name}{end}"
                 yield record
 
 
-def _metrics(
-    asked: Mapping[Run, Answers], pool: int, weights: Floats
-) -> Iterator[tuple[str, str | None, dict[Run, Floats], NDArray[np.bool_]]]:
-    """Yield name, label (None without one), values by run [1 + R] and queries [N] of each metric of a pool."""
+def _metrics(asked: Mapping[Run, Answers], pool: int, weights: Floats) -> Iterator[_Metric]:
     first = next(iter(asked.values()))
     some = first.rank[pool] > 0
     share = partial(_share, first.patient, weights)
     if some.any():
         for k in first.k:
-            yield f"recall@{k}", None, {run: share(each.rank[pool] <= k, some) for run, each in asked.items()}, some
+            recall = {run: share(each.rank[pool] <= k, some) for run, each in asked.items()}
+            yield _Metric(f"recall@{k}", MEAN_LABEL, some, recall)
         medians = {run: _median(first.patient, weights, each.rank[pool], some) for run, each in asked.items()}
-        yield "median_rank", None, medians, some
+        yield _Metric("median_rank", MEAN_LABEL, some, medians)
     for place, k in enumerate(first.k if first.labels else ()):
-        by_label: dict[Run, list[Floats]] = {run: [] for run in asked}
-        carry = ~np.isnan(first.precision[pool, :, place])
+        has = ~np.isnan(first.precision[pool, :, place])
+        by_label = []
         for label, name in enumerate(first.labels):
-            for run, each in asked.items():
-                by_label[run].append(share(each.precision[pool, :, place, label], carry[:, label]))
-            yield f"precision@{k}", name, {run: values[-1] for run, values in by_label.items()}, carry[:, label]
-        means = {run: np.mean(values, axis=0) for run, values in by_label.items()}
-        yield f"precision@{k}", MEAN_LABEL, means, carry.any(axis=1)
+            rows = has[:, label]
+            values = {run: share(each.precision[pool, :, place, label], rows) for run, each in asked.items()}
+            by_label.append(values)
+            yield _Metric(f"precision@{k}", name, rows, values)
+        means = {run: np.mean([values[run] for values in by_label], axis=0) for run in asked}
+        yield _Metric(f"precision@{k}", MEAN_LABEL, has.any(axis=1), means)
 
 
 def _share(patient: NDArray[np.int64], weights: Floats, value: NDArray[Any], some: NDArray[np.bool_]) -> Floats:

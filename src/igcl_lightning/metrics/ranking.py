@@ -61,7 +61,7 @@ class Found(NamedTuple):
 def chunks(number: int, device: Any = None) -> tuple[Tensor, ...]:
     """Return the numbers of `number` queries in chunks whose scores with as many candidates fit into memory."""
     size = max(1, min(CHUNK_QUERIES, CHUNK_CELLS // max(1, number)))
-    return torch.arange(number, device=device).split(size)
+    return tuple(torch.arange(number, device=device).split(size))
 
 
 def hit_rank(similarity: Tensor, positives: Tensor, left_out: tuple[Tensor, Tensor] | None = None) -> Tensor:

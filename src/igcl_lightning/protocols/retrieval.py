@@ -76,10 +76,10 @@ def retrieval_answers(
     if score is not None:
         check_choice("score", score, module.score_names)
     opened = Store(store)
-    names, target = _labels(opened, split, labels)
-    kept = np.ones(len(target), bool) if keep_empty else opened.stating(split, "report")
+    kept = opened.stating(split, "report") | keep_empty
     if not kept.any():
         raise IgclError(f"{store}: no row of {split} has a report; nothing to retrieve")
+    names, target = _labels(opened, split, labels, kept)
     pairs = matched_pairs(module, Path(store), batch_size, split)
     place = np.array([opened.rows[row][1] for row in pairs.row.tolist()])
     rows = torch.from_numpy(np.flatnonzero(kept[place]))
@@ -140,8 +140,10 @@ def trains_cosine(module: ContrastiveModule) -> bool:
     return matching is None or matching.global_weight > 0
 
 
-def _labels(store: Store, split: str, wanted: Sequence[str] | None) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
-    """Return the labels that rows of a split have, and which has each, bool [N, L]; unknown is not had."""
+def _labels(
+    store: Store, split: str, wanted: Sequence[str] | None, kept: NDArray[np.bool_]
+) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+    """Return the labels that kept rows of a split have, and which row has each, bool [N, L]; unknown is not had."""
     if wanted is None and CLASS in store.files(split).column_names:
         classes = np.array([each or "" for each in store.column(split, CLASS)], dtype=object)
         names = sorted({*classes} - {""})
@@ -149,8 +151,8 @@ def _labels(store: Store, split: str, wanted: Sequence[str] | None) -> tuple[tup
     else:
         names = list(store.labels if wanted is None else wanted)
         has = store.targets(split, names) == 1
-    some = has.any(axis=0)
-    return tuple(name for name, here in zip(names, some, strict=True) if here), has[:, some].astype(bool)
+    some = np.flatnonzero(has[kept].any(axis=0))
+    return tuple(names[label] for label in some), has[:, some].astype(bool)
 
 
 def _pool(store: Store, split: str, place: NDArray[np.int64], target: NDArray[np.bool_]) -> Pool:

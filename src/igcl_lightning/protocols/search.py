@@ -134,14 +134,15 @@ def nearest_images(
 
 def _embeddings(module: ContrastiveModule, store: Store, splits: Sequence[str], cache: Path | None) -> Tensor:
     """Return the unit vectors of all images of some splits, float32 [N, D], on the CPU."""
-    encoder = PretrainedEncoder(module.image_encoder, module.image_projection, frozen=True)
-    parts = []
+    sides: Any = module
+    encoder = PretrainedEncoder(sides.image_encoder, sides.image_projection, frozen=True)
+    features = []
     for split in splits:  # one by one, as probes cache them
         rows: Any = WholeBatches(LabeledDataset(store, split, []))
         loader: DataLoader[Any] = DataLoader(rows, batch_size=BATCH, collate_fn=ready)
         content = f"{store.fingerprint} {split}"
-        parts.append(frozen_features(encoder, loader, cache or store.path / "features", content, module.device))
-    return F.normalize(torch.cat(parts), dim=1)
+        features.append(frozen_features(encoder, loader, cache or store.path / "features", content, module.device))
+    return F.normalize(torch.cat(features), dim=1)
 
 
 def _matched(module: ContrastiveModule, query: Query) -> Any:
