@@ -41,7 +41,7 @@ model:
 data:
   class_path: TinyCliData
 """
-COMMANDS = ("fit", "validate", "test", "predict", "prepare", "doctor", "graphs", "compare", "demo")
+COMMANDS = ("fit", "validate", "test", "predict", "prepare", "doctor", "graphs", "search", "compare", "demo")
 CHECKPOINT = "runs/tiny_cli_model/version_0/checkpoints/epoch=0-step=2.ckpt"
 
 

@@ -24,7 +24,7 @@ GUIDES = [
     README,
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("configuration", "data", "new_modality", "reclf", "results", "scale", "sweeps")
+        for name in ("configuration", "data", "evaluation", "new_modality", "reclf", "results", "scale", "sweeps")
     ),
 ]
 OF_SLURM = {"--array", "--signal", "--wrap", "--help-all", "--quiet"}

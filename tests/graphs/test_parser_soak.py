@@ -55,7 +55,7 @@ MOST_SECONDS, MOST_MEMORY = 10, 300  # for 1 MB; MiB
 
 
 def work(text):
-    """Return the seconds of the process that a text takes from its sections to its labels, and the growth of memory in MiB."""
+    """Return the seconds of the process from the sections of a text to its labels, and the growth of memory in MiB."""
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     graph = PARSER.parse(choose_text(text))
     graph_key(graph)

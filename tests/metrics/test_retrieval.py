@@ -4,12 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from igcl_lightning.metrics import retrieval
-from igcl_lightning.metrics.retrieval import (
-    PairRetrieval,
-    hit_rank,
-    within_patient_choices,
-)
+from igcl_lightning.metrics import ranking, retrieval
+from igcl_lightning.metrics.ranking import hit_rank
+from igcl_lightning.metrics.retrieval import PairRetrieval, within_patient_choices
 
 
 def pairs(count=40, dim=8, keys=12, seed=0):
@@ -32,7 +29,7 @@ def looped_ranks(query, candidate, graph_key):
 
 
 def test_pair_retrieval_equals_the_double_loop(monkeypatch):
-    monkeypatch.setattr(retrieval, "CHUNK_QUERIES", 16)
+    monkeypatch.setattr(ranking, "CHUNK_QUERIES", 16)
     image, graph, graph_key, patient, row = pairs()
     metric = PairRetrieval(k=(1, 5, 100))
     for batch in torch.arange(40).split(13):
@@ -61,7 +58,7 @@ def best_match(image, report):
 
 
 def test_any_scorer_is_searched_with_batches_of_any_number_of_units(monkeypatch):
-    monkeypatch.setattr(retrieval, "CHUNK_QUERIES", 16)
+    monkeypatch.setattr(ranking, "CHUNK_QUERIES", 16)
     *_, graph_key, patient, row = pairs()
     generator = torch.Generator().manual_seed(1)
     image = torch.randn(40, 3, 8, generator=generator)
@@ -143,22 +140,6 @@ def test_repeated_rows_of_a_distributed_sampler_count_once():
     assert ranks[0].compute() == whole.compute()
 
 
-def test_ranks_of_a_small_table():
-    similarity = torch.tensor([[0.9, 0.1, 0.5], [0.9, 0.1, 0.5]])
-    positives = torch.tensor([[True, False, False], [False, True, False]])
-    assert hit_rank(similarity, positives).tolist() == [1, 3]
-
-
-def test_a_query_without_positive_is_refused():
-    with pytest.raises(ValueError, match="no positive candidate"):
-        hit_rank(torch.zeros(1, 2), torch.zeros(1, 2, dtype=torch.bool))
-
-
-def test_shapes_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"\(1, 2\) and positives \(2, 1\) do not fit"):
-        hit_rank(torch.zeros(1, 2), torch.ones(2, 1, dtype=torch.bool))
-
-
 @pytest.mark.parametrize("k", [(), (0, 1)])
 def test_k_must_be_positive(k):
     with pytest.raises(ValueError, match="k must name"):
@@ -166,7 +147,7 @@ def test_k_must_be_positive(k):
 
 
 def test_choice_within_a_patient_equals_the_double_loop(monkeypatch):
-    monkeypatch.setattr(retrieval, "CHUNK_QUERIES", 7)
+    monkeypatch.setattr(ranking, "CHUNK_QUERIES", 7)
     image, graph, graph_key, patient, _ = pairs(keys=3)
     answers = [
         bool(image[i] @ graph[i] > image[i] @ graph[j])

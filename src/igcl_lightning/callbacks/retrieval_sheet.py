@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 from igcl_lightning.callbacks.validation_pairs import ValidationPairs, ValidationPairsCallback
-from igcl_lightning.metrics.retrieval import hit_rank
+from igcl_lightning.metrics.ranking import hit_rank
 from igcl_lightning.metrics.rows import first_of_each
 
 if TYPE_CHECKING:

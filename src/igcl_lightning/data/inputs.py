@@ -155,13 +155,13 @@ class InputReader:
 
     def graphs(self, reports: Iterable[ReportInput]) -> Batch:
         """Return the graphs of B reports, as `PairBatch.graph` holds them."""
-        graphs = [self._parsed(report) for report in reports]
+        graphs = [self.parsed(report) for report in reports]
         features = [self._node_text(graph) for graph in graphs] if self.record.get("node_text") else []
         return featurize(graphs, np.concatenate(features) if features else None)
 
     def reports(self, reports: Iterable[ReportInput]) -> Batch:
         """Return the tokens of B reports, as `PairBatch.report` holds them."""
-        return self._tokenizer([self._parsed(report).text for report in reports])
+        return self._tokenizer([self.parsed(report).text for report in reports])
 
     @cached_property
     def _tokenizer(self) -> ReportTokenizer:
@@ -183,7 +183,8 @@ class InputReader:
             raise IgclError(f"an image is a path, a PIL image or grey values [H, W], not {type(image).__name__}")
         return decode_grey(store_image(StudyImage("", source), self.options).content)
 
-    def _parsed(self, report: ReportInput) -> ReportGraph:
+    def parsed(self, report: ReportInput) -> ReportGraph:
+        """Return the graph of a report; raises `IgclError` if it cannot be read."""
         if isinstance(report, ReportGraph):
             return report
         given = {"report": report} if isinstance(report, str) else report

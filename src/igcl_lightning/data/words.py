@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,3 +35,8 @@ def training_words(store: Store, side: str) -> str:
         words, times = pc.value_counts(pc.split_pattern(pc.utf8_lower(texts), " ").flatten()).flatten()
         count.update(dict(zip(words.to_pylist(), times.to_pylist(), strict=True)))
     return " ".join(sorted(filter(None, dict(count.most_common(MOST_WORDS)))))
+
+
+def recorded_words(record: Mapping[str, Any] | None, side: str) -> set[str]:
+    """Return the training words in the record of inputs of a checkpoint; empty if they are unknown."""
+    return set((((record or {}).get("words") or {}).get(side) or "").split())

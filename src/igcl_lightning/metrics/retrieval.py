@@ -9,30 +9,9 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
+from igcl_lightning.metrics.ranking import backwards, chunks, hit_rank, matches, numbered
 from igcl_lightning.metrics.rows import RowMetric, first_of_each
 from igcl_lightning.nn.scoring import Scorer, concatenate, cosine_similarity
-
-CHUNK_QUERIES = 1024
-"""Queries compared with all candidates at once; memory then grows with N, not with its square."""
-
-
-def hit_rank(similarity: Tensor, positives: Tensor) -> Tensor:
-    """Return the rank of each query's first positive, int64 [N] in 1..M; 1 is best.
-
-    Wrong candidates that tie with the best positive rank before it, so that ties count against the model.
-
-    Args:
-        similarity: float [N, M] of N queries and M candidates; NaN ranks last.
-        positives: bool [N, M], at least one in every row, or a `ValueError` is raised.
-    """
-    if similarity.shape != positives.shape or similarity.ndim != 2:
-        raise ValueError(f"similarity {tuple(similarity.shape)} and positives {tuple(positives.shape)} do not fit")
-    if not positives.any(dim=1).all():
-        raise ValueError("a query has no positive candidate: leave it out or mark its own row")
-    best = similarity.masked_fill(~positives, -torch.inf).amax(dim=1, keepdim=True)
-    # Written as "not lower" because a NaN compares false: a diverged model must not rank first.
-    not_lower = ~(similarity < best)
-    return (not_lower & ~positives).sum(dim=1) + 1
 
 
 class PairRetrieval(RowMetric):
@@ -44,7 +23,7 @@ class PairRetrieval(RowMetric):
     Args:
         sides: names of the two sides, for the names of the results.
         k: the values of k for recall at k.
-        score: the scorer, called with at most `CHUNK_QUERIES` of one side and all of the other.
+        score: the scorer, called with some of one side (`ranking.chunks`) and all of the other.
         kwargs: arguments of `torchmetrics.Metric`.
     """
 
@@ -136,14 +115,16 @@ class PairRetrieval(RowMetric):
         right, asked = (count.sum() for count in within_patient_choices(first, second, key, patient, self.score))
         return {
             **self._direction(f"{one}_to_{other}", first, second, key, self.score),
-            **self._direction(f"{other}_to_{one}", second, first, key, lambda query, every: self.score(every, query).T),
+            **self._direction(f"{other}_to_{one}", second, first, key, backwards(self.score)),
             **({"within_patient_accuracy": right / asked} if asked else {}),
         }
 
     def _direction(self, name: str, query: Any, candidate: Any, key: Tensor, score: Scorer) -> dict[str, Tensor]:
-        pairs = torch.arange(len(key), device=key.device)
-        chunks = pairs.split(CHUNK_QUERIES)
-        rank = torch.cat([hit_rank(score(take_rows(query, at), candidate), _same_statement(key, at)) for at in chunks])
+        number = numbered(key)
+        parts = [
+            hit_rank(score(take_rows(query, at), candidate), matches(number, at)) for at in chunks(len(key), key.device)
+        ]
+        rank = torch.cat(parts)
         recall = {f"{name}_recall@{k}": (rank <= k).float().mean() for k in self.k}
         return {**recall, f"{name}_median_rank": rank.float().quantile(0.5)}
 
@@ -164,7 +145,7 @@ def within_patient_choices(
     """
     right, asked = [], []
     stated = graph_key >= 0
-    for at in torch.arange(len(graph_key), device=graph_key.device).split(CHUNK_QUERIES):
+    for at in chunks(len(graph_key), graph_key.device):
         similarity = score(take_rows(first, at), second)
         # Taken from the table, not computed again: equal embeddings must compare equal to the last bit.
         own = similarity.gather(1, at[:, None])
@@ -191,9 +172,3 @@ def take_rows(side: Any, rows: Tensor) -> Any:
 def _whole(state: Any) -> Tensor:
     """Return a state as one tensor; after the exchange between processes it already is one."""
     return state if isinstance(state, Tensor) else concatenate(state)
-
-
-def _same_statement(key: Tensor, queries: Tensor) -> Tensor:
-    """Return bool [Q, N]: the candidate is the query's own pair, or its graph is not empty and states the same."""
-    own = queries[:, None] == torch.arange(len(key), device=key.device)
-    return own | ((key[queries, None] >= 0) & (key[queries, None] == key))

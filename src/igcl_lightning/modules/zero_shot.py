@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from igcl_lightning.data.inputs import InputReader
 from igcl_lightning.data.samples import LabeledBatch
+from igcl_lightning.data.words import recorded_words
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.prompts import Prompt, PromptLine, joined_prompts, make_prompts, prompt_words, read_prompts
 from igcl_lightning.metrics.prompts import PromptQuality
@@ -264,8 +265,8 @@ class ZeroShot(ClassifierModule):
 
     def _refuse_unknown_words(self) -> None:
         """Name words that no training report had; `IgclError` for a prompt of such words only."""
-        record, side = self.pretrained.input_record or {}, self.pretrained.report_side
-        seen = set(((record.get("words") or {}).get(side) or "").split())
+        side = self.pretrained.report_side
+        seen = recorded_words(self.pretrained.input_record, side)
         if not seen:
             rank_zero_info(
                 "the words of the training reports are unknown: it is not checked whether prompts use others"

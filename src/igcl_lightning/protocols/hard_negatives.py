@@ -41,13 +41,14 @@ class Answers(NamedTuple):
 class Matched(NamedTuple):
     """N pairs: both sides as `ContrastiveModule.matched` returns them, what each report states, and the patient.
 
-    `graph_key` is an id of what the report states, int64 [N], -1 for nothing; `patient` is int64 [N].
+    `graph_key` is an id of what the report states, int64 [N], -1 for nothing; `patient` and `row` are ids, int64 [N].
     """
 
     first: Any
     second: Any
     graph_key: Tensor
     patient: Tensor
+    row: Tensor
 
 
 def contrasts_reports(module: Any) -> TypeGuard[ContrastiveModule]:
@@ -115,7 +116,7 @@ def _choices(pairs: Matched, score: Scorer) -> Choices:
     right, asked = torch.zeros_like(pairs.patient), torch.zeros_like(pairs.patient)
     for rows in _chunks(_rows_of_patients(pairs.patient)):
         few = Matched(*(take_rows(values, rows) for values in pairs))
-        right[rows], asked[rows] = within_patient_choices(*few, score)
+        right[rows], asked[rows] = within_patient_choices(*few[:4], score)
     return Choices(pairs.patient.numpy(), right.numpy(), asked.numpy())
 
 
@@ -126,11 +127,12 @@ def _chunks(groups: list[Tensor]) -> Iterator[Tensor]:
         yield torch.cat([groups[index] for index in np.flatnonzero(ends == chunk)])
 
 
-def matched_pairs(module: ContrastiveModule, store: Path, batch_size: int = 64) -> Matched:
-    """Return all pairs of a store's test split as the scorers of a module read them, on the CPU."""
-    parts: Any = quiet_trainer().predict(_Matching(module), paired_data(module, store, batch_size))
-    first, second, graph_key, patient = zip(*parts, strict=True)
-    return Matched(joined(first), joined(second), torch.cat(graph_key), torch.cat(patient))
+def matched_pairs(module: ContrastiveModule, store: Path, batch_size: int = 64, split: str = "test") -> Matched:
+    """Return all pairs of a split of a store as the scorers of a module read them, on the CPU."""
+    data = paired_data(module, store, batch_size, predict_splits=[split])
+    parts: Any = quiet_trainer().predict(_Matching(module), data)
+    first, second, *ids = zip(*parts, strict=True)
+    return Matched(joined(first), joined(second), *map(torch.cat, ids))
 
 
 def quiet_trainer() -> Trainer:
@@ -144,9 +146,9 @@ def quiet_trainer() -> Trainer:
     )
 
 
-def paired_data(module: ContrastiveModule, store: Path, batch_size: int) -> PairedDataModule:
+def paired_data(module: ContrastiveModule, store: Path, batch_size: int, **options: Any) -> PairedDataModule:
     """Return the pairs of a store, with inputs made as those that the module was trained on."""
-    return PairedDataModule(str(store), batch_size, augment=False, **_inputs(module.input_record or {}))
+    return PairedDataModule(str(store), batch_size, augment=False, **_inputs(module.input_record or {}), **options)
 
 
 def _inputs(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,7 +170,8 @@ class _Matching(LightningModule):
     def predict_step(self, batch: PairBatch, batch_idx: int) -> Matched:
         """Return a batch as the scorers read it, on the CPU."""
         first, second = (matched_side(self.module, side, batch) for side in self.sides)
-        return Matched(first, second, self.module.statement(batch).cpu(), batch.patient.cpu())
+        ids = self.module.statement(batch), batch.patient, batch.row
+        return Matched(first, second, *(each.cpu() for each in ids))
 
 
 def matched_side(module: ContrastiveModule, side: str, batch: PairBatch) -> Any:

@@ -1,0 +1,168 @@
+"""Retrieval over a whole split of a store: each image's report among all, each report's image among all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from igcl_lightning.data.sources.subset import CLASS
+from igcl_lightning.data.store import Store
+from igcl_lightning.errors import IgclError
+from igcl_lightning.evaluation.retrieval import Answers
+from igcl_lightning.graphs.schema import stable_hash
+from igcl_lightning.metrics.ranking import (
+    Pool,
+    Strip,
+    backwards,
+    joined_ids,
+    label_precision,
+    reranked,
+    search,
+)
+from igcl_lightning.metrics.retrieval import take_rows
+from igcl_lightning.modules.contrastive import ContrastiveModule
+from igcl_lightning.nn.checks import check_choice
+from igcl_lightning.nn.matching import SCORES
+from igcl_lightning.nn.scoring import Scorer, cosine_similarity
+from igcl_lightning.protocols.hard_negatives import contrasts_reports, matched_pairs
+
+K = (1, 5, 10)
+SHORTLIST = 1000
+"""Candidates of a query that a local score orders anew after a search by cosines."""
+
+GLOBAL = SCORES[0]
+
+
+def retrieval_answers(
+    module: ContrastiveModule,
+    store: str | Path,
+    *,
+    split: str = "test",
+    score: str | None = None,
+    k: Sequence[int] = K,
+    labels: Sequence[str] | None = None,
+    keep_empty: bool = False,
+    batch_size: int = 64,
+) -> list[Answers]:
+    """Return what a module finds in a split, from its first side to its second and back, for `summarise_retrieval`.
+
+    Pairs match if they are of one study, if their reports have the same text, or if their graphs state the same, and
+    if both match a third. A report without words matches its own image only. This depends on the store alone, so that
+    the answers of all modules compare. A local score orders the 1,000 nearest by the cosine of the embeddings, or all
+    pairs if there are no more or if the module does not train that cosine.
+
+    Args:
+        module: pretrained module that reads reports.
+        store: prepared store.
+        split: split that is searched as a whole.
+        score: one of `module.score_names` (default: that of the module's own retrieval).
+        k: numbers of nearest candidates.
+        labels: labels of precision at k (default: the classes of a 5x200 set, otherwise all labels of the store).
+        keep_empty: whether pairs whose report has no words are in the pool.
+        batch_size: pairs encoded at once.
+
+    Raises:
+        IgclError: the module reads no reports, the score, split or a label is unknown, or the pool is empty.
+    """
+    if not contrasts_reports(module):
+        raise IgclError(f"{type(module).__name__} reads no reports: it cannot retrieve them")
+    if score is not None:
+        check_choice("score", score, module.score_names)
+    opened = Store(store)
+    kept = opened.stating(split, "report") | keep_empty
+    if not kept.any():
+        raise IgclError(f"{store}: no row of {split} has a report; nothing to retrieve")
+    names, target = _labels(opened, split, labels, kept)
+    pairs = matched_pairs(module, Path(store), batch_size, split)
+    place = np.array([opened.rows[row][1] for row in pairs.row.tolist()])
+    rows = torch.from_numpy(np.flatnonzero(kept[place]))
+    place = place[kept[place]]
+    pool = _pool(opened, split, place, target)
+    patient = pairs.patient[rows].numpy()
+    sides = take_rows(pairs.first, rows), take_rows(pairs.second, rows)
+    strips = _strips(module, sides, score)
+    one, other = module.sides
+    directions = f"{one}_to_{other}", f"{other}_to_{one}"
+    with module.evaluating():
+        return [
+            _answers(name, strip, pool, patient, tuple(k), names)
+            for name, strip in zip(directions, strips, strict=True)
+        ]
+
+
+def _answers(
+    direction: str, strip: Strip, pool: Pool, patient: NDArray[np.int64], k: tuple[int, ...], labels: tuple[str, ...]
+) -> Answers:
+    found = search(strip, pool, max(k) if labels else 0)
+    precision = [label_precision(nearest, pool.target, k).numpy() for nearest in found.nearest]
+    return Answers(direction, patient, found.rank.numpy(), k, np.stack(precision), labels)
+
+
+def _strips(module: ContrastiveModule, sides: tuple[Any, Any], score: str | None) -> tuple[Strip, Strip]:
+    """Return the scores of each side's queries with all of the other side (see `Strip`)."""
+    first, second = sides
+    scorer = module.score if score is None else module.scorer(score)
+    shortens = needs_shortlist(module, score) and trains_cosine(module)
+    near = getattr(first, "embedding", None) if shortens else None
+    if near is None or len(near) <= SHORTLIST:
+        return _strip(first, second, scorer), _strip(second, first, backwards(scorer))
+    return _shortlisted(first, second, scorer), _shortlisted(second, first, backwards(scorer))
+
+
+def _strip(query: Any, candidate: Any, scorer: Scorer) -> Strip:
+    return lambda at: scorer(take_rows(query, at), candidate)
+
+
+def _shortlisted(query: Any, candidate: Any, scorer: Scorer) -> Strip:
+    """Return the scores of a shortlist of each query's candidates; the cosines of the embeddings choose them."""
+
+    def fine(one: Tensor, some: Tensor) -> Tensor:
+        return scorer(take_rows(query, one[None]), take_rows(candidate, some))[0]
+
+    return reranked(_strip(query.embedding, candidate.embedding, cosine_similarity), fine, SHORTLIST)
+
+
+def needs_shortlist(module: ContrastiveModule, score: str | None = None) -> bool:
+    """Return whether a score (default: that of the module's retrieval) is more than a cosine of the embeddings."""
+    return (getattr(module, "score_name", GLOBAL) if score is None else score) != GLOBAL
+
+
+def trains_cosine(module: ContrastiveModule) -> bool:
+    """Return whether the cosine of the embeddings was trained, so that it may choose what another score orders."""
+    matching = getattr(module, "matching", None)
+    return matching is None or matching.global_weight > 0
+
+
+def _labels(
+    store: Store, split: str, wanted: Sequence[str] | None, kept: NDArray[np.bool_]
+) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+    """Return the labels that kept rows of a split have, and which row has each, bool [N, L]; unknown is not had."""
+    if wanted is None and CLASS in store.files(split).column_names:
+        classes = np.array([each or "" for each in store.column(split, CLASS)], dtype=object)
+        names = sorted({*classes} - {""})
+        has = np.stack([classes == name for name in names], axis=1) if names else np.zeros((len(classes), 0), bool)
+    else:
+        names = list(store.labels if wanted is None else wanted)
+        has = store.targets(split, names) == 1
+    some = np.flatnonzero(has[kept].any(axis=0))
+    return tuple(names[label] for label in some), has[:, some].astype(bool)
+
+
+def _pool(store: Store, split: str, place: NDArray[np.int64], target: NDArray[np.bool_]) -> Pool:
+    """Return what is known of some rows of a split; a report without words shares no id."""
+    graph = store.files(split).data.column("graph")
+    words = store.stating(split, "report")
+    study = np.array([stable_hash(each) for each in store.column(split, "study")])
+    text = np.array([stable_hash(each or "") for each in pc.struct_field(graph, "text").to_pylist()])
+    key = pc.struct_field(graph, "key").to_numpy()
+    ids = np.stack([np.where(words, each, -1) for each in (key, text, study)], axis=1)
+    return Pool(
+        joined_ids(torch.from_numpy(ids[place])), torch.from_numpy(study[place]), torch.from_numpy(target[place])
+    )

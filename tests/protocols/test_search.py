@@ -1,0 +1,129 @@
+"""`igcl search` on a few phantoms with models of random weights: their own scores say what must be found."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from PIL import Image
+
+from igcl_lightning.cli import main
+from igcl_lightning.data.inputs import describe_inputs
+from igcl_lightning.data.modules import PairedDataModule
+from igcl_lightning.data.store import Store
+from igcl_lightning.data.words import training_words
+from igcl_lightning.modules import IGCL, RECLF, BaseModule, SimCLR
+from igcl_lightning.protocols import search
+from igcl_lightning.protocols.hard_negatives import matched_pairs
+from igcl_lightning.protocols.search import READ, nearest_images, read_query, searcher
+
+IMAGE = {"image": {"backbone": "test_resnet", "size": 32}}
+TEXT = "small left effusion"
+MODELS = {
+    "igcl": lambda: IGCL(**IMAGE, graph={"channels": 32}),
+    "reclf": lambda: RECLF(**IMAGE, text={"channels": 32}, matching={"channels": 16, "score": "local"}),
+    "simclr": lambda: SimCLR(**IMAGE),
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory, phantom_store):
+    """A checkpoint of each model, with the record of the store's inputs."""
+    folder, paths = tmp_path_factory.mktemp("models"), {}
+    for name, make in MODELS.items():
+        torch.manual_seed(0)
+        module = make()
+        words = {side: training_words(Store(phantom_store), side) for side in module.sides if side in READ}
+        module.input_record = describe_inputs(PairedDataModule(str(phantom_store))) | {"words": words}
+        trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False, enable_checkpointing=False)
+        trainer.strategy.connect(module)
+        paths[name] = str(folder / f"{name}.ckpt")
+        trainer.save_checkpoint(paths[name])
+    return paths
+
+
+def found(lines):
+    """Rank, score, row and split of each line of the table."""
+    return [line.split()[:4] for line in lines.splitlines()[1:] if line[:1].isdigit()]
+
+
+def best(store, splits, score):
+    """Rows of some splits by falling score, which `score` gives for a split."""
+    rows = [(row, split) for split in splits for row in Store(store).column(split, "row")]
+    values = torch.cat([score(split) for split in splits])
+    return [(*rows[at], float(values[at])) for at in values.argsort(descending=True).tolist()]
+
+
+@pytest.mark.parametrize("splits", [("train", "valid", "test"), ("test",)])
+def test_the_nearest_images_of_a_text(checkpoints, phantom_store, tmp_path, capsys, splits):
+    words = ["search", checkpoints["igcl"], str(phantom_store), TEXT, "--cache", str(tmp_path), "--top", "5"]
+    words += ["--split", ",".join(splits)] if len(splits) == 1 else []
+    assert main([*words, "--out", str(tmp_path / "found.png")]) is None
+    out = capsys.readouterr().out
+    module = BaseModule.load_from_checkpoint(checkpoints["igcl"])
+    text = module.embed_reports([TEXT])
+    expected = best(phantom_store, splits, lambda split: matched_pairs(module, phantom_store, 7, split).first @ text[0])
+    assert [(row, split) for _, _, row, split in found(out)] == [(row, split) for row, split, _ in expected[:5]]
+    assert [float(score) for _, score, _, _ in found(out)] == pytest.approx([s for *_, s in expected[:5]], abs=6e-4)
+    assert "read as  small, left, effusion\n" in out
+    assert f"picture  {tmp_path / 'found.png'}" in out
+    picture = np.asarray(Image.open(tmp_path / "found.png").convert("L"))
+    assert picture.std() > 20
+    assert len(list(tmp_path.glob("*.arrow"))) == len(splits)
+
+
+def test_a_local_score_orders_the_nearest_by_cosine(checkpoints, phantom_store, tmp_path, monkeypatch):
+    module, store = searcher(checkpoints["reclf"]), Store(phantom_store)
+    query = read_query(module, TEXT)
+
+    def scores(name):
+        pairs = matched_pairs(module, phantom_store)
+        with module.evaluating():
+            (text,) = module._matched_inputs("report", [TEXT], 1)
+            return module.scorer(name)(pairs.first, text)[:, 0]
+
+    with torch.no_grad():
+        local, cosine = scores("local"), scores("global")
+    row = pd.Series(store.column("test", "row"))
+    everything = nearest_images(module, store, query, ["test"], 8, tmp_path)
+    assert [store.ids(hit.row)[0] for hit in everything] == row[local.argsort(descending=True)[:8].numpy()].tolist()
+    assert [hit.score for hit in everything] == pytest.approx(local.sort(descending=True).values[:8].tolist(), abs=1e-5)
+    monkeypatch.setattr(search, "SHORTLIST", 3)
+    few = nearest_images(module, store, query, ["test"], 8, tmp_path)
+    assert {store.ids(hit.row)[0] for hit in few} == {*row[cosine.argsort(descending=True)[:3].numpy()]}
+    assert [hit.score for hit in few] == sorted((hit.score for hit in few), reverse=True)
+
+
+def test_words_that_no_training_report_has_are_named(checkpoints, phantom_store, tmp_path, capsys):
+    words = ["search", checkpoints["reclf"], str(phantom_store), "Small left wibble wobble", "--cache", str(tmp_path)]
+    assert main([*words, "--split", "test"]) is None
+    errors = capsys.readouterr().err
+    assert "igcl: warning: no training report has 'wibble', 'wobble': the model never read it\n" in errors
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "options", "expected"),
+    [
+        ("igcl", "wibble", [], "'wibble': nothing recognised, the parser finds no observation in it"),
+        ("reclf", "...", [], "'...': has no words to search for"),
+        ("simclr", TEXT, [], "simclr.ckpt: SimCLR has no side for images and one for reports or graphs"),
+        ("igcl", TEXT, ["--split", "tset"], "no split 'tset', only train, valid, test"),
+        ("igcl", TEXT, ["--top", "0"], "search: --top: 0 is not at least 1"),
+        ("igcl", TEXT, ["--out", "found.jpg"], "search: --out: found.jpg is not a .png file"),
+        ("igcl", TEXT, ["--out", "none/found.png"], "none: no such folder"),
+    ],
+)
+def test_what_cannot_be_searched_is_one_line(checkpoints, phantom_store, capsys, model, text, options, expected):
+    assert main(["search", checkpoints[model], str(phantom_store), text, *options]) in (1, 2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert expected in line
+
+
+def test_missing_files_are_one_line(checkpoints, phantom_store, tmp_path, capsys):
+    assert main(["search", "none.ckpt", str(phantom_store), TEXT]) == 1
+    assert main(["search", checkpoints["igcl"], str(tmp_path), TEXT]) == 1
+    assert main(["search", "latest", str(phantom_store), TEXT]) == 2
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first == "igcl: error: none.ckpt: no such checkpoint"
+    assert "not a store" in second
+    assert "latest: of which model?" in third
