@@ -394,18 +394,19 @@ def bare(sentence: str) -> str:
     return sentence.rstrip(" .")
 
 
-FIELDS = {
-    r"heart|cardi|mediastin|\baort": "HEART",
-    r"lung|pulmonary|airspace|opacit|consolidat|atelecta|infiltrat|edema|congest|nodul|mass|pneumonia|granulo": "LUNGS",
+FIELDS = {  # what the sentence says or implies, as a re-laid report must not say more than the plain one
+    r"heart|cardi": "HEART",
+    r"mediastin|\baort": "MEDIASTINUM",
+    r"lung|pulmonary|airspace|opacit|consolidat|atelecta|infiltrat|edema|congest|nodul|mass|pneumonia": "LUNGS",
     r"pleura|effusion|pneumothora": "PLEURA",
     r"\bribs?\b|\bbon|osseous|spin|thoracic|fracture": "BONES",
 }
 
 
 def field_of(sentence: str) -> str:
-    """Return the name of the template's field for a sentence ("LUNGS", "LUNGS AND PLEURA")."""
+    """Return the template's field for a sentence ("LUNGS", "LUNGS AND PLEURA"), "GENERAL" for more than two places."""
     names = [name for words, name in FIELDS.items() if re.search(words, sentence, re.IGNORECASE)]
-    return " AND ".join(names) or "OTHER"
+    return "GENERAL" if len(names) > 2 else " AND ".join(names) or "OTHER"
 
 
 LAYOUTS: dict[str, Callable[[list[str]], str]] = {
@@ -489,9 +490,10 @@ def measure_speed(table: Table, folder: Path, reports: Sequence[Report], repeats
 
 
 def copies(path: Path, count: int) -> Iterator[str]:
-    """Yield the lines of a file of reports, again and again, with a number in each sentence that tells copies apart."""
+    """Yield the lines of a file of reports, repeated, with a number in ids and sentences that tells them apart."""
     for copy in range(count):
         for record in _lines(path):
+            record["uid"] += f"-{copy}"
             for section in ("findings", "impression"):
                 record[section] = re.sub(r"(?<=\w)\.(?=\s|$)", f" {copy}.", record[section] or "")
             yield json.dumps(record) + "\n"

@@ -20,6 +20,7 @@ _PLEURAL = frozenset({"effusion", "pneumothorax"})  # in the pleura, whether the
 _DISEASES = frozenset({"finding", "appearance"})  # denied of the lungs, whether the report names them or not
 _OF_LUNGS = frozenset({"atelectasis", "consolidation", "edema", "emphysema", "pneumonia"})  # likewise in the lungs
 _OF_THE_LUNG = frozenset({"apex", "base", "lobe", "zone"})
+_OF_BONES = frozenset({"dislocation", "fracture", "sternotomy"})
 _OTHER_FLUID = frozenset({"pericardial", "pericardium", "joint", "knee", "shoulder", "hip", "elbow", "ankle"})
 
 
@@ -77,11 +78,14 @@ def plain_statements(graph: ReportGraph) -> list[Statement]:
 
 
 def _plain(statement: Statement) -> Statement:
+    modifiers = _renamed(statement.modifiers)
     name, places = _plain_places(_renamed(statement.name), _told_places(statement))
+    if name <= _OF_BONES or "degenerative" in modifiers:
+        places.discard("bone")
     return replace(
         statement,
         name=name,
-        modifiers=_renamed(statement.modifiers),
+        modifiers=modifiers,
         places=frozenset(places),
         conclusions=_renamed(statement.conclusions),
     )
@@ -113,8 +117,6 @@ def _plain_places(name: Meanings, places: set[str]) -> tuple[Meanings, set[str]]
         places = {"lung"}
     elif name & _PLEURAL and not places & _OTHER_FLUID:
         places = places - {"cavity", "space"} | {"pleura"}
-    elif name == {"fracture"}:
-        places.discard("bone")
     return name, places
 
 

@@ -137,9 +137,9 @@ def _uncompressed(dataset: Dataset) -> np.ndarray:
     if low <= 0 or dataset.BitsStored + low > dataset.BitsAllocated:
         return pixel_array(dataset)
     bits, dataset.BitsStored = dataset.BitsStored, dataset.BitsStored + low  # or pydicom cuts the high bits off
-    stored = pixel_array(dataset) >> low
+    stored = pixel_array(dataset)
     dataset.BitsStored = bits
-    return stored
+    return np.right_shift(stored, low)
 
 
 def _refuse_other_size(dataset: Dataset, width: int, height: int) -> None:
