@@ -139,7 +139,7 @@ def _uncompressed(dataset: Dataset) -> np.ndarray:
     bits, dataset.BitsStored = dataset.BitsStored, dataset.BitsStored + low  # or pydicom cuts the high bits off
     stored = pixel_array(dataset)
     dataset.BitsStored = bits
-    return np.right_shift(stored, low)
+    return np.asarray(np.right_shift(stored, low))
 
 
 def _refuse_other_size(dataset: Dataset, width: int, height: int) -> None:
