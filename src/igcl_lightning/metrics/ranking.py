@@ -97,10 +97,10 @@ def joined_ids(ids: Tensor) -> Tensor:
         ids: int64 [N, G]; negative ids are shared by none. A row of which all are negative gets -1.
     """
     rows = torch.arange(len(ids), device=ids.device)
-    joined, before = rows.clone(), torch.empty_like(rows)
+    joined, before = rows, rows - 1
     columns = [(known, each[known].unique(return_inverse=True)[1]) for each in ids.T if (known := each >= 0).any()]
     while not torch.equal(joined, before):
-        before = joined.clone()
+        before, joined = joined, joined.clone()
         for known, group in columns:
             lowest = joined.new_full((len(ids),), len(ids)).scatter_reduce(0, group, joined[known], "amin")
             joined[known] = lowest[group]
