@@ -683,8 +683,8 @@ def test_prepare_table_names_what_it_dropped(capsys, one_line):
     columns += ["--label-columns", "Edema", "--extra-columns", "note"]
     assert main(["prepare", "table", "--csv", "t.csv", "--size", "32", "--out", "store", *columns]) is None
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "store: rows 1 train"
-    assert "  dropped: 1 image not readable" in lines
+    assert lines[0] == "store: rows 1 train, no valid, no test"
+    assert {"  labels: Edema 0 of 1", "  dropped: 1 image not readable"} < set(lines)
     assert lines[-3:] == ["  store/manifest.json names the rows", "folder  store", "next    igcl doctor store"]
     manifest = json.loads(Path("store/manifest.json").read_text())
     assert (manifest["labels"], manifest["extra"]) == (["Edema"], ["note"])

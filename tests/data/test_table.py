@@ -134,7 +134,11 @@ def test_a_missing_or_broken_table_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("word", "view"), [("AP Supine", "AP"), ("RL", "lateral"), ("?", "unknown"), (None, "unknown")]
+    ("word", "view"),
+    [
+        *(("AP Supine", "AP"), ("RL", "lateral"), ("?", "unknown"), (None, "unknown"), ("P.A.", "PA"), ("a.p", "AP")),
+        *(("PA (erect)", "PA"), ("Lat.", "lateral"), ("lateral view", "lateral"), ("PA/AP", "frontal")),
+    ],
 )
 def test_views_of_all_sources_have_one_name(word, view):
     assert view_name(word) == view
@@ -480,10 +484,13 @@ def test_one_column_may_list_the_labels(tmp_path):
         read(path, columns=columns, label_separator="|")
 
 
-def test_studies_with_two_different_reports_are_counted(tmp_path):
-    path = write_table(tmp_path, "file,study,note", "a,1,x", "b,1,y", "c,2,x", "d,2,x", "e,3,x", "f,3,")
+def test_a_report_counts_for_its_study_unless_there_are_several(tmp_path):
+    lines = ("a,1,x", "b,1,y", "c,2,x", "d,2,x", "e,3,", "f,3,x", "g,1,", "h,,")
+    path = write_table(tmp_path, "file,study,note", *lines)
     source = read_table(path, TableColumns(image="file", study="study", report="note"))
-    assert source.counts == {"studies whose images have several reports": 1}
+    assert source.counts["studies whose images have several reports"] == 1
+    assert source.counts["rows whose blank report is that of their study"] == 1
+    assert [study.report["report"] for study in source.items()] == ["x", "y", "x", "x", "x", "x", "", ""]
 
 
 def test_numbers_of_folds_may_be_read_as_floats(tmp_path):
@@ -530,7 +537,7 @@ def test_words_that_mean_nothing_and_a_separator_that_is_nowhere_are_said(tmp_pa
     columns = TableColumns(image="image", sex="sex", labels=["found"])
     source = read_table(tmp_path / "t.csv", columns, label_separator="|")
     assert [study.sex for study in source.items()] == [None, "F"]
-    assert source.counts["words for sex that are not known"] == 1
+    assert source.counts["rows whose sex is not known, such as 'Missing'"] == 1
     assert "no cell of 'found' has '|', so each cell is one label" in capsys.readouterr().err
 
 

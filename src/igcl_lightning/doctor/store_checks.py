@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from igcl_lightning.data.preparing.study_rows import OTHER_SIZE
 from igcl_lightning.data.store import NODE_TEXT
 from igcl_lightning.data.study import SPLITS, VIEWS
 from igcl_lightning.doctor.findings import Finding, number, percent, share, such_as
@@ -35,7 +36,10 @@ def check_manifest(store: OpenedStore) -> Iterator[Finding]:
     dropped = dict(store.manifest.get("dropped", {}))
     if dropped:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
-        yield Finding("ok", "dropped", f"left out when preparing: {reasons}", numbers=dropped)
+        advice = "; only marked images have masks, so these are positives: prepare images of the original size"
+        lost = OTHER_SIZE in dropped
+        text = f"left out when preparing: {reasons}{advice if lost else ''}"
+        yield Finding("warning" if lost else "ok", "dropped", text, numbers=dropped)
 
 
 def check_splits(store: OpenedStore) -> Iterator[Finding]:

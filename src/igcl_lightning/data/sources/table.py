@@ -113,7 +113,7 @@ def read_table(
     labels = _labels(csv, frame, columns.labels, label_separator, policy)
     if label_separator is not None:
         notes.settings["label_separator"] = label_separator
-    graph_of = _find_graphs(graphs, csv, frame, columns, notes)
+    graph_of = _find_graphs(graphs, csv, frame, rows, columns, notes)
     items = partial(_studies, frame, columns, rows, labels, graph_of, folder)
     names = (tuple(labels.columns), tuple(columns.extra), tuple(columns.arrays))
     return Source("table", items, *names, masks=bool(columns.masks), total=len(rows), **vars(notes))
@@ -154,13 +154,24 @@ def _rows(csv: Path, frame: pd.DataFrame, columns: TableColumns, folder: Path, n
         if (column := getattr(columns, name)) is not None:
             rows[name] = frame[column]
     if columns.sex:
-        counts["words for sex that are not known"] = int((rows["sex"].notna() & rows["sex"].map(sex_name).isna()).sum())
+        odd = rows["sex"][rows["sex"].notna() & rows["sex"].map(sex_name).isna()]
+        if len(odd):
+            counts[f"rows whose sex is not known, such as {odd.mode()[0]!r}"] = len(odd)
     if columns.age:
         rows["age"] = ages(csv, frame, columns.age, counts)
     if columns.report:
+        rows["report"] = _shared(rows, counts)
         counts[SEVERAL_REPORTS] = int((rows.groupby("study", sort=False)["report"].nunique() > 1).sum())
     notes.counts.update(+counts)
     return rows
+
+
+def _shared(rows: pd.DataFrame, counts: Counter[str]) -> pd.Series:
+    """Return the reports, with the one of a study on each of its rows: merged cells leave the others blank."""
+    reports = rows.groupby("study", sort=False)["report"]
+    filled = rows["report"].isna() & (reports.transform("nunique") == 1)
+    counts["rows whose blank report is that of their study"] = int(filled.sum())
+    return rows["report"].mask(filled, reports.transform("first"))
 
 
 def _labels(
@@ -177,11 +188,11 @@ def _labels(
 
 
 def _find_graphs(
-    path: Path | None, csv: Path, frame: pd.DataFrame, columns: TableColumns, notes: Notes
+    path: Path | None, csv: Path, frame: pd.DataFrame, rows: pd.DataFrame, columns: TableColumns, notes: Notes
 ) -> list[ReportGraph | None]:
     """Return the graph of each row, None if it has none."""
     names = [columns.graph] if columns.graph else [name for name in (columns.study, columns.image) if name]
-    texts = frame[columns.report] if columns.report else [None] * len(frame)
+    texts = rows["report"] if columns.report else [None] * len(frame)
     keys = [*zip(frame[names].itertuples(index=False), texts, strict=True)]
     advice = "name the column of these keys with --graph-column"
     found = find_graphs(path, keys, csv, notes, by_place=columns.graph is not None, advice=advice)
