@@ -493,6 +493,14 @@ def test_a_report_counts_for_its_study_unless_there_are_several(tmp_path):
     assert [study.report["report"] for study in source.items()] == ["x", "y", "x", "x", "x", "x", "", ""]
 
 
+def test_names_of_files_are_no_reports(tmp_path):
+    path = write_table(tmp_path, "file,note", "a,", "b,b.txt")
+    assert len(read(path, columns=TableColumns(image="file", report="note"))) == 2
+    (tmp_path / "b.txt").write_text("Mass.")
+    with pytest.raises(IgclError, match=r"--report-column note: .*rows.csv has names of files there, such as 'b.txt'"):
+        read(path, columns=TableColumns(image="file", report="note"))
+
+
 def test_numbers_of_folds_may_be_read_as_floats(tmp_path):
     path = write_table(tmp_path, "file,fold", "a.png,0.0", "b.png,1", "c.png,val")
     studies = read(path, columns=TableColumns(image="file", split="fold"), split_values={"0": "train", "1": "test"})

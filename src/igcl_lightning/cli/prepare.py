@@ -51,7 +51,11 @@ REPORTS = {
 NOT_ENGLISH = "report not in English"
 """Flag of rows whose report is not English, `study_rows.OTHER_LANGUAGE`."""
 
-IN_REPORTS = (NOT_ENGLISH,)
+IN_REPORTS = (
+    *("report blank", "report is a Git-LFS pointer", "report not readable", "report file missing"),
+    NOT_ENGLISH,
+)
+"""Flags that the line on reports counts."""
 
 MOST_LABELS = 8
 """Number of labels in the summary."""

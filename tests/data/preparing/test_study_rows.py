@@ -40,27 +40,39 @@ def reports(tmp_path):
     (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "pointer.txt").write_text(POINTER)
     (tmp_path / "broken.txt").write_bytes(b"\xff\xfe\x00\xd8")
+    (tmp_path / "western.txt").write_bytes("Étude: effusion.".encode("cp1252"))
+    (tmp_path / "wide.txt").write_bytes("Mass.\r\n".encode("utf-16"))
     files = [study(number, report=tmp_path / f"{name}.txt") for number, name in enumerate(NAMES)]
     texts = [{"report": "Effusion."}, {"findings": "NaN"}, {"report": POINTER}, {}]
     return [*files, *(study(10 + number, report=text) for number, text in enumerate(texts))]
 
 
-NAMES = ("good", "empty", "pointer", "broken", "gone")
-STATES = {"present": 2, "empty": 2, "Git-LFS pointer": 2, "not readable": 1, "none": 2}
+NAMES = ("good", "empty", "pointer", "broken", "gone", "western", "wide")
+STATES = {"present": 4, "empty": 2, "Git-LFS pointer": 2, "not readable": 1, "none": 2}
 
 
 def test_reports_in_every_state_are_counted_and_keep_their_images(tmp_path, reports):
     manifest = prepare_studies(reports, tmp_path / "store", options=Options(size=16))
     assert manifest["rows_by_report"] == STATES
-    assert manifest["rows"] == {"train": 9}
+    assert manifest["rows"] == {"train": 11}
     assert manifest["rows_with_empty_graph"] == 7
     table = Store(tmp_path / "store").table("train")
-    assert [text["report"] for text in table["report"]].count(None) == 7
+    texts = [text["report"] for text in table["report"]]
+    assert texts.count(None) == 7
+    assert {"Étude: effusion.", "Mass.\n"} < set(texts)
+    assert {row["row"]: " ".join(row["flags"]) for row in manifest["flagged_rows"]} == {
+        **dict.fromkeys(("i1", "i11"), "report blank"),
+        **dict.fromkeys(("i2", "i12"), "report is a Git-LFS pointer"),
+        "i3": "report not readable",
+        "i4": "report file missing",
+        "i5": "report read as Windows-1252",
+        "i6": "report read as UTF-16",
+    }
 
 
 def test_studies_without_reports_are_dropped_on_demand_and_named(tmp_path, reports):
     manifest = prepare_studies(reports, tmp_path / "store", options=Options(size=16, on_missing_report="drop"))
-    assert manifest["rows"] == {"train": 2}
+    assert manifest["rows"] == {"train": 4}
     assert manifest["dropped"] == {f"report {state}": count for state, count in STATES.items() if state != "present"}
     details = {drop["row"]: drop["detail"] for drop in manifest["dropped_rows"]}
     assert "pointer.txt: a Git-LFS pointer in place of a report; fetch it with git lfs pull" in details["i2"]
@@ -68,7 +80,9 @@ def test_studies_without_reports_are_dropped_on_demand_and_named(tmp_path, repor
 
 
 def test_a_study_without_report_stops_the_work_on_demand(tmp_path, reports):
-    with pytest.raises(IgclError, match=r"study 's1': .*empty.txt: the report is empty; set --on-missing-report"):
+    with pytest.raises(
+        IgclError, match=r"study 's1': .*empty.txt: the report is empty; --on-missing-report keep-image keeps"
+    ):
         prepare_studies(reports, tmp_path / "store", options=Options(size=16, on_missing_report="error"))
 
 

@@ -36,6 +36,7 @@ class Rows:
         identity: hash of its inputs, files included.
         split: split of its rows.
         report: state of its report, one of `report_text.STATES`.
+        flags: flags of its rows because of the report.
         rows: one per image.
         notes: inputs of each row.
         drops: images without a row: id, reason and detail.
@@ -45,6 +46,7 @@ class Rows:
     identity: str
     split: str = ""
     report: str = PRESENT
+    flags: list[str] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     notes: list[RowNote] = field(default_factory=list)
     drops: list[tuple[str, str, str]] = field(default_factory=list)
@@ -77,10 +79,13 @@ def _opened(
     # The identity is computed first, so that a file that changes during reading is read again next time.
     made = Rows(identity(item))
     study = item if isinstance(item, Study) else item()
-    sections, made.report, detail = read_report(study.report, options)
+    report = read_report(study.report, options)
+    sections, made.report, detail, _ = report
+    made.flags = report.flags(study.report)
     if made.report != PRESENT and study.graph is None and options.on_missing_report != "keep-image":
         if options.on_missing_report == "error":
-            raise IgclError(f"study {study.study_id!r}: {detail}; set --on-missing-report to keep or drop such studies")
+            advice = "--on-missing-report keep-image keeps such studies, drop leaves them out"
+            raise IgclError(f"study {study.study_id!r}: {detail}; {advice}")
         made.drop(f"report {made.report}", detail, *(image.image_id for image in study.images))
         return made, study, sections, []
     if not study.images:
@@ -112,6 +117,7 @@ def _filled(
     text = _ReportColumns(study, sections, options, earlier)
     flags = [
         *([] if known else [NO_PATIENT]),
+        *made.flags,
         *text.flags,
         *array_flags({name: common[name] for name in columns.arrays}),
     ]

@@ -99,7 +99,7 @@ class _Reports:
         """Return why a report gives no graph, "" if it may give one, and a description for messages."""
         if study.graph is not None and study.graph.entities:
             return "", ""
-        sections, state, detail = read_report(study.report, self.options)
+        sections, state, detail, _ = read_report(study.report, self.options)
         if state != PRESENT:
             return state, detail
         if study.graph is not None and not self.options.reparse:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -160,10 +161,19 @@ def _rows(csv: Path, frame: pd.DataFrame, columns: TableColumns, folder: Path, n
     if columns.age:
         rows["age"] = ages(csv, frame, columns.age, counts)
     if columns.report:
+        _refuse_paths(csv, rows["report"].rename(columns.report), {folder, csv.parent})
         rows["report"] = _shared(rows, counts)
         counts[SEVERAL_REPORTS] = int((rows.groupby("study", sort=False)["report"].nunique() > 1).sum())
     notes.counts.update(+counts)
     return rows
+
+
+def _refuse_paths(csv: Path, reports: pd.Series, folders: Collection[Path]) -> None:
+    """Raise if the first report is the name of a file instead of a text."""
+    first = next(filter(None, reports), "")
+    if "\n" not in first and any(os.path.isfile(folder / plain_name(first)) for folder in folders):
+        advice = "it needs the texts: read the files into the column, or name each as its image for igcl prepare folder"
+        raise IgclError(f"--report-column {reports.name}: {csv} has names of files there, such as {first!r}; {advice}")
 
 
 def _shared(rows: pd.DataFrame, counts: Counter[str]) -> pd.Series:
