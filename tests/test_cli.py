@@ -193,6 +193,10 @@ def test_module_entry_point_exits_with_two_and_one_line():
     ("words", "expected"),
     [
         (["fti"], "unknown choice 'fti', did you mean fit?"),
+        (
+            ["prepare", "folder", "--root", ".", "--out", "s", "--fit", "corp"],
+            "prepare folder: --fit: unknown choice 'corp', did you mean crop? (letterbox, crop)",
+        ),
         (["prepare", "phantim"], "unknown choice 'phantim', did you mean phantom?"),
         (["prepare", "phantom", "--size=big", "--out", "s"], "--size: invalid int value: 'big'"),
         (["prepare", "table", "--out", "s"], "required: --csv, --image-column"),
@@ -659,6 +663,8 @@ def test_prepare_table_with_own_headers_and_other_languages(capsys):
     assert sorted(graph["text"] for graph in graphs) == ["Kein Pneumothorax .", "No mass .", "Small effusion ."]
 
     assert main([*words, "--any-language", "--out", "store2"]) is None
+    assert main(["prepare", "folder", "--root", "store2/manifest.json", "--out", "s"]) == 1
+    assert "--root store2/manifest.json: a file, not a folder" in capsys.readouterr().err
     manifest = json.loads(Path("store2/manifest.json").read_text())
     assert manifest["rows_with_empty_graph"] == 0
     assert manifest["parser"].endswith("-any-language")

@@ -60,8 +60,11 @@ def test_uncertain_labels_follow_the_policy(table, policy, value):
     assert read(table, uncertain=policy)[1].labels["Mass"] == value
 
 
-def test_splits_are_read_and_renamed(table):
+def test_splits_are_read_and_renamed(table, capsys):
     assert [study.split for study in read(table, split_values={"test": "valid"})] == ["train", "train", "valid"]
+    assert not capsys.readouterr().err
+    read(table, split_values={"tset": "valid"})
+    assert "table.csv: --split-values: 'tset' is nowhere in column 'fold'" in capsys.readouterr().err
 
 
 def test_a_table_without_validation_rows_lends_some_training_patients(tmp_path):
@@ -131,6 +134,9 @@ def test_a_missing_or_broken_table_is_named(tmp_path):
         read(tmp_path / "emty.csv")
     with pytest.raises(IgclError, match="empty.csv: not a CSV file"):
         read(tmp_path / "empty.csv")
+    (tmp_path / "empty.csv").write_text("file\n")
+    with pytest.raises(IgclError, match="empty.csv: has no rows"):
+        read(tmp_path / "empty.csv", columns=TableColumns("file"))
 
 
 @pytest.mark.parametrize(
@@ -374,6 +380,10 @@ def test_an_id_read_as_a_number_is_one_patient(tmp_path, capsys):
     assert [study.patient_id for study in studies] == [str(100 + row // 2) for row in range(120)]
     assert [study.study_id for study in studies] == [str(row // 2) for row in range(120)]
     assert "rows.csv: column 'person': '100.0' is read as '100', and 59 more so" in capsys.readouterr().err
+    write_table(tmp_path, "file,person", "a,6", "b,0006", "c,06", "d,7", "e,007", "f,x6", "g,6")
+    read(path, columns=TableColumns(image="file", patient="person"))
+    said = "column 'person': '6' and '0006' and '06' stay different ids, and 2 more so; mend the table if they are one"
+    assert said in capsys.readouterr().err
     write_table(tmp_path, "file,person,fold", "a.png,7,train", "b.png,7.0,test")
     with pytest.raises(IgclError, match="row 3: patient '7' has split 'test', but 'train' in row 2"):
         read(path, columns=TableColumns(image="file", patient="person", split="fold"))

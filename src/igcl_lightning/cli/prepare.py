@@ -300,7 +300,8 @@ def _read_source(options: argparse.Namespace) -> Source:
     if (root := getattr(options, "root", None)) is not None and not Path(root).is_dir():
         from igcl_lightning.reports.files import near_path
 
-        raise IgclError(f"--root {root}: no such folder{near_path(Path(root))}")
+        state = "a file, not a folder" if Path(root).exists() else f"no such folder{near_path(Path(root))}"
+        raise IgclError(f"--root {root}: {state}")
     arguments = _given(options, read)
     if options.data_set == "table":
         from igcl_lightning.data.sources.table import TableColumns

@@ -58,7 +58,7 @@ def survey(source: Source, options: Options, *, allow_no_graphs: bool = False) -
             if item.patient_id is not None and item.split is not None:
                 ids.add_patient(item.patient_id, split_name(item.split))
             reports.look(item)
-    images.refuse_none(source.inputs)
+    images.refuse_none(source.inputs, "--root" if source.name == "table" else "--root or --images")
     if not allow_no_graphs:
         reports.refuse_none()
     return {"studies": number, "rows": digest.hexdigest(), "paired": reports.expected}

@@ -25,6 +25,7 @@ from igcl_lightning.data.sources.tables import JSON_LINES, each_cell, read_colum
 from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import ReportGraph
+from igcl_lightning.texts import plain_id
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,9 @@ def read_table(
     rows = _rows(csv, frame, columns, folder, notes)
     if columns.split:
         words, advice = frame[columns.split], "; rename it with --split-values"
+        there = {*words, *words.map(plain_id)}
+        for word in [word for word in split_values or {} if word not in there]:
+            write_note(f"{csv}: --split-values: {word!r} is nowhere in column {columns.split!r}")
         rows["split"] = patient_splits(csv, rows["patient"], words, seed, split_values, advice)
         notes.settings.update(split_values=dict(split_values or {}), validation_seed=seed)
     labels = _labels(csv, frame, columns.labels, label_separator, policy)
@@ -125,6 +129,8 @@ def _read(csv: Path, columns: TableColumns, form: TableForm) -> pd.DataFrame:
     single = [value for value in vars(columns).values() if isinstance(value, str)]
     names = [*dict.fromkeys((*single, *columns.labels, *columns.extra, *columns.arrays, *columns.masks))]
     frame = read_json_lines(csv, names) if plain_suffix(csv) in JSON_LINES else read_columns(csv, names, form=form)
+    if frame.empty:
+        raise IgclError(f"{csv}: has no rows")
     require(csv, frame, (columns.image,))
     for column in (columns.image, *columns.arrays, *columns.masks):
         frame[column] = _plain(csv, frame[column])
