@@ -143,7 +143,13 @@ def test_a_missing_or_broken_table_is_named(tmp_path):
     ("word", "view"),
     [
         *(("AP Supine", "AP"), ("RL", "lateral"), ("?", "unknown"), (None, "unknown"), ("P.A.", "PA"), ("a.p", "AP")),
-        *(("PA (erect)", "PA"), ("Lat.", "lateral"), ("lateral view", "lateral"), ("PA/AP", "frontal")),
+        *(
+            ("PA (erect)", "PA"),
+            ("Lat.", "lateral"),
+            ("lateral view", "lateral"),
+            ("PA/AP", "frontal"),
+            ("CHEST AP", "AP"),
+        ),
     ],
 )
 def test_views_of_all_sources_have_one_name(word, view):
@@ -551,10 +557,10 @@ def test_a_hard_table_of_blanks_is_refused(data_folder):
 
 
 def test_words_that_mean_nothing_and_a_separator_that_is_nowhere_are_said(tmp_path, capsys):
-    (tmp_path / "t.csv").write_text("image,sex,found\na.png,Missing,Edema\nb.png,w,Mass\n")
+    (tmp_path / "t.csv").write_text("image,sex,found\na.png,Missing,Edema\nb.png,Hombre,Mass\n")
     columns = TableColumns(image="image", sex="sex", labels=["found"])
     source = read_table(tmp_path / "t.csv", columns, label_separator="|")
-    assert [study.sex for study in source.items()] == [None, "F"]
+    assert [study.sex for study in source.items()] == [None, "M"]
     assert source.counts["rows whose sex is not known, such as 'Missing'"] == 1
     assert "no cell of 'found' has '|', so each cell is one label" in capsys.readouterr().err
 

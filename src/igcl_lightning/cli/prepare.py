@@ -342,7 +342,8 @@ def summary(out: Path, manifest: Mapping[str, Any]) -> list[str]:
     flags = {flag: count for flag, count in manifest["flags"].items() if flag not in IN_REPORTS}
     counted = {"dropped": manifest["dropped"], "noticed": {**flags, **_views(manifest), **manifest["source_counts"]}}
     for title, counts in counted.items():
-        lines += [f"  {title}: {count} {what if count > 1 else _singular(what)}" for what, count in counts.items()]
+        found = ((what, count) for what, count in counts.items() if count)
+        lines += [f"  {title}: {count} {what if count > 1 else _singular(what)}" for what, count in found]
     named = manifest["dropped_rows"] or manifest["flagged_rows"]
     return [*lines, f"  {out / 'manifest.json'} names the rows"] if named else lines
 

@@ -30,7 +30,7 @@ def sex_name(word: str | None) -> str | None:
 
 _SEX_OF = {
     **dict.fromkeys(("f", "female", "woman", "w", "weiblich", "frau", "femme", "femenino", "mujer"), "F"),
-    **dict.fromkeys(("m", "male", "man", "m\u00e4nnlich", "mann", "homme", "masculino"), "M"),
+    **dict.fromkeys(("m", "male", "man", "m\u00e4nnlich", "mann", "homme", "hombre", "masculino"), "M"),
 }
 
 
@@ -49,5 +49,5 @@ _POSTURE = re.compile(r" (?:view|erect|semi ?erect|upright|sitting|supine|horizo
 
 def view_name(words: str | None) -> str:
     """Return the view (`VIEWS`) of a projection, "unknown" if it is blank or not in the table."""
-    normalised = " ".join(re.split(r"[\s_.()-]+", (words or "").lower())).strip()
+    normalised = " ".join(re.split(r"[\s_.()-]+", (words or "").lower())).strip().removeprefix("chest ")
     return _VIEW_OF.get(_POSTURE.sub("", normalised), "unknown")

@@ -202,7 +202,7 @@ def test_only_wanted_views_are_kept(tmp_path):
 
 
 def test_words_for_unknown_views_are_counted_and_named(tmp_path):
-    words = ("frontale", "frontale", "seitlich", None)
+    words = ("frontale", "frontale", "seitlich", "Unknown")
     studies = [study(number, image={"source_view": word}) for number, word in enumerate(words)]
     manifest = prepare_studies(studies, tmp_path / "store", options=Options(size=16))
     assert manifest["views_not_known"] == {"frontale": 2, "seitlich": 1}

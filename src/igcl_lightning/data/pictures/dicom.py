@@ -137,7 +137,7 @@ def _uncompressed(dataset: Dataset) -> np.ndarray:
     if low <= 0 or dataset.BitsStored + low > dataset.BitsAllocated:
         return pixel_array(dataset)
     bits, dataset.BitsStored = dataset.BitsStored, dataset.BitsStored + low  # or pydicom cuts the high bits off
-    stored = pixel_array(dataset) >> low
+    stored: np.ndarray = pixel_array(dataset) >> low
     dataset.BitsStored = bits
     return stored
 

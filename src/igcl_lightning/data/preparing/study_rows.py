@@ -147,7 +147,8 @@ def _images(study: Study, options: Options, earlier: EarlierRows | None, made: R
             made.drop(why_unreadable(image), str(error), image.image_id)
         else:
             words = stored.source_view
-            made.odd_views += [words] if words and stored.view == "unknown" else []
+            if words and words.lower() != "unknown" and stored.view == "unknown":
+                made.odd_views.append(words)
             if options.views and stored.view not in wanted_views(options.views):
                 made.drop(f"view {stored.view} is not wanted", repr(words) if words else "", image.image_id)
             else:

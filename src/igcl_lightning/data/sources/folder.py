@@ -69,7 +69,8 @@ def _find(root: Path, unread: list[str]) -> tuple[list[str], dict[str, str]]:
 
     Folders that cannot be read are noted.
     """
-    images, texts = [], {}
+    images: list[str] = []
+    texts: dict[str, str] = {}
     for folder, names in walk_folders(root, unread):
         within = folder.relative_to(root)
         if any(part.lower() in SMALL_COPIES for part in within.parts):
