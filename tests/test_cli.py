@@ -193,6 +193,10 @@ def test_module_entry_point_exits_with_two_and_one_line():
     ("words", "expected"),
     [
         (["fti"], "unknown choice 'fti', did you mean fit?"),
+        (
+            ["prepare", "folder", "--root", ".", "--out", "s", "--fit", "corp"],
+            "prepare folder: --fit: unknown choice 'corp', did you mean crop? (letterbox, crop)",
+        ),
         (["prepare", "phantim"], "unknown choice 'phantim', did you mean phantom?"),
         (["prepare", "phantom", "--size=big", "--out", "s"], "--size: invalid int value: 'big'"),
         (["prepare", "table", "--out", "s"], "required: --csv, --image-column"),
@@ -659,6 +663,8 @@ def test_prepare_table_with_own_headers_and_other_languages(capsys):
     assert sorted(graph["text"] for graph in graphs) == ["Kein Pneumothorax .", "No mass .", "Small effusion ."]
 
     assert main([*words, "--any-language", "--out", "store2"]) is None
+    assert main(["prepare", "folder", "--root", "store2/manifest.json", "--out", "s"]) == 1
+    assert "--root store2/manifest.json: a file, not a folder" in capsys.readouterr().err
     manifest = json.loads(Path("store2/manifest.json").read_text())
     assert manifest["rows_with_empty_graph"] == 0
     assert manifest["parser"].endswith("-any-language")
@@ -683,8 +689,8 @@ def test_prepare_table_names_what_it_dropped(capsys, one_line):
     columns += ["--label-columns", "Edema", "--extra-columns", "note"]
     assert main(["prepare", "table", "--csv", "t.csv", "--size", "32", "--out", "store", *columns]) is None
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "store: rows 1 train"
-    assert "  dropped: 1 image not readable" in lines
+    assert lines[0] == "store: rows 1 train, no valid, no test"
+    assert {"  labels: Edema 0 of 1", "  dropped: 1 image not readable"} < set(lines)
     assert lines[-3:] == ["  store/manifest.json names the rows", "folder  store", "next    igcl doctor store"]
     manifest = json.loads(Path("store/manifest.json").read_text())
     assert (manifest["labels"], manifest["extra"]) == (["Edema"], ["note"])

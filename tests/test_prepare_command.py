@@ -71,7 +71,7 @@ def test_choices_are_those_of_the_code():
     assert prepare.MISSING_REPORT == options.MISSING_REPORT
     assert (prepare.PHRASINGS, prepare.VARIANTS) == (phantom.PHRASINGS, phantom.VARIANTS)
     assert set(prepare.REPORTS) == set(report_text.STATES)
-    assert prepare.NOT_ENGLISH == OTHER_LANGUAGE
+    assert (*report_text.FLAGS.values(), OTHER_LANGUAGE) == prepare.IN_REPORTS
     assert prepare.BLANK == label_policy.BLANK
     assert set(prepare.MIMIC_LABELS) == set(mimic_cxr.LABEL_TABLES)
     assert set(prepare.PLUS_LABELS) == set(chexpert_plus.LABEL_FILES)

@@ -60,8 +60,11 @@ def test_uncertain_labels_follow_the_policy(table, policy, value):
     assert read(table, uncertain=policy)[1].labels["Mass"] == value
 
 
-def test_splits_are_read_and_renamed(table):
+def test_splits_are_read_and_renamed(table, capsys):
     assert [study.split for study in read(table, split_values={"test": "valid"})] == ["train", "train", "valid"]
+    assert not capsys.readouterr().err
+    read(table, split_values={"tset": "valid"})
+    assert "table.csv: --split-values: 'tset' is nowhere in column 'fold'" in capsys.readouterr().err
 
 
 def test_a_table_without_validation_rows_lends_some_training_patients(tmp_path):
@@ -131,10 +134,23 @@ def test_a_missing_or_broken_table_is_named(tmp_path):
         read(tmp_path / "emty.csv")
     with pytest.raises(IgclError, match="empty.csv: not a CSV file"):
         read(tmp_path / "empty.csv")
+    (tmp_path / "empty.csv").write_text("file\n")
+    with pytest.raises(IgclError, match="empty.csv: has no rows"):
+        read(tmp_path / "empty.csv", columns=TableColumns("file"))
 
 
 @pytest.mark.parametrize(
-    ("word", "view"), [("AP Supine", "AP"), ("RL", "lateral"), ("?", "unknown"), (None, "unknown")]
+    ("word", "view"),
+    [
+        *(("AP Supine", "AP"), ("RL", "lateral"), ("?", "unknown"), (None, "unknown"), ("P.A.", "PA"), ("a.p", "AP")),
+        *(
+            ("PA (erect)", "PA"),
+            ("Lat.", "lateral"),
+            ("lateral view", "lateral"),
+            ("PA/AP", "frontal"),
+            ("CHEST AP", "AP"),
+        ),
+    ],
 )
 def test_views_of_all_sources_have_one_name(word, view):
     assert view_name(word) == view
@@ -370,6 +386,10 @@ def test_an_id_read_as_a_number_is_one_patient(tmp_path, capsys):
     assert [study.patient_id for study in studies] == [str(100 + row // 2) for row in range(120)]
     assert [study.study_id for study in studies] == [str(row // 2) for row in range(120)]
     assert "rows.csv: column 'person': '100.0' is read as '100', and 59 more so" in capsys.readouterr().err
+    write_table(tmp_path, "file,person", "a,6", "b,0006", "c,06", "d,7", "e,007", "f,x6", "g,6")
+    read(path, columns=TableColumns(image="file", patient="person"))
+    said = "column 'person': '6' and '0006' and '06' stay different ids, and 2 more so; mend the table if they are one"
+    assert said in capsys.readouterr().err
     write_table(tmp_path, "file,person,fold", "a.png,7,train", "b.png,7.0,test")
     with pytest.raises(IgclError, match="row 3: patient '7' has split 'test', but 'train' in row 2"):
         read(path, columns=TableColumns(image="file", patient="person", split="fold"))
@@ -480,10 +500,21 @@ def test_one_column_may_list_the_labels(tmp_path):
         read(path, columns=columns, label_separator="|")
 
 
-def test_studies_with_two_different_reports_are_counted(tmp_path):
-    path = write_table(tmp_path, "file,study,note", "a,1,x", "b,1,y", "c,2,x", "d,2,x", "e,3,x", "f,3,")
+def test_a_report_counts_for_its_study_unless_there_are_several(tmp_path):
+    lines = ("a,1,x", "b,1,y", "c,2,x", "d,2,x", "e,3,", "f,3,x", "g,1,", "h,,")
+    path = write_table(tmp_path, "file,study,note", *lines)
     source = read_table(path, TableColumns(image="file", study="study", report="note"))
-    assert source.counts == {"studies whose images have several reports": 1}
+    assert source.counts["studies whose images have several reports"] == 1
+    assert source.counts["rows whose blank report is that of their study"] == 1
+    assert [study.report["report"] for study in source.items()] == ["x", "y", "x", "x", "x", "x", "", ""]
+
+
+def test_names_of_files_are_no_reports(tmp_path):
+    path = write_table(tmp_path, "file,note", "a,", "b,b.txt")
+    assert len(read(path, columns=TableColumns(image="file", report="note"))) == 2
+    (tmp_path / "b.txt").write_text("Mass.")
+    with pytest.raises(IgclError, match=r"--report-column note: .*rows.csv has names of files there, such as 'b.txt'"):
+        read(path, columns=TableColumns(image="file", report="note"))
 
 
 def test_numbers_of_folds_may_be_read_as_floats(tmp_path):
@@ -526,11 +557,11 @@ def test_a_hard_table_of_blanks_is_refused(data_folder):
 
 
 def test_words_that_mean_nothing_and_a_separator_that_is_nowhere_are_said(tmp_path, capsys):
-    (tmp_path / "t.csv").write_text("image,sex,found\na.png,Missing,Edema\nb.png,w,Mass\n")
+    (tmp_path / "t.csv").write_text("image,sex,found\na.png,Missing,Edema\nb.png,Hombre,Mass\n")
     columns = TableColumns(image="image", sex="sex", labels=["found"])
     source = read_table(tmp_path / "t.csv", columns, label_separator="|")
-    assert [study.sex for study in source.items()] == [None, "F"]
-    assert source.counts["words for sex that are not known"] == 1
+    assert [study.sex for study in source.items()] == [None, "M"]
+    assert source.counts["rows whose sex is not known, such as 'Missing'"] == 1
     assert "no cell of 'found' has '|', so each cell is one label" in capsys.readouterr().err
 
 

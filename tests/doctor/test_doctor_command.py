@@ -29,8 +29,8 @@ def test_errors_come_first_and_end_with_status_1(store, tmp_path, capsys):
     assert levels[0] == "error"
     record = json.loads((tmp_path / "found.json").read_text())
     assert record["counts"] == {level: levels.count(level) for level in LEVELS}
-    assert lines[0].startswith("error    patients      1 patient in several splits")
-    assert "not examined speed     left out with --no-speed" in lines
+    assert lines[0].startswith("error        patients      1 patient in several splits")
+    assert "not examined speed         left out with --no-speed" in lines
     assert record["rows"] == {"train": 8, "valid": 2, "test": 2}
     assert record["images_decoded"] == 12
     patients = next(finding for finding in record["findings"] if finding["check"] == "patients")
@@ -64,6 +64,8 @@ def test_a_store_whose_patients_cross_splits_cannot_feed_a_training(store, capsy
     ("words", "status", "message"),
     [
         (["none"], 1, "none: no such store; a config ends in .yaml or .yml"),
+        (["half"], 1, "half: not a finished store; half.partial is left by an interrupted run: run the same igcl"),
+        (["half.partial"], 1, "half.partial: not a finished store; half.partial is left by an interrupted run"),
         (["."], 1, ".: not a store (no manifest.json), and no config"),
         (["STORE", "--data.store", "x"], 2, "doctor: --data.store: overrides a config's option"),
         (["STORE", "--jsn", "x"], 2, "doctor: --jsn: unknown option, did you mean --json?"),
@@ -72,6 +74,7 @@ def test_a_store_whose_patients_cross_splits_cannot_feed_a_training(store, capsy
 )
 def test_wrong_use_is_one_line(store, tmp_path, monkeypatch, capsys, words, status, message):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "half.partial").mkdir()
     assert main(["doctor", *(str(store) if word == "STORE" else word for word in words)]) == status
     error = capsys.readouterr().err
     assert error.startswith(f"igcl: error: {message}")

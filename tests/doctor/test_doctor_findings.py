@@ -12,7 +12,10 @@ def test_worst_comes_first_and_the_order_of_the_checks_stays():
 
 def test_a_finding_is_one_line_whatever_a_store_says():
     finding = Finding("warning", "images", "two\nlines", (Place("train", 3, "a"),), {"n": 1})
-    assert finding.line() == "warning  images        two lines"
+    assert finding.line() == "warning      images        two lines"
+    wrapped = Finding("not examined", "images", "many words " * 9).line(80).splitlines()
+    assert [len(line) > 80 for line in wrapped] == [False, False]
+    assert wrapped[1].startswith(" " * len("not examined images        ") + "words")
     record = {"level": "warning", "check": "images", "message": "two lines", "rows": [["train", "a"]]}
     assert json.loads(json.dumps(finding.record())) == record | {"numbers": {"n": 1}}
 

@@ -127,7 +127,7 @@ def test_patients_in_two_spellings_are_named_also_where_each_is_in_one_split(tmp
         (
             "warning",
             "2 patients perhaps under several ids, alike but for case or leading zeros ('011' and '11'); "
-            "prepare the store again",
+            "mend the table if so, and prepare the store again",
         ),
     ]
     crossed = [study(number, patient_id=name) for number, name in enumerate(("7", "8", "9", "7.00", "7.0", "8.0"))]
@@ -168,7 +168,9 @@ def test_views_are_counted_and_unknown_ones_are_named(store):
     for split, rows in (("train", 8), ("valid", 2), ("test", 2)):
         for index in range(rows):
             change_row(store, split, index, view="unknown")
-    assert "all views are unknown" in said(check_views(OpenedStore(store)), "warning")[0]
+    assert "all views are unknown: lateral" in said(check_views(OpenedStore(store)), "warning")[0]
+    edit_manifest(store, source={"name": "table", "columns": {"image": "file"}})
+    assert "unknown (name their column with --view-column)" in said(check_views(OpenedStore(store)), "warning")[0]
 
 
 def test_node_text_that_only_the_manifest_has_is_an_error(store):
@@ -188,9 +190,11 @@ def test_flags_are_counted_by_row_or_else_by_the_manifest(store):
     edit_manifest(store, flags={"turned by its EXIF tag": 2})
     assert said(check_flags(OpenedStore(store))) == ["flagged when preparing: 2 turned by its EXIF tag"]
     change_row(store, "valid", 0, flags=["a", "b"])
-    (finding,) = check_flags(OpenedStore(store))
-    assert finding.numbers == {"a": 1, "b": 1}
-    assert [(place.split, place.number, place.row) for place in finding.rows] == [("valid", 0, "row-4")]
+    change_row(store, "train", 0, flags=["lateral view"])
+    odd, fine = check_flags(OpenedStore(store))
+    assert (odd.level, odd.numbers) == ("warning", {"a": 1, "b": 1})
+    assert (fine.level, fine.numbers, len(fine.rows)) == ("ok", {"lateral view": 1}, 1)
+    assert [(place.split, place.number, place.row) for place in odd.rows] == [("valid", 0, "row-4")]
 
 
 def test_places_and_records_agree_with_the_tables(store):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +49,8 @@ def run(options: argparse.Namespace) -> int:
         if not path.parent.is_dir():
             raise IgclError(f"{path.parent}: no such folder; create it first")
     done = examine(options.target, options.passed_on, options.rows, speed=not options.no_speed)
-    sys.stdout.writelines(f"{finding.line()}\n" for finding in done.findings)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    sys.stdout.writelines(f"{finding.line(width)}\n" for finding in done.findings)
     sys.stdout.write(f"{done.target}: {counted(done.findings)}\n")
     if options.json:
         done.write_record(options.json)

@@ -43,9 +43,10 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError` with the name of the command."""
-        if match := re.search(r"invalid choice: '(.+?)' \(choose from (.+)\)", message):
-            choices = re.findall(r"[\w-]+", match[2])
-            message = f"unknown choice {match[1]!r}{suggestion(match[1], choices)} ({', '.join(choices)})"
+        if match := re.search(r"(--[\w-]+: )?invalid choice: '(.+?)' \(choose from (.+)\)", message):
+            choices = re.findall(r"[\w-]+", match[3])
+            near = suggestion(match[2], choices)
+            message = f"{match[1] or ''}unknown choice {match[2]!r}{near} ({', '.join(choices)})"
         command = self.prog.partition(" ")[2]
         raise UsageError(f"{command}: {message}" if command else message)
 

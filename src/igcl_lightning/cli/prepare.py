@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -49,6 +50,19 @@ REPORTS = {
 
 NOT_ENGLISH = "report not in English"
 """Flag of rows whose report is not English, `study_rows.OTHER_LANGUAGE`."""
+
+IN_REPORTS = (
+    *("report blank", "report is a Git-LFS pointer", "report not readable", "report file missing"),
+    NOT_ENGLISH,
+)
+"""Flags that the line on reports counts."""
+
+MOST_LABELS = 8
+"""Number of labels in the summary."""
+
+_NOUNS = "ages boxes classes findings folders images labels lines masks reports regions rows studies texts"
+_PLURAL = re.compile(rf"\b(?:{_NOUNS.replace(' ', '|')})\b")
+_SINGULAR = {"boxes": "box", "classes": "class", "studies": "study"}
 
 Option = tuple[str, dict[str, Any]]
 
@@ -286,7 +300,8 @@ def _read_source(options: argparse.Namespace) -> Source:
     if (root := getattr(options, "root", None)) is not None and not Path(root).is_dir():
         from igcl_lightning.reports.files import near_path
 
-        raise IgclError(f"--root {root}: no such folder{near_path(Path(root))}")
+        state = "a file, not a folder" if Path(root).exists() else f"no such folder{near_path(Path(root))}"
+        raise IgclError(f"--root {root}: {state}")
     arguments = _given(options, read)
     if options.data_set == "table":
         from igcl_lightning.data.sources.table import TableColumns
@@ -320,12 +335,15 @@ def say_summary(out: Path, manifest: Mapping[str, Any]) -> None:
 
 def summary(out: Path, manifest: Mapping[str, Any]) -> list[str]:
     """Return the lines that describe a prepared store: its rows, and everything left out or noticed."""
-    lines = [f"{out}: rows {', '.join(f'{count} {split}' for split, count in manifest['rows'].items())}"]
-    lines += _reports(manifest)
-    flags = {flag: count for flag, count in manifest["flags"].items() if flag != NOT_ENGLISH}
-    counted = {"dropped": manifest["dropped"], "noticed": {**flags, **manifest["source_counts"]}}
+    rows = manifest["rows"]
+    lacking = [f"no {split}" for split in ("valid", "test") if "train" in rows and split not in rows]
+    lines = [f"{out}: rows {', '.join([*(f'{count} {split}' for split, count in rows.items()), *lacking])}"]
+    lines += [*_reports(manifest), *_labels(manifest)]
+    flags = {flag: count for flag, count in manifest["flags"].items() if flag not in IN_REPORTS}
+    counted = {"dropped": manifest["dropped"], "noticed": {**flags, **_views(manifest), **manifest["source_counts"]}}
     for title, counts in counted.items():
-        lines += [f"  {title}: {count} {what}" for what, count in counts.items() if count]
+        found = ((what, count) for what, count in counts.items() if count)
+        lines += [f"  {title}: {count} {what if count > 1 else _singular(what)}" for what, count in found]
     named = manifest["dropped_rows"] or manifest["flagged_rows"]
     return [*lines, f"  {out / 'manifest.json'} names the rows"] if named else lines
 
@@ -341,6 +359,25 @@ def _reports(manifest: Mapping[str, Any]) -> list[str]:
     always = ("found", "blank", "not English")
     said = ", ".join(f"{count} {text}" for text, count in counts.items() if count or text in always)
     return [f"  reports: {said}", f"  graphs: {graphs} with entities, {rows - graphs} without"]
+
+
+def _labels(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the line with the positive and the known rows of the first labels, none without labels."""
+    found = manifest.get("label_counts", {})
+    said = [f"{name} {count['positive']} of {count['known']}" for name, count in found.items()]
+    more = [f"and {len(said) - MOST_LABELS} more"] if len(said) > MOST_LABELS else []
+    return [f"  labels: {', '.join([*said[:MOST_LABELS], *more])}"] if said else []
+
+
+def _views(manifest: Mapping[str, Any]) -> dict[str, int]:
+    """Return the number of images whose view is not known, with the word that most of them have."""
+    odd = manifest.get("views_not_known", {})
+    return {f"images whose view is not known, such as {max(odd, key=odd.get)!r}": sum(odd.values())} if odd else {}
+
+
+def _singular(what: str) -> str:
+    """Return what is counted as said of one: "text without image" for "texts without image"."""
+    return _PLURAL.sub(lambda match: _SINGULAR.get(match[0], match[0][:-1]), what, count=1)
 
 
 def _jobs(source: Source) -> int:

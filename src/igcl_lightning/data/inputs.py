@@ -192,7 +192,7 @@ class InputReader:
             raise IgclError(f"a report is its text, or its texts by section, not {type(report).__name__}")
         if unknown := [name for name in given if name not in REPORT_SECTIONS]:
             raise IgclError(f"a report has no section {unknown[0]!r}, only {', '.join(REPORT_SECTIONS)}")
-        sections, state, detail = read_report(given, self.options)
+        sections, state, detail, _ = read_report(given, self.options)
         if state in (POINTER, UNREADABLE):
             raise IgclError(detail)
         then, now = self.record.get("parser"), default_parser(self.options.any_language).version

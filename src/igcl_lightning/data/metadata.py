@@ -30,23 +30,24 @@ def sex_name(word: str | None) -> str | None:
 
 _SEX_OF = {
     **dict.fromkeys(("f", "female", "woman", "w", "weiblich", "frau", "femme", "femenino", "mujer"), "F"),
-    **dict.fromkeys(("m", "male", "man", "m\u00e4nnlich", "mann", "homme", "masculino"), "M"),
+    **dict.fromkeys(("m", "male", "man", "m\u00e4nnlich", "mann", "homme", "hombre", "masculino"), "M"),
 }
 
 
 _VIEW_OF = {
-    **dict.fromkeys(("pa", "postero anterior", "posteroanterior"), "PA"),
-    **dict.fromkeys(("ap", "antero posterior", "anteroposterior"), "AP"),
-    "frontal": "frontal",
+    **dict.fromkeys(("pa", "p a", "postero anterior", "posteroanterior"), "PA"),
+    **dict.fromkeys(("ap", "a p", "antero posterior", "anteroposterior"), "AP"),
+    **dict.fromkeys(("frontal", "pa/ap", "ap/pa"), "frontal"),
     **dict.fromkeys(("lateral", "left lateral", "right lateral", "xtable lateral", "l", "ll", "rl"), "lateral"),
+    **dict.fromkeys(("lat", "left lat", "right lat"), "lateral"),
 }
 """View by lower-case word. Decubitus views are left out: they are frontal images of a patient lying on the side."""
 
-_POSTURE = re.compile(r" (?:erect|semi ?erect|upright|sitting|supine|horizontal|portable)$")
-"""Posture or machine that may follow PA and AP without changing the view."""
+_POSTURE = re.compile(r" (?:view|erect|semi ?erect|upright|sitting|supine|horizontal|portable)$")
+"""Posture, machine or "view" that may follow a view without changing the view."""
 
 
 def view_name(words: str | None) -> str:
     """Return the view (`VIEWS`) of a projection, "unknown" if it is blank or not in the table."""
-    normalised = " ".join(re.split(r"[\s_-]+", (words or "").strip().lower()))
+    normalised = " ".join(re.split(r"[\s_.()-]+", (words or "").lower())).strip().removeprefix("chest ")
     return _VIEW_OF.get(_POSTURE.sub("", normalised), "unknown")

@@ -42,7 +42,7 @@ CHUNK = 1024
 BATCH = 32
 """Studies sent to a process at a time: all images of a batch are decoded before its reports are parsed."""
 
-NOTES_VERSION = 2
+NOTES_VERSION = 3
 """Version of the contents of a chunk's notes."""
 
 DEFAULTS = Options()

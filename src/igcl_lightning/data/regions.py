@@ -32,11 +32,13 @@ class RunLengths(NamedTuple):
         runs: first pixel and length of each run; runs may touch or overlap.
         height: height of the image in pixels.
         width: width of the image in pixels.
+        scalable: whether they also fit larger and smaller copies of the image, by rescaling.
     """
 
     runs: tuple[tuple[int, int], ...]
     height: int
     width: int
+    scalable: bool = False
 
     @classmethod
     def parse(cls, text: str, height: int, width: int) -> RunLengths:

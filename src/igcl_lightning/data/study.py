@@ -22,9 +22,16 @@ VIEWS: tuple[str, ...] = ("PA", "AP", "frontal", "lateral", "unknown")
 """Projections; "frontal" is PA or AP, not known which."""
 
 
+FRONTAL: tuple[str, ...] = ("PA", "AP", "frontal")
+
+
 def wanted_views(views: Sequence[str]) -> tuple[str, ...]:
-    """Return the views to keep for a list of views; PA and AP together include "frontal"."""
-    return (*views, "frontal") if {"PA", "AP"} <= set(views) and "frontal" not in views else tuple(views)
+    """Return the views to keep for a list of views.
+
+    PA and AP together include "frontal", and "frontal" without them includes both.
+    """
+    chosen = {"PA", "AP", "frontal"} & set(views)
+    return tuple(dict.fromkeys((*views, *FRONTAL))) if chosen in ({"frontal"}, {"PA", "AP"}) else tuple(views)
 
 
 Scalar: TypeAlias = str | int | float | bool | None

@@ -107,12 +107,14 @@ def examine(target: str, words: list[str], rows: int, speed: bool) -> Examinatio
     done, path = Examination(target), Path(target)
     if path.is_dir():
         if not (path / MANIFEST).is_file():
+            _refuse_unfinished(path)
             raise IgclError(f"{target}: not a store (no {MANIFEST}), and no config")
         if words:
             raise UsageError(f"doctor: {words[0]}: overrides a config's option; {target} is a store")
         _examine_store(done, path, rows)
         done.findings.append(_measured(lambda: _speed_of_store(path)) if speed else NO_SPEED)
     elif path.suffix not in CONFIG_SUFFIXES:
+        _refuse_unfinished(path)
         raise IgclError(f"{target}: no such store; a config ends in {' or '.join(CONFIG_SUFFIXES)}")
     else:
         config = Config(["--config", target, *words])
@@ -125,6 +127,14 @@ def examine(target: str, words: list[str], rows: int, speed: bool) -> Examinatio
                 done.findings.append(_measured(lambda: _speed_of_config(config)))
     done.findings = worst_first([*done.findings, *config_checks.check_command()])
     return done
+
+
+def _refuse_unfinished(path: Path) -> None:
+    """Raise `IgclError` if a store is not finished."""
+    partial = path if path.suffix == ".partial" else path.parent / f"{path.name}.partial"
+    if partial.is_dir():
+        advice = "run the same igcl prepare with --resume"
+        raise IgclError(f"{path}: not a finished store; {partial} is left by an interrupted run: {advice}")
 
 
 def _examine_store(done: Examination, path: Path, rows: int) -> None:

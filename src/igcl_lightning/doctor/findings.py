@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,10 +43,12 @@ class Finding:
         object.__setattr__(self, "rows", tuple(self.rows[:MAX_NAMED_ROWS]))
         object.__setattr__(self, "message", " ".join(self.message.split()))
 
-    def line(self) -> str:
-        """Return the finding as a line of text."""
-        subject = f"{self.level:8} {self.check}"
-        return f"{subject:22} {self.message}"
+    def line(self, width: int = sys.maxsize) -> str:
+        """Return the finding as text, wrapped to lines of a width, but one word at least."""
+        subject = f"{self.level:12} {self.check:13} "
+        width = max(width, len(subject) + 24)
+        how: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+        return textwrap.fill(self.message, width, initial_indent=subject, subsequent_indent=" " * 27, **how)
 
     def record(self) -> dict[str, Any]:
         """Return the finding as data; rows as [split, row id]."""

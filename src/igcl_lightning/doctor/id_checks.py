@@ -30,12 +30,13 @@ def check_ids(store: OpenedStore) -> Iterator[Finding]:
     yield from _spellings(store, names, plain, "error", "under several ids that are one number")
     spelt_once = ~plain.duplicated(keep=False)
     loose = plain[spelt_once].str.lstrip("0").str.casefold()
-    yield from _spellings(
-        store, names[spelt_once], loose, "warning", "perhaps under several ids, alike but for case or leading zeros"
-    )
+    text = "perhaps under several ids, alike but for case or leading zeros"
+    yield from _spellings(store, names[spelt_once], loose, "warning", text, f"mend the table if so, and {AGAIN}")
 
 
-def _spellings(store: OpenedStore, names: pd.Series, keys: pd.Series, level: Level, text: str) -> Iterator[Finding]:
+def _spellings(
+    store: OpenedStore, names: pd.Series, keys: pd.Series, level: Level, text: str, advice: str = AGAIN
+) -> Iterator[Finding]:
     """Yield a finding on the patients who share a key, if there are any; those in several splits are named first."""
     people = [tuple(found) for _, found in names.groupby(keys, sort=False) if len(found) > 1]
     if not people:
@@ -45,6 +46,6 @@ def _spellings(store: OpenedStore, names: pd.Series, keys: pd.Series, level: Lev
     crossing = [person for person in people if len(set().union(*splits[[*person]])) > 1]
     first = " and ".join(map(repr, [*crossing, *people][0]))
     where = f"{len(crossing):,} of them in several splits, so that training sees test patients; " if crossing else ""
-    message = f"{number(len(people), 'patient')} {text} ({first}); {where}{AGAIN}"
+    message = f"{number(len(people), 'patient')} {text} ({first}); {where}{advice}"
     numbers = {"patients": len(people), "in_several_splits": len(crossing)}
     yield Finding(level, "patients", message, store.places(ids.index.to_numpy()), numbers)

@@ -6,13 +6,20 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from igcl_lightning.data.preparing.study_rows import OTHER_SIZE
 from igcl_lightning.data.store import NODE_TEXT
 from igcl_lightning.data.study import SPLITS, VIEWS
-from igcl_lightning.doctor.findings import Finding, number, percent, share, such_as
+from igcl_lightning.doctor.findings import Finding, Level, number, percent, share, such_as
 from igcl_lightning.doctor.opened import OpenedStore
 from igcl_lightning.graphs.parser import default_parser
 
 MAX_AGE = 120
+
+HARMLESS = (
+    *("lateral view", "inverted (MONOCHROME1)", "range stretched to 8 bits", "padding made black"),
+    *("masks rescaled to the image", "report blank", "report file missing"),
+)
+"""Flags that say what was done or is there, not what may be wrong."""
 
 
 def check_manifest(store: OpenedStore) -> Iterator[Finding]:
@@ -35,7 +42,10 @@ def check_manifest(store: OpenedStore) -> Iterator[Finding]:
     dropped = dict(store.manifest.get("dropped", {}))
     if dropped:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
-        yield Finding("ok", "dropped", f"left out when preparing: {reasons}", numbers=dropped)
+        advice = "; only marked images have masks, so these are positives: prepare images of the original size"
+        lost = OTHER_SIZE in dropped
+        text = f"left out when preparing: {reasons}{advice if lost else ''}"
+        yield Finding("warning" if lost else "ok", "dropped", text, numbers=dropped)
 
 
 def check_splits(store: OpenedStore) -> Iterator[Finding]:
@@ -107,12 +117,11 @@ def check_views(store: OpenedStore) -> Iterator[Finding]:
         f"{split} {', '.join(f'{count:,} {view}' for view, count in views.items())}" for split, views in counts.items()
     )
     if names == {"unknown"}:
-        yield Finding(
-            "warning",
-            "views",
-            "all views are unknown (see --view-column of igcl prepare): lateral images cannot be left out",
-            numbers=counts,
-        )
+        source = store.manifest.get("source") or {}
+        named = source.get("name") != "table" or "view" in source.get("columns", {})
+        hint = "" if named else " (name their column with --view-column)"
+        message = f"all views are unknown{hint}: lateral images cannot be left out"
+        yield Finding("warning", "views", message, numbers=counts)
     else:
         yield Finding("ok", "views", text, numbers=counts)
 
@@ -135,9 +144,15 @@ def check_flags(store: OpenedStore) -> Iterator[Finding]:
     for split, table in store.tables.items():
         known = "flags" in table.column_names
         by_row += store.column("flags", split).to_pylist() if known else [None] * len(table)
-    flagged = [number for number, flags in enumerate(by_row) if flags]
-    counts = Counter(flag for flags in by_row for flag in flags or ())
-    found = dict(counts) or {str(flag): int(count) for flag, count in (store.manifest.get("flags") or {}).items()}
-    if found:
-        text = ", ".join(f"{count:,} {flag}" for flag, count in sorted(found.items()))
-        yield Finding("warning", "flags", f"flagged when preparing: {text}", store.places(flagged), found)
+    found = dict(Counter(flag for flags in by_row for flag in flags or ())) or {
+        str(flag): int(count) for flag, count in (store.manifest.get("flags") or {}).items()
+    }
+    levels: dict[Level, dict[str, int]] = {
+        "warning": {flag: count for flag, count in found.items() if flag not in HARMLESS},
+        "ok": {flag: count for flag, count in found.items() if flag in HARMLESS},
+    }
+    for level, counts in levels.items():
+        text = ", ".join(f"{count:,} {flag}" for flag, count in sorted(counts.items()))
+        rows = [number for number, flags in enumerate(by_row) if set(flags or ()) & counts.keys()]
+        if counts:
+            yield Finding(level, "flags", f"flagged when preparing: {text}", store.places(rows), counts)

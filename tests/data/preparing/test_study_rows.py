@@ -9,11 +9,12 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
+from igcl_lightning.cli.prepare import summary
 from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.regions import Box, RunLengths
 from igcl_lightning.data.store import Store
-from igcl_lightning.data.study import Study, StudyImage
+from igcl_lightning.data.study import Study, StudyImage, wanted_views
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import Entity, ReportGraph
 from stores import prepare_studies
@@ -39,27 +40,39 @@ def reports(tmp_path):
     (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "pointer.txt").write_text(POINTER)
     (tmp_path / "broken.txt").write_bytes(b"\xff\xfe\x00\xd8")
+    (tmp_path / "western.txt").write_bytes("Étude: effusion.".encode("cp1252"))
+    (tmp_path / "wide.txt").write_bytes("Mass.\r\n".encode("utf-16"))
     files = [study(number, report=tmp_path / f"{name}.txt") for number, name in enumerate(NAMES)]
     texts = [{"report": "Effusion."}, {"findings": "NaN"}, {"report": POINTER}, {}]
     return [*files, *(study(10 + number, report=text) for number, text in enumerate(texts))]
 
 
-NAMES = ("good", "empty", "pointer", "broken", "gone")
-STATES = {"present": 2, "empty": 2, "Git-LFS pointer": 2, "not readable": 1, "none": 2}
+NAMES = ("good", "empty", "pointer", "broken", "gone", "western", "wide")
+STATES = {"present": 4, "empty": 2, "Git-LFS pointer": 2, "not readable": 1, "none": 2}
 
 
 def test_reports_in_every_state_are_counted_and_keep_their_images(tmp_path, reports):
     manifest = prepare_studies(reports, tmp_path / "store", options=Options(size=16))
     assert manifest["rows_by_report"] == STATES
-    assert manifest["rows"] == {"train": 9}
+    assert manifest["rows"] == {"train": 11}
     assert manifest["rows_with_empty_graph"] == 7
     table = Store(tmp_path / "store").table("train")
-    assert [text["report"] for text in table["report"]].count(None) == 7
+    texts = [text["report"] for text in table["report"]]
+    assert texts.count(None) == 7
+    assert {"Étude: effusion.", "Mass.\n"} < set(texts)
+    assert {row["row"]: " ".join(row["flags"]) for row in manifest["flagged_rows"]} == {
+        **dict.fromkeys(("i1", "i11"), "report blank"),
+        **dict.fromkeys(("i2", "i12"), "report is a Git-LFS pointer"),
+        "i3": "report not readable",
+        "i4": "report file missing",
+        "i5": "report read as Windows-1252",
+        "i6": "report read as UTF-16",
+    }
 
 
 def test_studies_without_reports_are_dropped_on_demand_and_named(tmp_path, reports):
     manifest = prepare_studies(reports, tmp_path / "store", options=Options(size=16, on_missing_report="drop"))
-    assert manifest["rows"] == {"train": 2}
+    assert manifest["rows"] == {"train": 4}
     assert manifest["dropped"] == {f"report {state}": count for state, count in STATES.items() if state != "present"}
     details = {drop["row"]: drop["detail"] for drop in manifest["dropped_rows"]}
     assert "pointer.txt: a Git-LFS pointer in place of a report; fetch it with git lfs pull" in details["i2"]
@@ -67,7 +80,9 @@ def test_studies_without_reports_are_dropped_on_demand_and_named(tmp_path, repor
 
 
 def test_a_study_without_report_stops_the_work_on_demand(tmp_path, reports):
-    with pytest.raises(IgclError, match=r"study 's1': .*empty.txt: the report is empty; set --on-missing-report"):
+    with pytest.raises(
+        IgclError, match=r"study 's1': .*empty.txt: the report is empty; --on-missing-report keep-image keeps"
+    ):
         prepare_studies(reports, tmp_path / "store", options=Options(size=16, on_missing_report="error"))
 
 
@@ -108,7 +123,7 @@ def test_masks_are_moved_with_the_image(tmp_path):
 def test_a_mask_that_does_not_fit_costs_its_row_and_is_named(tmp_path, mask):
     studies = [study(1, image={"masks": {"lung": mask}}), study(2)]
     manifest = prepare_studies(studies, tmp_path / "store", masks=True, options=Options(size=16))
-    assert manifest["dropped"] == {"mask not readable": 1}
+    assert manifest["dropped"] == {"mask of another size than the image": 1}
     assert manifest["dropped_rows"][0]["row"] == "i1"
 
 
@@ -166,7 +181,8 @@ def test_a_dicom_header_fills_in_what_the_source_does_not_know(tmp_path):
 
 
 def test_a_study_without_patient_stands_for_one(tmp_path):
-    assert rows(tmp_path, [study(1, patient_id=None)])[0]["patient"] == "s1"
+    row = rows(tmp_path, [study(1, patient_id=None)])[0]
+    assert (row["patient"], row["flags"]) == ("s1", ["without patient id, so a patient each"])
 
 
 def test_only_wanted_views_are_kept(tmp_path):
@@ -179,14 +195,30 @@ def test_only_wanted_views_are_kept(tmp_path):
     assert manifest["records_read"] == 4
     assert len(Store(tmp_path / "store", ["PA", "AP"]).table("train")) == 2
     assert len(Store(tmp_path / "store", ["PA"]).table("train")) == 1
+    assert [wanted_views(views) for views in (["frontal", "lateral"], ["PA", "frontal"])] == [
+        ("frontal", "lateral", "PA", "AP"),
+        ("PA", "frontal"),
+    ]
+
+
+def test_words_for_unknown_views_are_counted_and_named(tmp_path):
+    words = ("frontale", "frontale", "seitlich", "Unknown")
+    studies = [study(number, image={"source_view": word}) for number, word in enumerate(words)]
+    manifest = prepare_studies(studies, tmp_path / "store", options=Options(size=16))
+    assert manifest["views_not_known"] == {"frontale": 2, "seitlich": 1}
+    said = summary(tmp_path / "store", manifest)
+    assert "  noticed: 3 images whose view is not known, such as 'frontale'" in said
+    with pytest.raises(IgclError, match=r"view unknown is not wanted \(4, such as i0: 'frontale'\)"):
+        prepare_studies(studies, tmp_path / "none", options=Options(size=16, views=("lateral",)))
 
 
 def test_labels_get_other_names_on_demand(tmp_path):
     options = Options(size=16, rename_labels={"Effusion": "Pleural Effusion"})
-    table = rows(
-        tmp_path, [study(1, labels={"Effusion": 1.0, "Mass": 0.0})], labels=["Effusion", "Mass"], options=options
-    )
-    assert table[0]["labels"] == {"Pleural Effusion": 1.0, "Mass": 0.0}
+    regions = {"boxes": (Box("Effusion", 1, 1, 9, 9),), "masks": {"Effusion": np.ones((20, 30), bool)}}
+    studies = [study(1, labels={"Effusion": 1.0, "Mass": 0.0}, image=regions)]
+    row = rows(tmp_path, studies, labels=["Effusion", "Mass"], options=options, boxes=True, masks=True)[0]
+    assert row["labels"] == {"Pleural Effusion": 1.0, "Mass": 0.0}
+    assert row["boxes"]["label"] == row["masks"]["label"] == ["Pleural Effusion"]
     for names, message in (({"Edema": "A"}, "no label 'Edema'"), ({"Effusion": "Mass"}, "have the same name")):
         with pytest.raises(IgclError, match=message):
             prepare_studies([], tmp_path / "x", labels=["Effusion", "Mass"], options=Options(rename_labels=names))

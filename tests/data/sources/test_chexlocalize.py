@@ -169,7 +169,7 @@ def test_masks_of_full_size_are_rescaled_to_smaller_images(root, tmp_path):
     assert np.array_equal(decode_grey(row["masks"]["png"][0])[:, 2:18] > 0, filled()[1::2, 1::2])
     assert row["flags"] == ["masks rescaled to the image"]
     assert other.exists()
-    assert manifest["dropped"] == {"mask not readable": 1}, "of other proportions"
+    assert manifest["dropped"] == {"mask of another size than the image": 1}, "of other proportions"
 
 
 @pytest.mark.data

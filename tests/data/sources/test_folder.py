@@ -52,12 +52,17 @@ def test_a_text_of_the_same_name_is_the_report(root):
     assert read_folder(root).counts["texts without image"] == 1
 
 
-def test_the_suffix_of_a_text_may_be_in_capitals(root):
+def test_texts_are_found_beside_their_images_with_a_suffix_in_any_case(root, capsys):
     (root / "p1" / "b.TXT").write_text("Mass.")
     (root / "p1" / "a.TXT").write_text("Of a file system that tells the two apart.")
     studies = by_id(source := read_folder(root))
     assert [studies[f"p1/{name}"].report.name for name in ("a.png", "b.jpg")] == ["a.txt", "b.TXT"]
     assert source.counts["texts without image"] == 1
+    assert not capsys.readouterr().err
+    for name in ("a.txt", "a.TXT", "b.TXT"):
+        (root / "p1" / name).unlink()
+    read_folder(root)
+    assert "no report: a text must lie beside its image and have its name" in capsys.readouterr().err
 
 
 def test_a_name_that_is_no_utf_8_is_written_out(root, tmp_path, capsys):
@@ -82,14 +87,7 @@ def test_the_pattern_finds_the_patient_in_the_path(root):
     source = read_folder(root, patient_pattern=r"^(p\d+)/")
     assert [study.patient_id for study in source.items()] == ["p1", "p1", "p2", "p2", "p2", "p2"]
     assert source.settings == {"patient_pattern": r"^(p\d+)/"}
-    assert "images taken for a patient each" not in source.counts
-
-
-def test_without_a_pattern_only_headers_know_the_patient(root):
-    write_dicom(root / "x.dcm")
-    source = read_folder(root)
-    assert {study.patient_id for study in source.items()} == {None}
-    assert source.counts["images taken for a patient each"] == 6
+    assert {study.patient_id for study in read_folder(root).items()} == {None}
 
 
 def test_files_without_suffix_are_images_where_they_look_like_dicom(root):
@@ -176,6 +174,7 @@ def test_a_store_takes_the_patient_from_the_header(root, tmp_path):
     manifest = json.loads((tmp_path / "store" / "manifest.json").read_bytes())
     assert sum(manifest["rows"].values()) == 11
     assert manifest["dropped"] == {"image not readable": 1}
+    assert manifest["flags"]["without patient id, so a patient each"] == 7, "5 pictures and 2 of patient NA"
     store = Store(tmp_path / "store")
     rows = {row["row"]: row for split in store.splits for row in store.table(split)}
     assert {rows["disc/a.dcm"]["patient"], rows["disc/b"]["patient"]} == {"of the header"}

@@ -185,7 +185,7 @@ def test_a_store_without_a_report_is_an_error_unless_it_is_asked_for(root, tmp_p
     command = ["prepare", "mimic-cxr", "--root", str(root), "--out", str(tmp_path / "store"), "--size", "16"]
     assert main(command) == 1
     said = capsys.readouterr().err
-    assert "no report gives a graph (5 missing, such as " in said
+    assert "no report gives a graph (5 missing; the first: " in said
     assert "no such file); name their folder with --reports; --allow-no-graphs makes a store without graphs" in said
     assert not (tmp_path / "store.partial").exists()
     assert not main([*command, "--allow-no-graphs"])
@@ -362,7 +362,7 @@ def test_the_command_line_makes_a_store(root, tmp_path, capsys):
     assert "lungs" in rows[dicom_id("c")]["graph"]["tokens"]
     assert rows[dicom_id("a")]["StudyDate"] == "21800507"
     said = capsys.readouterr().out
-    assert "noticed: 1 studies without labels" in said
+    assert "noticed: 1 study without labels" in said
     assert "  reports: 3 found, 0 blank, 1 missing, 1 a Git-LFS pointer, 0 not English\n" in said
     assert "  graphs: 3 with entities, 2 without\n" in said
 

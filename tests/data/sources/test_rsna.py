@@ -238,7 +238,9 @@ def test_prepare_takes_views_from_the_headers_and_moves_the_boxes(tmp_path):
 def test_command_line(root, tmp_path, capsys):
     command = ["prepare", "rsna", "--out", str(tmp_path / "store"), "--size", "8", "--jobs", "1"]
     assert not main([*command, "--root", str(root)])
-    assert "noticed: 1 images without row" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "noticed: 1 image without row" in said
+    assert ": 0 " not in said
     assert sum(len(Store(tmp_path / "store").table(split)) for split in Store(tmp_path / "store").splits) == 4
     assert main([*command, "--root", str(tmp_path / "nowhere"), "--overwrite"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
@@ -266,7 +268,7 @@ def test_boxes_are_filled_as_masks_on_request(root):
 def test_masks_are_stored_and_need_the_size_of_the_images(root, tmp_path):
     words = ["prepare", "rsna", "--root", str(root), "--size", "64", "--lossless", "--masks"]
     assert main([*words, "--out", str(tmp_path / "small")]) is None
-    assert Store(tmp_path / "small").manifest["dropped"] == {"mask not readable": 2}
+    assert Store(tmp_path / "small").manifest["dropped"] == {"mask of another size than the image": 2}
     whole = write_tree(tmp_path / "whole", ("aaaa-1,,,,,0", "bbbb-2,512,256,256,128,1"), size=1024)
     words[3] = str(whole)
     assert main([*words, "--out", str(tmp_path / "store")]) is None

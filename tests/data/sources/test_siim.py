@@ -186,7 +186,7 @@ def test_prepare_takes_the_person_from_the_headers_and_shrinks_the_masks(tmp_pat
 def test_images_of_another_size_cost_their_marked_rows(root, tmp_path):
     manifest = prepare(read_siim(root), tmp_path / "store", options=Options(size=8))
     assert sum(manifest["rows"].values()) == 2
-    assert manifest["dropped"] == {"mask not readable": 2}
+    assert manifest["dropped"] == {"mask of another size than the image": 2}
 
 
 def test_command_line(root, tmp_path):

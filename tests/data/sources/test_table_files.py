@@ -153,8 +153,15 @@ def test_an_encoding_that_is_unclear_is_named_by_an_option(tmp_path, monkeypatch
         read_columns(path, ["file"])
     with pytest.raises(IgclError, match="--encoding: unknown encoding 'latin-99', such as"):
         read_columns(path, ["file"], form=TableForm("latin-99"))
-    with pytest.raises(IgclError, match="t.csv: not a CSV file"):
+    with pytest.raises(IgclError, match="t.csv: not a CSV file in the encoding ascii; leave --encoding out, or"):
         read_columns(path, ["file"], form=TableForm("ascii"))
+    path.write_bytes(b"file,text\na.png,\xe9\n")
+    with pytest.raises(IgclError, match="in the encoding utf-8; leave"):
+        read_columns(path, ["file"], form=TableForm("utf-8"))
+    for content in (b"PK", b"PK\3\4 cut off"):
+        path.write_bytes(content)
+        with pytest.raises(IgclError, match="t.csv: a damaged workbook of Excel or zip archive; copy or save it again"):
+            read_columns(path, ["file"])
 
 
 @pytest.mark.parametrize(
@@ -170,7 +177,7 @@ def test_an_encoding_that_is_unclear_is_named_by_an_option(tmp_path, monkeypatch
             "a workbook of an old Excel, or one with a password; save it as",
         ),
         ("t.parquet", b"PAR1" + bytes(60), "not a CSV file"),
-        ("t.zip", b"PK\x03\x04" + bytes(60), "not a CSV file"),
+        ("t.zip", b"PK\x03\x04" + bytes(60), "a damaged workbook of Excel or zip archive; copy or save"),
     ],
 )
 def test_what_is_no_table_is_one_line(tmp_path, name, data, message):

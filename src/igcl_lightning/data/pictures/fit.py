@@ -15,6 +15,10 @@ GAP = 3.0  # a cheap reduction stops at this multiple of the size, and LANCZOS d
 ROUNDING = 1e-4  # tolerance for an area of exactly half
 
 
+class MaskSizeError(IgclError):
+    """A mask of another size than its image."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """Geometry of one image; made by `Fit.of`.
@@ -76,9 +80,12 @@ class Fit:
 
         A stored pixel is set if the mask, which must have the `shape` of its image, covers at least half of its area,
         so parts thinner than half a stored pixel vanish. The black border is never set.
+
+        Raises:
+            MaskSizeError: the mask has another shape.
         """
         if mask.shape != self.shape:
-            raise IgclError(_mismatch("mask", mask.shape, self.shape))
+            raise MaskSizeError(_mismatch("mask", mask.shape, self.shape))
         left, top, right, bottom = self.region
         columns = _overlaps(left, right, self.inner[0], self.shape[1])
         rows = _overlaps(top, bottom, self.inner[1], self.shape[0])

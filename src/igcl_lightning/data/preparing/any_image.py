@@ -32,13 +32,16 @@ class AnyImage:
             self.found = not isinstance(source, Path) or os.path.exists(source)
             self._first = self._first or (source if isinstance(source, Path) else None)
 
-    def refuse_none(self, tables: Sequence[Path]) -> None:
-        """Raise `NoRowsError` if there are images and none exists; they may be near the first of these tables."""
+    def refuse_none(self, tables: Sequence[Path], options: str) -> None:
+        """Raise `NoRowsError` if there are images and none exists; they may be near the first of these tables.
+
+        `options` are those that name the folder of the images.
+        """
         if self._first is not None and not self.found:
             which = f"none of its {self.number:,} images exists, such as" if self.number > 1 else "no such image file:"
             where = _elsewhere(self._first, [table.parent for table in tables[:1]])
             advice = f"; there is {where}" if where else ""
-            said = "name their folder with --root or --images, or mend the paths in the table"
+            said = f"name their folder with {options}, or mend the paths in the table"
             if where and any(self._first == table.parent / where for table in tables[:1]):
                 said = "paths are relative to the folder of the table, these to the current one: give --root ."
             raise NoRowsError(f"the source has no usable row: {which} {self._first}{advice}; {said}")

@@ -20,6 +20,9 @@ from igcl_lightning.data.preparing.unfinished import UnfinishedStore, write_text
 from igcl_lightning.data.store import NODE_TEXT
 from igcl_lightning.data.study import SPLITS
 
+COUNTED = ("splits", "reports", "flags", "views", "known", "positive")
+"""What is counted: rows by split, state of the report, flag, known and positive label; images by unknown view."""
+
 ROWS_PER_BATCH = 256
 """Rows of an Arrow record batch: few for fast random access, but enough for fast opening."""
 
@@ -35,7 +38,7 @@ class Chunk:
         self.files: dict[str, _RowFile] = {}
         self.content = hashlib.sha256()
         self.identities: list[str] = []
-        self.counts: dict[str, Counter[str]] = {name: Counter() for name in ("splits", "reports", "flags")}
+        self.counts: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
         self.notes: dict[str, Any] = {"empty_graphs": 0, "shapes": {}, "flagged": [], "drops": [], "patients": {}}
         self.notes |= {"studies": set(), "rows": []}
 
@@ -43,6 +46,7 @@ class Chunk:
         """Write the rows of a study whose arrays have the shape of earlier ones; raises `IgclError` on a full disk."""
         self.identities.append(study.identity)
         self.notes["drops"] += study.drops
+        self.counts["views"].update(study.odd_views)
         for row, note in zip(study.rows, study.notes, strict=True):
             if odd := self._other_shape(row):
                 self.notes["drops"].append((row["row"], "array of another shape", odd))
@@ -51,6 +55,9 @@ class Chunk:
             self.counts["splits"][study.split] += 1
             self.counts["reports"][study.report] += 1
             self.counts["flags"].update(row["flags"])
+            known = {name: value for name, value in row.get("labels", {}).items() if value is not None}
+            self.counts["known"].update(known.keys())
+            self.counts["positive"].update(name for name, value in known.items() if value == 1)
             self.notes["flagged"] += [(row["row"], row["flags"])] if row["flags"] else []
             self.notes["empty_graphs"] += row["graph"]["key"] == -1
             self.notes["patients"][row["patient"]] = study.split

@@ -7,12 +7,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from igcl_lightning.data.preparing.chunk import COUNTED
 from igcl_lightning.data.study import SPLITS
 from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.sections import SECTION_CHOICES
 
 MAX_NAMED = 1000
 """Maximum number of rows that the manifest lists per drop reason and per flag."""
+
+
+MAX_VIEWS = 20
+"""Maximum number of words for unknown views that the manifest lists."""
 
 
 class NoRowsError(IgclError):
@@ -49,7 +54,7 @@ class Tally:
     def __init__(self, chunks: Iterable[Mapping[str, Any]]) -> None:
         self.ids = Ids()
         self.studies: set[str] = set()
-        self.counts: dict[str, Counter[str]] = {name: Counter() for name in ("splits", "reports", "flags")}
+        self.counts: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
         self.empty_graphs, self.read = 0, 0
         self.drops: Counter[str] = Counter()
         self.dropped: list[dict[str, str]] = []
@@ -98,6 +103,9 @@ class Tally:
             said.append(f"{reason} ({count:,}, such as {example})" if count > 1 else f"{reason}: {example}")
         return f": {'; '.join(said)}" if said else ", since it has no rows"
 
+    def _label(self, name: str) -> dict[str, int]:
+        return {count: self.counts[count][name] for count in ("known", "positive")}
+
     def manifest(self, work: Mapping[str, Any], source_counts: Mapping[str, int]) -> dict[str, Any]:
         """Return the manifest; raises `NoRowsError` if there are no rows.
 
@@ -121,10 +129,12 @@ class Tally:
             "patients": dict(Counter(self.ids.split_of.values())),
             "rows_by_report": dict(sorted(self.counts["reports"].items())),
             "rows_with_empty_graph": self.empty_graphs,
+            "label_counts": {name: self._label(name) for name in work["columns"]["labels"]},
             "arrays": self.shapes,
             "source_counts": dict(sorted(source_counts.items())),
             "dropped": dict(sorted(self.drops.items())),
             "dropped_rows": self.dropped,
+            "views_not_known": dict(self.counts["views"].most_common(MAX_VIEWS)),
             "flags": dict(sorted(self.counts["flags"].items())),
             "flagged_rows": self.flagged,
             "fingerprint": self.content.hexdigest(),

@@ -14,12 +14,13 @@ from igcl_lightning.data.pictures.fit import Fit, decode_size, nearest
 from igcl_lightning.data.pictures.picture import Picture
 from igcl_lightning.data.preparing.earlier import RowNote, identity
 from igcl_lightning.data.preparing.options import Options
-from igcl_lightning.data.regions import RunLengths
+from igcl_lightning.data.regions import Box, RunLengths
 from igcl_lightning.data.store import FORMAT_VERSION
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.files import is_lfs_pointer
 
+BOX_FIELDS = ("label", *Box._fields[1:])
 MISSING, POINTER, BROKEN = "image missing", "image is a Git-LFS pointer", "image not readable"
 
 
@@ -35,6 +36,11 @@ class StoredImage(NamedTuple):
         """View of the source, or else of the header."""
         return self.image.view if self.image.view != "unknown" else view_name(self.note.header.get("ViewPosition"))
 
+    @property
+    def source_view(self) -> str | None:
+        """The view in the words of the source, or else of the header."""
+        return self.image.source_view or self.note.header.get("ViewPosition")
+
     def columns(self, study: Study) -> dict[str, Any]:
         """Return the columns of the image; its DICOM header fills in values that the source lacks."""
         header, (height, width) = self.note.header, self.note.shape
@@ -46,7 +52,7 @@ class StoredImage(NamedTuple):
         return {
             "row": self.image.image_id,
             "view": self.view,
-            "source_view": self.image.source_view or header.get("ViewPosition"),
+            "source_view": self.source_view,
             "age": age_in_years(header.get("PatientAge")) if study.age is None else study.age,
             "sex": study.sex or sex_name(header.get("PatientSex")),
             "height": height,
@@ -59,23 +65,23 @@ class StoredImage(NamedTuple):
         """Return the columns of boxes and masks, in pixels of the stored square.
 
         Raises:
-            IgclError: a mask cannot be read, or has another size than its image. Run lengths may be those of a larger
-                or smaller copy, as of CheXpert's images, and are rescaled.
+            MaskSizeError: a mask has another size than its image. Scalable run lengths, as of CheXpert's images, are
+                rescaled.
+            IgclError: a mask cannot be read.
             ValueError: run lengths do not fit the image.
         """
         columns: dict[str, Any] = {}
         if not (boxes or masks):
             return columns
-        fit = Fit.of(self.note.shape, options.size, options.fit)
+        fit, names = Fit.of(self.note.shape, options.size, options.fit), options.rename_labels
         if boxes:
-            moved = [(box.label, fit.box(box[1:])) for box in self.image.boxes]
+            moved = [(names.get(box.label, box.label), fit.box(box[1:])) for box in self.image.boxes]
             kept = [(label, *edges) for label, edges in moved if edges]
-            names = ("label", "x_min", "y_min", "x_max", "y_max")
-            columns["boxes"] = {name: [box[place] for box in kept] for place, name in enumerate(names)}
+            columns["boxes"] = {field: [box[place] for box in kept] for place, field in enumerate(BOX_FIELDS)}
         if masks:
             pixels = {label: fit.mask(_mask(mask, self.note.shape)) for label, mask in self.image.masks.items()}
             encoded = [encode_grey(mask, lossless=True) for mask in pixels.values()]
-            columns["masks"] = {"label": list(pixels), "png": encoded}
+            columns["masks"] = {"label": [names.get(label, label) for label in pixels], "png": encoded}
         return columns
 
 
@@ -122,8 +128,8 @@ def _mask(mask: np.ndarray | Path | RunLengths, shape: tuple[int, int]) -> np.nd
 
 
 def _is_scaled(mask: np.ndarray | Path | RunLengths, shape: tuple[int, int]) -> bool:
-    """Return whether run lengths are for an image of another size and the same proportions, within a pixel."""
-    if not isinstance(mask, RunLengths) or (mask.height, mask.width) == shape:
+    """Return whether scalable runs are for an image of another size and the same proportions, within a pixel."""
+    if not isinstance(mask, RunLengths) or not mask.scalable or (mask.height, mask.width) == shape:
         return False
     height, width = shape
     return abs(mask.height * width / mask.width - height) < 1 or abs(mask.width * height / mask.height - width) < 1

@@ -8,6 +8,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from igcl_lightning import __version__
+from igcl_lightning.data.pictures.fit import MaskSizeError
 from igcl_lightning.data.preparing.earlier import EarlierRows, RowNote, identity
 from igcl_lightning.data.preparing.options import Columns, Options
 from igcl_lightning.data.preparing.report_text import PRESENT, read_report, report_text
@@ -35,17 +36,21 @@ class Rows:
         identity: hash of its inputs, files included.
         split: split of its rows.
         report: state of its report, one of `report_text.STATES`.
+        flags: flags of its rows because of the report.
         rows: one per image.
         notes: inputs of each row.
         drops: images without a row: id, reason and detail.
+        odd_views: the source's words for views that are not known, one per image.
     """
 
     identity: str
     split: str = ""
     report: str = PRESENT
+    flags: list[str] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     notes: list[RowNote] = field(default_factory=list)
     drops: list[tuple[str, str, str]] = field(default_factory=list)
+    odd_views: list[str] = field(default_factory=list)
 
     def drop(self, reason: str, detail: str, *ids: str) -> None:
         """Record that some images have no row."""
@@ -74,10 +79,13 @@ def _opened(
     # The identity is computed first, so that a file that changes during reading is read again next time.
     made = Rows(identity(item))
     study = item if isinstance(item, Study) else item()
-    sections, made.report, detail = read_report(study.report, options)
+    report = read_report(study.report, options)
+    sections, made.report, detail, _ = report
+    made.flags = report.flags(study.report)
     if made.report != PRESENT and study.graph is None and options.on_missing_report != "keep-image":
         if options.on_missing_report == "error":
-            raise IgclError(f"study {study.study_id!r}: {detail}; set --on-missing-report to keep or drop such studies")
+            advice = "--on-missing-report keep-image keeps such studies, drop leaves them out"
+            raise IgclError(f"study {study.study_id!r}: {detail}; {advice}")
         made.drop(f"report {made.report}", detail, *(image.image_id for image in study.images))
         return made, study, sections, []
     if not study.images:
@@ -98,7 +106,8 @@ def _filled(
     if not images:  # its id may be no text, such as the name of a file
         return made
     headers = (plain_id(stored.note.header.get("PatientID")) for stored in images)
-    patient = next(filter(None, (study.patient_id, *headers, study.study_id)))
+    known = next(filter(None, (study.patient_id, *headers)), None)
+    patient = known or study.study_id
     made.split = split_name(study.split) if study.split else split_of_patient(patient, seed=options.seed)
     try:
         common = {"study": study.study_id, "patient": patient, **_named_columns(study, columns)}
@@ -106,12 +115,18 @@ def _filled(
         made.drop("array not readable", str(error), *(stored.note.row for stored in images))
         return made
     text = _ReportColumns(study, sections, options, earlier)
-    flags = [*text.flags, *array_flags({name: common[name] for name in columns.arrays})]
+    flags = [
+        *([] if known else [NO_PATIENT]),
+        *made.flags,
+        *text.flags,
+        *array_flags({name: common[name] for name in columns.arrays}),
+    ]
     for stored in images:
         try:
             regions = stored.regions(options, columns.boxes, columns.masks)
         except (IgclError, ValueError) as error:
-            made.drop("mask not readable", str(error), stored.note.row)
+            reason = OTHER_SIZE if isinstance(error, MaskSizeError) else "mask not readable"
+            made.drop(reason, str(error), stored.note.row)
             continue
         row = stored.columns(study) | common | text.columns(stored.note.row) | regions
         made.rows.append(row | {"flags": [*row["flags"], *flags]})
@@ -131,8 +146,11 @@ def _images(study: Study, options: Options, earlier: EarlierRows | None, made: R
         except IgclError as error:
             made.drop(why_unreadable(image), str(error), image.image_id)
         else:
+            words = stored.source_view
+            if words and words.lower() != "unknown" and stored.view == "unknown":
+                made.odd_views.append(words)
             if options.views and stored.view not in wanted_views(options.views):
-                made.drop(f"view {stored.view} is not wanted", "", image.image_id)
+                made.drop(f"view {stored.view} is not wanted", repr(words) if words else "", image.image_id)
             else:
                 yield stored
 
@@ -145,6 +163,10 @@ def _named_columns(study: Study, columns: Columns) -> dict[str, Any]:
     named |= {name: None if (value := study.extra.get(name)) is None else str(value) for name in columns.extra}
     return named | {name: row_array(study.arrays.get(name)) for name in columns.arrays}
 
+
+OTHER_SIZE = "mask of another size than the image"
+NO_PATIENT = "without patient id, so a patient each"
+"""Flag of rows whose source and DICOM header name no patient."""
 
 OTHER_LANGUAGE = "report not in English"
 """Flag of rows whose report has no graph because of its language, unless `any_language` asks for one."""

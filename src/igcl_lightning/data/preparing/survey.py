@@ -58,7 +58,7 @@ def survey(source: Source, options: Options, *, allow_no_graphs: bool = False) -
             if item.patient_id is not None and item.split is not None:
                 ids.add_patient(item.patient_id, split_name(item.split))
             reports.look(item)
-    images.refuse_none(source.inputs)
+    images.refuse_none(source.inputs, "--root" if source.name == "table" else "--root or --images")
     if not allow_no_graphs:
         reports.refuse_none()
     return {"studies": number, "rows": digest.hexdigest(), "paired": reports.expected}
@@ -99,7 +99,7 @@ class _Reports:
         """Return why a report gives no graph, "" if it may give one, and a description for messages."""
         if study.graph is not None and study.graph.entities:
             return "", ""
-        sections, state, detail = read_report(study.report, self.options)
+        sections, state, detail, _ = read_report(study.report, self.options)
         if state != PRESENT:
             return state, detail
         if study.graph is not None and not self.options.reparse:

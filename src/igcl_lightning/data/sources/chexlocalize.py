@@ -24,7 +24,10 @@ MAX_PIXELS = 1 << 28
 
 
 class Region(NamedTuple):
-    """A region as the file has it: polygons, or the text of run lengths, in an image of `height` and `width`."""
+    """A region as the file has it: polygons, or the text of run lengths, in an image of `height` and `width`.
+
+    CheXpert-small has smaller copies of these images, which they fit too.
+    """
 
     content: Any
     height: int
@@ -40,7 +43,7 @@ class Region(NamedTuple):
             corners = [[(float(x), float(y)) for x, y in polygon] for polygon in self.content]
             runs = RunLengths.of_polygons([polygon for polygon in corners if len(polygon) > 2], self.height, self.width)
         runs.check()
-        return runs
+        return runs._replace(scalable=True)
 
 
 Regions = dict[str, dict[str, Region]]

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from pydicom.misc import is_dicom
 
+from igcl_lightning.closing import write_note
 from igcl_lightning.data.sources.image_folder import UNREAD
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.study import Study, StudyImage
@@ -26,8 +27,9 @@ def read_folder(root: Path, *, patient_pattern: str | None = None) -> Source:
     """Read each image below a folder as a study of its own.
 
     A text of the same name, such as `a.txt` beside `a.png`, is the image's report. Without a pattern the patient is the
-    PatientID of a DICOM file, which `prepare` reads with the image; each other image counts as a patient. Files without
-    suffix are images if they have the DICOM magic bytes. Hidden files and small copies ("thumbs") are left out.
+    PatientID of a DICOM file, which `prepare` reads with the image; without one each image counts as a patient, and is
+    flagged. Files without suffix are images if they have the DICOM magic bytes. Hidden files and small copies
+    ("thumbs") are left out.
 
     Args:
         root: path of the folder.
@@ -44,14 +46,10 @@ def read_folder(root: Path, *, patient_pattern: str | None = None) -> Source:
     if not names:
         raise IgclError(f"{root}: contains no images ({', '.join(SUFFIXES)}, or DICOM files without suffix)")
     studies = [(name, None if pattern is None else _patient(root, name, pattern), _text_of(name)) for name in names]
-    dicom = sum(_has_no_suffix(name) or name.lower().endswith((".dcm", ".dicom")) for name in names)
-    counts = Counter(
-        {
-            "texts without image": len(texts.keys() - {text for _, _, text in studies}),
-            "images taken for a patient each": 0 if pattern else len(names) - dicom,
-            UNREAD: len(unread),
-        }
-    )
+    alone = len(texts.keys() - {text for _, _, text in studies})
+    if texts and alone == len(texts):
+        write_note(f"{root}: no report: a text must lie beside its image and have its name, as a.txt beside a.png")
+    counts = Counter({"texts without image": alone, UNREAD: len(unread)})
     items, settings = partial(_studies, root, studies, texts), {"patient_pattern": patient_pattern}
     return Source("folder", items, settings=settings, counts=+counts, total=len(names))
 

@@ -146,7 +146,8 @@ def _listed_splits(table: Path, frame: pd.DataFrame, lists: Sequence[Path], coun
 def _read_boxes(path: Path, frame: pd.DataFrame, counts: Counter[str]) -> dict[str, tuple[Box, ...]]:
     """Return the boxes of each image for findings of its row; "Infiltrate" is Infiltration."""
     columns = ("Image Index", "Finding Label", *BOX)
-    boxes = read_columns(path, columns, filled=columns)[list(columns)]
+    boxes = read_columns(path, columns, filled=columns[:2])[list(columns)]
+    require(path, boxes, BOX)
     boxes = with_numbers(path, boxes, BOX).replace({"Finding Label": {"Infiltrate": "Infiltration"}})
     refuse(path, ~boxes["Finding Label"].isin(LABELS), "column 'Finding Label' is not one of the 14 labels")
     refuse(path, (boxes[["w", "h]"]] <= 0).any(axis=1), "the box has no area")

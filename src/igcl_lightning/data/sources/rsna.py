@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from igcl_lightning.data.regions import Box, RunLengths
-from igcl_lightning.data.sources.checks import refuse, refuse_conflict, refuse_strangers
+from igcl_lightning.data.sources.checks import refuse, refuse_conflict, refuse_strangers, require
 from igcl_lightning.data.sources.image_folder import ImageFolder
 from igcl_lightning.data.sources.rows import boxes_by_image, has_box, with_numbers
 from igcl_lightning.data.sources.source import Source
@@ -52,7 +52,8 @@ def read_rsna(root: Path, *, images: Path | None = None, masks: bool = False) ->
 
 def _read_boxes(path: Path) -> tuple[pd.DataFrame, Counter[str]]:
     """Return one row per box and per image without boxes, with numbers, and the number of rows left out."""
-    frame = read_columns(path, ("patientId", *BOX, "Target"), filled=("patientId", "Target"))
+    frame = read_columns(path, ("patientId", *BOX, "Target"), filled=("patientId",))
+    require(path, frame, ("Target",))
     boxed = has_box(path, frame, BOX)
     frame = with_numbers(path, with_numbers(path, frame, BOX), ("Target",), binary=True)
     refuse(path, boxed & (frame["Target"] == 0), "a box, and column 'Target' is 0")

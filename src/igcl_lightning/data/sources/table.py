@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from igcl_lightning.data.sources.tables import JSON_LINES, each_cell, read_colum
 from igcl_lightning.data.study import Study
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import ReportGraph
+from igcl_lightning.texts import plain_id
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,15 @@ def read_table(
     rows = _rows(csv, frame, columns, folder, notes)
     if columns.split:
         words, advice = frame[columns.split], "; rename it with --split-values"
+        there = {*words, *words.map(plain_id)}
+        for word in [word for word in split_values or {} if word not in there]:
+            write_note(f"{csv}: --split-values: {word!r} is nowhere in column {columns.split!r}")
         rows["split"] = patient_splits(csv, rows["patient"], words, seed, split_values, advice)
         notes.settings.update(split_values=dict(split_values or {}), validation_seed=seed)
     labels = _labels(csv, frame, columns.labels, label_separator, policy)
     if label_separator is not None:
         notes.settings["label_separator"] = label_separator
-    graph_of = _find_graphs(graphs, csv, frame, columns, notes)
+    graph_of = _find_graphs(graphs, csv, frame, rows, columns, notes)
     items = partial(_studies, frame, columns, rows, labels, graph_of, folder)
     names = (tuple(labels.columns), tuple(columns.extra), tuple(columns.arrays))
     return Source("table", items, *names, masks=bool(columns.masks), total=len(rows), **vars(notes))
@@ -124,6 +129,8 @@ def _read(csv: Path, columns: TableColumns, form: TableForm) -> pd.DataFrame:
     single = [value for value in vars(columns).values() if isinstance(value, str)]
     names = [*dict.fromkeys((*single, *columns.labels, *columns.extra, *columns.arrays, *columns.masks))]
     frame = read_json_lines(csv, names) if plain_suffix(csv) in JSON_LINES else read_columns(csv, names, form=form)
+    if frame.empty:
+        raise IgclError(f"{csv}: has no rows")
     require(csv, frame, (columns.image,))
     for column in (columns.image, *columns.arrays, *columns.masks):
         frame[column] = _plain(csv, frame[column])
@@ -154,13 +161,33 @@ def _rows(csv: Path, frame: pd.DataFrame, columns: TableColumns, folder: Path, n
         if (column := getattr(columns, name)) is not None:
             rows[name] = frame[column]
     if columns.sex:
-        counts["words for sex that are not known"] = int((rows["sex"].notna() & rows["sex"].map(sex_name).isna()).sum())
+        odd = rows["sex"][rows["sex"].notna() & rows["sex"].map(sex_name).isna()]
+        if len(odd):
+            counts[f"rows whose sex is not known, such as {odd.mode()[0]!r}"] = len(odd)
     if columns.age:
         rows["age"] = ages(csv, frame, columns.age, counts)
     if columns.report:
+        _refuse_paths(csv, rows["report"].rename(columns.report), {folder, csv.parent})
+        rows["report"] = _shared(rows, counts)
         counts[SEVERAL_REPORTS] = int((rows.groupby("study", sort=False)["report"].nunique() > 1).sum())
     notes.counts.update(+counts)
     return rows
+
+
+def _refuse_paths(csv: Path, reports: pd.Series, folders: Collection[Path]) -> None:
+    """Raise if the first report is the name of a file instead of a text."""
+    first = next(filter(None, reports), "")
+    if "\n" not in first and any(os.path.isfile(folder / plain_name(first)) for folder in folders):
+        advice = "it needs the texts: read the files into the column, or name each as its image for igcl prepare folder"
+        raise IgclError(f"--report-column {reports.name}: {csv} has names of files there, such as {first!r}; {advice}")
+
+
+def _shared(rows: pd.DataFrame, counts: Counter[str]) -> pd.Series:
+    """Return the reports, with the one of a study on each of its rows: merged cells leave the others blank."""
+    reports = rows.groupby("study", sort=False)["report"]
+    filled = rows["report"].isna() & (reports.transform("nunique") == 1)
+    counts["rows whose blank report is that of their study"] = int(filled.sum())
+    return rows["report"].mask(filled, reports.transform("first"))
 
 
 def _labels(
@@ -177,11 +204,11 @@ def _labels(
 
 
 def _find_graphs(
-    path: Path | None, csv: Path, frame: pd.DataFrame, columns: TableColumns, notes: Notes
+    path: Path | None, csv: Path, frame: pd.DataFrame, rows: pd.DataFrame, columns: TableColumns, notes: Notes
 ) -> list[ReportGraph | None]:
     """Return the graph of each row, None if it has none."""
     names = [columns.graph] if columns.graph else [name for name in (columns.study, columns.image) if name]
-    texts = frame[columns.report] if columns.report else [None] * len(frame)
+    texts = rows["report"] if columns.report else [None] * len(frame)
     keys = [*zip(frame[names].itertuples(index=False), texts, strict=True)]
     advice = "name the column of these keys with --graph-column"
     found = find_graphs(path, keys, csv, notes, by_place=columns.graph is not None, advice=advice)

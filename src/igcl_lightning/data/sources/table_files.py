@@ -116,7 +116,9 @@ def open_table(path: Path, required: Collection[str | Names] = (), form: TableFo
             raise IgclError(f"{path}: JSON, not a table; write an object per line, in a file that ends in .jsonl")
         if head.startswith(_OLD_EXCEL):
             raise IgclError(f"{path}: a workbook of an old Excel, or one with a password; save it as .xlsx or .csv")
-        if head.startswith(b"PK\x03\x04"):
+        if head[:4] in (b"PK", b"PK\x03", b"PK\x03\x04"):
+            if not zipfile.is_zipfile(path):
+                raise IgclError(f"{path}: a damaged workbook of Excel or zip archive; copy or save it again")
             with zipfile.ZipFile(path) as archive:
                 members = {member.filename: member.file_size for member in archive.infolist()}
             if "xl/workbook.xml" in members:
@@ -191,7 +193,12 @@ class _TextTable(TableFile):
     @contextmanager
     def _opened(self) -> Iterator[io.TextIOWrapper]:
         with unpacked(self.path) as file, io.TextIOWrapper(file, encoding=self.encoding, newline="") as text:
-            yield text
+            try:
+                yield text
+            except UnicodeError:
+                name = "utf-8" if self.encoding == PLAIN else self.encoding
+                advice = "leave --encoding out, or name another"
+                raise IgclError(f"{self.path}: not a CSV file in the encoding {name}; {advice}") from None
 
     def _widths(self) -> np.ndarray:
         """Return the number of cells of each line after the header, 0 for lines without text, int16 [N]."""

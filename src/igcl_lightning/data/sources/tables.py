@@ -141,7 +141,19 @@ def with_ids(path: Path, frame: pd.DataFrame, columns: Iterable[str], *, blank: 
             example = f"{frame[name][changed].iloc[0]!r} is read as {ids[name][changed].iloc[0]!r}"
             more = int(changed.sum()) - 1
             write_note(f"{path}: column {name!r}: {example}{f', and {more:,} more so' if more else ''}")
+        _note_zeros(path, ids[name].dropna())
     return ids
+
+
+def _note_zeros(path: Path, ids: pd.Series) -> None:
+    """Write a note if numbers among the ids differ in leading zeros only, as a spreadsheet cuts them from some."""
+    numbers = ids[ids.str.isdecimal()].drop_duplicates()
+    same = numbers.str.lstrip("0")
+    again = same.duplicated()
+    if again.any():
+        pair = " and ".join(map(repr, numbers[same == same[again].iloc[0]]))
+        more = f", and {int(again.sum()) - 1:,} more so" if again.sum() > 1 else ""
+        write_note(f"{path}: column {ids.name!r}: {pair} stay different ids{more}; mend the table if they are one")
 
 
 def each_cell(cells: pd.Series, change: Callable[[str], str | None]) -> pd.Series:
