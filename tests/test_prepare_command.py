@@ -136,6 +136,16 @@ def test_the_summary_tells_what_was_left_out_and_noticed(tmp_path, monkeypatch, 
     ]
 
 
+def test_many_labels_are_cut_and_one_of_a_kind_is_singular():
+    manifest = {"label_counts": {f"L{number}": {"known": 9, "positive": number} for number in range(10)}}
+    (line,) = prepare._labels(manifest)
+    assert line.startswith("  labels: L0 0 of 9, L1 1 of 9, ")
+    assert line.endswith(", L7 7 of 9, and 2 more")
+    assert [prepare._singular(what) for what in ("duplicate rows", "studies without images", "image missing")] == [
+        *("duplicate row", "study without images", "image missing")
+    ]
+
+
 @pytest.fixture
 def interruptible():
     """SIGINT interrupts, also in a process that was started in the background and ignores it."""

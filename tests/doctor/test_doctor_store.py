@@ -86,7 +86,10 @@ def test_graphs_of_another_parser_are_named(store):
 
 def test_dropped_rows_are_told(store):
     edit_manifest(store, dropped={"image not readable": 3})
-    assert "left out when preparing: 3 image not readable" in said(check_manifest(OpenedStore(store)))
+    assert "left out when preparing: 3 image not readable" in said(check_manifest(OpenedStore(store)), "ok")
+    edit_manifest(store, dropped={"mask of another size than the image": 3})
+    (message,) = said(check_manifest(OpenedStore(store)), "warning")
+    assert message.endswith("so these are positives: prepare images of the original size")
 
 
 def test_missing_splits_are_named(tmp_path):

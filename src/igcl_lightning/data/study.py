@@ -23,6 +23,7 @@ VIEWS: tuple[str, ...] = ("PA", "AP", "frontal", "lateral", "unknown")
 
 
 FRONTAL: tuple[str, ...] = ("PA", "AP", "frontal")
+"""Those of `VIEWS` that are frontal."""
 
 
 def wanted_views(views: Sequence[str]) -> tuple[str, ...]:

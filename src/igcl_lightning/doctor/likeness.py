@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from igcl_lightning.data.study import FRONTAL
 from igcl_lightning.doctor.findings import Finding, number, share
 from igcl_lightning.doctor.looks import Looks
 from igcl_lightning.doctor.opened import OpenedStore
@@ -26,7 +27,6 @@ purpose, 0.5 % of upright ones."""
 MIN_IMAGES = 20
 """Minimum number of frontal images for a mean."""
 
-FRONTAL = ("PA", "AP", "frontal")
 TURNS = {1: "a quarter to the left", 2: "upside down", 3: "a quarter to the right"}
 
 

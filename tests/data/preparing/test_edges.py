@@ -142,6 +142,9 @@ def test_paths_from_the_current_folder_say_so(tmp_path, monkeypatch):
     lost = Study("1", None, (StudyImage("1", Path("data/data/images/a.png")),))
     with pytest.raises(IgclError, match=r"there is data/images/a.png; .* these to the current one: give --root \.$"):
         preparing.prepare(Source.of([lost], inputs=[Path("data/rows.csv")]), tmp_path / "store")
+    gone = Study("1", None, (StudyImage("1", tmp_path / "x" / "gone.png"),))
+    with pytest.raises(IgclError, match=r"name their folder with --root, or mend the paths in the table$"):
+        preparing.prepare(Source.of([gone], "table"), tmp_path / "store")
 
 
 def test_one_image_that_exists_is_enough(tmp_path):

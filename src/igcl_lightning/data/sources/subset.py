@@ -16,6 +16,7 @@ from igcl_lightning.data.label_policy import CHEXPERT_LABELS, NO_FINDING, LabelP
 from igcl_lightning.data.sources.source import Notes
 from igcl_lightning.data.sources.table_files import TABLES, plain_suffix
 from igcl_lightning.data.sources.tables import read_columns
+from igcl_lightning.data.study import FRONTAL
 from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.files import reason
 
@@ -28,7 +29,6 @@ CLASS = "class"
 EXACT = LabelPolicy(blank="negative")
 """Policy that tells positive, negative or blank, and uncertain labels apart: 1, 0 and unknown."""
 
-FRONTAL = ("PA", "AP", "frontal")
 ID_COLUMNS = ("dicom_id", "Path", "image", "row", "id")
 """Columns of a table of ids, best first."""
 
