@@ -44,6 +44,7 @@ def tables(run):
     return {name.split("/")[-1].split("_")[0]: json.loads(body) for name, body in media.items()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_a_trial_and_a_failing_one(devices, phantom_store, tmp_path):
     """One run each; all ranks have the proposed values; the failure is seen, though its logger never started."""
