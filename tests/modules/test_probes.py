@@ -476,8 +476,10 @@ HEADS = [LinearProbe, FewShotProbe, FineTune]
 
 
 def test_every_head_is_tested_for_what_holds_of_every_head():
+    """But for those that score as they are: `test_zero_shot.py`."""
     exported = (getattr(modules, name) for name in modules.__all__)
-    assert {head for head in exported if inspect.isclass(head) and issubclass(head, ClassifierModule)} == set(HEADS)
+    heads = {head for head in exported if inspect.isclass(head) and issubclass(head, ClassifierModule)}
+    assert {head for head in heads if head.trains} == set(HEADS)
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])

@@ -148,7 +148,7 @@ def test_records(module, store):
     [
         ({"split": "valid"}, "no split 'valid'"),
         ({"score": "local"}, "score 'local' is not one of global"),
-        ({"labels": ["Edma"]}, "no label 'Edma', did you mean Edema?"),
+        ({"labels": ["Edma"]}, "no label 'Edma'; it has .*, did you mean Edema?"),
     ],
 )
 def test_what_cannot_be_searched_is_an_error(module, store, options, expected):
