@@ -16,7 +16,18 @@ def statements(text):
 
 def said(text):
     """Return the nouns of the observations in a text, each with its sign."""
-    nouns = ("effusion", "edema", "enlarged", "pneumothorax", "nodule", "fracture", "clear", "normal", "mass")
+    nouns = (
+        "effusion",
+        "edema",
+        "enlarged",
+        "pneumothorax",
+        "nodule",
+        "fracture",
+        "clear",
+        "normal",
+        "mass",
+        "pacemaker",
+    )
     entities = [entity for entity in PARSER.parse(text).entities if entity.name in nouns]
     return " ".join(f"{entity.name}{SIGNS[entity.label]}" for entity in entities)
 
@@ -161,6 +172,13 @@ def test_a_denial_ends_with_its_statement(text):
         ("Heart is enlarged period No effusion comma edema period Mass full stop", "enlarged+ effusion- edema- mass+"),
         ("Effusion over the interval period\nedema", "effusion+ edema+"),
         ("no effusion right upper anterior lateral chest wall is normal", "effusion- normal+"),
+        ("effusion;yes\nedema;no\nmass;yes", "effusion+ edema- mass+"),
+        ("effusion   no\nedema   yes\nmass N", "effusion- edema+ mass-"),
+        ("no edema period left effusion period new line mass period", "edema- effusion+ mass+"),
+        ("over the period of a week no edema mass period", "edema- mass-"),
+        ("no mass left pacemaker in place", "mass- pacemaker+"),
+        ("no mass or left pacemaker", "mass- pacemaker-"),
+        ("Edema cannot be ruled in or out. In another patient mass was seen.", "edema?"),
     ],
 )
 def test_answers(text, expected):

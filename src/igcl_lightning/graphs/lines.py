@@ -97,7 +97,7 @@ class Lines:
         if before[-1] == "." and len(before) > LONGEST_ROW:  # most lines, for speed
             return True
         if _ROW.fullmatch(before) or _ANSWER_ALONE.fullmatch(before) or _AFTER_BOXES.match(before):
-            return not line[0].islower()
+            return not line[0].islower() or bool(_ROW.fullmatch(line))
         if _ANSWER_ALONE.fullmatch(line) and NAMED.fullmatch(before):
             return False
         return self._begins_line(before, line, shape)

@@ -14,11 +14,21 @@ _TAG = re.compile(rf"<!--|-->|<![^<>]*>|</?(?:({_BLOCKS})|{_INLINE})(?:[\s/][^<>
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8}\d?);")
 _ESCAPED_BREAK = re.compile(r"\\\.br\\|\\X0[AD]\\|(?:\\r)?\\n|\\r(?![a-z])|\\t(?=[A-Z\s]|$)")
 _EMPHASIS = re.compile(r"(?<![\w*\[])(\*{1,3}|__?)(?=[A-Za-z])([^*_\n]{1,80})(?<=[\w.:?)])\1(?![\w*])")
-_DICTATED = re.compile(
-    r"(?<=[a-z)])(?<!nterval)(?<!ime)(?<!he)(?<!his)(?<!hat)(?<!ame)(?<!hort)(?<!rief)(?<!ong)(?<!year)(?<!month)"
-    r" (?:(comma)(?= [a-z])|(?:period|full stop)(?=\s+[A-Z]|\s*$|\s*\n))"
+_NOT_A_MARK = "".join(
+    f"(?<!{end})" for end in ("nterval", "ime", "he", "his", "hat", "ame", "hort", "rief", "ong", "year", "month")
 )
-"""Punctuation that a speech recogniser wrote as words; "the interval period" is none."""
+"""Ends of words before "period" where it is a time: "the interval period"."""
+
+_DICTATED = re.compile(rf"(?<=[a-z)]){_NOT_A_MARK} (?:(comma)(?= [a-z])|(?:period|full stop)(?=\s+[A-Z]|\s*$|\s*\n))")
+"""Punctuation that a speech recogniser wrote as words."""
+
+_ALL_DICTATED = re.compile(
+    rf"(?<=[a-z)]){_NOT_A_MARK} (?:(comma)\b|(?:period|full stop)(?! of\b)\b(?: (new (?:line|paragraph))\b)?)",
+    re.IGNORECASE,
+)
+"""The same where small letters follow, in a text that ends in one."""
+
+_ENDS_DICTATED = re.compile(r" (?:period|full stop)\s*$", re.IGNORECASE)
 
 _INVISIBLE = {ord(character): None for character in "\u00ad\u200b\u200c\u200d\u2060\ufeff"} | {0xA0: " "}
 
@@ -42,8 +52,15 @@ def plain_text(text: str) -> str:
     if "*" in text or "_" in text:
         text = _EMPHASIS.sub(r"\2", text)
     if " period" in text or " comma " in text or " full stop" in text:
-        text = _DICTATED.sub(lambda word: "," if word[1] else ".", text)
+        text = _punctuated(text)
     return _ESCAPED_BREAK.sub("\n", text) if "\\" in text else text
+
+
+def _punctuated(text: str) -> str:
+    """Return a text with the signs that were dictated as words."""
+    if _ENDS_DICTATED.search(text):
+        text = _ALL_DICTATED.sub(lambda word: "," if word[1] else ".\n" if word[2] else ".", text)
+    return _DICTATED.sub(lambda word: "," if word[1] else ".", text)
 
 
 def _without_tags(text: str) -> str:

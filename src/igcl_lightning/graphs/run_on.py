@@ -16,7 +16,7 @@ _ENDS = _COMPLETE | STATES
 _ORGANS = frozenset({"noun", "outline"})
 _PLACES = _ORGANS | {"adjective", "side", "property"}
 _QUALIFIERS = frozenset({"severity", "size", "temporal"})
-_BEGINNINGS = _PLACES | _QUALIFIERS | {"the", "exists", "before"}  # kinds of terms that may begin a statement
+_BEGINNINGS = _PLACES | _QUALIFIERS | {"the", "exists", "before", "device"}  # kinds of terms that may begin a statement
 _JOINING = frozenset({"list", "place", "of"})
 
 
@@ -24,7 +24,7 @@ def run_ons(matches: Sequence[Match]) -> list[int]:
     """Return the words of a sentence before which another statement begins without any mark.
 
     A denial, "there is", an organ with its state, or a qualified finding begins one, directly after a finding, or
-    directly after a state that an organ precedes.
+    directly after a state that an organ precedes; a device does after findings that are denied.
 
     Args:
         matches: the terms in the sentence.
@@ -35,7 +35,9 @@ def run_ons(matches: Sequence[Match]) -> list[int]:
         if before.kind not in _ENDS or match.kind not in _BEGINNINGS or match.start != before.end + 1:
             continue
         rest = matches[number : number + LOOK_AHEAD]
-        if (match.link == "the" and _names(rest)) or (_ends(matches[first:number]) and _begins(rest)):
+        said = matches[first:number]
+        named = match.link == "the" and _names(rest)
+        if named or (_ends(said) and _begins(rest)) or (_denies(said) and _shows_device(rest)):
             starts.append(match.start)
             first = number
     return starts
@@ -47,6 +49,17 @@ def _ends(said: Sequence[Match]) -> bool:
         return True
     organ = any(match.kind in _ORGANS for match in said)
     return organ and _JOINING.isdisjoint(match.link for match in said)
+
+
+def _denies(said: Sequence[Match]) -> bool:
+    """Return whether findings are denied, up to the last term."""
+    return said[-1].kind == "finding" and any(match.link == "negation before" for match in said)
+
+
+def _shows_device(rest: Sequence[Match]) -> bool:
+    """Return whether a device follows, alone or at a place: it is there ("no effusion left PICC tip in the SVC")."""
+    named = next((match for match in _together(rest) if match.kind not in _PLACES), rest[-1])
+    return named.kind == "device"
 
 
 def _names(rest: Sequence[Match]) -> bool:
