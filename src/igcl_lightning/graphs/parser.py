@@ -12,6 +12,7 @@ from igcl_lightning.graphs.language import is_english, is_suspect
 from igcl_lightning.graphs.lexicon import load_lexicon
 from igcl_lightning.graphs.schema import ReportGraph, join_graphs, without_first_word
 from igcl_lightning.graphs.sentence import RULES_VERSION, read_sentence
+from igcl_lightning.texts import encodable
 
 KNOWN_WORDS = 100_000
 """Words cached by the tokenizer before it is reset, so that memory does not grow with the input."""
@@ -71,7 +72,7 @@ class SpacyReportParser:
 
     def sentences(self, text: str) -> list[ReportGraph]:
         """Return the graphs of a report's sentences, none of them without words; `join_graphs` makes its graph."""
-        sentences = list(self._cut(text.encode(errors="replace").decode()))  # UTF-8 cannot encode surrogates
+        sentences = list(self._cut(encodable(text)))
         graphs = [graph for graph in map(self._graph, sentences) if graph.text]
         if self.any_language or not any(map(self._is_suspect, sentences)) or is_english(text):
             return graphs
