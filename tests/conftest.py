@@ -1,4 +1,5 @@
 import os
+import signal
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +20,13 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_runtest_setup():
-    """Forget the seed that a fit leaves in the environment, or results would depend on the tests before."""
+    """Begin each test alike: without the seed that a fit leaves in the environment, and with Ctrl-C handled.
+
+    A background job of a shell ignores SIGINT, and so does every process that it starts.
+    """
     for variable in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
         os.environ.pop(variable, None)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def has_pairs(module):

@@ -146,15 +146,6 @@ def test_many_labels_are_cut_and_one_of_a_kind_is_singular():
     ]
 
 
-@pytest.fixture
-def interruptible():
-    """SIGINT interrupts, also in a process that was started in the background and ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "status", "last"), [(signal.SIGINT, 130, "interrupted"), (15, 143, "terminated")])
 @pytest.mark.parametrize("chunks", [0, 1])
 def test_a_command_that_is_asked_to_end_says_how_to_go_on(tmp_path, monkeypatch, capsys, number, status, last, chunks):

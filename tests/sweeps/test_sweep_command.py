@@ -193,14 +193,6 @@ def test_the_first_bracket_is_that_of_the_file(brackets, tmp_path):
     assert asked == [False] * 7 + [True]
 
 
-@pytest.fixture
-def interruptible():
-    """Python handles Ctrl-C; in a background job of a shell it is ignored from the start."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def interrupt_when(path):
     """Press Ctrl-C when a file exists."""
     until = time.monotonic() + 120
@@ -209,7 +201,6 @@ def interrupt_when(path):
     os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_sweep_goes_on(quick, monkeypatch, tmp_path):
     """Interrupted during the second of four trials: the first stands, the second starts again with its values."""
     parameters = {"model.optim.learning_rate": RATE, "model.graph.layers": {"value": 2}}

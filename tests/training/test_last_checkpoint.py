@@ -98,7 +98,6 @@ def folder(tmp_path, monkeypatch):
     for variable in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
         monkeypatch.setenv(variable, "0")
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     Path("c.yaml").write_text(CONFIG)
     yield tmp_path
     for number, handler in before.items():
