@@ -41,3 +41,15 @@ def write_closing(lines: Mapping[str, str]) -> None:
     width = max(map(len, shown))
     sys.stdout.writelines(f"{title:{width}}  {text}\n" for title, text in shown.items())
     sys.stdout.flush()
+
+
+def say_progress(line: str) -> None:
+    """Print a line that is no result: nothing with --quiet."""
+    if not is_quiet():
+        say(line)
+
+
+def say(line: str) -> None:
+    """Print a line without buffering."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -6,6 +6,8 @@ import logging
 import re
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from igcl_lightning.closing import is_quiet
@@ -48,6 +50,21 @@ def quieten() -> None:
         logging.getLogger(name).addFilter(_is_news)
     for message in WARNINGS:
         warnings.filterwarnings("ignore", message=message)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Lightning's messages at the start of each run."""
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("lightning.pytorch", "lightning.fabric"))}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def progress_bar(*args: Any, **options: Any) -> tqdm[Any]:

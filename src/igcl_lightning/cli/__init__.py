@@ -13,7 +13,19 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from igcl_lightning import __version__
-from igcl_lightning.cli import ablate, compare, completion, demo, doctor, graphs, merge, prepare, search, sweep
+from igcl_lightning.cli import (
+    ablate,
+    compare,
+    completion,
+    demo,
+    doctor,
+    evaluate,
+    graphs,
+    merge,
+    prepare,
+    search,
+    sweep,
+)
 from igcl_lightning.cli.first_look import first_look
 from igcl_lightning.cli.parser import OneLineParser
 from igcl_lightning.cli.terminating import TERMINATED, Terminated, terminable
@@ -30,11 +42,11 @@ TRAINING_COMMANDS = {
 RESUMABLE = ("prepare", "merge", "graphs")
 """Commands that end after SIGTERM as after Ctrl-C; those that train leave it to Lightning."""
 
-COMMANDS = (prepare, merge, graphs, doctor, search, compare, demo, ablate, sweep, completion)
+COMMANDS = (prepare, merge, graphs, doctor, search, evaluate, compare, demo, ablate, sweep, completion)
 EPILOG = """\
 Configs are looked up in the current folder, then among the shipped ones; a later --config overrides earlier ones.
 igcl COMMAND --help lists the options of a command, igcl fit --model.help IGCL those of a model.
-fit, validate, test, predict, search, compare, ablate and sweep also take:
+fit, validate, test, predict, search, evaluate, compare, ablate and sweep also take:
   --import MODULE   import your own Python module first, so that configs and checkpoints can name its classes
 Every command also takes:
   --quiet           write results, warnings and errors only (or set IGCL_QUIET=1)

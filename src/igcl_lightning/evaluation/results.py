@@ -174,17 +174,24 @@ def mean_over_seeds(by_run: Mapping[Run, NDArray[np.float64]]) -> dict[Run, NDAr
 
 
 def compare_runs(
-    by_run: Mapping[Run, NDArray[np.float64]], versus: Sequence[tuple[str, str]], **fields: str | int | None
+    by_run: Mapping[Run, NDArray[np.float64]],
+    versus: Sequence[tuple[str, str]],
+    *,
+    common_seeds: bool = True,
+    **fields: str | int | None,
 ) -> list[Record]:
     """Return records of runs, of the means over their seeds, and of the paired differences of methods.
-
-    A difference is the mean over the seeds that both methods have; with none in common there is no record.
 
     Args:
         by_run: float [1 + R] of each run: the observed value, then those in R resamples, the same for every run.
         versus: pairs (method, other) for `method - other`.
+        common_seeds: whether a difference is the mean over the seeds that both methods have, with no record if they
+            have none, or else that of the means over all seeds of each.
         fields: further fields of the records.
     """
+    if not common_seeds:
+        together = _with_differences(dict(by_run), versus)
+        return [make_record(run, each[0], interval(each[1:]), versus=other, **fields) for run, other, each in together]
     lines: list[tuple[Run, str | None, NDArray[np.float64]]]
     lines = [(run, None, values) for run, values in {**by_run, **mean_over_seeds(by_run)}.items()]
     for method, other in versus:

@@ -103,8 +103,9 @@ def _records(
     directions = {run.method: each.direction for run, each in asked.items()}
     for pool, end in enumerate(POOLS):
         for metric in _metrics(asked, pool, weights):
-            n, patients = int(metric.rows.sum()), len(np.unique(first.patient[metric.rows]))
-            for record in compare_runs(metric.values, versus, label=metric.label, n=n, patients=patients, **about):
+            counts = {"n": int(metric.rows.sum()), "patients": len(np.unique(first.patient[metric.rows]))}
+            fields: dict[str, Any] = {"label": metric.label, **counts, **about}
+            for record in compare_runs(metric.values, versus, common_seeds=False, **fields):
                 record["metric"] = f"{directions[record['method']]}_{metric.name}{end}"
                 yield record
 

@@ -34,6 +34,7 @@ def summarise_choices(
     metric: str = METRIC,
     resamples: int = 1000,
     seed: int = 0,
+    common_seeds: bool = True,
     **about: str,
 ) -> list[Record]:
     """Return the accuracy of runs, their means over seeds, and paired differences, with 95 % percentile intervals.
@@ -50,12 +51,14 @@ def summarise_choices(
             raise IgclError(f"{run.method}, seed {run.seed}: chose for other images than the first run")
     weights = np.vstack([np.ones((1, len(first.patient))), patient_bootstrap_weights(first.patient, resamples, seed)])
     accuracy = {run: (weights @ each.right) / (weights @ each.asked) for run, each in choices.items()}
-    return compare_runs(accuracy, versus, n=int(first.asked.sum()), metric=metric, **about)
+    return compare_runs(accuracy, versus, common_seeds=common_seeds, n=int(first.asked.sum()), metric=metric, **about)
 
 
-def format_choices(records: Sequence[Record]) -> str:
+def format_choices(records: Sequence[Record], blind: bool = False) -> str:
     """Return the accuracies, means over seeds, as plain text, one line for each method or difference."""
     records = [record for record in records if record["seed"] is None]
-    caption = "right report among two of one patient, chance 0.5 [95 % interval over patients]"
+    caption = "right report among those of one patient, chance 0.5 for two [95 % interval over patients]"
+    if blind:
+        caption = "the same without the image, that of another patient in its place: more than chance is a leak"
     width = max(len(method_name(record)) for record in records)
     return "\n".join([caption, *(f"{method_name(record):<{width}}  {format_cell(record)}" for record in records)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -203,7 +203,7 @@ class ZeroShot(ClassifierModule):
         """
         self._asked = None
         self.warn_of_other_images()
-        self._refuse_unknown_words()
+        self.warn_of_unseen_words()
 
     def on_predict_start(self) -> None:
         """Look at the prompts anew."""
@@ -263,25 +263,35 @@ class ZeroShot(ClassifierModule):
                 table[[f"{split}_auroc", f"{split}_agreement"]] = self._quality[stage].double().numpy()
         return table
 
-    def _refuse_unknown_words(self) -> None:
-        """Name words that no training report had; `IgclError` for a prompt of such words only."""
-        side = self.pretrained.report_side
-        seen = recorded_words(self.pretrained.input_record, side)
+    def refuse_unknown_words(self) -> set[str]:
+        """Return the words of the training reports, empty if unknown; `IgclError` as `refuse_unknown_words`."""
+        seen = recorded_words(self.pretrained.input_record, self.pretrained.report_side)
+        refuse_unknown_words(self.prompts, seen)
+        return seen
+
+    def warn_of_unseen_words(self) -> None:
+        """Name words of the prompts that no training report had; `IgclError` as `refuse_unknown_words`."""
+        seen = self.refuse_unknown_words()
         if not seen:
             rank_zero_info(
                 "the words of the training reports are unknown: it is not checked whether prompts use others"
             )
             return
-        for prompt in self.prompts:
-            if not prompt_words(prompt.present, "graph") & seen:
-                raise IgclError(
-                    f"no training report had any word of the prompt {prompt.present.text!r} for {prompt.label}: state "
-                    "it in other words (--model.prompts)"
-                )
+        side = self.pretrained.report_side
         used = set().union(*(prompt_words(graph, side) for each in self.prompts for graph in each[1:]))
         if unseen := sorted(used - seen):
             count = f"{len(unseen)} of {len(used)} words of the prompts"
             rank_zero_warn(f"{count} are in no training report: {_some(unseen)}")
+
+
+def refuse_unknown_words(prompts: Iterable[Prompt], seen: set[str]) -> None:
+    """Raise `IgclError` for a prompt of words only that no training report had; `seen` is empty if they are unknown."""
+    for prompt in prompts:
+        if seen and not prompt_words(prompt.present, "graph") & seen:
+            raise IgclError(
+                f"no training report had any word of the prompt {prompt.present.text!r} for {prompt.label}: state "
+                "it in other words (--model.prompts)"
+            )
 
 
 def prompt_contrast(present: Tensor, absent: Tensor, label: Tensor, num_labels: int) -> Tensor:

@@ -7,21 +7,30 @@ places. Choose a model with those of another seed; report those of seed 0 once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, ClassVar, NamedTuple, TypeGuard
 
 import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.samples import PairBatch
+from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
-from igcl_lightning.evaluation.within_patient import Choices
+from igcl_lightning.evaluation.predictions import Run
+from igcl_lightning.evaluation.results import Record
+from igcl_lightning.evaluation.within_patient import METRIC, Choices, format_choices, summarise_choices
 from igcl_lightning.metrics.retrieval import take_rows, within_patient_choices
+from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.contrastive import ContrastiveModule
 from igcl_lightning.nn.scoring import Scorer, concatenate
+from igcl_lightning.protocols.contestants import Contestant
+from igcl_lightning.protocols.protocol import Part, Protocol, methods_of, pairs
 
 TOGETHER = 64
 """Images scored at once, each with the reports of as many: a whole table of local scores would take minutes."""
@@ -51,6 +60,74 @@ class Matched(NamedTuple):
     row: Tensor
 
 
+@dataclass(frozen=True)
+class HardNegatives(Protocol):
+    """The right report among those of one patient, with the image and, as a control, with that of another patient.
+
+    Args:
+        score: "global", "local" or "both" (default: the score of each model's own retrieval).
+    """
+
+    score: str | None = None
+
+    name: ClassVar[str] = "hard_negatives"
+    phantoms: ClassVar[str] = "hard_negatives"
+
+    def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
+        """Raise `IgclError` as other protocols do, and for a split with fewer than two patients to ask about."""
+        super().check(store, contestants)
+        for split in self.splits:
+            table = pd.DataFrame({"patient": store.column(split, "patient"), "key": _keys(store, split)})
+            several = table[table["key"] >= 0].groupby("patient")["key"].nunique() > 1
+            if several.sum() < 2:
+                found = f"{several.sum()} patients of {split} have reports that state different things"
+                raise IgclError(f"{store.path}: {found}; the protocol hard_negatives needs two at least")
+
+    def why_not(self, contestant: Contestant) -> str:
+        """Return why a contestant cannot be asked, "" if it reads reports."""
+        return "" if contestant.reads_reports else "reads no reports to choose from"
+
+    def measure(self, contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
+        """Return a line for each image: split, whether it was seen, patient, right choices, choices."""
+        module: Any = BaseModule.load_from_checkpoint(str(contestant.checkpoint), map_location="cpu")
+        frames = []
+        for split in self.splits:
+            asked = matched_pairs(module, store.path, split=split)
+            with module.evaluating():
+                given = answers(asked, module.score if self.score is None else scorers(module)[self.score])
+            frames += [
+                pd.DataFrame(choices._asdict()).assign(split=split, image=image)
+                for image, choices in given._asdict().items()
+            ]
+        return pd.concat(frames, ignore_index=True)
+
+    def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
+        """Return accuracies with differences, those without seeing the image, and a line for each method."""
+        versus = pairs(methods_of(measured))
+        records, texts = [], []
+        for split in self.splits:
+            for image, metric in (("own", METRIC), ("blind", f"{METRIC}_blind")):
+                choices = {
+                    Run(each.method, None, None, each.seed): _choices_in(lines, split, image)
+                    for each, lines in measured.items()
+                }
+                about: dict[str, Any] = {"protocol": self.name, "store": store.path.name, "split": split}
+                about |= {"resamples": self.resamples, "metric": metric, "common_seeds": False}
+                found = summarise_choices(choices, versus=versus if image == "own" else (), **about)
+                texts.append(format_choices(found, blind=image == "blind"))
+                records += found
+        return records, "\n\n".join(texts)
+
+
+def _choices_in(lines: pd.DataFrame, split: str, image: str) -> Choices:
+    own = lines[(lines["split"] == split) & (lines["image"] == image)]
+    return Choices(*(own[name].to_numpy() for name in Choices._fields))
+
+
+def _keys(store: Store, split: str) -> Any:
+    return pc.struct_field(store.files(split).data.column("graph"), "key").to_numpy()
+
+
 def contrasts_reports(module: Any) -> TypeGuard[ContrastiveModule]:
     """Return whether a module contrasts images with reports, not with other views of images."""
     return isinstance(module, ContrastiveModule) and module.sides[1] != "view"
@@ -72,13 +149,6 @@ def hard_negative_answers(module: ContrastiveModule, store: Path, batch_size: in
         raise IgclError(f"{store}: one patient, but the blind control needs images of another")
     with module.evaluating():
         return {name: answers(pairs, score) for name, score in scorers(module).items()}
-
-
-def retrieval_choices(module: ContrastiveModule, store: Path) -> Choices:
-    """Return the choices by the score that the module's retrieval uses; see `hard_negative_answers`."""
-    pairs = matched_pairs(module, store)
-    with module.evaluating():
-        return _choices(pairs, module.score)
 
 
 def scorers(module: ContrastiveModule) -> dict[str, Scorer]:
@@ -135,9 +205,10 @@ def matched_pairs(module: ContrastiveModule, store: Path, batch_size: int = 64, 
     return Matched(joined(first), joined(second), *map(torch.cat, ids))
 
 
-def quiet_trainer() -> Trainer:
+def quiet_trainer(*callbacks: Callback) -> Trainer:
     """Return a trainer that evaluates on one device and writes nothing."""
     return Trainer(
+        callbacks=[*callbacks],
         logger=False,
         devices=1,
         enable_progress_bar=False,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
@@ -15,7 +18,9 @@ from torch import Tensor
 from igcl_lightning.data.sources.subset import CLASS
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
-from igcl_lightning.evaluation.retrieval import Answers
+from igcl_lightning.evaluation.predictions import Run
+from igcl_lightning.evaluation.results import Record
+from igcl_lightning.evaluation.retrieval import POOLS, Answers, format_retrieval, summarise_retrieval
 from igcl_lightning.graphs.schema import stable_hash
 from igcl_lightning.metrics.ranking import (
     Pool,
@@ -27,17 +32,94 @@ from igcl_lightning.metrics.ranking import (
     search,
 )
 from igcl_lightning.metrics.retrieval import take_rows
+from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.contrastive import ContrastiveModule
 from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.matching import SCORES
 from igcl_lightning.nn.scoring import Scorer, cosine_similarity
+from igcl_lightning.protocols.contestants import Contestant
 from igcl_lightning.protocols.hard_negatives import contrasts_reports, matched_pairs
+from igcl_lightning.protocols.protocol import Part, Protocol, methods_of, pairs
 
 K = (1, 5, 10)
 SHORTLIST = 1000
 """Candidates of a query that a local score orders anew after a search by cosines."""
 
 GLOBAL = SCORES[0]
+
+
+@dataclass(frozen=True)
+class Retrieval(Protocol):
+    """Each image's report among all of a split, and each report's image (see `retrieval_answers`).
+
+    Args:
+        score: "global", "local" or "both" (default: the score of each model's own retrieval).
+        k: numbers of nearest candidates.
+        keep_empty: whether pairs whose report has no words are in the pool.
+    """
+
+    score: str | None = None
+    k: list[int] = field(default_factory=lambda: [*K])
+    keep_empty: bool = False
+
+    name: ClassVar[str] = "retrieval"
+
+    def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
+        """Raise `IgclError` as other protocols do, and for a split without reports."""
+        super().check(store, contestants)
+        if not self.k or min(self.k) < 1:
+            raise IgclError(f"protocol retrieval: k are {self.k}, not numbers of at least 1")
+        for split in self.splits:
+            _pooled(store, split, self.keep_empty)
+
+    def why_not(self, contestant: Contestant) -> str:
+        """Return why a contestant cannot be asked, "" if it reads reports."""
+        return "" if contestant.reads_reports else "reads no reports, so it cannot retrieve them"
+
+    def measure(self, contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
+        """Return a line for each query: split, direction, patient, and by pool the rank and the precisions."""
+        module: Any = BaseModule.load_from_checkpoint(str(contestant.checkpoint), map_location="cpu")
+        asked: dict[str, Any] = {"score": self.score, "k": self.k, "labels": self.labels, "keep_empty": self.keep_empty}
+        answers = [(split, retrieval_answers(module, store.path, split=split, **asked)) for split in self.splits]
+        return pd.concat([_lines(each, split) for split, both in answers for each in both], ignore_index=True)
+
+    def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
+        """Return recall, median rank and precision with differences, and their tables."""
+        versus = pairs(methods_of(measured))
+        records: list[Record] = []
+        for split in self.splits:
+            answers = {
+                Run(each.method, None, None, each.seed): _answers_of(lines[lines["split"] == split], tuple(self.k))
+                for each, lines in measured.items()
+            }
+            about: dict[str, Any] = {"store": store.path.name, "split": split, "resamples": self.resamples}
+            records += summarise_retrieval(answers, versus=versus, **about)
+        return records, format_retrieval(records)
+
+
+def _lines(answers: Answers, split: str) -> pd.DataFrame:
+    """Return the answers of one direction as a table."""
+    table: dict[str, Any] = {"split": split, "direction": answers.direction, "patient": answers.patient}
+    for pool, end in enumerate(POOLS):
+        table[f"rank{end}"] = answers.rank[pool]
+        for (place, k), (label, name) in product(enumerate(answers.k), enumerate(answers.labels)):
+            table[f"precision@{k}{end} {name}"] = answers.precision[pool, :, place, label]
+    return pd.DataFrame(table)
+
+
+def _answers_of(lines: pd.DataFrame, k: tuple[int, ...]) -> list[Answers]:
+    """Return the answers that a table holds, one for each direction."""
+    start = f"precision@{k[0]} "
+    labels = tuple(name.removeprefix(start) for name in lines.columns if name.startswith(start))
+    answers = []
+    for direction, own in lines.groupby("direction", sort=False):
+        names = [[[f"precision@{each}{end} {label}" for label in labels] for each in k] for end in POOLS]
+        precision = [[own[by_label].to_numpy(np.float32) for by_label in by_k] for by_k in names]
+        rank = own[[f"rank{end}" for end in POOLS]].to_numpy(np.int64).T
+        shape = len(POOLS), len(k), len(own), len(labels)
+        by_query = np.array(precision, np.float32).reshape(shape).swapaxes(1, 2)
+        answers.append(Answers(str(direction), own["patient"].to_numpy(), rank, k, by_query, labels))
+    return answers
 
 
 def retrieval_answers(
@@ -76,9 +158,7 @@ def retrieval_answers(
     if score is not None:
         check_choice("score", score, module.score_names)
     opened = Store(store)
-    kept = opened.stating(split, "report") | keep_empty
-    if not kept.any():
-        raise IgclError(f"{store}: no row of {split} has a report; nothing to retrieve")
+    kept = _pooled(opened, split, keep_empty)
     names, target = _labels(opened, split, labels, kept)
     pairs = matched_pairs(module, Path(store), batch_size, split)
     place = np.array([opened.rows[row][1] for row in pairs.row.tolist()])
@@ -95,6 +175,14 @@ def retrieval_answers(
             _answers(name, strip, pool, patient, tuple(k), names)
             for name, strip in zip(directions, strips, strict=True)
         ]
+
+
+def _pooled(store: Store, split: str, keep_empty: bool) -> NDArray[np.bool_]:
+    """Return which rows of a split are in the pool, bool [N]; `IgclError` if none is."""
+    kept: NDArray[np.bool_] = store.stating(split, "report") | keep_empty
+    if not kept.any():
+        raise IgclError(f"{store.path}: no row of {split} has a report; nothing to retrieve")
+    return kept
 
 
 def _answers(

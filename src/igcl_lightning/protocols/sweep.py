@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from igcl_lightning.atomic import locked
-from igcl_lightning.closing import command, write_closing
+from igcl_lightning.closing import command, say, say_progress, write_closing
 from igcl_lightning.errors import IgclError, UsageError, message_of, suggestion, write_message
 from igcl_lightning.protocols.children import run_children, start_child, why_failed
-from igcl_lightning.protocols.equal_budget import quiet, say, say_progress
 from igcl_lightning.protocols.study import TrialState, database, lacking, open_study, optuna
 from igcl_lightning.protocols.sweep_file import Sweep, as_word, read_sweep, search_space
+from igcl_lightning.quiet import quiet
 from igcl_lightning.training.lightning_cli import check, import_modules
 from igcl_lightning.training.options import plain_key
 

@@ -1,0 +1,102 @@
+"""The command `igcl evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from igcl_lightning.cli.parser import add_run_options, available_cores, names
+
+HELP = "evaluate pretrained models by probes, prompts and retrieval, in one table"
+EXAMPLE = (
+    "igcl evaluate --protocol linear,zero_shot,retrieval --store stores/mine "
+    "--checkpoint runs/igcl/version_0/checkpoints/best.ckpt"
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add_evaluation_options(parser, "runs/evaluate", None)
+
+
+def add_evaluation_options(parser: argparse.ArgumentParser, folder: str, table: str | None) -> None:
+    """Add the options of commands that evaluate; `folder` and `table` are defaults."""
+    add_run_options(parser, folder)
+    parser.add_argument(
+        "--protocol",
+        type=names,
+        metavar="A,B",
+        help="linear, few_shot, zero_shot, retrieval, hard_negatives, or files like those of configs/protocol "
+        f"(default: {'linear,few_shot' if table is None else 'those of the table'})",
+    )
+    parser.add_argument("--store", type=Path, metavar="STORE", help="prepared store (default: new phantoms)")
+    parser.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="[NAME[:SEED]=]CKPT",
+        help="pretrained model; may be repeated, and those of one name with different seeds are averaged",
+    )
+    parser.add_argument(
+        "--encoder",
+        action="append",
+        default=[],
+        metavar="[NAME=]ENC",
+        help="timm:NAME or xrv:NAME with published weights, NAME@FILE with weights from a file, or a FILE.parquet of "
+        "features; may be repeated",
+    )
+    parser.add_argument(
+        "--train",
+        type=names,
+        metavar="A[:SEED],B",
+        help="methods to pretrain on phantoms first: igcl, convirt, gloria, reclf, reclf_graph, simclr",
+    )
+    parser.add_argument(
+        "--baselines",
+        type=names,
+        metavar="A,B",
+        help="random (weights), supervised (training from scratch), or neither",
+    )
+    parser.add_argument("--labels", type=names, metavar="A,B", help="labels to report (default: all but No Finding)")
+    given = table or "none"
+    parser.add_argument(
+        "--table", default=table, metavar="FILE", help=f"table of protocols and methods (default: {given})"
+    )
+    add_jobs(parser)
+    parser.add_argument(
+        "--import", action="append", default=[], dest="modules", metavar="MODULE", help="import your own module first"
+    )
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """Add --jobs, the number of contestants at once."""
+    jobs = "methods that are measured at once, with one thread each if more than one (default: one for each core)"
+    parser.add_argument("--jobs", type=int, default=available_cores(), metavar="N", help=jobs)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; the exit status is 1 if something failed."""
+    from igcl_lightning.closing import say, write_closing
+    from igcl_lightning.protocols.evaluation import Request, evaluate
+
+    request = Request(
+        options.out,
+        table=options.table,
+        protocols=options.protocol,
+        train=options.train,
+        baselines=options.baselines,
+        store=options.store,
+        checkpoints=options.checkpoint,
+        encoders=options.encoder,
+        labels=options.labels,
+        seed=options.seed,
+        fast=options.fast,
+        jobs=options.jobs,
+        modules=options.modules,
+    )
+    finished = evaluate(request)
+    if options.fast:
+        say("\nA small, fast run: its numbers show only that everything runs.")
+    say("")
+    write_closing({"folder": str(options.out), "files": "results.json, predictions.parquet, plots"})
+    return 0 if finished else 1

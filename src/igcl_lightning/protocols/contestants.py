@@ -1,0 +1,194 @@
+"""Contestants of an evaluation: a model to pretrain, a checkpoint, an encoder by name, features, or a baseline."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import igcl_lightning.modules  # noqa: F401 (its classes are found by name)
+from igcl_lightning import __version__
+from igcl_lightning.errors import IgclError, UsageError, suggestion
+from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, imported, read_checkpoint
+from igcl_lightning.modules.contrastive import ContrastiveModule
+from igcl_lightning.protocols.ablation_table import MAX_SEED, NAME
+from igcl_lightning.protocols.cells import digest
+from igcl_lightning.protocols.pretraining import epoch_words, folder_words
+from igcl_lightning.quiet import quiet
+from igcl_lightning.training.lightning_cli import check
+
+METHODS = {
+    "igcl": "pretrain/phantom.yaml",
+    "convirt": "pretrain/phantom_convirt.yaml",
+    "gloria": "pretrain/phantom_gloria.yaml",
+    "reclf": "pretrain/phantom_reclf.yaml",
+    "reclf_graph": "pretrain/phantom_reclf_graph.yaml",
+    "simclr": "pretrain/phantom_simclr.yaml",
+}
+"""Configs of the methods that are pretrained on phantoms, with the same image encoder and number of epochs."""
+
+RANDOM, SUPERVISED = "random", "supervised"
+BASELINES = (RANDOM, SUPERVISED)
+"""Encoders with random weights, and training from scratch, with the architecture of another contestant."""
+
+SEEDS_APART = 1000
+"""Distance of the seeds of two models' runs: that of draw 2 of the model with seed 7 is 7002."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contestant:
+    """Something that an evaluation compares, as plain values.
+
+    Attributes:
+        method: name in the results; contestants of one name and different seeds are averaged.
+        seed: seed of its pretraining, None if it is the only one of its name.
+        words: options of `igcl fit`, without folders, for a model that is pretrained first.
+        checkpoint: pretraining checkpoint.
+        image: an encoder by name instead, with its weights, or the architecture of a baseline.
+        features: a file of features instead.
+        class_path: class of a model that is or will be pretrained, "" for other contestants.
+        architecture: its backbone and image size, for baselines; empty if it names none.
+        identity: a hash of what its results depend on: contents of files, options of pretraining.
+    """
+
+    method: str
+    seed: int | None = None
+    words: Sequence[str] = ()
+    checkpoint: str | None = None
+    image: Mapping[str, Any] | None = None
+    features: str | None = None
+    class_path: str = ""
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    identity: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name with the seed, such as "igcl-7"."""
+        return self.method if self.seed is None else f"{self.method}-{self.seed}"
+
+    @property
+    def encoder(self) -> dict[str, Any]:
+        """Arguments of a head that select the image encoder; none for a file of features."""
+        if self.checkpoint is not None:
+            return {"checkpoint": self.checkpoint}
+        return {} if self.image is None else {"image": dict(self.image)}
+
+    @property
+    def reads_reports(self) -> bool:
+        """Whether it contrasts images with reports, as graphs or as words."""
+        found = imported(self.class_path)
+        return isinstance(found, type) and issubclass(found, ContrastiveModule) and found.sides[1] != "view"
+
+    def run_seed(self, draw: int = 0) -> int:
+        """Return the seed of a run in the results, of one draw of labelled rows."""
+        return draw + SEEDS_APART * (self.seed or 0)
+
+
+def from_checkpoint(word: str) -> Contestant:
+    """Read [NAME[:SEED]=]CKPT; the name of a model without one is that of its class.
+
+    Raises:
+        IgclError: there is no such checkpoint, it does not name its class, or that is not imported.
+    """
+    name, seed, path = _named(word)
+    stored = read_checkpoint(path)[HYPER_PARAMETERS]
+    class_path = str(stored.get(CLASS_PATH, ""))
+    if not class_path:
+        raise IgclError(f"{path}: does not name its class; was it written by igcl?")
+    if imported(class_path) is None:
+        raise IgclError(f"{path}: is a {class_path}; import its module with --import")
+    usual = class_path.rpartition(".")[2].lower()
+    found: dict[str, Any] = {"class_path": class_path, "architecture": _architecture(stored.get("image"))}
+    return Contestant(name or usual, seed, checkpoint=path, identity=_content(path), **found)
+
+
+def from_encoder(word: str) -> Contestant:
+    """Read [NAME=]ENC: a file of features, or a backbone with published weights or those of @FILE.
+
+    Raises:
+        IgclError: there is no such file of features.
+    """
+    name, seed, value = _named(word)
+    if value.endswith(".parquet"):
+        if not Path(value).is_file():
+            raise IgclError(f"{value}: no such file")
+        return Contestant(name or Path(value).stem, seed, features=value, identity=_content(value))
+    backbone, at, weights = value.partition("@")
+    image = {"backbone": backbone, "weights": weights if at else "hub"}
+    identity = digest(image, _content(weights) if at and Path(weights).is_file() else "")
+    return Contestant(name or backbone.rpartition(":")[2], seed, image=image, identity=identity)
+
+
+def to_pretrain(word: str, seed: int | None = None, epochs: int | None = None) -> Contestant:
+    """Read METHOD[:SEED], one of `METHODS`; `seed` is that of a word without one.
+
+    Raises:
+        UsageError: there is no such method.
+    """
+    name, _, number = word.partition(":")
+    if name not in METHODS:
+        near = suggestion(name, METHODS) or f"; known are {', '.join(METHODS)}"
+        raise UsageError(f"--train: no method {name!r}{near}")
+    seed = _seed(number, word) if number else seed
+    words = ["--config", METHODS[name], *epoch_words(epochs)]
+    words += [] if seed is None else [f"--seed_everything={seed}"]
+    with quiet():
+        merged = check(["fit", *words, *folder_words(Path("CELL"), Path("CELL"), "STORE")])
+    model = yaml.safe_load(merged)["fit"]["model"]
+    found = {"class_path": model["class_path"], "architecture": _architecture(model["init_args"].get("image"))}
+    return Contestant(name, seed, words, identity=digest(merged, __version__), **found)
+
+
+def baseline(method: str, contestants: Sequence[Contestant]) -> Contestant | None:
+    """Return a baseline with the architecture of the first contestant that has one; None without any."""
+    image = next((dict(each.architecture) for each in contestants if each.architecture), None)
+    identity = digest(method, image, __version__)
+    return None if image is None else Contestant(method, image=image, identity=identity)
+
+
+def check_names(contestants: Sequence[Contestant]) -> None:
+    """Raise `IgclError` for a name that cannot be used, or that two contestants have."""
+    titles = [each.title for each in contestants]
+    for each in contestants:
+        if each.method in BASELINES:
+            raise IgclError(f"{each.method!r} is the name of a baseline; name the encoder differently with NAME=...")
+        if not NAME.fullmatch(each.method):
+            raise IgclError(f"{each.method!r} is not a name of letters, digits and - _ . +; give one with NAME=...")
+        if titles.count(each.title) > 1:
+            raise IgclError(
+                f"two encoders are called {each.title!r}; give one another name with NAME=..., or the seed of its "
+                "pretraining with NAME:SEED=..."
+            )
+        alone = each.seed is None
+        if any(other.method == each.method and (other.seed is None) != alone for other in contestants):
+            raise IgclError(f"one {each.method!r} has a seed, and another has none; give both one with NAME:SEED=...")
+
+
+def _architecture(image: Any) -> dict[str, Any]:
+    """Return backbone and image size of a model's options; empty if they are not both there."""
+    named = isinstance(image, Mapping) and {"backbone", "size"} <= image.keys()
+    return {name: image[name] for name in ("backbone", "size")} if named else {}
+
+
+def _content(file: str) -> str:
+    with Path(file).open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _named(word: str) -> tuple[str | None, int | None, str]:
+    """Split [NAME[:SEED]=]VALUE; a path that exists, or with a slash before the sign, has no name."""
+    name, equals, value = word.partition("=")
+    if not equals or "/" in name or Path(word).exists():
+        return None, None, word
+    name, _, number = name.partition(":")
+    return name, _seed(number, word) if number else None, value
+
+
+def _seed(number: str, word: str) -> int:
+    if not number.isdecimal() or int(number) > MAX_SEED:
+        raise UsageError(f"{word}: {number!r} is no seed, a whole number from 0 to {MAX_SEED}")
+    return int(number)

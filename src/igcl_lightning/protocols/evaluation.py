@@ -1,0 +1,250 @@
+"""`igcl evaluate`, `igcl compare` and `igcl demo`: contestants by protocols, in one table.
+
+OUT/store/, hard_negatives/    the phantoms, unless a store is given
+OUT/NAME[-SEED]/               one contestant (see `evaluation_cell`)
+OUT/predictions.parquet, results.json, plots/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from igcl_lightning import __version__
+from igcl_lightning.closing import say_progress
+from igcl_lightning.data.store import Store
+from igcl_lightning.errors import IgclError, suggestion, write_message
+from igcl_lightning.phantom import LABELS
+from igcl_lightning.protocols.cells import Cell, digest, run_cells
+from igcl_lightning.protocols.contestants import (
+    BASELINES,
+    SUPERVISED,
+    Contestant,
+    baseline,
+    check_names,
+    from_checkpoint,
+    from_encoder,
+    to_pretrain,
+)
+from igcl_lightning.protocols.evaluation_cell import Plan, Task, noted
+from igcl_lightning.protocols.evaluation_report import Measured, write_report
+from igcl_lightning.protocols.evaluation_table import Table, check_baselines, read_protocols, read_table
+from igcl_lightning.protocols.phantom_stores import prepare_phantoms
+from igcl_lightning.protocols.protocol import Protocol, file_name
+from igcl_lightning.training.lightning_cli import import_modules
+
+CHILD = "from igcl_lightning.protocols.evaluation_cell import main; main()"
+MARKER = ".evaluation"
+FAST_STUDIES, FAST_HARD_NEGATIVES, FAST_EPOCHS = 240, 40, 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate; the attributes are the options of `igcl evaluate`.
+
+    Attributes:
+        out: folder of the results; finished parts with the same settings are kept.
+        table: file of the table (see `evaluation_table.Table`), whose values the following replace.
+        protocols, train, baselines: as in a table.
+        store: prepared store (default: new phantoms).
+        checkpoints: pretraining checkpoints, as [NAME[:SEED]=]CKPT.
+        encoders: encoders by name or files of features, as [NAME=]ENC.
+        labels: labels to evaluate (default: those of the protocols).
+        seed: seed of the methods to train that name none.
+        fast: a small, fast run of every step.
+        jobs: contestants at once, with one thread each if more than one.
+        modules: modules to import first.
+    """
+
+    out: Path
+    table: str | None = None
+    protocols: Sequence[str] | None = None
+    train: Sequence[str] | None = None
+    baselines: Sequence[str] | None = None
+    store: Path | None = None
+    checkpoints: Sequence[str] = ()
+    encoders: Sequence[str] = ()
+    labels: Sequence[str] | None = None
+    seed: int | None = None
+    fast: bool = False
+    jobs: int = 1
+    modules: Sequence[str] = ()
+
+
+def evaluate(request: Request) -> bool:
+    """Measure what is not measured yet, print the table of all that is, and return whether none failed.
+
+    Raises:
+        IgclError, UsageError: an option is wrong, a contestant cannot be built, or a protocol cannot ask a store or any
+            contestant; raised before anything is trained.
+    """
+    if request.jobs < 1:
+        raise IgclError(f"--jobs is {request.jobs}, not at least 1")
+    import_modules(request.modules)
+    table = _table(request)
+    protocols = read_protocols(table.protocols, request.labels, request.fast)
+    _check_labels(request)
+    contestants = _contestants(request, table)
+    asked = _asked(protocols, contestants)
+    _claim(request.out)
+    stores = _stores(request, table, protocols)
+    for protocol in protocols:
+        protocol.check(Store(stores[protocol.name]), [each for each in contestants if protocol in asked[each]])
+    store = request.store or request.out / "store"
+    plans = {each: _plan(each, asked[each], stores, store, request.modules) for each in contestants}
+    cells = [Cell(each.title, request.out / each.title, asdict(plan)) for each, plan in plans.items()]
+    unfinished = [cell for cell, plan in zip(cells, plans.values(), strict=True) if not _finished(cell, plan)]
+    if len(cells) > len(unfinished):
+        say_progress(f"measured before: {', '.join(cell.title for cell in cells if cell not in unfinished)}")
+    failed = run_cells(_longest_first(unfinished, plans), request.jobs, CHILD)
+    write_report(protocols, _measured(plans, protocols, request.out), stores, request.out)
+    return not failed
+
+
+def _table(request: Request) -> Table:
+    """Return the table with the options that replace its values."""
+    table = Table() if request.table is None else read_table(request.table)
+    given: dict[str, Any] = {"protocols": request.protocols, "train": request.train, "baselines": request.baselines}
+    table = replace(table, **{name: list(value) for name, value in given.items() if value is not None})
+    if request.fast:
+        few = replace(table.phantoms, studies=FAST_STUDIES, hard_negatives=FAST_HARD_NEGATIVES)
+        table = replace(table, phantoms=few)
+    if request.store is not None:
+        if request.train:
+            raise IgclError("--train pretrains on phantoms only; for your own store use `igcl fit`, then --checkpoint")
+        kept = [name for name in table.protocols if request.protocols or name != "hard_negatives"]
+        table = replace(table, train=[], protocols=kept)
+    if request.seed is not None and not table.train:
+        raise IgclError("--seed is the seed of pretraining, and nothing is pretrained here; leave it out")
+    if not table.protocols:
+        raise IgclError("nothing to ask: give --protocol")
+    check_baselines(table.baselines)
+    return table
+
+
+def _check_labels(request: Request) -> None:
+    available = LABELS if request.store is None else Store(request.store).labels
+    for label in request.labels or ():
+        if label not in available:
+            only = ", ".join(available) or "none"
+            raise IgclError(f"--labels: no label {label!r}{suggestion(label, available) or f', only {only}'}")
+
+
+def _contestants(request: Request, table: Table) -> list[Contestant]:
+    """Return the contestants of a table, baselines last."""
+    epochs = FAST_EPOCHS if request.fast else None
+    contestants = [
+        *map(from_checkpoint, request.checkpoints),
+        *map(from_encoder, request.encoders),
+    ]
+    check_names(contestants)
+    contestants = [*(to_pretrain(word, request.seed, epochs) for word in table.train), *contestants]
+    if not contestants:
+        raise IgclError("nothing to compare: give --checkpoint or --encoder")
+    check_names(contestants)
+    baselines = [baseline(name, contestants) for name in BASELINES if name in table.baselines]
+    return [*contestants, *(each for each in baselines if each is not None)]
+
+
+def _asked(protocols: Sequence[Protocol], contestants: Sequence[Contestant]) -> dict[Contestant, list[Protocol]]:
+    """Return the protocols that can ask each contestant.
+
+    Raises:
+        IgclError: no protocol can ask a contestant, or a protocol none of them.
+    """
+    why = {(each, protocol.name): protocol.why_not(each) for each in contestants for protocol in protocols}
+    asked = {each: [one for one in protocols if not why[each, one.name]] for each in contestants}
+    for contestant in contestants:
+        if not asked[contestant] and contestant.method not in BASELINES:
+            reason = why[contestant, protocols[0].name]
+            raise IgclError(f"{contestant.title}: {reason}; no use for it in {_names(protocols)}")
+    for protocol in protocols:
+        if not any(protocol in each for each in asked.values()):
+            first = contestants[0]
+            raise IgclError(f"--protocol {protocol.name}: {first.title} {why[first, protocol.name]}")
+    return {each: found for each, found in asked.items() if found}
+
+
+def _names(protocols: Sequence[Protocol]) -> str:
+    return ", ".join(protocol.name for protocol in protocols)
+
+
+def _claim(out: Path) -> None:
+    """Make the folder of the results; `IgclError` if it contains something else."""
+    if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
+        raise IgclError(f"{out}: not empty and not an earlier evaluation; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARKER).touch()
+
+
+def _stores(request: Request, table: Table, protocols: Sequence[Protocol]) -> dict[str, Path]:
+    """Return the store of each protocol, after preparing phantoms if no store is given."""
+    if request.store is not None:
+        return {protocol.name: request.store for protocol in protocols}
+    phantoms, store = table.phantoms, request.out / "store"
+    prepare_phantoms(store, phantoms.studies, phantoms.size, request.jobs)
+    stores = {}
+    for protocol in protocols:
+        stores[protocol.name] = request.out / protocol.phantoms if protocol.phantoms else store
+        if protocol.phantoms:
+            number = phantoms.hard_negatives
+            prepare_phantoms(stores[protocol.name], number, phantoms.size, request.jobs, variant=protocol.phantoms)
+    return stores
+
+
+def _plan(
+    contestant: Contestant,
+    protocols: Sequence[Protocol],
+    stores: Mapping[str, Path],
+    store: Path,
+    modules: Sequence[str],
+) -> Plan:
+    weights = digest(contestant.identity, Store(store).fingerprint if contestant.words else "")
+    tasks = [
+        Task(
+            file_name(protocol.name, part),
+            protocol.name,
+            str(stores[protocol.name]),
+            part,
+            digest(
+                *(weights, protocol.name, protocol.settings(contestant, part), contestant.run_seed()),
+                *(contestant.method, Store(stores[protocol.name]).fingerprint, __version__),
+            ),
+        )
+        for protocol in protocols
+        for part in protocol.parts(contestant)
+    ]
+    options = {protocol.name: asdict(protocol) for protocol in protocols}
+    return Plan(asdict(contestant), str(store), weights, options, tasks, modules)
+
+
+def _finished(cell: Cell, plan: Plan) -> bool:
+    return all(noted(cell.folder / task.file).settings == task.settings for task in plan.tasks)
+
+
+def _longest_first(cells: Sequence[Cell], plans: Mapping[Contestant, Plan]) -> list[Cell]:
+    """Return the cells with those first that train the longest, so that all processes end at about one time."""
+    trained = {each.title: 2 * bool(each.words) + (each.method == SUPERVISED) for each in plans}
+    return sorted(cells, key=lambda cell: -trained[cell.title])
+
+
+def _measured(plans: Mapping[Contestant, Plan], protocols: Sequence[Protocol], out: Path) -> dict[str, Measured]:
+    """Return what is measured by protocol; repeats the warnings of its parts."""
+    measured: dict[str, Measured] = {}
+    for protocol in protocols:
+        found = {each: [task for task in plan.tasks if task.protocol == protocol.name] for each, plan in plans.items()}
+        files = {
+            each: [(out / each.title / task.file, task) for task in tasks] for each, tasks in found.items() if tasks
+        }
+        done = {
+            each: [path for path, _ in parts]
+            for each, parts in files.items()
+            if all(noted(path).settings == task.settings for path, task in parts)
+        }
+        for each, paths in done.items():
+            for warning in dict.fromkeys(warning for path in paths for warning in noted(path).warnings):
+                write_message("warning", f"{each.title}, {protocol.name}: {warning}")
+        measured[protocol.name] = Measured(done, [each.title for each in files if each not in done])
+    return measured

@@ -1,0 +1,56 @@
+"""Results of an evaluation: `predictions.parquet`, `results.json`, the tables and the plots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from igcl_lightning.closing import say
+from igcl_lightning.data.store import Store
+from igcl_lightning.evaluation.plots import plot_label_efficiency, plot_per_label
+from igcl_lightning.evaluation.predictions import SCHEMA, write_predictions
+from igcl_lightning.evaluation.results import Record, write_results
+from igcl_lightning.protocols.contestants import Contestant
+from igcl_lightning.protocols.protocol import Protocol
+
+
+class Measured(NamedTuple):
+    """The files of the parts by contestant, and the names of contestants that lack some."""
+
+    files: Mapping[Contestant, Sequence[Path]]
+    missing: Sequence[str]
+
+
+def write_report(
+    protocols: Sequence[Protocol], measured: Mapping[str, Measured], stores: Mapping[str, Path], out: Path
+) -> None:
+    """Write the results of all protocols and print their tables; contestants that lack some parts are named."""
+    predictions: list[pd.DataFrame] = []
+    records: list[Record] = []
+    for protocol in protocols:
+        files, missing = measured[protocol.name]
+        say(f"\n{protocol.name.replace('_', '-')}\n")
+        if missing:
+            say(f"not finished: {', '.join(missing)}\n")
+        if not files:
+            continue
+        tables = {each: pd.concat(map(pd.read_parquet, paths), ignore_index=True) for each, paths in files.items()}
+        found, text = protocol.report(tables, Store(stores[protocol.name]))
+        say(text)
+        records += found
+        predictions += [table for table in tables.values() if set(SCHEMA.names) <= set(table.columns)]
+    if predictions:
+        write_predictions(pd.concat(predictions, ignore_index=True), out / "predictions.parquet")
+    write_results(records, out / "results.json")
+    _plot(records, out / "plots")
+
+
+def _plot(records: Sequence[Record], folder: Path) -> None:
+    drawn = [record for record in records if record["fraction"] is not None or record["shots"] is not None]
+    if drawn:
+        folder.mkdir(exist_ok=True)
+        plot_label_efficiency(drawn, folder / "label_efficiency.png")
+        plot_per_label(drawn, folder / "per_label.png")

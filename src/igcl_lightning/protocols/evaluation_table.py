@@ -1,0 +1,126 @@
+"""Protocols (`configs/protocol/`) and tables of methods (`configs/evaluation/`), read from YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import yaml
+
+from igcl_lightning.errors import IgclError, UsageError, suggestion
+from igcl_lightning.protocols.contestants import BASELINES
+from igcl_lightning.protocols.hard_negatives import HardNegatives
+from igcl_lightning.protocols.linear import FewShot, Linear
+from igcl_lightning.protocols.protocol import Protocol
+from igcl_lightning.protocols.retrieval import Retrieval
+from igcl_lightning.protocols.yaml_file import find_yaml, read_yaml
+from igcl_lightning.protocols.zero_shot import ZeroShotProtocol
+
+PROTOCOLS: dict[str, type[Protocol]] = {
+    each.name: each for each in (Linear, FewShot, ZeroShotProtocol, Retrieval, HardNegatives)
+}
+"""Protocols by the key `protocol` of their YAML."""
+
+FAST: dict[str, Any] = {
+    "fractions": [0.1, 1.0],
+    "supervised_epochs": [1, 1],
+    "shots": [5],
+    "draws": 2,
+    "baseline_seeds": 1,
+}
+"""Options of a small, fast run, of the protocols that have them."""
+
+
+@dataclass(frozen=True)
+class PhantomOptions:
+    """Phantoms to pretrain and evaluate on, where no store is given.
+
+    Args:
+        studies: number of studies, seven in ten for training.
+        size: side of the images in pixels.
+        hard_negatives: number of studies of the hard negatives, two for each patient.
+    """
+
+    studies: int = 3600
+    size: int = 64
+    hard_negatives: int = 600
+
+
+@dataclass(frozen=True)
+class Table:
+    """An evaluation of several methods by several protocols.
+
+    Args:
+        protocols: names or files of protocols.
+        train: methods to pretrain on phantoms, METHOD or METHOD:SEED; the first is compared with the others.
+        baselines: "random" (encoders with random weights) and "supervised" (training from scratch).
+        phantoms: phantoms to pretrain and evaluate on.
+    """
+
+    protocols: list[str] = field(default_factory=lambda: ["linear", "few_shot"])
+    train: list[str] = field(default_factory=list)
+    baselines: list[str] = field(default_factory=list)
+    phantoms: PhantomOptions = PhantomOptions()
+
+
+def read_table(name: str) -> Table:
+    """Read a table from a file, or a shipped one such as evaluation/demo.yaml.
+
+    Raises:
+        UsageError: there is no such file, a key is unknown or a value has the wrong type.
+        IgclError: a value cannot be used.
+    """
+    path, table = read_yaml(Table, name, "--table")
+    phantoms = table.phantoms
+    if phantoms.studies < 1 or phantoms.size < 1:
+        raise IgclError(f"{path}: phantoms.studies and phantoms.size are at least 1")
+    if phantoms.hard_negatives < 4 or phantoms.hard_negatives % 2:
+        given = phantoms.hard_negatives
+        raise IgclError(f"{path}: phantoms.hard_negatives is {given}, not an even number of at least 4")
+    return table
+
+
+def check_baselines(names: Iterable[str]) -> None:
+    """Raise `UsageError` for the name of no baseline."""
+    for name in names:
+        if name not in BASELINES:
+            raise UsageError(f"--baselines: {name!r} is not one of {', '.join(BASELINES)}{suggestion(name, BASELINES)}")
+
+
+def read_protocols(names: Sequence[str], labels: Sequence[str] | None = None, fast: bool = False) -> list[Protocol]:
+    """Read protocols from files, or shipped ones by name, such as "linear".
+
+    Args:
+        names: a name, or the path of a file.
+        labels: labels to evaluate instead of those in the files.
+        fast: whether to ask for little (`FAST`).
+
+    Raises:
+        UsageError: there is no such protocol, a key is unknown or a value has the wrong type.
+        IgclError: two of them are of one kind.
+    """
+    protocols = [_read_protocol(name) for name in names]
+    for number, protocol in enumerate(protocols):
+        if protocol.name in [each.name for each in protocols[:number]]:
+            raise IgclError(f"--protocol: two protocols are {protocol.name}; evaluate them into different folders")
+        wanted: dict[str, Any] = {} if labels is None else {"labels": list(labels)}
+        wanted |= {option.name: FAST[option.name] for option in fields(protocol) if fast and option.name in FAST}
+        protocols[number] = replace(protocol, **wanted)
+    return protocols
+
+
+def _read_protocol(name: str) -> Protocol:
+    shipped = name in PROTOCOLS or not name.endswith((".yaml", ".yml"))
+    try:
+        path = find_yaml(f"protocol/{name}.yaml" if shipped else name, "--protocol")
+    except UsageError:
+        if not shipped:
+            raise
+        near = suggestion(name, PROTOCOLS) or f"; known are {', '.join(PROTOCOLS)}"
+        raise UsageError(f"--protocol: no protocol {name!r}{near}, or give a .yaml file") from None
+    kind = yaml.safe_load(path.read_text(encoding="utf-8")).get("protocol")
+    if kind not in PROTOCOLS:
+        near = suggestion(str(kind), PROTOCOLS) or f", not one of {', '.join(PROTOCOLS)}"
+        raise IgclError(f"{path}: protocol: {kind!r}{near}")
+    return read_yaml(PROTOCOLS[kind], str(path), "--protocol", besides=("protocol",))[1]

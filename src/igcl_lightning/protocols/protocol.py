@@ -1,0 +1,101 @@
+"""A protocol: what an evaluation asks of contestants, on which rows, and with which statistics.
+
+A protocol is a dataclass, whose fields are the options in its YAML (`configs/protocol/`). It says which contestants and
+stores it can serve before anything runs; it is measured in parts, each a table that is kept as a file.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from igcl_lightning.data.store import Store
+from igcl_lightning.errors import IgclError
+from igcl_lightning.evaluation.results import Record
+from igcl_lightning.protocols.contestants import Contestant
+
+NOT_EVALUATED = "No Finding"
+"""Label that is not evaluated unless it is asked for: it is the absence of the others."""
+
+Part = Mapping[str, float | int]
+"""One part of a protocol, as plain values that name its file, such as {"fraction": 0.1}."""
+
+
+@dataclass(frozen=True)
+class Protocol(ABC):
+    """Base class of protocols.
+
+    Args:
+        splits: splits whose rows are evaluated; statistics and tables are of each.
+        labels: labels to evaluate (default: all of the store but "No Finding").
+        resamples: resamples of the patients for intervals of 95 %.
+    """
+
+    splits: list[str] = field(default_factory=lambda: ["test"])
+    labels: list[str] | None = None
+    resamples: int = 1000
+
+    name: ClassVar[str]
+    phantoms: ClassVar[str] = ""
+    """Variant of the phantoms that are asked, "" for those that are trained on; any other store is asked itself."""
+
+    statistics: ClassVar[tuple[str, ...]] = ("resamples",)
+    """Options that no part depends on, apart from what `settings` adds."""
+
+    @abstractmethod
+    def why_not(self, contestant: Contestant) -> str:
+        """Return why a contestant cannot be asked, "" if it can."""
+
+    def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
+        """Raise `IgclError` for options that are wrong, a store that cannot be asked, or a contestant that fails."""
+        if self.resamples < 1:
+            raise IgclError(f"protocol {self.name}: resamples is {self.resamples}, not at least 1")
+        if not self.splits:
+            raise IgclError(f"protocol {self.name}: splits is empty")
+        for split in self.splits:
+            if split not in store.splits:
+                has = ", ".join(store.splits)
+                raise IgclError(f"{store.path}: has no split {split!r} for the protocol {self.name}, only {has}")
+        store.refuse_unknown_labels(self.labels_of(store))
+
+    def labels_of(self, store: Store) -> list[str]:
+        """Return the labels to evaluate in a store."""
+        return [label for label in store.labels if label != NOT_EVALUATED] if self.labels is None else self.labels
+
+    def parts(self, contestant: Contestant) -> list[Part]:
+        """Return the parts to measure for a contestant."""
+        return [{}]
+
+    @abstractmethod
+    def measure(self, contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
+        """Return a part of what a contestant gives, in a form that `records` reads."""
+
+    @abstractmethod
+    def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
+        """Return records and a table as text; `measured` has the parts of each contestant below one another.
+
+        Differences are those of the first method to each of the others.
+        """
+
+    def settings(self, contestant: Contestant, part: Part) -> dict[str, Any]:
+        """Return the options that a part of a contestant depends on."""
+        return {name: value for name, value in asdict(self).items() if name not in self.statistics} | dict(part)
+
+
+def file_name(protocol: str, part: Part) -> str:
+    """Return the name of the file of a part, such as "linear-0.01.parquet"."""
+    return "-".join([protocol, *(f"{value:g}" for value in part.values())]) + ".parquet"
+
+
+def pairs(methods: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the first method with each of the others."""
+    return [(methods[0], other) for other in methods[1:]]
+
+
+def methods_of(contestants: Mapping[Contestant, Any]) -> list[str]:
+    """Return the names of contestants, each once."""
+    return list(dict.fromkeys(each.method for each in contestants))

@@ -1,0 +1,92 @@
+"""Zero-shot classification by prompts as a protocol; `modules.zero_shot` scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from igcl_lightning.callbacks.outputs import KeepPredictions
+from igcl_lightning.data.modules import LabeledDataModule
+from igcl_lightning.data.store import Store
+from igcl_lightning.data.words import training_words
+from igcl_lightning.errors import IgclError
+from igcl_lightning.evaluation.results import Record, format_table, summarise
+from igcl_lightning.graphs.prompts import Prompt, make_prompts, read_prompts
+from igcl_lightning.modules.checkpoint import imported
+from igcl_lightning.modules.zero_shot import ZeroShot, refuse_unknown_words
+from igcl_lightning.nn.checks import check_at_least
+from igcl_lightning.protocols.contestants import Contestant
+from igcl_lightning.protocols.hard_negatives import quiet_trainer
+from igcl_lightning.protocols.protocol import Part, Protocol, methods_of, pairs
+
+
+@dataclass(frozen=True)
+class ZeroShotProtocol(Protocol):
+    """Labels scored by prompts, without any labelled row; inverted prompts are named on the validation rows.
+
+    Args:
+        prompts: file of prompts (default: those of the package).
+        statements: statements of a label in a prompt (default: that of `ZeroShot`).
+        score: "global", "local" or "both" (default: the score of each model's retrieval).
+    """
+
+    prompts: str | None = None
+    statements: int | None = None
+    score: str | None = None
+
+    name: ClassVar[str] = "zero_shot"
+
+    def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
+        """Raise `IgclError` as other protocols do, for a label without prompts, and for prompts of unknown words."""
+        super().check(store, contestants)
+        if not self.labels_of(store):
+            raise IgclError(f"{store.path}: has no labels for the protocol zero_shot")
+        if self.statements is not None:
+            check_at_least("protocol zero_shot: statements", self.statements, 1)
+        for contestant in contestants:
+            if contestant.checkpoint is not None:
+                self._module(contestant, store).refuse_unknown_words()
+            else:
+                side = imported(contestant.class_path).sides[1]
+                refuse_unknown_words(self._prompts(store), set(training_words(store, side).split()))
+
+    def why_not(self, contestant: Contestant) -> str:
+        """Return why a contestant cannot be asked, "" if it reads reports."""
+        return "" if contestant.reads_reports else "reads no reports, so no prompts"
+
+    def measure(self, contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
+        """Return the scores of all labels; warns of prompts that are inverted on the validation rows."""
+        module, kept = self._module(contestant, store), KeepPredictions()
+        trainer = quiet_trainer(kept)
+        splits, labels = [*self.splits], self.labels_of(store)
+        data = LabeledDataModule(str(store.path), labels=labels, batch_size=256, predict_splits=splits)
+        if "valid" in store.splits:
+            trainer.validate(module, data, verbose=False)
+        trainer.predict(module, data, return_predictions=False)
+        return kept.frame.assign(seed=contestant.run_seed())
+
+    def _module(self, contestant: Contestant, store: Store) -> ZeroShot:
+        return ZeroShot(
+            contestant.checkpoint,
+            prompts=self.prompts,
+            statements=self.statements,
+            score=self.score,
+            name=contestant.method,
+            label_names=self.labels_of(store),
+        )
+
+    def _prompts(self, store: Store) -> list[Prompt]:
+        labels = self.labels_of(store)
+        lines = read_prompts(Path(self.prompts) if self.prompts else None)
+        return make_prompts(line for line in lines if line.label in labels)
+
+    def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
+        """Return AUROCs by label with differences, and the table of their means."""
+        about: dict[str, Any] = {"protocol": self.name, "store": store.path.name, "resamples": self.resamples}
+        predictions = pd.concat(measured.values(), ignore_index=True)
+        records = summarise(predictions, versus=pairs(methods_of(measured)), **about)
+        return records, "\n\n".join(format_table(records, split=split) for split in self.splits)
