@@ -41,7 +41,19 @@ model:
 data:
   class_path: TinyCliData
 """
-COMMANDS = ("fit", "validate", "test", "predict", "prepare", "doctor", "graphs", "search", "compare", "demo")
+COMMANDS = (
+    "fit",
+    "validate",
+    "test",
+    "predict",
+    "prepare",
+    "doctor",
+    "graphs",
+    "search",
+    "evaluate",
+    "compare",
+    "demo",
+)
 CHECKPOINT = "runs/tiny_cli_model/version_0/checkpoints/epoch=0-step=2.ckpt"
 
 
@@ -727,16 +739,18 @@ def test_prepare_table_takes_graphs_from_a_file(one_line):
 def test_demo_command(monkeypatch, one_line):
     calls = []
 
-    def run_demo(out, *, fast, seed):
-        calls.append((out, fast, seed))
-        if fast:
+    def evaluate(request):
+        calls.append((request.out, request.fast, request.seed, request.table))
+        if request.fast:
             raise IgclError("runs/demo: exists already;\n remove it")
+        return True
 
-    monkeypatch.setattr("igcl_lightning.protocols.compare.run_demo", run_demo)
-    assert main(["demo"]) is None
+    monkeypatch.setattr("igcl_lightning.protocols.evaluation.evaluate", evaluate)
+    assert not main(["demo"])
     words = ["demo", "--out", "x", "--fast", "--seed", "7"]
     assert one_line(*words) == (1, "igcl: error: runs/demo: exists already; remove it")
-    assert calls == [(Path("runs/demo"), False, None), (Path("x"), True, 7)]
+    table = "evaluation/demo.yaml"
+    assert calls == [(Path("runs/demo"), False, None, table), (Path("x"), True, 7, table)]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from igcl_lightning.protocols.hard_negatives import (
     hard_negative_answers,
     images_of_next_patient,
     paired_data,
-    retrieval_choices,
 )
 from stores import prepare_studies
 
@@ -117,13 +116,6 @@ def test_the_blind_control_shows_a_score_that_does_not_look(module, store):
     answers = hard_negative_answers(module, store)
     assert answers["many"].blind.right.tolist() == answers["many"].own.right.tolist()
     assert answers["global"].blind.right.tolist() != answers["global"].own.right.tolist()
-
-
-def test_the_score_of_retrieval_is_the_one_of_comparisons(module, store):
-    assert (
-        retrieval_choices(module, store).right.tolist()
-        == hard_negative_answers(module, store)["global"].own.right.tolist()
-    )
 
 
 def test_a_module_without_named_scores_has_a_global_one(store):

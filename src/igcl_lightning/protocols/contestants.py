@@ -35,6 +35,9 @@ RANDOM, SUPERVISED = "random", "supervised"
 BASELINES = (RANDOM, SUPERVISED)
 """Encoders with random weights, and training from scratch, with the architecture of another contestant."""
 
+FOLDERS = ("store", "hard_negatives", "plots")
+"""Folders of an evaluation beside those of the contestants."""
+
 SEEDS_APART = 1000
 """Distance of the seeds of two models' runs: that of draw 2 of the model with seed 7 is 7002."""
 
@@ -156,8 +159,12 @@ def check_names(contestants: Sequence[Contestant]) -> None:
     for each in contestants:
         if each.method in BASELINES:
             raise IgclError(f"{each.method!r} is the name of a baseline; name the encoder differently with NAME=...")
+        if each.title in FOLDERS:
+            raise IgclError(f"{each.title!r} is the name of another folder in --out; name it differently with NAME=...")
         if not NAME.fullmatch(each.method):
-            raise IgclError(f"{each.method!r} is not a name of letters, digits and - _ . +; give one with NAME=...")
+            raise IgclError(
+                f"{each.method!r} is not a name of letters, digits, spaces and . , + - _; give one with NAME=..."
+            )
         if titles.count(each.title) > 1:
             raise IgclError(
                 f"two encoders are called {each.title!r}; give one another name with NAME=..., or the seed of its "
