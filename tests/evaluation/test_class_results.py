@@ -47,7 +47,7 @@ def predictions(classes):
 
 @pytest.fixture(scope="module")
 def records(predictions, classes):
-    return summarise_classes(predictions, classes, versus=[("igcl", "random")], resamples=100, seed=3, **ABOUT)
+    return summarise_classes(predictions, classes, versus=[("igcl", "random")], resamples=20, seed=3, **ABOUT)
 
 
 def shown(records, metric, label="mean", method="igcl", seed=None, versus=None, split="test"):
@@ -73,7 +73,7 @@ def answered(predictions, classes, method, seed, split="test"):
 def loop(statistic, patient):
     """The statistic of the rows, and its interval over resamples of the patients."""
     drawn = [
-        statistic(np.repeat(np.arange(len(patient)), times)) for times in patient_bootstrap_weights(patient, 100, 3)
+        statistic(np.repeat(np.arange(len(patient)), times)) for times in patient_bootstrap_weights(patient, 20, 3)
     ]
     return [statistic(np.arange(len(patient))), *np.nanpercentile(drawn, [2.5, 97.5])]
 

@@ -181,8 +181,8 @@ class KeepPredictions(GatheringCallback):
 class WritePredictions(KeepPredictions):
     """After `test` or `predict`, write `predictions.parquet` (logits) and `predictions.csv` (probabilities).
 
-    After `test`, write `results.json` too, and print its table instead of Lightning's; accuracy and F1 are added if each
-    row of the store is of one class (`Store.classes`).
+    After `test`, write `results.json` too, and print its table instead of Lightning's. Accuracy and F1 are added if
+    rows of the store are of one class each (`Store.classes`).
     """
 
     def write(self, outputs: Scores, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
