@@ -23,6 +23,10 @@ CHEXPERT_LABELS = (
     "Fracture",
     "Support Devices",
 )
+NIH_LABELS = (
+    *("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax"),
+    *("Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia"),
+)
 CLASSES = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 """Classes of the 5x200 sets."""
 
@@ -233,6 +237,20 @@ def chexpert_classes_tree(root: Path) -> Path:
         table.append({**about, **one_class_labels(number)})
     columns = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT_LABELS]
     pd.DataFrame(table, columns=columns).to_csv(root / "train.csv", index=False)
+    return root
+
+
+def nih_tree(root: Path) -> Path:
+    """Write a ChestX-ray14 of two training and 14 test images, each of the latter with one finding of its own."""
+    rows = [("No Finding", "train_val_list.txt")] * 2 + [(name, "test_list.txt") for name in NIH_LABELS]
+    names = [f"{patient:08}_000.png" for patient in range(len(rows))]
+    for patient, name in enumerate(names):
+        write_image(root / "images_001/images" / name, patient, 32, 32)
+    about = {"Image Index": names, "Finding Labels": [label for label, _ in rows], "Patient ID": range(len(rows))}
+    pd.DataFrame({**about, "View Position": "PA"}).to_csv(root / "Data_Entry_2017_v2020.csv", index=False)
+    for listed in ("train_val_list.txt", "test_list.txt"):
+        own = [name for name, (_, each) in zip(names, rows, strict=True) if each == listed]
+        (root / listed).write_text("\n".join(own) + "\n")
     return root
 
 

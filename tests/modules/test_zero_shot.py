@@ -16,6 +16,7 @@ from igcl_lightning.data.inputs import describe_inputs
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources import subset
+from igcl_lightning.data.sources.nih_cxr14 import LABELS as LABELS_OF_NIH
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.data.words import training_words
@@ -26,7 +27,7 @@ from igcl_lightning.modules import IGCL, RECLF, ConVIRT, SimCLR, ZeroShot
 from igcl_lightning.modules.zero_shot import prompt_contrast
 from igcl_lightning.protocols.hard_negatives import matched_pairs
 from igcl_lightning.protocols.retrieval import retrieval_answers
-from source_trees import CLASSES, chexpert_classes_tree, mimic_classes_tree
+from source_trees import CHEXPERT_LABELS, CLASSES, chexpert_classes_tree, mimic_classes_tree, nih_tree
 from stores import prepare_studies
 
 IMAGE = {"backbone": "test_resnet", "size": 32}
@@ -268,7 +269,9 @@ def test_new_images_are_scored_by_all_labels_of_the_prompts_without_a_fit(checkp
     words += ["--trainer.accelerator", "cpu", "--trainer.logger", "false", "--trainer.default_root_dir", str(tmp_path)]
     assert main(["predict", *words, "--model.checkpoint", checkpoint]) == 0
     assert "without --ckpt_path" not in capsys.readouterr().err
-    labels = dict.fromkeys(line.label for line in read_prompts())
+    labels = dict.fromkeys(line.name for line in read_prompts())
+    labels = [name for name in labels if name in CHEXPERT_LABELS]
+    assert len(labels) == 14
     assert list(pd.read_csv(tmp_path / "predictions.csv").columns) == ["row", "study", "patient", *labels]
     assert main(["predict", *words, "--model.checkpoint", checkpoint, "--ckpt_path", checkpoint]) == 1
     assert f"a pretrained IGCL; give it with --model.checkpoint {checkpoint}" in capsys.readouterr().err
@@ -328,3 +331,16 @@ def test_a_5x200_set_is_served_by_zero_shot_and_retrieval(checkpoint, of_classes
     for query, name in enumerate(names):
         alike = names[np.argsort(-scores[query])[:3]] == name
         assert back.precision[0, query, 0, CLASSES.index(name)] == pytest.approx(alike.mean())
+
+
+def test_a_store_of_chestx_ray14_needs_no_prompts_of_ones_own(checkpoint, tmp_path):
+    root = nih_tree(tmp_path / "nih")
+    assert main(["prepare", "nih-cxr14", "--root", str(root), "--size", "64", "--out", str(tmp_path / "store")]) is None
+    assert run_test(checkpoint, tmp_path / "store", tmp_path) == 0
+    records = json.loads((tmp_path / "results.json").read_text())
+    values = {each["label"]: each["value"] for each in records if each["seed"] is None}
+    assert {label for label, value in values.items() if value is None} == {"No Finding"}
+    assert values.keys() == {*LABELS_OF_NIH, "mean"}
+    prompts = pd.read_csv(tmp_path / "prompts.csv").groupby("label")["present"].first()
+    assert "effusion" in prompts["Effusion"]
+    assert "thickening" in prompts["Pleural_Thickening"]
