@@ -162,11 +162,20 @@ def test_a_class_without_rows_in_a_split_has_no_f1_but_can_be_the_answer():
     assert format_classes(records).splitlines()[-1].split() == ["igcl", "0.667", "-"]
 
 
+def test_a_class_of_one_patient_has_no_interval_and_neither_has_the_mean():
+    """A third of the resamples lack the patient: their mean would be over other classes."""
+    rows = [("a", {"a": 1, "b": 0, "c": 0.5}), ("b", {"a": 0, "b": 1, "c": 2})] * 4
+    records = summarise_classes(*few(*rows, ("c", {"a": 0, "b": 0, "c": 1})), resamples=50, **ABOUT)
+    assert shown(records, "f1", "c")["ci_low"] is shown(records, "f1")["ci_low"] is None
+    assert shown(records, "f1")["value"] == pytest.approx((1 + 0 + 2 / 6) / 3)
+    assert shown(records, "accuracy")["ci_low"] is not None
+
+
 def test_what_cannot_be_counted_is_one_line():
     frame, classes = few(("a", {"a": 1, "b": 0}), ("b", {"a": 0, "b": 1}))
     with pytest.raises(IgclError, match="classes: a choice needs two of them, and there is a"):
         summarise_classes(frame, {"r0": "a"}, **ABOUT)
-    with pytest.raises(IgclError, match="no row of the classes a, b has a score of one of them"):
+    with pytest.raises(IgclError, match="predictions: no row is of one of the classes a, b"):
         summarise_classes(frame, {"r7": "a", "r8": "b"}, **ABOUT)
     with pytest.raises(IgclError, match="igcl, seed 0: lacks scores of c for rows that have a class"):
         summarise_classes(frame, classes | {"r1": "c"}, **ABOUT)

@@ -61,9 +61,9 @@ def summarise_classes(
     if len(names) < 2:
         raise IgclError(f"classes: a choice needs two of them, and there is {', '.join(names) or 'none'}")
     frame = checked(predictions, "predictions")
-    frame = frame[frame["row"].isin(list(classes)) & frame["label"].isin(names)].reset_index(drop=True)
+    frame = frame[frame["row"].isin(list(classes))].reset_index(drop=True)
     if frame.empty:
-        raise IgclError(f"predictions: no row of the classes {', '.join(names)} has a score of one of them")
+        raise IgclError(f"predictions: no row is of one of the classes {', '.join(names)}")
     records: list[Record] = []
     for split, table in arranged_by_split(frame).items():
         own = np.array([classes[row] for row in frame.loc[frame["split"] == split, "row"].unique()], dtype=object)

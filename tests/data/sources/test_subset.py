@@ -13,8 +13,10 @@ from igcl_lightning.data.sources.chexpert import read_chexpert
 from igcl_lightning.data.sources.held_out import refuse_held_out
 from igcl_lightning.data.sources.mimic_cxr import read_mimic_cxr
 from igcl_lightning.data.store import Store
+from igcl_lightning.data.study import CLASS, Study, StudyImage
 from igcl_lightning.errors import IgclError
 from source_trees import CHEXPERT_LABELS, chexpert_tree, mimic_classes_tree
+from stores import prepare_studies
 
 EACH = 3
 
@@ -127,6 +129,18 @@ def test_rows_of_views_that_are_not_trained_on_count_too(mimic, tmp_path):
     assert main([*command, str(tmp_path / "whole")]) is None
     with pytest.raises(IgclError, match="1 patients of train, such as '10000074'"):
         refuse_held_out(Store(tmp_path / "whole"), [str(tmp_path / "held")])
+
+
+def test_a_store_has_classes_if_they_are_its_labels(tmp_path):
+    def study(number, name):
+        blank = StudyImage(f"i{number}", np.zeros((16, 16), np.uint8))
+        return Study(f"s{number}", f"p{number}", (blank,), labels={"Edema": 1.0}, split="test", extra={CLASS: name})
+
+    words = {"of": ["Edema", None], "other": ["Edema", "Normal"]}
+    for name, (one, two) in words.items():
+        prepare_studies([study(0, one), study(1, two)], tmp_path / name, labels=["Edema"], extra=[CLASS])
+    assert Store(tmp_path / "of").classes("test") == {"i0": "Edema"}
+    assert Store(tmp_path / "other").classes("test") == {}
 
 
 def test_classes_of_blank_and_uncertain_labels():
