@@ -130,6 +130,7 @@ def test_settings_are_kept_apart_and_shown_by_the_table(classes):
     ]
     assert lines[2].split() == ["method", "accuracy", "mean", "F1"]
     assert lines[6].split() == ["F1", *NAMES]
+    assert format_classes(records, split="train") == ""
 
 
 def few(*rows):

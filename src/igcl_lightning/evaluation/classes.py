@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,9 +90,9 @@ def _records(
     metrics = [(ACCURACY, MEAN_LABEL), (F1, MEAN_LABEL), *((F1, name) for name in names)]
     for number, (metric, label) in enumerate(metrics):
         by_run = {run: each[number] for run, each in values.items()}
-        positives = int((own == label).sum()) if label in names else None
-        fields = {"label": label, "metric": metric, "n": n, "positives": positives, "patients": patients}
-        yield from compare_runs(by_run, versus, **about, **fields)
+        positives = None if label == MEAN_LABEL else int((own == label).sum())
+        counts = {"n": n, "positives": positives, "patients": patients}
+        yield from compare_runs(by_run, versus, label=label, metric=metric, **about, **counts)
 
 
 def _answers(run: Run, table: ScoreTable, is_own: NDArray[np.bool_], names: Sequence[str]) -> NDArray[np.bool_]:
@@ -122,19 +122,21 @@ def _statistics(is_own: NDArray[np.bool_], answer: NDArray[np.bool_], weights: N
 
 
 def format_classes(records: Sequence[Record], split: str = "test") -> str:
-    """Return accuracy and mean F1 over seeds as plain text, then the F1 of each class; other records are ignored."""
+    """Return accuracy and mean F1 over seeds as plain text, then the F1 of each class; "" without such records."""
     kept = [each for each in records if (each["split"], each["seed"]) == (split, None)]
     main = [each for each in kept if each["metric"] in (ACCURACY, F1) and each["label"] == MEAN_LABEL]
     by_class = [each for each in kept if each["metric"] == F1 and each["label"] != MEAN_LABEL]
     names = list(dict.fromkeys(each["label"] for each in by_class))
+    if not main:
+        return ""
     counts = f"{main[0]['n']:,} {split} rows of {main[0]['patients']:,} patients"
     caption = f"one of {len(names)} classes: {counts} [95 % interval over patients]"
     whole = _table(["method", "accuracy", "mean F1"], main, format_cell)
-    each = _table(["F1", *names], by_class, lambda record: format_cell({**record, "ci_low": None}))
-    return f"{caption}\n\n{whole}\n\n{each}"
+    singly = _table(["F1", *names], by_class, lambda record: format_cell(record).partition(" ")[0])
+    return f"{caption}\n\n{whole}\n\n{singly}"
 
 
-def _table(head: list[str], records: Sequence[Record], cell: Any) -> str:
+def _table(head: list[str], records: Sequence[Record], cell: Callable[[Record], str]) -> str:
     rows: dict[str, list[str]] = {}
     for each in records:
         name = ", ".join(filter(None, (method_name(each), setting_name(each))))
