@@ -23,6 +23,13 @@ CHEXPERT_LABELS = (
     "Fracture",
     "Support Devices",
 )
+NIH_LABELS = (
+    *("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax"),
+    *("Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia"),
+)
+CLASSES = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
+"""Classes of the 5x200 sets."""
+
 MIMIC_IMAGES = (
     # patient, study, image, split, view, meaning of the view
     (10000001, 50000002, "b", "train", "LATERAL", "lateral"),
@@ -183,6 +190,67 @@ def chexpert_tree(root: Path, name: str = "CheXpert-v1.0-small") -> Path:
             write_image(root / split / f"{image}.jpg", seed)
         columns = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT_LABELS]
         pd.DataFrame(table, columns=columns).to_csv(root / f"{split}.csv", index=False)
+    return root
+
+
+def one_class_labels(number: int) -> dict[str, float | str]:
+    """Return the labels of a study: every third is of one class, others have a second finding or an uncertain one."""
+    name = CLASSES[number // 3 % 5]
+    return {
+        name: 1.0 if number % 3 < 2 else -1.0,
+        "No Finding": 1.0 if number % 2 else "",
+        "Fracture": (0.0, -1.0, 0.0)[number % 3],
+    }
+
+
+def mimic_classes_tree(root: Path) -> Path:
+    """Write a MIMIC-CXR-JPG of 75 studies of one patient each, 25 of them of one of the five classes of 5x200.
+
+    The last five of these have lateral images only. A report states the class, in one of three severities.
+    """
+    split, metadata, labels = [], [], []
+    for number in range(75):
+        patient, study, image = 10000000 + number, 50000000 + number, f"{number:08x}"
+        folder = root / f"files/p10/p{patient}"
+        write_image(folder / f"s{study}/{image}.jpg", number, 16, 16)
+        severity = ("Mild", "Moderate", "Severe")[number // 15 % 3]
+        (folder / f"s{study}.txt").write_text(f"{severity} {CLASSES[number // 3 % 5].lower()}.")
+        split.append((image, study, patient, "train" if number % 10 else "validate"))
+        metadata.append((image, "LATERAL" if number >= 60 else ("PA", "AP")[number % 2]))
+        labels.append({"subject_id": patient, "study_id": study, **one_class_labels(number)})
+    names = ["dicom_id", "study_id", "subject_id", "split"]
+    pd.DataFrame(split, columns=names).to_csv(root / "mimic-cxr-2.0.0-split.csv", index=False)
+    views = pd.DataFrame(metadata, columns=["dicom_id", "ViewPosition"])
+    views.to_csv(root / "mimic-cxr-2.0.0-metadata.csv", index=False)
+    columns = ["subject_id", "study_id", *sorted(CHEXPERT_LABELS)]
+    pd.DataFrame(labels, columns=columns).to_csv(root / "mimic-cxr-2.0.0-chexpert.csv", index=False)
+    return root
+
+
+def chexpert_classes_tree(root: Path) -> Path:
+    """Write a CheXpert of the images and labels of `mimic_classes_tree`, all frontal."""
+    table = []
+    for number in range(75):
+        image = f"train/patient{number:05d}/study1/view1_frontal.jpg"
+        write_image(root / image, number, 16, 16)
+        about = {"Path": f"{root.name}/{image}", "Sex": "Male", "Age": 60, "Frontal/Lateral": "Frontal", "AP/PA": "AP"}
+        table.append({**about, **one_class_labels(number)})
+    columns = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT_LABELS]
+    pd.DataFrame(table, columns=columns).to_csv(root / "train.csv", index=False)
+    return root
+
+
+def nih_tree(root: Path) -> Path:
+    """Write a ChestX-ray14 of two training and 14 test images, each of the latter with one finding of its own."""
+    rows = [("No Finding", "train_val_list.txt")] * 2 + [(name, "test_list.txt") for name in NIH_LABELS]
+    names = [f"{patient:08}_000.png" for patient in range(len(rows))]
+    for patient, name in enumerate(names):
+        write_image(root / "images_001/images" / name, patient, 32, 32)
+    about = {"Image Index": names, "Finding Labels": [label for label, _ in rows], "Patient ID": range(len(rows))}
+    pd.DataFrame({**about, "View Position": "PA"}).to_csv(root / "Data_Entry_2017_v2020.csv", index=False)
+    for listed in ("train_val_list.txt", "test_list.txt"):
+        own = [name for name, (_, each) in zip(names, rows, strict=True) if each == listed]
+        (root / listed).write_text("\n".join(own) + "\n")
     return root
 
 

@@ -1,3 +1,4 @@
+import json
 import warnings
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from scipy.stats import spearmanr
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from igcl_lightning.callbacks import WritePredictions, WritePrompts
 from igcl_lightning.callbacks.prompts import robustness
@@ -14,6 +15,8 @@ from igcl_lightning.cli import main
 from igcl_lightning.data.inputs import describe_inputs
 from igcl_lightning.data.modules import LabeledDataModule, PairedDataModule
 from igcl_lightning.data.preparing.options import Options
+from igcl_lightning.data.sources import subset
+from igcl_lightning.data.sources.nih_cxr14 import LABELS as LABELS_OF_NIH
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.data.words import training_words
@@ -22,6 +25,9 @@ from igcl_lightning.graphs.prompts import read_prompts
 from igcl_lightning.graphs.schema import stable_hash
 from igcl_lightning.modules import IGCL, RECLF, ConVIRT, SimCLR, ZeroShot
 from igcl_lightning.modules.zero_shot import prompt_contrast
+from igcl_lightning.protocols.hard_negatives import matched_pairs
+from igcl_lightning.protocols.retrieval import retrieval_answers
+from source_trees import CHEXPERT_LABELS, CLASSES, chexpert_classes_tree, mimic_classes_tree, nih_tree
 from stores import prepare_studies
 
 IMAGE = {"backbone": "test_resnet", "size": 32}
@@ -263,7 +269,78 @@ def test_new_images_are_scored_by_all_labels_of_the_prompts_without_a_fit(checkp
     words += ["--trainer.accelerator", "cpu", "--trainer.logger", "false", "--trainer.default_root_dir", str(tmp_path)]
     assert main(["predict", *words, "--model.checkpoint", checkpoint]) == 0
     assert "without --ckpt_path" not in capsys.readouterr().err
-    labels = dict.fromkeys(line.label for line in read_prompts())
+    labels = dict.fromkeys(line.name for line in read_prompts())
+    labels = [name for name in labels if name in CHEXPERT_LABELS]
+    assert len(labels) == 14
     assert list(pd.read_csv(tmp_path / "predictions.csv").columns) == ["row", "study", "patient", *labels]
     assert main(["predict", *words, "--model.checkpoint", checkpoint, "--ckpt_path", checkpoint]) == 1
     assert f"a pretrained IGCL; give it with --model.checkpoint {checkpoint}" in capsys.readouterr().err
+
+
+TREES = {"mimic-cxr": mimic_classes_tree, "chexpert": chexpert_classes_tree}
+
+
+def run_test(checkpoint, store, folder, *words):
+    """Test zero-shot through the command line, and return its exit code."""
+    command = ["test", "--config", "probe/zero_shot.yaml", "--data.store", str(store), "--model.checkpoint", checkpoint]
+    run = ["--trainer.accelerator", "cpu", "--trainer.logger", "false", "--trainer.default_root_dir", str(folder)]
+    return main([*command, *run, *words])
+
+
+@pytest.fixture(params=TREES)
+def of_classes(request, tmp_path, monkeypatch):
+    """A 5x200 set of four images a class, from a tree in the layout of the data set."""
+    monkeypatch.setattr(subset, "EACH", 4)
+    root = TREES[request.param](tmp_path / "root")
+    command = ["prepare", request.param, "--root", str(root), "--size", "64", "--subset", "5x200"]
+    assert main([*command, "--out", str(tmp_path / request.param)]) is None
+    return tmp_path / request.param
+
+
+def test_a_5x200_set_is_served_by_zero_shot_and_retrieval(checkpoint, of_classes, tmp_path, capsys, caplog):
+    assert run_test(checkpoint, of_classes, tmp_path) == 0
+    store, frame = Store(of_classes), pd.read_parquet(tmp_path / "predictions.parquet")
+    own = dict(zip(store.column("test", "row"), store.column("test", "class"), strict=True))
+    assert sorted(own.values()) == sorted(CLASSES * 4)
+    scores = frame[frame["label"].isin(CLASSES)].pivot_table(index="row", columns="label", values="score")
+    truth, said = [own[row] for row in scores.index], scores.idxmax(axis=1)
+    records = json.loads((tmp_path / "results.json").read_text())
+    found = {(each["metric"], each["label"]): each["value"] for each in records if each["seed"] is None}
+    assert found["accuracy", "mean"] == pytest.approx(accuracy_score(truth, said))
+    assert found["f1", "mean"] == pytest.approx(f1_score(truth, said, average="macro"))
+    for name in CLASSES:
+        is_of = np.array(truth) == name
+        assert found["f1", name] == pytest.approx(f1_score(is_of, said == name))
+        assert found["auroc", name] == pytest.approx(roc_auc_score(is_of, scores[name]))
+    assert "one of 5 classes: 20 test rows of 20 patients" in capsys.readouterr().out
+    assert run_test(checkpoint, of_classes, tmp_path / "b", "--data.labels", "[Edema, Cardiomegaly]") == 0
+    assert '"accuracy"' not in (tmp_path / "b/results.json").read_text()
+    lacking = "Atelectasis, Consolidation, Pleural Effusion are classes of the store, and not scored"
+    assert lacking in caplog.text
+
+    module = IGCL.load_from_checkpoint(checkpoint)
+    if of_classes.name == "chexpert":
+        with pytest.raises(IgclError, match="no row of test has a report; nothing to retrieve"):
+            retrieval_answers(module, of_classes)
+        return
+    there, back = retrieval_answers(module, of_classes, k=(3,))
+    assert (there.labels, back.direction) == (CLASSES, "graph_to_image")
+    pairs = matched_pairs(module, of_classes)
+    names = np.array([own[store.ids(row)[0]] for row in pairs.row.tolist()])
+    scores = (pairs.second @ pairs.first.T).numpy()  # each report with each image
+    for query, name in enumerate(names):
+        alike = names[np.argsort(-scores[query])[:3]] == name
+        assert back.precision[0, query, 0, CLASSES.index(name)] == pytest.approx(alike.mean())
+
+
+def test_a_store_of_chestx_ray14_needs_no_prompts_of_ones_own(checkpoint, tmp_path):
+    root = nih_tree(tmp_path / "nih")
+    assert main(["prepare", "nih-cxr14", "--root", str(root), "--size", "64", "--out", str(tmp_path / "store")]) is None
+    assert run_test(checkpoint, tmp_path / "store", tmp_path) == 0
+    records = json.loads((tmp_path / "results.json").read_text())
+    values = {each["label"]: each["value"] for each in records if each["seed"] is None}
+    assert {label for label, value in values.items() if value is None} == {"No Finding"}
+    assert values.keys() == {*LABELS_OF_NIH, "mean"}
+    prompts = pd.read_csv(tmp_path / "prompts.csv").groupby("label")["present"].first()
+    assert "effusion" in prompts["Effusion"]
+    assert "thickening" in prompts["Pleural_Thickening"]

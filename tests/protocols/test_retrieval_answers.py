@@ -9,8 +9,8 @@ import torch
 
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.phantom import phantom_study
-from igcl_lightning.data.sources.subset import CLASS
 from igcl_lightning.data.store import Store
+from igcl_lightning.data.study import CLASS
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.retrieval import summarise_retrieval

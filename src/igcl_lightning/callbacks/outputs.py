@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from igcl_lightning.atomic import replacing
@@ -24,6 +25,8 @@ from igcl_lightning.callbacks.matchings import (
     unit_table,
 )
 from igcl_lightning.data.interfaces import RowLookup, graph_lookup, row_lookup
+from igcl_lightning.data.store import Store
+from igcl_lightning.evaluation.classes import format_classes, summarise_classes
 from igcl_lightning.evaluation.predictions import IDS, write_predictions, write_probabilities
 from igcl_lightning.evaluation.results import Record, format_labels, summarise, write_results
 from igcl_lightning.metrics.rows import first_of_each
@@ -178,7 +181,8 @@ class KeepPredictions(GatheringCallback):
 class WritePredictions(KeepPredictions):
     """After `test` or `predict`, write `predictions.parquet` (logits) and `predictions.csv` (probabilities).
 
-    After `test`, write `results.json` too, and print its table instead of Lightning's.
+    After `test`, write `results.json` too, and print its table instead of Lightning's. Accuracy and F1 are added if
+    rows of the store are of one class each (`Store.classes`).
     """
 
     def write(self, outputs: Scores, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
@@ -187,9 +191,23 @@ class WritePredictions(KeepPredictions):
         write_predictions(self.frame, folder / "predictions.parquet")
         write_probabilities(probability_table(outputs, pl_module, self.frame), folder / "predictions.csv")
         if job == "test":
-            records = summarise(self.frame, protocol=pl_module.protocol, store=pl_module.data.store_path)
-            write_and_log_results(records, folder, trainer)
+            about = {"protocol": pl_module.protocol, "store": pl_module.data.store_path}
+            records = summarise(self.frame, **about)
+            classes = _classes(pl_module)
+            choices = summarise_classes(self.frame, classes, **about) if classes else []
+            write_and_log_results([*records, *choices], folder, trainer)
             sys.stdout.write(f"\n{format_labels(records)}\n{_others(trainer, records)}\n")
+            sys.stdout.write(f"{format_classes(choices)}\n\n" if choices else "")
+
+
+def _classes(module: ClassifierModule) -> dict[str, str]:
+    """Return the class of each test row; empty if the store has no two classes, or the module does not score one."""
+    store = getattr(module.data, "store", None)
+    classes = store.classes("test") if isinstance(store, Store) else {}
+    scored = {name for name, trained in zip(module.label_names or [], module.trained, strict=True) if trained}
+    if lacking := sorted(set(classes.values()) - scored):
+        rank_zero_info(f"no accuracy: {', '.join(lacking)} are classes of the store, and not scored")
+    return {} if lacking or len(set(classes.values())) < 2 else classes
 
 
 def _others(trainer: Trainer, records: Sequence[Record]) -> str:

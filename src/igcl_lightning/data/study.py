@@ -25,6 +25,9 @@ VIEWS: tuple[str, ...] = ("PA", "AP", "frontal", "lateral", "unknown")
 FRONTAL: tuple[str, ...] = ("PA", "AP", "frontal")
 """Those of `VIEWS` that are frontal."""
 
+CLASS = "class"
+"""Column of the store with the one label that a row is of, as in a 5x200 set; blank for a row that is of none."""
+
 
 def wanted_views(views: Sequence[str]) -> tuple[str, ...]:
     """Return the views to keep for a list of views.

@@ -1,6 +1,7 @@
 """Prompts: statements of a label and what denies them, as text and graph at once, made by rule without a parser.
 
-`prompts.tsv` has those of CheXpert's labels; its header explains the marks, which a user's own file shares.
+`prompts.tsv` has those of CheXpert's labels, and of labels that other data sets have; its header explains the marks,
+which a user's own file shares.
 """
 
 from __future__ import annotations
@@ -24,11 +25,23 @@ _ASSERTED = {"": ("OBS-DP", ""), "?": ("OBS-U", "possible"), "-": ("OBS-DA", "")
 
 
 class PromptLine(NamedTuple):
-    """A line of a file of prompts: a label, a statement with marks, and its denial, "" if it follows by rule."""
+    """A line of a file of prompts: a label, a statement with marks, and its denial, "" if it follows by rule.
+
+    Other names of the label may follow it, separated by "|".
+    """
 
     label: str
     present: str
     absent: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return the label without its other names."""
+        return self.label.partition("|")[0].strip()
+
+    def is_of(self, label: str) -> bool:
+        """Return whether the line is of a label, however it is spelt."""
+        return _spelt_alike(label) in map(_spelt_alike, self.label.split("|"))
 
 
 class Prompt(NamedTuple):
@@ -40,7 +53,7 @@ class Prompt(NamedTuple):
 
 
 def read_prompts(path: Path | None = None) -> list[PromptLine]:
-    """Return the lines of a file of prompts, by default those of CheXpert's labels.
+    """Return the lines of a file of prompts, by default the one of this package.
 
     Raises:
         IgclError: the file is missing or has no prompts, or a line, which is named, cannot be read.
@@ -71,16 +84,21 @@ def _line(line: str) -> PromptLine:
     return read
 
 
+def _spelt_alike(label: str) -> str:
+    """Return a label in small letters, with a space for each "_"."""
+    return label.replace("_", " ").strip().casefold()
+
+
 def make_prompts(lines: Iterable[PromptLine]) -> list[Prompt]:
     """Return the prompts of lines in their order, one for each choice of words; `IgclError` for marks that are wrong.
 
     If a denial has choices too, the statement's choices take them in turn.
     """
     made = []
-    for label, present, absent in lines:
-        denials = _choices(absent or _denied(present))
-        for number, statement in enumerate(_choices(present)):
-            made.append(Prompt(label, _graph(statement), _graph(denials[number % len(denials)])))
+    for line in lines:
+        denials = _choices(line.absent or _denied(line.present))
+        for number, statement in enumerate(_choices(line.present)):
+            made.append(Prompt(line.name, _graph(statement), _graph(denials[number % len(denials)])))
     return made
 
 

@@ -16,6 +16,7 @@ from igcl_lightning.data.inputs import InputReader
 from igcl_lightning.data.samples import LabeledBatch
 from igcl_lightning.data.words import recorded_words
 from igcl_lightning.errors import IgclError
+from igcl_lightning.graphs.labels import label_table
 from igcl_lightning.graphs.prompts import Prompt, PromptLine, joined_prompts, make_prompts, prompt_words, read_prompts
 from igcl_lightning.metrics.prompts import PromptQuality
 from igcl_lightning.modules.base import BaseModule, rebuild
@@ -52,7 +53,7 @@ class ZeroShot(ClassifierModule):
 
     Args:
         checkpoint: pretraining checkpoint of a module that contrasts images with reports, as graphs or as texts.
-        prompts: file of prompts (default: those of CheXpert's labels, `graphs/prompts.tsv`, which explains the format).
+        prompts: file of prompts (default: `graphs/prompts.tsv`, which explains the format).
         statements: statements of a label in a prompt, in different words as in a report (default: 5, or 1 for a model
             trained on single sentences).
         score: "global", "local" or "both" (default: the score of the model's retrieval).
@@ -130,10 +131,16 @@ class ZeroShot(ClassifierModule):
         if stage == "fit":
             raise IgclError(NOTHING_TO_TRAIN)
         if self.label_names is None:
-            self.label_names = self.data.label_names or list(dict.fromkeys(line.label for line in self.lines))
+            self.label_names = self.data.label_names or self._labels_of_prompts()
             self.build_head(len(self.label_names))
         super().setup(stage)
         self.origin = {"method": self.name or self.default_name()}
+
+    def _labels_of_prompts(self) -> list[str]:
+        """Return the labels of the user's prompts, or those of CheXpert."""
+        names = list(dict.fromkeys(line.name for line in self.lines))
+        own = {label.name for label in label_table()["chexpert"]} if self.hparams["prompts"] is None else names
+        return [name for name in names if name in own]
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """Raise `IgclError`; without it Lightning would refuse a fit before `setup` does, and not say why."""
@@ -143,7 +150,7 @@ class ZeroShot(ClassifierModule):
         """Choose the prompts of the labels; `IgclError` if a label has none."""
         super().build_head(num_labels)
         names = self.label_names or []
-        lines = {name: [line for line in self.lines if line.label == name] for name in names}
+        lines = {name: [line._replace(label=name) for line in self.lines if line.is_of(name)] for name in names}
         if lacking := [name for name in names if not lines[name]]:
             raise IgclError(
                 f"no prompts for {', '.join(lacking)}: add a line for each to a file of your own (--model.prompts), or "

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from igcl_lightning.data.sources.subset import CLASS
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import Run
@@ -232,10 +231,11 @@ def _labels(
     store: Store, split: str, wanted: Sequence[str] | None, kept: NDArray[np.bool_]
 ) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
     """Return the labels that kept rows of a split have, and which row has each, bool [N, L]; unknown is not had."""
-    if wanted is None and CLASS in store.files(split).column_names:
-        classes = np.array([each or "" for each in store.column(split, CLASS)], dtype=object)
-        names = sorted({*classes} - {""})
-        has = np.stack([classes == name for name in names], axis=1) if names else np.zeros((len(classes), 0), bool)
+    classes = store.classes(split) if wanted is None else {}
+    if classes:
+        names = sorted(set(classes.values()))
+        own = np.array([classes.get(row, "") for row in store.column(split, "row")], dtype=object)
+        has = own[:, None] == np.array(names, dtype=object)
     else:
         names = list(store.labels if wanted is None else wanted)
         has = store.targets(split, names) == 1

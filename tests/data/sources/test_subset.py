@@ -13,8 +13,10 @@ from igcl_lightning.data.sources.chexpert import read_chexpert
 from igcl_lightning.data.sources.held_out import refuse_held_out
 from igcl_lightning.data.sources.mimic_cxr import read_mimic_cxr
 from igcl_lightning.data.store import Store
+from igcl_lightning.data.study import CLASS, Study, StudyImage
 from igcl_lightning.errors import IgclError
-from source_trees import CHEXPERT_LABELS, chexpert_tree, write_image
+from source_trees import CHEXPERT_LABELS, chexpert_tree, mimic_classes_tree
+from stores import prepare_studies
 
 EACH = 3
 
@@ -24,36 +26,9 @@ def small(monkeypatch):
     monkeypatch.setattr(subset, "EACH", EACH)
 
 
-def labels_of(number):
-    """Labels of an image: every third is of a class, others have a second finding or an uncertain one."""
-    name = subset.CLASSES[number // 3 % 5]
-    return {
-        name: 1.0 if number % 3 < 2 else -1.0,
-        "No Finding": 1.0 if number % 2 else "",
-        "Fracture": (0.0, -1.0, 0.0)[number % 3],
-    }
-
-
 @pytest.fixture
 def mimic(tmp_path):
-    """75 studies of one patient each, 25 of them of a class, the last of which have lateral images only."""
-    root = tmp_path / "mimic-cxr-jpg"
-    split, metadata, labels = [], [], []
-    for number in range(75):
-        patient, study, image = 10000000 + number, 50000000 + number, f"{number:08x}"
-        folder = root / f"files/p10/p{patient}"
-        write_image(folder / f"s{study}/{image}.jpg", number, 16, 16)
-        (folder / f"s{study}.txt").write_text("Small left effusion.")
-        split.append((image, study, patient, "train" if number % 10 else "validate"))
-        metadata.append((image, "LATERAL" if number >= 60 else ("PA", "AP")[number % 2]))
-        labels.append({"subject_id": patient, "study_id": study, **labels_of(number)})
-    names = ["dicom_id", "study_id", "subject_id", "split"]
-    pd.DataFrame(split, columns=names).to_csv(root / "mimic-cxr-2.0.0-split.csv", index=False)
-    metadata = pd.DataFrame(metadata, columns=["dicom_id", "ViewPosition"])
-    metadata.to_csv(root / "mimic-cxr-2.0.0-metadata.csv", index=False)
-    columns = ["subject_id", "study_id", *sorted(CHEXPERT_LABELS)]
-    pd.DataFrame(labels, columns=columns).to_csv(root / "mimic-cxr-2.0.0-chexpert.csv", index=False)
-    return root
+    return mimic_classes_tree(tmp_path / "mimic-cxr-jpg")
 
 
 def chosen(source):
@@ -69,6 +44,15 @@ def test_images_are_frontal_and_positive_for_one_of_the_five_alone(mimic):
     assert all(study.extra["class"] == subset.CLASSES[int(image, 16) // 3 % 5] for image, study in studies.items())
     assert {study.split for study in studies.values()} == {"test"}
     assert (source.total, source.settings["subset"], source.settings["subset_seed"]) == (15, "5x200", 0)
+
+
+def test_findings_of_a_row_of_a_class_are_known_whatever_the_policy(mimic, tmp_path):
+    (tmp_path / "ids.txt").write_text(f"{1:08x}\n{3:08x}\n")
+    studies = chosen(read_mimic_cxr(mimic, subset=str(tmp_path / "ids.txt"), uncertain="positive"))
+    of_class, other = studies[f"{3:08x}"].labels, studies[f"{1:08x}"].labels
+    assert [name for name in subset.FINDINGS if of_class[name] != 0] == ["Cardiomegaly"]
+    assert (of_class["Cardiomegaly"], of_class["No Finding"]) == (1, 1)
+    assert other["Edema"] is None
 
 
 def test_the_draw_depends_on_the_seed_only(mimic):
@@ -145,6 +129,18 @@ def test_rows_of_views_that_are_not_trained_on_count_too(mimic, tmp_path):
     assert main([*command, str(tmp_path / "whole")]) is None
     with pytest.raises(IgclError, match="1 patients of train, such as '10000074'"):
         refuse_held_out(Store(tmp_path / "whole"), [str(tmp_path / "held")])
+
+
+def test_a_store_has_classes_if_they_are_its_labels(tmp_path):
+    def study(number, name):
+        blank = StudyImage(f"i{number}", np.zeros((16, 16), np.uint8))
+        return Study(f"s{number}", f"p{number}", (blank,), labels={"Edema": 1.0}, split="test", extra={CLASS: name})
+
+    words = {"of": ["Edema", None], "other": ["Edema", "Normal"]}
+    for name, (one, two) in words.items():
+        prepare_studies([study(0, one), study(1, two)], tmp_path / name, labels=["Edema"], extra=[CLASS])
+    assert Store(tmp_path / "of").classes("test") == {"i0": "Edema"}
+    assert Store(tmp_path / "other").classes("test") == {}
 
 
 def test_classes_of_blank_and_uncertain_labels():

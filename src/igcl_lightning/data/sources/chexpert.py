@@ -28,10 +28,10 @@ from igcl_lightning.data.sources.chexlocalize import Regions, read_regions
 from igcl_lightning.data.sources.image_folder import IMAGE_SUFFIXES
 from igcl_lightning.data.sources.rows import ages, groups, image_of, records, study_of
 from igcl_lightning.data.sources.source import Notes, Source
-from igcl_lightning.data.sources.subset import CLASS, EXACT, subset_rows
+from igcl_lightning.data.sources.subset import EXACT, subset_rows
 from igcl_lightning.data.sources.tables import find_optional, read_columns, table_patterns
 from igcl_lightning.data.splits import lend_validation
-from igcl_lightning.data.study import Study, StudyImage
+from igcl_lightning.data.study import CLASS, Study, StudyImage
 from igcl_lightning.errors import IgclError
 
 TABLES: Mapping[str, tuple[str, ...]] = {

@@ -20,9 +20,9 @@ from igcl_lightning.data.sources.checks import refuse_conflict, refuse_strangers
 from igcl_lightning.data.sources.graphs import find_graphs
 from igcl_lightning.data.sources.rows import groups, image_of, patient_splits, study_of
 from igcl_lightning.data.sources.source import Notes, Source
-from igcl_lightning.data.sources.subset import CLASS, EXACT, subset_rows
+from igcl_lightning.data.sources.subset import EXACT, subset_rows
 from igcl_lightning.data.sources.tables import find_file, find_optional, read_columns, table_patterns
-from igcl_lightning.data.study import Study
+from igcl_lightning.data.study import CLASS, Study
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import ReportGraph
 from igcl_lightning.reports.archive import zipped_texts

@@ -16,15 +16,14 @@ from igcl_lightning.data.label_policy import CHEXPERT_LABELS, NO_FINDING, LabelP
 from igcl_lightning.data.sources.source import Notes
 from igcl_lightning.data.sources.table_files import TABLES, plain_suffix
 from igcl_lightning.data.sources.tables import read_columns
-from igcl_lightning.data.study import FRONTAL
+from igcl_lightning.data.study import CLASS, FRONTAL
 from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.files import reason
 
 SUBSET = "5x200"
 CLASSES = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 EACH = 200
-CLASS = "class"
-"""Column of the store with the class, blank for a listed image without one."""
+FINDINGS = tuple(label for label in CHEXPERT_LABELS if label != NO_FINDING)
 
 EXACT = LabelPolicy(blank="negative")
 """Policy that tells positive, negative or blank, and uncertain labels apart: 1, 0 and unknown."""
@@ -44,6 +43,8 @@ def subset_rows(
 ) -> pd.DataFrame:
     """Return the rows of a subset, all in the split "test", with their `CLASS`.
 
+    All findings of a row that is of a class are known, whatever the policy of the labels.
+
     Args:
         rows: one row per image, with its id in `image`.
         exact: labels of these rows by the policy `EXACT`.
@@ -59,6 +60,8 @@ def subset_rows(
     """
     rows = rows.copy()
     rows[CLASS] = _classes(exact, views)
+    of_class = rows[CLASS].notna().to_numpy()
+    rows.loc[of_class, [*FINDINGS]] = exact.loc[of_class, [*FINDINGS]].to_numpy()
     notes.settings["subset"] = subset if subset == SUBSET else Path(subset).name
     if subset == SUBSET:
         notes.settings["subset_seed"] = seed
@@ -72,14 +75,13 @@ def subset_rows(
 
 def _classes(exact: pd.DataFrame, views: Iterable[str]) -> list[str | None]:
     """Return the class of each row, None if it has none."""
-    findings = [label for label in CHEXPERT_LABELS if label != NO_FINDING]
-    if missing := [label for label in findings if label not in exact]:
+    if missing := [label for label in FINDINGS if label not in exact]:
         raise IgclError(f"--subset: the labels have no {missing[0]}; choose others with --labels")
-    values = exact[findings].to_numpy(dtype=float)
-    alone = ((values == 0).sum(axis=1) == len(findings) - 1) & np.array([view in FRONTAL for view in views])
+    values = exact[[*FINDINGS]].to_numpy(dtype=float)
+    alone = ((values == 0).sum(axis=1) == len(FINDINGS) - 1) & np.array([view in FRONTAL for view in views])
     classes = np.full(len(exact), None, dtype=object)
     for name in CLASSES:
-        classes[alone & (values[:, findings.index(name)] == 1)] = name
+        classes[alone & (values[:, FINDINGS.index(name)] == 1)] = name
     return list(classes)
 
 

@@ -1,0 +1,144 @@
+"""Classification into one of several classes, as of a 5x200 set: accuracy and F1, with intervals over patients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from igcl_lightning.errors import IgclError
+from igcl_lightning.evaluation.predictions import Run, ScoreTable, arranged_by_split, checked
+from igcl_lightning.evaluation.results import (
+    MEAN_LABEL,
+    Record,
+    aligned,
+    compare_runs,
+    format_cell,
+    method_name,
+    setting_name,
+)
+from igcl_lightning.metrics.clinical import patient_bootstrap_weights
+
+ACCURACY, F1 = "accuracy", "f1"
+
+Floats = NDArray[np.float64]
+
+
+def summarise_classes(
+    predictions: pd.DataFrame,
+    classes: Mapping[str, str],
+    *,
+    versus: Sequence[tuple[str, str]] = (),
+    protocol: str,
+    store: str,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[Record]:
+    """Return accuracy and F1, by class and as their mean, with 95 % percentile intervals over patients.
+
+    The answer of a run is the class with the highest score, and a wrong one if its own class shares that score: ties
+    count against the model. The F1 of a class is undefined where no row has the class; the mean is over the classes
+    that rows of the split have. Runs that differ in their seed are averaged, not pooled; for differences see
+    `results.compare_runs`.
+
+    Args:
+        predictions: columns as in `predictions.SCHEMA`, scores of different labels in one unit, such as logits.
+        classes: class of each row by its id, one of the labels; rows that it lacks are left out.
+        versus: pairs (method, other) for `method - other`.
+        protocol: name of the evaluation, for the records.
+        store: path of the store, for the records.
+        resamples: number of bootstrap resamples of the patients, the same for all runs.
+        seed: seed of the bootstrap.
+
+    Raises:
+        IgclError: the predictions break their contract, no row has a class, there are fewer than two classes, or a run
+            lacks the score of a class.
+    """
+    names = sorted(set(classes.values()))
+    if len(names) < 2:
+        raise IgclError(f"classes: a choice needs two of them, and there is {', '.join(names) or 'none'}")
+    frame = checked(predictions, "predictions")
+    frame = frame[frame["row"].isin(list(classes))].reset_index(drop=True)
+    if frame.empty:
+        raise IgclError(f"predictions: no row is of one of the classes {', '.join(names)}")
+    records: list[Record] = []
+    for split, table in arranged_by_split(frame).items():
+        own = np.array([classes[row] for row in frame.loc[frame["split"] == split, "row"].unique()], dtype=object)
+        about = {"protocol": protocol, "store": store, "split": split}
+        records += _records(table, own, names, versus, about, resamples, seed)
+    return records
+
+
+def _records(
+    table: ScoreTable,
+    own: NDArray[np.object_],
+    names: Sequence[str],
+    versus: Sequence[tuple[str, str]],
+    about: Mapping[str, str],
+    resamples: int,
+    seed: int,
+) -> Iterator[Record]:
+    """Yield the records of a split, whose rows have the classes `own` [N]."""
+    observed = np.ones((1, len(own)), dtype=np.int32)
+    weights = np.vstack([observed, patient_bootstrap_weights(table.patients, resamples, seed)])
+    is_own = own[:, None] == np.array(names, dtype=object)
+    values = {run: _statistics(is_own, _answers(run, table, is_own, names), weights) for run in table.scores}
+    n, patients = len(own), len(set(table.patients))
+    metrics = [(ACCURACY, MEAN_LABEL), (F1, MEAN_LABEL), *((F1, name) for name in names)]
+    for number, (metric, label) in enumerate(metrics):
+        by_run = {run: each[number] for run, each in values.items()}
+        positives = None if label == MEAN_LABEL else int((own == label).sum())
+        counts = {"n": n, "positives": positives, "patients": patients}
+        yield from compare_runs(by_run, versus, label=label, metric=metric, **about, **counts)
+
+
+def _answers(run: Run, table: ScoreTable, is_own: NDArray[np.bool_], names: Sequence[str]) -> NDArray[np.bool_]:
+    """Return the class that a run chooses for each row, one of C, bool [N, C]."""
+    score = np.full(is_own.shape, np.nan)
+    for number, name in enumerate(names):
+        if name in table.labels:
+            score[:, number] = table.scores[run][table.labels.index(name)]
+    lacking = np.isnan(score)
+    if lacking.any():
+        without = ", ".join(name for name, some in zip(names, lacking.any(axis=0), strict=True) if some)
+        raise IgclError(f"{run.method}, seed {run.seed}: lacks scores of {without} for rows that have a class")
+    others = np.where(is_own, -np.inf, score)
+    right = score[is_own] > others.max(axis=1)
+    chosen: NDArray[np.bool_] = np.arange(len(names)) == others.argmax(axis=1)[:, None]
+    return np.where(right[:, None], is_own, chosen)
+
+
+def _statistics(is_own: NDArray[np.bool_], answer: NDArray[np.bool_], weights: NDArray[Any]) -> Floats:
+    """Return accuracy, the mean F1 and the F1 of C classes, [2 + C, 1 + R], given weights [1 + R, N]."""
+    right, has, said = (weights @ each.astype(float) for each in (is_own & answer, is_own, answer))
+    with np.errstate(invalid="ignore"):
+        f1 = np.where(has > 0, 2 * right / (has + said), np.nan).T
+    # A resample without a class has no mean: the mean over the other classes is a different quantity.
+    mean = f1[has[0] > 0].mean(axis=0)
+    return np.vstack([right.sum(axis=1) / has.sum(axis=1), mean, f1])
+
+
+def format_classes(records: Sequence[Record], split: str = "test") -> str:
+    """Return accuracy and mean F1 over seeds as plain text, then the F1 of each class; "" without such records."""
+    kept = [each for each in records if (each["split"], each["seed"]) == (split, None)]
+    main = [each for each in kept if each["metric"] in (ACCURACY, F1) and each["label"] == MEAN_LABEL]
+    by_class = [each for each in kept if each["metric"] == F1 and each["label"] != MEAN_LABEL]
+    names = list(dict.fromkeys(each["label"] for each in by_class))
+    if not main:
+        return ""
+    counts = f"{main[0]['n']:,} {split} rows of {main[0]['patients']:,} patients"
+    caption = f"one of {len(names)} classes: {counts} [95 % interval over patients]"
+    whole = _table(["method", "accuracy", "mean F1"], main, format_cell)
+    singly = _table(["F1", *names], by_class, lambda record: format_cell(record).partition(" ")[0])
+    return f"{caption}\n\n{whole}\n\n{singly}"
+
+
+def _table(head: list[str], records: Sequence[Record], cell: Callable[[Record], str]) -> str:
+    rows: dict[str, list[str]] = {}
+    for each in records:
+        name = ", ".join(filter(None, (method_name(each), setting_name(each))))
+        rows.setdefault(name, []).append(cell(each))
+    return aligned([head, *([name, *cells] for name, cells in rows.items())])
