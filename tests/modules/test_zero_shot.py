@@ -25,8 +25,10 @@ from igcl_lightning.graphs.prompts import read_prompts
 from igcl_lightning.graphs.schema import stable_hash
 from igcl_lightning.modules import IGCL, RECLF, ConVIRT, SimCLR, ZeroShot
 from igcl_lightning.modules.zero_shot import prompt_contrast
+from igcl_lightning.protocols.contestants import from_checkpoint
 from igcl_lightning.protocols.hard_negatives import matched_pairs
 from igcl_lightning.protocols.retrieval import retrieval_answers
+from igcl_lightning.protocols.zero_shot import ZeroShotProtocol
 from source_trees import CHEXPERT_LABELS, CLASSES, chexpert_classes_tree, mimic_classes_tree, nih_tree
 from stores import prepare_studies
 
@@ -315,6 +317,11 @@ def test_a_5x200_set_is_served_by_zero_shot_and_retrieval(checkpoint, of_classes
     assert "one of 5 classes: 20 test rows of 20 patients" in capsys.readouterr().out
     assert run_test(checkpoint, of_classes, tmp_path / "b", "--data.labels", "[Edema, Cardiomegaly]") == 0
     assert '"accuracy"' not in (tmp_path / "b/results.json").read_text()
+    contestant, protocol = from_checkpoint(str(checkpoint)), ZeroShotProtocol(labels=[*CLASSES])
+    evaluated, text = protocol.report({contestant: protocol.measure(contestant, store, {})}, store)
+    wanted = {(each["metric"], each["label"]): each["value"] for each in evaluated if each["seed"] is None}
+    assert wanted["accuracy", "mean"] == found["accuracy", "mean"]
+    assert "one of 5 classes: 20 test rows of 20 patients" in text
     lacking = "Atelectasis, Consolidation, Pleural Effusion are classes of the store, and not scored"
     assert lacking in caplog.text
 

@@ -92,7 +92,7 @@ def _records(
         by_run = {run: each[number] for run, each in values.items()}
         positives = None if label == MEAN_LABEL else int((own == label).sum())
         counts = {"n": n, "positives": positives, "patients": patients}
-        yield from compare_runs(by_run, versus, label=label, metric=metric, **about, **counts)
+        yield from compare_runs(by_run, versus, common_seeds=False, label=label, metric=metric, **about, **counts)
 
 
 def _answers(run: Run, table: ScoreTable, is_own: NDArray[np.bool_], names: Sequence[str]) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -150,13 +150,7 @@ class ZeroShot(ClassifierModule):
         """Choose the prompts of the labels; `IgclError` if a label has none."""
         super().build_head(num_labels)
         names = self.label_names or []
-        lines = {name: [line._replace(label=name) for line in self.lines if line.is_of(name)] for name in names}
-        if lacking := [name for name in names if not lines[name]]:
-            raise IgclError(
-                f"no prompts for {', '.join(lacking)}: add a line for each to a file of your own (--model.prompts), or "
-                "name other labels with --data.labels"
-            )
-        self.prompts = joined_prompts(make_prompts(line for name in names for line in lines[name]), self.statements)
+        self.prompts = joined_prompts(make_prompts(lines_of(names, self.lines)), self.statements)
         self.label_of = torch.tensor([names.index(prompt.label) for prompt in self.prompts])
         self.quality: Any = nn.ModuleDict({stage: PromptQuality(self.label_of.tolist()) for stage in ("val", "test")})
 
@@ -289,6 +283,17 @@ class ZeroShot(ClassifierModule):
         if unseen := sorted(used - seen):
             count = f"{len(unseen)} of {len(used)} words of the prompts"
             rank_zero_warn(f"{count} are in no training report: {_some(unseen)}")
+
+
+def lines_of(labels: Sequence[str], lines: Sequence[PromptLine]) -> list[PromptLine]:
+    """Return the lines of some labels, under their names and in their order; `IgclError` if a label has none."""
+    found = {label: [line._replace(label=label) for line in lines if line.is_of(label)] for label in labels}
+    if lacking := [label for label in labels if not found[label]]:
+        raise IgclError(
+            f"no prompts for {', '.join(lacking)}: add a line for each to a file of your own (prompts), or name other "
+            "labels (labels)"
+        )
+    return [line for own in found.values() for line in own]
 
 
 def refuse_unknown_words(prompts: Iterable[Prompt], seen: set[str]) -> None:

@@ -107,7 +107,8 @@ def _table(request: Request) -> Table:
     """Return the table with the options that replace its values."""
     table = Table() if request.table is None else read_table(request.table)
     given: dict[str, Any] = {"protocols": request.protocols, "train": request.train, "baselines": request.baselines}
-    table = replace(table, **{name: list(value) for name, value in given.items() if value is not None})
+    chosen: dict[str, Any] = {name: list(value) for name, value in given.items() if value is not None}
+    table = replace(table, **chosen)
     if request.fast:
         few = replace(table.phantoms, studies=FAST_STUDIES, hard_negatives=FAST_HARD_NEGATIVES)
         table = replace(table, phantoms=few)

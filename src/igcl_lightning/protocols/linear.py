@@ -16,14 +16,14 @@ from igcl_lightning.data.modules import LabeledDataModule
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.label_savings import label_savings, savings_line, savings_record
-from igcl_lightning.evaluation.results import Record, format_table, summarise
+from igcl_lightning.evaluation.results import Record
 from igcl_lightning.modules.classifier import ClassifierModule
 from igcl_lightning.modules.few_shot import FewShotProbe
 from igcl_lightning.modules.fine_tune import FineTune
 from igcl_lightning.modules.linear_probe import LinearProbe
 from igcl_lightning.modules.optim import OptimOptions
 from igcl_lightning.protocols.contestants import RANDOM, SUPERVISED, Contestant
-from igcl_lightning.protocols.protocol import Part, Protocol, methods_of, pairs
+from igcl_lightning.protocols.protocol import Part, Protocol, methods_of, pairs, score_report
 
 VALIDATIONS = 20
 """About how often supervised training is validated."""
@@ -99,11 +99,8 @@ class ProbeProtocol(Protocol):
         return kept.frame
 
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
-        """Return AUROCs by label and setting with differences, and the table of their means."""
-        about: dict[str, Any] = {"protocol": self.name, "store": store.path.name, "resamples": self.resamples}
-        predictions = pd.concat(measured.values(), ignore_index=True)
-        records = summarise(predictions, versus=pairs(methods_of(measured)), **about)
-        return records, "\n\n".join(format_table(records, split=split) for split in self.splits)
+        """Return AUROCs, and accuracy and F1 of a set of classes (see `score_report`)."""
+        return score_report(self, measured, store)
 
 
 @dataclass(frozen=True)

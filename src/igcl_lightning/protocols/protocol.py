@@ -15,7 +15,8 @@ import pandas as pd
 
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
-from igcl_lightning.evaluation.results import Record
+from igcl_lightning.evaluation.classes import format_classes, summarise_classes
+from igcl_lightning.evaluation.results import Record, format_table, summarise
 from igcl_lightning.protocols.contestants import Contestant
 
 NOT_EVALUATED = "No Finding"
@@ -99,3 +100,29 @@ def pairs(methods: Sequence[str]) -> list[tuple[str, str]]:
 def methods_of(contestants: Mapping[Contestant, Any]) -> list[str]:
     """Return the names of contestants, each once."""
     return list(dict.fromkeys(each.method for each in contestants))
+
+
+def score_report(
+    protocol: Protocol, measured: Mapping[Contestant, pd.DataFrame], store: Store
+) -> tuple[list[Record], str]:
+    """Return the AUROCs of predictions, and of a store of classes such as a 5x200 set accuracy and F1, with tables.
+
+    Classes are judged where every one of them is among the labels that are evaluated.
+    """
+    predictions = pd.concat(measured.values(), ignore_index=True)
+    about: dict[str, Any] = {"protocol": protocol.name, "store": store.path.name, "resamples": protocol.resamples}
+    versus = pairs(methods_of(measured))
+    records = summarise(predictions, versus=versus, **about)
+    texts = [format_table(records, split=split) for split in protocol.splits]
+    for split in protocol.splits:
+        classes = store.classes(split)
+        if classes and set(classes.values()) <= set(protocol.labels_of(store)):
+            judged = predictions[predictions["split"] == split]
+            try:
+                found = summarise_classes(judged, classes, versus=versus, **about)
+            except IgclError as error:  # such as a draw without a positive row of one class
+                texts.append(f"no accuracy: {error}")
+                continue
+            records += found
+            texts.append(format_classes(found, split))
+    return records, "\n\n".join(texts)

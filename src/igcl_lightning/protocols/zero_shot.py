@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 
@@ -14,14 +14,14 @@ from igcl_lightning.data.modules import LabeledDataModule
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.words import training_words
 from igcl_lightning.errors import IgclError
-from igcl_lightning.evaluation.results import Record, format_table, summarise
+from igcl_lightning.evaluation.results import Record
 from igcl_lightning.graphs.prompts import Prompt, make_prompts, read_prompts
 from igcl_lightning.modules.checkpoint import imported
-from igcl_lightning.modules.zero_shot import ZeroShot, refuse_unknown_words
+from igcl_lightning.modules.zero_shot import ZeroShot, lines_of, refuse_unknown_words
 from igcl_lightning.nn.checks import check_at_least
 from igcl_lightning.protocols.contestants import Contestant
 from igcl_lightning.protocols.hard_negatives import quiet_trainer
-from igcl_lightning.protocols.protocol import Part, Protocol, methods_of, pairs
+from igcl_lightning.protocols.protocol import Part, Protocol, score_report
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,9 @@ class ZeroShotProtocol(Protocol):
         )
 
     def _prompts(self, store: Store) -> list[Prompt]:
-        labels = self.labels_of(store)
         lines = read_prompts(Path(self.prompts) if self.prompts else None)
-        return make_prompts(line for line in lines if line.label in labels)
+        return make_prompts(lines_of(self.labels_of(store), lines))
 
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
-        """Return AUROCs by label with differences, and the table of their means."""
-        about: dict[str, Any] = {"protocol": self.name, "store": store.path.name, "resamples": self.resamples}
-        predictions = pd.concat(measured.values(), ignore_index=True)
-        records = summarise(predictions, versus=pairs(methods_of(measured)), **about)
-        return records, "\n\n".join(format_table(records, split=split) for split in self.splits)
+        """Return AUROCs, and accuracy and F1 of a set of classes (see `score_report`)."""
+        return score_report(self, measured, store)
