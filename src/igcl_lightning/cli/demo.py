@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from igcl_lightning.cli.evaluate import add_jobs
+from igcl_lightning.cli.evaluate import add_jobs, files_of, jobs_of
 from igcl_lightning.cli.parser import add_run_options
 
 HELP = "pretrain, probe and compare on synthetic radiographs, in minutes"
@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     from igcl_lightning.protocols.evaluation import Request, evaluate
 
     request = Request(
-        options.out, table="evaluation/demo.yaml", seed=options.seed, fast=options.fast, jobs=options.jobs
+        options.out, table="evaluation/demo.yaml", seed=options.seed, fast=options.fast, jobs=jobs_of(options)
     )
     finished = evaluate(request)
     shown = "only that everything runs" if options.fast else "that the method works, not how well on patients"
@@ -32,11 +32,10 @@ def run(options: argparse.Namespace) -> int:
     run = Path("igcl" if options.seed is None else f"igcl-{options.seed}", "version_0")
     checkpoint = run / "checkpoints" / "last.ckpt"
     probe = ["fit", "--config", "probe/linear.yaml", "--data.store", str(options.out / "store")]
-    files = ("results.json", "predictions.parquet", "plots", run / "plots", checkpoint)
     write_closing(
         {
             "folder": str(options.out),
-            "files": ", ".join(map(str, files)),
+            "files": files_of(options.out, run / "plots", checkpoint),
             "next": command([*probe, "--model.checkpoint", str(options.out / checkpoint)]),
         }
     )

@@ -70,8 +70,22 @@ def add_evaluation_options(parser: argparse.ArgumentParser, folder: str, table: 
 
 def add_jobs(parser: argparse.ArgumentParser) -> None:
     """Add --jobs, the number of contestants at once."""
-    jobs = "methods that are measured at once, with one thread each if more than one (default: one for each core)"
-    parser.add_argument("--jobs", type=int, default=available_cores(), metavar="N", help=jobs)
+    jobs = "models at once, with one thread each if more than one (default: one for each core, or one with a GPU)"
+    parser.add_argument("--jobs", type=int, metavar="N", help=jobs)
+
+
+def jobs_of(options: argparse.Namespace) -> int:
+    """Return the number of models at once."""
+    import torch
+
+    usual = 1 if torch.cuda.is_available() else available_cores()
+    return usual if options.jobs is None else options.jobs
+
+
+def files_of(out: Path, *more: Path) -> str:
+    """Return the names of the results of an evaluation that are there; `more` are further ones."""
+    names = (Path("results.json"), Path("predictions.parquet"), Path("plots"), *more)
+    return ", ".join(str(name) for name in names if (out / name).exists())
 
 
 def run(options: argparse.Namespace) -> int:
@@ -91,12 +105,12 @@ def run(options: argparse.Namespace) -> int:
         labels=options.labels,
         seed=options.seed,
         fast=options.fast,
-        jobs=options.jobs,
+        jobs=jobs_of(options),
         modules=options.modules,
     )
     finished = evaluate(request)
     if options.fast:
         say("\nA small, fast run: its numbers show only that everything runs.")
     say("")
-    write_closing({"folder": str(options.out), "files": "results.json, predictions.parquet, plots"})
+    write_closing({"folder": str(options.out), "files": files_of(options.out)})
     return 0 if finished else 1

@@ -70,6 +70,7 @@ def run_cells(cells: Sequence[Cell], jobs: int, child: str) -> list[Cell]:
         child: Python code of the process; the folder of the cell is its argument.
     """
     failed: list[Cell] = []
+    jobs = min(jobs, len(cells))
     left, start = len(cells), time.monotonic()
     begun: dict[Path, float] = {}
     status_line = _StatusLine()
@@ -97,7 +98,12 @@ def run_cells(cells: Sequence[Cell], jobs: int, child: str) -> list[Cell]:
         status_line.show([f"{each.title}: {now}" for each in cells if each.folder in begun and (now := _now(each))])
         return False
 
-    run_children(cells, jobs, begin, ended, look)
+    try:
+        run_children(cells, jobs, begin, ended, look)
+    except KeyboardInterrupt:
+        status_line.clear()
+        write_message("warning", "interrupted; what is finished is kept: run the same command again")
+        raise
     status_line.clear()
     return failed
 

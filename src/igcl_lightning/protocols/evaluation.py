@@ -146,6 +146,8 @@ def _contestants(request: Request, table: Table) -> list[Contestant]:
         raise IgclError("nothing to compare: give --checkpoint or --encoder")
     check_names(contestants)
     baselines = [baseline(name, contestants) for name in BASELINES if name in table.baselines]
+    if None in baselines:
+        say_progress(f"left out: {', '.join(table.baselines)}; no model names a backbone for them")
     return [*contestants, *(each for each in baselines if each is not None)]
 
 
@@ -247,5 +249,8 @@ def _measured(plans: Mapping[Contestant, Plan], protocols: Sequence[Protocol], o
         for each, paths in done.items():
             for warning in dict.fromkeys(warning for path in paths for warning in noted(path).warnings):
                 write_message("warning", f"{each.title}, {protocol.name}: {warning}")
-        measured[protocol.name] = Measured(done, [each.title for each in files if each not in done])
+        missing = [each.title for each in files if each not in done]
+        left_out = {each.title: protocol.why_not(each) for each in plans if each.method not in BASELINES}
+        told = {name: reason for name, reason in left_out.items() if reason}
+        measured[protocol.name] = Measured(done, missing, told)
     return measured

@@ -18,10 +18,11 @@ from igcl_lightning.protocols.protocol import Protocol
 
 
 class Measured(NamedTuple):
-    """The files of the parts by contestant, and the names of contestants that lack some."""
+    """The files of the parts by contestant, the names of contestants that lack some, and who was not asked and why."""
 
     files: Mapping[Contestant, Sequence[Path]]
     missing: Sequence[str]
+    left_out: Mapping[str, str]
 
 
 def write_report(
@@ -31,10 +32,12 @@ def write_report(
     predictions: list[pd.DataFrame] = []
     records: list[Record] = []
     for protocol in protocols:
-        files, missing = measured[protocol.name]
+        files, missing, left_out = measured[protocol.name]
         say(f"\n{protocol.name.replace('_', '-')}\n")
         if missing:
             say(f"not finished: {', '.join(missing)}\n")
+        for name, reason in left_out.items():
+            say(f"not asked: {name}, which {reason}\n")
         if not files:
             continue
         tables = {each: pd.concat(map(pd.read_parquet, paths), ignore_index=True) for each, paths in files.items()}
@@ -49,8 +52,10 @@ def write_report(
 
 
 def _plot(records: Sequence[Record], folder: Path) -> None:
-    drawn = [record for record in records if record["fraction"] is not None or record["shots"] is not None]
+    """Plot what probes reach by labels and by their number, or else what prompts reach."""
+    scored = [record for record in records if record["metric"] == "auroc" and record["split"] == "test"]
+    drawn = [record for record in scored if record["fraction"] is not None or record["shots"] is not None]
     if drawn:
-        folder.mkdir(exist_ok=True)
         plot_label_efficiency(drawn, folder / "label_efficiency.png")
-        plot_per_label(drawn, folder / "per_label.png")
+    if scored:
+        plot_per_label(drawn or scored, folder / "per_label.png")
