@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from igcl_lightning.cli.parser import available_cores
 from igcl_lightning.cli.prepare import SECTIONS, headers
-from igcl_lightning.closing import command, write_closing
+from igcl_lightning.closing import command, write_closing, write_note
 from igcl_lightning.errors import UsageError, write_message
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def run(options: argparse.Namespace) -> None:
     if done.pointers:
         left_out = f"{len(done.pointers)} files left out, such as {done.pointers[0]}: Git-LFS pointers, not reports"
         write_message("warning", f"{options.reports}: {left_out}; fetch them with git lfs pull")
+    for encoding, count in done.encodings.items():
+        write_note(f"{options.reports}: {count} {'file' if count == 1 else 'files'} read as {encoding}")
     if done.foreign:
         graphs = (
             "parsed all the same" if options.any_language or model else "their graphs are empty; see --any-language"
