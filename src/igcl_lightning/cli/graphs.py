@@ -50,6 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core, 1 for a model)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write an HTML page; in a folder, graphs.html")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing output files")
     parser.add_argument("--html-limit", type=int, default=200, metavar="N", help="reports on the page (default: 200)")
 
 
@@ -72,6 +73,7 @@ def run(options: argparse.Namespace) -> None:
         jobs=options.jobs if options.jobs is not None else 1 if model else available_cores(),
         page=page,
         page_limit=options.html_limit,
+        overwrite=options.overwrite,
         warn=partial(write_message, "warning"),
     )
     if done.pointers:

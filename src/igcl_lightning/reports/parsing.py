@@ -50,6 +50,7 @@ def parse_reports(
     jobs: int = 1,
     page: Path | None = None,
     page_limit: int = PAGE_LIMIT,
+    overwrite: bool = False,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Summary:
     """Parse reports and write their graphs, one line per report: `{"id": ..., "text": ..., "entities": {...}}`.
@@ -63,14 +64,15 @@ def parse_reports(
         jobs: number of processes; 1 parses in this one.
         page: path of an HTML page of the first reports and their graphs, or None.
         page_limit: number of reports on the page.
+        overwrite: replace existing files.
         warn: called with a message when an unfinished file is discarded.
 
     Raises:
         FileNotFoundError: the folder of `out` or `page` does not exist.
         ValueError: a report cannot be read; the message names file and line, row or member.
-        IgclError: an option is invalid, the disk is full, or a process died.
+        IgclError: an option is invalid, a file exists already, the disk is full, or a process died.
     """
-    _check(source.path, out, page, {"--jobs": (jobs, 1), "--html-limit": (page_limit, 0)})
+    _check(source.path, out, page, {"--jobs": (jobs, 1), "--html-limit": (page_limit, 0)}, overwrite)
     survey = source.survey()
     most = jobs if survey.total is None else max(1, -(-survey.total // CHUNK))
     with ordered_map(min(jobs, most), with_torch=parser is not None) as run:
@@ -84,7 +86,7 @@ def parse_reports(
     return Summary(unfinished.lines, resumed, survey.pointers, said.pop(FOREIGN, 0), said)
 
 
-def _check(source: Path, out: Path, page: Path | None, numbers: dict[str, tuple[int, int]]) -> None:
+def _check(source: Path, out: Path, page: Path | None, numbers: dict[str, tuple[int, int]], overwrite: bool) -> None:
     """Check options and paths before the work starts."""
     for option, (value, least) in numbers.items():
         if value < least:
@@ -96,6 +98,8 @@ def _check(source: Path, out: Path, page: Path | None, numbers: dict[str, tuple[
             raise IgclError(f"{path}: is a folder; name a file")
         if path.exists() and path.samefile(source):
             raise IgclError(f"{path}: is the input file; choose another output file")
+        if path.exists() and not overwrite:
+            raise IgclError(f"{path}: exists already; choose another name, or give --overwrite")
     if page is not None and page.resolve() == out.resolve():
         raise IgclError(f"{page}: is both --out and --html; give two files")
 

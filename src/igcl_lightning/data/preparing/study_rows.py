@@ -22,7 +22,7 @@ from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.graphs.language import is_english
 from igcl_lightning.graphs.parser import default_parser
 from igcl_lightning.graphs.schema import join_graphs
-from igcl_lightning.texts import plain_id
+from igcl_lightning.texts import encodable, plain_id
 
 if TYPE_CHECKING:
     from igcl_lightning.graphs.node_text import NodeText
@@ -138,11 +138,11 @@ def _images(study: Study, options: Options, earlier: EarlierRows | None, made: R
     """Yield the readable, wanted images of a study, and drop the others."""
     for image in study.images:
         try:
-            image.image_id.encode()  # Arrow stores UTF-8
+            f"{image.image_id}{study.study_id}{study.patient_id}".encode()  # Arrow stores UTF-8
             found = earlier.image(image.image_id, image_identity(image, options)) if earlier else None
             stored = StoredImage(image, found[1], found[0]) if found else store_image(image, options)
         except UnicodeEncodeError:
-            made.drop("name is not UTF-8", str(image.source), image.image_id)
+            made.drop("id is not UTF-8", str(image.source), image.image_id)
         except IgclError as error:
             made.drop(why_unreadable(image), str(error), image.image_id)
         else:
@@ -160,7 +160,8 @@ def _named_columns(study: Study, columns: Columns) -> dict[str, Any]:
     named: dict[str, Any] = {}
     if columns.labels:  # Arrow cannot store a struct without fields
         named["labels"] = {name: study.labels.get(source) for name, source in columns.labels.items()}
-    named |= {name: None if (value := study.extra.get(name)) is None else str(value) for name in columns.extra}
+    extra = ((name, study.extra.get(name)) for name in columns.extra)
+    named |= {name: None if value is None else encodable(str(value)) for name, value in extra}
     return named | {name: row_array(study.arrays.get(name)) for name in columns.arrays}
 
 

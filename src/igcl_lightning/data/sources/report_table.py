@@ -116,5 +116,6 @@ def _found(path: Path, table: TableFile, names: tuple[str, ...], option: str) ->
         columns = ", ".join(map(repr, filter(None, table.names)))
         wanted, near = " or ".join(map(repr, names)), suggestion(names[0], filter(None, table.names))
         hint = f"; {option} names another" if len(names) > 1 else ""
+        hint += "; if it is the text of one report, give its folder" if plain_suffix(path) == ".txt" else ""
         raise IgclError(f"{path}: no column {wanted}{hint}; it has {columns}{near}")
     return found
