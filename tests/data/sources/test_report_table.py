@@ -92,12 +92,10 @@ def test_a_table_that_cannot_be_read_is_named_before_the_work(tmp_path, content,
         open_reports(path, **named).survey()
 
 
-@pytest.mark.parametrize("content", ["FINDINGS: Heart, lungs normal.\n\nIMPRESSION: Clear.\n", "No effusion.\n"])
+@pytest.mark.parametrize("content", ["FINDINGS: Heart, lungs normal.\n\nClear.\n", "No effusion.\n", "\n REPORT\n", ""])
 def test_a_text_that_is_one_report_is_refused_with_advice(tmp_path, content):
     (path := tmp_path / "r.txt").write_text(content)
-    with pytest.raises(
-        IgclError, match=r"no column 'id' or 'uid'; .*; if it is the text of one report, give its folder"
-    ):
+    with pytest.raises(IgclError, match=r"r.txt: .*; if it is the text of one report, give its folder"):
         open_reports(path).survey()
     path.write_text("id\ttext\n1\tClear.\n")
     assert reports(path) == [Report("1", "Clear.")]

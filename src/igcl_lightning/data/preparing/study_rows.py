@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from igcl_lightning.data.study import REPORT_SECTIONS, Study, wanted_views
 from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.graphs.language import is_english
 from igcl_lightning.graphs.parser import default_parser
-from igcl_lightning.graphs.schema import join_graphs
+from igcl_lightning.graphs.schema import ReportGraph, join_graphs
 from igcl_lightning.texts import encodable, plain_id
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class _ReportColumns:
         text = report_text(sections, options.sections, options.headers)
         self.parser = default_parser(options.any_language)
         self.flags = [] if is_english(text) else [OTHER_LANGUAGE]
-        self.graph = None if options.reparse and text else study.graph
+        self.graph = None if options.reparse and text else _storable(study.graph)
         self.text = "" if self.graph else text
         self.node_text = node_text(options.node_text, options.node_text_word) if options.node_text else None
         model = self.node_text.name if self.node_text else None
@@ -198,6 +198,14 @@ class _ReportColumns:
         sentences = self.parser.sentences(self.text) if self.graph is None else [self.graph]
         features = {NODE_TEXT: self.node_text(join_graphs(sentences))} if self.node_text else {}
         return {"graph": graph_columns(*sentences), **features}
+
+
+def _storable(graph: ReportGraph | None) -> ReportGraph | None:
+    """Return a graph with a text that UTF-8 can encode."""
+    if graph is None or (text := encodable(graph.text)) == graph.text:
+        return graph
+    entities = tuple(replace(entity, tokens=encodable(entity.tokens)) for entity in graph.entities)
+    return replace(graph, text=text, entities=entities)
 
 
 @cache

@@ -83,9 +83,14 @@ class ReportTable(ReportSource):
         """The plain id and the texts of each report, "" where blank."""
         form = TableForm(self.encoding, self.sheet)
         id_names, text_names = map(tuple, self._names())
-        table = open_table(self.path, [id_names, text_names], form)
-        key, *_ = _found(self.path, table, id_names, "--id-column")
-        texts = _found(self.path, table, text_names, "--text-column")
+        try:
+            table = open_table(self.path, [id_names, text_names], form)
+            key, *_ = _found(self.path, table, id_names, "--id-column")
+            texts = _found(self.path, table, text_names, "--text-column")
+        except IgclError as error:
+            if self.path.suffix.lower() != ".txt":
+                raise
+            raise IgclError(f"{error}; if it is the text of one report, give its folder") from error
         return _once(self.path, read_columns(self.path, [key, *texts], filled=[key], form=form).fillna(""), key)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -116,6 +121,5 @@ def _found(path: Path, table: TableFile, names: tuple[str, ...], option: str) ->
         columns = ", ".join(map(repr, filter(None, table.names)))
         wanted, near = " or ".join(map(repr, names)), suggestion(names[0], filter(None, table.names))
         hint = f"; {option} names another" if len(names) > 1 else ""
-        hint += "; if it is the text of one report, give its folder" if plain_suffix(path) == ".txt" else ""
         raise IgclError(f"{path}: no column {wanted}{hint}; it has {columns}{near}")
     return found
