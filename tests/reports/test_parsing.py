@@ -201,6 +201,17 @@ def test_an_interrupted_run_goes_on_after_the_last_complete_line(tmp_path, torn)
     assert names(tmp_path) == ["graphs.jsonl", "reports.jsonl", "whole.jsonl"]
 
 
+def test_a_resumed_run_tells_of_all_reports(tmp_path):
+    (tmp_path / "texts").mkdir()
+    for number in range(CHUNK + 3):
+        text = "Das Herz ist nicht größer." if number % 2 else "Café au lait."
+        (tmp_path / "texts" / f"{number:03}.txt").write_bytes(text.encode("cp1252"))
+    interrupt(tmp_path / "texts", tmp_path / "graphs.jsonl", CHUNK + 1)
+    summary = parse(tmp_path / "texts", tmp_path / "graphs.jsonl", FirstWordParser())
+    assert (summary.resumed, summary.foreign) == (CHUNK, CHUNK // 2 + 1)
+    assert summary.encodings == {"Windows-1252": CHUNK + 3}
+
+
 def test_lines_torn_inside_a_chunk_are_gone_on_with(tmp_path):
     source = write_reports(tmp_path / "reports.jsonl", 2 * CHUNK)
     parse(source, tmp_path / "whole.jsonl", FirstWordParser())
