@@ -621,8 +621,10 @@ def test_graphs_command_with_own_headers_and_other_languages(capsys, one_line, m
     Path("reports.jsonl").write_text("".join(lines))
     Path("own.tsv").write_text("indication\tAsked\nfindings\tSeen\n")
 
+    command = ["graphs", "reports.jsonl", "--out", "graphs.jsonl", "--jobs", "1", "--overwrite"]
+
     def names(*words):
-        assert main(["graphs", "reports.jsonl", "--out", "graphs.jsonl", "--jobs", "1", *words]) is None
+        assert main([*command, *words]) is None
         graphs = map(json.loads, Path("graphs.jsonl").read_text().splitlines())
         found = [[entity["tokens"] for entity in graph["entities"].values()] for graph in graphs]
         return found, [line for line in capsys.readouterr().err.splitlines() if line.startswith("igcl: ")]
@@ -642,7 +644,7 @@ def test_graphs_command_with_own_headers_and_other_languages(capsys, one_line, m
     monkeypatch.setattr(parsing, "CHUNK", 1)
     with monkeypatch.context() as patched:
         patched.setattr(parsing, "graph_lines", interrupted)
-        assert main(["graphs", "reports.jsonl", "--out", "graphs.jsonl", "--jobs", "1", "--headers", "own.tsv"]) == 130
+        assert main([*command, "--headers", "own.tsv"]) == 130
     assert len(Path(".graphs.jsonl.partial").read_text().splitlines()) == 2
     capsys.readouterr()
     assert names("--headers", "own.tsv") == ([["Small", "effusion"], [], []], [empty])

@@ -257,7 +257,7 @@ def test_names_and_texts_that_utf_8_lacks_and_odd_arrays_cost_their_row_only(tmp
         study(5, images=(StudyImage("image-5", np.zeros((0, 5), np.uint8)),)),
     ]
     manifest = prepare_studies(odd, tmp_path / "store")
-    assert manifest["dropped"] == {"image not readable": 3, "name is not UTF-8": 1}
+    assert manifest["dropped"] == {"image not readable": 3, "id is not UTF-8": 1}
     assert Store(tmp_path / "store").table("train")[0]["report"]["findings"] == "No ? edema."
 
 

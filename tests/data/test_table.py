@@ -451,6 +451,20 @@ def test_one_file_has_one_name(tmp_path, capsys, names, wrong):
         assert wrong in str(error.value)
 
 
+def test_links_to_one_picture_are_counted(tmp_path):
+    (tmp_path / "store").mkdir()
+    for name in ("store/1.png", "d.png"):
+        (tmp_path / name).touch()
+    for name in ("a.png", "b.png"):  # as DataLad and DVC link what is equal
+        (tmp_path / name).symlink_to("store/1.png")
+    (tmp_path / "linked").symlink_to("store")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    names = ("a.png", "b.png", "d.png", "gone.png", "linked/1.png", "loop.png")
+    source = read_table(write_table(tmp_path, "file", *names), TableColumns("file"))
+    assert source.counts == {"images that are links to an earlier one": 2}
+    assert source.total == 6
+
+
 def test_names_without_suffix_are_those_of_the_images(tmp_path):
     for name in ("a.PNG", "a.txt", "1.2.840.1", "1.2.840.2.dcm", "c", "7.png"):
         (tmp_path / name).touch()

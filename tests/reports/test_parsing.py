@@ -125,7 +125,7 @@ def test_old_graphs_stay_when_the_work_fails(tmp_path):
     out = write_lines(tmp_path / "graphs.jsonl", "old")
 
     with pytest.raises(ValueError, match="line 1"):
-        parse(source, out, FirstWordParser())
+        parse(source, out, FirstWordParser(), overwrite=True)
 
     assert out.read_text() == "old\n"
 
@@ -153,6 +153,20 @@ def test_what_would_fail_after_the_work_is_found_before_it(tmp_path):
     with pytest.raises(IgclError, match=f"{tmp_path.name}: is a folder"):
         parse(source, tmp_path)
     assert names(tmp_path) == ["reports.jsonl"]
+
+
+def test_finished_files_are_replaced_on_demand_only(tmp_path, capsys):
+    source = write_reports(tmp_path / "reports.jsonl", 1)
+    command = ["graphs", str(source), "--out", str(tmp_path / "g.jsonl"), "--html", str(tmp_path / "g.html")]
+    (tmp_path / "g.html").write_text("mine")
+    assert main(command) == 1
+    assert "g.html: exists already; choose another name, or give --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "g.html").read_text() == "mine"
+    (tmp_path / "g.html").rename(tmp_path / "g.jsonl")
+    with pytest.raises(IgclError, match=r"g.jsonl: exists already"):
+        parse(source, tmp_path / "g.jsonl", FirstWordParser())
+    assert main([*command, "--overwrite", "--jobs", "1"]) in (0, None)
+    assert json.loads((tmp_path / "g.jsonl").read_text())["id"] == 0
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -185,6 +199,17 @@ def test_an_interrupted_run_goes_on_after_the_last_complete_line(tmp_path, torn)
     assert len(read) == 2 * CHUNK
     assert (tmp_path / "graphs.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     assert names(tmp_path) == ["graphs.jsonl", "reports.jsonl", "whole.jsonl"]
+
+
+def test_a_resumed_run_tells_of_all_reports(tmp_path):
+    (tmp_path / "texts").mkdir()
+    for number in range(CHUNK + 3):
+        text = "Das Herz ist nicht größer." if number % 2 else "Café au lait."
+        (tmp_path / "texts" / f"{number:03}.txt").write_bytes(text.encode("cp1252"))
+    interrupt(tmp_path / "texts", tmp_path / "graphs.jsonl", CHUNK + 1)
+    summary = parse(tmp_path / "texts", tmp_path / "graphs.jsonl", FirstWordParser())
+    assert (summary.resumed, summary.foreign) == (CHUNK, CHUNK // 2 + 1)
+    assert summary.encodings == {"Windows-1252": CHUNK + 3}
 
 
 def test_lines_torn_inside_a_chunk_are_gone_on_with(tmp_path):

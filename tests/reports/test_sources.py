@@ -5,6 +5,8 @@ import tarfile
 
 import pytest
 
+from igcl_lightning.data.preparing.options import Options
+from igcl_lightning.data.preparing.report_text import read_report
 from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.sources import JsonLines, Report, open_source
 
@@ -125,9 +127,31 @@ def test_a_pipe_among_the_texts_is_named(tmp_path):
         reports(tmp_path)
 
 
-def test_text_that_is_not_utf8_is_named(tmp_path):
-    (tmp_path / "s1.txt").write_bytes(b"\xff")
-    with pytest.raises(ValueError, match=f"{tmp_path.name}/s1.txt: not UTF-8"):
+def test_texts_in_other_encodings_are_read_as_prepare_reads_them(tmp_path):
+    texts = {
+        "cp1252": "Café, 5 µm.\r\nClear.",
+        "utf-16": "Clear.\rNone.",
+        "utf-16-le": "Mass.",
+        "utf-8": "Épanchement\0.",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.txt").write_bytes(text.encode(name))
+    assert reports(tmp_path) == [
+        Report("cp1252.txt", "Café, 5 µm.\nClear.", "Windows-1252"),
+        Report("utf-16-le.txt", "Mass.", "UTF-16"),
+        Report("utf-16.txt", "Clear.\nNone.", "UTF-16"),
+        Report("utf-8.txt", "Épanchement\0."),
+    ]
+    assert read_report(tmp_path / "cp1252.txt", Options())[::3] == (
+        {"report": "Café, 5 µm.\nClear."},
+        "Windows-1252",
+    )
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00\xd8", b"\x89PNG\r\n\x1a\n\0\0", "Лёгкие чистые".encode("cp1251")])
+def test_text_whose_encoding_is_unclear_is_named(tmp_path, content):
+    (tmp_path / "s1.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=f"{tmp_path.name}/s1.txt: neither UTF-8 nor surely another encoding; save it"):
         reports(tmp_path)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from igcl_lightning.cli.parser import available_cores
 from igcl_lightning.cli.prepare import SECTIONS, headers
-from igcl_lightning.closing import command, write_closing
+from igcl_lightning.closing import command, write_closing, write_note
 from igcl_lightning.errors import UsageError, write_message
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core, 1 for a model)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write an HTML page; in a folder, graphs.html")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing output files")
     parser.add_argument("--html-limit", type=int, default=200, metavar="N", help="reports on the page (default: 200)")
 
 
@@ -72,11 +73,14 @@ def run(options: argparse.Namespace) -> None:
         jobs=options.jobs if options.jobs is not None else 1 if model else available_cores(),
         page=page,
         page_limit=options.html_limit,
+        overwrite=options.overwrite,
         warn=partial(write_message, "warning"),
     )
     if done.pointers:
         left_out = f"{len(done.pointers)} files left out, such as {done.pointers[0]}: Git-LFS pointers, not reports"
         write_message("warning", f"{options.reports}: {left_out}; fetch them with git lfs pull")
+    for encoding, count in done.encodings.items():
+        write_note(f"{options.reports}: {count} {'file' if count == 1 else 'files'} read as {encoding}")
     if done.foreign:
         graphs = (
             "parsed all the same" if options.any_language or model else "their graphs are empty; see --any-language"

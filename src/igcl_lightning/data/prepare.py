@@ -35,6 +35,7 @@ from igcl_lightning.errors import IgclError, suggestion
 from igcl_lightning.graphs.parser import default_parser
 from igcl_lightning.processes import Map, chunks, ordered_map
 from igcl_lightning.quiet import progress_bar
+from igcl_lightning.texts import encodable
 
 CHUNK = 1024
 """Studies per chunk: the most work that a kill loses."""
@@ -125,6 +126,9 @@ def _columns(source: Source, options: Options) -> Columns:
     reserved = sorted({*source.extra, *source.arrays} & set(FIXED_COLUMNS))
     if reserved:
         raise IgclError(f"extra column {reserved[0]!r} has the name of a store column; rename it in the source")
+    for name in (*source.labels, *source.extra, *source.arrays):
+        if encodable(name) != name:
+            raise IgclError(f"column {name!r}: UTF-8 cannot encode its name; rename it in the source")
     unknown = [name for name in options.rename_labels if name not in source.labels]
     if unknown:
         there = f"there are {', '.join(source.labels) or 'none'}{suggestion(unknown[0], source.labels)}"

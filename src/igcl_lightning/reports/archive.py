@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from igcl_lightning.errors import IgclError
+from igcl_lightning.reports.encodings import decoded
 from igcl_lightning.reports.files import reason
 
 MAX_BYTES = 1 << 20
@@ -36,6 +37,6 @@ def _text(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str | None:
     if member.file_size > MAX_BYTES:
         return None
     try:
-        return archive.read(member).decode("utf-8-sig")
-    except (zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError):
+        return decoded(Path(member.filename), archive.read(member))[0]
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError):
         return None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from igcl_lightning.errors import IgclError
+from igcl_lightning.reports.encodings import decoded
 from igcl_lightning.reports.files import (
     is_lfs_pointer,
     json_object,
@@ -35,10 +36,11 @@ NOT_REPORTS = frozenset({"LICENSE.txt", "README.txt", "SHA256SUMS.txt"})
 
 
 class Report(NamedTuple):
-    """A report whose text is to be parsed."""
+    """A report whose text is to be parsed, and the encoding of its file if it is not UTF-8."""
 
     id: str | int
     text: str
+    encoding: str = ""
 
 
 class Item(NamedTuple):
@@ -217,10 +219,10 @@ class TextFolder(ReportFolder):
     def read(self, item: Item) -> Report:
         """Return the report of a file."""
         try:
-            text = read_bytes(self.path / str(item.where)).decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{self.place(item.where)}: not UTF-8: {error.reason}") from error
-        return Report(str(item.where), self._chosen(text.replace("\r\n", "\n").replace("\r", "\n")))
+            text, encoding = decoded(self.path, read_bytes(self.path / str(item.where)))
+        except ValueError as error:
+            raise ValueError(f"{self.place(item.where)}: {error}") from error
+        return Report(str(item.where), self._chosen(text), encoding)
 
     def _is_pointer(self, path: Path) -> bool:
         return is_lfs_pointer(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 
 from igcl_lightning.errors import IgclError
@@ -13,20 +14,29 @@ from igcl_lightning.graphs.schema import ReportGraph
 from igcl_lightning.reports.files import reason
 from igcl_lightning.reports.sources import Item, Report, ReportSource
 
+FOREIGN = "not English"
 
-def graph_lines(source: ReportSource, parser: ReportGraphParser | None, items: list[Item]) -> tuple[bytes, str, int]:
+
+def graph_lines(
+    source: ReportSource, parser: ReportGraphParser | None, items: list[Item]
+) -> tuple[bytes, str, Counter[str]]:
     """Return the graphs of a chunk in RadGraph's layout, one line of JSON per report.
 
     Returns:
-        The lines up to the first report that cannot be read, the error message of that report or "", and the number
-        of reports that are not English.
+        The lines up to the first report that cannot be read, the error message of that report or "", and the reports
+        of which `noticed` says something, counted by it.
     """
     reports, fault = parse_items(source, parser, items)
     parsed = list(reports)
-    foreign = sum(not is_english(report.text) for report, _ in parsed)
+    said = Counter(what for report, _ in parsed for what in noticed(report))
     lines = [json.dumps({"id": report.id, **to_radgraph(graph)}, ensure_ascii=False) + "\n" for report, graph in parsed]
     # JSON may escape half a surrogate pair, which UTF-8 cannot encode.
-    return "".join(lines).encode("utf-8", "replace"), fault, foreign
+    return "".join(lines).encode("utf-8", "replace"), fault, said
+
+
+def noticed(report: Report) -> list[str]:
+    """Return what a user is told of a report: `FOREIGN`, and its encoding."""
+    return [*([] if is_english(report.text) else [FOREIGN]), *filter(None, [report.encoding])]
 
 
 def parse_items(

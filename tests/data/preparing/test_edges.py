@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from igcl_lightning.data import prepare as preparing
 from igcl_lightning.data.preparing.earlier import NOTES, EarlierRows
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.preparing.unfinished import UnfinishedStore
+from igcl_lightning.data.regions import Box
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import Study, StudyImage
@@ -202,11 +204,32 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 def test_a_name_that_is_no_text_costs_its_row(tmp_path):
     odd = study(1, tmp_path / os.fsdecode(b"bad\xff.png"))
     named = Study("s", "p", (StudyImage(os.fsdecode(b"bad\xff"), np.zeros((4, 4), np.uint8)),), split="train")
-    manifest = run(tmp_path / "store", [odd, named, study(2)])
-    assert manifest["rows"] == {"train": 1}
-    assert manifest["dropped"] == {"image missing": 1, "name is not UTF-8": 1}
+    pixels = StudyImage("i", np.zeros((4, 4), np.uint8))
+    ids = [("s\ud800", "p"), ("t", "p\ud800"), ("t\udfff", None)]
+    halves = [Study(*each, (replace(pixels, image_id=f"half{n}"),)) for n, each in enumerate(ids)]
+    extra = Study("t", "p", (replace(pixels, source_view="AP\ud800"),), split="train", extra={"ward": "7\udfff"})
+    manifest = run(tmp_path / "store", [odd, named, *halves, extra, study(2)], extra=("ward",))
+    assert manifest["rows"] == {"train": 2}
+    row = Store(tmp_path / "store").table("train")[0]
+    assert (row["source_view"], row["ward"]) == ("AP?", "7?")
+    assert manifest["dropped"] == {"image missing": 1, "id is not UTF-8": 4}
     assert manifest["dropped_rows"][1]["row"] == r"bad\udcff"
     assert json.loads((tmp_path / "store" / "manifest.json").read_text()) == manifest
+
+
+@pytest.mark.parametrize("half", [{"flags": ("\ud800",)}, {"boxes": (Box("\udfff", 1, 1, 3, 3),)}])
+def test_other_text_that_utf_8_cannot_hold_is_named(tmp_path, half):
+    image = StudyImage("i", np.zeros((4, 4), np.uint8), **half)
+    with pytest.raises(IgclError, match=r"a row from 'i' on has '.ud\w+', which UTF-8 cannot encode"):
+        run(tmp_path / "store", [Study("s", "p", (image,), split="train")], boxes=True)
+    with pytest.raises(IgclError, match=r"column '.ud800': UTF-8 cannot encode its name"):
+        run(tmp_path / "other", labels=("\ud800",))
+
+
+def test_a_given_graph_is_made_storable(tmp_path):
+    graph = ReportGraph("No mass\ud800", (Entity("mass\ud800", "OBS-DA", 1, 1),))
+    run(tmp_path / "store", [study(1, graph=graph)])
+    assert Store(tmp_path / "store").table("train")["graph"][0]["text"] == "No mass?"
 
 
 def fail_on(monkeypatch, numbers):

@@ -180,6 +180,18 @@ def test_a_dicom_header_fills_in_what_the_source_does_not_know(tmp_path):
     assert [table[1][name] for name in names] == ["mine", 3.0, "M", "PA", "pa erect", 8, 8]
 
 
+def test_unknown_words_for_sex_in_headers_are_counted(tmp_path):
+    words = [("O", None), ("DIVERS", None), ("", None), ("NONE", None), ("FEMALE", None), ("O", "M")]
+    studies = []
+    for number, (word, known) in enumerate(words):
+        image = StudyImage(f"i{number}", dicom(tmp_path / f"{number}.dcm", PatientSex=word))
+        studies.append(Study(f"s{number}", "p", (image,), split="train", sex=known))
+    manifest = prepare_studies(studies, tmp_path / "store", options=Options(size=16))
+    assert manifest["flags"] == {"sex of the header not known": 2}
+    assert [row["row"] for row in manifest["flagged_rows"]] == ["i0", "i1"]
+    assert Store(tmp_path / "store").table("train")["sex"] == [None, None, None, None, "F", "M"]
+
+
 def test_a_study_without_patient_stands_for_one(tmp_path):
     row = rows(tmp_path, [study(1, patient_id=None)])[0]
     assert (row["patient"], row["flags"]) == ("s1", ["without patient id, so a patient each"])

@@ -193,8 +193,8 @@ def test_tables_may_lie_two_folders_deep_and_missing_ones_are_counted(root, tmp_
     shutil.rmtree(tmp_path / "CheXlocalize")
     (root / "valid.csv").unlink()
     counts = read_chexpert(tmp_path).counts
-    assert (counts["table of valid images not found"], counts["table of test images not found"]) == (1, 1)
-    assert "table of train images not found" not in counts
+    assert (counts["table of the valid split not found"], counts["table of the test split not found"]) == (1, 1)
+    assert "table of the train split not found" not in counts
 
 
 def test_hidden_files_in_the_folder_of_a_study_are_no_images(test_root):

@@ -114,6 +114,13 @@ def test_links_in_a_circle_end(root):
     assert list(by_id(read_folder(root))) == before
 
 
+def test_links_to_one_image_are_counted(root):
+    for name in ("p1/z.png", "p2/z.png"):
+        (root / name).symlink_to(root / "p1" / "a.png")
+    source = read_folder(root)
+    assert (source.total, source.counts["images that are links to an earlier one"]) == (8, 2)
+
+
 def test_linked_folders_are_read_once(root, tmp_path):
     write_image(tmp_path / "elsewhere" / "x.png")
     (root / "first").symlink_to(tmp_path / "elsewhere")

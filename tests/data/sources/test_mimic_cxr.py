@@ -156,7 +156,7 @@ def test_reports_are_found_zipped_and_beside_the_root(root, tmp_path, monkeypatc
 
 
 def test_an_archive_of_reports_is_read_where_it_is(root, tmp_path):
-    archive = zipped_reports(root, tmp_path / "texts.zip", s50000005=b"\xff\xfe", s59999999="Of another patient.")
+    archive = zipped_reports(root, tmp_path / "texts.zip", s50000005=b"\xff\xfe\x00\xd8", s59999999="Another patient.")
     source = read_mimic_cxr(root, reports=archive)
     reports = {study.study_id: study.report for study in source.items()}
     assert reports["50000003"] == {"report": "Pneumonia in the right lower lobe."}

@@ -92,6 +92,15 @@ def test_a_table_that_cannot_be_read_is_named_before_the_work(tmp_path, content,
         open_reports(path, **named).survey()
 
 
+@pytest.mark.parametrize("content", ["FINDINGS: Heart, lungs normal.\n\nClear.\n", "No effusion.\n", "\n REPORT\n", ""])
+def test_a_text_that_is_one_report_is_refused_with_advice(tmp_path, content):
+    (path := tmp_path / "r.txt").write_text(content)
+    with pytest.raises(IgclError, match=r"r.txt: .*; if it is the text of one report, give its folder"):
+        open_reports(path).survey()
+    path.write_text("id\ttext\n1\tClear.\n")
+    assert reports(path) == [Report("1", "Clear.")]
+
+
 def test_a_long_cell_is_read(tmp_path):
     (path := tmp_path / "r.csv").write_text(f"id,text\na,{'x' * 200_000}\n")
     assert [len(report.text) for report in reports(path)] == [200_000]
@@ -107,6 +116,10 @@ def test_the_command_reads_a_table_in_processes_and_names_it_for_prepare(tmp_pat
     assert "read as UTF-16, semicolons between cells" in said.err
     (tmp_path / "r.jsonl").write_text("")
     assert isinstance(open_reports(tmp_path / "r.jsonl"), JsonLines)
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_bytes("Ödem.".encode("cp1252"))
+    assert main(["graphs", "texts", "--out", "t.jsonl", "--jobs", "1"]) in (0, None)
+    assert "texts: 1 file read as Windows-1252" in capsys.readouterr().err
     for form in (TableForm(encoding="utf-8"), TableForm(sheet="a")):
         with pytest.raises(IgclError, match=r"r.jsonl is no table"):
             open_reports(tmp_path / "r.jsonl", form=form)

@@ -19,6 +19,7 @@ from igcl_lightning.data.preparing.study_rows import Rows
 from igcl_lightning.data.preparing.unfinished import UnfinishedStore, write_text
 from igcl_lightning.data.store import NODE_TEXT
 from igcl_lightning.data.study import SPLITS
+from igcl_lightning.errors import IgclError
 
 COUNTED = ("splits", "reports", "flags", "views", "known", "positive")
 """What is counted: rows by split, state of the report, flag, known and positive label; images by unknown view."""
@@ -147,7 +148,12 @@ class _RowFile:
         self._sink.close()
 
     def _write(self) -> None:
-        self._stream.write_batch(pa.RecordBatch.from_pylist(self.waiting, schema=self.schema))
+        try:
+            batch = pa.RecordBatch.from_pylist(self.waiting, schema=self.schema)
+        except UnicodeEncodeError as error:
+            first = self.waiting[0]["row"]
+            raise IgclError(f"a row from {first!r} on has {error.object!r}, which UTF-8 cannot encode") from error
+        self._stream.write_batch(batch)
         self.waiting = []
 
 

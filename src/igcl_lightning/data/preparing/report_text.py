@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from igcl_lightning.data.preparing.options import Options
-from igcl_lightning.data.sources.packed import ENCODINGS, encoding_of
-from igcl_lightning.errors import IgclError
+from igcl_lightning.reports.encodings import decoded
 from igcl_lightning.reports.files import LFS_POINTER
 from igcl_lightning.reports.sections import choose_sections, choose_text
 from igcl_lightning.texts import encodable, is_blank
@@ -63,7 +62,7 @@ def read_report(report: Mapping[str, str] | Path, options: Options) -> ReadRepor
         try:
             if not stat.S_ISREG(report.stat().st_mode):  # opening a pipe would block
                 return ReadReport({}, UNREADABLE, f"{report}: not a regular file")
-            text, encoding = _text_of(report)
+            text, encoding = decoded(report, report.read_bytes())
         except FileNotFoundError:
             return ReadReport({}, ABSENT, f"{report}: no such file")
         except (OSError, ValueError) as error:  # ValueError: no text, or a NUL byte in the name
@@ -80,18 +79,6 @@ def read_report(report: Mapping[str, str] | Path, options: Options) -> ReadRepor
         return ReadReport({}, EMPTY if texts else ABSENT, said, encoding)
     state = PRESENT if report_text(kept, options.sections, options.headers) else EMPTY
     return ReadReport(kept, state, f"{where}no text under {options.sections}", encoding)
-
-
-def _text_of(path: Path) -> tuple[str, str]:
-    """Return the text of a file and its encoding, "" if it is UTF-8; raises `OSError` or `ValueError`."""
-    try:
-        return path.read_text("utf-8-sig"), ""
-    except UnicodeDecodeError:
-        try:
-            encoding = encoding_of(path)
-        except IgclError:
-            raise ValueError("neither UTF-8 nor surely another encoding; save it as UTF-8") from None
-        return path.read_text(encoding), ENCODINGS.get(encoding, encoding)
 
 
 def report_text(report: Mapping[str, str], sections: str, headers: Mapping[str, str] | None = None) -> str:

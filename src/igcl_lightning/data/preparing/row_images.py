@@ -19,6 +19,7 @@ from igcl_lightning.data.store import FORMAT_VERSION
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.reports.files import is_lfs_pointer
+from igcl_lightning.texts import encodable, is_blank
 
 BOX_FIELDS = ("label", *Box._fields[1:])
 MISSING, POINTER, BROKEN = "image missing", "image is a Git-LFS pointer", "image not readable"
@@ -39,7 +40,8 @@ class StoredImage(NamedTuple):
     @property
     def source_view(self) -> str | None:
         """The view in the words of the source, or else of the header."""
-        return self.image.source_view or self.note.header.get("ViewPosition")
+        words = self.image.source_view or self.note.header.get("ViewPosition")
+        return words and encodable(words)
 
     def columns(self, study: Study) -> dict[str, Any]:
         """Return the columns of the image; its DICOM header fills in values that the source lacks."""
@@ -49,12 +51,15 @@ class StoredImage(NamedTuple):
             flags.add("a box ends outside the image")  # it refers to another image size
         if any(_is_scaled(mask, self.note.shape) for mask in self.image.masks.values()):
             flags.add("masks rescaled to the image")
+        sex = header.get("PatientSex") or ""
+        if study.sex is None and not is_blank(sex) and sex_name(sex) is None:
+            flags.add("sex of the header not known")
         return {
             "row": self.image.image_id,
             "view": self.view,
             "source_view": self.source_view,
             "age": age_in_years(header.get("PatientAge")) if study.age is None else study.age,
-            "sex": study.sex or sex_name(header.get("PatientSex")),
+            "sex": study.sex or sex_name(sex),
             "height": height,
             "width": width,
             "flags": sorted(flags),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,8 @@ from igcl_lightning.data.study import REPORT_SECTIONS, Study, wanted_views
 from igcl_lightning.errors import IgclError, one_line
 from igcl_lightning.graphs.language import is_english
 from igcl_lightning.graphs.parser import default_parser
-from igcl_lightning.graphs.schema import join_graphs
-from igcl_lightning.texts import plain_id
+from igcl_lightning.graphs.schema import ReportGraph, join_graphs
+from igcl_lightning.texts import encodable, plain_id
 
 if TYPE_CHECKING:
     from igcl_lightning.graphs.node_text import NodeText
@@ -138,11 +138,11 @@ def _images(study: Study, options: Options, earlier: EarlierRows | None, made: R
     """Yield the readable, wanted images of a study, and drop the others."""
     for image in study.images:
         try:
-            image.image_id.encode()  # Arrow stores UTF-8
+            f"{image.image_id}{study.study_id}{study.patient_id}".encode()  # Arrow stores UTF-8
             found = earlier.image(image.image_id, image_identity(image, options)) if earlier else None
             stored = StoredImage(image, found[1], found[0]) if found else store_image(image, options)
         except UnicodeEncodeError:
-            made.drop("name is not UTF-8", str(image.source), image.image_id)
+            made.drop("id is not UTF-8", str(image.source), image.image_id)
         except IgclError as error:
             made.drop(why_unreadable(image), str(error), image.image_id)
         else:
@@ -160,7 +160,8 @@ def _named_columns(study: Study, columns: Columns) -> dict[str, Any]:
     named: dict[str, Any] = {}
     if columns.labels:  # Arrow cannot store a struct without fields
         named["labels"] = {name: study.labels.get(source) for name, source in columns.labels.items()}
-    named |= {name: None if (value := study.extra.get(name)) is None else str(value) for name in columns.extra}
+    extra = ((name, study.extra.get(name)) for name in columns.extra)
+    named |= {name: None if value is None else encodable(str(value)) for name, value in extra}
     return named | {name: row_array(study.arrays.get(name)) for name in columns.arrays}
 
 
@@ -181,7 +182,7 @@ class _ReportColumns:
         text = report_text(sections, options.sections, options.headers)
         self.parser = default_parser(options.any_language)
         self.flags = [] if is_english(text) else [OTHER_LANGUAGE]
-        self.graph = None if options.reparse and text else study.graph
+        self.graph = None if options.reparse and text else _storable(study.graph)
         self.text = "" if self.graph else text
         self.node_text = node_text(options.node_text, options.node_text_word) if options.node_text else None
         model = self.node_text.name if self.node_text else None
@@ -197,6 +198,14 @@ class _ReportColumns:
         sentences = self.parser.sentences(self.text) if self.graph is None else [self.graph]
         features = {NODE_TEXT: self.node_text(join_graphs(sentences))} if self.node_text else {}
         return {"graph": graph_columns(*sentences), **features}
+
+
+def _storable(graph: ReportGraph | None) -> ReportGraph | None:
+    """Return a graph with a text that UTF-8 can encode."""
+    if graph is None or (text := encodable(graph.text)) == graph.text:
+        return graph
+    entities = tuple(replace(entity, tokens=encodable(entity.tokens)) for entity in graph.entities)
+    return replace(graph, text=text, entities=entities)
 
 
 @cache

@@ -73,7 +73,7 @@ def read_chexpert(
     """
     policy = LabelPolicy.parse(uncertain, blank)
     tables = _find_tables(root)
-    counts = Counter(f"table of {split} images not found" for split in TABLES if split not in tables)
+    counts = Counter(f"table of the {split} split not found" for split in TABLES if split not in tables)
     rows = _read_splits(tables, policy, images, counts)
     rows = rows.assign(split=lend_validation(rows["split"].tolist(), rows["patient"].tolist(), seed))
     notes = Notes([*tables.values()], {**vars(policy), "validation_seed": seed}, counts)

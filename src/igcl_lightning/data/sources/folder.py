@@ -13,6 +13,7 @@ from pydicom.misc import is_dicom
 
 from igcl_lightning.closing import write_note
 from igcl_lightning.data.sources.image_folder import UNREAD
+from igcl_lightning.data.sources.image_names import same_pictures
 from igcl_lightning.data.sources.source import Source
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
@@ -49,7 +50,8 @@ def read_folder(root: Path, *, patient_pattern: str | None = None) -> Source:
     alone = len(texts.keys() - {text for _, _, text in studies})
     if texts and alone == len(texts):
         write_note(f"{root}: no report: a text must lie beside its image and have its name, as a.txt beside a.png")
-    counts = Counter({"texts without image": alone, UNREAD: len(unread)})
+    links = same_pictures(root / name for name in names)
+    counts = Counter({"texts without image": alone, UNREAD: len(unread), **links})
     items, settings = partial(_studies, root, studies, texts), {"patient_pattern": patient_pattern}
     return Source("folder", items, settings=settings, counts=+counts, total=len(names))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -42,7 +42,27 @@ def image_paths(table: Path, names: pd.Series, folder: Path, counts: Counter[str
     if (twice := real.duplicated()).any():
         first = real.index[real == real[twice].iloc[0]][0]
         refuse(table, twice, f"column {names.name!r}: {names[twice].iloc[0]!r} is the file of row {first + 2}")
+    counts.update(same_pictures(paths))
     return paths
+
+
+def same_pictures(paths: Iterable[Path]) -> dict[str, int]:
+    """Return a count of the files that symbolic links make the same as an earlier one, for the notes of a source.
+
+    They are kept: content-addressed stores link equal pictures of two patients to one file.
+    """
+    folder_of = cache(os.path.realpath)
+    seen: set[str] = set()
+    links = 0
+    for path in paths:
+        try:
+            real = os.path.join(folder_of(path.parent), path.name)
+            real = os.path.realpath(real) if os.path.islink(real) else real
+        except (OSError, ValueError):  # a name that no file can have
+            continue
+        links += real in seen
+        seen.add(real)
+    return {"images that are links to an earlier one": links}
 
 
 def _completed(path: Path, listed: Callable[[Path], tuple[set[str], dict[str, list[str]]]]) -> Path:

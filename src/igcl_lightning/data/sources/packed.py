@@ -1,13 +1,11 @@
-"""Bytes and encodings of text files that may be packed; what would only fill the memory is refused."""
+"""Bytes of text files that may be packed; what would only fill the memory is refused."""
 
 from __future__ import annotations
 
 import bz2
-import codecs
 import gzip
 import io
 import lzma
-import re
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,20 +23,12 @@ thousand times was made to fill the memory."""
 MOST_LINE = 2**26
 """Bytes of the longest line."""
 
-PLAIN = "utf-8-sig"
-ENCODINGS = {"cp1252": "Windows-1252", "utf-16": "UTF-16", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
-"""Names, for messages, of the encodings that `encoding_of` finds beside UTF-8."""
-
 PACKED = (".gz", ".bz2", ".xz", ".zip")
 """Suffixes of packed files."""
 
 _BLOCK = 1 << 20
 _ZIP = b"PK\x03\x04"
 _OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-_NOT_WESTERN = re.compile(rb"[\x81\x8d\x8f\x90\x9d]|[\xc0-\xff]{3}|[\x80-\xff]{4}")
-"""Bytes that Windows-1252 lacks, and runs of letters that no language written in it has."""
-
-_NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x19\x1c-\x1f]")
 
 
 @contextmanager
@@ -100,53 +90,3 @@ def _only_member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 def _is_data(name: str) -> bool:
     parts = name.split("/")
     return parts[0] not in NOT_DATA and not parts[-1].startswith(".")
-
-
-def encoding_of(path: Path) -> str:
-    """Return the encoding of a text file: UTF-8, UTF-16 or, if it can be nothing else, Windows-1252.
-
-    Raises:
-        IgclError: the file is no text, or a text that could have several encodings.
-    """
-    wide = False  # whether it has characters of UTF-8 with several bytes
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with unpacked(path) as file:
-        block = file.read(_BLOCK)
-        if found := _by_zeros(path, block[:4096]):
-            return found
-        try:
-            while block:
-                wide |= not decoder.decode(block).isascii()
-                block = file.read(_BLOCK)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
-            wide |= not error.object[: error.start].isascii()
-        else:
-            return PLAIN
-    return _western(path, wide)
-
-
-def _by_zeros(path: Path, head: bytes) -> str | None:
-    """Return the form of UTF-16 of a text, by its mark or its zero bytes, None if it has neither."""
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not head.startswith(codecs.BOM_UTF32_LE):
-        return "utf-16"
-    if b"\0" not in head:
-        return None
-    zeros = {"utf-16-le": head[1::2].count(0), "utf-16-be": head[::2].count(0)}
-    if min(zeros.values()) == 0 and max(zeros.values()) > len(head) / 4:
-        return max(zeros, key=zeros.__getitem__)
-    raise IgclError(f"{path}: not a CSV file (it has zero bytes)")
-
-
-def _western(path: Path, wide: bool) -> str:
-    """Return "cp1252" for a text that is not UTF-8; raises `IgclError` if another encoding is as likely."""
-    with unpacked(path) as file:
-        before = b""
-        while block := file.read(_BLOCK):
-            if _NOT_TEXT.search(block):
-                raise IgclError(f"{path}: not a CSV file (it is no text)")
-            if wide or _NOT_WESTERN.search(before + block):
-                why = "mostly UTF-8, but damaged, or of several files" if wide else "neither UTF-8 nor Windows-1252"
-                raise IgclError(f"{path}: its encoding is unclear ({why}); name it with --encoding, or save as UTF-8")
-            before = block[-3:]
-    return "cp1252"

@@ -83,9 +83,14 @@ class ReportTable(ReportSource):
         """The plain id and the texts of each report, "" where blank."""
         form = TableForm(self.encoding, self.sheet)
         id_names, text_names = map(tuple, self._names())
-        table = open_table(self.path, [id_names, text_names], form)
-        key, *_ = _found(self.path, table, id_names, "--id-column")
-        texts = _found(self.path, table, text_names, "--text-column")
+        try:
+            table = open_table(self.path, [id_names, text_names], form)
+            key, *_ = _found(self.path, table, id_names, "--id-column")
+            texts = _found(self.path, table, text_names, "--text-column")
+        except IgclError as error:
+            if self.path.suffix.lower() != ".txt":
+                raise
+            raise IgclError(f"{error}; if it is the text of one report, give its folder") from error
         return _once(self.path, read_columns(self.path, [key, *texts], filled=[key], form=form).fillna(""), key)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from igcl_lightning.data.sources.packed import (
-    ENCODINGS,
-    MOST_LINE,
-    PACKED,
-    PLAIN,
-    encoding_of,
-    refuse_expansion,
-    unpacked,
-)
+from igcl_lightning.data.sources.packed import MOST_LINE, PACKED, refuse_expansion, unpacked
 from igcl_lightning.errors import IgclError, one_line, suggestion
+from igcl_lightning.reports.encodings import ENCODINGS, PLAIN, encoding_of
 from igcl_lightning.reports.files import LFS_POINTER, near_path
 from igcl_lightning.texts import encodable
 
@@ -156,7 +150,7 @@ class _TextTable(TableFile):
 
     def __init__(self, path: Path, required: Collection[str | Names], encoding: str | None) -> None:
         self.path = path
-        self.encoding = encoding_of(path) if encoding is None else _known(encoding)
+        self.encoding = encoding_of(path, partial(unpacked, path)) if encoding is None else _known(encoding)
         with self._opened() as file:
             head = file.read(_HEAD)
         said = _SEP_LINE.match(head)
