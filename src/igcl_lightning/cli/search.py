@@ -57,8 +57,9 @@ def run(options: argparse.Namespace) -> None:
     sys.stdout.write(f"{format_hits(hits, store, shutil.get_terminal_size().columns)}\n")
     if options.out:
         write_sheet(hits, store, options.text, options.out)
-    read = {"read as": _reading(query, query.graph), "against": query.denial and _reading(query, query.denial)}
-    write_closing({**read, "picture": str(options.out or "")})
+    against = _reading(query, query.denial) if query.denial else ""
+    read_as = _reading(query, query.graph)
+    write_closing({"read as": read_as, "against": against, "picture": str(options.out or "")})
 
 
 def _checked(options: argparse.Namespace) -> str:

@@ -84,11 +84,12 @@ def read_query(module: ContrastiveModule, text: str) -> Query:
         )
     if not any(letter.isalnum() for letter in graph.text):
         raise IgclError(f"{text!r}: has no words to search for")
-    denial = _opposite(graph)
+    opposite = _opposite(graph)
+    denial: ReportGraph | None = opposite
     if side == "report":
         words = graph.text
         said = reader.parsed(words[3:] if words.lower().startswith("no ") else f"no {words}")
-        denial = said if _observations(said) == _observations(denial) else None
+        denial = said if _observations(said) == _observations(opposite) else None
     return Query(side, text, graph, denial if _observations(graph) else None)
 
 
