@@ -1,5 +1,7 @@
 """Ranks, nearest candidates and precision by label against loops over queries and candidates in plain Python."""
 
+import gc
+
 import pytest
 import torch
 
@@ -109,6 +111,21 @@ def test_memory_bounds_the_queries_of_a_chunk(monkeypatch):
     monkeypatch.setattr(ranking, "CHUNK_CELLS", 5000)
     assert {len(chunk) for chunk in ranking.chunks(NUM)} == {10}
     assert torch.cat(ranking.chunks(NUM)).tolist() == list(range(NUM))
+
+
+def test_nothing_is_kept_from_chunk_to_chunk(pairs, monkeypatch):
+    first, second, pool = pairs
+    tensors = []
+
+    def strip(at):
+        tensors.append(sum(type(each) is torch.Tensor for each in gc.get_objects()))
+        return first[at] @ second.T
+
+    monkeypatch.setattr(ranking, "CHUNK_QUERIES", 64)
+    gc.collect()
+    search(strip, pool, 10)
+    assert len(tensors) == 8
+    assert tensors[2:] == tensors[2:3] * 6, "after the first chunks, whose tables are replaced, the same are alive"
 
 
 def test_scores_that_differ_by_rounding_are_equal():

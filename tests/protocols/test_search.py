@@ -61,11 +61,14 @@ def test_the_nearest_images_of_a_text(checkpoints, phantom_store, tmp_path, caps
     assert main([*words, "--out", str(tmp_path / "found.png")]) is None
     out = capsys.readouterr().out
     module = BaseModule.load_from_checkpoint(checkpoints["igcl"])
-    text = module.embed_reports([TEXT])
-    expected = best(phantom_store, splits, lambda split: matched_pairs(module, phantom_store, 7, split).first @ text[0])
+    text, denial = module.embed_reports([TEXT, f"no {TEXT}"])
+    contrast = text - denial
+    expected = best(
+        phantom_store, splits, lambda split: matched_pairs(module, phantom_store, 7, split).first @ contrast
+    )
     assert [(row, split) for _, _, row, split in found(out)] == [(row, split) for row, split, _ in expected[:5]]
     assert [float(score) for _, score, _, _ in found(out)] == pytest.approx([s for *_, s in expected[:5]], abs=6e-4)
-    assert "read as  small, left, effusion\n" in out
+    assert "read as  small, left, effusion\nagainst  no small, left, no effusion\n" in out
     assert f"picture  {tmp_path / 'found.png'}" in out
     picture = np.asarray(Image.open(tmp_path / "found.png").convert("L"))
     assert picture.std() > 20
@@ -79,8 +82,8 @@ def test_a_local_score_orders_the_nearest_by_cosine(checkpoints, phantom_store, 
     def scores(name):
         pairs = matched_pairs(module, phantom_store)
         with module.evaluating():
-            (text,) = module._matched_inputs("report", [TEXT], 1)
-            return module.scorer(name)(pairs.first, text)[:, 0]
+            text, denial = module._matched_inputs("report", [TEXT, f"no {TEXT}"], 1)
+            return module.scorer(name)(pairs.first, text)[:, 0] - module.scorer(name)(pairs.first, denial)[:, 0]
 
     with torch.no_grad():
         local, cosine = scores("local"), scores("global")
@@ -92,6 +95,42 @@ def test_a_local_score_orders_the_nearest_by_cosine(checkpoints, phantom_store, 
     few = nearest_images(module, store, query, ["test"], 8, tmp_path)
     assert {store.ids(hit.row)[0] for hit in few} == {*row[cosine.argsort(descending=True)[:3].numpy()]}
     assert [hit.score for hit in few] == sorted((hit.score for hit in few), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "labels"),
+    [
+        ("Small left effusion.", "no Small left effusion .", ["OBS-DA", "ANAT-DP", "OBS-DA"]),
+        ("no effusion", "effusion", ["OBS-DP"]),
+        ("possible pneumonia", "no possible pneumonia", ["OBS-DA"]),
+        ("Left effusion. No pneumothorax.", None, ["ANAT-DP", "OBS-DA", "OBS-DP"]),
+        ("left lung", None, None),
+    ],
+)
+def test_what_denies_a_text(checkpoints, text, words, labels):
+    denial = read_query(searcher(checkpoints["reclf"]), text).denial
+    assert (denial and denial.text) == words
+    if labels:
+        graph = read_query(searcher(checkpoints["igcl"]), text).denial
+        assert [entity.label for entity in graph.entities] == labels
+
+
+def test_without_a_denial_the_score_is_that_of_the_text(checkpoints, phantom_store, tmp_path):
+    module, text = searcher(checkpoints["reclf"]), "Left effusion. No pneumothorax."
+    hits = nearest_images(module, Store(phantom_store), read_query(module, text), ["test"], 3, tmp_path)
+    with module.evaluating():
+        (second,) = module._matched_inputs("report", [text], 1)
+        expected = module.score(matched_pairs(module, phantom_store).first, second)[:, 0].sort(descending=True).values
+    assert [hit.score for hit in hits] == pytest.approx(expected[:3].tolist(), abs=1e-5)
+
+
+def test_rules_of_another_version_are_named_once(checkpoints, capsys):
+    module = searcher(checkpoints["igcl"])
+    module.input_record = module.input_record | {"parser": "spacy-rules-0"}
+    for text in (TEXT, "cardiomegaly"):
+        read_query(module, text)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("igcl: warning: the training reports were parsed by spacy-rules-0, this one by spacy-rules-")
 
 
 def test_words_that_no_training_report_has_are_named(checkpoints, phantom_store, tmp_path, capsys):
@@ -120,10 +159,12 @@ def test_what_cannot_be_searched_is_one_line(checkpoints, phantom_store, capsys,
 
 
 def test_missing_files_are_one_line(checkpoints, phantom_store, tmp_path, capsys):
-    assert main(["search", "none.ckpt", str(phantom_store), TEXT]) == 1
+    (tmp_path / "mine.ckpt").touch()
+    assert main(["search", str(tmp_path / "mime.ckpt"), str(phantom_store), TEXT]) == 1
     assert main(["search", checkpoints["igcl"], str(tmp_path), TEXT]) == 1
     assert main(["search", "latest", str(phantom_store), TEXT]) == 2
     first, second, third = capsys.readouterr().err.splitlines()
-    assert first == "igcl: error: none.ckpt: no such checkpoint"
+    near = tmp_path / "mine.ckpt"
+    assert first == f"igcl: error: {tmp_path / 'mime.ckpt'}: no such checkpoint, did you mean {near}?"
     assert "not a store" in second
     assert "latest: of which model?" in third

@@ -12,9 +12,11 @@ from igcl_lightning.cli.parser import names
 from igcl_lightning.closing import write_closing
 from igcl_lightning.data.store_path import read_manifest
 from igcl_lightning.errors import IgclError, UsageError, write_message
+from igcl_lightning.reports.files import near_path
 from igcl_lightning.training.latest import LATEST, find_latest
 
 if TYPE_CHECKING:
+    from igcl_lightning.graphs.schema import ReportGraph
     from igcl_lightning.protocols.search import Query
 
 HELP = "find the images of a store that are nearest to a text"
@@ -55,7 +57,9 @@ def run(options: argparse.Namespace) -> None:
     sys.stdout.write(f"{format_hits(hits, store, shutil.get_terminal_size().columns)}\n")
     if options.out:
         write_sheet(hits, store, options.text, options.out)
-    write_closing({"read as": _reading(query), "picture": str(options.out or "")})
+    against = _reading(query, query.denial) if query.denial else ""
+    read_as = _reading(query, query.graph)
+    write_closing({"read as": read_as, "against": against, "picture": str(options.out or "")})
 
 
 def _checked(options: argparse.Namespace) -> str:
@@ -70,14 +74,14 @@ def _checked(options: argparse.Namespace) -> str:
         raise UsageError("search: CKPT latest: of which model? Name the runs, such as runs/igcl/latest")
     path = find_latest(options.checkpoint, Path(), resume=False)
     if not Path(path).exists():
-        raise IgclError(f"{path}: no such checkpoint")
+        raise IgclError(f"{path}: no such checkpoint{near_path(Path(path))}")
     read_manifest(options.store)
     return path
 
 
-def _reading(query: Query) -> str:
-    """Return the entities of a text that the model reads as a graph, such as "small, left, no effusion"."""
+def _reading(query: Query, graph: ReportGraph) -> str:
+    """Return what the model reads of a statement: its words, or its entities, such as "small, left, no effusion"."""
     if query.side != "graph":
-        return ""
+        return graph.text
     marks = {"OBS-DA": "no ", "OBS-U": "perhaps "}
-    return ", ".join(marks.get(entity.label, "") + entity.tokens for entity in query.graph.entities)
+    return ", ".join(marks.get(entity.label, "") + entity.tokens for entity in graph.entities)

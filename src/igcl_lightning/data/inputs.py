@@ -5,10 +5,9 @@ Checkpoints store the record of how inputs were made.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from igcl_lightning.data.preparing.row_images import store_image
 from igcl_lightning.data.preparing.study_rows import node_text
 from igcl_lightning.data.store import StoreDescription
 from igcl_lightning.data.study import REPORT_SECTIONS, StudyImage
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, write_message
 from igcl_lightning.graphs.featurizer import featurize
 from igcl_lightning.graphs.parser import default_parser
 from igcl_lightning.graphs.schema import ReportGraph
@@ -195,13 +194,9 @@ class InputReader:
         sections, state, detail, _ = read_report(given, self.options)
         if state in (POINTER, UNREADABLE):
             raise IgclError(detail)
-        then, now = self.record.get("parser"), default_parser(self.options.any_language).version
-        if then != now:
-            message = f"the training reports were parsed by {then}, this one by {now}: graphs may differ"
-            warnings.warn(message, stacklevel=1)
-        return default_parser(self.options.any_language).parse(
-            report_text(sections, self.options.sections, self.options.headers)
-        )
+        parser = default_parser(self.options.any_language)
+        _warn_of_other_rules(self.record.get("parser"), parser.version)
+        return parser.parse(report_text(sections, self.options.sections, self.options.headers))
 
     def _node_text(self, graph: ReportGraph) -> np.ndarray:
         """Return the features of a graph's nodes, float32 [N, D]; the language model must be that of training."""
@@ -209,3 +204,10 @@ class InputReader:
         if model.name != wanted.get("model"):
             raise IgclError(f"node text: {self.options.node_text} is {model.name}, the model was trained on {wanted}")
         return model(graph).astype(np.float32)
+
+
+@cache
+def _warn_of_other_rules(then: str | None, now: str) -> None:
+    """Say once that reports were parsed by other rules in training."""
+    if then != now:
+        write_message("warning", f"the training reports were parsed by {then}, this one by {now}: graphs may differ")

@@ -126,16 +126,18 @@ def matches(number: Tensor, queries: Tensor) -> Tensor:
 def search(strip: Strip, pool: Pool, top: int) -> Found:
     """Search the whole pool for each of its N queries, and keep the `top` nearest candidates."""
     match, target, studies = numbered(pool.match), pool.target.float(), _Groups(pool.study)
-    parts = []
-    for at in chunks(len(pool.study), pool.study.device):
+    number = len(pool.study)
+    # Made before the tables of scores: small results among them would split the memory that each chunk leaves.
+    found = Found(pool.study.new_empty(2, number), pool.study.new_empty(2, number, top))
+    for at in chunks(number, pool.study.device):
         score, right = strip(at), matches(match, at)
-        rank = torch.stack([hit_rank(score, right), hit_rank(score, right, studies.members(at))])
+        found.rank[:, at] = torch.stack([hit_rank(score, right), hit_rank(score, right, studies.members(at))])
         alike = (target[at] @ target.T).clamp_(max=1)
         nearest = _nearest(score, alike, top + int(studies.size.max()))
         others = nearest.masked_fill(studies.number[nearest] == studies.number[at, None], -1)
         others = others.gather(1, (others < 0).byte().sort(dim=1, stable=True).indices)
-        parts.append(Found(rank, torch.stack([nearest[:, :top], others[:, :top]])))
-    return Found(*(torch.cat(field, dim=1) for field in zip(*parts, strict=True)))
+        found.nearest[:, at] = torch.stack([nearest[:, :top], others[:, :top]])
+    return found
 
 
 def _nearest(score: Tensor, alike: Tensor, top: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +33,9 @@ BATCH = 64
 READ = ("graph", "report")
 """Sides that read a text: its graph, or its words."""
 
+OPPOSITE = {"OBS-DP": "OBS-DA", "OBS-U": "OBS-DA", "OBS-DA": "OBS-DP"}
+"""Labels of observations that are present, uncertain or absent, and those that deny them."""
+
 
 class Hit(NamedTuple):
     """An image that was found: the hash of its row's id, its score, and its grey pixels, uint8 [H, W]."""
@@ -48,11 +52,13 @@ class Query(NamedTuple):
         side: side of the model that reads it, "graph" or "report".
         text: the text.
         graph: its graph.
+        denial: what denies it, a graph with its text; None if the model reads words and no "no" denies them all.
     """
 
     side: str
     text: str
     graph: ReportGraph
+    denial: ReportGraph | None
 
 
 def searcher(checkpoint: str | Path) -> ContrastiveModule:
@@ -69,8 +75,8 @@ def searcher(checkpoint: str | Path) -> ContrastiveModule:
 
 def read_query(module: ContrastiveModule, text: str) -> Query:
     """Return a text as a model reads it; `IgclError` if it finds nothing in it, or its preprocessing is unknown."""
-    side = next(side for side in READ if side in module.sides)
-    graph = module.input_reader().parsed(text)
+    side, reader = next(side for side in READ if side in module.sides), module.input_reader()
+    graph = reader.parsed(text)
     if side == "graph" and graph_key(graph) is None:
         raise IgclError(
             f"{text!r}: nothing recognised, the parser finds no observation in it and the model reads graphs; name a "
@@ -78,7 +84,24 @@ def read_query(module: ContrastiveModule, text: str) -> Query:
         )
     if not any(letter.isalnum() for letter in graph.text):
         raise IgclError(f"{text!r}: has no words to search for")
-    return Query(side, text, graph)
+    opposite = _opposite(graph)
+    denial: ReportGraph | None = opposite
+    if side == "report":
+        words = graph.text
+        said = reader.parsed(words[3:] if words.lower().startswith("no ") else f"no {words}")
+        denial = said if _observations(said) == _observations(opposite) else None
+    return Query(side, text, graph, denial if _observations(graph) else None)
+
+
+def _opposite(graph: ReportGraph) -> ReportGraph:
+    """Return the graph that denies what a graph states, perhaps too, and states what it denies."""
+    entities = (replace(each, label=OPPOSITE.get(each.label, each.label), hedge="") for each in graph.entities)
+    return replace(graph, entities=tuple(entities))
+
+
+def _observations(graph: ReportGraph) -> list[tuple[str, str]]:
+    """Return the names and labels of the observations of a graph."""
+    return [(each.name, each.label) for each in graph.entities if each.label in OPPOSITE]
 
 
 def unseen_words(module: ContrastiveModule, query: Query) -> list[str]:
@@ -96,10 +119,11 @@ def nearest_images(
     top: int = 12,
     cache: Path | None = None,
 ) -> list[Hit]:
-    """Return the images nearest to a query by the model's retrieval score, nearest first.
+    """Return the images that fit a query better than its denial, by the model's retrieval score, best first.
 
-    Embeddings are computed once and cached. A local score orders the 1,000 nearest by the cosine of the embeddings, or
-    all if the model does not train that cosine.
+    The score is the difference of both, so that what an image has in common with any short text cancels. Without a
+    denial it is the score of the query alone. Embeddings are computed once and cached. A local score orders the 1,000
+    nearest by the cosine of the embeddings, or all if the model does not train that cosine.
 
     Args:
         module: model from `searcher`.
@@ -116,7 +140,7 @@ def nearest_images(
     images = LabeledDataset(store, splits, [])
     second = _matched(module, query)
     embedding = getattr(second, "embedding", second)
-    cosine = cosine_similarity(embedding, _embeddings(module, store, splits, cache).to(embedding.device))[0]
+    cosine = _contrast(cosine_similarity(_embeddings(module, store, splits, cache).to(embedding.device), embedding))
     order = cosine.argsort(descending=True, stable=True)
     score = cosine
     if needs_shortlist(module):
@@ -143,19 +167,25 @@ def _embeddings(module: ContrastiveModule, store: Store, splits: Sequence[str], 
 
 
 def _matched(module: ContrastiveModule, query: Query) -> Any:
-    """Return the text as the scorers of the model read it, one second side."""
-    (inputs,) = module.input_reader().batches(module.embedded_kind(query.side), [query.text], 1)
+    """Return the text as the scorers of the model read it, and its denial if it has one: one or two second sides."""
+    said = [query.graph, *filter(None, [query.denial])]
+    (inputs,) = module.input_reader().batches(module.embedded_kind(query.side), said, len(said))
     with module.evaluating():
         encoded = module.encode(query.side, move_data_to_device(inputs, module.device))
         return module.matched(query.side, encoded, module.project(query.side, encoded))
 
 
 def _scores(module: ContrastiveModule, images: LabeledDataset, rows: Sequence[int], second: Any) -> Tensor:
-    """Return the scores of some images with a text, [N]."""
+    """Return the scores of some images with a text and its denial, [N]."""
     parts = []
     with module.evaluating():
         for start in range(0, len(rows), BATCH):
             encoded = module.encode("image", images.batch(rows[start : start + BATCH]).image.to(module.device))
             first = module.matched("image", encoded, module.project("image", encoded))
-            parts.append(module.score(first, second)[:, 0].float())
+            parts.append(_contrast(module.score(first, second).float()))
     return torch.cat(parts)
+
+
+def _contrast(score: Tensor) -> Tensor:
+    """Return the scores [N] with a text, less those with its denial: from [N, 1], or [N, 2] if it has one."""
+    return score[:, 0] - score[:, 1:].sum(dim=1)
