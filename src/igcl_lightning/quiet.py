@@ -8,13 +8,16 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from igcl_lightning.closing import is_quiet
+from igcl_lightning.errors import write_message
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+PACKAGE = Path(__file__).parent
 LINE_EVERY = 30.0
 """Seconds between lines where output is redirected and a bar cannot move."""
 
@@ -50,6 +53,19 @@ def quieten() -> None:
         logging.getLogger(name).addFilter(_is_news)
     for message in WARNINGS:
         warnings.filterwarnings("ignore", message=message)
+
+
+def own_warnings_as_lines() -> None:
+    """Show warnings of this package as the program's other messages, without a path; those of others as before."""
+    shown_before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], filename: str, *place: Any, **options: Any) -> None:
+        if PACKAGE in Path(filename).parents:
+            write_message("warning", str(message))
+        else:
+            shown_before(message, category, filename, *place, **options)
+
+    warnings.showwarning = show
 
 
 @contextmanager

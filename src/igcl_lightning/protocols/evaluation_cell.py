@@ -25,7 +25,7 @@ from igcl_lightning.protocols.contestants import Contestant
 from igcl_lightning.protocols.evaluation_table import PROTOCOLS
 from igcl_lightning.protocols.pretraining import checkpoint_of, pretrained
 from igcl_lightning.protocols.protocol import Part
-from igcl_lightning.quiet import quiet
+from igcl_lightning.quiet import PACKAGE, quiet
 from igcl_lightning.training.lightning_cli import import_modules
 
 METADATA = b"igcl"
@@ -93,7 +93,7 @@ def run_cell(folder: Path, plan: Plan) -> None:
             protocol = PROTOCOLS[task.protocol](**plan.protocols[task.protocol])
             with quiet(), warnings.catch_warnings(record=True) as caught:
                 frame = protocol.measure(contestant, Store(task.store), task.part)
-            ours = [str(each.message) for each in caught if "igcl_lightning" in Path(each.filename).parts]
+            ours = [str(each.message) for each in caught if PACKAGE in Path(each.filename).parents]
             _write(frame, Noted(task.settings, list(dict.fromkeys(ours))), folder / task.file)
 
 
