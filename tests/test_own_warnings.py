@@ -5,6 +5,7 @@ import sys
 import warnings
 
 import igcl_lightning.modules
+from igcl_lightning import cli, quiet
 from igcl_lightning.quiet import own_warnings_as_lines
 
 
@@ -20,10 +21,8 @@ def test_own_warnings_have_no_path(capsys, monkeypatch):
 
 
 def test_only_the_program_itself_shows_them_so(monkeypatch):
-    from igcl_lightning import cli
-
     asked = []
-    monkeypatch.setattr(cli, "own_warnings_as_lines", lambda: asked.append(True))
+    monkeypatch.setattr(quiet, "own_warnings_as_lines", lambda: asked.append(True))
     monkeypatch.setattr(sys, "argv", ["igcl"])
     cli.main([])
     assert not asked

@@ -47,8 +47,13 @@ WARNINGS = (
 )
 
 
-def quieten() -> None:
-    """Silence `NOTES` of Lightning's log and `WARNINGS`; call it before the heavy imports."""
+def quieten(is_program: bool = False) -> None:
+    """Silence `NOTES` of Lightning's log and `WARNINGS`; call it before the heavy imports.
+
+    The program itself, not a test or a notebook, shows its own warnings as lines.
+    """
+    if is_program:
+        own_warnings_as_lines()
     for name in LOGGERS:
         logging.getLogger(name).addFilter(_is_news)
     for message in WARNINGS:

@@ -31,7 +31,7 @@ from igcl_lightning.cli.parser import OneLineParser
 from igcl_lightning.cli.terminating import TERMINATED, Terminated, terminable
 from igcl_lightning.closing import QUIET
 from igcl_lightning.errors import IgclError, UsageError, message_of, write_message
-from igcl_lightning.quiet import own_warnings_as_lines, quieten
+from igcl_lightning.quiet import quieten
 
 TRAINING_COMMANDS = {
     "fit": "train a model: igcl fit --config pretrain/igcl.yaml",
@@ -62,9 +62,7 @@ def main(args: Sequence[str] | None = None) -> int | None:
         otherwise 0 or None.
     """
     words = list(sys.argv[1:] if args is None else args)
-    quieten()
-    if args is None:  # the program itself, not a test or a notebook
-        own_warnings_as_lines()
+    quieten(is_program=args is None)
     debug = "--debug" in words or os.environ.get("IGCL_DEBUG", "0") not in ("", "0")
     if "--quiet" in words:
         os.environ[QUIET] = "1"
