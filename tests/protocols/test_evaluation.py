@@ -201,6 +201,11 @@ def test_the_table_says_what_it_is_of(evaluated, run, checkpoints, oracle, capsy
         assert words in printed
     assert "measured before: igcl-1, igcl-2, convirt-1, simclr-1, oracle, random, supervised" in printed
     assert "AUROC" in printed.partition("zero-shot")[2]
+    assert "not asked: simclr-1, which reads no reports, so no prompts" in printed
+    titles, *lines = printed.partition("all together")[2].partition("method")[2].splitlines()[:7]
+    assert titles.split() == ["50", "%", "100", "%", "2-shot", "zero-shot", "recall@1", "own", "report", "blind"]
+    assert [line.split()[0] for line in lines] == ["igcl", "convirt", "simclr", "oracle", "random", "supervised"]
+    assert (evaluated / "table.md").read_text().count("| supervised |") == 1
 
 
 def measured(out):
@@ -249,6 +254,17 @@ def test_a_contestant_that_fails_is_one_line_and_the_others_go_on(evaluated, run
     assert line.startswith(f"igcl: error: lacks: {damaged}: lacks the features of ")
     assert "not finished: lacks" in said.out
     assert {each["method"] for each in records(tmp_path / "out")} == {"igcl"}
+
+
+def test_prompts_that_change_under_their_name_are_asked_anew(run, checkpoints, tmp_path):
+    out, prompts = tmp_path / "out", tmp_path / "mine.tsv"
+    asked = {"zero_shot": {"protocol": "zero_shot", "labels": ["Edema"], "prompts": str(prompts)}}
+    scores = []
+    for content in ("Edema\t[edema]\n", "Edema\t(interstitial) [edema]\n", "Edema\t(interstitial) [edema]\n"):
+        prompts.write_text(content)
+        assert run(out, asked, "--checkpoint", checkpoints["igcl:1"]) == 0
+        scores.append(pd.read_parquet(out / "predictions.parquet")["score"].tolist())
+    assert scores[0] != scores[1] == scores[2]
 
 
 def test_inverted_prompts_are_named_each_time(evaluated, run, checkpoints, tmp_path, capsys):

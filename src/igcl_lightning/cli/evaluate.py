@@ -84,7 +84,7 @@ def jobs_of(options: argparse.Namespace) -> int:
 
 def files_of(out: Path, *more: Path) -> str:
     """Return the names of the results of an evaluation that are there; `more` are further ones."""
-    names = (Path("results.json"), Path("predictions.parquet"), Path("plots"), *more)
+    names = (*map(Path, ("results.json", "table.md", "predictions.parquet", "plots")), *more)
     return ", ".join(str(name) for name in names if (out / name).exists())
 
 

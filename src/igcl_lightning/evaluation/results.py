@@ -329,6 +329,12 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
+def as_markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Return the rows of a table in Markdown, the first as titles."""
+    head, *body = [f"| {' | '.join(row)} |\n" for row in rows]
+    return "".join([head, f"|{' --- |' * len(rows[0])}\n", *body])
+
+
 def method_name(record: Record) -> str:
     """Return the method, or "method - other" of a difference."""
     return record["method"] if record["versus"] is None else f"{record['method']} - {record['versus']}"

@@ -14,6 +14,7 @@ from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.results import (
     Record,
     aligned,
+    as_markdown,
     compare_runs,
     format_cell,
     method_name,
@@ -76,7 +77,7 @@ def write_report(
     blocks = [block for name, records in asked.items() for block in _blocks(name, [*records, *shared])]
     blocks = blocks or _blocks("probe", shared)
     caption = _caption(blocks)
-    markdown = "\n".join(_markdown(block) for block in blocks)
+    markdown = "\n".join(as_markdown(block) for block in blocks)
     with replacing(out / "table.md") as temporary:
         temporary.write_text(f"{caption}\n\n{markdown}", encoding="utf-8")
     return "\n\n".join([caption, *map(aligned, blocks)])
@@ -198,8 +199,3 @@ def _cell(record: Record) -> str:
 def _table(corner: str, titles: Sequence[str], rows: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
     columns = [title for title in titles if any(title in row for row in rows.values())]
     return [[corner, *columns], *([name, *(row.get(title, "") for title in columns)] for name, row in rows.items())]
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = [f"| {' | '.join(row)} |\n" for row in rows]
-    return "".join([head, f"|{' --- |' * len(rows[0])}\n", *body])

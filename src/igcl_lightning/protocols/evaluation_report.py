@@ -10,11 +10,15 @@ import pandas as pd
 
 from igcl_lightning.closing import say
 from igcl_lightning.data.store import Store
+from igcl_lightning.evaluation.overview import format_overview, write_overview
 from igcl_lightning.evaluation.plots import plot_label_efficiency, plot_per_label
 from igcl_lightning.evaluation.predictions import SCHEMA, write_predictions
 from igcl_lightning.evaluation.results import Record, write_results
 from igcl_lightning.protocols.contestants import Contestant
 from igcl_lightning.protocols.protocol import Protocol
+
+ALONE = 2
+"""Protocols whose own tables tell all."""
 
 
 class Measured(NamedTuple):
@@ -48,6 +52,9 @@ def write_report(
     if predictions:
         write_predictions(pd.concat(predictions, ignore_index=True), out / "predictions.parquet")
     write_results(records, out / "results.json")
+    write_overview(records, out / "table.md")
+    if len(protocols) > ALONE:
+        say(f"\nall together: {format_overview(records)}")
     _plot(records, out / "plots")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -53,6 +53,11 @@ class ZeroShotProtocol(Protocol):
             else:
                 side = imported(contestant.class_path).sides[1]
                 refuse_unknown_words(self._prompts(store), set(training_words(store, side).split()))
+
+    def settings(self, contestant: Contestant, part: Part) -> dict[str, Any]:
+        """Return the options and the prompts themselves: a file may change under its name."""
+        lines = read_prompts(Path(self.prompts) if self.prompts else None)
+        return super().settings(contestant, part) | {"prompts": [list(line) for line in lines]}
 
     def why_not(self, contestant: Contestant) -> str:
         """Return why a contestant cannot be asked, "" if it reads reports."""

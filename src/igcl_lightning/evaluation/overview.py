@@ -1,0 +1,66 @@
+"""The main numbers of an evaluation by several protocols, a line for each method and a column for each question."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from igcl_lightning.atomic import replacing
+from igcl_lightning.evaluation.classes import ACCURACY, F1
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record, aligned, as_markdown, format_cell, setting_name
+from igcl_lightning.evaluation.within_patient import METRIC
+
+RECALL = 5
+"""The recall of retrieval that is shown, if it was asked for."""
+
+CAPTION = "means over labels and seeds, on test rows"
+MEANINGS = {
+    "%": "1 %, 5-shot, ...: AUROC of probes on so many labels",
+    "zero-shot": "zero-shot: AUROC of prompts",
+    "recall": "recall: an image's report among the nearest of all",
+    "own report": "own report: chosen among those of its patient; blind: the same without the image",
+}
+"""Lines of the caption, by the beginning or end of a title that they explain."""
+
+BY_METRIC = {METRIC: "own report", f"{METRIC}_blind": "blind"}
+
+
+def format_overview(records: Sequence[Record]) -> str:
+    """Return the table as plain text, without intervals, below what its columns are."""
+    titles, *rows = _table(records, lambda record: "-" if record["value"] is None else f"{record['value']:.3f}")
+    meant = [line for mark, line in MEANINGS.items() if any(mark in title for title in titles)]
+    return "\n".join([CAPTION, *meant, "", aligned([titles, *rows])])
+
+
+def write_overview(records: Sequence[Record], path: Path) -> None:
+    """Write the table with intervals, in Markdown."""
+    with replacing(path) as temporary:
+        caption = f"{CAPTION} [95 % interval over patients]"
+        temporary.write_text(f"{caption}\n\n{as_markdown(_table(records, format_cell))}", encoding="utf-8")
+
+
+def _table(records: Sequence[Record], cell: Callable[[Record], str]) -> list[list[str]]:
+    columns: dict[str, dict[str, str]] = {}
+    for record in records:
+        about = (record["split"], record["label"], record["seed"], record["versus"])
+        if about == ("test", MEAN_LABEL, None, None) and (title := _title(record)):
+            columns.setdefault(title, {})[record["method"]] = cell(record)
+    recalls = [title for title in columns if title.startswith("recall@")]
+    shown = f"recall@{RECALL}" if f"recall@{RECALL}" in recalls else "".join(recalls[:1])
+    columns = {title: column for title, column in columns.items() if title not in recalls or title == shown}
+    methods = dict.fromkeys(method for column in columns.values() for method in column)
+    rows = [[method, *(column.get(method, "") for column in columns.values())] for method in methods]
+    return [["method", *columns], *rows]
+
+
+def _title(record: Record) -> str:
+    """Return the column of a record, "" for numbers that stand in the tables of their protocols only."""
+    metric = record["metric"]
+    asked = setting_name(record) or record["protocol"].replace("_", "-")
+    if metric == "auroc":
+        return asked
+    if metric in (ACCURACY, F1):
+        return f"{asked} {metric}"
+    found = re.fullmatch(r"image_to_(?:graph|report)_(recall@\d+)", metric)
+    return found[1] if found else BY_METRIC.get(metric, "")
