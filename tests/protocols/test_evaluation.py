@@ -3,7 +3,6 @@
 import json
 import shutil
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -256,26 +255,20 @@ def test_a_contestant_that_fails_is_one_line_and_the_others_go_on(evaluated, run
     assert {each["method"] for each in records(tmp_path / "out")} == {"igcl"}
 
 
-def test_prompts_that_change_under_their_name_are_asked_anew(run, checkpoints, tmp_path):
+def test_prompts_are_asked_anew_when_their_file_changes_and_inverted_ones_named_each_time(
+    run, checkpoints, tmp_path, capsys
+):
     out, prompts = tmp_path / "out", tmp_path / "mine.tsv"
-    asked = {"zero_shot": {"protocol": "zero_shot", "labels": ["Edema"], "prompts": str(prompts)}}
-    scores = []
-    for content in ("Edema\t[edema]\n", "Edema\t(interstitial) [edema]\n", "Edema\t(interstitial) [edema]\n"):
-        prompts.write_text(content)
-        assert run(out, asked, "--checkpoint", checkpoints["igcl:1"]) == 0
-        scores.append(pd.read_parquet(out / "predictions.parquet")["score"].tolist())
-    assert scores[0] != scores[1] == scores[2]
-
-
-def test_inverted_prompts_are_named_each_time(evaluated, run, checkpoints, tmp_path, capsys):
-    out, prompts = tmp_path / "out", tmp_path / "mine.tsv"
-    prompts.write_text("Edema\t[edema]\nEdema\tno [-edema]\t[edema]\n")
     asked = {"zero_shot": {"protocol": "zero_shot", "labels": ["Edema"], "prompts": str(prompts), "statements": 1}}
-    for _ in range(2):
+    scores = []
+    for statement in ("[edema]", "[edema]", "(interstitial) [edema]"):
+        prompts.write_text(f"Edema\t{statement}\nEdema\tno [-edema]\t{statement}\n")  # one of the two is inverted
         assert run(out, asked, "--checkpoint", checkpoints["igcl:1"]) == 0
         told = [line for line in capsys.readouterr().err.splitlines() if "AUROC below .5" in line]
         assert len(told) == 1
         assert told[0].startswith("igcl: warning: igcl, zero_shot: 1 of 2 prompts have an AUROC below .5")
+        scores.append(pd.read_parquet(out / "predictions.parquet")["score"].tolist())
+    assert scores[0] == scores[1] != scores[2]
 
 
 def error(words, capsys):
@@ -412,18 +405,3 @@ def test_what_the_cells_do_is_told_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("IGCL_QUIET", "1")
     line.show(["a: epoch 3 of 3"])
     assert not capsys.readouterr().err
-
-
-def test_a_killed_evaluation_goes_on(checkpoints, phantom_store, tmp_path, run):
-    """What was measured when it ended stands; `test_ablation` kills a command with its cells."""
-    asked = {"few_shot": PROTOCOLS["few_shot"], "retrieval": PROTOCOLS["retrieval"]}
-    words = ["--checkpoint", f"igcl={checkpoints['igcl:1']}"]
-    out = tmp_path / "out"
-    assert run(out, asked, *words) == 0
-    kept = (out / "igcl" / "few_shot-2.parquet").stat().st_mtime_ns
-    (out / "igcl" / "retrieval.parquet").unlink()
-    for name in ("results.json", "predictions.parquet"):
-        Path(out / name).unlink()
-    assert run(out, asked, *words) == 0
-    assert (out / "igcl" / "few_shot-2.parquet").stat().st_mtime_ns == kept
-    assert records(out, protocol="retrieval")
