@@ -6,6 +6,7 @@ import sys
 
 from matplotlib.figure import Figure
 
+from igcl_lightning.protocols.cells import digest
 from two_processes import BLANK, SERVER, save_blank
 
 
@@ -15,7 +16,7 @@ class Forked:
     def __init__(self, cell, jobs, child):
         cell.folder.mkdir(parents=True, exist_ok=True)
         (cell.folder / "plan.json").write_text(json.dumps(cell.plan))
-        self.process = SERVER.Process(target=run_forked, args=(cell.folder, child, os.environ.get(BLANK)))
+        self.process = SERVER.Process(target=run_forked, args=(cell, child, os.environ.get(BLANK)))
         self.process.start()
 
     def poll(self):
@@ -27,12 +28,12 @@ class Forked:
         self.process.kill()
 
 
-def run_forked(folder, child, blank):
-    with (folder / "log.txt").open("w") as log:
+def run_forked(cell, child, blank):
+    with (cell.folder / "log.txt").open("w") as log:
         for number in (1, 2):
             os.dup2(log.fileno(), number)
     os.dup2(os.pipe()[0], 0)  # never closes, as if the process that started the cell went on
     if blank:
         Figure.savefig = save_blank
-    sys.argv = ["-c", str(folder)]
+    sys.argv = ["-c", str(cell.folder), digest(cell.plan)]
     exec(child, {})

@@ -35,7 +35,7 @@ def test_each_method_is_a_line_and_each_question_a_column(tmp_path):
     text = format_overview(RECORDS)
     titles, igcl, simclr, convirt = text.splitlines()[-4:]
     assert titles.split("  ")[0] == "method"
-    for title in ("1 %", "5-shot", "zero-shot", "zero-shot accuracy", "recall@5", "own report", "blind"):
+    for title in ("1 %", "5-shot", "zero_shot", "zero_shot accuracy", "recall@5", "own report", "blind"):
         assert title in titles
     assert igcl.split() == ["igcl", "0.700", "0.650", "0.500", "0.250", "0.200", "0.550", "0.450"]
     assert simclr.split() == ["simclr", "0.600"]
@@ -52,3 +52,9 @@ def test_each_method_is_a_line_and_each_question_a_column(tmp_path):
 def test_another_recall_stands_in():
     text = format_overview([record("igcl", "image_to_graph_recall@10", 0.4, "retrieval")])
     assert text.splitlines()[-2:] == ["method  recall@10", "igcl    0.400"]
+
+
+def test_rows_of_another_split_stand_in():
+    text = format_overview(RECORDS, "valid")
+    assert text.splitlines()[0].endswith("valid rows")
+    assert text.splitlines()[-2:] == ["method  1 %", "igcl    0.400"]

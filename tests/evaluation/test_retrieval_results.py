@@ -102,11 +102,17 @@ def test_records_fit_the_contract_and_differences_are_paired(records, tmp_path):
 
 def test_the_table_has_methods_of_other_sides_below_one_another(records):
     blocks = format_retrieval(records).split("\n\n")
-    assert len(blocks) == 8  # two directions, two pools, recall and precision
+    assert len(blocks) == 12  # two directions, two pools, recall, rank and precision
     lines = blocks[0].splitlines()
-    assert lines[0] == "image to graph, image to report, own pair included: 60 queries of 30 patients"
+    assert lines[0] == "image to graph, image to report, own pair included: 60 test queries of 30 patients"
     assert [line.split("  ")[0] for line in lines[1:]] == ["method", "igcl", "convirt", "igcl - convirt"]
-    assert lines[1].split()[1:] == ["recall@1", "recall@5", "median", "rank"]
+    assert lines[1].split()[1:] == ["recall@1", "recall@5"]
+    assert blocks[1].splitlines()[1].split()[1:] == ["median", "rank"]
+    other = [each | {"split": "valid", "n": 7, "value": 0.125} for each in records if each["value"] is not None]
+    both = format_retrieval([*records, *other]).split("\n\n")
+    assert both[:12] == blocks
+    assert "own pair included: 7 valid queries of" in both[12]
+    assert "0.125" in both[12]
 
 
 def test_other_pools_are_refused():

@@ -158,7 +158,7 @@ def test_a_cell_that_another_process_runs_is_named_and_its_log_stays(quick, tmp_
     log.write_text("of the other process\n")
     assert quick([row("a", graph_layers=4)])[0] == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igcl: error")]
-    assert line == "igcl: error: a, seed 0: in use by another process; wait for it, then run this again"
+    assert line == "igcl: error: a, seed 0: another process works on it; wait for it, then run this again"
     assert log.read_text() == "of the other process\n"
 
 

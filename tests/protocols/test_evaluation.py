@@ -18,13 +18,17 @@ from igcl_lightning.data.inputs import describe_inputs
 from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.words import training_words
+from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.retrieval import summarise_retrieval
 from igcl_lightning.evaluation.within_patient import summarise_choices
 from igcl_lightning.modules import IGCL, BaseModule, ConVIRT, SimCLR
-from igcl_lightning.protocols import cells
-from igcl_lightning.protocols.hard_negatives import hard_negative_answers
-from igcl_lightning.protocols.retrieval import retrieval_answers
+from igcl_lightning.protocols import cells, linear
+from igcl_lightning.protocols.contestants import Contestant, from_checkpoint
+from igcl_lightning.protocols.hard_negatives import HardNegatives, hard_negative_answers
+from igcl_lightning.protocols.linear import Linear
+from igcl_lightning.protocols.retrieval import Retrieval, retrieval_answers
+from igcl_lightning.protocols.zero_shot import ZeroShotProtocol
 
 pytestmark = pytest.mark.long
 
@@ -196,13 +200,13 @@ def test_retrieval_and_hard_negatives_are_those_of_their_functions(evaluated, ch
 def test_the_table_says_what_it_is_of(evaluated, run, checkpoints, oracle, capsys):
     assert run(evaluated, PROTOCOLS, *contestants(checkpoints, oracle)) == 0
     printed = capsys.readouterr().out
-    for words in ("linear\n", "few-shot\n", "igcl - supervised", "labels saved", "image to graph", "of one patient"):
+    for words in ("linear\n", "few_shot\n", "igcl - supervised", "labels saved", "image to graph", "of one patient"):
         assert words in printed
     assert "measured before: igcl-1, igcl-2, convirt-1, simclr-1, oracle, random, supervised" in printed
-    assert "AUROC" in printed.partition("zero-shot")[2]
+    assert "AUROC" in printed.partition("zero_shot")[2]
     assert "not asked: simclr-1, which reads no reports, so no prompts" in printed
     titles, *lines = printed.partition("all together")[2].partition("method")[2].splitlines()[:7]
-    assert titles.split() == ["50", "%", "100", "%", "2-shot", "zero-shot", "recall@1", "own", "report", "blind"]
+    assert titles.split() == ["50", "%", "100", "%", "2-shot", "zero_shot", "recall@1", "own", "report", "blind"]
     assert [line.split()[0] for line in lines] == ["igcl", "convirt", "simclr", "oracle", "random", "supervised"]
     assert (evaluated / "table.md").read_text().count("| supervised |") == 1
 
@@ -233,7 +237,8 @@ def test_only_what_has_changed_is_measured_again(evaluated, run, checkpoints, or
     assert {each["fraction"] for each in records(out, protocol="linear")} == {0.25, 1.0}
 
 
-def test_other_weights_of_a_name_are_measured_anew(evaluated, run, checkpoints, tmp_path):
+def test_other_contents_of_a_name_are_measured_anew(evaluated, run, checkpoints, oracle, phantom_store, tmp_path):
+    """Weights, a file of features, a store; what is not asked for now is no result any more."""
     out = tmp_path / "out"
     shutil.copytree(evaluated, out)
     before = measured(out)
@@ -241,18 +246,101 @@ def test_other_weights_of_a_name_are_measured_anew(evaluated, run, checkpoints, 
     assert run(out, {"few_shot": PROTOCOLS["few_shot"]}, *words) == 0
     changed = {path for path, when in measured(out).items() if before.get(path) != when}
     assert changed == {"igcl-1/few_shot-2.parquet"}
+    assert not {each["protocol"] for each in records(out)} - {"few_shot"}
+    assert set(pd.read_parquet(out / "predictions.parquet")["method"]) == {"igcl"}
+
+    store, features = tmp_path / "store", tmp_path / "oracle.parquet"
+    shutil.copytree(phantom_store, store)
+    shutil.copy(oracle, features)
+    one = {"few_shot": PROTOCOLS["few_shot"]}
+    words = ["--encoder", str(features), "--store", str(store)]
+    times = []
+    for change in (lambda: None, lambda: alter(features), lambda: None, lambda: refingerprint(store)):
+        change()
+        assert run(out, one, *words) == 0
+        times.append(measured(out)["oracle/few_shot-2.parquet"])
+    assert times[0] != times[1] == times[2] != times[3]
+
+
+def alter(features):
+    frame = pd.read_parquet(features)
+    frame.assign(feature=frame["feature"] * 2).to_parquet(features)
+
+
+def refingerprint(store):
+    manifest = json.loads((store / "manifest.json").read_text())
+    (store / "manifest.json").write_text(json.dumps(manifest | {"fingerprint": "other"}))
+
+
+def test_a_protocol_passes_its_options_on(checkpoints, phantom_store, tmp_path):
+    """Scores, pools, k and labels are those of its file; `retrieval_answers` and the rest prove what they mean."""
+    torch.manual_seed(0)
+    local = {"matching": {"weight": 1.0, "channels": 8}, "graph": {"channels": 16}}
+    path = save(IGCL(image=IMAGE, projection={"channels": 16}, **local), tmp_path / "local.ckpt", phantom_store)
+    contestant, store = from_checkpoint(path), Store(phantom_store)
+    assert set(contestant.scores) == {"global", "local", "both"}
+    module = BaseModule.load_from_checkpoint(path, map_location="cpu")
+
+    asked = {"score": "local", "labels": ["Edema"], "keep_empty": True}
+    frame = Retrieval(k=[2], **asked).measure(contestant, store, {})
+    answers = retrieval_answers(module, phantom_store, k=(2,), **asked)
+    for each, (_, lines) in zip(answers, frame.groupby("direction", sort=False), strict=True):
+        assert lines["rank"].tolist() == each.rank[0].tolist()
+        np.testing.assert_array_equal(lines["precision@2_without_own Edema"], each.precision[1, :, 0, 0])
+    given = hard_negative_answers(module, phantom_store)
+    for score in ("global", "local"):
+        frame = HardNegatives(score=score).measure(contestant, store, {})
+        assert frame[frame["image"] == "own"]["right"].tolist() == given[score].own.right.tolist()
+    assert given["global"].own.right.tolist() != given["local"].own.right.tolist()
+    scores = {}
+    for score, statements in (("global", 1), ("local", 1), ("global", 2)):
+        protocol = ZeroShotProtocol(labels=["Edema"], score=score, statements=statements)
+        scores[score, statements] = tuple(protocol.measure(contestant, store, {})["score"])
+        protocol.check(store, [contestant])
+    assert len(set(scores.values())) == 3
+    with pytest.raises(IgclError, match="protocol retrieval: igcl-1 has no score 'local': it has no local branch"):
+        Retrieval(score="local").check(store, [from_checkpoint(f"igcl:1={checkpoints['igcl:1']}")])
+
+
+def test_supervised_training_depends_on_its_own_options_only():
+    supervised, random = Contestant("supervised", image=IMAGE), Contestant("random", image=IMAGE)
+    usual, part = Linear(fractions=[0.5, 1.0], supervised_epochs=[1, 2]), {"fraction": 0.5}
+    for other, is_new in (
+        (Linear(fractions=[0.5, 1.0], supervised_epochs=[3, 2]), True),
+        (Linear(fractions=[0.5, 1.0], supervised_epochs=[1, 3]), False),
+        (Linear(fractions=[0.5], supervised_epochs=[1], resamples=7), False),
+        (Linear(fractions=[0.5, 1.0], supervised_epochs=[1, 2], supervised_learning_rate=0.1), True),
+    ):
+        assert (other.settings(supervised, part) != usual.settings(supervised, part)) == is_new
+        assert other.settings(random, part) == usual.settings(random, part)
+    assert Linear(draws=3).settings(random, part) != usual.settings(random, part)
+
+
+def test_supervised_training_keeps_its_best_epoch_and_rate(phantom_store, monkeypatch):
+    fitted = []
+    monkeypatch.setattr(linear.Trainer, "fit", lambda self, module, data: fitted.append((self, module, data)))
+    monkeypatch.setattr(linear.Trainer, "predict", lambda self, *_, **given: fitted.append(given["ckpt_path"]))
+    protocol = Linear(fractions=[0.5], supervised_epochs=[40], supervised_learning_rate=0.02, baseline_seeds=1)
+    protocol.measure(Contestant("supervised", image=IMAGE), Store(phantom_store), {"fraction": 0.5})
+    (trainer, module, data), best = fitted
+    assert best == "best"
+    assert (trainer.max_epochs, trainer.check_val_every_n_epoch) == (40, 2)
+    assert module.optim.learning_rate == 0.02
+    assert data.fraction == 0.5
 
 
 def test_a_contestant_that_fails_is_one_line_and_the_others_go_on(evaluated, run, checkpoints, tmp_path, capsys):
-    damaged = tmp_path / "lacks.parquet"
-    pd.DataFrame({"row": ["none"], "feature": [[1.0, 2.0]]}).to_parquet(damaged)
-    words = ["--checkpoint", f"igcl={checkpoints['igcl:1']}", "--encoder", str(damaged), "--jobs", "1"]
-    assert run(tmp_path / "out", {"few_shot": PROTOCOLS["few_shot"]}, *words) == 1
+    out = tmp_path / "out"
+    words = ["--checkpoint", f"igcl={checkpoints['igcl:1']}", "--checkpoint", f"other={checkpoints['igcl:2']}"]
+    (out / "other" / "few_shot-2.parquet").mkdir(parents=True)
+    (out / ".evaluation").write_text("{}")
+    assert run(out, {"few_shot": PROTOCOLS["few_shot"]}, *words, "--jobs", "1") == 1
     said = capsys.readouterr()
     (line,) = [line for line in said.err.splitlines() if line.startswith("igcl: error")]
-    assert line.startswith(f"igcl: error: lacks: {damaged}: lacks the features of ")
-    assert "not finished: lacks" in said.out
-    assert {each["method"] for each in records(tmp_path / "out")} == {"igcl"}
+    assert line.startswith("igcl: error: other: ")
+    assert "few_shot-2.parquet" in line
+    assert "not finished: other" in said.out
+    assert {each["method"] for each in records(out)} == {"igcl"}
 
 
 def test_prompts_are_asked_anew_when_their_file_changes_and_inverted_ones_named_each_time(
@@ -302,11 +390,22 @@ def error(words, capsys):
         ("--checkpoint igcl:1=IGCL --checkpoint igcl:1=IGCL", "two encoders are called 'igcl-1'"),
         ("--checkpoint igcl:1=IGCL --checkpoint igcl=IGCL", "one 'igcl' has a seed, and another has none"),
         ("--checkpoint igcl:x=IGCL", "'x' is no seed, a whole number from 0 to 4294967295"),
-        ("--checkpoint store=IGCL", "'store' is the name of another folder in --out"),
+        ("--checkpoint store=IGCL", "'store' is the name of something else in --out"),
         ("--checkpoint random=IGCL", "'random' is the name of a baseline"),
         ("--checkpoint %=IGCL", "'%' is not a name of letters, digits, spaces and . , + - _"),
         ("--checkpoint missing.ckpt", "missing.ckpt: no such checkpoint"),
         ("--encoder missing.parquet", "missing.parquet: no such file"),
+        ("--encoder LACKS", "lacks.parquet: lacks the features of "),
+        ("--checkpoint table.md=IGCL", "'table.md' is the name of something else in --out"),
+        ("--checkpoint IGCL --protocol LIST", "protocol: ['linear'], not one of linear"),
+        ("--checkpoint IGCL --protocol TWICE", "protocol few_shot: labels are Edema, Edema: one is given twice"),
+        ("--checkpoint IGCL --protocol CLOSE", "fractions are [0.5, 0.5000001]: one is given twice"),
+        ("--checkpoint IGCL --protocol SCORE", "protocol hard_negatives: igcl has no score 'local'"),
+        (
+            "--checkpoint IGCL --protocol NOSCORE",
+            "retrieval: score 'cosine' is not one of global, local, both",
+        ),
+        ("--checkpoint IGCL --out OTHER_RUN", "holds an evaluation with --fast, which would be lost"),
         ("--encoder timm:resnet18x", "timm has no model 'resnet18x'"),
         ("--protocol linear", "nothing to compare: give --checkpoint or --encoder"),
         (
@@ -336,6 +435,9 @@ def error(words, capsys):
 def test_what_cannot_be_evaluated_is_one_line(words, message, checkpoints, phantom_store, tmp_path, capsys):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
+    (tmp_path / "fast").mkdir()
+    (tmp_path / "fast" / ".evaluation").write_text('{"fast": true}')
+    pd.DataFrame({"row": ["none"], "feature": [[1.0]]}).to_parquet(tmp_path / "lacks.parquet")
     (tmp_path / "unknown.tsv").write_text("Edema\t[zyx] [qwv]\n")
     (tmp_path / "lacking.tsv").write_text("Edema\t[edema]\n")
     files = {
@@ -346,10 +448,16 @@ def test_what_cannot_be_evaluated_is_one_line(words, message, checkpoints, phant
         "OPTION": {"protocol": "linear", "fraction": [1.0]},
         "OTHER": LINEAR,
         "SPLIT": {"protocol": "retrieval", "splits": ["tset"]},
+        "LIST": {"protocol": ["linear"]},
+        "TWICE": {"protocol": "few_shot", "labels": ["Edema", "Edema"]},
+        "CLOSE": {"protocol": "linear", "fractions": [0.5, 0.5000001]},
+        "SCORE": {"protocol": "hard_negatives", "score": "local"},
+        "NOSCORE": {"protocol": "retrieval", "score": "cosine"},
         "DRAWS": {"protocol": "linear", "draws": 0},
         "EPOCHS": {"protocol": "linear", "fractions": [0.1, 1.0], "supervised_epochs": [1]},
     }
     known = {"IGCL": checkpoints["igcl:1"], "SIMCLR": checkpoints["simclr:1"], "FULL": str(tmp_path / "full")}
+    known |= {"LACKS": str(tmp_path / "lacks.parquet"), "OTHER_RUN": str(tmp_path / "fast")}
     for name, content in files.items():
         path = tmp_path / f"{name}.yaml"
         path.write_text(yaml.safe_dump(content))

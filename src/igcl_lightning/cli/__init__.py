@@ -39,7 +39,7 @@ TRAINING_COMMANDS = {
     "test": "test a model",
     "predict": "write scores or embeddings of images",
 }
-RESUMABLE = ("prepare", "merge", "graphs")
+RESUMABLE = ("prepare", "merge", "graphs", "evaluate", "compare", "demo", "ablate")
 """Commands that end after SIGTERM as after Ctrl-C; those that train leave it to Lightning."""
 
 COMMANDS = (prepare, merge, graphs, doctor, search, evaluate, compare, demo, ablate, sweep, completion)

@@ -83,7 +83,8 @@ def read_features(path: Path, rows: Sequence[str]) -> Tensor:
     features = table.column("feature").take(found).combine_chunks()
     lengths = features.value_lengths().unique().to_pylist()
     if len(lengths) != 1 or not lengths[0]:
-        raise IgclError(f"{path}: features have no or different lengths: {', '.join(map(str, lengths))}")
+        some = ", ".join([*map(str, lengths[:3]), *(["..."] * (len(lengths) > 3))])
+        raise IgclError(f"{path}: features have no or different lengths: {some}")
     numbers = features.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, lengths[0])
     finite = np.isfinite(numbers).all(axis=1)
     if not finite.all():

@@ -14,10 +14,10 @@ from igcl_lightning.evaluation.within_patient import METRIC
 RECALL = 5
 """The recall of retrieval that is shown, if it was asked for."""
 
-CAPTION = "means over labels and seeds, on test rows"
+CAPTION = "means over labels and seeds, {split} rows"
 MEANINGS = {
     "%": "1 %, 5-shot, ...: AUROC of probes on so many labels",
-    "zero-shot": "zero-shot: AUROC of prompts",
+    "zero_shot": "zero_shot: AUROC of prompts",
     "recall": "recall: an image's report among the nearest of all",
     "own report": "own report: chosen among those of its patient; blind: the same without the image",
 }
@@ -26,25 +26,25 @@ MEANINGS = {
 BY_METRIC = {METRIC: "own report", f"{METRIC}_blind": "blind"}
 
 
-def format_overview(records: Sequence[Record]) -> str:
+def format_overview(records: Sequence[Record], split: str = "test") -> str:
     """Return the table as plain text, without intervals, below what its columns are."""
-    titles, *rows = _table(records, lambda record: "-" if record["value"] is None else f"{record['value']:.3f}")
+    titles, *rows = _table(records, split, lambda record: "-" if record["value"] is None else f"{record['value']:.3f}")
     meant = [line for mark, line in MEANINGS.items() if any(mark in title for title in titles)]
-    return "\n".join([CAPTION, *meant, "", aligned([titles, *rows])])
+    return "\n".join([CAPTION.format(split=split), *meant, "", aligned([titles, *rows])])
 
 
-def write_overview(records: Sequence[Record], path: Path) -> None:
+def write_overview(records: Sequence[Record], path: Path, split: str = "test") -> None:
     """Write the table with intervals, in Markdown."""
     with replacing(path) as temporary:
-        caption = f"{CAPTION} [95 % interval over patients]"
-        temporary.write_text(f"{caption}\n\n{as_markdown(_table(records, format_cell))}", encoding="utf-8")
+        caption = f"{CAPTION.format(split=split)} [95 % interval over patients]"
+        temporary.write_text(f"{caption}\n\n{as_markdown(_table(records, split, format_cell))}", encoding="utf-8")
 
 
-def _table(records: Sequence[Record], cell: Callable[[Record], str]) -> list[list[str]]:
+def _table(records: Sequence[Record], split: str, cell: Callable[[Record], str]) -> list[list[str]]:
     columns: dict[str, dict[str, str]] = {}
     for record in records:
         about = (record["split"], record["label"], record["seed"], record["versus"])
-        if about == ("test", MEAN_LABEL, None, None) and (title := _title(record)):
+        if about == (split, MEAN_LABEL, None, None) and (title := _title(record)):
             columns.setdefault(title, {})[record["method"]] = cell(record)
     recalls = [title for title in columns if title.startswith("recall@")]
     shown = f"recall@{RECALL}" if f"recall@{RECALL}" in recalls else "".join(recalls[:1])
@@ -57,7 +57,7 @@ def _table(records: Sequence[Record], cell: Callable[[Record], str]) -> list[lis
 def _title(record: Record) -> str:
     """Return the column of a record, "" for numbers that stand in the tables of their protocols only."""
     metric = record["metric"]
-    asked = setting_name(record) or record["protocol"].replace("_", "-")
+    asked = setting_name(record) or record["protocol"]
     if metric == "auroc":
         return asked
     if metric in (ACCURACY, F1):

@@ -39,6 +39,8 @@ def plot_label_efficiency(records: Sequence[Record], path: Path, split: str = "t
         for method, style in _styles(frame).items():
             points = shown[shown["method"] == method]
             axes.fill_between(points[kind], points["ci_low"], points["ci_high"], color=style["color"], alpha=0.15, lw=0)
+            if len(points) == 1:  # a band has no width
+                axes.vlines(points[kind], points["ci_low"], points["ci_high"], color=style["color"])
             axes.plot(points[kind], points["value"], label=method, **style)
         ticks = shown.drop_duplicates(kind)
         axes.set_xscale("log")

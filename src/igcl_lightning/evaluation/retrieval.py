@@ -22,6 +22,9 @@ POOLS = ("", "_without_own")
 METRIC = re.compile(rf"(.+?)_(recall@\d+|precision@\d+|median_rank)({POOLS[1]})?")
 """Direction, name and pool in the name of a metric."""
 
+KINDS = {"recall": 0, "median_rank": 1, "precision": 2}
+"""Order of the tables of one direction and pool."""
+
 Floats = NDArray[np.float64]
 
 
@@ -159,15 +162,18 @@ def _median(patient: NDArray[np.int64], weights: Floats, rank: NDArray[np.int64]
 
 
 def format_retrieval(records: Sequence[Record]) -> str:
-    """Return the metrics over seeds as plain text: for each direction and pool, methods below one another."""
+    """Return the metrics over seeds as plain text: for each split, direction and pool, methods below one another."""
     shown = [each for each in records if each["label"] == MEAN_LABEL and each["seed"] is None]
-    blocks: dict[tuple[int, str, bool], list[Record]] = {}
+    blocks: dict[tuple[int, int, str, int], list[Record]] = {}
+    splits = list(dict.fromkeys(each["split"] for each in shown))
     directions: dict[str, list[str]] = {}
     for each in shown:
         direction, name, end = _parts(each)
         known = directions.setdefault(method_name(each), [])
         known += [direction] * (direction not in known)
-        blocks.setdefault((known.index(direction), end, name.startswith("precision")), []).append(each)
+        kind = name.partition("@")[0]  # a block of its own, or it would be wider than a terminal
+        place = splits.index(each["split"]), known.index(direction), end, KINDS[kind]
+        blocks.setdefault(place, []).append(each)
     return "\n\n".join(_block(blocks[key]) for key in sorted(blocks))
 
 
@@ -186,7 +192,7 @@ def _block(records: Sequence[Record]) -> str:
     names = list(dict.fromkeys(name for row in cells.values() for name in row))
     directions = dict.fromkeys(_parts(each)[0].replace("_", " ") for each in records)
     pool = "without the study's own" if end else "own pair included"
-    counts = f"{records[0]['n']:,} queries of {records[0]['patients']:,} patients"
+    counts = f"{records[0]['n']:,} {records[0]['split']} queries of {records[0]['patients']:,} patients"
     rows = [["method", *names], *([method, *(row.get(name, "") for name in names)] for method, row in cells.items())]
     return "\n".join([f"{', '.join(directions)}, {pool}: {counts}", aligned(rows)])
 

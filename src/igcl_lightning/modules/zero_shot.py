@@ -33,7 +33,7 @@ of phantoms, of four pretrained models: .679, .686, .689, .686."""
 
 NOTHING_TO_TRAIN = "ZeroShot has nothing to train: validate, test or predict with it"
 
-NAMED = 8
+NAMED = 4
 """Prompts or words that a warning names."""
 
 UNIT_TOLERANCE = 0.02

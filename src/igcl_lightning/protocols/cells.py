@@ -25,7 +25,7 @@ from igcl_lightning.protocols.children import run_as_child, run_children, start_
 
 PLAN, NOW = "plan.json", "now.txt"
 BUSY = 75
-"""Exit status of a cell that another process is working on; `log.txt` is that one's."""
+"""Exit status of a cell that another process works on; `log.txt` is that one's."""
 
 TOLD_EVERY = 30.0
 """Seconds between lines that say what the cells do at present; a terminal shows it at once, in one line."""
@@ -70,7 +70,7 @@ def run_cells(cells: Sequence[Cell], jobs: int, child: str) -> list[Cell]:
         child: Python code of the process; the folder of the cell is its argument.
     """
     failed: list[Cell] = []
-    jobs = min(jobs, len(cells))
+    jobs = max(1, min(jobs, len(cells)))
     left, start = len(cells), time.monotonic()
     begun: dict[Path, float] = {}
     status_line = _StatusLine()
@@ -87,7 +87,7 @@ def run_cells(cells: Sequence[Cell], jobs: int, child: str) -> list[Cell]:
         (cell.folder / NOW).unlink(missing_ok=True)
         if status:
             failed.append(cell)
-            busy = "in use by another process; wait for it, then run this again"
+            busy = "another process works on it; wait for it, then run this again"
             write_message("error", f"{cell.title}: {busy if status == BUSY else why_failed(_log(cell), status)}")
         else:
             done = len(cells) - left
@@ -111,7 +111,7 @@ def run_cells(cells: Sequence[Cell], jobs: int, child: str) -> list[Cell]:
 def _start(cell: Cell, jobs: int, child: str) -> subprocess.Popen[bytes]:
     cell.folder.mkdir(parents=True, exist_ok=True)
     write_json(cell.plan, cell.folder / PLAN)
-    return start_child(["-c", child, str(cell.folder)], _log(cell), jobs)
+    return start_child(["-c", child, str(cell.folder), digest(cell.plan)], _log(cell), jobs)
 
 
 def _log(cell: Cell) -> Path:
@@ -155,7 +155,10 @@ class _StatusLine:
 
 
 def run_as_cell(work: Callable[[Path, dict[str, Any]], None]) -> None:
-    """Do the work of a cell in its process: its folder is the first argument, one process at a time."""
+    """Do the work of a cell in its process: its folder and a hash of its plan are the arguments.
+
+    The process ends as `BUSY` if another one works on the cell, or has been given another plan meanwhile.
+    """
     run_as_child(partial(_locked, Path(sys.argv[1]), work))
 
 
@@ -165,7 +168,10 @@ def _locked(folder: Path, work: Callable[[Path, dict[str, Any]], None]) -> None:
             stack.enter_context(locked(folder))
         except IgclError:
             sys.exit(BUSY)
-        work(folder, read_json(folder / PLAN))
+        plan = read_json(folder / PLAN)
+        if sys.argv[2:] and digest(plan) != sys.argv[2]:
+            sys.exit(BUSY)
+        work(folder, plan)
 
 
 def tell(folder: Path, what: str) -> None:

@@ -13,6 +13,7 @@ import yaml
 import igcl_lightning.modules  # noqa: F401 (its classes are found by name)
 from igcl_lightning import __version__
 from igcl_lightning.errors import IgclError, UsageError, suggestion
+from igcl_lightning.modules.base import BaseModule, rebuild
 from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, imported, read_checkpoint
 from igcl_lightning.modules.contrastive import ContrastiveModule
 from igcl_lightning.protocols.ablation_table import MAX_SEED, NAME
@@ -35,8 +36,8 @@ RANDOM, SUPERVISED = "random", "supervised"
 BASELINES = (RANDOM, SUPERVISED)
 """Encoders with random weights, and training from scratch, with the architecture of another contestant."""
 
-FOLDERS = ("store", "hard_negatives", "plots")
-"""Folders of an evaluation beside those of the contestants."""
+TAKEN = ("store", "hard_negatives", "plots", "results.json", "predictions.parquet", "table.md")
+"""What an evaluation writes beside the folders of the contestants."""
 
 SEEDS_APART = 1000
 """Distance of the seeds of two models' runs: that of draw 2 of the model with seed 7 is 7002."""
@@ -55,6 +56,7 @@ class Contestant:
         features: a file of features instead.
         class_path: class of a model that is or will be pretrained, "" for other contestants.
         architecture: its backbone and image size, for baselines; empty if it names none.
+        scores: the scores that a model of images and reports has, such as "global".
         identity: a hash of what its results depend on: contents of files, options of pretraining.
     """
 
@@ -66,6 +68,7 @@ class Contestant:
     features: str | None = None
     class_path: str = ""
     architecture: Mapping[str, Any] = field(default_factory=dict)
+    scores: Sequence[str] = ()
     identity: str = ""
 
     @property
@@ -105,7 +108,9 @@ def from_checkpoint(word: str) -> Contestant:
     if imported(class_path) is None:
         raise IgclError(f"{path}: is a {class_path}; import its module with --import")
     usual = class_path.rpartition(".")[2].lower()
+    module = BaseModule.load_from_checkpoint(path, map_location="cpu")
     found: dict[str, Any] = {"class_path": class_path, "architecture": _architecture(stored.get("image"))}
+    found["scores"] = getattr(module, "score_names", ())
     return Contestant(name or usual, seed, checkpoint=path, identity=_content(path), **found)
 
 
@@ -142,7 +147,9 @@ def to_pretrain(word: str, seed: int | None = None, epochs: int | None = None) -
     with quiet():
         merged = check(["fit", *words, *folder_words(Path("CELL"), Path("CELL"), "STORE")])
     model = yaml.safe_load(merged)["fit"]["model"]
-    found = {"class_path": model["class_path"], "architecture": _architecture(model["init_args"].get("image"))}
+    built = rebuild({CLASS_PATH: model["class_path"], **model["init_args"]})
+    found: dict[str, Any] = {"class_path": model["class_path"], "scores": getattr(built, "score_names", ())}
+    found["architecture"] = _architecture(model["init_args"].get("image"))
     return Contestant(name, seed, words, identity=digest(merged, __version__), **found)
 
 
@@ -159,8 +166,8 @@ def check_names(contestants: Sequence[Contestant]) -> None:
     for each in contestants:
         if each.method in BASELINES:
             raise IgclError(f"{each.method!r} is the name of a baseline; name the encoder differently with NAME=...")
-        if each.title in FOLDERS:
-            raise IgclError(f"{each.title!r} is the name of another folder in --out; name it differently with NAME=...")
+        if each.title in TAKEN:
+            raise IgclError(f"{each.title!r} is the name of something else in --out; name it differently with NAME=...")
         if not NAME.fullmatch(each.method):
             raise IgclError(
                 f"{each.method!r} is not a name of letters, digits, spaces and . , + - _; give one with NAME=..."

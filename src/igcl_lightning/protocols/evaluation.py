@@ -17,7 +17,7 @@ from igcl_lightning.closing import say_progress
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError, suggestion, write_message
 from igcl_lightning.phantom import LABELS
-from igcl_lightning.protocols.cells import Cell, digest, run_cells
+from igcl_lightning.protocols.cells import Cell, digest, read_json, run_cells, write_json
 from igcl_lightning.protocols.contestants import (
     BASELINES,
     SUPERVISED,
@@ -88,7 +88,7 @@ def evaluate(request: Request) -> bool:
     _check_labels(request)
     contestants = _contestants(request, table)
     asked = _asked(protocols, contestants)
-    _claim(request.out)
+    _claim(request, table)
     stores = _stores(request, table, protocols)
     for protocol in protocols:
         protocol.check(Store(stores[protocol.name]), [each for each in contestants if protocol in asked[each]])
@@ -99,8 +99,9 @@ def evaluate(request: Request) -> bool:
     if len(cells) > len(unfinished):
         say_progress(f"measured before: {', '.join(cell.title for cell in cells if cell not in unfinished)}")
     failed = run_cells(_longest_first(unfinished, plans), request.jobs, CHILD)
-    write_report(protocols, _measured(plans, protocols, request.out), stores, request.out)
-    return not failed
+    measured = _measured(plans, protocols, request.out)
+    write_report(protocols, measured, stores, request.out)
+    return not failed and not any(each.missing for each in measured.values())
 
 
 def _table(request: Request) -> Table:
@@ -115,6 +116,8 @@ def _table(request: Request) -> Table:
     if request.store is not None:
         if request.train:
             raise IgclError("--train pretrains on phantoms only; for your own store use `igcl fit`, then --checkpoint")
+        if table.train:
+            say_progress(f"left out: {', '.join(table.train)}; only phantoms are trained on")
         kept = [name for name in table.protocols if request.protocols or name != "hard_negatives"]
         table = replace(table, train=[], protocols=kept)
     if request.seed is not None and not table.train:
@@ -174,12 +177,18 @@ def _names(protocols: Sequence[Protocol]) -> str:
     return ", ".join(protocol.name for protocol in protocols)
 
 
-def _claim(out: Path) -> None:
-    """Make the folder of the results; `IgclError` if it contains something else."""
+def _claim(request: Request, table: Table) -> None:
+    """Make the folder of the results; `IgclError` if it contains something else, or models of other phantoms."""
+    out, phantoms = request.out, asdict(table.phantoms) if request.store is None else {}
     if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
         raise IgclError(f"{out}: not empty and not an earlier evaluation; choose another --out")
+    made = read_json(out / MARKER)
+    other = made.get("phantoms") and phantoms and made["phantoms"] != phantoms
+    if other or made.get("fast", request.fast) != request.fast:
+        how = f"with{'' if made['fast'] else 'out'} --fast" if made["fast"] != request.fast else "on other phantoms"
+        raise IgclError(f"{out}: holds an evaluation {how}, which would be lost; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    (out / MARKER).touch()
+    write_json({"fast": request.fast, "phantoms": phantoms or made.get("phantoms", {})}, out / MARKER)
 
 
 def _stores(request: Request, table: Table, protocols: Sequence[Protocol]) -> dict[str, Path]:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+import pyarrow as pa
 
 from igcl_lightning.closing import say
 from igcl_lightning.data.store import Store
+from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.overview import format_overview, write_overview
 from igcl_lightning.evaluation.plots import plot_label_efficiency, plot_per_label
 from igcl_lightning.evaluation.predictions import SCHEMA, write_predictions
@@ -17,6 +19,7 @@ from igcl_lightning.evaluation.results import Record, write_results
 from igcl_lightning.protocols.contestants import Contestant
 from igcl_lightning.protocols.protocol import Protocol
 
+EFFICIENCY, PER_LABEL = "label_efficiency.png", "per_label.png"
 ALONE = 2
 """Protocols whose own tables tell all."""
 
@@ -33,18 +36,20 @@ def write_report(
     protocols: Sequence[Protocol], measured: Mapping[str, Measured], stores: Mapping[str, Path], out: Path
 ) -> None:
     """Write the results of all protocols and print their tables; contestants that lack some parts are named."""
+    for name in ("predictions.parquet", "table.md", *(f"plots/{plot}" for plot in (EFFICIENCY, PER_LABEL))):
+        (out / name).unlink(missing_ok=True)  # what is not written now would be of another evaluation
     predictions: list[pd.DataFrame] = []
     records: list[Record] = []
     for protocol in protocols:
         files, missing, left_out = measured[protocol.name]
-        say(f"\n{protocol.name.replace('_', '-')}\n")
+        say(f"\n{protocol.name}\n")
         if missing:
             say(f"not finished: {', '.join(missing)}\n")
         for name, reason in left_out.items():
             say(f"not asked: {name}, which {reason}\n")
         if not files:
             continue
-        tables = {each: pd.concat(map(pd.read_parquet, paths), ignore_index=True) for each, paths in files.items()}
+        tables = {each: pd.concat(map(_read, paths), ignore_index=True) for each, paths in files.items()}
         found, text = protocol.report(tables, Store(stores[protocol.name]))
         say(text)
         records += found
@@ -52,17 +57,27 @@ def write_report(
     if predictions:
         write_predictions(pd.concat(predictions, ignore_index=True), out / "predictions.parquet")
     write_results(records, out / "results.json")
-    write_overview(records, out / "table.md")
+    if not records:
+        return
+    split = "test" if any(record["split"] == "test" for record in records) else str(records[0]["split"])
+    write_overview(records, out / "table.md", split)
     if len(protocols) > ALONE:
-        say(f"\nall together: {format_overview(records)}")
-    _plot(records, out / "plots")
+        say(f"\nall together: {format_overview(records, split)}")
+    _plot(records, out / "plots", split)
 
 
-def _plot(records: Sequence[Record], folder: Path) -> None:
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise IgclError(f"{path}: damaged; delete it, and run the command again") from error
+
+
+def _plot(records: Sequence[Record], folder: Path, split: str) -> None:
     """Plot what probes reach by labels and by their number, or else what prompts reach."""
-    scored = [record for record in records if record["metric"] == "auroc" and record["split"] == "test"]
+    scored = [record for record in records if (record["metric"], record["split"]) == ("auroc", split)]
     drawn = [record for record in scored if record["fraction"] is not None or record["shots"] is not None]
     if drawn:
-        plot_label_efficiency(drawn, folder / "label_efficiency.png")
+        plot_label_efficiency(drawn, folder / EFFICIENCY, split)
     if scored:
-        plot_per_label(drawn or scored, folder / "per_label.png")
+        plot_per_label(drawn or scored, folder / PER_LABEL, split)

@@ -120,7 +120,7 @@ def _read_protocol(name: str) -> Protocol:
         near = suggestion(name, PROTOCOLS) or f"; known are {', '.join(PROTOCOLS)}"
         raise UsageError(f"--protocol: no protocol {name!r}{near}, or give a .yaml file") from None
     kind = yaml.safe_load(path.read_text(encoding="utf-8")).get("protocol")
-    if kind not in PROTOCOLS:
+    if not isinstance(kind, str) or kind not in PROTOCOLS:
         near = suggestion(str(kind), PROTOCOLS) or f", not one of {', '.join(PROTOCOLS)}"
         raise IgclError(f"{path}: protocol: {kind!r}{near}")
     return read_yaml(PROTOCOLS[kind], str(path), "--protocol", besides=("protocol",))[1]

@@ -30,7 +30,7 @@ from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.contrastive import ContrastiveModule
 from igcl_lightning.nn.scoring import Scorer, concatenate
 from igcl_lightning.protocols.contestants import Contestant
-from igcl_lightning.protocols.protocol import Part, Protocol, methods_of, pairs
+from igcl_lightning.protocols.protocol import Part, Protocol, check_score, methods_of, pairs
 
 TOGETHER = 64
 """Images scored at once, each with the reports of as many: a whole table of local scores would take minutes."""
@@ -76,6 +76,7 @@ class HardNegatives(Protocol):
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
         """Raise `IgclError` as other protocols do, and for a split with fewer than two patients to ask about."""
         super().check(store, contestants)
+        check_score(self.name, self.score, contestants)
         for split in self.splits:
             table = pd.DataFrame({"patient": store.column(split, "patient"), "key": _keys(store, split)})
             several = table[table["key"] >= 0].groupby("patient")["key"].nunique() > 1

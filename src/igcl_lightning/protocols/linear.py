@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
@@ -12,9 +13,10 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from igcl_lightning.callbacks.outputs import KeepPredictions
+from igcl_lightning.data.features import read_features
 from igcl_lightning.data.modules import LabeledDataModule
 from igcl_lightning.data.store import Store
-from igcl_lightning.errors import IgclError
+from igcl_lightning.errors import IgclError, write_message
 from igcl_lightning.evaluation.label_savings import label_savings, savings_line, savings_record
 from igcl_lightning.evaluation.results import Record
 from igcl_lightning.modules.classifier import ClassifierModule
@@ -53,7 +55,10 @@ class ProbeProtocol(Protocol):
             if split not in store.splits:
                 raise IgclError(f"{store.path}: has no split {split!r} for the protocol {self.name}")
         for contestant in contestants:
-            if not contestant.words and contestant.method not in (RANDOM, SUPERVISED):
+            if contestant.features is not None:
+                for split in dict.fromkeys(["train", "valid", *self.splits]):
+                    read_features(Path(contestant.features), store.column(split, "row"))
+            elif not contestant.words and contestant.method not in (RANDOM, SUPERVISED):
                 LinearProbe(**contestant.encoder)  # fail now, not after an hour of training
 
     def _probed(self, probe: type[LinearProbe], contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
@@ -130,9 +135,11 @@ class Linear(ProbeProtocol):
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
         """Raise `IgclError` as other probes do, and for fractions that are wrong."""
         if not self.fractions or not all(0 < fraction <= 1 for fraction in self.fractions):
-            raise IgclError(f"protocol linear: fractions are {self.fractions}, not above 0 and at most 1")
-        if len(set(self.fractions)) < len(self.fractions):
+            raise IgclError(f"protocol linear: fractions are {self.fractions}, not numbers above 0 and at most 1")
+        if len({f"{fraction:g}" for fraction in self.fractions}) < len(self.fractions):
             raise IgclError(f"protocol linear: fractions are {self.fractions}: one is given twice")
+        if (rate := self.supervised_learning_rate) <= 0:
+            raise IgclError(f"protocol linear: supervised_learning_rate is {rate}, not above 0")
         if any(contestant.method == SUPERVISED for contestant in contestants):
             wanted = len(self.fractions)
             if len(self.supervised_epochs) != wanted or min(self.supervised_epochs) < 1:
@@ -215,6 +222,11 @@ class FewShot(ProbeProtocol):
         if not self.shots or min(self.shots) < 1 or len(set(self.shots)) < len(self.shots):
             raise IgclError(f"protocol few_shot: shots are {self.shots}, not different numbers of at least 1")
         super().check(store, contestants)
+        labels = self.labels_of(store)
+        positives = (store.targets("train", labels) == 1).sum(axis=0)
+        if few := [label for label, number in zip(labels, positives, strict=True) if number < max(self.shots)]:
+            told = f"fewer than {max(self.shots)} positive training rows, so all of them are drawn: {', '.join(few)}"
+            write_message("warning", f"few_shot: {told}")
 
     def why_not(self, contestant: Contestant) -> str:
         """Return why training from scratch cannot be asked: it is no encoder to probe."""

@@ -91,7 +91,7 @@ def pretrained(
         stale: files of the cell that depend on the weights; removed before pretraining.
     """
     note = read_json(cell / PRETRAINED)
-    if note.get("settings") != settings:
+    if note.get("settings") != settings or not checkpoint_of(run).is_file():
         for name in (PRETRAINED, *stale):
             (cell / name).unlink(missing_ok=True)
         shutil.rmtree(run / "version_0", ignore_errors=True)

@@ -17,6 +17,8 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.classes import format_classes, summarise_classes
 from igcl_lightning.evaluation.results import Record, format_table, summarise
+from igcl_lightning.nn.checks import check_choice
+from igcl_lightning.nn.matching import SCORES
 from igcl_lightning.protocols.contestants import Contestant
 
 NOT_EVALUATED = "No Finding"
@@ -57,6 +59,9 @@ class Protocol(ABC):
             raise IgclError(f"protocol {self.name}: resamples is {self.resamples}, not at least 1")
         if not self.splits:
             raise IgclError(f"protocol {self.name}: splits is empty")
+        for name, values in (("splits", self.splits), ("labels", self.labels or [])):
+            if len(set(values)) < len(values):
+                raise IgclError(f"protocol {self.name}: {name} are {', '.join(values)}: one is given twice")
         for split in self.splits:
             if split not in store.splits:
                 has = ", ".join(store.splits)
@@ -85,6 +90,16 @@ class Protocol(ABC):
     def settings(self, contestant: Contestant, part: Part) -> dict[str, Any]:
         """Return the options that a part of a contestant depends on."""
         return {name: value for name, value in asdict(self).items() if name not in self.statistics} | dict(part)
+
+
+def check_score(protocol: str, score: str | None, contestants: Sequence[Contestant]) -> None:
+    """Raise `IgclError` for a score that there is not, or that a contestant does not have."""
+    if score is None:
+        return
+    check_choice(f"protocol {protocol}: score", score, SCORES)
+    for contestant in contestants:
+        if score not in contestant.scores:
+            raise IgclError(f"protocol {protocol}: {contestant.title} has no score {score!r}: it has no local branch")
 
 
 def file_name(protocol: str, part: Part) -> str:

@@ -38,7 +38,7 @@ from igcl_lightning.nn.matching import SCORES
 from igcl_lightning.nn.scoring import Scorer, cosine_similarity
 from igcl_lightning.protocols.contestants import Contestant
 from igcl_lightning.protocols.hard_negatives import contrasts_reports, matched_pairs
-from igcl_lightning.protocols.protocol import Part, Protocol, methods_of, pairs
+from igcl_lightning.protocols.protocol import Part, Protocol, check_score, methods_of, pairs
 
 K = (1, 5, 10)
 SHORTLIST = 1000
@@ -66,6 +66,7 @@ class Retrieval(Protocol):
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
         """Raise `IgclError` as other protocols do, and for a split without reports."""
         super().check(store, contestants)
+        check_score(self.name, self.score, contestants)
         if not self.k or min(self.k) < 1:
             raise IgclError(f"protocol retrieval: k are {self.k}, not numbers of at least 1")
         for split in self.splits:

@@ -21,7 +21,7 @@ from igcl_lightning.modules.zero_shot import ZeroShot, lines_of, refuse_unknown_
 from igcl_lightning.nn.checks import check_at_least
 from igcl_lightning.protocols.contestants import Contestant
 from igcl_lightning.protocols.hard_negatives import quiet_trainer
-from igcl_lightning.protocols.protocol import Part, Protocol, score_report
+from igcl_lightning.protocols.protocol import Part, Protocol, check_score, score_report
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class ZeroShotProtocol(Protocol):
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
         """Raise `IgclError` as other protocols do, for a label without prompts, and for prompts of unknown words."""
         super().check(store, contestants)
+        check_score(self.name, self.score, contestants)
         if not self.labels_of(store):
             raise IgclError(f"{store.path}: has no labels for the protocol zero_shot")
         if self.statements is not None:
