@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import json
 import re
 import shlex
 from dataclasses import fields, is_dataclass
@@ -14,6 +15,8 @@ from PIL import Image
 from igcl_lightning import callbacks, modules
 from igcl_lightning.cli import build_parser, main
 from igcl_lightning.data import modules as data_modules
+from igcl_lightning.evaluation.overview import format_overview
+from igcl_lightning.evaluation.results import Record
 from igcl_lightning.training.options import shipped_configs
 
 ROOT = Path(__file__).parents[1]
@@ -196,3 +199,10 @@ def test_every_option_of_prepare_is_on_the_page_of_data():
 
 def test_the_readme_is_short():
     assert len(README.read_text().splitlines()) < 200
+
+
+def test_the_table_of_methods_is_that_of_its_records():
+    records = json.loads((ROOT / "docs" / "results" / "methods.json").read_text())
+    page = (ROOT / "docs" / "evaluation.md").read_text()
+    table = page.partition("<!-- methods -->\n```\n")[2].partition("\n```\n<!-- /methods -->")[0]
+    assert table == format_overview([dict.fromkeys(Record.__annotations__) | each for each in records])

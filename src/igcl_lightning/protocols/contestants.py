@@ -13,8 +13,15 @@ import yaml
 import igcl_lightning.modules  # noqa: F401 (its classes are found by name)
 from igcl_lightning import __version__
 from igcl_lightning.errors import IgclError, UsageError, suggestion
-from igcl_lightning.modules.base import BaseModule, rebuild
-from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, imported, read_checkpoint
+from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.modules.checkpoint import (
+    CLASS_PATH,
+    HYPER_PARAMETERS,
+    build,
+    class_path,
+    imported,
+    read_checkpoint,
+)
 from igcl_lightning.modules.contrastive import ContrastiveModule
 from igcl_lightning.protocols.ablation_table import MAX_SEED, NAME
 from igcl_lightning.protocols.cells import digest
@@ -102,14 +109,14 @@ def from_checkpoint(word: str) -> Contestant:
     """
     name, seed, path = _named(word)
     stored = read_checkpoint(path)[HYPER_PARAMETERS]
-    class_path = str(stored.get(CLASS_PATH, ""))
-    if not class_path:
+    kind = str(stored.get(CLASS_PATH, ""))
+    if not kind:
         raise IgclError(f"{path}: does not name its class; was it written by igcl?")
-    if imported(class_path) is None:
-        raise IgclError(f"{path}: is a {class_path}; import its module with --import")
-    usual = class_path.rpartition(".")[2].lower()
+    if imported(kind) is None:
+        raise IgclError(f"{path}: is a {kind}; import its module with --import")
+    usual = kind.rpartition(".")[2].lower()
     module = BaseModule.load_from_checkpoint(path, map_location="cpu")
-    found: dict[str, Any] = {"class_path": class_path, "architecture": _architecture(stored.get("image"))}
+    found: dict[str, Any] = {"class_path": kind, "architecture": _architecture(stored.get("image"))}
     found["scores"] = getattr(module, "score_names", ())
     return Contestant(name or usual, seed, checkpoint=path, identity=_content(path), **found)
 
@@ -147,8 +154,8 @@ def to_pretrain(word: str, seed: int | None = None, epochs: int | None = None) -
     with quiet():
         merged = check(["fit", *words, *folder_words(Path("CELL"), Path("CELL"), "STORE")])
     model = yaml.safe_load(merged)["fit"]["model"]
-    built = rebuild({CLASS_PATH: model["class_path"], **model["init_args"]})
-    found: dict[str, Any] = {"class_path": model["class_path"], "scores": getattr(built, "score_names", ())}
+    built = build(imported(model["class_path"]), model["init_args"])
+    found: dict[str, Any] = {"class_path": class_path(type(built)), "scores": getattr(built, "score_names", ())}
     found["architecture"] = _architecture(model["init_args"].get("image"))
     return Contestant(name, seed, words, identity=digest(merged, __version__), **found)
 
