@@ -42,6 +42,6 @@ def test_only_a_parser_that_is_given_may_need_torch(tmp_path, monkeypatch):
     monkeypatch.setattr(parsing, "ordered_map", noted)
     (tmp_path / "reports.jsonl").write_text('{"id": 1, "text": "Edema."}\n')
     source = open_source(tmp_path / "reports.jsonl")
-    for parser in (None, default_parser()):
-        parsing.parse_reports(source, tmp_path / "graphs.jsonl", parser)
+    for number, parser in enumerate((None, default_parser())):
+        parsing.parse_reports(source, tmp_path / f"{number}.jsonl", parser)
     assert asked == [False, True]

@@ -5,6 +5,7 @@ Checkpoints store the record of how inputs were made.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache, cached_property
@@ -27,7 +28,7 @@ from igcl_lightning.data.preparing.row_images import store_image
 from igcl_lightning.data.preparing.study_rows import node_text
 from igcl_lightning.data.store import StoreDescription
 from igcl_lightning.data.study import REPORT_SECTIONS, StudyImage
-from igcl_lightning.errors import IgclError, write_message
+from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import featurize
 from igcl_lightning.graphs.parser import default_parser
 from igcl_lightning.graphs.schema import ReportGraph
@@ -208,6 +209,6 @@ class InputReader:
 
 @cache
 def _warn_of_other_rules(then: str | None, now: str) -> None:
-    """Say once that reports were parsed by other rules in training."""
+    """Warn once that reports were parsed by other rules in training."""
     if then != now:
-        write_message("warning", f"the training reports were parsed by {then}, this one by {now}: graphs may differ")
+        warnings.warn(f"the training reports were parsed by {then}, this one by {now}: graphs may differ", stacklevel=2)
