@@ -128,8 +128,7 @@ def test_rules_of_another_version_are_named_once(checkpoints):
     module = searcher(checkpoints["igcl"])
     module.input_record = module.input_record | {"parser": "spacy-rules-0"}
     with pytest.warns(UserWarning, match="were parsed by spacy-rules-0, this one by spacy-rules-") as told:
-        for text in (TEXT, "cardiomegaly"):
-            read_query(module, text)
+        [read_query(module, text) for text in (TEXT, "cardiomegaly")]
     assert len(told) == 1
 
 
