@@ -170,6 +170,20 @@ def test_a_cell_runs_in_one_process_at_a_time(tmp_path, monkeypatch):
     assert ended.value.code == cells.BUSY
 
 
+def test_a_cell_does_not_do_the_work_of_another_command(tmp_path, monkeypatch):
+    """Which has written its plan into the folder before the process of this one read it."""
+    (tmp_path / "plan.json").write_text('{"of": "another command"}')
+    monkeypatch.setattr(children, "_end_with_parent", lambda: None)
+    done = []
+    monkeypatch.setattr(sys, "argv", ["", str(tmp_path), cells.digest({"of": "this command"})])
+    with pytest.raises(SystemExit) as ended:
+        cells.run_as_cell(lambda folder, plan: done.append(plan))
+    assert ended.value.code == cells.BUSY
+    monkeypatch.setattr(sys, "argv", ["", str(tmp_path), cells.digest({"of": "another command"})])
+    cells.run_as_cell(lambda folder, plan: done.append(plan))
+    assert done == [{"of": "another command"}]
+
+
 def test_training_again_leaves_nothing_of_the_run_before(tmp_path, monkeypatch):
     run = tmp_path / "fit"
 
@@ -186,6 +200,17 @@ def test_training_again_leaves_nothing_of_the_run_before(tmp_path, monkeypatch):
     assert note == {"settings": "new", "seconds_per_epoch": 2.0}
     assert [each.name for each in run.rglob("*")] == ["version_0", "metrics.csv"]
     assert not (tmp_path / "result.json").exists()
+
+    trained = []
+    monkeypatch.setattr(pretraining, "run_training", lambda words, closing: trained.append(train(words, closing)))
+    checkpoint = pretraining.checkpoint_of(run)
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    pretraining.pretrained(tmp_path, run, [], "", "new")
+    assert not trained
+    checkpoint.unlink()
+    pretraining.pretrained(tmp_path, run, [], "", "new")
+    assert trained, "a checkpoint that is gone is trained again"
 
 
 def test_a_cell_alone_has_the_threads_of_the_command(quick, tmp_path, monkeypatch):
