@@ -29,6 +29,7 @@ from igcl_lightning.protocols.contestants import from_checkpoint
 from igcl_lightning.protocols.hard_negatives import matched_pairs
 from igcl_lightning.protocols.retrieval import retrieval_answers
 from igcl_lightning.protocols.zero_shot import ZeroShotProtocol
+from saved import save_as_fit
 from source_trees import CHEXPERT_LABELS, CLASSES, chexpert_classes_tree, mimic_classes_tree, nih_tree
 from stores import prepare_studies
 
@@ -60,16 +61,6 @@ def trainer(folder, *callbacks):
     )
 
 
-def save(module, path, store):
-    """Save a module as a fit on a store would, and return the path."""
-    words = {side: training_words(Store(store), side) for side in ("graph", "report")}
-    module.input_record = {**describe_inputs(PairedDataModule(str(store))), "words": words}
-    run = trainer(path.parent)
-    run.strategy.connect(module)
-    run.save_checkpoint(path)
-    return str(path)
-
-
 @pytest.fixture(scope="module")
 def prompts(tmp_path_factory):
     path = tmp_path_factory.mktemp("prompts") / "mine.tsv"
@@ -80,7 +71,7 @@ def prompts(tmp_path_factory):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory, phantom_store):
     torch.manual_seed(0)
-    return save(MODELS["graph"](), tmp_path_factory.mktemp("pretrained") / "igcl.ckpt", phantom_store)
+    return save_as_fit(MODELS["graph"](), tmp_path_factory.mktemp("pretrained") / "igcl.ckpt", phantom_store)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +83,7 @@ def checkpoint(tmp_path_factory, phantom_store):
 def test_scores_are_those_of_a_loop_over_single_images_and_prompts(kind, score, phantom_store, prompts, tmp_path):
     torch.manual_seed(0)
     model = MODELS[kind]().eval()
-    zero = ZeroShot(save(model, tmp_path / "a.ckpt", phantom_store), prompts, 2, score, label_names=LABELS)
+    zero = ZeroShot(save_as_fit(model, tmp_path / "a.ckpt", phantom_store), prompts, 2, score, label_names=LABELS)
     image = torch.randint(0, 256, (3, 1, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
         got = zero.score_image(image)
@@ -243,14 +234,14 @@ def test_prompts_and_labels_travel_in_the_checkpoint(checkpoint, phantom_store, 
 
 
 def test_statements_are_as_many_as_the_model_read(checkpoint, phantom_store, tmp_path):
-    sentences = ZeroShot(save(MODELS["text"](), tmp_path / "text.ckpt", phantom_store))
+    sentences = ZeroShot(save_as_fit(MODELS["text"](), tmp_path / "text.ckpt", phantom_store))
     assert (sentences.statements, ZeroShot(checkpoint).statements) == (1, 5)
 
 
 def test_what_cannot_be_asked_is_one_line(checkpoint, phantom_store, prompts, tmp_path):
     with pytest.raises(IgclError, match="zero-shot needs a pretrained model: give its checkpoint with --model.check"):
         ZeroShot()
-    views = save(SimCLR(image=IMAGE), tmp_path / "simclr.ckpt", phantom_store)
+    views = save_as_fit(SimCLR(image=IMAGE), tmp_path / "simclr.ckpt", phantom_store)
     with pytest.raises(IgclError, match="simclr.ckpt: SimCLR reads no reports, and so no prompts"):
         ZeroShot(views)
     with pytest.raises(IgclError, match="model.statements is 0, not at least 1"):

@@ -88,6 +88,11 @@ def test_the_demo_does_not_touch_a_folder_of_something_else(tmp_path, capsys):
     assert [each.name for each in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_what_a_model_reads_is_known_before_it_is_trained():
+    sides = {"igcl": "graph", "reclf_graph": "graph", "reclf": "report", "convirt": "report", "simclr": ""}
+    assert {name: to_pretrain(name).side for name in sides} == sides
+
+
 def test_the_seed_is_that_of_pretraining():
     plain, given, named = to_pretrain("igcl"), to_pretrain("igcl", 7), to_pretrain("igcl:8", 7)
     assert [each.title for each in (plain, given, named)] == ["igcl", "igcl-7", "igcl-8"]

@@ -10,15 +10,11 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from lightning.pytorch import Trainer
 from PIL import Image
 
 from forked_cells import Forked
 from igcl_lightning.cli import main
-from igcl_lightning.data.inputs import describe_inputs
-from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.store import Store
-from igcl_lightning.data.words import training_words
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.retrieval import summarise_retrieval
@@ -30,6 +26,7 @@ from igcl_lightning.protocols.hard_negatives import HardNegatives, hard_negative
 from igcl_lightning.protocols.linear import Linear
 from igcl_lightning.protocols.retrieval import Retrieval, retrieval_answers
 from igcl_lightning.protocols.zero_shot import ZeroShotProtocol
+from saved import save_as_fit
 
 pytestmark = pytest.mark.long
 
@@ -53,16 +50,6 @@ PROTOCOLS = {
 }
 
 
-def save(module, path, store):
-    """Save a module as a fit on a store would, and return the path."""
-    words = {side: training_words(Store(store), side) for side in ("graph", "report")}
-    module.input_record = {**describe_inputs(PairedDataModule(str(store))), "words": words}
-    trainer = Trainer(logger=False, accelerator="cpu", enable_progress_bar=False, enable_checkpointing=False)
-    trainer.strategy.connect(module)
-    trainer.save_checkpoint(path)
-    return str(path)
-
-
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory, phantom_store):
     folder, made = tmp_path_factory.mktemp("pretrained"), {}
@@ -71,7 +58,7 @@ def checkpoints(tmp_path_factory, phantom_store):
     for number, (name, kind) in enumerate(models.items()):
         torch.manual_seed(number)
         path = folder / f"{name.replace(':', '-')}.ckpt"
-        made[name] = save(kind(image=IMAGE, projection={"channels": 16}, **options[kind]), path, phantom_store)
+        made[name] = save_as_fit(kind(image=IMAGE, projection={"channels": 16}, **options[kind]), path, phantom_store)
     return made
 
 
@@ -277,7 +264,7 @@ def test_a_protocol_passes_its_options_on(checkpoints, phantom_store, tmp_path):
     """Scores, pools, k and labels are those of its file; `retrieval_answers` and the rest prove what they mean."""
     torch.manual_seed(0)
     local = {"matching": {"weight": 1.0, "channels": 8}, "graph": {"channels": 16}}
-    path = save(IGCL(image=IMAGE, projection={"channels": 16}, **local), tmp_path / "local.ckpt", phantom_store)
+    path = save_as_fit(IGCL(image=IMAGE, projection={"channels": 16}, **local), tmp_path / "local.ckpt", phantom_store)
     contestant, store = from_checkpoint(path), Store(phantom_store)
     assert set(contestant.scores) == {"global", "local", "both"}
     module = BaseModule.load_from_checkpoint(path, map_location="cpu")

@@ -12,9 +12,9 @@ from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules import IGCL, SimCLR
+from igcl_lightning.modules.contrastive import contrasts_reports
 from igcl_lightning.phantom import FINDINGS
 from igcl_lightning.protocols.hard_negatives import (
-    contrasts_reports,
     hard_negative_answers,
     images_of_next_patient,
     paired_data,

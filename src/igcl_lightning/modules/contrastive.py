@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
@@ -328,3 +328,8 @@ def pair_ids(batch: PairBatch, loss: nn.Module) -> PairIds:
     """Return the ids of a batch, with labels, and with counts of words if the loss reads them."""
     words = word_counts(batch.report) if getattr(loss, "semantic", None) == "text" else None
     return PairIds(batch.row, batch.study, batch.patient, batch.graph_key, batch.graph_facts, batch.target, words)
+
+
+def contrasts_reports(module: Any) -> TypeGuard[ContrastiveModule]:
+    """Return whether a module contrasts images with reports, not with other views of images."""
+    return isinstance(module, ContrastiveModule) and module.sides[1] != "view"

@@ -23,10 +23,11 @@ from igcl_lightning.evaluation.results import mean_over_seeds, resampled
 from igcl_lightning.evaluation.within_patient import Choices
 from igcl_lightning.metrics.clinical import auroc
 from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.modules.contrastive import contrasts_reports
 from igcl_lightning.protocols.cells import run_as_cell, tell, write_json
 from igcl_lightning.protocols.contestants import Contestant
 from igcl_lightning.protocols.counterfactuals import counterfactual_answers
-from igcl_lightning.protocols.hard_negatives import Answers, contrasts_reports, hard_negative_answers
+from igcl_lightning.protocols.hard_negatives import Answers, hard_negative_answers
 from igcl_lightning.protocols.linear import Linear
 from igcl_lightning.protocols.pretraining import checkpoint_of, pretrained
 from igcl_lightning.quiet import quiet

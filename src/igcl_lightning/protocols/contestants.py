@@ -14,15 +14,8 @@ import igcl_lightning.modules  # noqa: F401 (its classes are found by name)
 from igcl_lightning import __version__
 from igcl_lightning.errors import IgclError, UsageError, suggestion
 from igcl_lightning.modules.base import BaseModule
-from igcl_lightning.modules.checkpoint import (
-    CLASS_PATH,
-    HYPER_PARAMETERS,
-    build,
-    class_path,
-    imported,
-    read_checkpoint,
-)
-from igcl_lightning.modules.contrastive import ContrastiveModule
+from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, build, imported, read_checkpoint
+from igcl_lightning.modules.contrastive import contrasts_reports
 from igcl_lightning.protocols.ablation_table import MAX_SEED, NAME
 from igcl_lightning.protocols.cells import digest
 from igcl_lightning.protocols.pretraining import epoch_words, folder_words
@@ -61,7 +54,7 @@ class Contestant:
         checkpoint: pretraining checkpoint.
         image: an encoder by name instead, with its weights, or the architecture of a baseline.
         features: a file of features instead.
-        class_path: class of a model that is or will be pretrained, "" for other contestants.
+        side: what a model reads beside images, "graph" or "report"; "" for other contestants.
         architecture: its backbone and image size, for baselines; empty if it names none.
         scores: the scores that a model of images and reports has, such as "global".
         identity: a hash of what its results depend on: contents of files, options of pretraining.
@@ -73,7 +66,7 @@ class Contestant:
     checkpoint: str | None = None
     image: Mapping[str, Any] | None = None
     features: str | None = None
-    class_path: str = ""
+    side: str = ""
     architecture: Mapping[str, Any] = field(default_factory=dict)
     scores: Sequence[str] = ()
     identity: str = ""
@@ -90,12 +83,6 @@ class Contestant:
             return {"checkpoint": self.checkpoint}
         return {} if self.image is None else {"image": dict(self.image)}
 
-    @property
-    def reads_reports(self) -> bool:
-        """Whether it contrasts images with reports, as graphs or as words."""
-        found = imported(self.class_path)
-        return isinstance(found, type) and issubclass(found, ContrastiveModule) and found.sides[1] != "view"
-
     def run_seed(self, draw: int = 0) -> int:
         """Return the seed of a run in the results, of one draw of labelled rows."""
         return draw + SEEDS_APART * (self.seed or 0)
@@ -105,20 +92,18 @@ def from_checkpoint(word: str) -> Contestant:
     """Read [NAME[:SEED]=]CKPT; the name of a model without one is that of its class.
 
     Raises:
-        IgclError: there is no such checkpoint, it does not name its class, or that is not imported.
+        IgclError: there is no such checkpoint, or it does not name a class that is imported.
     """
     name, seed, path = _named(word)
     stored = read_checkpoint(path)[HYPER_PARAMETERS]
     kind = str(stored.get(CLASS_PATH, ""))
     if not kind:
         raise IgclError(f"{path}: does not name its class; was it written by igcl?")
-    if imported(kind) is None:
-        raise IgclError(f"{path}: is a {kind}; import its module with --import")
     usual = kind.rpartition(".")[2].lower()
     module = BaseModule.load_from_checkpoint(path, map_location="cpu")
-    found: dict[str, Any] = {"class_path": kind, "architecture": _architecture(stored.get("image"))}
-    found["scores"] = getattr(module, "score_names", ())
-    return Contestant(name or usual, seed, checkpoint=path, identity=_content(path), **found)
+    return Contestant(
+        name or usual, seed, checkpoint=path, identity=_content(path), **_described(module, stored.get("image"))
+    )
 
 
 def from_encoder(word: str) -> Contestant:
@@ -155,9 +140,8 @@ def to_pretrain(word: str, seed: int | None = None, epochs: int | None = None) -
         merged = check(["fit", *words, *folder_words(Path("CELL"), Path("CELL"), "STORE")])
     model = yaml.safe_load(merged)["fit"]["model"]
     built = build(imported(model["class_path"]), model["init_args"])
-    found: dict[str, Any] = {"class_path": class_path(type(built)), "scores": getattr(built, "score_names", ())}
-    found["architecture"] = _architecture(model["init_args"].get("image"))
-    return Contestant(name, seed, words, identity=digest(merged, __version__), **found)
+    described = _described(built, model["init_args"].get("image"))
+    return Contestant(name, seed, words, identity=digest(merged, __version__), **described)
 
 
 def baseline(method: str, contestants: Sequence[Contestant]) -> Contestant | None:
@@ -189,10 +173,14 @@ def check_names(contestants: Sequence[Contestant]) -> None:
             raise IgclError(f"one {each.method!r} has a seed, and another has none; give both one with NAME:SEED=...")
 
 
-def _architecture(image: Any) -> dict[str, Any]:
-    """Return backbone and image size of a model's options; empty if they are not both there."""
+def _described(module: Any, image: Any) -> dict[str, Any]:
+    """Return what a contestant says of its module, whose options of images are given."""
     named = isinstance(image, Mapping) and {"backbone", "size"} <= image.keys()
-    return {name: image[name] for name in ("backbone", "size")} if named else {}
+    return {
+        "side": module.report_side if contrasts_reports(module) else "",
+        "scores": getattr(module, "score_names", ()),
+        "architecture": {name: image[name] for name in ("backbone", "size")} if named else {},
+    }
 
 
 def _content(file: str) -> str:

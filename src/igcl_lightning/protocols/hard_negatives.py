@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeGuard
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -86,7 +86,7 @@ class HardNegatives(Protocol):
 
     def why_not(self, contestant: Contestant) -> str:
         """Return why a contestant cannot be asked, "" if it reads reports."""
-        return "" if contestant.reads_reports else "reads no reports to choose from"
+        return "" if contestant.side else "reads no reports to choose from"
 
     def measure(self, contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
         """Return a line for each image: split, whether it was seen, patient, right choices, choices."""
@@ -127,11 +127,6 @@ def _choices_in(lines: pd.DataFrame, split: str, image: str) -> Choices:
 
 def _keys(store: Store, split: str) -> Any:
     return pc.struct_field(store.files(split).data.column("graph"), "key").to_numpy()
-
-
-def contrasts_reports(module: Any) -> TypeGuard[ContrastiveModule]:
-    """Return whether a module contrasts images with reports, not with other views of images."""
-    return isinstance(module, ContrastiveModule) and module.sides[1] != "view"
 
 
 def hard_negative_answers(module: ContrastiveModule, store: Path, batch_size: int = 64) -> dict[str, Answers]:

@@ -78,7 +78,7 @@ class Protocol(ABC):
 
     @abstractmethod
     def measure(self, contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
-        """Return a part of what a contestant gives, in a form that `records` reads."""
+        """Return a part of what a contestant gives, in a form that `report` reads."""
 
     @abstractmethod
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:

@@ -32,12 +32,12 @@ from igcl_lightning.metrics.ranking import (
 )
 from igcl_lightning.metrics.retrieval import take_rows
 from igcl_lightning.modules.base import BaseModule
-from igcl_lightning.modules.contrastive import ContrastiveModule
+from igcl_lightning.modules.contrastive import ContrastiveModule, contrasts_reports
 from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.matching import SCORES
 from igcl_lightning.nn.scoring import Scorer, cosine_similarity
 from igcl_lightning.protocols.contestants import Contestant
-from igcl_lightning.protocols.hard_negatives import contrasts_reports, matched_pairs
+from igcl_lightning.protocols.hard_negatives import matched_pairs
 from igcl_lightning.protocols.protocol import Part, Protocol, check_score, methods_of, pairs
 
 K = (1, 5, 10)
@@ -74,7 +74,7 @@ class Retrieval(Protocol):
 
     def why_not(self, contestant: Contestant) -> str:
         """Return why a contestant cannot be asked, "" if it reads reports."""
-        return "" if contestant.reads_reports else "reads no reports, so it cannot retrieve them"
+        return "" if contestant.side else "reads no reports, so it cannot retrieve them"
 
     def measure(self, contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
         """Return a line for each query: split, direction, patient, and by pool the rank and the precisions."""

@@ -16,7 +16,6 @@ from igcl_lightning.data.words import training_words
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.results import Record
 from igcl_lightning.graphs.prompts import Prompt, make_prompts, read_prompts
-from igcl_lightning.modules.checkpoint import imported
 from igcl_lightning.modules.zero_shot import ZeroShot, lines_of, refuse_unknown_words
 from igcl_lightning.nn.checks import check_at_least
 from igcl_lightning.protocols.contestants import Contestant
@@ -52,8 +51,7 @@ class ZeroShotProtocol(Protocol):
             if contestant.checkpoint is not None:
                 self._module(contestant, store).refuse_unknown_words()
             else:
-                side = imported(contestant.class_path).sides[1]
-                refuse_unknown_words(self._prompts(store), set(training_words(store, side).split()))
+                refuse_unknown_words(self._prompts(store), set(training_words(store, contestant.side).split()))
 
     def settings(self, contestant: Contestant, part: Part) -> dict[str, Any]:
         """Return the options and the prompts themselves: a file may change under its name."""
@@ -62,7 +60,7 @@ class ZeroShotProtocol(Protocol):
 
     def why_not(self, contestant: Contestant) -> str:
         """Return why a contestant cannot be asked, "" if it reads reports."""
-        return "" if contestant.reads_reports else "reads no reports, so no prompts"
+        return "" if contestant.side else "reads no reports, so no prompts"
 
     def measure(self, contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
         """Return the scores of all labels; warns of prompts that are inverted on the validation rows."""
