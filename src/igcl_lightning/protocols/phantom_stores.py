@@ -17,7 +17,7 @@ STUDIES_PER_PROCESS = 256  # starting a process costs as much as preparing a few
 
 
 def prepare_phantoms(path: Path, studies: int, size: int, jobs: int = 1, **options: Any) -> None:
-    """Prepare frontal phantoms with parsed reports, unless they stand; those of another version are replaced.
+    """Prepare frontal phantoms with parsed reports and masks, unless they stand; those of another version are replaced.
 
     Args:
         path: the store.
@@ -26,7 +26,7 @@ def prepare_phantoms(path: Path, studies: int, size: int, jobs: int = 1, **optio
         jobs: number of processes, at most.
         options: of `phantom_source`, such as variant and seed.
     """
-    source = partial(phantom_source, size=size, views="frontal")(studies, **options)
+    source = partial(phantom_source, size=size, views="frontal", masks=True)(studies, **options)
     kept = Options(size=size, lossless=True, reparse=True)
     jobs = max(1, min(jobs, studies // STUDIES_PER_PROCESS))
     if not (path / MANIFEST).is_file():
