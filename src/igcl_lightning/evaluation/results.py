@@ -262,7 +262,7 @@ def format_table(records: Sequence[Record], metric: str = "auroc", split: str = 
         caption.append(f"left out, one class only or not scored by every run: {', '.join(undefined)}")
     caption += _lacking(means)
     parts = groupby(sorted(means, key=_block_key), key=_block_key)
-    return "\n\n".join(["\n".join(caption), *(_block(list(part)) for _, part in parts)])
+    return "\n\n".join(["\n".join(caption), *(format_block(list(part)) for _, part in parts)])
 
 
 def format_labels(records: Sequence[Record], metric: str = "auroc", split: str = "test") -> str:
@@ -312,14 +312,15 @@ def setting_name(record: Record) -> str:
     return "" if record["shots"] is None else f"{record['shots']}-shot"
 
 
-def _block(means: Sequence[Record]) -> str:
+def format_block(means: Sequence[Record], column: Callable[[Record], str] = setting_name) -> str:
+    """Return methods, or else differences, below one another, and what `column` says of a record beside one another."""
     means = sorted(means, key=lambda record: (record["fraction"] or 0.0, record["shots"] or 0))
-    settings = list(dict.fromkeys(setting_name(record) for record in means))
+    titles = list(dict.fromkeys(column(record) for record in means))
     cells: dict[str, dict[str, str]] = {}
     for record in means:
-        cells.setdefault(method_name(record), {})[setting_name(record)] = format_cell(record)
+        cells.setdefault(method_name(record), {})[column(record)] = format_cell(record)
     corner = "method" if means[0]["versus"] is None else "difference"
-    rows = [[corner, *settings], *([name, *(row.get(at, "") for at in settings)] for name, row in cells.items())]
+    rows = [[corner, *titles], *([name, *(row.get(at, "") for at in titles)] for name, row in cells.items())]
     return aligned(rows)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcl_lightning.errors import IgclError
+from igcl_lightning.evaluation.means import patient_mean
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record, aligned, compare_runs, format_cell, method_name
 from igcl_lightning.metrics.clinical import patient_bootstrap_weights
@@ -137,14 +138,7 @@ def _metrics(asked: Mapping[Run, Answers], pool: int, weights: Floats) -> Iterat
 
 def _share(patient: NDArray[np.int64], weights: Floats, value: NDArray[Any], some: NDArray[np.bool_]) -> Floats:
     """Return the mean of `value` [N] over some queries in each resample, [1 + R], given weights [1 + R, P]."""
-    of_patient = np.unique(patient, return_inverse=True)[1]
-    total, number = (
-        np.bincount(of_patient[some], each, minlength=weights.shape[1])
-        for each in (value[some].astype(float), np.ones(int(some.sum())))
-    )
-    with np.errstate(invalid="ignore"):
-        mean: Floats = (weights @ total) / (weights @ number)
-    return mean
+    return patient_mean(np.unique(patient, return_inverse=True)[1][some], value[some].astype(float), weights)
 
 
 def _median(patient: NDArray[np.int64], weights: Floats, rank: NDArray[np.int64], some: NDArray[np.bool_]) -> Floats:
