@@ -1,0 +1,122 @@
+"""Fits of heads on labelled rows, as several protocols need them, and the checks of their options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+from igcl_lightning.callbacks.outputs import KeepPredictions
+from igcl_lightning.data.modules import LabeledDataModule
+from igcl_lightning.data.store import Store
+from igcl_lightning.errors import IgclError
+from igcl_lightning.modules.classifier import ClassifierModule
+from igcl_lightning.modules.fine_tune import FineTune
+from igcl_lightning.modules.optim import OptimOptions
+from igcl_lightning.protocols.protocol import Protocol
+
+VALIDATIONS = 20
+"""About how often a training of images is validated."""
+
+
+def fit_head(
+    protocol: Protocol,
+    module: ClassifierModule,
+    store: Store,
+    *callbacks: Callback,
+    trainer: Mapping[str, Any] = {"max_epochs": 1},
+    **setting: Any,
+) -> pd.DataFrame:
+    """Return the predictions of a head after its fit; those of the best epoch if a callback keeps it.
+
+    Args:
+        protocol: says which splits and labels are scored.
+        module: the head, which is fitted in place.
+        store: store with the splits "train" and "valid".
+        callbacks: callbacks of the fit.
+        trainer: options of Lightning's `Trainer`.
+        setting: options of `LabeledDataModule`, such as the fraction.
+    """
+    splits, labels = [*protocol.splits], protocol.labels_of(store)
+    data = LabeledDataModule(str(store.path), labels=labels, predict_splits=splits, **setting)
+    kept = KeepPredictions()
+    fitting = Trainer(
+        callbacks=[kept, *callbacks],
+        logger=False,
+        enable_checkpointing=bool(callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        devices=1,
+        **trainer,
+    )
+    fitting.fit(module, data)
+    best = "best" if callbacks else None
+    fitting.predict(module, data, return_predictions=False, ckpt_path=best, weights_only=True)
+    return kept.frame
+
+
+def train_images(
+    protocol: Protocol,
+    store: Store,
+    head: Mapping[str, Any],
+    *,
+    seed: int,
+    fraction: float,
+    epochs: int,
+    learning_rate: float,
+    patience: int,
+) -> pd.DataFrame:
+    """Return the predictions of the best epoch of a `FineTune`, by the mean AUROC on validation rows.
+
+    Args:
+        protocol: says which splits and labels are scored.
+        store: store with the splits "train" and "valid".
+        head: arguments of `FineTune` that say which encoder is trained, and how.
+        seed: seed of the drawn rows, of new weights and of the order of the rows.
+        fraction: labelled share of the training rows.
+        epochs: most epochs.
+        learning_rate: peak learning rate.
+        patience: validations in a row without a better one after which training ends.
+    """
+    seed_everything(seed, verbose=False)
+    module = FineTune(**head, optim=OptimOptions(learning_rate))
+    validated = {"max_epochs": epochs, "check_val_every_n_epoch": max(1, epochs // VALIDATIONS)}
+    with TemporaryDirectory() as folder:
+        return fit_head(
+            protocol,
+            module,
+            store,
+            ModelCheckpoint(folder, monitor="val/auroc_mean", mode="max"),
+            EarlyStopping("val/auroc_mean", mode="max", patience=patience),
+            trainer={"gradient_clip_val": 1.0, **validated},
+            draw_seed=seed,
+            fraction=fraction,
+        )
+
+
+def check_labelled(protocol: Protocol, store: Store) -> None:
+    """Raise `IgclError` for a store without labels, or without the splits to train and to choose on."""
+    if not protocol.labels_of(store):
+        raise IgclError(f"{store.path}: has no labels for the protocol {protocol.name}")
+    for split in ("train", "valid"):
+        if split not in store.splits:
+            raise IgclError(f"{store.path}: has no split {split!r} for the protocol {protocol.name}")
+
+
+def check_fractions(protocol: str, fractions: Sequence[float]) -> None:
+    """Raise `IgclError` for fractions that are no shares, or not different."""
+    if not fractions or not all(0 < fraction <= 1 for fraction in fractions):
+        raise IgclError(f"protocol {protocol}: fractions are {fractions}, not numbers above 0 and at most 1")
+    if len({f"{fraction:g}" for fraction in fractions}) < len(fractions):
+        raise IgclError(f"protocol {protocol}: fractions are {fractions}: one is given twice")
+
+
+def check_epochs(protocol: str, option: str, epochs: Sequence[int], fractions: Sequence[float]) -> None:
+    """Raise `IgclError` unless there is a number of epochs for each fraction."""
+    if len(epochs) != len(fractions) or min(epochs) < 1:
+        raise IgclError(f"protocol {protocol}: {option} are {epochs}, not {len(fractions)} numbers of at least 1")
