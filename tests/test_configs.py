@@ -22,7 +22,7 @@ ZERO_SHOT = "probe/zero_shot.yaml"
 SEGMENTATION = "probe/segmentation.yaml"
 WHOLE = [config for config in CONFIGS if config.split("/")[0] in ("pretrain", "probe") and config != ZERO_SHOT]
 FRAGMENTS = [config for config in CONFIGS if config.split("/")[0] in ("callbacks", "logger")]
-HEADS = ("probe/linear.yaml", "probe/few_shot.yaml")
+HEADS = ("probe/linear.yaml", "probe/few_shot.yaml", "probe/fine_tune.yaml")
 SMALL = ["--model.image.backbone", "test_resnet", "--model.image.size", "32"]
 NARROW = [
     *("--model.image.weights", "none", "--model.graph.node_text_channels", "0"),

@@ -287,7 +287,10 @@ def test_the_real_part_has_the_counts_it_should_have(data_folder):
     studies = list(source.items())
     assert Counter(study.split for study in studies) == {"train": 234, "valid": 45}
     people = {split: {study.patient_id for study in studies if study.split == split} for split in ("train", "valid")}
-    assert (len(people["train"]), len(people["valid"])) == (128 - 3, 29)  # two are one person, two others too, and one is of "valid"
+    assert (len(people["train"]), len(people["valid"])) == (
+        128 - 3,
+        29,
+    )  # two are one person, two others too, and one is of "valid"
     assert sum(bool(study.report["report"]) for study in studies) == 198
     assert sum(len(study.images[0].boxes) == 2 for study in studies) == 277
     masks = [mask for study in studies for mask in study.images[0].masks.values()]
