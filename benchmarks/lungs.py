@@ -3,9 +3,9 @@
     IGCL_DATA=DIR python benchmarks/lungs.py [--out FOLDER] [--jobs N] [--protocol FILE]
 
 Reads `covid_cxr_notes` (radiographs with notes and masks of both lungs) and `weights` of the folder of real data. Its
-validation patients are the test rows here, and a tenth of its training patients those on which the best epoch is chosen.
-IGCL starts at ImageNet and contrasts the training images with their notes. All encoders are trained with their decoders
-on 1, 10 and 100 % of the masks, in three draws; intervals are over patients.
+validation patients are the test rows here, and a tenth of its training patients those on which the best epoch is
+chosen. IGCL starts at ImageNet and contrasts the training images with their notes. All encoders are trained with their
+decoders on 1, 10 and 100 % of the masks, in three draws; intervals are over patients.
 """
 
 from __future__ import annotations
