@@ -58,3 +58,12 @@ def test_rows_of_another_split_stand_in():
     text = format_overview(RECORDS, "valid")
     assert text.splitlines()[0].endswith("valid rows")
     assert text.splitlines()[-2:] == ["method  1 %", "igcl    0.400"]
+
+
+def test_fine_tuning_has_columns_of_its_own():
+    tuned = [record("igcl", "auroc", 0.8, "fine_tune", fraction=0.01), RECORDS[0]]
+    text = format_overview(tuned)
+    assert text.splitlines()[-2:] == ["method  tuned 1 %  1 %", "igcl    0.800      0.700"]
+    assert "tuned 1 %, ...: AUROC after fine-tuning on so many labels" in text
+    assert "AUROC of probes" in text
+    assert "AUROC of probes" not in format_overview(tuned[:1])

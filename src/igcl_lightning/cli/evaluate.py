@@ -84,7 +84,8 @@ def jobs_of(options: argparse.Namespace) -> int:
 
 def files_of(out: Path, *more: Path) -> str:
     """Return the names of the results of an evaluation that are there; `more` are further ones."""
-    names = (*map(Path, ("results.json", "table.md", "predictions.parquet", "plots")), *more)
+    written = ("results.json", "table.md", "predictions.parquet", "fine_tuned_predictions.parquet", "plots")
+    names = (*map(Path, written), *more)
     return ", ".join(str(name) for name in names if (out / name).exists())
 
 

@@ -18,7 +18,7 @@ from igcl_lightning.modules.pretrained import NO_ENCODER, PretrainedEncoder
 from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.external_encoder import ExternalOptions
 from igcl_lightning.nn.scoring import at_least_single
-from igcl_lightning.nn.tuning import FULL, TUNINGS, LoraOptions, check_lora
+from igcl_lightning.nn.tuning import TUNINGS, LoraOptions, check_lora
 
 
 class FineTune(ClassifierModule):
@@ -53,7 +53,7 @@ class FineTune(ClassifierModule):
         checkpoint: str | None = None,
         image: ExternalOptions = ExternalOptions(),
         features: str = "pooled",
-        tune: str = FULL,
+        tune: str = "full",
         lora: LoraOptions = LoraOptions(),
         name: str | None = None,
         optim: OptimOptions = OptimOptions(),

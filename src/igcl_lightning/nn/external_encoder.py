@@ -76,6 +76,9 @@ class XrvEncoder(nn.Module):
         size: side of the square that the network sees, in pixels (default: that of its training).
         weights: "none" for random weights, "hub" for the published ones, or the path of a state dict.
 
+    Attributes:
+        last_block: name of the module in `backbone` that is its last block (see `nn.tuning`).
+
     Raises:
         IgclError: torchxrayvision is not installed or has no such network, or the weights are unavailable.
     """

@@ -36,7 +36,8 @@ RANDOM, SUPERVISED = "random", "supervised"
 BASELINES = (RANDOM, SUPERVISED)
 """Encoders with random weights, and training from scratch, with the architecture of another contestant."""
 
-TAKEN = ("store", "hard_negatives", "plots", "results.json", "predictions.parquet", "table.md")
+PREDICTIONS, FINE_TUNED = "predictions.parquet", "fine_tuned_predictions.parquet"
+TAKEN = ("store", "hard_negatives", "plots", "results.json", PREDICTIONS, FINE_TUNED, "table.md")
 """What an evaluation writes beside the folders of the contestants."""
 
 SEEDS_APART = 1000

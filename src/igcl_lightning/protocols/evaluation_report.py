@@ -16,7 +16,7 @@ from igcl_lightning.evaluation.overview import format_overview, write_overview
 from igcl_lightning.evaluation.plots import plot_label_efficiency, plot_per_label
 from igcl_lightning.evaluation.predictions import SCHEMA, write_predictions
 from igcl_lightning.evaluation.results import Record, write_results
-from igcl_lightning.protocols.contestants import Contestant
+from igcl_lightning.protocols.contestants import FINE_TUNED, PREDICTIONS, Contestant
 from igcl_lightning.protocols.fine_tuning import FineTuning
 from igcl_lightning.protocols.protocol import Protocol
 
@@ -37,9 +37,9 @@ def write_report(
     protocols: Sequence[Protocol], measured: Mapping[str, Measured], stores: Mapping[str, Path], out: Path
 ) -> None:
     """Write the results of all protocols and print their tables; contestants that lack some parts are named."""
-    for name in ("predictions.parquet", "table.md", *(f"plots/{plot}" for plot in PLOTS)):
+    for name in (PREDICTIONS, FINE_TUNED, "table.md", *(f"plots/{plot}" for plot in PLOTS)):
         (out / name).unlink(missing_ok=True)  # what is not written now would be of another evaluation
-    predictions: list[pd.DataFrame] = []
+    predictions: dict[str, list[pd.DataFrame]] = {}
     records: list[Record] = []
     for protocol in protocols:
         files, missing, left_out = measured[protocol.name]
@@ -54,9 +54,11 @@ def write_report(
         found, text = protocol.report(tables, Store(stores[protocol.name]))
         say(text)
         records += found
-        predictions += [table for table in tables.values() if set(SCHEMA.names) <= set(table.columns)]
-    if predictions:
-        write_predictions(pd.concat(predictions, ignore_index=True), out / "predictions.parquet")
+        scored = [table for table in tables.values() if set(SCHEMA.names) <= set(table.columns)]
+        predictions.setdefault(protocol.scores, []).extend(scored)
+    for name, scored in predictions.items():
+        if scored:
+            write_predictions(pd.concat(scored, ignore_index=True), out / name)
     write_results(records, out / "results.json")
     if not records:
         return

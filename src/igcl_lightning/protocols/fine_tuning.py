@@ -13,7 +13,7 @@ from igcl_lightning.evaluation.results import Record
 from igcl_lightning.modules.fine_tune import FineTune
 from igcl_lightning.nn.checks import check_at_least, check_positive
 from igcl_lightning.nn.tuning import FULL, LoraOptions
-from igcl_lightning.protocols.contestants import RANDOM, SUPERVISED, Contestant
+from igcl_lightning.protocols.contestants import FINE_TUNED, RANDOM, SUPERVISED, Contestant
 from igcl_lightning.protocols.head_fits import check_epochs, check_fractions, check_labelled, train_images
 from igcl_lightning.protocols.protocol import Part, Protocol, score_report
 
@@ -45,6 +45,7 @@ class FineTuning(Protocol):
     patience: int = 5
 
     name: ClassVar[str] = "fine_tune"
+    scores: ClassVar[str] = FINE_TUNED
     statistics: ClassVar[tuple[str, ...]] = ("resamples", "fractions", "draws", "epochs", "tune", "lora")
 
     def why_not(self, contestant: Contestant) -> str:

@@ -19,7 +19,7 @@ from igcl_lightning.evaluation.classes import format_classes, summarise_classes
 from igcl_lightning.evaluation.results import Record, format_table, summarise
 from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.matching import SCORES
-from igcl_lightning.protocols.contestants import Contestant
+from igcl_lightning.protocols.contestants import PREDICTIONS, Contestant
 
 NOT_EVALUATED = "No Finding"
 """Label that is not evaluated unless it is asked for: it is the absence of the others."""
@@ -45,6 +45,9 @@ class Protocol(ABC):
     name: ClassVar[str]
     phantoms: ClassVar[str] = ""
     """Variant of the phantoms that are asked, "" for those that are trained on; any other store is asked itself."""
+
+    scores: ClassVar[str] = PREDICTIONS
+    """File of the scores in `--out`; two protocols whose runs have the same method, setting and seed have one each."""
 
     statistics: ClassVar[tuple[str, ...]] = ("resamples",)
     """Options that no part depends on, apart from what `settings` adds."""
