@@ -19,11 +19,18 @@ MEANINGS = {
     "%": "1 %, 5-shot, ...: AUROC of probes on so many labels",
     "zero_shot": "zero_shot: AUROC of prompts",
     "recall": "recall: an image's report among the nearest of all",
+    "point": "... point: highest value of a map inside the region of its label",
     "own report": "own report: chosen among those of its patient; blind: the same without the image",
 }
 """Lines of the caption, by the beginning or end of a title that they explain."""
 
-BY_METRIC = {METRIC: "own report", f"{METRIC}_blind": "blind"}
+BY_METRIC = {
+    METRIC: "own report",
+    f"{METRIC}_blind": "blind",
+    "pointing_prompts": "prompts point",
+    "pointing_grad_cam": "Grad-CAM points",
+    "pointing_chance": "chance point",
+}
 
 
 def format_overview(records: Sequence[Record], split: str = "test") -> str:

@@ -12,13 +12,14 @@ from igcl_lightning.errors import IgclError, UsageError, suggestion
 from igcl_lightning.protocols.contestants import BASELINES
 from igcl_lightning.protocols.hard_negatives import HardNegatives
 from igcl_lightning.protocols.linear import FewShot, Linear
+from igcl_lightning.protocols.localisation import Localisation
 from igcl_lightning.protocols.protocol import Protocol
 from igcl_lightning.protocols.retrieval import Retrieval
 from igcl_lightning.protocols.yaml_file import find_yaml, read_yaml
 from igcl_lightning.protocols.zero_shot import ZeroShotProtocol
 
 PROTOCOLS: dict[str, type[Protocol]] = {
-    each.name: each for each in (Linear, FewShot, ZeroShotProtocol, Retrieval, HardNegatives)
+    each.name: each for each in (Linear, FewShot, ZeroShotProtocol, Retrieval, HardNegatives, Localisation)
 }
 """Protocols by the key `protocol` of their YAML."""
 
