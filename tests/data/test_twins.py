@@ -195,7 +195,7 @@ def training_twins(data, epoch):
 
 
 def test_twins_of_training_are_drawn_by_epoch_and_those_of_evaluation_are_always_the_same(phantom_store, monkeypatch):
-    monkeypatch.setattr("igcl_lightning.data.modules.check_kinds", lambda *_, **__: None)
+    monkeypatch.setattr("igcl_lightning.data.paired_module.check_kinds", lambda *_, **__: None)
     data, other = (module(phantom_store, Model(KINDS), num_workers=workers) for workers in (0, 2))
     first, again, second = training_twins(data, 0), training_twins(other, 0), training_twins(data, 1)
     assert first == again

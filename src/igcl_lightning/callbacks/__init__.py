@@ -5,11 +5,13 @@ from igcl_lightning.callbacks.ema import EMA
 from igcl_lightning.callbacks.embedding_map import EmbeddingMap
 from igcl_lightning.callbacks.final_probe import FinalProbe
 from igcl_lightning.callbacks.learning_curve import LearningCurve
+from igcl_lightning.callbacks.mask_sheet import MaskSheet
 from igcl_lightning.callbacks.matching_sheet import MatchingSheet
 from igcl_lightning.callbacks.online_probe import OnlineProbe
 from igcl_lightning.callbacks.outputs import WriteEmbeddings, WriteMatchings, WritePredictions
 from igcl_lightning.callbacks.prompts import WritePrompts
 from igcl_lightning.callbacks.retrieval_sheet import RetrievalSheet
+from igcl_lightning.callbacks.segmentation import WriteSegmentation
 from igcl_lightning.callbacks.throughput import Throughput
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "EmbeddingMap",
     "FinalProbe",
     "LearningCurve",
+    "MaskSheet",
     "MatchingSheet",
     "OnlineProbe",
     "RetrievalSheet",
@@ -26,4 +29,5 @@ __all__ = [
     "WriteMatchings",
     "WritePredictions",
     "WritePrompts",
+    "WriteSegmentation",
 ]

@@ -81,13 +81,14 @@ class GatheringCallback(Callback):
     def _finish(self, trainer: Trainer, pl_module: Any, job: str) -> None:
         folder = run_folder(trainer)
         own = [concatenate(field) for field in zip(*self._batches, strict=True)]
-        parts = [self.output_type(*fields) for fields in _from_all_processes(own) if fields]
+        parts = [self.output_type(*fields) for fields in from_all_processes(own) if fields]
         self._batches = []
         if trainer.is_global_zero and parts:
             self.write(_in_order(parts), folder, trainer, pl_module, job)
 
 
-def _from_all_processes(outputs: Any) -> list[Any]:
+def from_all_processes(outputs: Any) -> list[Any]:
+    """Return the outputs of each process, on all of them; a collective call."""
     if not (dist.is_available() and dist.is_initialized()):
         return [outputs]
     parts: list[Any] = [None] * dist.get_world_size()
@@ -118,7 +119,7 @@ class WriteEmbeddings(GatheringCallback):
         """Write the file."""
         if job != "predict":
             return
-        frame = _ids(outputs.row, row_lookup(trainer, type(self).__name__))
+        frame = id_columns(outputs.row, row_lookup(trainer, type(self).__name__))
         for name, vectors in zip((*pl_module.sides, "feature"), outputs[:3], strict=True):
             frame[name] = vectors.float().tolist()
         folder.mkdir(parents=True, exist_ok=True)
@@ -158,7 +159,7 @@ class WriteMatchings(GatheringCallback):
         """Write the file."""
         data = graph_lookup(trainer, type(self).__name__)
         table = unit_table(outputs, [data.report_graph(row) for row in outputs.row.tolist()])
-        ids = _ids(outputs.row, data).loc[table.pop("pair")].reset_index(drop=True)
+        ids = id_columns(outputs.row, data).loc[table.pop("pair")].reset_index(drop=True)
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / "matchings.parquet") as temporary:
             pd.concat([ids, table], axis=1).to_parquet(temporary)
@@ -231,7 +232,7 @@ def prediction_table(scores: Scores, module: ClassifierModule, data: RowLookup) 
     """Return the rows of `predictions.parquet`, each head with the seed of its draw."""
     score, target = scores.score.double().numpy(), scores.target.float().numpy()
     heads = score if score.ndim == 3 else score[:, None]
-    ids = _ids(scores.row, data)
+    ids = id_columns(scores.row, data)
     origin = module.origin or {}
     setting = {"method": module.method_name, "fraction": origin.get("fraction"), "shots": origin.get("shots")}
     seed = origin.get("draw_seed", 0)
@@ -257,7 +258,7 @@ def probability_table(scores: Scores, module: ClassifierModule, predictions: pd.
     return table.assign(**{name: values[:, label] for label, name in names})
 
 
-def _ids(row: Tensor, data: RowLookup) -> pd.DataFrame:
+def id_columns(row: Tensor, data: RowLookup) -> pd.DataFrame:
     """Return the columns `row`, `study`, `patient` and `split` of hashed row ids [N]."""
     rows = row.tolist()
     ids = pd.DataFrame([data.row_ids(row) for row in rows], columns=["row", "study", "patient"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from torch_geometric.data import Batch
 
 from igcl_lightning.data.handover import Handover, handed_over, in_one_storage
 from igcl_lightning.data.images import decode_grey
-from igcl_lightning.data.samples import LabeledBatch, PairBatch, Twin
+from igcl_lightning.data.samples import LabeledBatch, MaskedBatch, PairBatch, Twin
 from igcl_lightning.data.store import NODE_TEXT
 from igcl_lightning.data.twins import FIELDS, TwinDraw, edited_graphs, edited_reports
 from igcl_lightning.errors import IgclError, one_line
@@ -105,6 +105,32 @@ def collate_labelled(rows: pa.Table, target: NDArray[np.float32]) -> LabeledBatc
     return LabeledBatch(decode_images(rows), handed_over(target), handed_over(row_hashes(rows.column("row"))))
 
 
+def collate_masked(rows: pa.Table, names: Sequence[str], known: NDArray[np.bool_]) -> MaskedBatch:
+    """Return a batch of B images with masks, from `row`, `image` and, if there are any, `masks.label` and `masks.png`.
+
+    Args:
+        rows: the rows.
+        names: names of the M masks.
+        known: whether a mask is known, bool [B, M]; a known one that a row lacks is empty.
+
+    Raises:
+        IgclError: an image or a mask cannot be decoded, or a mask has another size than the images.
+    """
+    image = decode_images(rows)
+    mask = np.zeros((len(rows), len(names), *image.shape[2:]), bool)
+    place = {name: number for number, name in enumerate(names)}
+    columns = [rows[name] for name in ("masks.label", "masks.png") if name in rows.column_names]
+    for row, (labels, files) in enumerate(zip(*columns, strict=True)):
+        for label, file in zip(labels.as_py() or (), files.values or (), strict=True):
+            if label in place:
+                decoded = _decode(rows, row, file.as_buffer(), f"mask {label!r}")
+                if decoded.shape != mask.shape[2:]:
+                    sizes = f"is {decoded.shape}, its image {mask.shape[2:]}"
+                    raise IgclError(f"row {rows['row'][row]}: its mask {label!r} {sizes}; prepare the store again")
+                mask[row, place[label]] = decoded > 0
+    return MaskedBatch(image, handed_over(mask), handed_over(known), handed_over(row_hashes(rows.column("row"))))
+
+
 def decode_images(rows: pa.Table) -> Tensor:
     """Decode the column `image` of B rows to uint8 [B, 1, H, W]; `row` names them.
 
@@ -123,13 +149,13 @@ def decode_images(rows: pa.Table) -> Tensor:
     return images.tensor
 
 
-def _decode(rows: pa.Table, place: int, data: pa.Buffer) -> np.ndarray:
+def _decode(rows: pa.Table, place: int, data: pa.Buffer, what: str = "image") -> np.ndarray:
     try:
         return decode_grey(data)
     except (OSError, ValueError, SyntaxError) as error:
         row = rows.column("row")[place]
         raise IgclError(
-            f"row {row}: its stored image cannot be decoded ({one_line(error)}); prepare the store again"
+            f"row {row}: its stored {what} cannot be decoded ({one_line(error)}); prepare the store again"
         ) from error
 
 

@@ -62,6 +62,21 @@ class LabeledRows(RowLookup, Protocol):
         """Return the labels of the training rows of each draw, each float32 [N, L]; 1, 0 or nan."""
 
 
+class MaskedRows(RowLookup, Protocol):
+    """A data module that serves images with masks, such as `SegmentationDataModule`."""
+
+    @property
+    def mask_names(self) -> list[str]:
+        """Names of the M masks, in the order of the batches."""
+
+    @property
+    def store_path(self) -> str:
+        """Path of the store, for `results.json`."""
+
+    def drawn_setting(self) -> dict[str, float | int]:
+        """Return `fraction` of the training rows, and `draw_seed`, the seed of their draw."""
+
+
 def row_lookup(trainer: Trainer, asker: str) -> RowLookup:
     """Return the trainer's data module; raises `IgclError`, which names `asker`, if it cannot look up rows."""
     return cast(RowLookup, _fitting(trainer, asker, RowLookup, "PairedDataModule or LabeledDataModule"))
@@ -75,6 +90,11 @@ def graph_lookup(trainer: Trainer, asker: str) -> GraphLookup:
 def labeled_rows(trainer: Trainer, asker: str) -> LabeledRows:
     """Return the trainer's data module; raises `IgclError`, which names `asker`, if it serves no labelled rows."""
     return cast(LabeledRows, _fitting(trainer, asker, LabeledRows, "LabeledDataModule"))
+
+
+def masked_rows(trainer: Trainer, asker: str) -> MaskedRows:
+    """Return the trainer's data module; raises `IgclError`, which names `asker`, if it serves no masks."""
+    return cast(MaskedRows, _fitting(trainer, asker, MaskedRows, "SegmentationDataModule"))
 
 
 def _fitting(trainer: Trainer, asker: str, protocol: type, example: str) -> object:

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from igcl_lightning.data.collation import PairCollator, collate_labelled, row_hashes
+from igcl_lightning.data.collation import PairCollator, collate_labelled, collate_masked, row_hashes
 from igcl_lightning.data.kept_rows import is_pair
-from igcl_lightning.data.samples import LabeledBatch, PairBatch, Twin
+from igcl_lightning.data.samples import LabeledBatch, MaskedBatch, PairBatch, Twin
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.twins import TwinDraw, same_words
 from igcl_lightning.graphs.tokens import ReportTokenizer
@@ -152,6 +152,39 @@ class LabeledDataset(_StoreRows):
     def row(self) -> Ids:
         """Hashes of the rows' ids, int64 [N]."""
         return row_hashes(self.table.data.column("row").take(pa.array(self.places)))
+
+
+class MaskedDataset(_StoreRows):
+    """Images of one or several splits with masks, or of some of their rows.
+
+    Args:
+        store: the opened store; one without masks has images of unknown masks.
+        splits: names of the splits.
+        names: names of the masks.
+        known: whether a mask of a row is known, bool [N, M] (see `masks.mask_targets`).
+        rows: indices of the rows to keep, in this order; all by default.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        splits: Sequence[str],
+        names: Sequence[str],
+        known: NDArray[np.bool_],
+        rows: np.ndarray | None = None,
+    ) -> None:
+        has = all("masks" in store.files(split).column_names for split in splits)
+        super().__init__(store, splits, ["row", "image", *["masks.label", "masks.png"] * has], rows=rows)
+        self.names = list(names)
+        self.known = known if rows is None else known[rows]
+
+    def __getitem__(self, index: int) -> MaskedBatch:
+        """Return one image with masks: the fields of a batch without the first dimension."""
+        return MaskedBatch(*(field[0] for field in self.batch([range(len(self))[index]])))
+
+    def batch(self, indices: Sequence[int]) -> MaskedBatch:
+        """Return a batch of some images with masks (see `collate_masked`)."""
+        return collate_masked(self.table[self.places[indices]], self.names, self.known[indices])
 
 
 class WholeBatches(Dataset[Any]):

@@ -77,6 +77,22 @@ class LabeledBatch(NamedTuple):
     row: Tensor
 
 
+class MaskedBatch(NamedTuple):
+    """Images with masks.
+
+    Attributes:
+        image: grey values 0-255, [B, 1, H, W].
+        mask: bool [B, M, H, W]; empty where it is not known.
+        known: whether a mask is known, bool [B, M]; an empty mask may be.
+        row: hash of the row's id, int64 [B].
+    """
+
+    image: Tensor
+    mask: Tensor
+    known: Tensor
+    row: Tensor
+
+
 class FeatureBatch(NamedTuple):
     """Frozen features with labels.
 

@@ -61,6 +61,12 @@ def lend_validation(splits: Sequence[str], patients: Sequence[str], seed: int = 
     ]
 
 
+def check_fraction(option: str, fraction: float) -> None:
+    """Raise `IgclError` unless the value of an option is a share of rows, in (0, 1]."""
+    if not 0 < fraction <= 1:
+        raise IgclError(f"{option} is {fraction}, not in (0, 1]")
+
+
 def draw_fraction(target: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Draw a fraction of the training rows, with a positive and a negative row of each label that has them.
 

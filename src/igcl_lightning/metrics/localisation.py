@@ -94,7 +94,7 @@ def box_hits(
 
 
 def pixel_box(edges: Sequence[float], size: tuple[int, int]) -> PixelBox:
-    """Return the pixels of a box (x_min, y_min, x_max, y_max) in an image of (H, W): edges are rounded, one at least."""
+    """Return the pixels, one at least, of a box (x_min, y_min, x_max, y_max) in an image [H, W]; edges are rounded."""
     ends = []
     for low, high, limit in ((edges[1], edges[3], size[0]), (edges[0], edges[2], size[1])):
         first = min(max(round(low), 0), limit - 1)
@@ -124,9 +124,8 @@ def _highest(saliency: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def _boxes(parts: NDArray[np.int32]) -> list[PixelBox]:
     """Return the box of each numbered part of [H, W], in the order of the numbers from 1."""
-    return [
-        PixelBox(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in ndimage.find_objects(parts)
-    ]
+    found = ndimage.find_objects(parts)
+    return [PixelBox(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in found]
 
 
 def _area(box: PixelBox) -> int:

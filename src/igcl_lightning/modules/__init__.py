@@ -10,6 +10,7 @@ from igcl_lightning.modules.igcl import IGCL
 from igcl_lightning.modules.linear_probe import LinearProbe
 from igcl_lightning.modules.matching import MatchingModule
 from igcl_lightning.modules.reclf import RECLF
+from igcl_lightning.modules.segmentation import Segmentation
 from igcl_lightning.modules.simclr import SimCLR
 from igcl_lightning.modules.zero_shot import ZeroShot
 
@@ -25,6 +26,7 @@ __all__ = [
     "LinearProbe",
     "MatchingModule",
     "PretrainOptimOptions",
+    "Segmentation",
     "SimCLR",
     "ZeroShot",
 ]

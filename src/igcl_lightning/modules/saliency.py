@@ -66,8 +66,8 @@ class PromptMaps:
         """Return the unit vectors of the regions of images, [B, D, R, C]."""
         if self.score == "local":
             encoded = self.pretrained.encode("image", image)
-            feature: Tensor = self.pretrained.local.regions(encoded).feature
-            return feature.transpose(1, 2).unflatten(2, encoded.grid)
+            region: Tensor = self.pretrained.local.regions(encoded).feature.transpose(1, 2).unflatten(2, encoded.grid)
+            return region
         encoder = self.pretrained.image_encoder
         features = encoder.last_map(image)
         pooled = encoder.pool_each(features).flatten(0, 1)
@@ -124,6 +124,7 @@ class _Probed(nn.Module):
         self.encoder: Any = probe.encoder.image_encoder
         refuse_no_map(self.encoder)
         self.last = nn.Identity()
+        self.weight: Tensor
         self.register_buffer("weight", probe.weight[0].detach())
         self.grid = (1, 1)
 

@@ -111,7 +111,7 @@ class ImageEncoder(nn.Module):
         return pooled
 
     def on_grid(self, features: Tensor) -> Tensor | None:
-        """Return the patches of a final feature map, or of tokens like it, on their grid, [B, D, R, C]; None if none."""
+        """Return the patches of a final map, or of tokens like it, on their grid, [B, D, R, C]; None without one."""
         units, grid = self._units(features, last=True)
         return None if grid is None else units.transpose(1, 2).unflatten(2, grid)
 
@@ -123,7 +123,8 @@ class ImageEncoder(nn.Module):
             alone = patch[:, None].expand(-1, 1 + getattr(self.backbone, "num_prefix_tokens", 0), -1)
         else:
             alone = patch[:, None, None] if self._channels_last else patch[:, :, None, None]
-        return self.pool(alone).unflatten(0, units.shape[:2])
+        pooled: Tensor = self.pool(alone).unflatten(0, units.shape[:2])
+        return pooled
 
     @property
     def cam_layer(self) -> nn.Module | None:

@@ -217,8 +217,8 @@ def measure_maps(
 ) -> pd.DataFrame:
     """Return how well maps find what is marked in a split, a line for each image and label that is marked in it.
 
-    The region of a label is all pixels of its boxes and masks; its true boxes are its boxes or, where it has none, those
-    around the parts of its masks (see `part_boxes`).
+    The region of a label is all pixels of its boxes and masks. Its true boxes are its boxes or, where it has none,
+    those around the parts of its masks (see `part_boxes`).
 
     Returns:
         Columns `row`, `patient`, `label`; `pointing`; `blind`, the same with the map of the label in the next image of
@@ -291,22 +291,21 @@ def _next_patient(table: pd.DataFrame) -> list[int | None]:
 
 
 def _long(lines: pd.DataFrame) -> pd.DataFrame:
-    """Return a line for each value; what does not depend on maps once, for the first of them."""
-    about = lines[[*ABOUT]]
-    once = lines["by"] == lines["by"].iloc[0]
-    parts = []
-    for name in lines.columns.difference(ABOUT, sort=False):
-        kind, at, overlaps = name.partition("@")
-        metric = {
-            "pointing": "pointing_" + about["by"],
-            "blind": "pointing_" + about["by"] + "_blind",
-            "chance": "pointing_chance",
-            "hit": "hit_" + about["by"] + at + overlaps,
-            "whole": "hit_whole_image" + at + overlaps,
-        }[kind]
-        part = about.assign(metric=metric, value=lines[name])
-        parts.append(part[once] if kind in ("chance", "whole") else part)
+    """Return a line for each value, with its metric; what depends on no map stands once, for the first kind of maps."""
+    first, parts = lines["by"].iloc[0], []
+    for by, own in lines.groupby("by", sort=False):
+        for column in [name for name in own.columns if name not in ABOUT]:
+            metric = _metric(column, str(by))
+            if by == first or not metric.startswith(OF_IMAGES):
+                parts.append(own[[*ABOUT]].assign(metric=metric, value=own[column]))
     return pd.concat(parts, ignore_index=True).drop(columns="by")
+
+
+def _metric(column: str, by: str) -> str:
+    """Return the metric of a column of `measure_maps`, such as "hit_prompts@0.1"."""
+    kind, at, required = column.partition("@")
+    names = {"pointing": f"pointing_{by}", "blind": f"pointing_{by}_blind", "chance": OF_IMAGES[0]}
+    return names.get(kind) or f"{OF_IMAGES[1] if kind == 'whole' else f'hit_{by}'}{at}{required}"
 
 
 @cache

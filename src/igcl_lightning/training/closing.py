@@ -13,12 +13,13 @@ from lightning.pytorch.loggers import CSVLogger
 
 from igcl_lightning.closing import command, write_closing
 from igcl_lightning.modules.classifier import ClassifierModule
+from igcl_lightning.modules.segmentation import Segmentation
 from igcl_lightning.run_folder import run_folder_here
 from igcl_lightning.training.checkpoints import LastCheckpoint
 
 OUTPUTS = (
     *("results.json", "predictions.csv", "predictions.parquet", "prompts.csv"),
-    *("embeddings.parquet", "matchings.parquet"),
+    *("embeddings.parquet", "matchings.parquet", "segmentation.parquet", "masks.parquet"),
 )
 RECORDS = ("metrics.csv", "config.yaml", "plots")
 UNUSED = {"config.yaml", "hparams.yaml", "metrics.csv"}
@@ -125,7 +126,7 @@ def _next(words: Sequence[str], trainer: Trainer, module: Any, checkpoints: Sequ
     if not used or stage == "predict":
         return ""
     kept = [*_only(options, KEPT), "--ckpt_path", used]
-    if isinstance(module, ClassifierModule):
+    if isinstance(module, ClassifierModule | Segmentation):
         if stage != "test":
             return command(["test", *kept])
         return f"{command(['predict', *_without(kept, ('--data.store',))])} --data.store NEW_STORE"

@@ -8,13 +8,14 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 
 from igcl_lightning.callbacks.outputs import WritePredictions
+from igcl_lightning.callbacks.segmentation import WriteSegmentation
 from igcl_lightning.evaluation.results import aligned
 
 
 class MetricTable(Callback):
     """Prints the metrics of `validate` and `test` with three decimals, a line each, on the first process.
 
-    `WritePredictions` prints a table of its own after `test`.
+    `WritePredictions` and `WriteSegmentation` print a table of their own after `test`.
     """
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
@@ -33,7 +34,7 @@ class MetricTable(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Print the metrics of `test`."""
         callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set, but not declared
-        if not any(isinstance(each, WritePredictions) for each in callbacks):
+        if not any(isinstance(each, WritePredictions | WriteSegmentation) for each in callbacks):
             self._print(trainer)
 
     def _print(self, trainer: Trainer) -> None:
