@@ -88,11 +88,11 @@ def test_a_map_that_is_the_same_everywhere_wins_nothing():
 
 @pytest.mark.parametrize("grid", [(2, 2), (3, 5), (4, 4), (8, 8)])
 def test_nearest_gives_a_pixel_the_value_of_its_cell_so_that_any_grid_has_the_same_chance(grid):
-    size = (120, 240)
     values = np.random.default_rng(0).normal(size=grid)
-    found = to_pixels(values, size)
-    for r, c in np.random.default_rng(1).integers(0, size, (50, 2)):
-        assert found[r, c] == values[int((r + 0.5) * grid[0] / size[0]), int((c + 0.5) * grid[1] / size[1])]
+    for size in ((11, 19), (120, 240)):
+        found = to_pixels(values, size)
+        for r, c in np.random.default_rng(1).integers(0, size, (50, 2)):
+            assert found[r, c] == values[int((r + 0.5) * grid[0] / size[0]), int((c + 0.5) * grid[1] / size[1])]
     mask = np.zeros(size, bool)
     mask[13:50, 7:77] = True
     by_cell = [pointing(to_pixels(one.reshape(grid), size), mask) for one in np.eye(values.size)]
