@@ -46,10 +46,10 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def phantom_store(tmp_path_factory) -> Path:
-    """A small store of phantoms, an empty report among them."""
+    """A small store of phantoms with masks, an empty report among them."""
     path = tmp_path_factory.mktemp("stores") / "phantom"
     studies = [partial(phantom_study, index, size=64, views="frontal") for index in range(72)]
-    prepare_studies(studies, path, labels=FINDINGS, options=Options(size=64, lossless=True))
+    prepare_studies(studies, path, labels=FINDINGS, masks=True, options=Options(size=64, lossless=True))
     return path
 
 

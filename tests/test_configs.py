@@ -10,6 +10,7 @@ import yaml
 from lightning.pytorch import Trainer
 
 from igcl_lightning.cli import main
+from igcl_lightning.data.masks import mask_names, mask_targets
 from igcl_lightning.data.store import Store
 from igcl_lightning.modules import IGCL
 from igcl_lightning.training import lightning_cli as _training
@@ -18,9 +19,10 @@ from igcl_lightning.training.options import shipped_configs
 
 CONFIGS = sorted(path.relative_to(shipped_configs()).as_posix() for path in shipped_configs().rglob("*.yaml"))
 ZERO_SHOT = "probe/zero_shot.yaml"
+SEGMENTATION = "probe/segmentation.yaml"
 WHOLE = [config for config in CONFIGS if config.split("/")[0] in ("pretrain", "probe") and config != ZERO_SHOT]
 FRAGMENTS = [config for config in CONFIGS if config.split("/")[0] in ("callbacks", "logger")]
-HEADS = ("probe/linear.yaml", "probe/few_shot.yaml")
+HEADS = ("probe/linear.yaml", "probe/few_shot.yaml", "probe/fine_tune.yaml")
 SMALL = ["--model.image.backbone", "test_resnet", "--model.image.size", "32"]
 NARROW = [
     *("--model.image.weights", "none", "--model.graph.node_text_channels", "0"),
@@ -79,6 +81,9 @@ def never_defined(store):
                 yield f"{stage}/auroc_{name}"
                 yield f"{stage}/online_auroc_{name}"
         yield f"{stage}/within_patient_accuracy"  # where no patient has two reports
+        names = mask_names(store)
+        has = (mask_targets(store, split, names) == 1).any(axis=0)
+        yield from (f"{stage}/dice_positives_{name}" for name, some in zip(names, has, strict=True) if not some)
 
 
 def test_there_are_configs_for_every_job():
@@ -102,7 +107,8 @@ def test_config_fits_tests_and_leaves_a_run_folder(config, phantom_store, checkp
     assert logged(run) <= declared <= logged(run) | set(never_defined(phantom_store))
     kept = trainer.checkpoint_callback
     if kept.monitor is not None:  # the store has few validation pairs
-        assert kept.monitor == ("val/auroc_mean" if config.startswith("probe/") else "val/loss")
+        heads = "val/dice" if config == SEGMENTATION else "val/auroc_mean"
+        assert kept.monitor == (heads if config.startswith("probe/") else "val/loss")
         assert kept.best_model_score == trainer.callback_metrics[kept.monitor]
 
     assert main(["test", *words, "--ckpt_path", str(stored[0])]) == 0
@@ -110,7 +116,8 @@ def test_config_fits_tests_and_leaves_a_run_folder(config, phantom_store, checkp
     tested = logged(tmp_path / "run" / "version_1")
     assert tested <= declared <= tested | set(never_defined(phantom_store))
     if config.startswith("probe/"):
-        assert (tmp_path / "run" / "version_1" / "predictions.parquet").exists()
+        table = "segmentation" if config == SEGMENTATION else "predictions"
+        assert (tmp_path / "run" / "version_1" / f"{table}.parquet").exists()
         assert (tmp_path / "run" / "version_1" / "results.json").exists()
     else:
         assert list((run / "plots").glob("*.png"))

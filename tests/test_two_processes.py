@@ -18,7 +18,7 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.phantom import FINDINGS
 from igcl_lightning.training.options import shipped_configs
 from stores import prepare_studies
-from test_configs import FRAGMENTS, HEADS, NARROW, QUIET, SMALL, WHOLE, csv_logger, save_igcl
+from test_configs import FRAGMENTS, HEADS, NARROW, QUIET, SEGMENTATION, SMALL, WHOLE, csv_logger, save_igcl
 from two_processes import run_on_two
 
 JOBS = ("validate", "test", "predict")
@@ -39,7 +39,12 @@ BLIND = "_blind"
 BATCH = 8
 """Rows per process; one process takes twice as many."""
 
-FILES = {"pretrain": {"predict": ["embeddings.parquet"]}, "probe": {"test": ["predictions.parquet", "results.json"]}}
+FILES = {
+    "pretrain": {"predict": ["embeddings.parquet"]},
+    "probe": {"test": ["predictions.parquet", "results.json"]},
+    "segmentation": {"test": ["segmentation.parquet", "results.json"], "predict": ["masks.parquet"]},
+}
+"""Files to compare, by kind of config."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +56,7 @@ def odd_store(tmp_path_factory):
         own = [study for study in studies if study().split == split]
         pairs, others = ([study for study in own if bool(study().graph.entities) == states] for states in (True, False))
         kept += pairs[1 - len(pairs) % 2 :] + others[len(others) % 2 :]
-    prepare_studies(kept, path, labels=FINDINGS, options=Options(size=64, lossless=True))
+    prepare_studies(kept, path, labels=FINDINGS, masks=True, options=Options(size=64, lossless=True))
     for split in ("valid", "test"):
         pairs = int(Store(path).stating(split, "graph").sum())
         assert pairs % 2, "one process must repeat a pair"
@@ -76,7 +81,7 @@ def words_of(config, store, folder, pretrained):
 
 
 def kind_of(config):
-    return config.split("/")[0]
+    return "segmentation" if config == SEGMENTATION else config.split("/")[0]
 
 
 def commands_of(config, store, folder, pretrained, jobs):

@@ -148,7 +148,9 @@ def test_a_map_depends_on_its_own_image_only(shots, image, name):
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
-    with pytest.raises(IgclError, match=r"Grad-CAM needs the package grad-cam: pip install 'igcl-lightning\[gradcam\]'"):
+    with pytest.raises(
+        IgclError, match=r"Grad-CAM needs the package grad-cam: pip install 'igcl-lightning\[gradcam\]'"
+    ):
         GradCamMaps(probe("test_byobnet"))
 
 

@@ -233,7 +233,9 @@ def test_wrong_options_are_refused_before_anything_runs(phantoms, contestants, o
 
 
 def test_a_store_without_boxes_and_masks_is_refused(phantom_store, stores, contestants):
-    with pytest.raises(IgclError, match="no row of test has a box or a mask of a label, so that nothing can be localis"):
+    with pytest.raises(
+        IgclError, match="no row of test has a box or a mask of a label, so that nothing can be localis"
+    ):
         Localisation().check(Store(phantom_store), [contestants["igcl"]])
     with pytest.raises(IgclError, match="has no split 'train', which Grad-CAM's probe is fitted on"):
         Localisation(labels=["Edema"]).check(stores["boxes"], [contestants["igcl"]])

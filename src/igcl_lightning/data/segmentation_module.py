@@ -71,19 +71,16 @@ class SegmentationDataModule(StoreDataModule):
         """Names of the M masks, in the order of the batches.
 
         Raises:
-            IgclError: the store has no masks, or lacks one of the names (but for those of a trained module).
+            IgclError: none are given, and the store has no masks.
         """
         module = self.trainer.lightning_module if self.trainer is not None else None
-        trained = getattr(module, "mask_names", None)
-        if self.wanted_masks is None and trained:
-            return list(trained)
-        return check_masks(self.store, self.wanted_masks)
+        return list(self.wanted_masks or getattr(module, "mask_names", None) or check_masks(self.store, None))
 
     def setup(self, stage: str) -> None:
         """Check the options and the rows.
 
         Raises:
-            IgclError: there are no masks (but for `predict`), or a split has no row with a known mask.
+            IgclError: the store lacks a mask (but for `predict`), or a split has no row with a known one.
         """
         if stage == "predict":
             self.check_splits_to_predict()

@@ -16,13 +16,21 @@ RECALL = 5
 
 CAPTION = "means over labels and seeds, {split} rows"
 MEANINGS = {
-    "%": "1 %, 5-shot, ...: AUROC of probes on so many labels",
+    r"\d": "1 %, 5-shot, ...: AUROC of probes on so many labels",
+    "tuned": "tuned 1 %, ...: AUROC after fine-tuning on so many labels",
+    "Dice": "Dice 1 %, ...: overlap with masks, decoders trained on so many",
     "zero_shot": "zero_shot: AUROC of prompts",
     "recall": "recall: an image's report among the nearest of all",
-    "point": "... point: highest value of a map inside the region of its label",
+    r"\S+ points?$": "... point: highest value of a map inside the region of its label",
     "own report": "own report: chosen among those of its patient; blind: the same without the image",
 }
-"""Lines of the caption, by the beginning or end of a title that they explain."""
+"""Lines of the caption, by a regular expression of how the titles begin that they explain."""
+
+BEFORE_SETTING = {"fine_tune": "tuned "}
+"""What the title of a setting begins with, by protocol: probes have the same settings."""
+
+DICE = "dice_positives"
+"""The Dice that is shown: an empty mask is predicted where a rare finding is never predicted."""
 
 BY_METRIC = {
     METRIC: "own report",
@@ -36,7 +44,7 @@ BY_METRIC = {
 def format_overview(records: Sequence[Record], split: str = "test") -> str:
     """Return the table as plain text, without intervals, below what its columns are."""
     titles, *rows = _table(records, split, lambda record: "-" if record["value"] is None else f"{record['value']:.3f}")
-    meant = [line for mark, line in MEANINGS.items() if any(mark in title for title in titles)]
+    meant = [line for mark, line in MEANINGS.items() if any(re.match(mark, title) for title in titles)]
     return "\n".join([CAPTION.format(split=split), *meant, "", aligned([titles, *rows])])
 
 
@@ -64,9 +72,12 @@ def _table(records: Sequence[Record], split: str, cell: Callable[[Record], str])
 def _title(record: Record) -> str:
     """Return the column of a record, "" for numbers that stand in the tables of their protocols only."""
     metric = record["metric"]
-    asked = setting_name(record) or record["protocol"]
+    setting = setting_name(record)
+    asked = BEFORE_SETTING.get(record["protocol"], "") + setting if setting else record["protocol"]
     if metric == "auroc":
         return asked
+    if metric == DICE:
+        return f"Dice {setting}".strip()
     if metric in (ACCURACY, F1):
         return f"{asked} {metric}"
     found = re.fullmatch(r"image_to_(?:graph|report)_(recall@\d+)", metric)

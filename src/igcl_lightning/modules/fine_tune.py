@@ -15,14 +15,16 @@ from igcl_lightning.metrics.clinical import KnownMean
 from igcl_lightning.modules.classifier import ClassifierModule, Scores
 from igcl_lightning.modules.optim import OptimOptions
 from igcl_lightning.modules.pretrained import NO_ENCODER, PretrainedEncoder
+from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.external_encoder import ExternalOptions
 from igcl_lightning.nn.scoring import at_least_single
+from igcl_lightning.nn.tuning import FULL, TUNINGS, LoraOptions, check_lora
 
 
 class FineTune(ClassifierModule):
     """Train the image encoder and a linear head on labelled images.
 
-    With `image.backbone` and random weights this is the supervised baseline, with `checkpoint` full fine-tuning. The
+    With `image.backbone` and random weights this is the supervised baseline, with `checkpoint` fine-tuning. The
     loss is the binary cross-entropy, averaged over all known labels: of a step for `train/loss`, of the whole split for
     `val/loss` and `test/loss`.
 
@@ -30,6 +32,9 @@ class FineTune(ClassifierModule):
         checkpoint: pretraining checkpoint whose image encoder is trained further.
         image: image encoder by name, instead of a checkpoint.
         features: input of the head: "pooled", or "projected" by the checkpoint's projection, not normalised.
+        tune: weights of the encoder that are trained: "full", all of them; "last_block", the last block of its backbone
+            and what follows it; "lora", low-rank adapters of the attention of a transformer.
+        lora: adapters, for `tune` "lora".
         name: name of the results; "supervised" or "METHOD_fine_tuned" by default.
         optim: optimiser and learning-rate schedule.
         encoder: arguments that rebuild the encoder; written into checkpoints.
@@ -37,7 +42,8 @@ class FineTune(ClassifierModule):
         origin: how the head was trained; written into checkpoints.
 
     Raises:
-        IgclError: not exactly one of checkpoint, image.backbone and encoder is given, or the features are unavailable.
+        IgclError: not exactly one of checkpoint, image.backbone and encoder is given, the features are unavailable, or
+            the encoder cannot be tuned like that.
     """
 
     encoder: PretrainedEncoder
@@ -47,6 +53,8 @@ class FineTune(ClassifierModule):
         checkpoint: str | None = None,
         image: ExternalOptions = ExternalOptions(),
         features: str = "pooled",
+        tune: str = FULL,
+        lora: LoraOptions = LoraOptions(),
         name: str | None = None,
         optim: OptimOptions = OptimOptions(),
         encoder: dict[str, Any] | None = None,
@@ -55,9 +63,13 @@ class FineTune(ClassifierModule):
     ) -> None:
         super().__init__(name, label_names, origin, optim)
         self.save_hyperparameters()
+        check_choice("model.tune", tune, TUNINGS)
+        adapters: LoraOptions = self.group("lora", lora)
+        check_lora(tune, adapters)
         found = PretrainedEncoder.find(checkpoint, self.group("image", image), encoder, features, frozen=False)
         if found is None:
             raise IgclError(NO_ENCODER)
+        found.tune(tune, adapters)
         self.encoder = found
         self.losses: Any = nn.ModuleDict({stage: KnownMean() for stage in ("val", "test")})
         if label_names is not None:

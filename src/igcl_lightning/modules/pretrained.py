@@ -12,6 +12,7 @@ from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, read
 from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.external_encoder import ExternalOptions, create_image_encoder
 from igcl_lightning.nn.projection import ProjectionHead
+from igcl_lightning.nn.tuning import FULL, LAST_BLOCK, LORA, LoraOptions, add_adapters, last_block, merge_adapters
 
 FEATURES = ("pooled", "projected")
 NO_ENCODER = "give either model.checkpoint (a pretrained encoder) or model.image.backbone (timm:NAME or xrv:NAME)"
@@ -29,6 +30,7 @@ class PretrainedEncoder(nn.Module):
 
     Attributes:
         input_record: record of the inputs of the pretraining (see `InputRecord`), None if it is unknown.
+        tuned: names of the modules that are trained, None if `frozen` says it of all.
     """
 
     def __init__(
@@ -46,8 +48,8 @@ class PretrainedEncoder(nn.Module):
         self.stored = stored
         self.frozen = frozen
         self.input_record: dict[str, Any] | None = None
-        if frozen:
-            self.eval().requires_grad_(False)
+        self.tuned: list[str] | None = None
+        self.train().requires_grad_(not frozen)  # an encoder of a head may come frozen, wholly or in part
 
     @classmethod
     def find(
@@ -89,6 +91,7 @@ class PretrainedEncoder(nn.Module):
         encoder, projection = getattr(owner, "image_encoder", None), getattr(owner, "image_projection", None)
         if not isinstance(encoder, nn.Module):
             raise IgclError(f"{type(pretrained).__name__} has no image_encoder")
+        merge_adapters(encoder)
         if features == "pooled":
             projection = None
         elif not isinstance(projection, ProjectionHead):
@@ -98,6 +101,23 @@ class PretrainedEncoder(nn.Module):
         # A frozen encoder was trained on the images of its pretraining, others on those of the head.
         taken.input_record = held.input_record if owner is held and held.frozen else pretrained.input_record
         return taken
+
+    def tune(self, tune: str, lora: LoraOptions) -> None:
+        """Choose what is trained (see `nn.tuning`); all else keeps its weights and stays in eval mode.
+
+        Raises:
+            IgclError: the encoder has no last block, or no attention to adapt.
+        """
+        if tune == FULL:
+            return
+        self.requires_grad_(False)
+        chosen = add_adapters(self.image_encoder, lora) if tune == LORA else last_block(self.image_encoder)
+        self.tuned = [f"image_encoder.{name}" for name in chosen]
+        if tune == LAST_BLOCK and self.image_projection is not None:
+            self.tuned.append("image_projection")
+        for name in self.tuned:
+            self.get_submodule(name).requires_grad_(True)
+        self.train()
 
     @property
     def out_channels(self) -> int:
@@ -111,5 +131,8 @@ class PretrainedEncoder(nn.Module):
         return pooled if self.image_projection is None else self.image_projection.project(pooled)
 
     def train(self, mode: bool = True) -> Self:
-        """Switch the mode; a frozen encoder stays in eval mode."""
-        return super().train(mode and not self.frozen)
+        """Switch the mode; what is frozen stays in eval mode."""
+        super().train(mode and not self.frozen and self.tuned is None)
+        for name in self.tuned or ():
+            self.get_submodule(name).train(mode)
+        return self

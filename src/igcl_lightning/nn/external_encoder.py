@@ -88,7 +88,9 @@ class XrvEncoder(nn.Module):
             raise IgclError(f"torchxrayvision has no network {name!r}, only {', '.join(sorted(published))}")
         self.name = name
         self.size: int = size or published[name]["input_resolution"]
-        backbone, self.out_channels = _densenet(models) if name.startswith("densenet") else _resnet()
+        is_densenet = name.startswith("densenet")
+        backbone, self.out_channels = _densenet(models) if is_densenet else _resnet()
+        self.last_block = "features.denseblock4" if is_densenet else "layer4"
         if weights != "none":
             _load(backbone, _hub_file(models, name) if weights == "hub" else Path(weights))
         self.backbone: Any = backbone.to(memory_format=torch.channels_last)

@@ -17,9 +17,10 @@ from igcl_lightning.evaluation.plots import plot_label_efficiency, plot_per_labe
 from igcl_lightning.evaluation.predictions import SCHEMA, write_predictions
 from igcl_lightning.evaluation.results import Record, write_results
 from igcl_lightning.protocols.contestants import Contestant
+from igcl_lightning.protocols.fine_tuning import FineTuning
 from igcl_lightning.protocols.protocol import Protocol
 
-EFFICIENCY, PER_LABEL = "label_efficiency.png", "per_label.png"
+EFFICIENCY, TUNED, PER_LABEL = PLOTS = "label_efficiency.png", "fine_tuning.png", "per_label.png"
 ALONE = 2
 """Protocols whose own tables tell all."""
 
@@ -36,7 +37,7 @@ def write_report(
     protocols: Sequence[Protocol], measured: Mapping[str, Measured], stores: Mapping[str, Path], out: Path
 ) -> None:
     """Write the results of all protocols and print their tables; contestants that lack some parts are named."""
-    for name in ("predictions.parquet", "table.md", *(f"plots/{plot}" for plot in (EFFICIENCY, PER_LABEL))):
+    for name in ("predictions.parquet", "table.md", *(f"plots/{plot}" for plot in PLOTS)):
         (out / name).unlink(missing_ok=True)  # what is not written now would be of another evaluation
     predictions: list[pd.DataFrame] = []
     records: list[Record] = []
@@ -74,10 +75,13 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _plot(records: Sequence[Record], folder: Path, split: str) -> None:
-    """Plot what probes reach by labels and by their number, or else what prompts reach."""
+    """Plot what probes and fine-tuning reach by labels and by their number, or else what prompts reach."""
     scored = [record for record in records if (record["metric"], record["split"]) == ("auroc", split)]
     drawn = [record for record in scored if record["fraction"] is not None or record["shots"] is not None]
-    if drawn:
-        plot_label_efficiency(drawn, folder / EFFICIENCY, split)
+    tuned = [record for record in drawn if record["protocol"] == FineTuning.name]
+    probed = [record for record in drawn if record["protocol"] != FineTuning.name]
+    for shown, name in ((probed, EFFICIENCY), (tuned, TUNED)):
+        if shown:
+            plot_label_efficiency(shown, folder / name, split)
     if scored:
-        plot_per_label(drawn or scored, folder / PER_LABEL, split)
+        plot_per_label(probed or tuned or scored, folder / PER_LABEL, split)

@@ -10,22 +10,29 @@ import yaml
 
 from igcl_lightning.errors import IgclError, UsageError, suggestion
 from igcl_lightning.protocols.contestants import BASELINES
+from igcl_lightning.protocols.fine_tuning import FineTuning
 from igcl_lightning.protocols.hard_negatives import HardNegatives
 from igcl_lightning.protocols.linear import FewShot, Linear
 from igcl_lightning.protocols.localisation import Localisation
 from igcl_lightning.protocols.protocol import Protocol
 from igcl_lightning.protocols.retrieval import Retrieval
+from igcl_lightning.protocols.segmentation import SegmentationProtocol
 from igcl_lightning.protocols.yaml_file import find_yaml, read_yaml
 from igcl_lightning.protocols.zero_shot import ZeroShotProtocol
 
 PROTOCOLS: dict[str, type[Protocol]] = {
-    each.name: each for each in (Linear, FewShot, ZeroShotProtocol, Retrieval, HardNegatives, Localisation)
+    each.name: each
+    for each in (
+        *(Linear, FewShot, FineTuning, ZeroShotProtocol, Retrieval, HardNegatives),
+        *(SegmentationProtocol, Localisation),
+    )
 }
 """Protocols by the key `protocol` of their YAML."""
 
 FAST: dict[str, Any] = {
     "fractions": [0.1, 1.0],
     "supervised_epochs": [1, 1],
+    "epochs": [1, 1],
     "shots": [5],
     "draws": 2,
     "baseline_seeds": 1,

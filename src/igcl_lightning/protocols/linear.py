@@ -5,30 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import pandas as pd
-from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch import seed_everything
 
-from igcl_lightning.callbacks.outputs import KeepPredictions
 from igcl_lightning.data.features import read_features
-from igcl_lightning.data.modules import LabeledDataModule
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError, write_message
 from igcl_lightning.evaluation.label_savings import label_savings, savings_line, savings_record
 from igcl_lightning.evaluation.results import Record
-from igcl_lightning.modules.classifier import ClassifierModule
 from igcl_lightning.modules.few_shot import FewShotProbe
-from igcl_lightning.modules.fine_tune import FineTune
 from igcl_lightning.modules.linear_probe import LinearProbe
-from igcl_lightning.modules.optim import OptimOptions
+from igcl_lightning.nn.checks import check_at_least, check_positive
 from igcl_lightning.protocols.contestants import RANDOM, SUPERVISED, Contestant
+from igcl_lightning.protocols.head_fits import check_epochs, check_fractions, check_labelled, fit_head, train_images
 from igcl_lightning.protocols.protocol import Part, Protocol, methods_of, pairs, score_report
 
-VALIDATIONS = 20
-"""About how often supervised training is validated."""
+PATIENCE = 5
+"""Validations in a row without a better one after which supervised training ends."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +41,9 @@ class ProbeProtocol(Protocol):
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
         """Raise `IgclError` for wrong options, a store without labels or splits to train on, or a missing encoder."""
         for name in ("draws", "baseline_seeds"):
-            if getattr(self, name) < 1:
-                raise IgclError(f"protocol {self.name}: {name} is {getattr(self, name)}, not at least 1")
+            check_at_least(f"protocol {self.name}: {name}", getattr(self, name), 1)
         super().check(store, contestants)
-        if not self.labels_of(store):
-            raise IgclError(f"{store.path}: has no labels for the protocol {self.name}")
-        for split in ("train", "valid"):
-            if split not in store.splits:
-                raise IgclError(f"{store.path}: has no split {split!r} for the protocol {self.name}")
+        check_labelled(self, store)
         for contestant in contestants:
             if contestant.features is not None:
                 for split in dict.fromkeys(["train", "valid", *self.splits]):
@@ -67,41 +57,14 @@ class ProbeProtocol(Protocol):
             frames = [self._of_random(probe, contestant, store, setting, seed) for seed in range(self.baseline_seeds)]
             return pd.concat(frames, ignore_index=True)
         module = probe(**contestant.encoder, name=contestant.method)
-        frame = self._fitted(module, store, features=contestant.features, **setting)
+        frame = fit_head(self, module, store, features=contestant.features, **setting)
         return frame.assign(seed=frame["seed"] + contestant.run_seed())
 
     def _of_random(
         self, probe: type[LinearProbe], contestant: Contestant, store: Store, setting: Mapping[str, Any], seed: int
     ) -> pd.DataFrame:
         seed_everything(seed, verbose=False)
-        return self._fitted(probe(**contestant.encoder), store, **{**setting, "draws": 1, "draw_seed": seed})
-
-    def _fitted(
-        self,
-        module: ClassifierModule,
-        store: Store,
-        *callbacks: Callback,
-        trainer: Mapping[str, Any] = {"max_epochs": 1},
-        **setting: Any,
-    ) -> pd.DataFrame:
-        """Return the predictions of a head after its fit; those of the best epoch if a callback keeps it."""
-        splits, labels = [*self.splits], self.labels_of(store)
-        data = LabeledDataModule(str(store.path), labels=labels, predict_splits=splits, **setting)
-        kept = KeepPredictions()
-        fitting = Trainer(
-            callbacks=[kept, *callbacks],
-            logger=False,
-            enable_checkpointing=bool(callbacks),
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            devices=1,
-            **trainer,
-        )
-        fitting.fit(module, data)
-        best = "best" if callbacks else None
-        fitting.predict(module, data, return_predictions=False, ckpt_path=best, weights_only=True)
-        return kept.frame
+        return fit_head(self, probe(**contestant.encoder), store, **{**setting, "draws": 1, "draw_seed": seed})
 
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
         """Return AUROCs, and accuracy and F1 of a set of classes (see `score_report`)."""
@@ -134,17 +97,10 @@ class Linear(ProbeProtocol):
 
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
         """Raise `IgclError` as other probes do, and for fractions that are wrong."""
-        if not self.fractions or not all(0 < fraction <= 1 for fraction in self.fractions):
-            raise IgclError(f"protocol linear: fractions are {self.fractions}, not numbers above 0 and at most 1")
-        if len({f"{fraction:g}" for fraction in self.fractions}) < len(self.fractions):
-            raise IgclError(f"protocol linear: fractions are {self.fractions}: one is given twice")
-        if (rate := self.supervised_learning_rate) <= 0:
-            raise IgclError(f"protocol linear: supervised_learning_rate is {rate}, not above 0")
+        check_fractions(self.name, self.fractions)
+        check_positive("protocol linear: supervised_learning_rate", self.supervised_learning_rate)
         if any(contestant.method == SUPERVISED for contestant in contestants):
-            wanted = len(self.fractions)
-            if len(self.supervised_epochs) != wanted or min(self.supervised_epochs) < 1:
-                epochs = self.supervised_epochs
-                raise IgclError(f"protocol linear: supervised_epochs are {epochs}, not {wanted} numbers of at least 1")
+            check_epochs(self.name, "supervised_epochs", self.supervised_epochs, self.fractions)
         super().check(store, contestants)
 
     def why_not(self, contestant: Contestant) -> str:
@@ -186,19 +142,16 @@ class Linear(ProbeProtocol):
         return records, "\n".join([f"{text}\n", title, *map(savings_line, saved)])
 
     def _supervised(self, contestant: Contestant, store: Store, part: Part, seed: int) -> pd.DataFrame:
-        seed_everything(seed, verbose=False)
-        epochs = self._epochs(part)
-        validated = {"max_epochs": epochs, "check_val_every_n_epoch": max(1, epochs // VALIDATIONS)}
-        with TemporaryDirectory() as folder:
-            return self._fitted(
-                FineTune(**contestant.encoder, optim=OptimOptions(self.supervised_learning_rate)),
-                store,
-                ModelCheckpoint(folder, monitor="val/auroc_mean", mode="max"),
-                EarlyStopping("val/auroc_mean", mode="max", patience=5),
-                trainer={"gradient_clip_val": 1.0, **validated},
-                draw_seed=seed,
-                **part,
-            )
+        return train_images(
+            self,
+            store,
+            contestant.encoder,
+            seed=seed,
+            fraction=part["fraction"],
+            epochs=self._epochs(part),
+            learning_rate=self.supervised_learning_rate,
+            patience=PATIENCE,
+        )
 
     def _epochs(self, part: Part) -> int:
         return self.supervised_epochs[self.fractions.index(part["fraction"])]

@@ -66,6 +66,10 @@ class Protocol(ABC):
             if split not in store.splits:
                 has = ", ".join(store.splits)
                 raise IgclError(f"{store.path}: has no split {split!r} for the protocol {self.name}, only {has}")
+        self.refuse_unknown_labels(store)
+
+    def refuse_unknown_labels(self, store: Store) -> None:
+        """Raise `IgclError` for a label that the store lacks."""
         store.refuse_unknown_labels(self.labels_of(store))
 
     def labels_of(self, store: Store) -> list[str]:

@@ -147,6 +147,20 @@ def test_patients_97_and_178_are_one_person(root):
     assert studies["d.jpg"].patient_id == "331b"
 
 
+def test_a_person_with_two_ids_is_in_one_split(own):
+    table = own / "metadata.csv"
+    lines = table.read_text().replace(",4,", ",392,").replace(",5,", ",269,")
+    table.write_text(lines)
+    source = read_covid_chestxray(own)
+    assert [(study.patient_id, study.split) for study in source.items()] == [("269", "valid")]
+    assert source.counts["rows of a person in another split, by a second id"] == 2
+    table.write_text(lines.replace("valid,", "train,"))
+    kept = {(study.patient_id, study.split) for study in read_covid_chestxray(own).items()}
+    assert {patient for patient, _ in kept} == {"269"}
+    table.write_text(lines.replace(",269,", ",5,"))
+    assert [study.patient_id for study in read_covid_chestxray(own).items()] == ["269", "269", "5"]
+
+
 def test_images_of_a_series_share_their_text(root):
     studies = by_id(read_covid_chestxray(root))
     assert studies["a.jpg"].report == studies["b.png"].report == {"report": "Edema on admission."}
@@ -271,15 +285,18 @@ def test_stores_are_prepared(root, own, tmp_path):
 def test_the_real_part_has_the_counts_it_should_have(data_folder):
     source = read_covid_chestxray(data_folder / "covid_cxr_notes")
     studies = list(source.items())
-    assert Counter(study.split for study in studies) == {"train": 235, "valid": 45}
+    assert Counter(study.split for study in studies) == {"train": 234, "valid": 45}
     people = {split: {study.patient_id for study in studies if study.split == split} for split in ("train", "valid")}
-    assert (len(people["train"]), len(people["valid"])) == (128 - 1, 29)  # two ids of the training split are one person
+    assert (len(people["train"]), len(people["valid"])) == (
+        128 - 3,
+        29,
+    )  # two are one person, two others too, and one is of "valid"
     assert sum(bool(study.report["report"]) for study in studies) == 198
-    assert sum(len(study.images[0].boxes) == 2 for study in studies) == 278
+    assert sum(len(study.images[0].boxes) == 2 for study in studies) == 277
     masks = [mask for study in studies for mask in study.images[0].masks.values()]
     assert (len(masks), all(mask.is_file() for mask in masks)) == (153, True)
     assert all(study.images[0].source.is_file() for study in studies)
-    assert source.counts == {"rows without label": 61}
+    assert source.counts == {"rows without label": 61, "rows of a person in another split, by a second id": 1}
     assert sum(study.labels["COVID-19"] == 1 for study in studies) == 147 + 9
 
 
@@ -290,4 +307,4 @@ def test_the_real_folder_is_prepared_as_it_is(data_folder, tmp_path):
         ["prepare", "covid-chestxray", "--root", str(root), "--out", str(store), "--size", "64", "--jobs", "1"]
     )
     manifest = json.loads((store / "manifest.json").read_bytes())
-    assert (manifest["dropped"], sum(manifest["rows"].values())) == ({}, 280)
+    assert (manifest["dropped"], sum(manifest["rows"].values())) == ({}, 279)

@@ -40,7 +40,7 @@ UNLABELLED = ("", "todo", "unknown")
 
 CT_VIEWS = ("axial", "coronal", "ct")
 
-SAME_PERSON: Mapping[str, str] = {"178": "97"}
+SAME_PERSON: Mapping[str, str] = {"178": "97", "384": "226", "392": "269"}
 """Second ids of patients, with the first."""
 
 BOXES: Mapping[str, str] = {"bbox_right_lung": "right_lung", "bbox_left_lung": "left_lung"}
@@ -92,6 +92,10 @@ def _read_rows(path: Path, images: Path | None, seed: int, counts: Counter[str])
     frame = frame[~repeated]
     frame = frame.assign(patient=frame["patientid"].replace(dict(SAME_PERSON)), diagnoses=_diagnoses(frame, counts))
     if "split" in frame:
+        elsewhere = _in_another_split(frame)
+        counts["rows of a person in another split, by a second id"] = int(elsewhere.sum())
+        frame = frame[~elsewhere]
+    if "split" in frame:
         frame["split"] = patient_splits(path, frame["patient"], frame["split"], seed)
     for column in filter(frame.columns.__contains__, BOXES):
         frame[column] = _boxes(path, frame[column])
@@ -107,6 +111,13 @@ def _name_images(path: Path, frame: pd.DataFrame, images: Path | None) -> pd.Dat
     ids = names.where(names.notna(), files)
     paths = [path.parent / file if images is None else images / Path(file).name for file in files]
     return frame.assign(image=ids, study=ids, path=pd.Series(paths, index=frame.index, dtype=object))
+
+
+def _in_another_split(frame: pd.DataFrame) -> pd.Series:
+    """Return which rows have the second id of a person whose first is in another split, bool by row."""
+    first = frame[~frame["patientid"].isin(SAME_PERSON)].drop_duplicates("patient").set_index("patient")["split"]
+    expected = frame["patient"].map(first)
+    return frame["patientid"].isin(SAME_PERSON) & expected.notna() & (expected != frame["split"])
 
 
 def _diagnoses(frame: pd.DataFrame, counts: Counter[str]) -> pd.Series:

@@ -1,0 +1,131 @@
+"""Segmentation at shares of the training masks, on frozen image encoders or with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import pandas as pd
+from lightning.pytorch import seed_everything
+
+from igcl_lightning.callbacks.segmentation import KeepOverlaps
+from igcl_lightning.data.masks import check_masks, mask_targets
+from igcl_lightning.data.modules import SegmentationDataModule
+from igcl_lightning.data.store import Store
+from igcl_lightning.errors import IgclError
+from igcl_lightning.evaluation.means import format_means
+from igcl_lightning.evaluation.results import Record
+from igcl_lightning.evaluation.segmentation import TITLES, summarise_segmentation
+from igcl_lightning.modules.optim import OptimOptions
+from igcl_lightning.modules.segmentation import Segmentation
+from igcl_lightning.nn.checks import check_at_least, check_positive
+from igcl_lightning.nn.segmentation import DecoderOptions
+from igcl_lightning.protocols.contestants import SUPERVISED, Contestant
+from igcl_lightning.protocols.head_fits import check_epochs, check_fractions, fit_best
+from igcl_lightning.protocols.protocol import Part, Protocol, methods_of, pairs
+
+SHOWN = ("dice", "dice_positives")
+
+
+@dataclass(frozen=True)
+class SegmentationProtocol(Protocol):
+    """Masks at shares of the training rows that have some, in several draws; `labels` are names of masks.
+
+    Training ends when the validation Dice stops rising, and the best epoch is scored. A draw has its own rows, decoder
+    and order of rows; where all rows are used, draws differ in the latter two.
+
+    Args:
+        fractions: shares of the training rows with masks.
+        draws: draws of each share, the same rows for all encoders.
+        frozen: whether encoders keep their weights.
+        decoder: the decoder.
+        loss: "bce_dice" or "focal_dice".
+        epochs: most epochs at each fraction.
+        learning_rate: peak learning rate.
+        patience: validations in a row without a better one after which training ends; there are about 20.
+        batch_size: images in a step.
+    """
+
+    fractions: list[float] = field(default_factory=lambda: [0.01, 0.1, 1.0])
+    draws: int = 3
+    frozen: bool = True
+    decoder: DecoderOptions = DecoderOptions()
+    loss: str = "bce_dice"
+    epochs: list[int] = field(default_factory=lambda: [100, 50, 20])
+    learning_rate: float = 1e-3
+    patience: int = 5
+    batch_size: int = 16
+
+    name: ClassVar[str] = "segmentation"
+    statistics: ClassVar[tuple[str, ...]] = ("resamples", "fractions", "draws", "epochs")
+
+    def labels_of(self, store: Store) -> list[str]:
+        """Return the names of the masks; `IgclError` if the store has none, or lacks one."""
+        return check_masks(store, self.labels)
+
+    def refuse_unknown_labels(self, store: Store) -> None:
+        """Raise `IgclError` for a mask that the store lacks."""
+        self.labels_of(store)
+
+    def why_not(self, contestant: Contestant) -> str:
+        """Return why a contestant cannot be asked, "" if it can."""
+        if contestant.features is not None:
+            return "is a file of features, without an encoder"
+        return "is training on labels" if contestant.method == SUPERVISED else ""
+
+    def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
+        """Raise `IgclError` for wrong options, a store without splits or masks, or an encoder without a feature map."""
+        check_fractions(self.name, self.fractions)
+        check_epochs(self.name, "epochs", self.epochs, self.fractions)
+        check_positive("protocol segmentation: learning_rate", self.learning_rate)
+        for option in ("draws", "patience", "batch_size"):
+            check_at_least(f"protocol segmentation: {option}", getattr(self, option), 1)
+        super().check(store, contestants)
+        for split in dict.fromkeys(["train", "valid", *self.splits]):
+            if split not in store.splits:
+                raise IgclError(f"{store.path}: has no split {split!r} for the protocol segmentation")
+            if not (mask_targets(store, split, self.labels_of(store)) >= 0).any():
+                raise IgclError(f"{store.path}: no row of {split} has a known mask for the protocol segmentation")
+        for contestant in contestants:  # fail now, not after an hour of training
+            self._module(contestant.encoder or {"image": dict(contestant.architecture)})
+
+    def parts(self, contestant: Contestant) -> list[Part]:
+        """Return a part for each draw of each fraction."""
+        return [{"fraction": fraction, "draw": draw} for fraction in self.fractions for draw in range(self.draws)]
+
+    def settings(self, contestant: Contestant, part: Part) -> dict[str, Any]:
+        """Return the options that one draw depends on."""
+        return super().settings(contestant, part) | {"epochs": self._epochs(part)}
+
+    def measure(self, contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
+        """Return a line for each row and known mask of one draw (see `summarise_segmentation`)."""
+        draw = int(part["draw"])
+        seed_everything(draw, verbose=False)
+        kept = KeepOverlaps()
+        data = SegmentationDataModule(
+            str(store.path),
+            masks=self.labels_of(store),
+            fraction=part["fraction"],
+            draw_seed=draw,
+            batch_size=self.batch_size,
+            predict_splits=[*self.splits],
+        )
+        module = self._module({**contestant.encoder, "name": contestant.method})
+        fit_best(module, data, kept, monitor="val/dice", epochs=self._epochs(part), patience=self.patience)
+        return kept.frame.assign(seed=contestant.run_seed(draw))
+
+    def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
+        """Return Dice and IoU of all images and of those with the mask, and tables of the means over masks."""
+        overlaps = pd.concat(measured.values(), ignore_index=True)
+        about: dict[str, Any] = {"protocol": self.name, "store": store.path.name, "resamples": self.resamples}
+        records = summarise_segmentation(overlaps, versus=pairs(methods_of(measured)), **about)
+        shown = {name: TITLES[name] for name in SHOWN}
+        return records, "\n\n".join(format_means(records, split, shown) for split in self.splits)
+
+    def _module(self, encoder: Mapping[str, Any]) -> Segmentation:
+        options: dict[str, Any] = {"frozen": self.frozen, "decoder": asdict(self)["decoder"], "loss": self.loss}
+        return Segmentation(**encoder, **options, optim=OptimOptions(self.learning_rate))
+
+    def _epochs(self, part: Part) -> int:
+        return self.epochs[self.fractions.index(part["fraction"])]
