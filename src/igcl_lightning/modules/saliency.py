@@ -72,9 +72,9 @@ class PromptMaps:
         features = encoder.last_map(image)
         pooled = encoder.pool_each(features).flatten(0, 1)
         alone = Encoded.of_patches(pooled, pooled[:, None], (1, 1), LAST_LAYER)
-        embedding = at_least_single(self.pretrained.project("image", alone))
         grid = on_grid(encoder, features).shape[2:]
-        return embedding.unflatten(0, (len(image), *grid)).permute(0, 3, 1, 2)
+        embedding: Tensor = at_least_single(self.pretrained.project("image", alone)).unflatten(0, (len(image), *grid))
+        return embedding.permute(0, 3, 1, 2)
 
     def _vectors(self, matched: Any) -> Tensor:
         """Return a vector [P, D] for each of the matched prompts."""
