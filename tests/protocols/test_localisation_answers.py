@@ -1,5 +1,6 @@
 """Localisation as a protocol: planted maps on boxes and masks, each contestant's maps, and what is refused."""
 
+import json
 from dataclasses import replace
 from functools import partial
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from igcl_lightning.cli import main
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.regions import Box
 from igcl_lightning.data.store import Store
@@ -16,8 +18,9 @@ from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.overview import format_overview
 from igcl_lightning.modules import IGCL, SimCLR
-from igcl_lightning.protocols import localisation
+from igcl_lightning.protocols import evaluation, localisation
 from igcl_lightning.protocols.contestants import Contestant, baseline, from_checkpoint, from_encoder
+from igcl_lightning.protocols.evaluation_cell import Plan, run_cell
 from igcl_lightning.protocols.localisation import Localisation, measure_maps
 from saved import save_as_fit
 from stores import prepare_studies
@@ -183,6 +186,27 @@ def test_records_are_means_over_the_images_of_a_label(phantoms, contestants, mea
     titles = format_overview(records).splitlines()[3]
     for title in ("prompts point", "Grad-CAM points", "chance point"):
         assert title in titles
+
+
+def run_here(cells, jobs, child):
+    for cell in cells:
+        cell.folder.mkdir()
+        run_cell(cell.folder, Plan(**cell.plan))
+    return []
+
+
+def test_the_command_evaluates_what_can_be_asked_and_leaves_out_the_rest(
+    phantoms, contestants, measured, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(evaluation, "run_cells", run_here)
+    options = {"protocol": "localisation", "labels": measured[0].labels, "overlaps": [0.1], "resamples": 20}
+    (tmp_path / "own.yaml").write_text(json.dumps(options))
+    words = ["--protocol", str(tmp_path / "own.yaml"), "--store", str(phantoms.path), "--out", str(tmp_path / "out")]
+    words += ["--checkpoint", f"igcl={contestants['igcl'].checkpoint}", "--baselines", "supervised"]
+    assert main(["evaluate", *words]) == 0
+    expected, text = measured[0].report({contestants["igcl"]: measured[1][contestants["igcl"]]}, phantoms)
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == expected
+    assert text in capsys.readouterr().out
 
 
 def test_who_cannot_be_asked_and_why(contestants, tmp_path):

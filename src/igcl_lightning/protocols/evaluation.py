@@ -88,6 +88,7 @@ def evaluate(request: Request) -> bool:
     _check_labels(request)
     contestants = _contestants(request, table)
     asked = _asked(protocols, contestants)
+    contestants = [*asked]  # without baselines that no protocol can ask
     _claim(request, table)
     stores = _stores(request, table, protocols)
     for protocol in protocols:

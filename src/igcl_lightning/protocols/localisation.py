@@ -186,10 +186,16 @@ class Localisation(Protocol):
         about: dict[str, Any] = {"protocol": self.name, "store": store.path.name, "resamples": self.resamples}
         found = summarise_means(values, versus=pairs(methods_of(measured)), **about)
         records = [each for each in found if each["versus"] is None or not each["metric"].startswith(OF_IMAGES)]
-        made = {str(by) for lines in measured.values() for by in lines["by"].unique()}
-        parts = [(split, by) for split in self.splits for by in self.by if by in made]
-        texts = [f"{TITLES[by]}, {split} rows: {format_means(records, split, self._titles(by))}" for split, by in parts]
-        return records, "\n\n".join(texts)
+        parts = [(split, by) for split in self.splits for by in self.by if f"pointing_{by}" in _metrics(records)]
+        return records, "\n\n".join(self._table(records, *part) for part in parts)
+
+    def _table(self, records: Sequence[Record], split: str, by: str) -> str:
+        """Return the table of one kind of maps, with the methods that have them."""
+        titles = self._titles(by)
+        methods = {each["method"] for each in records if each["metric"] == f"pointing_{by}"}
+        asked = [each for each in records if each["method"] in methods]
+        ordered = [each for metric in titles for each in asked if each["metric"] == metric]
+        return f"{TITLES[by]}, {split} rows: {format_means(ordered, split, titles)}"
 
     def _titles(self, by: str) -> dict[str, str]:
         """Return the metrics of one kind of maps to print, hits at the first overlap only."""
@@ -299,6 +305,10 @@ def _long(lines: pd.DataFrame) -> pd.DataFrame:
             if by == first or not metric.startswith(OF_IMAGES):
                 parts.append(own[[*ABOUT]].assign(metric=metric, value=own[column]))
     return pd.concat(parts, ignore_index=True).drop(columns="by")
+
+
+def _metrics(records: Sequence[Record]) -> set[str]:
+    return {each["metric"] for each in records}
 
 
 def _metric(column: str, by: str) -> str:
