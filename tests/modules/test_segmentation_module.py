@@ -118,11 +118,11 @@ def test_an_encoder_that_is_not_frozen_is_trained_and_can_be_taken(phantom_store
     assert all(weight.requires_grad for weight in tuned.parameters())
 
 
-@pytest.mark.parametrize("backbone", ["test_vit", "test_convnext"])
-def test_other_kinds_of_encoders(backbone, phantom_store, tmp_path):
+@pytest.mark.parametrize(("backbone", "masks"), [("test_vit", MASKS), ("test_convnext", ["heart"])])
+def test_other_kinds_of_encoders(backbone, masks, phantom_store, tmp_path):
     module = Segmentation(image={"backbone": backbone, "size": 32}, loss="focal_dice", decoder={"channels": None})
     run = trainer(tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=1, num_sanity_val_steps=0)
-    run.fit(module, data(phantom_store))
+    run.fit(module, data(phantom_store, masks=masks))
     assert 0 <= run.callback_metrics["val/dice"] <= 1
 
 

@@ -222,7 +222,8 @@ class Segmentation(BaseModule):
         return segmented
 
     def _log_overlaps(self, stage: str) -> None:
-        for metric, by_mask in self.overlaps[stage].compute().items():
+        for metric, values in self.overlaps[stage].compute().items():
+            by_mask = values.reshape(-1)  # torchmetrics makes scalars of single values
             named = dict(zip(self.mask_names or [], by_mask, strict=True))
             known = {f"{stage}/{metric}_{name}": value for name, value in named.items() if not value.isnan()}
             self.log_dict(known, sync_dist=True)

@@ -88,7 +88,7 @@ def evaluate(request: Request) -> bool:
     _check_labels(request)
     contestants = _contestants(request, table)
     asked = _asked(protocols, contestants)
-    contestants = [*asked]  # without baselines that no protocol can ask
+    contestants = [each for each in contestants if each in asked]  # some protocols have no use for a baseline
     _claim(request, table)
     stores = _stores(request, table, protocols)
     for protocol in protocols:
@@ -171,6 +171,8 @@ def _asked(protocols: Sequence[Protocol], contestants: Sequence[Contestant]) -> 
         if not any(protocol in each for each in asked.values()):
             first = contestants[0]
             raise IgclError(f"--protocol {protocol.name}: {first.title} {why[first, protocol.name]}")
+    for contestant in [each for each, found in asked.items() if not found]:
+        say_progress(f"left out: {contestant.title}, which {why[contestant, protocols[0].name]}")
     return {each: found for each, found in asked.items() if found}
 
 

@@ -18,8 +18,8 @@ from igcl_lightning.evaluation.means import format_means
 from igcl_lightning.evaluation.results import Record
 from igcl_lightning.evaluation.segmentation import TITLES, summarise_segmentation
 from igcl_lightning.modules.optim import OptimOptions
-from igcl_lightning.modules.segmentation import Segmentation
-from igcl_lightning.nn.checks import check_at_least, check_positive
+from igcl_lightning.modules.segmentation import METRICS, Segmentation
+from igcl_lightning.nn.checks import check_at_least, check_choice, check_positive
 from igcl_lightning.nn.segmentation import DecoderOptions
 from igcl_lightning.protocols.contestants import SUPERVISED, Contestant
 from igcl_lightning.protocols.head_fits import check_epochs, check_fractions, fit_best
@@ -32,8 +32,8 @@ SHOWN = ("dice", "dice_positives")
 class SegmentationProtocol(Protocol):
     """Masks at shares of the training rows that have some, in several draws; `labels` are names of masks.
 
-    Training ends when the validation Dice stops rising, and the best epoch is scored. A draw has its own rows, decoder
-    and order of rows; where all rows are used, draws differ in the latter two.
+    Training ends when the mean of `monitor` over validation rows stops rising, and the best epoch is scored. A draw has
+    its own rows, decoder and order of rows; where all rows are used, draws differ in the latter two.
 
     Args:
         fractions: shares of the training rows with masks.
@@ -45,6 +45,8 @@ class SegmentationProtocol(Protocol):
         learning_rate: peak learning rate.
         patience: validations in a row without a better one after which training ends; there are about 20.
         batch_size: images in a step.
+        monitor: "dice", "iou", or "dice_positives", the Dice of images that have the mask: rare masks that are never
+            predicted have a high Dice over all images.
     """
 
     fractions: list[float] = field(default_factory=lambda: [0.01, 0.1, 1.0])
@@ -56,6 +58,7 @@ class SegmentationProtocol(Protocol):
     learning_rate: float = 1e-3
     patience: int = 5
     batch_size: int = 16
+    monitor: str = METRICS[0]
 
     name: ClassVar[str] = "segmentation"
     statistics: ClassVar[tuple[str, ...]] = ("resamples", "fractions", "draws", "epochs")
@@ -79,6 +82,7 @@ class SegmentationProtocol(Protocol):
         check_fractions(self.name, self.fractions)
         check_epochs(self.name, "epochs", self.epochs, self.fractions)
         check_positive("protocol segmentation: learning_rate", self.learning_rate)
+        check_choice("protocol segmentation: monitor", self.monitor, METRICS)
         for option in ("draws", "patience", "batch_size"):
             check_at_least(f"protocol segmentation: {option}", getattr(self, option), 1)
         super().check(store, contestants)
@@ -112,7 +116,7 @@ class SegmentationProtocol(Protocol):
             predict_splits=[*self.splits],
         )
         module = self._module({**contestant.encoder, "name": contestant.method})
-        fit_best(module, data, kept, monitor="val/dice", epochs=self._epochs(part), patience=self.patience)
+        fit_best(module, data, kept, monitor=f"val/{self.monitor}", epochs=self._epochs(part), patience=self.patience)
         return kept.frame.assign(seed=contestant.run_seed(draw))
 
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
