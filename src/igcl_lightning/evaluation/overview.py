@@ -21,6 +21,7 @@ MEANINGS = {
     "Dice": "Dice 1 %, ...: overlap with masks, decoders trained on so many",
     "zero_shot": "zero_shot: AUROC of prompts",
     "recall": "recall: an image's report among the nearest of all",
+    r"\S+ points?$": "... point: highest value of a map inside the region of its label",
     "own report": "own report: chosen among those of its patient; blind: the same without the image",
 }
 """Lines of the caption, by a regular expression of how the titles begin that they explain."""
@@ -31,7 +32,13 @@ BEFORE_SETTING = {"fine_tune": "tuned "}
 DICE = "dice_positives"
 """The Dice that is shown: an empty mask is predicted where a rare finding is never predicted."""
 
-BY_METRIC = {METRIC: "own report", f"{METRIC}_blind": "blind"}
+BY_METRIC = {
+    METRIC: "own report",
+    f"{METRIC}_blind": "blind",
+    "pointing_prompts": "prompts point",
+    "pointing_grad_cam": "Grad-CAM points",
+    "pointing_chance": "chance point",
+}
 
 
 def format_overview(records: Sequence[Record], split: str = "test") -> str:

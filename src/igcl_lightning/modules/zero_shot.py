@@ -169,12 +169,13 @@ class ZeroShot(ClassifierModule):
             IgclError: the model's embeddings are no unit vectors.
         """
         if self._asked is None:
-            self._asked = [list(self._matched_prompts(name)) for name in ("present", "absent")]
+            self._asked = [list(self.matched_prompts(name)) for name in ("present", "absent")]
         seen = self._matched("image", self.pretrained.encode("image", image))
         present, absent = (torch.cat([self._logits(seen, each) for each in parts], dim=1) for parts in self._asked)
         return present, absent
 
-    def _matched_prompts(self, name: str) -> Iterator[Any]:
+    def matched_prompts(self, name: str) -> Iterator[Any]:
+        """Yield what scorers read of the prompts, batch by batch; `name` is "present" or "absent"."""
         side = self.pretrained.report_side
         for encoded in self.pretrained.encode_inputs(side, [getattr(prompt, name) for prompt in self.prompts]):
             yield self._matched(side, encoded)

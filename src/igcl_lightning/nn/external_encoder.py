@@ -107,11 +107,30 @@ class XrvEncoder(nn.Module):
         image = resize(image.to(next(self.backbone.parameters()).dtype), self.size, "bilinear")
         return (2 * image / 255 - 1) * 1024
 
+    cam_layer: nn.Module | None = None  # as `pool` reads all of the last map
+
     def forward(self, image: Tensor) -> Encoded:
         """Encode grey values 0-255, uint8 or float [B, 1, H, W]."""
-        features = self.backbone(self.preprocess(image))
+        features = self.last_map(image)
         units = features.flatten(2).transpose(1, 2)
-        return Encoded.of_patches(units.mean(dim=1), units, (features.shape[2], features.shape[3]), LAST_LAYER)
+        return Encoded.of_patches(self.pool(features), units, (features.shape[2], features.shape[3]), LAST_LAYER)
+
+    def last_map(self, image: Tensor) -> Tensor:
+        """Return the last feature map of grey values [B, 1, H, W], [B, D, R, C]."""
+        features: Tensor = self.backbone(self.preprocess(image))
+        return features
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Return the pooled vectors [B, D] of a last feature map."""
+        return features.flatten(2).transpose(1, 2).mean(dim=1)
+
+    def on_grid(self, features: Tensor) -> Tensor:
+        """Return a last feature map, [B, D, R, C]."""
+        return features
+
+    def pool_each(self, features: Tensor) -> Tensor:
+        """Return what `pool` makes of an image that is like one patch throughout, for each of U patches, [B, U, D]."""
+        return features.flatten(2).transpose(1, 2)
 
 
 def _torchxrayvision_models() -> Any:

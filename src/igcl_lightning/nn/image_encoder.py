@@ -90,24 +90,62 @@ class ImageEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Encoded:
         """Encode grey values 0-255, uint8 or float [B, 1, H, W]."""
-        image = self.preprocess(image)
         if self.unit_layer is None:
-            unit_map = features = self.backbone.forward_features(image)
+            features = self.last_map(image)
+            units, grid = self._units(features, last=True)
         else:
-            features, (unit_map,) = self.backbone.forward_intermediates(image, indices=[self.unit_layer])
-        pooled = self.backbone.forward_head(features, pre_logits=True)
-        units, grid = self._units(unit_map)
-        return Encoded.of_patches(pooled, units, grid, self.layer)
+            # The last map, too, in one pass.
+            taken = self.backbone.forward_intermediates(self.preprocess(image), indices=[self.unit_layer])
+            features, (unit_map,) = taken
+            units, grid = self._units(unit_map, last=False)
+        return Encoded.of_patches(self.pool(features), units, grid, self.layer)
 
-    def _units(self, features: Tensor) -> tuple[Tensor, tuple[int, int] | None]:
+    def last_map(self, image: Tensor) -> Tensor:
+        """Return the final feature map of grey values [B, 1, H, W], in the backbone's own layout."""
+        features: Tensor = self.backbone.forward_features(self.preprocess(image))
+        return features
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Return the pooled vectors [B, D] of a final feature map."""
+        pooled: Tensor = self.backbone.forward_head(features, pre_logits=True)
+        return pooled
+
+    def on_grid(self, features: Tensor) -> Tensor | None:
+        """Return the patches of a final map, or of tokens like it, on their grid, [B, D, R, C]; None without one."""
+        units, grid = self._units(features, last=True)
+        return None if grid is None else units.transpose(1, 2).unflatten(2, grid)
+
+    def pool_each(self, features: Tensor) -> Tensor:
+        """Return what `pool` makes of an image that is like one patch throughout, for each of U patches, [B, U, D]."""
+        units, _ = self._units(features, last=True)
+        patch = units.flatten(0, 1)
+        if features.ndim == 3:
+            alone = patch[:, None].expand(-1, 1 + getattr(self.backbone, "num_prefix_tokens", 0), -1)
+        else:
+            alone = patch[:, None, None] if self._channels_last else patch[:, :, None, None]
+        pooled: Tensor = self.pool(alone).unflatten(0, units.shape[:2])
+        return pooled
+
+    @property
+    def cam_layer(self) -> nn.Module | None:
+        """The last module whose patches reach `pool`, if that is not the final map: it may read a class token only."""
+        if getattr(self.backbone, "global_pool", "") != "token" or not hasattr(self.backbone, "blocks"):
+            return None
+        layer: nn.Module = self.backbone.blocks[-1].norm1
+        return layer
+
+    @property
+    def _channels_last(self) -> bool:
+        return bool(getattr(self.backbone, "output_fmt", "NCHW") == "NHWC")
+
+    def _units(self, features: Tensor, last: bool) -> tuple[Tensor, tuple[int, int] | None]:
         """Return patches [B, U, D] and their grid, of a feature map or of tokens [B, T, D] without prefix tokens."""
         if features.ndim == 3:
             units = features[:, getattr(self.backbone, "num_prefix_tokens", 0) :]
             rows, columns = getattr(getattr(self.backbone, "patch_embed", None), "grid_size", None) or (0, 0)
             return units, (rows, columns) if rows * columns == units.shape[1] else None
         # Swin transformers put channels last, but not in their intermediate maps.
-        last = self.unit_layer is None and getattr(self.backbone, "output_fmt", "NCHW") == "NHWC"
-        patches = features if last else features.permute(0, 2, 3, 1)
+        patches = features if last and self._channels_last else features.permute(0, 2, 3, 1)
         return patches.flatten(1, 2), (patches.shape[1], patches.shape[2])
 
 

@@ -13,6 +13,7 @@ from igcl_lightning.protocols.contestants import BASELINES
 from igcl_lightning.protocols.fine_tuning import FineTuning
 from igcl_lightning.protocols.hard_negatives import HardNegatives
 from igcl_lightning.protocols.linear import FewShot, Linear
+from igcl_lightning.protocols.localisation import Localisation
 from igcl_lightning.protocols.protocol import Protocol
 from igcl_lightning.protocols.retrieval import Retrieval
 from igcl_lightning.protocols.segmentation import SegmentationProtocol
@@ -21,7 +22,10 @@ from igcl_lightning.protocols.zero_shot import ZeroShotProtocol
 
 PROTOCOLS: dict[str, type[Protocol]] = {
     each.name: each
-    for each in (Linear, FewShot, FineTuning, ZeroShotProtocol, Retrieval, HardNegatives, SegmentationProtocol)
+    for each in (
+        *(Linear, FewShot, FineTuning, ZeroShotProtocol, Retrieval, HardNegatives),
+        *(SegmentationProtocol, Localisation),
+    )
 }
 """Protocols by the key `protocol` of their YAML."""
 

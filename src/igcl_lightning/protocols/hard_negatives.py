@@ -201,8 +201,8 @@ def matched_pairs(module: ContrastiveModule, store: Path, batch_size: int = 64, 
     return Matched(joined(first), joined(second), *map(torch.cat, ids))
 
 
-def quiet_trainer(*callbacks: Callback) -> Trainer:
-    """Return a trainer that evaluates on one device and writes nothing."""
+def quiet_trainer(*callbacks: Callback, **options: Any) -> Trainer:
+    """Return a trainer that works on one device and writes nothing; `options` are further ones of it."""
     return Trainer(
         callbacks=[*callbacks],
         logger=False,
@@ -210,6 +210,7 @@ def quiet_trainer(*callbacks: Callback) -> Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
+        **options,
     )
 
 

@@ -49,7 +49,7 @@ class ZeroShotProtocol(Protocol):
             check_at_least("protocol zero_shot: statements", self.statements, 1)
         for contestant in contestants:
             if contestant.checkpoint is not None:
-                self._module(contestant, store).refuse_unknown_words()
+                self.module(contestant, store).refuse_unknown_words()
             else:
                 refuse_unknown_words(self._prompts(store), set(training_words(store, contestant.side).split()))
 
@@ -64,7 +64,7 @@ class ZeroShotProtocol(Protocol):
 
     def measure(self, contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
         """Return the scores of all labels; warns of prompts that are inverted on the validation rows."""
-        module, kept = self._module(contestant, store), KeepPredictions()
+        module, kept = self.module(contestant, store), KeepPredictions()
         trainer = quiet_trainer(kept)
         splits, labels = [*self.splits], self.labels_of(store)
         data = LabeledDataModule(str(store.path), labels=labels, batch_size=256, predict_splits=splits)
@@ -73,7 +73,8 @@ class ZeroShotProtocol(Protocol):
         trainer.predict(module, data, return_predictions=False)
         return kept.frame.assign(seed=contestant.run_seed())
 
-    def _module(self, contestant: Contestant, store: Store) -> ZeroShot:
+    def module(self, contestant: Contestant, store: Store) -> ZeroShot:
+        """Return the classifier of a contestant with a checkpoint."""
         return ZeroShot(
             contestant.checkpoint,
             prompts=self.prompts,
