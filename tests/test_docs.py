@@ -39,7 +39,7 @@ CLASSES = {name: cls for name, cls in CLASSES.items() if not is_dataclass(cls)}
 CLASSES |= {datamodule.__name__: datamodule for datamodule in DATA}
 BASES = {"BaseModule", "ContrastiveModule", "MatchingModule"}
 WRITTEN_BY_CHECKPOINTS = {
-    *("encoder", "label_names", "num_heads", "in_channels", "origin", "text.config", "prompt_lines"),
+    *("encoder", "label_names", "mask_names", "num_heads", "in_channels", "origin", "text.config", "prompt_lines"),
 }
 TRAINING_COMMANDS = {"fit", "validate", "test", "predict"}
 TRAINING_OPTIONS = {"--config", "--debug", "--ckpt_path", "--print_config", "--import"}
