@@ -26,6 +26,7 @@ QUICK = {
     "pretrain/igcl.yaml": JOBS,
     "pretrain/reclf_graph.yaml": ("test",),
     "probe/supervised.yaml": ("test",),
+    "probe/segmentation.yaml": ("predict",),
 }
 """The jobs of each kind of training; `test_heads_on_two_processes.py` has probes, and `make soak` all configs."""
 

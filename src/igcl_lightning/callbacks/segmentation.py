@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from igcl_lightning.callbacks.outputs import (
     write_and_log_results,
 )
 from igcl_lightning.data.images import encode_grey
-from igcl_lightning.data.interfaces import row_lookup
+from igcl_lightning.data.interfaces import RowLookup, row_lookup
 from igcl_lightning.evaluation.segmentation import PIXELS, format_masks, summarise_segmentation
 from igcl_lightning.modules.segmentation import Overlaps, Segmentation, Segmented
 from igcl_lightning.run_folder import run_folder
@@ -72,9 +73,12 @@ class WriteSegmentation(KeepOverlaps):
     def on_predict_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the masks of all processes."""
         super().on_predict_end(trainer, pl_module)
-        masks = {row: files for part in from_all_processes(self._masks) for row, files in part.items()}
+        folder = run_folder(trainer)  # a collective call, as is the next
+        parts = from_all_processes(list(self._masks.items()))
+        # Samplers distribute rows to the processes in turn, and repeat the last.
+        masks = dict(each for turn in zip_longest(*parts) for each in turn if each is not None)
         if trainer.is_global_zero and masks:
-            write_masks(masks, pl_module, trainer)
+            write_masks(masks, folder, pl_module, row_lookup(trainer, type(self).__name__))
 
     def write(self, outputs: Overlaps, folder: Path, trainer: Trainer, pl_module: Any, job: str) -> None:
         """Write the overlaps and the results of a test."""
@@ -102,15 +106,14 @@ def overlap_table(outputs: Overlaps, module: Segmentation, trainer: Trainer) -> 
     return pd.concat(frames, ignore_index=True)
 
 
-def write_masks(masks: dict[int, list[bytes]], module: Segmentation, trainer: Trainer) -> None:
-    """Write `masks.parquet` into the run folder: the masks of hashed row ids, in the order of the module's names."""
-    data, names = row_lookup(trainer, "WriteSegmentation"), module.mask_names or []
+def write_masks(masks: dict[int, list[bytes]], folder: Path, module: Segmentation, data: RowLookup) -> None:
+    """Write `masks.parquet` into a folder: the masks of hashed row ids, in the order of the module's names."""
+    names = module.mask_names or []
     lines = [
         (*data.row_ids(row), data.row_split(row), name, png)
         for row, files in masks.items()
         for name, png in zip(names, files, strict=True)
     ]
-    folder = run_folder(trainer)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "masks.parquet") as temporary:
         pd.DataFrame(lines, columns=["row", "study", "patient", "split", "label", "png"]).to_parquet(temporary)
