@@ -258,7 +258,7 @@ def test_a_store_without_labels_has_no_policy_to_compare(monkeypatch, labelled, 
 
 def test_other_labels_than_the_checkpoints_are_refused(phantom_store, tmp_path):
     probe = LinearProbe(**RANDOM, label_names=["Hernia"], num_heads=1)
-    with pytest.raises(IgclError, match="the module scores Hernia; data.labels gives Edema"):
+    with pytest.raises(IgclError, match="the module was trained on Hernia; data.labels gives Edema"):
         trainer(tmp_path).test(
             probe, LabeledDataModule(str(phantom_store), labels=["Edema"], feature_cache=str(tmp_path)), verbose=False
         )

@@ -141,11 +141,11 @@ def test_wrong_options_are_refused_at_once(options, message):
 
 def test_other_masks_other_data_and_no_training_are_refused(fitted, phantom_store, tmp_path):
     loaded = BaseModule.load_from_checkpoint(fitted[3])
-    with pytest.raises(IgclError, match=r"the module segments heart, left_lung; data.masks gives left_lung"):
+    with pytest.raises(IgclError, match=r"the module was trained on heart, left_lung; data.masks gives left_lung"):
         trainer(tmp_path).test(loaded, data(phantom_store, masks=["left_lung"]))
     with pytest.raises(IgclError, match="Segmentation needs a data module such as SegmentationDataModule"):
         trainer(tmp_path).test(loaded, LabeledDataModule(str(phantom_store)))
-    with pytest.raises(IgclError, match="this decoder was never trained: give its checkpoint with --ckpt_path"):
+    with pytest.raises(IgclError, match="this Segmentation was never trained: give its checkpoint with --ckpt_path"):
         trainer(tmp_path).test(Segmentation(image=IMAGE), data(phantom_store))
     with pytest.raises(IgclError, match="this Segmentation was never trained"):
         Segmentation(image=IMAGE).segment_images([np.zeros((64, 64), np.uint8)])

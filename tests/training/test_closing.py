@@ -55,9 +55,11 @@ def test_each_command_names_the_next_which_runs(phantom_store, capsys):
     assert said["folder"] == "runs/igcl/version_0"
     assert said["files"] == "checkpoints/last.ckpt, metrics.csv, config.yaml"
     assert errors.splitlines() == [line for line in errors.splitlines() if line.startswith("igcl fit: IGCL on ")]
-    assert main(["test", "--config", "probe/linear.yaml", *store, "--ckpt_path", "runs/igcl/latest"]) == 1
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igcl: error")]
-    assert line.endswith(f"a pretrained IGCL, not a head; train one on it: {head} --model.checkpoint {CHECKPOINT}")
+    for config in ("probe/linear.yaml", "probe/segmentation.yaml"):
+        assert main(["test", "--config", config, *store, "--ckpt_path", "runs/igcl/latest"]) == 1
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igcl: error")]
+        told = f"train one on it: igcl fit --config {config} --model.checkpoint {CHECKPOINT}"
+        assert line.endswith(f"a pretrained IGCL, not a head; {told}")
     probe = f"{head} {shlex.join(store)} --model.checkpoint"
     for stage, prefix in (("validate", "val"), ("test", "test")):
         checkpoint = ["--ckpt_path", CHECKPOINT, "--trainer.accelerator=cpu"]
@@ -77,8 +79,9 @@ def test_each_command_names_the_next_which_runs(phantom_store, capsys):
         f"igcl test --config probe/linear.yaml {shlex.join(store)} --ckpt_path runs/linear_probe"
     )
     head = said["folder"] + "/checkpoints/best.ckpt"
-    assert main(["test", "--config", "pretrain/phantom.yaml", *store, "--ckpt_path", head]) == 1
-    assert f"igcl: error: {head}: a LinearProbe, the config is of IGCL\n" in capsys.readouterr().err
+    for config, wanted in (("pretrain/phantom.yaml", "IGCL"), ("probe/segmentation.yaml", "Segmentation")):
+        assert main(["test", "--config", config, *store, "--ckpt_path", head]) == 1
+        assert f"igcl: error: {head}: a LinearProbe, the config is of {wanted}\n" in capsys.readouterr().err
     assert main([*shlex.split(said["next"])[1:], "--trainer.accelerator=cpu"]) == 0
     said, _ = closing(capsys)
     assert "results.json, predictions.parquet" in said["files"].replace("predictions.csv, ", "")

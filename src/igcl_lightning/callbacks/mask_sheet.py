@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch import Trainer
 from numpy.typing import NDArray
 
-from igcl_lightning.callbacks.figures import save_figure
+from igcl_lightning.callbacks.figures import ValidationPicture, save_figure
 from igcl_lightning.data.interfaces import row_lookup
 from igcl_lightning.evaluation.plots import PALETTE
 from igcl_lightning.metrics.segmentation import dice
@@ -34,7 +33,7 @@ class Shown(NamedTuple):
     dice: NDArray[np.float64]
 
 
-class MaskSheet(Callback):
+class MaskSheet(ValidationPicture):
     """Draws `plots/masks.png`: images with the outlines of known masks (solid) and predicted ones (dashed).
 
     Drawn after each test and validation, but for sanity checks; one image of each patient, of those with most masks in
@@ -70,12 +69,6 @@ class MaskSheet(Callback):
                 self._shown[patient] = _shown(batch, outputs, index)
 
     on_test_batch_end = on_validation_batch_end
-
-    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Draw if this epoch is due."""
-        fitting = trainer.state.fn == TrainerFn.FITTING
-        if not fitting or (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            self.on_train_end(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Draw the last validation, if not drawn yet."""

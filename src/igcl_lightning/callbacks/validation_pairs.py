@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch import Trainer
 from torch import Tensor
 
-from igcl_lightning.callbacks.figures import save_figure
+from igcl_lightning.callbacks.figures import ValidationPicture, save_figure
 from igcl_lightning.modules.contrastive import PairEmbedding
 from igcl_lightning.run_folder import run_folder
 
@@ -36,7 +35,7 @@ class ValidationPairs(NamedTuple):
     row: Tensor
 
 
-class ValidationPairsCallback(Callback):
+class ValidationPairsCallback(ValidationPicture):
     """Draws `plots/{picture}.png` from the first validation pairs: every few epochs, after fit and after validate.
 
     Works with modules whose `validation_step` returns a `PairEmbedding`; others are ignored. With several processes,
@@ -98,12 +97,6 @@ class ValidationPairsCallback(Callback):
                 self._patients.add(patient)
                 new.append(index)
         return new
-
-    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Draw if this epoch is due."""
-        fitting = trainer.state.fn == TrainerFn.FITTING
-        if not fitting or (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            self.on_train_end(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Draw the last validation, if not drawn yet."""

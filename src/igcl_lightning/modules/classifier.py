@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from igcl_lightning.data.interfaces import LabeledRows, labeled_rows
 from igcl_lightning.errors import IgclError
 from igcl_lightning.metrics.clinical import MultilabelAuroc, macro_mean
-from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.modules.head import HeadModule
 from igcl_lightning.modules.optim import OptimOptions
-from igcl_lightning.modules.pretrained import PretrainedEncoder
 from igcl_lightning.nn.logistic import trainable_labels
 
 
@@ -33,7 +32,7 @@ class Scores(NamedTuple):
     row: Tensor
 
 
-class ClassifierModule(BaseModule):
+class ClassifierModule(HeadModule):
     """Base class of modules that score L labels of a row; logs the AUROC of each and their mean.
 
     A subclass sets `encoder` and defines `score` and `default_name`.
@@ -48,11 +47,6 @@ class ClassifierModule(BaseModule):
     protocol = "probe"
     """Name of the protocol in `results.json`."""
 
-    trains = True
-    """Whether results need the checkpoint of a fit."""
-
-    encoder: PretrainedEncoder | None
-
     def __init__(
         self,
         name: str | None,
@@ -60,10 +54,8 @@ class ClassifierModule(BaseModule):
         origin: dict[str, Any] | None,
         optim: OptimOptions = OptimOptions(),
     ) -> None:
-        super().__init__(optim)
-        self.name = name
+        super().__init__(name, origin, optim)
         self.label_names = label_names
-        self.origin = origin
         self.trained: Tensor
         self.metrics: Any = nn.ModuleDict({stage: MultilabelAuroc() for stage in ("val", "test")})
 
@@ -77,22 +69,6 @@ class ClassifierModule(BaseModule):
         if labels is None:
             return None
         return {f"{stage}/auroc_{name}" for stage in ("val", "test") for name in (*labels, "mean", "labels")}
-
-    @abstractmethod
-    def default_name(self) -> str:
-        """Return the default name of the results."""
-
-    @property
-    def method_name(self) -> str:
-        """Name of the results."""
-        if self.name is not None:
-            return self.name
-        return self.default_name() if self.origin is None else str(self.origin["method"])
-
-    @property
-    def image_encoder(self) -> nn.Module | None:
-        """The image encoder; None if the features come from a file."""
-        return None if self.encoder is None else self.encoder.image_encoder
 
     @property
     def data(self) -> LabeledRows:
@@ -133,19 +109,14 @@ class ClassifierModule(BaseModule):
 
     def portable_hyperparameters(self) -> dict[str, Any]:
         """Return the arguments that rebuild this module, with its labels and without the pretraining checkpoint."""
-        encoder = {} if self.encoder is None else {"checkpoint": None, "encoder": self.encoder.stored}
-        return super().portable_hyperparameters() | encoder | {"label_names": self.label_names, "origin": self.origin}
+        return super().portable_hyperparameters() | {"label_names": self.label_names}
 
     def setup(self, stage: str) -> None:
         """Take the label names from the data module; `IgclError` if the checkpoint has others or was never trained."""
-        if stage != "fit" and self.label_names is None:
-            raise IgclError("this head was never trained: give its checkpoint with --ckpt_path")
-        names = self.data.label_names
+        names = self.agreed_names(stage, self.label_names, "data.labels", self.data.label_names)
         if self.label_names is None:
             self.label_names = names
             self.build_head(len(names))
-        elif self.label_names != names:
-            raise IgclError(f"the module scores {', '.join(self.label_names)}; data.labels gives {', '.join(names)}")
 
     def build_head(self, num_labels: int) -> None:
         """Create the head for `num_labels` labels; called once the labels are known."""

@@ -15,7 +15,7 @@ from igcl_lightning.data.samples import MaskedBatch
 from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.segmentation import LOSSES
 from igcl_lightning.metrics.segmentation import MaskOverlap, overlap
-from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.modules.head import HeadModule
 from igcl_lightning.modules.optim import OptimOptions
 from igcl_lightning.modules.pretrained import NO_ENCODER, PretrainedEncoder
 from igcl_lightning.nn.checks import check_choice
@@ -48,7 +48,7 @@ class Segmented(NamedTuple):
     overlaps: Overlaps
 
 
-class Segmentation(BaseModule):
+class Segmentation(HeadModule):
     """Train a decoder of masks on an image encoder, which is frozen or trained with it.
 
     A pixel is in a mask if its probability is above one half. Dice and IoU are of each image in the pixels of the
@@ -87,7 +87,7 @@ class Segmentation(BaseModule):
         mask_names: list[str] | None = None,
         origin: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(optim)
+        super().__init__(name, origin, optim)
         self.save_hyperparameters()
         check_choice("model.loss", loss, LOSSES)
         self.loss = LOSSES[loss]
@@ -97,9 +97,7 @@ class Segmentation(BaseModule):
         self.encoder = found
         self.options: DecoderOptions = self.group("decoder", decoder)
         create_decoder(found.image_encoder, 1, self.options)  # fail now, not when the masks are known
-        self.name = name
         self.mask_names = mask_names
-        self.origin = origin
         self.overlaps: Any = nn.ModuleDict({stage: MaskOverlap() for stage in ("val", "test")})
         if mask_names is not None:
             self.build_decoder(len(mask_names))
@@ -109,22 +107,9 @@ class Segmentation(BaseModule):
         """The data module of the run; `IgclError` if it does not serve masks."""
         return masked_rows(self.trainer, type(self).__name__)
 
-    @property
-    def method_name(self) -> str:
-        """Name of the results."""
-        if self.name is not None:
-            return self.name
-        return self.encoder.method if self.origin is None else str(self.origin["method"])
-
-    @property
-    def image_encoder(self) -> nn.Module:
-        """The image encoder."""
-        return self.encoder.image_encoder
-
-    @property
-    def input_kinds(self) -> tuple[str, ...]:
-        """Kinds of inputs: images."""
-        return ("image",)
+    def default_name(self) -> str:
+        """Return the method that trained the encoder."""
+        return self.encoder.method
 
     def logged_metrics(self, data: Any) -> set[str] | None:
         """Return the names of the loss, and of the metrics of each mask and their means."""
@@ -136,20 +121,14 @@ class Segmentation(BaseModule):
 
     def portable_hyperparameters(self) -> dict[str, Any]:
         """Return the arguments that rebuild this module, with its masks and without the pretraining checkpoint."""
-        stored = {"checkpoint": None, "encoder": self.encoder.stored} if self.encoder.stored is not None else {}
-        named = {"mask_names": self.mask_names, "origin": self.origin}
-        return super().portable_hyperparameters() | stored | named
+        return super().portable_hyperparameters() | {"mask_names": self.mask_names}
 
     def setup(self, stage: str) -> None:
         """Take the names of the masks from the data module; `IgclError` if it was trained on others, or never."""
-        if stage != "fit" and self.mask_names is None:
-            raise IgclError("this decoder was never trained: give its checkpoint with --ckpt_path")
-        names = self.data.mask_names
+        names = self.agreed_names(stage, self.mask_names, "data.masks", self.data.mask_names)
         if self.mask_names is None:
             self.mask_names = names
             self.build_decoder(len(names))
-        elif self.mask_names != names:
-            raise IgclError(f"the module segments {', '.join(self.mask_names)}; data.masks gives {', '.join(names)}")
 
     def build_decoder(self, num_masks: int) -> None:
         """Create the decoder for `num_masks` masks; called once they are known."""
@@ -160,7 +139,7 @@ class Segmentation(BaseModule):
     def on_fit_start(self) -> None:
         """Record the training data."""
         self.warn_of_other_images()
-        self.origin = {"method": self.name or self.encoder.method, **self.data.drawn_setting()}
+        self.origin = {"method": self.name or self.default_name(), **self.data.drawn_setting()}
 
     def forward(self, image: Tensor) -> Tensor:
         """Map grey values 0-255 [B, 1, H, W] to logits [B, M, H, W], in single precision at least."""

@@ -12,8 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from igcl_lightning.closing import command, write_closing
-from igcl_lightning.modules.classifier import ClassifierModule
-from igcl_lightning.modules.segmentation import Segmentation
+from igcl_lightning.modules.head import HeadModule
 from igcl_lightning.run_folder import run_folder_here
 from igcl_lightning.training.checkpoints import LastCheckpoint
 
@@ -126,7 +125,7 @@ def _next(words: Sequence[str], trainer: Trainer, module: Any, checkpoints: Sequ
     if not used or stage == "predict":
         return ""
     kept = [*_only(options, KEPT), "--ckpt_path", used]
-    if isinstance(module, ClassifierModule | Segmentation):
+    if isinstance(module, HeadModule):
         if stage != "test":
             return command(["test", *kept])
         return f"{command(['predict', *_without(kept, ('--data.store',))])} --data.store NEW_STORE"

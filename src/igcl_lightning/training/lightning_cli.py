@@ -43,6 +43,7 @@ from igcl_lightning.modules.checkpoint import (
     subclasses,
 )
 from igcl_lightning.modules.classifier import ClassifierModule
+from igcl_lightning.modules.head import HeadModule
 from igcl_lightning.run_folder import RunConfig, keep_metrics
 from igcl_lightning.training.checkpoints import LastCheckpoint, use_plain_checkpoints
 from igcl_lightning.training.class_options import class_options, owners
@@ -347,16 +348,18 @@ def stored_model(path: Path, usual: str) -> dict[str, Any]:
 
 
 def refuse_other_kind(path: str, usual: str, stored: str) -> None:
-    """Raise `IgclError` for a pretrained model where the config has a head, or the reverse; both by class path."""
+    """Raise `IgclError` for a model of another task than that of the config, both by class path."""
     wanted, kind = pkgutil.resolve_name(usual), module_class(stored)
-    if issubclass(wanted, ClassifierModule) == issubclass(kind, ClassifierModule):
+    tasks = (HeadModule, ClassifierModule)
+    if all(issubclass(wanted, task) == issubclass(kind, task) for task in tasks):
         return
-    if issubclass(kind, ClassifierModule):
+    if issubclass(kind, HeadModule):
         raise IgclError(f"{path}: a {kind.__name__}, the config is of {wanted.__name__}")
     if not wanted.trains:
         raise IgclError(f"{path}: a pretrained {kind.__name__}; give it with --model.checkpoint {path}")
+    config = "linear" if issubclass(wanted, ClassifierModule) else "segmentation"
     raise IgclError(
-        f"{path}: a pretrained {kind.__name__}, not a head; train one on it: igcl fit --config probe/linear.yaml "
+        f"{path}: a pretrained {kind.__name__}, not a head; train one on it: igcl fit --config probe/{config}.yaml "
         f"--model.checkpoint {path}"
     )
 
