@@ -56,8 +56,11 @@ class PromptMaps:
 
     @torch.no_grad()
     def __call__(self, image: Tensor, label: Tensor) -> Tensor:
-        """Return the scores [B, R, C] of the regions of images [B, 1, H, W], each for its label, int64 [B]."""
-        region = self._regions(image)
+        """Return the scores [B, R, C] of the regions of images [B, 1, H, W], each for its label, int64 [B].
+
+        Labels are numbered as in `label_names` of the classifier.
+        """
+        region = self._regions(image.to(self.prompts.device))
         loss = self.pretrained.trained_losses.get("local_" if self.score == "local" else "")
         logits = torch.einsum("bdrc,pd->bprc", region, self.prompts)
         logits = logits if loss is None else logits * loss.logit_scale.exp()

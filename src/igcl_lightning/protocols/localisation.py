@@ -57,7 +57,7 @@ ABOUT = ("row", "patient", "split", "label", "seed", "by")
 """Columns of a measured line that are no metric."""
 
 Maps = Callable[[Tensor, Tensor], Tensor]
-"""Maps [B, R, C] of images [B, 1, H, W], each for its label, int64 [B]."""
+"""Maps [B, R, C] of images [B, 1, H, W] on any device, each for its label, int64 [B]."""
 
 
 @dataclass(frozen=True)
@@ -226,6 +226,15 @@ def measure_maps(
     The region of a label is all pixels of its boxes and masks. Its true boxes are its boxes or, where it has none,
     those around the parts of its masks (see `part_boxes`).
 
+    Args:
+        maps: makes the maps of images on the CPU, such as `PromptMaps` or `GradCamMaps`.
+        store: store with boxes or masks.
+        split: split that is asked.
+        labels: names of the labels, numbered as `maps` numbers them: all of its classifier or probe, in their order.
+        overlaps: required overlaps of boxes, intersection over union.
+        interpolation: how a map is brought to the pixels of the store (see `to_pixels`).
+        batch_size: images at once.
+
     Returns:
         Columns `row`, `patient`, `label`; `pointing`; `blind`, the same with the map of the label in the next image of
         another patient in which it is marked, NaN without one: what the usual place of the label is worth; `chance`,
@@ -258,12 +267,12 @@ def _made(
     maps: Maps, images: LabeledDataset, marked: Sequence[Marked], labels: Sequence[str], batch_size: int
 ) -> list[NDArray[np.float32]]:
     """Return the map [R, C] of each marked label."""
-    device, made = quiet_trainer().strategy.root_device, []
+    made: list[NDArray[np.float32]] = []
     for start in range(0, len(marked), batch_size):
         some = marked[start : start + batch_size]
         image = images.batch([each.place for each in some]).image
         label = torch.tensor([labels.index(each.label) for each in some])
-        found = maps(image.to(device), label).float().cpu()
+        found = maps(image, label).float().cpu()
         if not found.isfinite().all():
             raise IgclError("a map has a value that is not finite: the model has diverged")
         made += [*found.numpy()]
