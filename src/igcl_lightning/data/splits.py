@@ -106,6 +106,8 @@ def describe_draws(targets: Sequence[np.ndarray], patients: Sequence[np.ndarray]
     few, many = int(fewest.argmin()), int(most.argmax())
     draws = f"{len(targets)} draws, each of " if len(targets) > 1 else ""
     ends = f"positives per label: {fewest[few]:,} ({labels[few]}) to {most[many]:,} ({labels[many]})"
+    if fewest[few] == most[many]:
+        ends = f"positives per label: {fewest[few]:,}"
     if len(labels) == 1:
         ends = f"positives: {_range(positives[:, 0].tolist())}"
     return f"{draws}{rows} labelled rows of {people} patients; {ends}"
