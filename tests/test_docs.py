@@ -201,8 +201,9 @@ def test_the_readme_is_short():
     assert len(README.read_text().splitlines()) < 200
 
 
-def test_the_table_of_methods_is_that_of_its_records():
-    records = json.loads((ROOT / "docs" / "results" / "methods.json").read_text())
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "docs" / "results").glob("*.json")))
+def test_a_table_of_results_is_that_of_its_records(name):
+    records = json.loads((ROOT / "docs" / "results" / f"{name}.json").read_text())
     page = (ROOT / "docs" / "evaluation.md").read_text()
-    table = page.partition("<!-- methods -->\n```\n")[2].partition("\n```\n<!-- /methods -->")[0]
+    table = page.partition(f"<!-- {name} -->\n```\n")[2].partition(f"\n```\n<!-- /{name} -->")[0]
     assert table == format_overview([dict.fromkeys(Record.__annotations__) | each for each in records])

@@ -183,8 +183,8 @@ def test_records_are_means_over_the_images_of_a_label(phantoms, contestants, mea
     assert not {name for name, _ in apart} & {"pointing_chance", "hit_whole_image@0.1", "pointing_prompts"}
     assert "prompts, test rows" in text
     assert "Grad-CAM, test rows" in text
-    titles = format_overview(records).splitlines()[3]
-    for title in ("prompts point", "Grad-CAM points", "chance point"):
+    titles = format_overview(records).splitlines()[4]
+    for title in ("prompts", "prompts blind", "Grad-CAM", "Grad-CAM blind", "chance"):
         assert title in titles
 
 

@@ -18,10 +18,11 @@ CAPTION = "means over labels and seeds, {split} rows"
 MEANINGS = {
     r"\d": "1 %, 5-shot, ...: AUROC of probes on so many labels",
     "tuned": "tuned 1 %, ...: AUROC after fine-tuning on so many labels",
-    "Dice": "Dice 1 %, ...: overlap with masks, decoders trained on so many",
+    "Dice": "Dice 1 %, ...: of images that have the mask, with a decoder trained on so many",
     "zero_shot": "zero_shot: AUROC of prompts",
     "recall": "recall: an image's report among the nearest of all",
-    r"\S+ points?$": "... point: highest value of a map inside the region of its label",
+    "prompts|Grad-CAM": "prompts, Grad-CAM, chance: the highest value of a map is where the label is marked\n"
+    "... blind: the same with the map of another patient's image",
     "own report": "own report: chosen among those of its patient; blind: the same without the image",
 }
 """Lines of the caption, by a regular expression of how the titles begin that they explain."""
@@ -35,9 +36,11 @@ DICE = "dice_positives"
 BY_METRIC = {
     METRIC: "own report",
     f"{METRIC}_blind": "blind",
-    "pointing_prompts": "prompts point",
-    "pointing_grad_cam": "Grad-CAM points",
-    "pointing_chance": "chance point",
+    "pointing_prompts": "prompts",
+    "pointing_prompts_blind": "prompts blind",
+    "pointing_grad_cam": "Grad-CAM",
+    "pointing_grad_cam_blind": "Grad-CAM blind",
+    "pointing_chance": "chance",
 }
 
 
