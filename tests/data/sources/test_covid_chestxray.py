@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from igcl_lightning.cli import main
+from igcl_lightning.data.masks import mask_targets
 from igcl_lightning.data.regions import Box
 from igcl_lightning.data.sources.covid_chestxray import LABELS, PARENT, read_covid_chestxray
+from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from source_trees import write_image
 
@@ -308,3 +310,5 @@ def test_the_real_folder_is_prepared_as_it_is(data_folder, tmp_path):
     )
     manifest = json.loads((store / "manifest.json").read_bytes())
     assert (manifest["dropped"], sum(manifest["rows"].values())) == ({}, 279)
+    known = {split: mask_targets(Store(store), split, ["lungs"])[:, 0] == 1 for split in manifest["rows"]}
+    assert {split: int(rows.sum()) for split, rows in known.items()} == {"train": 120, "valid": 33}
