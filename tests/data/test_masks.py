@@ -28,7 +28,7 @@ def square(row, name):
     return mask
 
 
-def make(path, lacking=(), labels=True, masks=True, view="AP"):
+def make(path, lacking=(), labels=True, masks=True):
     """A store whose images are their masks: "lungs" of even rows, "Edema" of rows whose label says so."""
     studies = []
     for row, split in enumerate(SPLITS):
@@ -39,7 +39,7 @@ def make(path, lacking=(), labels=True, masks=True, view="AP"):
         if present and row not in lacking:
             found["Edema"] = square(row, "Edema")
         pixels = np.where(np.any([np.zeros((SIZE, SIZE), bool), *found.values()], axis=0), 255, 0).astype(np.uint8)
-        image = StudyImage(f"r{row}", pixels, masks=found if masks else {}, view=view)
+        image = StudyImage(f"r{row}", pixels, masks=found if masks else {}, view="PA" if row in (0, 3, 8, 11) else "AP")
         studies.append(
             Study(
                 study_id=f"s{row}",
@@ -71,6 +71,15 @@ def test_a_lacking_mask_is_empty_only_where_its_label_is_absent(store):
             assert edema == (row % 3 == 0)
 
 
+def test_masks_are_those_of_the_kept_views(store):
+    opened = Store(store, ["PA"])
+    assert mask_targets(opened, "train", ["lungs"])[:, 0].tolist()[:1] == [1]
+    assert np.isnan(mask_targets(opened, "train", ["lungs"])[1, 0]), "row 3 has none"
+    (batch,) = loaded(store, masks=["lungs"], views=["PA"], batch_size=1).train_dataloader()
+    assert batch.row.tolist() == [stable_hash("r0")]
+    assert (batch.mask[0, 0].numpy() == square(0, "lungs")).all()
+
+
 def test_batches_hold_the_masks_of_their_rows(store):
     opened = Store(store)
     names = ["Edema", "lungs"]
@@ -98,7 +107,8 @@ def test_training_draws_rows_with_known_masks(store):
     part = loaded(store, fraction=0.4, masks=["lungs"])
     drawn = part.drawn_rows().tolist()
     assert len(drawn) == 2
-    assert set(drawn) <= {0, 2, 4, 6}
+    draws = [loaded(store, fraction=0.4, masks=["lungs"], draw_seed=seed).drawn_rows() for seed in range(9)]
+    assert set(np.concatenate(draws).tolist()) == {0, 2, 4, 6}
     assert loaded(store, fraction=0.4, masks=["lungs"]).drawn_rows().tolist() == drawn
     batches = list(loaded(store, batch_size=2).train_dataloader())
     assert sorted(row for batch in batches for row in batch.row.tolist()) == sorted(
@@ -141,6 +151,9 @@ def test_the_module_moves_both_in_training_only(store, training):
 def test_what_a_store_lacks_is_named_in_one_line(store, tmp_path):
     with pytest.raises(IgclError, match="no mask 'lung'; it has lungs, Edema, did you mean lungs?"):
         loaded(store, masks=["lung"])
+    for names, message in ((["lungs", "lungs"], "one is given twice"), ([], "name at least one")):
+        with pytest.raises(IgclError, match=message):
+            loaded(store, masks=names)
     bare = make(tmp_path / "bare", masks=False)
     with pytest.raises(IgclError, match="bare: the store has no masks; prepare a data set that has some"):
         loaded(bare)

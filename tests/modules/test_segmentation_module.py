@@ -90,6 +90,25 @@ def test_results_are_those_of_loops_whatever_the_batches(fitted, phantom_store, 
         assert record["n"] == store.num_rows("test")
 
 
+def test_each_validation_is_of_its_own_weights(fitted, phantom_store, tmp_path):
+    loaded = BaseModule.load_from_checkpoint(fitted[3])
+    run, values = trainer(tmp_path), []
+    for shift in (0.0, -100.0):  # then no pixel is in a mask
+        torch.nn.init.constant_(loaded.decoder.head.bias, shift)
+        values.append(run.validate(loaded, data(phantom_store), verbose=False)[0]["val/dice"])
+    assert values[0] > 0.5
+    assert values[1] == 0
+
+
+def test_masks_that_are_no_numbers_are_refused(fitted, phantom_store, tmp_path):
+    loaded = BaseModule.load_from_checkpoint(fitted[3])
+    torch.nn.init.constant_(loaded.decoder.head.bias, torch.nan)
+    with pytest.raises(IgclError, match="the masks are not finite numbers: training diverged, or weights are damaged"):
+        trainer(tmp_path).test(loaded, data(phantom_store), verbose=False)
+    with pytest.raises(IgclError, match="not finite"):
+        loaded.segment_images([np.zeros((64, 64), np.uint8)])
+
+
 def test_predict_writes_the_masks(fitted, phantom_store, tmp_path):
     loaded = BaseModule.load_from_checkpoint(fitted[3])
     trainer(tmp_path, WriteSegmentation()).predict(loaded, data(phantom_store), return_predictions=False)

@@ -89,7 +89,9 @@ def test_an_encoder_of_another_library_gets_progressive_upsampling():
 def test_weights_that_no_map_depends_on_are_frozen():
     ours = encoder("test_efficientnet")
     decoder = create_decoder(ours, 1, DecoderOptions())
-    freeze_unread(ours, decoder)
+    for training in (True, False):
+        freeze_unread(ours.train(training), decoder)
+        assert all(part.training is training for part in ours.modules())
     frozen = {name for name, weight in ours.named_parameters() if not weight.requires_grad}
     assert frozen == {f"backbone.{name}" for name in ("conv_head.weight", "bn2.weight", "bn2.bias")}
     decoder.train()(decoder.features(ours.train(), image())).sum().backward()

@@ -20,13 +20,14 @@ from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.retrieval import summarise_retrieval
 from igcl_lightning.evaluation.within_patient import summarise_choices
 from igcl_lightning.modules import IGCL, BaseModule, ConVIRT, SimCLR
-from igcl_lightning.protocols import cells, head_fits
+from igcl_lightning.protocols import cells
 from igcl_lightning.protocols.contestants import Contestant, from_checkpoint
 from igcl_lightning.protocols.hard_negatives import HardNegatives, hard_negative_answers
 from igcl_lightning.protocols.linear import Linear
 from igcl_lightning.protocols.retrieval import Retrieval, retrieval_answers
 from igcl_lightning.protocols.zero_shot import ZeroShotProtocol
 from saved import save_as_fit
+from seen_fits import see_fits
 
 pytestmark = pytest.mark.long
 
@@ -305,9 +306,7 @@ def test_supervised_training_depends_on_its_own_options_only():
 
 
 def test_supervised_training_keeps_its_best_epoch_and_rate(phantom_store, monkeypatch):
-    fitted = []
-    monkeypatch.setattr(head_fits.Trainer, "fit", lambda self, module, data: fitted.append((self, module, data)))
-    monkeypatch.setattr(head_fits.Trainer, "predict", lambda self, *_, **given: fitted.append(given["ckpt_path"]))
+    fitted = see_fits(monkeypatch)
     protocol = Linear(fractions=[0.5], supervised_epochs=[40], supervised_learning_rate=0.02, baseline_seeds=1)
     protocol.measure(Contestant("supervised", image=IMAGE), Store(phantom_store), {"fraction": 0.5})
     (trainer, module, data), best = fitted

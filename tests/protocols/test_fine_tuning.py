@@ -18,12 +18,13 @@ from igcl_lightning.data.modules import LabeledDataModule
 from igcl_lightning.data.store import Store
 from igcl_lightning.modules import FineTune, SimCLR
 from igcl_lightning.modules.optim import OptimOptions
-from igcl_lightning.protocols import evaluation, evaluation_report, head_fits
+from igcl_lightning.protocols import evaluation, evaluation_report
 from igcl_lightning.protocols.contestants import Contestant, from_checkpoint
 from igcl_lightning.protocols.evaluation_cell import Plan, run_cell
 from igcl_lightning.protocols.evaluation_table import read_protocols
 from igcl_lightning.protocols.fine_tuning import FineTuning
 from saved import save_as_fit
+from seen_fits import see_fits
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -187,9 +188,7 @@ def test_where_all_rows_are_used_draws_differ_in_their_training(evaluated):
 
 
 def test_options_reach_the_training(checkpoint, phantom_store, monkeypatch):
-    fitted = []
-    monkeypatch.setattr(head_fits.Trainer, "fit", lambda self, module, data: fitted.append((self, module, data)))
-    monkeypatch.setattr(head_fits.Trainer, "predict", lambda self, *_, **given: fitted.append(given["ckpt_path"]))
+    fitted = see_fits(monkeypatch)
     protocol = FineTuning(
         fractions=[0.1, 0.5], epochs=[9, 60], tune="last_block", learning_rate=0.02, patience=7, draws=4
     )

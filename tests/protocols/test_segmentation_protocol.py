@@ -10,16 +10,18 @@ import yaml
 
 from forked_cells import Forked
 from igcl_lightning.cli import main
+from igcl_lightning.data.images import decode_grey
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules import SimCLR
 from igcl_lightning.phantom import FINDINGS
-from igcl_lightning.protocols import cells, head_fits
+from igcl_lightning.protocols import cells, segmentation
 from igcl_lightning.protocols.contestants import Contestant, from_checkpoint
 from igcl_lightning.protocols.segmentation import SegmentationProtocol
 from saved import save_as_fit
+from seen_fits import see_fits
 from stores import prepare_studies
 
 IMAGE = {"backbone": "test_byobnet", "size": 32}
@@ -73,10 +75,10 @@ def test_an_evaluation_of_masks_and_what_it_measures_again(checkpoint, phantom_s
     assert "Dice 100 %" in (out / "table.md").read_text()
 
 
-def test_draws_have_rows_weights_and_seeds_of_their_own(checkpoint, phantom_store):
+def test_draws_have_weights_and_seeds_of_their_own(checkpoint, phantom_store):
     protocol = SegmentationProtocol(**{name: value for name, value in SMALL.items() if name != "protocol"})
     contestant, store = from_checkpoint(f"ours:3={checkpoint}"), Store(phantom_store)
-    frames = [protocol.measure(contestant, store, {"fraction": 0.5, "draw": draw}) for draw in (0, 0, 1)]
+    frames = [protocol.measure(contestant, store, {"fraction": 1.0, "draw": draw}) for draw in (0, 0, 1)]
     assert frames[0].equals(frames[1])
     assert [set(frame["seed"]) for frame in frames] == [{3000}, {3000}, {3001}]
     assert not np.array_equal(frames[0]["predicted"], frames[2]["predicted"])
@@ -85,9 +87,7 @@ def test_draws_have_rows_weights_and_seeds_of_their_own(checkpoint, phantom_stor
 
 
 def test_options_reach_the_fit(checkpoint, phantom_store, monkeypatch):
-    fitted = []
-    monkeypatch.setattr(head_fits.Trainer, "fit", lambda self, module, data: fitted.append((self, module, data)))
-    monkeypatch.setattr(head_fits.Trainer, "predict", lambda self, *_, **given: fitted.append(given["ckpt_path"]))
+    fitted = see_fits(monkeypatch)
     options = {"frozen": False, "loss": "focal_dice", "learning_rate": 0.02, "patience": 7, "batch_size": 5}
     protocol = SegmentationProtocol(fractions=[0.5], epochs=[40], decoder=CHANNELS, monitor="iou", **options)
     protocol.measure(from_checkpoint(f"ours={checkpoint}"), Store(phantom_store), {"fraction": 0.5, "draw": 1})
@@ -126,12 +126,51 @@ def test_each_draw_depends_on_its_own_options_only():
         ("learning_rate", 0.0, "protocol segmentation: learning_rate is 0.0, not above 0"),
         ("loss", "dice", "model.loss 'dice' is not one of bce_dice, focal_dice"),
         ("decoder", {"kind": "setr"}, "model.decoder.kind 'setr' is not one of"),
+        ("decoder", {"channels": [8, 8, 8, 8, 0]}, "model.decoder.channels is 0, not at least 1"),
+        ("labels", [], "protocol segmentation: labels is empty"),
     ],
 )
 def test_wrong_options_are_refused_before_any_training(option, value, message, checkpoint, phantom_store):
     given = {name: content for name, content in SMALL.items() if name != "protocol"} | {option: value}
     with pytest.raises(IgclError, match=message):
         SegmentationProtocol(**given).check(Store(phantom_store), [from_checkpoint(f"ours={checkpoint}")])
+
+
+def test_an_epoch_is_not_chosen_by_what_has_no_value(phantom_store, monkeypatch):
+    store = Store(phantom_store)
+    options = {"labels": ["heart"], "monitor": "dice_positives", "fractions": [1.0], "epochs": [2]}
+    protocol = SegmentationProtocol(**options, decoder=CHANNELS)
+    monkeypatch.setattr("igcl_lightning.data.collation.decode_grey", emptied)
+    with pytest.raises(IgclError, match="val/dice_positives has no value on the validation rows"):
+        protocol.measure(Contestant("random", image=IMAGE), store, {"fraction": 1.0, "draw": 0})
+    monkeypatch.setattr(segmentation, "mask_targets", lambda store, split, names: np.zeros((2, len(names))))
+    with pytest.raises(IgclError, match="no row of valid has a mask to choose the epoch by dice_positives"):
+        protocol.check(store, [])
+
+
+def emptied(data):
+    """An image as it is, a mask without a pixel."""
+    pixels = decode_grey(data)
+    return pixels if len(np.unique(pixels)) > 2 else np.zeros_like(pixels)
+
+
+def test_a_group_of_options_that_is_a_single_value_is_one_line(checkpoint, phantom_store, tmp_path, capsys):
+    for name, options in (("segmentation", {"decoder": 5}), ("fine_tune", {"lora": 5})):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({"protocol": name, **options}))
+        words = ["--store", str(phantom_store), "--checkpoint", f"ours={checkpoint}", "--out", str(tmp_path / "out")]
+        assert main(["evaluate", "--protocol", str(path), *words]) == 2
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igcl: error")]
+        assert f"{name}.yaml: {next(iter(options))} is not a mapping of options" in line
+
+
+def test_organs_may_be_named_as_labels(checkpoint, phantom_store, tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "_start", Forked)
+    small = {**SMALL, "fractions": [1.0], "epochs": [1], "draws": 1}
+    words = ["--checkpoint", f"ours={checkpoint}", "--labels", "left_lung"]
+    assert evaluate(tmp_path / "out", small, phantom_store, *words) == 0
+    records = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert {each["label"] for each in records} == {"left_lung", "mean"}
 
 
 def test_stores_and_contestants_that_cannot_be_asked(phantom_store, tmp_path):

@@ -28,11 +28,13 @@ def check_masks(store: Store, names: Sequence[str] | None) -> list[str]:
     """Return the names of masks to use, all of the store's by default.
 
     Raises:
-        IgclError: the store has no masks, or lacks one of the names.
+        IgclError: the store has no masks, lacks one of the names, or no name or one name twice is given.
     """
     known = mask_names(store)
     if not known:
         raise IgclError(f"{store.path}: the store has no masks; prepare a data set that has some, with its masks")
+    if names is not None and (not names or len(set(names)) < len(names)):
+        raise IgclError(f"masks are [{', '.join(names)}]: {'one is given twice' if names else 'name at least one'}")
     for name in names or ():
         if name not in known:
             raise IgclError(f"{store.path}: no mask {name!r}; it has {', '.join(known)}{suggestion(name, known)}")

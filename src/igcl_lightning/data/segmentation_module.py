@@ -74,7 +74,9 @@ class SegmentationDataModule(StoreDataModule):
             IgclError: none are given, and the store has no masks.
         """
         module = self.trainer.lightning_module if self.trainer is not None else None
-        return list(self.wanted_masks or getattr(module, "mask_names", None) or check_masks(self.store, None))
+        if self.wanted_masks is not None:
+            return list(self.wanted_masks)
+        return list(getattr(module, "mask_names", None) or check_masks(self.store, None))
 
     def setup(self, stage: str) -> None:
         """Check the options and the rows.

@@ -146,6 +146,14 @@ class Segmentation(HeadModule):
         logits = self.decoder(self.decoder.features(self.encoder.image_encoder, image))
         return F.interpolate(at_least_single(logits), image.shape[2:], mode="bilinear")
 
+    def masks(self, image: Tensor) -> Tensor:
+        """Map grey values 0-255 [B, 1, H, W] to masks, bool [B, M, H, W]; `IgclError` if a logit is not finite."""
+        logits = self(image)
+        if not logits.isfinite().all():  # a comparison would make empty masks of them, which images may have
+            raise IgclError("the masks are not finite numbers: training diverged, or weights are damaged")
+        found: Tensor = logits > 0
+        return found
+
     def training_step(self, batch: MaskedBatch, batch_idx: int) -> Tensor:
         """Return the loss over known masks."""
         loss = self.loss(self(batch.image), batch.mask, batch.known)
@@ -163,7 +171,7 @@ class Segmentation(HeadModule):
 
     def predict_step(self, batch: MaskedBatch, batch_idx: int) -> Segmented:
         """Segment a batch."""
-        mask = self(batch.image) > 0
+        mask = self.masks(batch.image)
         return Segmented(mask, Overlaps(overlap(mask, batch.mask), batch.known, batch.row))
 
     def segment_images(self, images: Any, batch_size: int = 16) -> NDArray[np.bool_]:
@@ -181,7 +189,7 @@ class Segmentation(HeadModule):
             raise IgclError(f"this {type(self).__name__} was never trained")
         with self.evaluating():
             parts = [
-                (self(image.to(self.device)) > 0).cpu()
+                self.masks(image.to(self.device)).cpu()
                 for image in self.input_reader().batches("image", images, batch_size)
             ]
         masks: NDArray[np.bool_] = torch.cat(parts).numpy()

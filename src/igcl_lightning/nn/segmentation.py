@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.nn.checks import check_choice
+from igcl_lightning.nn.checks import check_at_least, check_choice
 
 UNET, SETR_PUP = "unet", "setr_pup"
 KINDS = ("auto", UNET, SETR_PUP)
@@ -140,6 +140,8 @@ class ProgressiveUpsampling(nn.Module):
 def create_decoder(encoder: nn.Module, num_masks: int, options: DecoderOptions) -> UNetDecoder | ProgressiveUpsampling:
     """Return a decoder for an image encoder; `IgclError` for options or an encoder that do not fit."""
     check_choice("model.decoder.kind", options.kind, KINDS)
+    for channels in options.channels or ():
+        check_at_least("model.decoder.channels", channels, 1)
     unet = options.kind == UNET or (options.kind == "auto" and bool(scales(encoder)))
     return (UNetDecoder if unet else ProgressiveUpsampling)(encoder, num_masks, options.channels)
 

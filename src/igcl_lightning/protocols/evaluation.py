@@ -14,6 +14,7 @@ from typing import Any
 
 from igcl_lightning import __version__
 from igcl_lightning.closing import say_progress
+from igcl_lightning.data.masks import mask_names
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError, suggestion, write_message
 from igcl_lightning.phantom import LABELS
@@ -130,7 +131,11 @@ def _table(request: Request) -> Table:
 
 
 def _check_labels(request: Request) -> None:
-    available = LABELS if request.store is None else Store(request.store).labels
+    if request.store is None:
+        available: list[str] = [*LABELS]
+    else:
+        store = Store(request.store)
+        available = [*store.labels, *mask_names(store)]  # segmentation takes the names of masks
     for label in request.labels or ():
         if label not in available:
             only = ", ".join(available) or "none"

@@ -57,6 +57,9 @@ def fit_best(
         monitor: name of the metric.
         epochs: most epochs; there are about `VALIDATIONS` validations.
         patience: validations in a row without a better one after which training ends.
+
+    Raises:
+        IgclError: the metric has no value on the validation rows, such as the Dice of masks that none of them has.
     """
     every = max(1, epochs // VALIDATIONS)
     with TemporaryDirectory() as folder:
@@ -65,6 +68,8 @@ def fit_best(
         options: dict[str, Any] = {"max_epochs": epochs, "check_val_every_n_epoch": every, "gradient_clip_val": 1.0}
         fitting = _trainer(kept, best, stop, **options)
         fitting.fit(module, data)
+        if best.best_model_score is None or not best.best_model_score.isfinite():
+            raise IgclError(f"{monitor} has no value on the validation rows, so that no epoch can be chosen by it")
         fitting.predict(module, data, return_predictions=False, ckpt_path="best", weights_only=True)
 
 

@@ -36,7 +36,7 @@ from igcl_lightning.metrics.localisation import (
 from igcl_lightning.modules.linear_probe import LinearProbe
 from igcl_lightning.modules.pretrained import PretrainedEncoder
 from igcl_lightning.modules.saliency import BRANCHES, GradCamMaps, PromptMaps, import_grad_cam, why_no_map
-from igcl_lightning.nn.checks import check_choice
+from igcl_lightning.nn.checks import check_at_least, check_choice
 from igcl_lightning.nn.external_encoder import ExternalOptions
 from igcl_lightning.protocols.contestants import RANDOM, SUPERVISED, Contestant
 from igcl_lightning.protocols.hard_negatives import quiet_trainer
@@ -109,6 +109,10 @@ class Localisation(Protocol):
             check_choice(f"{at} by", way, WAYS)
         if not self.overlaps or not all(0 < each <= 1 for each in self.overlaps):
             raise IgclError(f"{at} overlaps are {self.overlaps}, not numbers above 0 and at most 1")
+        if len(set(self.overlaps)) < len(self.overlaps):
+            raise IgclError(f"{at} overlaps are {self.overlaps}: one is given twice")
+        if self.statements is not None:
+            check_at_least(f"{at} statements", self.statements, 1)
         check_choice(f"{at} interpolation", self.interpolation, INTERPOLATIONS)
         if self.score is not None:
             check_choice(f"{at} score", self.score, BRANCHES)
@@ -120,10 +124,10 @@ class Localisation(Protocol):
         for split in self.splits:
             marked = marked_names(store, split)
             if self.labels is None and not marked.intersection(labels):
-                raise IgclError(
-                    f"{store.path}: no row of {split} has a box or a mask of a label, so that nothing can be "
-                    "localised; prepare it with boxes or masks (for phantoms, --masks)"
-                )
+                names = f"only of {', '.join(sorted(marked))}; their names must be those of labels"
+                none = "so that nothing can be localised; prepare it with boxes or masks (for phantoms, --masks)"
+                told = names if marked else none
+                raise IgclError(f"{store.path}: no row of {split} has a box or a mask of a label, {told}")
             if lacking := [label for label in self.labels or () if label not in marked]:
                 raise IgclError(f"{store.path}: no row of {split} has a box or a mask of {', '.join(lacking)}")
 
@@ -160,7 +164,10 @@ class Localisation(Protocol):
             for split in self.splits:
                 lines = measure_maps(maps, store, split, self.labels_of(store), self.overlaps, self.interpolation)
                 frames.append(lines.assign(split=split, seed=seed, by=by))
-        return pd.concat(frames, ignore_index=True)
+        measured = pd.concat(frames, ignore_index=True)
+        if measured.empty:
+            raise IgclError(f"{store.path}: all masks of {', '.join(self.labels_of(store))} are empty")
+        return measured
 
     def _maps(self, contestant: Contestant, store: Store) -> Iterator[tuple[str, int, Maps]]:
         """Yield each way to make maps, with the seed of its results."""

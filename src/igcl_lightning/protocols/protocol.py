@@ -60,8 +60,9 @@ class Protocol(ABC):
         """Raise `IgclError` for options that are wrong, a store that cannot be asked, or a contestant that fails."""
         if self.resamples < 1:
             raise IgclError(f"protocol {self.name}: resamples is {self.resamples}, not at least 1")
-        if not self.splits:
-            raise IgclError(f"protocol {self.name}: splits is empty")
+        for name, given in (("splits", self.splits), ("labels", self.labels)):
+            if given is not None and not given:
+                raise IgclError(f"protocol {self.name}: {name} is empty")
         for name, values in (("splits", self.splits), ("labels", self.labels or [])):
             if len(set(values)) < len(values):
                 raise IgclError(f"protocol {self.name}: {name} are {', '.join(values)}: one is given twice")

@@ -89,8 +89,11 @@ class SegmentationProtocol(Protocol):
         for split in dict.fromkeys(["train", "valid", *self.splits]):
             if split not in store.splits:
                 raise IgclError(f"{store.path}: has no split {split!r} for the protocol segmentation")
-            if not (mask_targets(store, split, self.labels_of(store)) >= 0).any():
+            target = mask_targets(store, split, self.labels_of(store))
+            if not (target >= 0).any():
                 raise IgclError(f"{store.path}: no row of {split} has a known mask for the protocol segmentation")
+            if split == "valid" and self.monitor == METRICS[-1] and not (target == 1).any():
+                raise IgclError(f"{store.path}: no row of valid has a mask to choose the epoch by {self.monitor}")
         for contestant in contestants:  # fail now, not after an hour of training
             self._module(contestant.encoder or {"image": dict(contestant.architecture)})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,6 +55,9 @@ def read_yaml(
     try:
         values = vars(parser.instantiate(parser.parse_path(str(path))))
         value = content(**{key: each for key, each in values.items() if key not in besides})
+    except TypeError as error:  # a group of options that is a single value
+        groups = [field.name for field in fields(content) if is_dataclass(field.default)]  # type: ignore[arg-type]  # it is one
+        raise UsageError(f"{path}: {' or '.join(groups) or 'a value'} is not a mapping of options") from error
     except ArgumentError as error:
         raise UsageError(explain(str(error), written, [*parser.get_defaults().keys(), *known], (), {})) from None
     for key, expected in nulls(content, value):
