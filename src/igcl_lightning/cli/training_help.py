@@ -36,13 +36,24 @@ COMMON = {
         "views",
         "augment",
         "labels",
+        "masks",
         "fraction",
         "shots",
         "draws",
     ),
     "model": (
         *("checkpoint", "features", "image.backbone", "image.size", "image.weights", "graph.layers", "graph.channels"),
-        *("text.model", "matching.weight", "loss.kind", "loss.targets", "loss.temperature", "optim.learning_rate"),
+        *(
+            "tune",
+            "frozen",
+            "decoder.kind",
+            "text.model",
+            "matching.weight",
+            "loss.kind",
+            "loss.targets",
+            "loss.temperature",
+            "optim.learning_rate",
+        ),
     ),
 }
 """Options that are set most; those that the class lacks are left out."""
