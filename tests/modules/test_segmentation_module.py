@@ -109,6 +109,10 @@ def test_masks_that_are_no_numbers_are_refused(fitted, phantom_store, tmp_path):
         loaded.segment_images([np.zeros((64, 64), np.uint8)])
 
 
+def test_no_images_have_no_masks(fitted):
+    assert len(BaseModule.load_from_checkpoint(fitted[3]).segment_images([])) == 0
+
+
 def test_predict_writes_the_masks(fitted, phantom_store, tmp_path):
     loaded = BaseModule.load_from_checkpoint(fitted[3])
     trainer(tmp_path, WriteSegmentation()).predict(loaded, data(phantom_store), return_predictions=False)

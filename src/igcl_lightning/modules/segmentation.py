@@ -192,7 +192,8 @@ class Segmentation(HeadModule):
                 self.masks(image.to(self.device)).cpu()
                 for image in self.input_reader().batches("image", images, batch_size)
             ]
-        masks: NDArray[np.bool_] = torch.cat(parts).numpy()
+        none = torch.zeros(0, len(self.mask_names), 0, 0, dtype=torch.bool)
+        masks: NDArray[np.bool_] = (torch.cat(parts) if parts else none).numpy()
         return masks
 
     def on_validation_epoch_end(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
@@ -17,10 +18,61 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.classifier import ClassifierModule
 from igcl_lightning.modules.fine_tune import FineTune
 from igcl_lightning.modules.optim import OptimOptions
-from igcl_lightning.protocols.protocol import Protocol
+from igcl_lightning.nn.checks import check_at_least, check_positive
+from igcl_lightning.protocols.contestants import Contestant
+from igcl_lightning.protocols.protocol import Part, Protocol
 
 VALIDATIONS = 20
 """About how often a training of images is validated."""
+
+
+@dataclass(frozen=True)
+class DrawnTraining(Protocol):
+    """Base class of protocols that train at shares of the training rows, in several draws; a draw of a share is a part.
+
+    A draw has its own rows, new weights and order of rows; where all rows are used, draws differ in the latter two.
+
+    Args:
+        fractions: shares of the training rows.
+        draws: draws of each share, the same rows for all encoders.
+        epochs: most epochs at each fraction.
+        learning_rate: peak learning rate.
+        patience: validations in a row without a better one after which training ends; there are about `VALIDATIONS`.
+    """
+
+    fractions: list[float] = field(default_factory=lambda: [0.01, 0.1, 1.0])
+    draws: int = 3
+    epochs: list[int] = field(default_factory=lambda: [100, 40, 20])
+    learning_rate: float = 1e-3
+    patience: int = 5
+
+    statistics: ClassVar[tuple[str, ...]] = ("resamples", "fractions", "draws", "epochs")
+
+    def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
+        """Raise `IgclError` for wrong options, as other protocols do."""
+        check_fractions(self.name, self.fractions)
+        check_epochs(self.name, "epochs", self.epochs, self.fractions)
+        check_positive(f"protocol {self.name}: learning_rate", self.learning_rate)
+        check_at_least(f"protocol {self.name}: draws", self.draws, 1)
+        check_at_least(f"protocol {self.name}: patience", self.patience, 1)
+        super().check(store, contestants)
+
+    def parts(self, contestant: Contestant) -> list[Part]:
+        """Return a part for each draw of each fraction."""
+        return [{"fraction": fraction, "draw": draw} for fraction in self.fractions for draw in range(self.draws)]
+
+    def settings(self, contestant: Contestant, part: Part) -> dict[str, Any]:
+        """Return the options that one draw depends on."""
+        return super().settings(contestant, part) | {"epochs": self.epochs_of(part)}
+
+    def epochs_of(self, part: Part) -> int:
+        """Return the most epochs at the fraction of a part."""
+        return self.epochs[self.fractions.index(part["fraction"])]
+
+
+def encoder_of(contestant: Contestant) -> dict[str, Any]:
+    """Return arguments of a head that select an encoder like that of a contestant, which may not be pretrained yet."""
+    return contestant.encoder or {"image": dict(contestant.architecture)}
 
 
 def fit_head(protocol: Protocol, module: ClassifierModule, store: Store, **setting: Any) -> pd.DataFrame:

@@ -19,49 +19,39 @@ from igcl_lightning.evaluation.results import Record
 from igcl_lightning.evaluation.segmentation import TITLES, summarise_segmentation
 from igcl_lightning.modules.optim import OptimOptions
 from igcl_lightning.modules.segmentation import METRICS, Segmentation
-from igcl_lightning.nn.checks import check_at_least, check_choice, check_positive
+from igcl_lightning.nn.checks import check_at_least, check_choice
 from igcl_lightning.nn.segmentation import DecoderOptions
 from igcl_lightning.protocols.contestants import SUPERVISED, Contestant
-from igcl_lightning.protocols.head_fits import check_epochs, check_fractions, fit_best
-from igcl_lightning.protocols.protocol import Part, Protocol, methods_of, pairs
+from igcl_lightning.protocols.head_fits import DrawnTraining, encoder_of, fit_best
+from igcl_lightning.protocols.protocol import Part, methods_of, pairs
 
 SHOWN = ("dice", "dice_positives")
 
 
 @dataclass(frozen=True)
-class SegmentationProtocol(Protocol):
+class SegmentationProtocol(DrawnTraining):
     """Masks at shares of the training rows that have some, in several draws; `labels` are names of masks.
 
-    Training ends when the mean of `monitor` over validation rows stops rising, and the best epoch is scored. A draw has
-    its own rows, decoder and order of rows; where all rows are used, draws differ in the latter two.
+    Training ends when the mean of `monitor` over validation rows stops rising, and the best epoch is scored. Further
+    options are those of `DrawnTraining`.
 
     Args:
-        fractions: shares of the training rows with masks.
-        draws: draws of each share, the same rows for all encoders.
         frozen: whether encoders keep their weights.
         decoder: the decoder.
         loss: "bce_dice" or "focal_dice".
-        epochs: most epochs at each fraction.
-        learning_rate: peak learning rate.
-        patience: validations in a row without a better one after which training ends; there are about 20.
         batch_size: images in a step.
         monitor: "dice", "iou", or "dice_positives", the Dice of images that have the mask: rare masks that are never
             predicted have a high Dice over all images.
     """
 
-    fractions: list[float] = field(default_factory=lambda: [0.01, 0.1, 1.0])
-    draws: int = 3
     frozen: bool = True
     decoder: DecoderOptions = DecoderOptions()
     loss: str = "bce_dice"
     epochs: list[int] = field(default_factory=lambda: [100, 50, 20])
-    learning_rate: float = 1e-3
-    patience: int = 5
     batch_size: int = 16
     monitor: str = METRICS[0]
 
     name: ClassVar[str] = "segmentation"
-    statistics: ClassVar[tuple[str, ...]] = ("resamples", "fractions", "draws", "epochs")
 
     def labels_of(self, store: Store) -> list[str]:
         """Return the names of the masks; `IgclError` if the store has none, or lacks one."""
@@ -79,12 +69,8 @@ class SegmentationProtocol(Protocol):
 
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
         """Raise `IgclError` for wrong options, a store without splits or masks, or an encoder without a feature map."""
-        check_fractions(self.name, self.fractions)
-        check_epochs(self.name, "epochs", self.epochs, self.fractions)
-        check_positive("protocol segmentation: learning_rate", self.learning_rate)
         check_choice("protocol segmentation: monitor", self.monitor, METRICS)
-        for option in ("draws", "patience", "batch_size"):
-            check_at_least(f"protocol segmentation: {option}", getattr(self, option), 1)
+        check_at_least("protocol segmentation: batch_size", self.batch_size, 1)
         super().check(store, contestants)
         for split in dict.fromkeys(["train", "valid", *self.splits]):
             if split not in store.splits:
@@ -95,15 +81,7 @@ class SegmentationProtocol(Protocol):
             if split == "valid" and self.monitor == METRICS[-1] and not (target == 1).any():
                 raise IgclError(f"{store.path}: no row of valid has a mask to choose the epoch by {self.monitor}")
         for contestant in contestants:  # fail now, not after an hour of training
-            self._module(contestant.encoder or {"image": dict(contestant.architecture)})
-
-    def parts(self, contestant: Contestant) -> list[Part]:
-        """Return a part for each draw of each fraction."""
-        return [{"fraction": fraction, "draw": draw} for fraction in self.fractions for draw in range(self.draws)]
-
-    def settings(self, contestant: Contestant, part: Part) -> dict[str, Any]:
-        """Return the options that one draw depends on."""
-        return super().settings(contestant, part) | {"epochs": self._epochs(part)}
+            self._module(encoder_of(contestant))
 
     def measure(self, contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
         """Return a line for each row and known mask of one draw (see `summarise_segmentation`)."""
@@ -119,7 +97,7 @@ class SegmentationProtocol(Protocol):
             predict_splits=[*self.splits],
         )
         module = self._module({**contestant.encoder, "name": contestant.method})
-        fit_best(module, data, kept, monitor=f"val/{self.monitor}", epochs=self._epochs(part), patience=self.patience)
+        fit_best(module, data, kept, monitor=f"val/{self.monitor}", epochs=self.epochs_of(part), patience=self.patience)
         return kept.frame.assign(seed=contestant.run_seed(draw))
 
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
@@ -133,6 +111,3 @@ class SegmentationProtocol(Protocol):
     def _module(self, encoder: Mapping[str, Any]) -> Segmentation:
         options: dict[str, Any] = {"frozen": self.frozen, "decoder": asdict(self)["decoder"], "loss": self.loss}
         return Segmentation(**encoder, **options, optim=OptimOptions(self.learning_rate))
-
-    def _epochs(self, part: Part) -> int:
-        return self.epochs[self.fractions.index(part["fraction"])]
