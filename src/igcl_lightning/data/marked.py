@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,12 +45,23 @@ def marked_names(store: Store, split: str) -> set[str]:
     return {name for each in names for name in pc.unique(pc.list_flatten(each)).to_pylist()}
 
 
-def marked_labels(store: Store, split: str, labels: Collection[str]) -> Iterator[Marked]:
-    """Yield what is marked of some labels in the images of a split, row by row, labels in their order."""
+def marked_labels(
+    store: Store, split: str, labels: Collection[str], places: Sequence[int] | None = None
+) -> Iterator[Marked]:
+    """Yield what is marked of some labels in the images of a split, row by row, labels in their order.
+
+    Args:
+        store: store with boxes or masks.
+        split: the split.
+        labels: names of the labels.
+        places: numbers of the rows in the split (default: all).
+    """
     columns = [name for name in COLUMNS if name in store.files(split).column_names]
     if not columns:
         return
-    for place, row in enumerate(store.table(split).select_columns(columns)):
+    table = store.table(split).select_columns(columns)
+    places = range(len(table)) if places is None else places
+    for place, row in zip(places, table.select(places), strict=True):
         boxes, masks = (_by_label(row.get(name)) for name in COLUMNS)
         for label in labels:
             edges = tuple(Box(label, *(each[edge] for edge in Box._fields[1:])) for each in boxes.get(label, ()))

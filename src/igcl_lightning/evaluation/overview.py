@@ -46,23 +46,30 @@ BY_METRIC = {
 
 def format_overview(records: Sequence[Record], split: str = "test") -> str:
     """Return the table as plain text, without intervals, below what its columns are."""
-    titles, *rows = _table(records, split, lambda record: "-" if record["value"] is None else f"{record['value']:.3f}")
-    meant = [line for mark, line in MEANINGS.items() if any(re.match(mark, title) for title in titles)]
-    return "\n".join([CAPTION.format(split=split), *meant, "", aligned([titles, *rows])])
+    rows = overview_rows(records, split, lambda record: "-" if record["value"] is None else f"{record['value']:.3f}")
+    return "\n".join([CAPTION.format(split=split), *meanings(rows[0]), "", aligned(rows)])
+
+
+def meanings(titles: Sequence[str]) -> list[str]:
+    """Return lines on what some columns are."""
+    return [line for mark, line in MEANINGS.items() if any(re.match(mark, title) for title in titles)]
 
 
 def write_overview(records: Sequence[Record], path: Path, split: str = "test") -> None:
     """Write the table with intervals, in Markdown."""
     with replacing(path) as temporary:
         caption = f"{CAPTION.format(split=split)} [95 % interval over patients]"
-        temporary.write_text(f"{caption}\n\n{as_markdown(_table(records, split, format_cell))}", encoding="utf-8")
+        temporary.write_text(f"{caption}\n\n{as_markdown(overview_rows(records, split))}", encoding="utf-8")
 
 
-def _table(records: Sequence[Record], split: str, cell: Callable[[Record], str]) -> list[list[str]]:
+def overview_rows(
+    records: Sequence[Record], split: str = "test", cell: Callable[[Record], str] = format_cell
+) -> list[list[str]]:
+    """Return the table as text, titles first: a row for each method, and a column for each question."""
     columns: dict[str, dict[str, str]] = {}
     for record in records:
-        about = (record["split"], record["label"], record["seed"], record["versus"])
-        if about == (split, MEAN_LABEL, None, None) and (title := _title(record)):
+        about = (record["split"], record["label"], record["seed"], record["versus"], record["group"])
+        if about == (split, MEAN_LABEL, None, None, None) and (title := _title(record)):
             columns.setdefault(title, {})[record["method"]] = cell(record)
     recalls = [title for title in columns if title.startswith("recall@")]
     shown = f"recall@{RECALL}" if f"recall@{RECALL}" in recalls else "".join(recalls[:1])

@@ -1,10 +1,14 @@
-"""Plots of `results.json`: performance by number of labels, and by label."""
+"""Plots of `results.json`: performance by number of labels, by label, and differences by label.
+
+A function returns a figure of matplotlib; `save_png` writes it, and `svg.as_svg` makes it a part of a page.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,11 +25,14 @@ PALETTE: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00
 MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P", "X", "*")
 """One more than colours, so that combinations of colour and marker rarely repeat."""
 
+ALPHA = 0.05
+"""Error of the first kind, over the labels of one comparison."""
+
 AXIS_TITLE = {"fraction": "labelled share of the training data", "shots": "labelled positives per finding"}
 
 
-def plot_label_efficiency(records: Sequence[Record], path: Path, split: str = "test") -> None:
-    """Plot the mean AUROC by labelled fraction and by shots, with 95 % intervals, as PNG.
+def plot_label_efficiency(records: Sequence[Record], split: str = "test") -> Figure:
+    """Plot the mean AUROC by labelled fraction and by shots, with 95 % intervals.
 
     Plots the macro means over seeds of `summarise`; at least one must have a fraction or shots.
     """
@@ -48,17 +55,48 @@ def plot_label_efficiency(records: Sequence[Record], path: Path, split: str = "t
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel(AXIS_TITLE[kind])
     panels[0].set_ylabel("mean AUROC")
-    _finish(figure, path)
+    return finished(figure)
 
 
-def plot_per_label(records: Sequence[Record], path: Path, split: str = "test") -> None:
-    """Plot the AUROC of each label by method with 95 % intervals, one panel per setting, as PNG.
+def plot_per_label(records: Sequence[Record], split: str = "test") -> Figure:
+    """Plot the AUROC of each label by method with 95 % intervals, one panel per setting.
 
     Plots the means over seeds of `summarise`, by fraction if there are any, else by shots.
     """
     frame = _averaged(records, split)
     styles = _styles(frame)
     frame = frame[frame["fraction"].notna()] if frame["fraction"].notna().any() else frame
+    return _by_label(frame, styles, "AUROC", 0.5)
+
+
+def plot_differences(records: Sequence[Record], title: str, split: str = "test") -> Figure:
+    """Plot paired differences by label with 95 % intervals, one panel per setting: a forest plot.
+
+    Plots the differences of the means over seeds to each other method; records are of one method, protocol and metric.
+    A filled mark differs from 0 after the correction of Holm over the labels; a label with fewer than ten patients of
+    one class says "few".
+
+    Args:
+        records: records as of `summarise`.
+        title: what differs, such as "AUROC".
+        split: split of the rows.
+    """
+    shown = [each for each in records if each["split"] == split and each["versus"] and each["seed"] is None]
+    frame = _frame(shown).drop(columns="method").rename(columns={"versus": "method"})
+    few = {each["label"] for each in shown if each.get("few") and each["label"] != MEAN_LABEL}
+    frame["label"] = [f"{label} (few)" if label in few else label for label in frame["label"]]
+    frame["filled"] = [each["label"] == MEAN_LABEL or is_marked(each) for each in shown]
+    return _by_label(frame, _styles(frame), f"difference in {title}", 0.0)
+
+
+def is_marked(difference: Record) -> bool:
+    """Return whether a difference is other than 0 at 5 % after the correction of Holm over labels."""
+    p_value: Any = difference.get("p_holm")
+    return p_value is not None and p_value < ALPHA
+
+
+def _by_label(frame: pd.DataFrame, styles: Mapping[str, dict[str, str]], title: str, line: float) -> Figure:
+    """Plot values by label, from the columns `method`, `setting`, `label`, the value and its interval, and `filled`."""
     labels = list(frame["label"].unique())
     settings = frame.sort_values(["fraction", "shots"])["setting"].unique()
     height = 1.4 + (0.2 + 0.08 * len(styles)) * len(labels)
@@ -70,41 +108,62 @@ def plot_per_label(records: Sequence[Record], path: Path, split: str = "test") -
             points = frame[(frame["setting"] == setting) & (frame["method"] == method)]
             y = [labels.index(label) + offset for label in points["label"]]
             axes.hlines(y, points["ci_low"], points["ci_high"], color=style["color"])
-            axes.plot(points["value"], y, label=method, linestyle="none", markersize=5, **style)
+            filled = points.get("filled", pd.Series(True, points.index))
+            faces = [style["color"] if each else "none" for each in filled]
+            axes.scatter(points["value"], y, s=25, c=faces, edgecolors=style["color"], marker=style["marker"], zorder=3)
+            axes.plot([], [], label=method, linestyle="none", markersize=5, **style)  # its legend
         axes.set_title(setting, fontsize="medium")
-        axes.axvline(0.5, color="grey", linewidth=0.8, linestyle=":")
+        axes.axvline(line, color="grey", linewidth=0.8, linestyle=":")
     defined = set(frame.loc[frame["value"].notna(), "label"])
     names = [label if label in defined else f"{label}\n(one class only)" for label in labels]
     panels[0].set_yticks(range(len(labels)), names)
     panels[0].invert_yaxis()
-    figure.supxlabel("AUROC", fontsize="medium")
-    _finish(figure, path)
+    figure.supxlabel(title, fontsize="medium")
+    return finished(figure)
 
 
 def _averaged(records: Sequence[Record], split: str) -> pd.DataFrame:
-    """Return the AUROCs of a split, means over seeds, NaN for None, with the column `setting`."""
-    wanted = ("auroc", split, None, None)
-    averaged = [r for r in records if (r["metric"], r["split"], r["versus"], r["seed"]) == wanted]
-    frame = pd.DataFrame(averaged).assign(setting=[setting_name(record) for record in averaged])
+    """Return the AUROCs of a split, means over seeds, as a table (see `_frame`)."""
+    wanted = ("auroc", split, None, None, None)
+    return _frame([r for r in records if (r["metric"], r["split"], r["versus"], r["seed"], r["group"]) == wanted])
+
+
+def _frame(records: Sequence[Record]) -> pd.DataFrame:
+    """Return records as a table, NaN for None, with the column `setting`."""
+    frame = pd.DataFrame(records).assign(setting=[setting_name(record) for record in records])
     numbers = ["fraction", "shots", "value", "ci_low", "ci_high"]
     return frame.astype(dict.fromkeys(numbers, float))
 
 
 def _styles(frame: pd.DataFrame) -> dict[str, dict[str, str]]:
     """Return colour and marker by method, the same in every panel and plot of these records."""
-    looks = zip(frame["method"].unique(), cycle(PALETTE), cycle(MARKERS), strict=False)
+    return styles_of(frame["method"].unique())
+
+
+def styles_of(methods: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return colour and marker by method, in the order in which they are given."""
+    looks = zip(methods, cycle(PALETTE), cycle(MARKERS), strict=False)
     return {method: {"color": colour, "marker": marker} for method, colour, marker in looks}
 
 
-def _finish(figure: Figure, path: Path) -> None:
+def finished(figure: Figure) -> Figure:
+    """Return a figure with the axes of all plots, and a legend above that is no wider than the figure."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
-    handles, methods = figure.axes[0].get_legend_handles_labels()
+    shown = [pair for axes in figure.axes for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
+    legend = {method: handle for handle, method in reversed(shown)}
+    methods = list(dict.fromkeys(method for _, method in shown))
     # Columns are as wide as the longest name; a legend wider than the figure would be cut off.
     columns = int(figure.get_figwidth() / (0.5 + 0.08 * max(map(len, methods), default=1)))
-    figure.legend(handles, methods, loc="outside upper center", ncols=max(1, min(columns, len(methods))), frameon=False)
+    place = {"loc": "outside upper center", "ncols": max(1, min(columns, len(methods)))}
+    figure.legend([legend[method] for method in methods], methods, frameon=False, **place)
+    return figure
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)

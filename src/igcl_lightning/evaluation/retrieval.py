@@ -39,6 +39,9 @@ class Answers(NamedTuple):
         k: numbers of nearest candidates.
         precision: share of the k nearest that have a label, float [2, N, len(k), L]; NaN for a query without it.
         labels: names of the L labels.
+        row: row id of each query, [N]; empty if not asked for.
+        nearest: queries whose own second sides are nearest, nearest first, int64 [N, S]; -1 where there are no more.
+        right: whether these match, bool [N, S].
     """
 
     direction: str
@@ -47,6 +50,9 @@ class Answers(NamedTuple):
     k: tuple[int, ...]
     precision: NDArray[np.float32]
     labels: tuple[str, ...]
+    row: NDArray[np.object_] = np.array([], dtype=object)
+    nearest: NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
+    right: NDArray[np.bool_] = np.zeros((0, 0), dtype=bool)
 
 
 def summarise_retrieval(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar
@@ -21,6 +21,7 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.means import format_means, summarise_means
 from igcl_lightning.evaluation.results import Record
+from igcl_lightning.graphs.schema import stable_hash
 from igcl_lightning.metrics.localisation import (
     INTERPOLATIONS,
     OVERLAPS,
@@ -40,6 +41,7 @@ from igcl_lightning.nn.checks import check_at_least, check_choice
 from igcl_lightning.nn.external_encoder import ExternalOptions
 from igcl_lightning.protocols.contestants import RANDOM, SUPERVISED, Contestant
 from igcl_lightning.protocols.hard_negatives import quiet_trainer
+from igcl_lightning.protocols.pictures import Examples, Picture, as_jpeg, radiograph, with_map
 from igcl_lightning.protocols.protocol import Part, Protocol, check_score, methods_of, pairs
 from igcl_lightning.protocols.zero_shot import ZeroShotProtocol
 
@@ -52,6 +54,15 @@ TOGETHER = 64
 TITLES = {PROMPTS: "prompts", GRAD_CAM: "Grad-CAM"}
 OF_IMAGES = ("pointing_chance", "hit_whole_image")
 """Metrics that depend on no map, by their beginning."""
+
+COLUMNS_VERSION = 2
+"""Version of the columns that `measure` returns: 2 has maps."""
+
+MOST_EXAMPLES = 6
+EXAMPLES = (
+    "The first image in which each label is marked, not chosen by how well it went. The brighter the colour, the higher "
+    "the map; the line is the edge of the marked region."
+)
 
 ABOUT = ("row", "patient", "split", "label", "seed", "by")
 """Columns of a measured line that are no metric."""
@@ -151,12 +162,12 @@ class Localisation(Protocol):
     def settings(self, contestant: Contestant, part: Part) -> dict[str, Any]:
         """Return the options, and the prompts themselves, as zero-shot does."""
         prompts = ZeroShotProtocol(prompts=self.prompts).settings(contestant, part)["prompts"]
-        return super().settings(contestant, part) | {"prompts": prompts}
+        return super().settings(contestant, part) | {"prompts": prompts, "columns": COLUMNS_VERSION}
 
     def measure(self, contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
         """Return a line for each map, image and label that is marked in it.
 
-        Columns `row`, `patient`, `split`, `label`, `seed`, `by` (of `WAYS`), and a number for each metric (see
+        Columns `row`, `patient`, `split`, `label`, `seed`, `by` (of `WAYS`), a number for each metric, and `map` (see
         `measure_maps`).
         """
         frames = []
@@ -195,6 +206,29 @@ class Localisation(Protocol):
         records = [each for each in found if each["versus"] is None or not each["metric"].startswith(OF_IMAGES)]
         parts = [(split, by) for split in self.splits for by in self.by if f"pointing_{by}" in _metrics(records)]
         return records, "\n\n".join(self._table(records, *part) for part in parts)
+
+    def examples(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> list[Examples]:
+        """Return the map of the first image in which each label is marked, of the first contestant, by each way."""
+        contestant, lines = next(iter(measured.items()))
+        lines = lines[lines["map"].notna() & (lines["seed"] == lines["seed"].iloc[0])]
+        found = []
+        for by, own in lines.groupby("by", sort=False):
+            shown = own.drop_duplicates("label").head(MOST_EXAMPLES)
+            pictures = [self._picture(line, str(by), store) for line in shown.to_dict("records")]
+            title = f"Where {contestant.title} sees a label, by {TITLES[str(by)]}"
+            found.append(Examples(title, EXAMPLES, pictures))
+        return found
+
+    def _picture(self, line: Mapping[Hashable, Any], by: str, store: Store) -> Picture:
+        row = stable_hash(line["row"])
+        split, place = store.rows[row]
+        inside, _ = _region(next(marked_labels(store, split, [line["label"]], [place])), store.manifest["size"])
+        saliency = np.array([[*each] for each in line["map"]], np.float32)
+        pixels = with_map(radiograph(store, row), to_pixels(saliency, inside.shape, self.interpolation), inside)
+        hit = f"{line['pointing']:.0%} of the highest values are" if 0 < line["pointing"] < 1 else "the highest value is"
+        told = f"{hit} {'inside' if line['pointing'] else 'outside'} the marked region"
+        alt = f"Radiograph with the map of {line['label']} by {TITLES[by]} in colour; {told}, whose edge is drawn."
+        return Picture(line["label"], alt, as_jpeg(pixels), [("pointing", told)])
 
     def _table(self, records: Sequence[Record], split: str, by: str) -> str:
         """Return the table of one kind of maps, with the methods that have them."""
@@ -245,7 +279,8 @@ def measure_maps(
     Returns:
         Columns `row`, `patient`, `label`; `pointing`; `blind`, the same with the map of the label in the next image of
         another patient in which it is marked, NaN without one: what the usual place of the label is worth; `chance`,
-        the share of the region in the image; and `hit@T` of each overlap, with `whole@T` of a box around the image.
+        the share of the region in the image; `hit@T` of each overlap, with `whole@T` of a box around the image; and
+        `map`, that of the first image of each label as a list of rows, None for others.
 
     Raises:
         IgclError: a map has a value that is not finite.
@@ -267,7 +302,9 @@ def measure_maps(
         line |= {f"hit@{at:g}": hit for at, hit in zip(overlaps, hits, strict=True)}
         whole = max(overlap(PixelBox(0, 0, *inside.shape), box) for box in boxes)
         lines.append(line | {f"whole@{at:g}": float(whole >= at) for at in overlaps})
-    return pd.concat([table.drop(columns="place"), pd.DataFrame(lines)], axis=1)
+    again = table["label"].duplicated()
+    shown = [None if known else seen.tolist() for known, seen in zip(again, made, strict=True)]
+    return pd.concat([table.drop(columns="place"), pd.DataFrame(lines), pd.Series(shown, name="map")], axis=1)
 
 
 def _made(
@@ -315,7 +352,7 @@ def _next_patient(table: pd.DataFrame) -> list[int | None]:
 def _long(lines: pd.DataFrame) -> pd.DataFrame:
     """Return a line for each value, with its metric; what depends on no map stands once, for the first kind of maps."""
     first, parts = lines["by"].iloc[0], []
-    for by, own in lines.groupby("by", sort=False):
+    for by, own in lines.drop(columns="map").groupby("by", sort=False):
         for column in [name for name in own.columns if name not in ABOUT]:
             metric = _metric(column, str(by))
             if by == first or not metric.startswith(OF_IMAGES):

@@ -20,6 +20,7 @@ from igcl_lightning.evaluation.results import Record, format_table, summarise
 from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.matching import SCORES
 from igcl_lightning.protocols.contestants import PREDICTIONS, Contestant
+from igcl_lightning.protocols.pictures import Examples
 
 NOT_EVALUATED = "No Finding"
 """Label that is not evaluated unless it is asked for: it is the absence of the others."""
@@ -94,6 +95,10 @@ class Protocol(ABC):
 
         Differences are those of the first method to each of the others.
         """
+
+    def examples(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> list[Examples]:
+        """Return a few pictures for the page, from what is measured; no model runs."""
+        return []
 
     def settings(self, contestant: Contestant, part: Part) -> dict[str, Any]:
         """Return the options that a part of a contestant depends on."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -38,11 +39,25 @@ from igcl_lightning.nn.matching import SCORES
 from igcl_lightning.nn.scoring import Scorer, cosine_similarity
 from igcl_lightning.protocols.contestants import Contestant
 from igcl_lightning.protocols.hard_negatives import matched_pairs
+from igcl_lightning.protocols.pictures import Examples, Picture, as_jpeg, radiograph
 from igcl_lightning.protocols.protocol import Part, Protocol, check_score, methods_of, pairs
 
 K = (1, 5, 10)
 SHORTLIST = 1000
 """Candidates of a query that a local score orders anew after a search by cosines."""
+
+SHOWN = 3
+"""Nearest reports that are kept, to be shown."""
+
+COLUMNS_VERSION = 2
+"""Version of the columns that `measure` returns: 2 has rows, and what they found."""
+
+MOST_EXAMPLES = 4
+LETTERS = 240
+EXAMPLES = (
+    "The first image of the first patients, not chosen by how well it went, with its own report and the nearest of all. "
+    "A report matches if it has the same words or its graph states the same."
+)
 
 GLOBAL = SCORES[0]
 
@@ -96,10 +111,43 @@ class Retrieval(Protocol):
             records += summarise_retrieval(answers, versus=versus, **about)
         return records, format_retrieval(records)
 
+    def examples(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> list[Examples]:
+        """Return the first images of a few patients with the reports that the first contestant finds nearest."""
+        contestant, lines = next(iter(measured.items()))
+        own = lines[(lines["split"] == self.splits[0]) & lines["direction"].str.startswith("image_to_")]
+        asked = own.drop_duplicates("patient").head(MOST_EXAMPLES)
+        pictures = [_example(line, len(own), store) for line in asked.to_dict("records")]
+        return [Examples(f"Reports that {contestant.title} finds", EXAMPLES, pictures)] if pictures else []
+
+    def settings(self, contestant: Contestant, part: Part) -> dict[str, Any]:
+        """Return the options, and the version of the columns."""
+        return super().settings(contestant, part) | {"columns": COLUMNS_VERSION}
+
+
+def _example(line: Mapping[Hashable, Any], pool: int, store: Store) -> Picture:
+    """Return an image with its own report and the nearest ones."""
+    row = stable_hash(line["row"])
+    text = [(f"own report: rank {line['rank']} of {pool:,}", _report(store, row))]
+    for place in range(1, SHOWN + 1):
+        if found := line[f"found@{place}"]:
+            kind = "its own" if found == line["row"] else "matches" if line[f"right@{place}"] else "another"
+            text.append((f"{place}. {kind}", _report(store, stable_hash(found))))
+    alt = f"Radiograph whose own report has rank {line['rank']}"
+    return Picture("Image and nearest reports", alt, as_jpeg(radiograph(store, row)), text)
+
+
+def _report(store: Store, row: int) -> str:
+    return textwrap.shorten(store.report_text(row), LETTERS, placeholder=" ...") or "(no words)"
+
 
 def _lines(answers: Answers, split: str) -> pd.DataFrame:
     """Return the answers of one direction as a table."""
     table: dict[str, Any] = {"split": split, "direction": answers.direction, "patient": answers.patient}
+    table["row"] = answers.row
+    names = np.append(answers.row, "")  # the last stands for -1: no more
+    for place in range(SHOWN):
+        table[f"found@{place + 1}"] = names[answers.nearest[:, place]]
+        table[f"right@{place + 1}"] = answers.right[:, place]
     for pool, end in enumerate(POOLS):
         table[f"rank{end}"] = answers.rank[pool]
         for (place, k), (label, name) in product(enumerate(answers.k), enumerate(answers.labels)):
@@ -164,6 +212,7 @@ def retrieval_answers(
     place = np.array([opened.rows[row][1] for row in pairs.row.tolist()])
     rows = torch.from_numpy(np.flatnonzero(kept[place]))
     place = place[kept[place]]
+    row = np.array(opened.column(split, "row"), dtype=object)[place]
     pool = _pool(opened, split, place, target)
     patient = pairs.patient[rows].numpy()
     sides = take_rows(pairs.first, rows), take_rows(pairs.second, rows)
@@ -172,7 +221,7 @@ def retrieval_answers(
     directions = f"{one}_to_{other}", f"{other}_to_{one}"
     with module.evaluating():
         return [
-            _answers(name, strip, pool, patient, tuple(k), names)
+            _answers(name, strip, pool, patient, tuple(k), names)._replace(row=row)
             for name, strip in zip(directions, strips, strict=True)
         ]
 
@@ -188,9 +237,20 @@ def _pooled(store: Store, split: str, keep_empty: bool) -> NDArray[np.bool_]:
 def _answers(
     direction: str, strip: Strip, pool: Pool, patient: NDArray[np.int64], k: tuple[int, ...], labels: tuple[str, ...]
 ) -> Answers:
-    found = search(strip, pool, max(k) if labels else 0)
+    found = search(strip, pool, max(SHOWN, *(k if labels else ())))
     precision = [label_precision(nearest, pool.target, k).numpy() for nearest in found.nearest]
-    return Answers(direction, patient, found.rank.numpy(), k, np.stack(precision), labels)
+    nearest = found.nearest[0, :, :SHOWN]  # of the pool with the own pair
+    right = (nearest >= 0) & _match(pool, nearest)
+    rank = found.rank.numpy()
+    return Answers(
+        direction, patient, rank, k, np.stack(precision), labels, nearest=nearest.numpy(), right=right.numpy()
+    )
+
+
+def _match(pool: Pool, nearest: Tensor) -> Tensor:
+    """Return whether the pairs that were found match those that were asked, bool [N, S]."""
+    own = torch.arange(len(nearest))[:, None]
+    return (nearest == own) | ((pool.match[nearest] == pool.match[:, None]) & (pool.match[:, None] >= 0))
 
 
 def _strips(module: ContrastiveModule, sides: tuple[Any, Any], score: str | None) -> tuple[Strip, Strip]:
