@@ -103,6 +103,7 @@ def _run(words: list[str]) -> int | None:
         parser.print_help(sys.stderr)
         return 2
     options = parser.parse_args(words)
+    options.words = words
     with terminable() if options.command in RESUMABLE else nullcontext():
         status: int | None = options.run(options)
     return status

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from igcl_lightning.cli.evaluate import add_jobs, files_of, jobs_of
+from igcl_lightning.cli.evaluate import add_jobs, files_of, jobs_of, page_of
 from igcl_lightning.cli.parser import add_run_options
 
 HELP = "pretrain, probe and compare on synthetic radiographs, in minutes"
@@ -23,9 +23,8 @@ def run(options: argparse.Namespace) -> int:
     from igcl_lightning.closing import command, say, write_closing
     from igcl_lightning.protocols.evaluation import Request, evaluate
 
-    request = Request(
-        options.out, table="evaluation/demo.yaml", seed=options.seed, fast=options.fast, jobs=jobs_of(options)
-    )
+    about = {"seed": options.seed, "fast": options.fast, "jobs": jobs_of(options), "words": options.words}
+    request = Request(options.out, table="evaluation/demo.yaml", **about)
     finished = evaluate(request)
     shown = "only that everything runs" if options.fast else "that the method works, not how well on patients"
     say(f"\nThese results are for {'a few ' * options.fast}synthetic phantoms: they show {shown}.\n")
@@ -36,6 +35,7 @@ def run(options: argparse.Namespace) -> int:
         {
             "folder": str(options.out),
             "files": files_of(options.out, run / "plots", checkpoint),
+            "look": page_of(options.out),
             "next": command([*probe, "--model.checkpoint", str(options.out / checkpoint)]),
         }
     )

@@ -64,6 +64,16 @@ def add_evaluation_options(parser: argparse.ArgumentParser, folder: str, table: 
     )
     add_jobs(parser)
     parser.add_argument(
+        "--images",
+        action="store_true",
+        help="put images and reports of the store on the page report.html (default: those of phantoms only)",
+    )
+    parser.add_argument(
+        "--wandb",
+        metavar="PROJECT",
+        help="log the main table, the figures and the page to Weights & Biases, too (WANDB_MODE=offline: no account)",
+    )
+    parser.add_argument(
         "--import", action="append", default=[], dest="modules", metavar="MODULE", help="import your own module first"
     )
 
@@ -89,6 +99,12 @@ def files_of(out: Path, *more: Path) -> str:
     return ", ".join(str(name) for name in names if (out / name).exists())
 
 
+def page_of(out: Path) -> str:
+    """Return the path of the page of an evaluation, "" if there is none."""
+    page = out / "report.html"
+    return str(page) if page.exists() else ""
+
+
 def run(options: argparse.Namespace) -> int:
     """Run the command; the exit status is 1 if something failed."""
     from igcl_lightning.closing import say, write_closing
@@ -108,10 +124,13 @@ def run(options: argparse.Namespace) -> int:
         fast=options.fast,
         jobs=jobs_of(options),
         modules=options.modules,
+        images=options.images,
+        wandb=options.wandb,
+        words=options.words,
     )
     finished = evaluate(request)
     if options.fast:
         say("\nA small, fast run: its numbers show only that everything runs.")
     say("")
-    write_closing({"folder": str(options.out), "files": files_of(options.out)})
+    write_closing({"folder": str(options.out), "files": files_of(options.out), "look": page_of(options.out)})
     return 0 if finished else 1

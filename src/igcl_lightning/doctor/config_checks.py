@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import netrc
-import os
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import entry_points
@@ -20,6 +18,7 @@ from igcl_lightning.doctor.findings import Finding, share
 from igcl_lightning.doctor.looks import Looks
 from igcl_lightning.doctor.opened import OpenedStore
 from igcl_lightning.doctor.report_checks import studies_of_shared_text
+from igcl_lightning.training.wandb_trial import has_login, is_offline
 
 PACKAGE = "igcl_lightning"
 MEAN_APART = 0.15
@@ -36,9 +35,6 @@ MANY_SHARED = 0.1
 
 SEPARATING_TARGETS = ("identity", "study")
 """Targets of a loss for which other studies that state the same are negatives."""
-
-WANDB_HOST = "api.wandb.ai"
-WANDB_OFFLINE = ("offline", "disabled", "dryrun")
 
 
 def check_store_path(config: Config) -> Iterator[Finding]:
@@ -160,18 +156,11 @@ def check_wandb(config: Config) -> Iterator[Finding]:
         if not str(getattr(logger, "class_path", "")).endswith("WandbLogger"):
             continue
         arguments = logger.init_args
-        if arguments.get("offline") or os.environ.get("WANDB_MODE") in WANDB_OFFLINE:
+        if arguments.get("offline") or is_offline():
             yield Finding("ok", "wandb", "runs offline")
-        elif "WANDB_API_KEY" not in os.environ and not _has_wandb_login():
+        elif not has_login():
             message = "the W&B logger needs an account: run `wandb login`, or give --trainer.logger.offline true"
             yield Finding("warning", "wandb", message)
-
-
-def _has_wandb_login() -> bool:
-    try:
-        return netrc.netrc().authenticators(WANDB_HOST) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
 
 
 def check_command() -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,18 @@ from sklearn.metrics import roc_curve
 
 from igcl_lightning.evaluation.plots import finished, styles_of
 from igcl_lightning.evaluation.results import Record
+from igcl_lightning.metrics.calibration import probabilities, reliability
 
 GRID = np.linspace(0, 1, 101)
 """False positive rates at which curves are averaged and drawn."""
 
 COLUMNS = 4
 """Panels beside one another."""
+
+TICKS = (0, 0.5, 1)
+
+LEAST_SCORES = 20
+"""Scores of a bin that is drawn: the share of fewer is chance."""
 
 LINES = ("-", "--", "-.", ":")
 """Lines of methods, beside their colours."""
@@ -46,10 +52,7 @@ class Point(NamedTuple):
 
 
 class Bins(NamedTuple):
-    """How often a label is present where a method says how likely it is: mean probability, share, rows, [B] each.
-
-    `method` names the curve; the bins are those of one label or of all together.
-    """
+    """How often a label is present where a method says how likely it is: mean probability, share, scores, [B] each."""
 
     method: str
     predicted: Sequence[float]
@@ -79,7 +82,8 @@ def _sensitivity(target: pd.Series[float], score: pd.Series[float]) -> Floats:
     """Return the sensitivity at the rates of `GRID`: the highest at each, linear between the thresholds."""
     false, true, _ = roc_curve(target, score, drop_intermediate=False)
     last = np.r_[false[1:] > false[:-1], True]  # of the thresholds with one false positive rate, the most sensitive
-    return np.interp(GRID, false[last], true[last])
+    sensitivity: Floats = np.interp(GRID, false[last], true[last])
+    return sensitivity
 
 
 def operating_points(records: Sequence[Record], split: str, without: Iterable[str] = ()) -> list[Point]:
@@ -103,6 +107,19 @@ def operating_points(records: Sequence[Record], split: str, without: Iterable[st
     ]
 
 
+def reliabilities(predictions: pd.DataFrame) -> dict[str, list[Bins]]:
+    """Return the bins of each method by label, of all runs together: probabilities of two runs share a scale.
+
+    Args:
+        predictions: columns as in `predictions.SCHEMA`, of one split and setting, whose scores are logits.
+    """
+    panels: dict[str, list[Bins]] = {}
+    for (label, method), own in predictions.dropna(subset="target").groupby(["label", "method"], sort=False):
+        found = reliability(probabilities(own["score"]), own["target"])
+        panels.setdefault(str(label), []).append(Bins(str(method), *(each.tolist() for each in found)))
+    return panels
+
+
 def plot_roc(curves: Sequence[Curve], points: Sequence[Point] = ()) -> Figure:
     """Plot ROC curves, one panel per label, with the points of readers."""
     labels = list(dict.fromkeys(each.label for each in curves))
@@ -112,22 +129,24 @@ def plot_roc(curves: Sequence[Curve], points: Sequence[Point] = ()) -> Figure:
     figure, panels = _panels(labels, "1 - specificity", "sensitivity")
     for each in curves:
         line, rate = LINES[methods.index(each.method) % len(LINES)], np.r_[0, GRID]
-        style = {"color": styles[each.method]["color"], "linestyle": line, "linewidth": 1.4}
+        style: dict[str, Any] = {"color": styles[each.method]["color"], "linestyle": line, "linewidth": 1.4}
         panels[each.label].plot(rate, np.r_[0, each.sensitivity], label=each.method, **style)
     for point in shown:
-        style = styles[point.reader] | {"color": "black", "linestyle": "none", "markersize": 5}
+        style = {**styles[point.reader], "color": "black", "linestyle": "none", "markersize": 5}
         panels[point.label].plot(1 - point.specificity, point.sensitivity, label=point.reader, **style)
     return finished(figure)
 
 
 def plot_reliability(panels: Mapping[str, Sequence[Bins]]) -> Figure:
-    """Plot how often a label is present by the probability that methods gave, a panel for each title of `panels`."""
+    """Plot how often labels are present by probability, a panel for each title; bins have `LEAST_SCORES` at least."""
     styles = styles_of(dict.fromkeys(each.method for bins in panels.values() for each in bins))
     figure, axes = _panels(list(panels), "mean probability", "share of positives")
     for title, bins in panels.items():
         for each in bins:
-            style = {**styles[each.method], "markersize": 4, "linewidth": 1}
-            axes[title].plot(each.predicted, each.observed, label=each.method, **style)
+            enough = np.array(each.rows) >= LEAST_SCORES
+            predicted, observed = np.array(each.predicted)[enough], np.array(each.observed)[enough]
+            style: dict[str, Any] = {**styles[each.method], "markersize": 4, "linewidth": 1}
+            axes[title].plot(predicted, observed, label=each.method, **style)
     return finished(figure)
 
 
@@ -144,6 +163,8 @@ def _panels(titles: Sequence[str], x: str, y: str) -> tuple[Figure, dict[str, Ax
         axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle=":")
         axes.set_title(title, fontsize="medium")
         axes.set_aspect("equal")
+        axes.set_xticks(TICKS)
+        axes.set_yticks(TICKS)
     figure.supxlabel(x, fontsize="medium")
     figure.supylabel(y, fontsize="medium")
     return figure, panels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,11 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import Run, ScoreTable, arranged, checked
 from igcl_lightning.evaluation.results import Record, estimated, make_record, mean_over_seeds
 from igcl_lightning.metrics.influence import Estimate, auroc_estimate
+
+SAVINGS = "label_savings"
+"""Metric of the factor, which ends in the bound if there is one."""
+
+SIGNS = {None: "", "at_least": ">", "at_most": "<"}
 
 DRAWS = 2000
 """Draws for an interval; the same in every call."""
@@ -132,15 +137,52 @@ def _reached(
     return np.where(undefined, np.nan, reached), (target > curve[-1]).astype(np.int64) - (target < curve[0])
 
 
-def savings_record(savings: LabelSavings, *, protocol: str, store: str) -> Record:
-    """Return a record of `results.json`.
+def savings_record(savings: LabelSavings, *, protocol: str, store: str, seed: int | None = None) -> Record:
+    """Return a record of `results.json`; `seed` is that of the one pretraining that it is of, None for all together.
 
     The metric is "label_savings", or "label_savings_at_least" or "label_savings_at_most" if the factor is clipped.
     """
-    metric = "label_savings" if savings.bound is None else f"label_savings_{savings.bound}"
+    metric = SAVINGS if savings.bound is None else f"{SAVINGS}_{savings.bound}"
     about = {"protocol": protocol, "store": store, "split": savings.split, "metric": metric, "versus": savings.versus}
-    run = Run(savings.method, savings.fraction, None, None)
+    run = Run(savings.method, savings.fraction, None, seed)
     return make_record(run, savings.factor, (savings.ci_low, savings.ci_high), n=savings.n, **about)
+
+
+def savings_lines(records: Sequence[Record]) -> list[str]:
+    """Return a sentence for each pair of methods with savings, and how far single pretrainings move them.
+
+    Args:
+        records: records of savings, and the AUROCs of the methods, whose shares are the limits of a factor.
+    """
+    saved = [each for each in records if each["metric"].startswith(SAVINGS) and each["value"] is not None]
+    lines = []
+    for each in [record for record in saved if record["seed"] is None]:
+        single = [one for one in saved if one["seed"] is not None and _about(one) == _about(each)]
+        factors = ", ".join(f"{SIGNS[_bound(one)]}{_short(one['value'] or 0.0)}" for one in single)
+        moved = f"; by single pretrainings: {factors}" if len(single) > 1 else ""
+        lines.append(f"{savings_line(_savings(each, records))}{moved}")
+    return lines
+
+
+def _savings(saved: Record, records: Sequence[Record]) -> LabelSavings:
+    """Return the savings that a record is about."""
+    about = (saved["versus"], saved["protocol"], saved["split"], "auroc")
+    of_other = [each for each in records if (each["method"], each["protocol"], each["split"], each["metric"]) == about]
+    fraction, factor = saved["fraction"] or math.nan, saved["value"] or math.nan
+    factors = [each["fraction"] / fraction for each in of_other if each["fraction"] is not None] or [math.nan]
+    names = (saved["method"], str(saved["versus"]), str(saved["split"]))
+    ends = (saved["ci_low"], saved["ci_high"])
+    return LabelSavings(
+        *names, fraction, factor, _bound(saved), *ends, min(factors), max(factors), math.nan, saved["n"]
+    )
+
+
+def _about(record: Record) -> tuple[object, ...]:
+    return record["protocol"], record["method"], record["versus"], record["split"], record["fraction"]
+
+
+def _bound(saved: Record) -> str | None:
+    return saved["metric"].removeprefix(SAVINGS).removeprefix("_") or None
 
 
 def savings_line(savings: LabelSavings) -> str:

@@ -44,6 +44,11 @@ BY_METRIC = {
 }
 
 
+def shown_split(records: Sequence[Record]) -> str:
+    """Return the split that the main table is of: that of the test rows, or else the first."""
+    return "test" if any(record["split"] == "test" for record in records) else str(records[0]["split"])
+
+
 def format_overview(records: Sequence[Record], split: str = "test") -> str:
     """Return the table as plain text, without intervals, below what its columns are."""
     rows = overview_rows(records, split, lambda record: "-" if record["value"] is None else f"{record['value']:.3f}")

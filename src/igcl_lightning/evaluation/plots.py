@@ -83,7 +83,7 @@ def plot_differences(records: Sequence[Record], title: str, split: str = "test")
     """
     shown = [each for each in records if each["split"] == split and each["versus"] and each["seed"] is None]
     frame = _frame(shown).drop(columns="method").rename(columns={"versus": "method"})
-    few = {each["label"] for each in shown if each.get("few") and each["label"] != MEAN_LABEL}
+    few = {each["label"] for each in shown if each["few"] and each["label"] != MEAN_LABEL}
     frame["label"] = [f"{label} (few)" if label in few else label for label in frame["label"]]
     frame["filled"] = [each["label"] == MEAN_LABEL or is_marked(each) for each in shown]
     return _by_label(frame, _styles(frame), f"difference in {title}", 0.0)
@@ -91,7 +91,7 @@ def plot_differences(records: Sequence[Record], title: str, split: str = "test")
 
 def is_marked(difference: Record) -> bool:
     """Return whether a difference is other than 0 at 5 % after the correction of Holm over labels."""
-    p_value: Any = difference.get("p_holm")
+    p_value = difference["p_holm"]
     return p_value is not None and p_value < ALPHA
 
 
@@ -157,7 +157,7 @@ def finished(figure: Figure) -> Figure:
     methods = list(dict.fromkeys(method for _, method in shown))
     # Columns are as wide as the longest name; a legend wider than the figure would be cut off.
     columns = int(figure.get_figwidth() / (0.5 + 0.08 * max(map(len, methods), default=1)))
-    place = {"loc": "outside upper center", "ncols": max(1, min(columns, len(methods)))}
+    place: dict[str, Any] = {"loc": "outside upper center", "ncols": max(1, min(columns, len(methods)))}
     figure.legend([legend[method] for method in methods], methods, frameon=False, **place)
     return figure
 

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from igcl_lightning.evaluation.curves import operating_points, plot_roc, roc_curves
-from igcl_lightning.evaluation.label_savings import LabelSavings, savings_line
+from igcl_lightning.evaluation.curves import (
+    LEAST_SCORES,
+    Bins,
+    operating_points,
+    plot_reliability,
+    plot_roc,
+    reliabilities,
+    roc_curves,
+)
+from igcl_lightning.evaluation.intervals import FEW_PATIENTS
+from igcl_lightning.evaluation.label_savings import SAVINGS, savings_lines
 from igcl_lightning.evaluation.overview import CAPTION, meanings, overview_rows
+from igcl_lightning.evaluation.page_tables import (
+    COMPARED,
+    Table,
+    crossed,
+    differences_table,
+    groups_table,
+    labels_table,
+    metric_title,
+)
 from igcl_lightning.evaluation.plots import (
-    is_marked,
     plot_differences,
     plot_label_efficiency,
     plot_per_label,
 )
-from igcl_lightning.evaluation.results import MEAN_LABEL, Record, format_cell, method_name, setting_name
+from igcl_lightning.evaluation.results import FEW, MEAN_LABEL, Record, setting_name
 
 PROBES = ("linear", "few_shot")
 """Protocols that share a figure of label efficiency: probes by shares and by shots."""
@@ -26,19 +42,14 @@ PROBES = ("linear", "few_shot")
 EFFICIENCY = {"fine_tune": "fine_tuning"}
 """Name of the figure of label efficiency, by protocol; that of probes is "label_efficiency"."""
 
-COMPARED = {"auroc": "AUROC", "dice_positives": "Dice of images that have the mask", "mcc": "MCC"}
-"""Metrics whose differences by label are drawn, and their names."""
+CALIBRATION = ("brier", "calibration_error", "ece")
+NO_LOGITS = ("zero_shot",)
+"""Protocols whose scores are no logits of probabilities."""
 
-SAVINGS = "label_savings"
-FEW = 'few: one class has fewer than ten patients'
+RELIABLE = "Below the dotted line labels are rarer than the probabilities say, above it more frequent."
+
+FEW_MEANS = f"{FEW}: fewer than {FEW_PATIENTS} patients with a label, or without it"
 INTERVALS = "In brackets: 95 % intervals over patients."
-
-
-class Table(NamedTuple):
-    """A table: its caption and its rows of text, titles first."""
-
-    caption: str
-    rows: Sequence[Sequence[str]]
 
 
 class Drawing(NamedTuple):
@@ -81,6 +92,7 @@ def page_sections(
         _by_label(whole, split),
         _roc(whole, tested, split),
         _differences(whole, split),
+        _calibration(whole, tested),
         _audit([each for each in shown if each["group"] is not None]),
     )
     return [section for section in made if section is not None]
@@ -90,9 +102,12 @@ def _overview(records: Sequence[Record], split: str) -> Section | None:
     rows = overview_rows(records, split)
     if len(rows) < 2:
         return None
-    few = [FEW] * any("few" in cell for row in rows[1:] for cell in row)
+    few = [FEW_MEANS] * any(cell.endswith(FEW) for row in rows[1:] for cell in row)
+    text = [line for each in meanings(rows[0]) for line in each.splitlines()]
     caption = f"{CAPTION.format(split=split).capitalize()}. {INTERVALS}"
-    return Section("overview", "Main results", [*meanings(rows[0]), *few], [Table(caption, rows)])
+    turned = [list(column) for column in zip(*rows, strict=True)]  # there are more questions than methods
+    turned[0][0] = "question"
+    return Section("overview", "Main results", [*text, *few], [Table(caption, turned)])
 
 
 def _efficiency(records: Sequence[Record], split: str) -> Section | None:
@@ -120,33 +135,6 @@ def efficiency_groups(records: Sequence[Record], split: str) -> dict[str, list[R
     return groups
 
 
-def savings_lines(records: Sequence[Record]) -> list[str]:
-    """Return a sentence on the labels that each method saves, with how far seeds of pretraining move it."""
-    saved = [each for each in records if each["metric"].startswith(SAVINGS) and each["value"] is not None]
-    lines = []
-    for each in [record for record in saved if record["seed"] is None]:
-        about = ("protocol", "method", "versus", "split", "fraction")
-        single = [one for one in saved if one["seed"] is not None and all(one[name] == each[name] for name in about)]
-        factors = [f"{one['value']:.2g}" for one in single]
-        moved = f" Single seeds of pretraining: {', '.join(factors)}." if len(factors) > 1 else ""
-        lines.append(f"{savings_line(_savings(each, records))}.{moved}")
-    return lines
-
-
-def _savings(saved: Record, records: Sequence[Record]) -> LabelSavings:
-    """Return the savings that a record is about; its limits are those of the other method's shares."""
-    other = {
-        each["fraction"]
-        for each in records
-        if (each["method"], each["protocol"], each["metric"]) == (saved["versus"], saved["protocol"], "auroc")
-    } - {None}
-    fraction: Any = saved["fraction"]
-    ends = [min(other) / fraction, max(other) / fraction] if other else [math.nan, math.nan]
-    bound = saved["metric"].removeprefix(SAVINGS).removeprefix("_") or None
-    about = (saved["method"], str(saved["versus"]), str(saved["split"]), fraction, saved["value"], bound)
-    return LabelSavings(*about, saved["ci_low"], saved["ci_high"], *ends, math.nan, saved["n"])
-
-
 def _by_label(records: Sequence[Record], split: str) -> Section | None:
     scored = [each for each in records if (each["metric"], each["versus"], each["seed"]) == ("auroc", None, None)]
     if not scored:
@@ -155,7 +143,7 @@ def _by_label(records: Sequence[Record], split: str) -> Section | None:
     shown = next(iter(groups.values()), scored)
     by_share = [each for each in shown if each["fraction"] is not None] or shown
     caption = "Marks are means over runs, lines 95 % intervals over patients. Dotted: chance."
-    table = _labels_table("AUROC by label", by_share)
+    table = labels_table("AUROC by label", by_share)
     drawing = Drawing("per_label", "AUROC by label", plot_per_label(shown, split), caption, table)
     return Section("labels", "By label", drawings=[drawing])
 
@@ -180,9 +168,11 @@ def _roc(records: Sequence[Record], predictions: Mapping[str, pd.DataFrame], spl
             if (each["protocol"], each["metric"], each["versus"], each["seed"]) == (protocol, "auroc", None, None)
             and setting_name(each) == setting and each["method"] in own
         ]  # fmt: skip
-        rows = _labels_table(f"AUROC of the curves: {at}", about)
+        rows = labels_table(f"AUROC of the curves: {at}", about)
         if points:
-            rows = Table(f"{rows.caption}; then sensitivity and specificity of readers", _with_points(rows.rows, points))
+            rows = Table(
+                f"{rows.caption}; then sensitivity and specificity of readers", _with_points(rows.rows, points)
+            )
         drawings.append(Drawing(f"roc_{protocol}", title, plot_roc(curves, points), caption, rows))
     return Section("roc", "ROC curves", drawings=drawings) if drawings else None
 
@@ -217,12 +207,12 @@ def _differences(records: Sequence[Record], split: str) -> Section | None:
             title = f"{protocol}: {name} of {method} less that of others"
             caption = "Right of the dotted line the first method is better. " + _marks(own)
             figure = plot_differences(own, name, split)
-            table = _differences_table(f"Differences by label: {protocol}, {name}", own)
+            table = differences_table(f"Differences by label: {protocol}, {name}", own)
             drawings.append(Drawing(f"differences_{protocol}_{metric}", title, figure, caption, table))
     means = [each for each in apart if each["label"] == MEAN_LABEL]
     text = ["Paired differences on the same patients, means over runs. Intervals are over patients; they do not cover "
             "other pretrainings, unless several seeds are given."]  # fmt: skip
-    folded = [_differences_table("All differences of means over labels", means, metrics=True)] if means else []
+    folded = [differences_table("All differences of means over labels", means, metrics=True)] if means else []
     return Section("differences", "Paired differences", text, folded=folded, drawings=drawings)
 
 
@@ -230,8 +220,46 @@ def _marks(differences: Sequence[Record]) -> str:
     """Return what the marks of a forest plot say."""
     tested = [each for each in differences if each["label"] != MEAN_LABEL]
     corrected = "Filled marks of labels differ from 0 (Holm over labels, 5 %), hollow ones do not."
-    few = f" {FEW.capitalize()}."
-    return corrected + few * any(each.get("few") for each in tested)
+    few = f" {FEW_MEANS.capitalize()}."
+    return corrected + few * any(each["few"] for each in tested)
+
+
+def _calibration(records: Sequence[Record], predictions: Mapping[str, pd.DataFrame]) -> Section | None:
+    """Return how often labels are present by probability, of heads at their largest share or number of shots."""
+    drawings = []
+    for protocol, frame in predictions.items():
+        if protocol not in NO_LOGITS:
+            chosen, setting = _at_most_labels(frame.dropna(subset="target"))
+            panels = reliabilities(chosen)
+            if panels:
+                at = ", ".join(filter(None, (protocol, setting)))
+                caption = f"{RELIABLE} Bins of fewer than {LEAST_SCORES} scores are in the table only."
+                table = Table(f"Reliability: {at}", _bins(panels))
+                title = f"Reliability by label: {at}"
+                drawings.append(Drawing(f"reliability_{protocol}", title, plot_reliability(panels), caption, table))
+    measured = [each for each in records if each["metric"] in CALIBRATION and each["label"] == MEAN_LABEL]
+    measured = [each for each in measured if (each["versus"], each["seed"]) == (None, None)]
+    tables = [
+        Table(f"{metric_title(metric)}, means over labels", _crossed_means(own))
+        for metric, own in _grouped(measured, lambda each: each["metric"]).items()
+    ]
+    if not drawings and not tables:
+        return None
+    text = ["Probabilities are those of the heads as they are, all runs together; a prompt's score is no probability."]
+    return Section("calibration", "Calibration", text, tables, drawings=drawings)
+
+
+def _bins(panels: Mapping[str, Sequence[Bins]]) -> list[list[str]]:
+    rows = [["label", "method", "mean probability", "share of positives", "scores"]]
+    for label, bins in panels.items():
+        for each in bins:
+            lines = zip(each.predicted, each.observed, each.rows, strict=True)
+            rows += [[label, each.method, f"{said:.3f}", f"{found:.3f}", f"{n:,}"] for said, found, n in lines]
+    return rows
+
+
+def _crossed_means(records: Sequence[Record]) -> list[list[str]]:
+    return crossed(records, ("method", "protocol"), lambda each: (each["method"], each["protocol"]), setting_name)
 
 
 def _audit(records: Sequence[Record]) -> Section | None:
@@ -239,16 +267,19 @@ def _audit(records: Sequence[Record]) -> Section | None:
     shown = [each for each in records if each["seed"] is None]
     if not shown:
         return None
-    tables, folded = [], []
+    tables: list[Table] = []
+    folded: list[Table] = []
     for (protocol, metric, attribute), own in _grouped(shown, _audited).items():
         about = f"{metric_title(metric)} by {attribute}: {protocol}"
         means = [each for each in own if each["label"] == MEAN_LABEL]
         if means:
-            tables.append(_groups_table(f"{about}, means over labels", means))
+            tables.append(groups_table(f"{about}, means over labels", means))
         labels = [each for each in own if each["label"] != MEAN_LABEL]
         if labels:
-            (folded if means else tables).append(_groups_table(about, labels))
-    text = ["Results within groups of patients. A gap may have a cause other than the model, such as another mix of cases."]
+            (folded if means else tables).append(groups_table(about, labels))
+    text = [
+        "Results within groups of patients. A gap may have a cause other than the model, such as another mix of cases."
+    ]
     return Section("audit", "Audit", text, tables, folded)
 
 
@@ -256,74 +287,8 @@ def _audited(record: Record) -> tuple[str, str, str]:
     return record["protocol"], record["metric"], str(record["group"]).partition(":")[0]
 
 
-def _groups_table(caption: str, records: Sequence[Record]) -> Table:
-    """Return a row for each group, and label if they are of several, and a column for each method and setting."""
-    by_label = any(each["label"] != MEAN_LABEL for each in records)
-
-    def line(each: Record) -> tuple[str, ...]:
-        group = str(each["group"]).partition(":")[2].strip() or str(each["group"])
-        patients = "" if each["patients"] is None else f"{each['patients']:,}"
-        return (group, each["label"], patients) if by_label else (group, patients)
-
-    titles = ("group", "label", "patients") if by_label else ("group", "patients")
-    return Table(caption, crossed(records, titles, line, _method_and_setting))
-
-
-def metric_title(metric: str) -> str:
-    """Return a metric as text."""
-    return COMPARED.get(metric, metric.replace("_", " "))
-
-
-def _method_and_setting(record: Record) -> str:
-    return ", ".join(filter(None, (method_name(record), setting_name(record))))
-
-
 def _by_setting(caption: str, means: Sequence[Record]) -> Table:
     return Table(caption, crossed(means, ("method",), lambda each: (each["method"],), setting_name))
-
-
-def _labels_table(caption: str, records: Sequence[Record]) -> Table:
-    def line(each: Record) -> tuple[str, str]:
-        return each["label"], "" if each["positives"] is None else f"{each['positives']:,}"
-
-    return Table(caption, crossed(records, ("label", "positives"), line, _method_and_setting))
-
-
-def _differences_table(caption: str, records: Sequence[Record], metrics: bool = False) -> Table:
-    """Return a line for each difference, with its protocol and metric if there are several."""
-    titles = ["difference", "labels", *(["protocol", "metric"] if metrics else ["label"]), "value [95 % interval]"]
-    tested = any(each.get("p_holm") is not None for each in records)
-    rows = [titles + ["p (Holm)", "differs from 0"] * tested]
-    for each in records:
-        about = [each["protocol"], metric_title(each["metric"])] if metrics else [each["label"]]
-        row = [method_name(each), setting_name(each), *about, format_cell(each)]
-        if tested:
-            p_value: Any = each.get("p_holm")
-            row += ["" if p_value is None else f"{p_value:.3g}", "yes" if is_marked(each) else ""]
-        rows.append(row)
-    return Table(caption, rows)
-
-
-def crossed(
-    records: Iterable[Record],
-    titles: Sequence[str],
-    line: Callable[[Record], tuple[str, ...]],
-    column: Callable[[Record], str],
-) -> list[list[str]]:
-    """Return a table of values with intervals, titles first.
-
-    Args:
-        records: the values.
-        titles: titles of the first columns, which `line` fills.
-        line: what a record's row begins with.
-        column: title of a record's column.
-    """
-    cells: dict[tuple[str, ...], dict[str, str]] = {}
-    ordered = sorted(records, key=lambda each: (each["fraction"] or 0.0, each["shots"] or 0))
-    columns = list(dict.fromkeys(column(each) for each in ordered))
-    for each in records:
-        cells.setdefault(line(each), {})[column(each)] = format_cell(each)
-    return [[*titles, *columns], *([*start, *(row.get(at, "") for at in columns)] for start, row in cells.items())]
 
 
 def _grouped(records: Iterable[Record], key: Callable[[Record], Any]) -> dict[Any, list[Record]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
@@ -25,7 +26,7 @@ POINT = 4 / 3
 DECIMALS = 2
 """Decimals of coordinates, in points: finer is not seen."""
 
-OPTIONS = {"svg.fonttype": "none", "svg.hashsalt": "igcl", "font.family": ["sans-serif"]}
+OPTIONS: Any = {"svg.fonttype": "none", "svg.hashsalt": "igcl", "font.family": ["sans-serif"]}
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 _NAMESPACE = re.compile(r"^\{[^}]*\}")

@@ -37,7 +37,8 @@ BASELINES = (RANDOM, SUPERVISED)
 """Encoders with random weights, and training from scratch, with the architecture of another contestant."""
 
 PREDICTIONS, FINE_TUNED = "predictions.parquet", "fine_tuned_predictions.parquet"
-TAKEN = ("store", "hard_negatives", "plots", "results.json", PREDICTIONS, FINE_TUNED, "table.md")
+PLOTS, PAGE = "plots", "report.html"
+TAKEN = ("store", "hard_negatives", "wandb", PLOTS, "results.json", PREDICTIONS, FINE_TUNED, "table.md", PAGE)
 """What an evaluation writes beside the folders of the contestants."""
 
 SEEDS_APART = 1000

@@ -2,7 +2,7 @@
 
 OUT/store/, hard_negatives/    the phantoms, unless a store is given
 OUT/NAME[-SEED]/               one contestant (see `evaluation_cell`)
-OUT/predictions.parquet, results.json, plots/
+OUT/report.html, predictions.parquet, results.json, plots/
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ from igcl_lightning.protocols.contestants import (
     to_pretrain,
 )
 from igcl_lightning.protocols.evaluation_cell import Plan, Task, noted
+from igcl_lightning.protocols.evaluation_page import Page
 from igcl_lightning.protocols.evaluation_report import Measured, write_report
 from igcl_lightning.protocols.evaluation_table import Table, check_baselines, read_protocols, read_table
 from igcl_lightning.protocols.phantom_stores import prepare_phantoms
 from igcl_lightning.protocols.protocol import Protocol, file_name
+from igcl_lightning.protocols.wandb_run import check_account, log_evaluation
 from igcl_lightning.training.lightning_cli import import_modules
 
 CHILD = "from igcl_lightning.protocols.evaluation_cell import main; main()"
@@ -57,6 +59,9 @@ class Request:
         fast: a small, fast run of every step.
         jobs: contestants at once, with one thread each if more than one.
         modules: modules to import first.
+        images: whether the page has images and reports of a store that is not of phantoms.
+        wandb: project of Weights & Biases that gets the table, the figures and the page, None for none.
+        words: words of the command line, for the page.
     """
 
     out: Path
@@ -72,6 +77,9 @@ class Request:
     fast: bool = False
     jobs: int = 1
     modules: Sequence[str] = ()
+    images: bool = False
+    wandb: str | None = None
+    words: Sequence[str] = ()
 
 
 def evaluate(request: Request) -> bool:
@@ -83,6 +91,8 @@ def evaluate(request: Request) -> bool:
     """
     if request.jobs < 1:
         raise IgclError(f"--jobs is {request.jobs}, not at least 1")
+    if request.wandb is not None:
+        check_account()
     import_modules(request.modules)
     table = _table(request)
     protocols = read_protocols(table.protocols, request.labels, request.fast)
@@ -102,7 +112,9 @@ def evaluate(request: Request) -> bool:
         say_progress(f"measured before: {', '.join(cell.title for cell in cells if cell not in unfinished)}")
     failed = run_cells(_longest_first(unfinished, plans), request.jobs, CHILD)
     measured = _measured(plans, protocols, request.out)
-    write_report(protocols, measured, stores, request.out)
+    write_report(protocols, measured, stores, request.out, Page(request.words, request.images))
+    if request.wandb is not None:
+        log_evaluation(request.wandb, request.out)
     return not failed and not any(each.missing for each in measured.values())
 
 

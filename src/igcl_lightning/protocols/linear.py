@@ -13,14 +13,14 @@ from lightning.pytorch import seed_everything
 from igcl_lightning.data.features import read_features
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError, write_message
-from igcl_lightning.evaluation.label_savings import label_savings, savings_line, savings_record
+from igcl_lightning.evaluation.label_savings import label_savings, savings_lines, savings_record
 from igcl_lightning.evaluation.results import Record
 from igcl_lightning.modules.few_shot import FewShotProbe
 from igcl_lightning.modules.linear_probe import LinearProbe
 from igcl_lightning.nn.checks import check_at_least, check_positive
 from igcl_lightning.protocols.contestants import RANDOM, SUPERVISED, Contestant
 from igcl_lightning.protocols.head_fits import check_epochs, check_fractions, check_labelled, fit_head, train_images
-from igcl_lightning.protocols.protocol import Part, Protocol, methods_of, pairs, score_report
+from igcl_lightning.protocols.protocol import Part, Protocol, methods_of, score_report
 
 PATIENCE = 5
 """Validations in a row without a better one after which supervised training ends."""
@@ -130,15 +130,28 @@ class Linear(ProbeProtocol):
         records, text = super().report(measured, store)
         if len(self.fractions) < 2 or len(measured) < 2 or "test" not in self.splits:
             return records, text
-        predictions = pd.concat(measured.values(), ignore_index=True)
         title = "labels saved: what the other method needs to do as well [95 % interval over patients]"
-        fraction, asked = min(self.fractions), pairs(methods_of(measured))
         try:
-            saved = [label_savings(predictions, *pair, fraction=fraction) for pair in asked]
+            saved = self._saved(measured, store)
         except IgclError as error:  # such as a test split in which every label has one class; the rest is still shown
             return records, f"{text}\n\n{title}\nnot computed: {error}"
-        records += [savings_record(each, protocol=self.name, store=store.path.name) for each in saved]
-        return records, "\n".join([f"{text}\n", title, *map(savings_line, saved)])
+        return [*records, *saved], "\n".join([f"{text}\n", title, *savings_lines([*records, *saved])])
+
+    def _saved(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> list[Record]:
+        """Return the labels that the first method saves: all its pretrainings together, then each of several."""
+        method, *others = methods_of(measured)
+        own = {each.run_seed(): frame for each, frame in measured.items() if each.method == method}
+        parts: dict[int | None, list[pd.DataFrame]] = {None: [*own.values()]}
+        if len(own) > 1:
+            parts |= {seed: [frame] for seed, frame in own.items()}
+        fraction, records = min(self.fractions), []
+        for other in others:
+            theirs = [frame for each, frame in measured.items() if each.method == other]
+            for seed, frames in parts.items():
+                predictions = pd.concat([*frames, *theirs], ignore_index=True)
+                found = label_savings(predictions, method, other, fraction=fraction)
+                records.append(savings_record(found, protocol=self.name, store=store.path.name, seed=seed))
+        return records
 
     def _supervised(self, contestant: Contestant, store: Store, part: Part, seed: int) -> pd.DataFrame:
         return train_images(

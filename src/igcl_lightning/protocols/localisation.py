@@ -60,7 +60,7 @@ COLUMNS_VERSION = 2
 
 MOST_EXAMPLES = 6
 EXAMPLES = (
-    "The first image in which each label is marked, not chosen by how well it went. The brighter the colour, the higher "
+    "The first image in which each label is marked, however well it went. The brighter the colour, the higher "
     "the map; the line is the edge of the marked region."
 )
 
@@ -225,10 +225,11 @@ class Localisation(Protocol):
         inside, _ = _region(next(marked_labels(store, split, [line["label"]], [place])), store.manifest["size"])
         saliency = np.array([[*each] for each in line["map"]], np.float32)
         pixels = with_map(radiograph(store, row), to_pixels(saliency, inside.shape, self.interpolation), inside)
-        hit = f"{line['pointing']:.0%} of the highest values are" if 0 < line["pointing"] < 1 else "the highest value is"
-        told = f"{hit} {'inside' if line['pointing'] else 'outside'} the marked region"
-        alt = f"Radiograph with the map of {line['label']} by {TITLES[by]} in colour; {told}, whose edge is drawn."
-        return Picture(line["label"], alt, as_jpeg(pixels), [("pointing", told)])
+        told = (
+            f"{line['pointing']:.0%} of the brightest pixels are inside" if np.ptp(saliency) else "the same everywhere"
+        )
+        alt = f"Radiograph with the map of {line['label']} by {TITLES[by]} in colour: {told}."
+        return Picture(line["label"], alt, as_jpeg(pixels), [("map", told)])
 
     def _table(self, records: Sequence[Record], split: str, by: str) -> str:
         """Return the table of one kind of maps, with the methods that have them."""

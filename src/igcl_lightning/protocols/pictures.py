@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -36,8 +36,6 @@ class Picture(NamedTuple):
     jpeg: bytes
     text: Sequence[tuple[str, str]] = ()
 
-    kind = "jpeg"
-
     @property
     def base64(self) -> str:
         """The image as text."""
@@ -45,11 +43,12 @@ class Picture(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """Examples of one kind: title, how they were chosen and what they show, and the pictures."""
+    """Examples of one kind: title, how they were chosen, the pictures, and whether these come with reports."""
 
     title: str
     about: str
     pictures: Sequence[Picture]
+    reports: bool = False
 
 
 def radiograph(store: Store, row: int) -> NDArray[np.uint8]:
@@ -69,9 +68,7 @@ def as_jpeg(pixels: NDArray[np.uint8]) -> bytes:
     return written.getvalue()
 
 
-def with_map(
-    pixels: NDArray[np.uint8], saliency: NDArray[np.float64], inside: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
+def with_map(pixels: NDArray[np.uint8], saliency: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Return an image [H, W] with a map over it and the edge of a region, enlarged, uint8 [H', W', 3].
 
     Args:
@@ -80,12 +77,17 @@ def with_map(
         inside: the region, bool [H, W].
     """
     times = max(1, SIDE // max(pixels.shape))
-    grey, saliency, inside = (np.kron(each, np.ones((times, times), each.dtype)) for each in (pixels, saliency, inside))
     spread = saliency.max() - saliency.min()
     height = (saliency - saliency.min()) / spread if spread > 0 else np.zeros(saliency.shape)
     colour = 255 * colormaps[COLOURS](height)[..., :3]
     share = (OPAQUE * height)[..., None]
-    blended = (1 - share) * grey[..., None] + share * colour
+    blended = _enlarged((1 - share) * pixels[..., None] + share * colour, times)
+    inside = _enlarged(inside, times)
     edge = inside & ~ndimage.binary_erosion(inside, iterations=max(1, times // 2))
     blended[edge] = EDGE
-    return blended.round().astype(np.uint8)
+    drawn: NDArray[np.uint8] = blended.round().astype(np.uint8)
+    return drawn
+
+
+def _enlarged(pixels: NDArray[Any], times: int) -> NDArray[Any]:
+    return pixels.repeat(times, 0).repeat(times, 1)

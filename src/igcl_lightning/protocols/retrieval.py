@@ -55,7 +55,7 @@ COLUMNS_VERSION = 2
 MOST_EXAMPLES = 4
 LETTERS = 240
 EXAMPLES = (
-    "The first image of the first patients, not chosen by how well it went, with its own report and the nearest of all. "
+    "The first image of the first patients, however well it went, with its own report and the nearest of all. "
     "A report matches if it has the same words or its graph states the same."
 )
 
@@ -117,7 +117,9 @@ class Retrieval(Protocol):
         own = lines[(lines["split"] == self.splits[0]) & lines["direction"].str.startswith("image_to_")]
         asked = own.drop_duplicates("patient").head(MOST_EXAMPLES)
         pictures = [_example(line, len(own), store) for line in asked.to_dict("records")]
-        return [Examples(f"Reports that {contestant.title} finds", EXAMPLES, pictures)] if pictures else []
+        return (
+            [Examples(f"Reports that {contestant.title} finds", EXAMPLES, pictures, reports=True)] if pictures else []
+        )
 
     def settings(self, contestant: Contestant, part: Part) -> dict[str, Any]:
         """Return the options, and the version of the columns."""
@@ -130,7 +132,7 @@ def _example(line: Mapping[Hashable, Any], pool: int, store: Store) -> Picture:
     text = [(f"own report: rank {line['rank']} of {pool:,}", _report(store, row))]
     for place in range(1, SHOWN + 1):
         if found := line[f"found@{place}"]:
-            kind = "its own" if found == line["row"] else "matches" if line[f"right@{place}"] else "another"
+            kind = "own report" if found == line["row"] else "matches" if line[f"right@{place}"] else "other report"
             text.append((f"{place}. {kind}", _report(store, stable_hash(found))))
     alt = f"Radiograph whose own report has rank {line['rank']}"
     return Picture("Image and nearest reports", alt, as_jpeg(radiograph(store, row)), text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 from igcl_lightning import __version__
 from igcl_lightning.closing import command
 from igcl_lightning.data.store import Store
-from igcl_lightning.evaluation.report_page import Table
+from igcl_lightning.evaluation.page_tables import Table
 from igcl_lightning.protocols.contestants import BASELINES, SUPERVISED, Contestant
 from igcl_lightning.protocols.protocol import Protocol
 
@@ -22,6 +21,8 @@ PACKAGES = (
     *("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "datasets"),
 )
 """Packages whose versions numbers may depend on."""
+
+COMPARED = ["name", "what", "seed of pretraining", "SHA-256"]
 
 LETTERS = 12
 """Letters of a hash that are shown."""
@@ -57,7 +58,10 @@ def run_record(
     versions |= {name: version(name) for name in PACKAGES}
     return RunRecord(
         line,
-        [Table("Compared", [["name", "what", "seed of pretraining", "SHA-256"], *map(_contestant, contestants)]), _stores(opened)],
+        [
+            Table("Compared", [["name", "what", "seed of pretraining", "SHA-256"], *map(_contestant, contestants)]),
+            _stores(opened),
+        ],
         [
             Table("Options of the protocols", options),
             Table("Versions", [["package", "version"], *([name, number] for name, number in versions.items())]),

@@ -1,7 +1,8 @@
-"""Runs of Weights & Biases: those of a sweep, and how one fails."""
+"""Runs of Weights & Biases: those of a sweep, how one fails, and whether there is an account for one."""
 
 from __future__ import annotations
 
+import netrc
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,24 @@ from igcl_lightning.errors import IgclError, UsageError, message_of, write_messa
 
 SWEEP = "WANDB_SWEEP_ID"
 """Variable that `wandb agent` sets for a trial."""
+
+HOST = "api.wandb.ai"
+OFFLINE = ("offline", "disabled", "dryrun")
+
+
+def is_offline() -> bool:
+    """Return whether the environment says that runs stay on this machine."""
+    return os.environ.get("WANDB_MODE") in OFFLINE
+
+
+def has_login() -> bool:
+    """Return whether there is an account for runs that leave this machine."""
+    if "WANDB_API_KEY" in os.environ:
+        return True
+    try:
+        return netrc.netrc().authenticators(HOST) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
 
 
 def project_of_sweep() -> str | None:

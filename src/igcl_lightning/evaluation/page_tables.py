@@ -1,0 +1,87 @@
+"""Tables of the page: values with intervals as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from igcl_lightning.evaluation.plots import is_marked
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record, format_cell, method_name, setting_name
+
+COMPARED = {"auroc": "AUROC", "dice_positives": "Dice of images that have the mask", "mcc": "MCC"}
+"""Metrics whose differences by label are drawn, and their names."""
+
+
+class Table(NamedTuple):
+    """A table: its caption and its rows of text, titles first."""
+
+    caption: str
+    rows: Sequence[Sequence[str]]
+
+
+def metric_title(metric: str) -> str:
+    """Return a metric as text."""
+    return COMPARED.get(metric, metric.replace("_", " "))
+
+
+def _method_and_setting(record: Record) -> str:
+    return ", ".join(filter(None, (method_name(record), setting_name(record))))
+
+
+def crossed(
+    records: Iterable[Record],
+    titles: Sequence[str],
+    line: Callable[[Record], tuple[str, ...]],
+    column: Callable[[Record], str],
+) -> list[list[str]]:
+    """Return a table of values with intervals, titles first.
+
+    Args:
+        records: the values.
+        titles: titles of the first columns, which `line` fills.
+        line: what a record's row begins with.
+        column: title of a record's column.
+    """
+    cells: dict[tuple[str, ...], dict[str, str]] = {}
+    ordered = sorted(records, key=lambda each: (each["fraction"] or 0.0, each["shots"] or 0))
+    columns = list(dict.fromkeys(column(each) for each in ordered))
+    for each in records:
+        cells.setdefault(line(each), {})[column(each)] = format_cell(each)
+    return [[*titles, *columns], *([*start, *(row.get(at, "") for at in columns)] for start, row in cells.items())]
+
+
+def labels_table(caption: str, records: Sequence[Record]) -> Table:
+    """Return a row for each label, and a column for each method and setting."""
+
+    def line(each: Record) -> tuple[str, str]:
+        return each["label"], "" if each["positives"] is None else f"{each['positives']:,}"
+
+    return Table(caption, crossed(records, ("label", "positives"), line, _method_and_setting))
+
+
+def differences_table(caption: str, records: Sequence[Record], metrics: bool = False) -> Table:
+    """Return a line for each difference, with its protocol and metric if there are several."""
+    titles = ["difference", "labels", *(["protocol", "metric"] if metrics else ["label"]), "value [95 % interval]"]
+    tested = any(each["p_holm"] is not None for each in records)
+    rows = [titles + ["p (Holm)", "differs from 0"] * tested]
+    for each in records:
+        about = [each["protocol"], metric_title(each["metric"])] if metrics else [each["label"]]
+        row = [method_name(each), setting_name(each), *about, format_cell(each)]
+        if tested:
+            p_value = each["p_holm"]
+            row += ["" if p_value is None else f"{p_value:.3g}", "yes" if is_marked(each) else ""]
+        rows.append(row)
+    return Table(caption, rows)
+
+
+def groups_table(caption: str, records: Sequence[Record]) -> Table:
+    """Return a row for each group, and label if they are of several, and a column for each method and setting."""
+    by_label = any(each["label"] != MEAN_LABEL for each in records)
+
+    def line(each: Record) -> tuple[str, ...]:
+        group = str(each["group"]).partition(":")[2].strip() or str(each["group"])
+        patients = "" if each["patients"] is None else f"{each['patients']:,}"
+        return (group, each["label"], patients) if by_label else (group, patients)
+
+    titles = ("group", "label", "patients") if by_label else ("group", "patients")
+    return Table(caption, crossed(records, titles, line, _method_and_setting))

@@ -1,0 +1,96 @@
+"""`report.html` of an evaluation, and its figures as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from igcl_lightning.data.store import Store
+from igcl_lightning.evaluation.plots import save_png
+from igcl_lightning.evaluation.report_page import drawings_of, page_sections
+from igcl_lightning.evaluation.results import Record
+from igcl_lightning.evaluation.svg import as_svg
+from igcl_lightning.protocols.contestants import PAGE, PLOTS, Contestant
+from igcl_lightning.protocols.pictures import Examples
+from igcl_lightning.protocols.protocol import Protocol
+from igcl_lightning.protocols.run_record import run_record
+from igcl_lightning.reports.html import write_html
+
+NO_DEVICE = "For research only; this is not a medical device."
+
+PHANTOM = "phantom"
+"""Source of a store of no patients."""
+
+
+class Results(NamedTuple):
+    """All records, the scores by protocol with columns as in `predictions.SCHEMA`, and the split that is shown."""
+
+    records: Sequence[Record]
+    predictions: Mapping[str, pd.DataFrame]
+    split: str
+
+
+class Page(NamedTuple):
+    """What the page shows beside the results: the words of the command, and images and reports of patients or not."""
+
+    words: Sequence[str] = ()
+    images: bool = False
+
+
+def write_page(
+    results: Results,
+    protocols: Sequence[Protocol],
+    tables: Mapping[str, Mapping[Contestant, pd.DataFrame]],
+    stores: Mapping[str, Path],
+    out: Path,
+    page: Page,
+) -> None:
+    """Write the page, and its figures as PNG into a folder beside it.
+
+    Images of a store that is not of phantoms are those of patients: they are on the page only if asked for.
+
+    Args:
+        results: what the protocols reported.
+        protocols: the protocols.
+        tables: what is measured, by protocol and contestant.
+        stores: path of the store of each protocol.
+        out: folder of the page.
+        page: what it shows beside the results.
+    """
+    sections = page_sections(*results)
+    for drawing in drawings_of(sections):
+        save_png(drawing.figure, out / PLOTS / f"{drawing.name}.png")
+    opened = {protocol.name: Store(stores[protocol.name]) for protocol in protocols}
+    private = any(store.manifest.get("source", {}).get("name") != PHANTOM for store in opened.values())
+    pictured = any(type(each).examples is not Protocol.examples for each in protocols)
+    shown = page.images or not private
+    examples = list(_examples(protocols, tables, opened)) if shown else []
+    names = dict.fromkeys(store.path.resolve().name for store in opened.values())
+    contestants = dict.fromkeys(each for own in tables.values() for each in own)
+    write_html(
+        out / PAGE,
+        "evaluation.html",
+        name=f"Evaluation: {', '.join(dict.fromkeys(each.method for each in contestants))}",
+        about=f"{results.split.capitalize()} rows of {' and '.join(names)}. {NO_DEVICE}",
+        sections=sections,
+        svg={
+            each.name: as_svg(each.figure, each.name, f"{each.title}. {each.caption}") for each in drawings_of(sections)
+        },
+        examples=examples,
+        reports=any(each.reports for each in examples),
+        whose="patients of the store" if private else "synthetic phantoms, not of patients",
+        pictures_left_out=pictured and not shown,
+        run=run_record(page.words, list(contestants), protocols, stores),
+    )
+
+
+def _examples(
+    protocols: Sequence[Protocol],
+    tables: Mapping[str, Mapping[Contestant, pd.DataFrame]],
+    stores: Mapping[str, Store],
+) -> Iterator[Examples]:
+    for protocol in protocols:
+        yield from protocol.examples(tables[protocol.name], stores[protocol.name])
