@@ -28,7 +28,12 @@ from igcl_lightning.metrics.operating import CLASSES, OPERATING, SCALE, choose_t
 
 VALID = "valid"
 BRIER, ECE, PRECISION = "brier", "ece", "average_precision"
-TITLES = {PRECISION: "AP", **{name: name for name in OPERATING}, BRIER: "Brier", ECE: "ECE"}
+TITLES = {
+    PRECISION: "AP",
+    **dict(zip(OPERATING, ("sensitivity", "specificity", "F1", "MCC"), strict=True)),
+    BRIER: "Brier",
+    ECE: "ECE",
+}
 """Metrics in the order of the table, and what each is called there."""
 
 Floats = NDArray[np.float64]

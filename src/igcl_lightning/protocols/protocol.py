@@ -154,9 +154,10 @@ def score_report(
     versus = pairs(methods_of(measured))
     records = summarise(predictions, versus=versus, **about)
     texts = [format_table(records, split=split) for split in protocol.splits]
-    decisions = summarise_decisions(scored, protocol.splits, versus=versus, **about)
+    several = [split for split in protocol.splits if not store.classes(split)]  # classes are answers of another kind
+    decisions = summarise_decisions(scored, several, versus=versus, **about) if several else []
     records += decisions
-    texts += [format_decisions(decisions, split) for split in protocol.splits]
+    texts += [format_decisions(decisions, split) for split in several]
     for split in protocol.splits:
         classes = store.classes(split)
         if classes and set(classes.values()) <= set(protocol.labels_of(store)):
