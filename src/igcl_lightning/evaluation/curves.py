@@ -111,11 +111,12 @@ def reliabilities(predictions: pd.DataFrame) -> dict[str, list[Bins]]:
     """Return the bins of each method by label, of all runs together: probabilities of two runs share a scale.
 
     Args:
-        predictions: columns as in `predictions.SCHEMA`, of one split and setting, whose scores are logits.
+        predictions: known rows with columns as in `predictions.SCHEMA`, scores that are logits, and their temperature
+            as the column `chosen` (`decisions.with_choices`).
     """
     panels: dict[str, list[Bins]] = {}
-    for (label, method), own in predictions.dropna(subset="target").groupby(["label", "method"], sort=False):
-        found = reliability(probabilities(own["score"]), own["target"])
+    for (label, method), own in predictions.groupby(["label", "method"], sort=False):
+        found = reliability(probabilities(own["score"] / own["chosen"]), own["target"])
         panels.setdefault(str(label), []).append(Bins(str(method), *(each.tolist() for each in found)))
     return panels
 

@@ -17,6 +17,7 @@ from igcl_lightning.evaluation.curves import (
     reliabilities,
     roc_curves,
 )
+from igcl_lightning.evaluation.decisions import BRIER, ECE, at_largest_setting, with_choices
 from igcl_lightning.evaluation.intervals import FEW_PATIENTS
 from igcl_lightning.evaluation.label_savings import SAVINGS, savings_lines
 from igcl_lightning.evaluation.overview import CAPTION, meanings, overview_rows
@@ -35,6 +36,7 @@ from igcl_lightning.evaluation.plots import (
     plot_per_label,
 )
 from igcl_lightning.evaluation.results import FEW, MEAN_LABEL, Record, setting_name
+from igcl_lightning.metrics.calibration import choose_temperature
 
 PROBES = ("linear", "few_shot")
 """Protocols that share a figure of label efficiency: probes by shares and by shots."""
@@ -42,9 +44,10 @@ PROBES = ("linear", "few_shot")
 EFFICIENCY = {"fine_tune": "fine_tuning"}
 """Name of the figure of label efficiency, by protocol; that of probes is "label_efficiency"."""
 
-CALIBRATION = ("brier", "calibration_error", "ece")
-NO_LOGITS = ("zero_shot",)
-"""Protocols whose scores are no logits of probabilities."""
+CALIBRATION = {
+    BRIER: "Brier score, mean over labels; lower is better",
+    ECE: "Expected calibration error, mean over labels; lower is better, and above 0 by chance alone",
+}
 
 RELIABLE = "Below the dotted line labels are rarer than the probabilities say, above it more frequent."
 
@@ -92,7 +95,7 @@ def page_sections(
         _by_label(whole, split),
         _roc(whole, tested, split),
         _differences(whole, split),
-        _calibration(whole, tested),
+        _calibration(whole, predictions, split),
         _audit([each for each in shown if each["group"] is not None]),
     )
     return [section for section in made if section is not None]
@@ -151,7 +154,7 @@ def _by_label(records: Sequence[Record], split: str) -> Section | None:
 def _roc(records: Sequence[Record], predictions: Mapping[str, pd.DataFrame], split: str) -> Section | None:
     drawings = []
     for protocol, frame in predictions.items():
-        chosen, setting = _at_most_labels(frame)
+        chosen, setting = _largest(frame)
         curves = roc_curves(chosen)
         if not curves:
             continue
@@ -177,13 +180,11 @@ def _roc(records: Sequence[Record], predictions: Mapping[str, pd.DataFrame], spl
     return Section("roc", "ROC curves", drawings=drawings) if drawings else None
 
 
-def _at_most_labels(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+def _largest(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return the scores of a protocol's largest share or number of shots, with the name of this setting."""
-    for kind in ("fraction", "shots"):
-        if frame[kind].notna().any():
-            largest = frame[kind].max()
-            return frame[frame[kind] == largest], f"{100 * largest:g} %" if kind == "fraction" else f"{largest:g}-shot"
-    return frame, ""
+    chosen = at_largest_setting(frame)
+    fraction, shots = (None if chosen[kind].isna().all() else chosen[kind].iloc[0] for kind in ("fraction", "shots"))
+    return chosen, "" if fraction is shots is None else f"{100 * fraction:g} %" if shots is None else f"{shots:g}-shot"
 
 
 def _with_points(rows: Sequence[Sequence[str]], points: Sequence[Any]) -> list[list[str]]:
@@ -224,29 +225,33 @@ def _marks(differences: Sequence[Record]) -> str:
     return corrected + few * any(each["few"] for each in tested)
 
 
-def _calibration(records: Sequence[Record], predictions: Mapping[str, pd.DataFrame]) -> Section | None:
-    """Return how often labels are present by probability, of heads at their largest share or number of shots."""
+def _calibration(records: Sequence[Record], predictions: Mapping[str, pd.DataFrame], split: str) -> Section | None:
+    """Return how often labels are present by probability, at each protocol's largest share or number of shots."""
     drawings = []
     for protocol, frame in predictions.items():
-        if protocol not in NO_LOGITS:
-            chosen, setting = _at_most_labels(frame.dropna(subset="target"))
-            panels = reliabilities(chosen)
-            if panels:
-                at = ", ".join(filter(None, (protocol, setting)))
-                caption = f"{RELIABLE} Bins of fewer than {LEAST_SCORES} scores are in the table only."
-                table = Table(f"Reliability: {at}", _bins(panels))
-                title = f"Reliability by label: {at}"
-                drawings.append(Drawing(f"reliability_{protocol}", title, plot_reliability(panels), caption, table))
-    measured = [each for each in records if each["metric"] in CALIBRATION and each["label"] == MEAN_LABEL]
+        chosen, setting = _largest(frame)
+        panels = reliabilities(with_choices(chosen, [split], choose_temperature))
+        if panels:
+            at = ", ".join(filter(None, (protocol, setting)))
+            caption = f"{RELIABLE} Bins of fewer than {LEAST_SCORES} scores are in the table only."
+            table = Table(f"Reliability: {at}", _bins(panels))
+            title = f"Reliability by label: {at}"
+            drawings.append(Drawing(f"reliability_{protocol}", title, plot_reliability(panels), caption, table))
+    measured = [each for each in records if each["metric"] in (BRIER, ECE) and each["label"] == MEAN_LABEL]
     measured = [each for each in measured if (each["versus"], each["seed"]) == (None, None)]
     tables = [
-        Table(f"{metric_title(metric)}, means over labels", _crossed_means(own))
+        Table(CALIBRATION[metric], crossed(own, ("method",), lambda each: (each["method"],), _protocol_and_setting))
         for metric, own in _grouped(measured, lambda each: each["metric"]).items()
     ]
     if not drawings and not tables:
         return None
-    text = ["Probabilities are those of the heads as they are, all runs together; a prompt's score is no probability."]
+    text = ["Probabilities after scaling by a temperature, chosen on validation rows for each run and label; all runs "
+            "together."]  # fmt: skip
     return Section("calibration", "Calibration", text, tables, drawings=drawings)
+
+
+def _protocol_and_setting(record: Record) -> str:
+    return ", ".join(filter(None, (record["protocol"], setting_name(record))))
 
 
 def _bins(panels: Mapping[str, Sequence[Bins]]) -> list[list[str]]:
@@ -256,10 +261,6 @@ def _bins(panels: Mapping[str, Sequence[Bins]]) -> list[list[str]]:
             lines = zip(each.predicted, each.observed, each.rows, strict=True)
             rows += [[label, each.method, f"{said:.3f}", f"{found:.3f}", f"{n:,}"] for said, found, n in lines]
     return rows
-
-
-def _crossed_means(records: Sequence[Record]) -> list[list[str]]:
-    return crossed(records, ("method", "protocol"), lambda each: (each["method"], each["protocol"]), setting_name)
 
 
 def _audit(records: Sequence[Record]) -> Section | None:
