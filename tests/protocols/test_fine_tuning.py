@@ -125,22 +125,13 @@ def test_columns_and_plots_are_apart_from_those_of_probes(evaluated):
     assert [title.strip() for title in titles.strip("|").split("|")] == ["method", "tuned 50 %", "tuned 100 %", "50 %"]
     assert [line.split("|")[1].strip() for line in lines] == ["mine", "random", "given", "supervised"]
     plots = {path.name for path in (evaluated / "plots").iterdir()}
-    assert plots == {"label_efficiency.png", "fine_tuning.png", "per_label.png"}
+    assert {"label_efficiency.png", "fine_tuning.png", "per_label.png", "roc_fine_tune.png"} < plots
 
 
-def test_no_plot_mixes_fine_tuning_with_probes(evaluated, tmp_path, monkeypatch):
-    drawn = {}
-    for name in ("plot_label_efficiency", "plot_per_label"):
-        monkeypatch.setattr(
-            evaluation_report,
-            name,
-            lambda shown, path, split: drawn.update({path.stem: {each["protocol"] for each in shown}}),
-        )
-    evaluation_report._plot(records(evaluated), tmp_path, "test")
-    assert drawn == {"label_efficiency": {"linear"}, "fine_tuning": {"fine_tune"}, "per_label": {"linear"}}
-    drawn.clear()
-    evaluation_report._plot(records(evaluated, protocol="fine_tune"), tmp_path, "test")
-    assert drawn == {"fine_tuning": {"fine_tune"}, "per_label": {"fine_tune"}}
+def test_no_plot_mixes_fine_tuning_with_probes(evaluated):
+    drawn = efficiency_groups(records(evaluated), "test")
+    protocols = {name: {each["protocol"] for each in own} for name, own in drawn.items()}
+    assert protocols == {"fine_tuning": {"fine_tune"}, "label_efficiency": {"linear"}}
 
 
 def by_hand(store, checkpoint, draw, fraction, epochs, tune):

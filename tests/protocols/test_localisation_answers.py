@@ -22,6 +22,7 @@ from igcl_lightning.protocols import evaluation, localisation
 from igcl_lightning.protocols.contestants import Contestant, baseline, from_checkpoint, from_encoder
 from igcl_lightning.protocols.evaluation_cell import Plan, run_cell
 from igcl_lightning.protocols.localisation import Localisation, measure_maps
+from igcl_lightning.protocols.pictures import EDGE, with_map
 from saved import save_as_fit
 from stores import prepare_studies
 
@@ -81,6 +82,37 @@ def test_a_planted_map_wins_and_its_inverse_loses(stores, way):
     assert (constant["pointing"] == constant["chance"]).all()
     assert (constant["hit@0.05"] == 0).all()
     assert (constant["whole@0.05"] == 1).all()
+
+
+@pytest.mark.parametrize("way", ["boxes", "both"])
+def test_the_map_of_the_first_image_of_each_label_is_kept_and_shown(stores, way):
+    lines = measure_maps(planted, stores[way], "test", LABELS, [0.5]).assign(split="test", seed=0, by="prompts")
+    assert lines["map"].notna().tolist() == [True, True, False, False, False]
+    expected = np.full((4, 4), 10.0)
+    expected[PLACES[1]] = 200
+    assert lines["map"][1] == expected.tolist()
+    other = lines.assign(seed=1, map=[[[0.0]]] * len(lines))
+    (shown,) = Localisation().examples({Contestant("igcl", 3): pd.concat([lines, other])}, stores[way])
+    assert "igcl-3" in shown.title
+    assert not shown.reports
+    assert [picture.title for picture in shown.pictures] == ["Edema", "Nodule"]
+    assert all("100% of the brightest pixels" in picture.alt for picture in shown.pictures)
+
+
+def test_a_map_is_over_the_image_and_the_region_has_an_edge():
+    pixels = np.full((8, 8), 100, np.uint8)
+    saliency, inside = np.zeros((8, 8)), np.zeros((8, 8), bool)
+    saliency[:, 4:], inside[2:4, 2:4] = 5.0, True
+    drawn = with_map(pixels, saliency, inside)
+    times = len(drawn) // 8
+    assert drawn.shape == (8 * times, 8 * times, 3)
+    assert drawn[0, 0].tolist() == [100, 100, 100], "where the map is lowest the image is as it was"
+    assert drawn[0, -1].tolist() != [100, 100, 100]
+    edge = (drawn == EDGE).all(axis=-1)
+    assert edge[2 * times, 2 * times]
+    assert not edge[3 * times, 3 * times], "the inside stays visible"
+    assert not edge[: 2 * times].any()
+    assert (with_map(pixels, np.ones((8, 8)), ~inside & inside) == 100).all(), "the same everywhere marks nothing"
 
 
 def test_the_blind_map_is_that_of_the_next_patient_with_the_label(stores):

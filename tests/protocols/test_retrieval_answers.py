@@ -1,11 +1,14 @@
 """Retrieval over a split: what matches, which rows are searched, and a module's answers against its own scores."""
 
+import io
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.phantom import phantom_study
@@ -14,11 +17,14 @@ from igcl_lightning.data.study import CLASS
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.retrieval import summarise_retrieval
+from igcl_lightning.graphs.schema import stable_hash
 from igcl_lightning.modules import IGCL, RECLF, SimCLR
 from igcl_lightning.phantom import FINDINGS
 from igcl_lightning.protocols import retrieval
+from igcl_lightning.protocols.contestants import Contestant
 from igcl_lightning.protocols.hard_negatives import matched_pairs
-from igcl_lightning.protocols.retrieval import retrieval_answers
+from igcl_lightning.protocols.pictures import SIDE
+from igcl_lightning.protocols.retrieval import Retrieval, retrieval_answers
 from stores import prepare_studies
 
 SMALL = {"image": {"backbone": "test_resnet", "size": 32}, "projection": {"channels": 16}}
@@ -100,6 +106,46 @@ def test_answers_equal_a_loop_over_the_store(module, store):
     for answers, table in ((there, scores), (back, scores.T)):
         assert answers.rank.tolist() == [ranks(table, right, nothing), ranks(table, right & ~study, study)]
     assert (there.patient == pairs.patient[words].numpy()).all()
+
+
+def test_the_nearest_are_kept_with_whether_they_match(module, store):
+    opened = Store(store)
+    words = opened.stating("test", "report")
+    pairs = matched_pairs(module, store)
+    scores = pairs.first[words] @ pairs.second[words].T
+    right, _ = same(opened, words)
+    rows = np.array(opened.column("test", "row"), object)[words]
+    for answers, table in zip(retrieval_answers(module, store), (scores, scores.T), strict=True):
+        assert (answers.row == rows).all()
+        near = torch.from_numpy(answers.nearest)
+        assert near.shape == (len(rows), retrieval.SHOWN)
+        torch.testing.assert_close(table.gather(1, near), table.topk(retrieval.SHOWN).values, atol=1e-5, rtol=0)
+        assert (answers.right == right.gather(1, near).numpy()).all()
+
+
+def test_examples_are_the_first_patients_with_their_reports(module, store):
+    opened, asked = Store(store), Retrieval(k=[1])
+    igcl = Contestant("igcl", 1)
+    lines = pd.concat([retrieval._lines(each, "test") for each in retrieval_answers(module, store, k=(1,))])
+    (shown,) = asked.examples({igcl: lines, Contestant("other"): lines.head(0)}, opened)
+    assert "igcl-1" in shown.title
+    own = lines[lines["direction"] == "image_to_graph"].drop_duplicates("patient")
+    assert len(shown.pictures) == retrieval.MOST_EXAMPLES < len(own)
+    for picture, line in zip(shown.pictures, own.to_dict("records"), strict=False):
+        (title, text), *found = picture.text
+        assert title == f"own report: rank {line['rank']} of {len(lines) // 2}"
+        row = stable_hash(line["row"])
+        assert text[:20] == " ".join(opened.report_text(row).split())[:20]
+        kinds = [name.partition(". ")[2] for name, _ in found]
+        for place, kind in enumerate(kinds, start=1):
+            right = line[f"found@{place}"] == line["row"], line[f"right@{place}"]
+            assert kind == {(True, True): "own report", (False, True): "matches", (False, False): "other report"}[right]
+        assert max(Image.open(io.BytesIO(picture.jpeg)).size) == SIDE
+        assert str(line["rank"]) in picture.alt
+
+
+def test_measured_parts_know_the_version_of_their_columns(store):
+    assert Retrieval().settings(Contestant("igcl"), {})["columns"] == retrieval.COLUMNS_VERSION
 
 
 def test_classes_of_a_5x200_set_are_the_labels_unless_others_are_asked_for(module, store):

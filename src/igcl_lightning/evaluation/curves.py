@@ -81,8 +81,7 @@ def roc_curves(predictions: pd.DataFrame) -> list[Curve]:
 def _sensitivity(target: pd.Series[float], score: pd.Series[float]) -> Floats:
     """Return the sensitivity at the rates of `GRID`: the highest at each, linear between the thresholds."""
     false, true, _ = roc_curve(target, score, drop_intermediate=False)
-    last = np.r_[false[1:] > false[:-1], True]  # of the thresholds with one false positive rate, the most sensitive
-    sensitivity: Floats = np.interp(GRID, false[last], true[last])
+    sensitivity: Floats = np.interp(GRID, false, true)  # the last of equal rates, which is the highest
     return sensitivity
 
 

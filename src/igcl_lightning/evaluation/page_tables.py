@@ -43,8 +43,8 @@ def crossed(
         column: title of a record's column.
     """
     cells: dict[tuple[str, ...], dict[str, str]] = {}
-    ordered = sorted(records, key=lambda each: (each["fraction"] or 0.0, each["shots"] or 0))
-    columns = list(dict.fromkeys(column(each) for each in ordered))
+    records = list(records)
+    columns = list(dict.fromkeys(column(each) for each in records))
     for each in records:
         cells.setdefault(line(each), {})[column(each)] = format_cell(each)
     return [[*titles, *columns], *([*start, *(row.get(at, "") for at in columns)] for start, row in cells.items())]

@@ -183,8 +183,11 @@ def _roc(records: Sequence[Record], predictions: Mapping[str, pd.DataFrame], spl
 def _largest(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return the scores of a protocol's largest share or number of shots, with the name of this setting."""
     chosen = at_largest_setting(frame)
-    fraction, shots = (None if chosen[kind].isna().all() else chosen[kind].iloc[0] for kind in ("fraction", "shots"))
-    return chosen, "" if fraction is shots is None else f"{100 * fraction:g} %" if shots is None else f"{shots:g}-shot"
+    for kind, name in (("fraction", "{:.3g} %"), ("shots", "{:g}-shot")):
+        if chosen[kind].notna().any():
+            value = float(chosen[kind].iloc[0])
+            return chosen, name.format(100 * value if kind == "fraction" else value)
+    return chosen, ""
 
 
 def _with_points(rows: Sequence[Sequence[str]], points: Sequence[Any]) -> list[list[str]]:

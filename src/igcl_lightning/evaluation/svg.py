@@ -23,8 +23,8 @@ COLOURS = {
 POINT = 4 / 3
 """Pixels of a page in a point of matplotlib."""
 
-DECIMALS = 2
-"""Decimals of coordinates, in points: finer is not seen."""
+DECIMALS = 1
+"""Decimals of coordinates, in points: finer is hardly seen, and makes a page longer."""
 
 OPTIONS: Any = {"svg.fonttype": "none", "svg.hashsalt": "igcl", "font.family": ["sans-serif"]}
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
