@@ -16,9 +16,10 @@ from igcl_lightning.callbacks.outputs import KeepPredictions
 from igcl_lightning.cli import main
 from igcl_lightning.data.modules import LabeledDataModule
 from igcl_lightning.data.store import Store
+from igcl_lightning.evaluation.report_page import efficiency_groups
 from igcl_lightning.modules import FineTune, SimCLR
 from igcl_lightning.modules.optim import OptimOptions
-from igcl_lightning.protocols import evaluation, evaluation_report
+from igcl_lightning.protocols import evaluation
 from igcl_lightning.protocols.contestants import Contestant, from_checkpoint
 from igcl_lightning.protocols.evaluation_cell import Plan, run_cell
 from igcl_lightning.protocols.evaluation_table import read_protocols

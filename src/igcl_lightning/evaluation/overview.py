@@ -8,7 +8,15 @@ from pathlib import Path
 
 from igcl_lightning.atomic import replacing
 from igcl_lightning.evaluation.classes import ACCURACY, F1
-from igcl_lightning.evaluation.results import MEAN_LABEL, Record, aligned, as_markdown, format_cell, setting_name
+from igcl_lightning.evaluation.results import (
+    MEAN_LABEL,
+    Record,
+    aligned,
+    as_markdown,
+    format_cell,
+    format_value,
+    setting_name,
+)
 from igcl_lightning.evaluation.within_patient import METRIC
 
 RECALL = 5
@@ -51,7 +59,7 @@ def shown_split(records: Sequence[Record]) -> str:
 
 def format_overview(records: Sequence[Record], split: str = "test") -> str:
     """Return the table as plain text, without intervals, below what its columns are."""
-    rows = overview_rows(records, split, lambda record: "-" if record["value"] is None else f"{record['value']:.3f}")
+    rows = overview_rows(records, split, format_value)
     return "\n".join([CAPTION.format(split=split), *meanings(rows[0]), "", aligned(rows)])
 
 
