@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from forked_cells import Forked
+from html_pages import faults_of
 from igcl_lightning.cli import main
 from igcl_lightning.protocols import cells, evaluation
 from igcl_lightning.protocols.contestants import METHODS, baseline, to_pretrain
@@ -60,8 +61,12 @@ def test_the_fast_demo_writes_everything_it_promises(tmp_path, capsys):
     for picture in ("plots/label_efficiency.png", "plots/per_label.png", "igcl/version_0/plots/learning_curve.png"):
         assert (out / picture).stat().st_size > 5000
     assert (out / "igcl/version_0/config.yaml").exists()
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert faults_of(page) == []
+    assert "pretrained here: igcl fit --config pretrain/phantom.yaml" in page
     printed = capsys.readouterr().out
     assert "igcl - supervised" in printed
+    assert f"look    {out / 'report.html'}" in printed
     assert "synthetic phantoms: they show only that" in printed
     assert "--model.checkpoint " + str(out / "igcl/version_0/checkpoints/last.ckpt") in printed
 

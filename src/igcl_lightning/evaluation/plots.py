@@ -167,3 +167,4 @@ def save_png(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
+    figure.set_layout_engine("none")  # it stays as it is: the layout takes as long as drawing, and a page draws again
