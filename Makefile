@@ -7,7 +7,7 @@ LOWEST := .venv-lowest
 IGCL_JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 export MPLBACKEND := Agg
 
-.PHONY: help install demo compare test test-lowest soak lint types bench clean
+.PHONY: help install demo compare page test test-lowest soak lint types bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ demo: $(STAMP) ## pretrain, probe and compare on synthetic radiographs: results 
 
 compare: $(STAMP) ## IGCL, ConVIRT, SimCLR, supervised and random at the same budget on synthetic radiographs
 	$(BIN)/igcl compare --out runs/compare $(if $(SEED),--seed $(SEED))
+
+page: $(STAMP) ## a small evaluation, and its page in headless Chromium with axe-core, where both are installed
+	$(BIN)/igcl evaluate --fast --out runs/page --train igcl:0,igcl:1 --baselines random --protocol linear,few_shot,retrieval
+	$(BIN)/python docs/check_page.py runs/page/report.html $(if $(AXE),--axe $(AXE))
 
 # The types are checked beside the tests, whose processes have one thread each: they share the cores.
 test: $(STAMP) lint ## lint, types, and all tests except the soak tests

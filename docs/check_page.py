@@ -4,7 +4,7 @@
 
 Writes light.png, dark.png and narrow.png (360 pixels wide) beside the page. The exit status is 1 for a serious
 finding, an error of the console or a request. Without Chromium or axe-core (`apt-get install chromium`, `npm install
-axe-core`) it says what is missing, and the exit status is 0.
+--no-save axe-core`) it says what is missing, and the exit status is 0.
 """
 
 from __future__ import annotations

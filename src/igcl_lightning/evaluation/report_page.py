@@ -153,13 +153,14 @@ def _by_label(records: Sequence[Record], split: str) -> Section | None:
 
 def _roc(records: Sequence[Record], predictions: Mapping[str, pd.DataFrame], split: str) -> Section | None:
     drawings = []
+    scored = {method for frame in predictions.values() for method in frame["method"].unique()}
     for protocol, frame in predictions.items():
         chosen, setting = _largest(frame)
         curves = roc_curves(chosen)
         if not curves:
             continue
         own = {each.method for each in curves}
-        points = operating_points(records, split, without=own)
+        points = operating_points(records, split, without=scored)
         at = f"{protocol}, {setting}" if setting else protocol
         caption = "Curves are means over runs at equal false positive rates."
         if points:
@@ -208,7 +209,7 @@ def _differences(records: Sequence[Record], split: str) -> Section | None:
         by_label = any(each["label"] != MEAN_LABEL and each["value"] is not None for each in own)
         if metric in COMPARED and by_label:
             name, method = COMPARED[metric], own[0]["method"]
-            title = f"{protocol}: {name} of {method} less that of others"
+            title = f"{name} of {method} minus that of others: {protocol}"
             caption = "Right of the dotted line the first method is better. " + _marks(own)
             figure = plot_differences(own, name, split)
             table = differences_table(f"Differences by label: {protocol}, {name}", own)
