@@ -33,6 +33,7 @@ CLASSES = {"sensitivity": (1,), "specificity": (0,)}
 """Classes that a statistic depends on, where these are not both."""
 
 SIGNIFICANT = 0.05
+VERDICTS = "better or worse: the interval of a difference excludes 0; * not so after Holm's correction over labels"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,13 +106,13 @@ def difference_records(cases: Cases, model: Given, reader: Given, **about: str) 
 
 
 def verdict(record: Record) -> str:
-    """Return "better" or "worse" if the interval of a difference excludes 0, or "cannot tell".
+    """Return "better" or "worse" if the interval of a difference excludes 0, else "cannot tell"; "-" if undefined.
 
     "better *" and "worse *" are no longer so after Holm's correction for the number of labels.
     """
     low, high = record["ci_low"], record["ci_high"]
     if low is None or high is None:
-        return "cannot tell"
+        return "-" if record["value"] is None else "cannot tell"
     if low <= 0 <= high:
         return "cannot tell"
     kept = record["label"] == MEAN_LABEL or (record["p_holm"] or 0) < SIGNIFICANT
@@ -157,6 +158,8 @@ def remarks(records: Sequence[Record], in_mean: Sequence[str]) -> list[str]:
     ):
         if lacking:
             lines.append(f"{what}: {', '.join(sorted(lacking))}")
+    if any(record["versus"] is not None for record in records):
+        lines.append(VERDICTS)
     if any(record["few"] and record["value"] is not None for record in records):
         lines.append(f"few: fewer than {FEW_PATIENTS} patients with a label, or without it")
     return lines

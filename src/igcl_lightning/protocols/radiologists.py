@@ -92,6 +92,8 @@ def compare_with_radiologists(request: Request) -> None:
     if request.checkpoints:
         assert request.store is not None
         _score(compared, request.checkpoints, request.store, readings.path)
+    if unnamed := int(np.sum(compared.cases.patients == np.array(compared.studies, dtype=object))):
+        compared.notes.append(f"{unnamed:,} studies name no patient, and count as one of another each")
     records = _records(compared, str(request.store or request.radiologists))
     shown = compared.cases.in_mean
     lines = [*_caption(compared.cases, readings.path), *remarks(records, shown), *compared.notes]
@@ -172,8 +174,9 @@ def _records(compared: _Compared, store: str) -> list[Record]:
 def _caption(cases: Cases, truth: Path) -> list[str]:
     """Return lines on the rows, and on how many are positive."""
     positives = dict(zip(cases.labels, (cases.target == 1).sum(axis=0), strict=True))
+    patients = len(set(cases.patients))
     return [
-        f"{len(cases.target):,} studies of {len(set(cases.patients)):,} patients in {truth} [95 % interval over patients]",
+        f"{len(cases.target):,} studies of {patients:,} patients, {truth} [95 % interval over patients]",
         f"positives: {', '.join(f'{label} {positives[label]:,}' for label in cases.in_mean)}",
     ]
 

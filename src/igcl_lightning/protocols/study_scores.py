@@ -113,24 +113,28 @@ def find_studies(store: Store, studies: Collection[str], truth: Path) -> dict[st
 
 
 def study_scores(model: StudyModel, store: Store) -> pd.DataFrame:
-    """Return a model's scores of validation and test studies: `study`, `patient`, `split`, `label`, `target`, `score`.
-
-    The score of an image is the median over heads, that of a study the highest of its images (Irvin et al., AAAI 2019,
-    section "Evaluation"), by the same rule for both splits.
-    """
+    """Return a model's scores of validation and test studies, as `of_studies` does."""
     splits = [split for split in (VALID, TEST) if split in store.splits]
     views = (model.module.input_record or {}).get("views")
-    data = LabeledDataModule(
-        str(store.path), labels=model.module.label_names, batch_size=256, views=views, predict_splits=splits
-    )
+    labels = model.module.label_names
+    data = LabeledDataModule(str(store.path), labels=labels, batch_size=256, views=views, predict_splits=splits)
     kept = KeepPredictions()
     quiet_trainer(kept).predict(model.module, data, return_predictions=False)
-    parts = [kept.frame] if model.valid is None or VALID in splits else [kept.frame, model.valid]
-    frame = pd.concat(parts, ignore_index=True)
-    frame["study"] = frame["study"].map(study_id)
+    parts = [kept.frame] if model.valid is None else [kept.frame, model.valid]
+    return of_studies(pd.concat(parts, ignore_index=True))
+
+
+def of_studies(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return `split`, `study`, `patient`, `label`, `target` and `score` of studies from the predictions of images.
+
+    The score of an image is the median over heads, that of a study the highest of its images (Irvin et al., AAAI 2019);
+    a study has a label if one of its images has it.
+    """
     keys = ["split", "study", "patient", "label"]
-    by_image = frame.groupby([*keys, "row"], as_index=False).agg({"target": "first", "score": "median"})
-    return by_image.groupby(keys, as_index=False).agg({"target": "max", "score": "max"})
+    frame = predictions.assign(study=predictions["study"].map(study_id))
+    images = frame.groupby([*keys, "row"], as_index=False).agg({"target": "max", "score": "median"})
+    studies: pd.DataFrame = images.groupby(keys, as_index=False).agg({"target": "max", "score": "max"})
+    return studies
 
 
 def _stored(path: str, module: ClassifierModule, store: Store, studies: Set[str]) -> pd.DataFrame | None:

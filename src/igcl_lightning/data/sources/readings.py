@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -42,6 +42,7 @@ READERS, MODELS = ("radiolog", "reader"), ("model", "predict")
 _CHEXPERT = re.compile(r"(patient\d+)/(study\d+)")
 
 Table = NDArray[np.float64]
+Kind = tuple[str, ...]
 
 
 class NoKey(IgclError):
@@ -55,7 +56,7 @@ class Readings:
     Attributes:
         path: file of the ground truth.
         studies: ids of the studies, as `study_id` returns them.
-        patients: patient of each study.
+        patients: patient of each study; the study itself where its id does not name one.
         labels: names of the labels, those of the CheXpert competition first.
         truth: ground truth, 1, 0 or NaN where blank, [N, L].
         readers: answers, 1, 0 or NaN where there is none, [N, L].
@@ -88,27 +89,21 @@ def read_readings(root: Path) -> Readings:
     path = find_optional(root, *(f"{above}{name}" for above in ("", "*/", "*/*/") for name in TRUTH))
     if path is None:
         raise IgclError(f"--radiologists {root}: no {TRUTH[0]} there or one or two folders deeper")
-    answers = _read_table(path, CHEXPERT_LABELS)
-    labels = _labels(path, answers)
-    truth = _binary(path, answers, labels)
-    if not len(truth):
-        raise IgclError(f"{path}: no rows")
-    studies = [*map(str, truth.index)]
-    notes = [] if truth.notna().all(axis=None) else [f"{path.name}: {truth.isna().sum().sum():,} blank cells"]
-    readers: dict[str, Table] = {}
-    models: dict[str, Table] = {}
-    files = [(file, kind) for file in _files(root) if file != path and (kind := _kind(file.relative_to(root)))]
-    names = _names(root, [file for file, _ in files])
-    for file, kind in files:
-        frame = _read_other(file, labels)
+    truth = _read_truth(path)
+    blank = int(truth.isna().sum().sum())
+    notes = [f"{path.name}: {blank:,} blank cells are left out"] * bool(blank)
+    found: dict[Kind, dict[str, Table]] = {READERS: {}, MODELS: {}}
+    files = {file: kind for file in _files(root) if file != path and (kind := _kind(file.relative_to(root)))}
+    for file, name in _names(root, [*files]).items():
+        frame = _read_other(file, truth.columns, files[file])
         if frame is not None:
-            shown = [label for label in labels if label in frame]
-            given = _binary(file, frame, shown) if kind == READERS else _scores(file, frame, shown)
-            notes += _differences(file, names[file], given, truth, kind == READERS)
-            (readers if kind == READERS else models)[names[file]] = given.reindex(studies, columns=labels).to_numpy()
-    if not readers and not models:
+            notes += _differences(file, name, frame, truth, files[file] == READERS)
+            found[files[file]][name] = frame.reindex(index=truth.index, columns=truth.columns).to_numpy()
+    if not any(found.values()):
         raise IgclError(f"--radiologists {root}: no answers below radiologists/ and no scores below example_models/")
-    return Readings(path, studies, _patients(studies, notes), labels, truth.to_numpy(), readers, models, notes)
+    studies = [*map(str, truth.index)]
+    labels = [*map(str, truth.columns)]
+    return Readings(path, studies, _patients(studies), labels, truth.to_numpy(), found[READERS], found[MODELS], notes)
 
 
 def study_id(text: str) -> str:
@@ -130,12 +125,13 @@ def mean_labels(labels: Sequence[str]) -> list[str]:
 
 
 def _files(root: Path) -> list[Path]:
-    """Return all tables of a folder that are not hidden, in the order of their paths."""
+    """Return all tables of a folder that are not hidden, in the order of their names."""
     found = (file for file in root.rglob("*") if plain_suffix(file) in TABLES and file.is_file())
-    return sorted(file for file in found if not any(part.startswith(".") for part in file.relative_to(root).parts))
+    shown = (file for file in found if not any(part.startswith(".") for part in file.relative_to(root).parts))
+    return sorted(shown, key=lambda file: (file.name, file))
 
 
-def _kind(file: Path) -> tuple[str, ...]:
+def _kind(file: Path) -> Kind:
     """Return `READERS` or `MODELS` by the first folder that says so; none, with a warning, if no folder does."""
     for folder in file.parts[:-1]:
         for kind in (READERS, MODELS):
@@ -154,7 +150,7 @@ def _names(root: Path, files: Sequence[Path]) -> dict[Path, str]:
     }
 
 
-def _read_table(path: Path, known: Sequence[str]) -> pd.DataFrame:
+def _read_table(path: Path, known: Iterable[str]) -> pd.DataFrame:
     """Return the columns of a table as texts, indexed as `read_columns` does, and its studies as the column "Study".
 
     Columns are named as in `known` where they differ in case, or in underscores for spaces, only.
@@ -181,48 +177,51 @@ def _plain(name: str) -> str:
     return name.casefold().replace("_", " ")
 
 
-def _labels(path: Path, frame: pd.DataFrame) -> list[str]:
-    """Return the labels of the ground truth: those of CheXpert, and other columns of 0 and 1 only."""
+def _read_truth(path: Path) -> pd.DataFrame:
+    """Return the ground truth, studies by labels, both in an order of their own.
+
+    Labels are those of CheXpert, and other columns of 0 and 1 only.
+    """
+    frame = _read_table(path, CHEXPERT_LABELS)
     others = [name for name in frame.columns if name not in (*CHEXPERT_LABELS, *KEYS)]
     binary = [name for name in others if frame[name].notna().any() and _is_binary(frame[name]).all()]
-    found = [name for name in frame.columns if name in CHEXPERT_LABELS or name in binary]
-    if not found:
-        raise IgclError(f"{path}: no column of labels, with 0 and 1")
-    return [*(name for name in COMPETITION if name in found), *(name for name in found if name not in COMPETITION)]
+    order = dict.fromkeys((*COMPETITION, *CHEXPERT_LABELS, *sorted(binary)))
+    found = [name for name in order if name in frame.columns]
+    if not found or not len(frame):
+        raise IgclError(f"{path}: no {'rows' if found else 'column of labels, with 0 and 1'}")
+    return _answers(path, frame, found).sort_index()
 
 
-def _read_other(path: Path, labels: Sequence[str]) -> pd.DataFrame | None:
-    """Return a table with labels of the ground truth; None, with a warning, if it has none or names no studies."""
+def _read_other(path: Path, labels: Collection[str], kind: Kind) -> pd.DataFrame | None:
+    """Return answers or scores, studies by labels of the ground truth; None, with a warning, if it has none of them."""
     try:
         frame = _read_table(path, labels)
     except NoKey as error:
         write_message("warning", f"{error}; it is left out")
         return None
-    if not set(labels) & set(frame.columns):
+    shown = [name for name in labels if name in frame.columns]
+    if not shown:
         there = ", ".join(repr(name) for name in frame.columns if name != KEYS[0]) or "none"
         write_message("warning", f"{path}: no column is a label of the ground truth, only {there}; it is left out")
         return None
-    return frame
+    return _answers(path, frame, shown) if kind == READERS else _scores(path, frame, shown)
 
 
 def _is_binary(cells: pd.Series) -> pd.Series:
     return cells.isna() | pd.to_numeric(cells, errors="coerce").isin((0, 1))
 
 
-def _binary(path: Path, frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+def _answers(path: Path, frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """Return answers by study, NaN where blank; `IgclError` names the cell that is not 0 or 1."""
     for label in labels:
         refuse_cells(path, frame[label], ~_is_binary(frame[label]), "is not 0 or 1")
-    return _by_study(with_numbers(path, frame, labels), labels)
+    return _scores(path, frame, labels)
 
 
 def _scores(path: Path, frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """Return scores by study, NaN where blank; `IgclError` names the cell that is not a finite number."""
-    return _by_study(with_numbers(path, frame, labels), labels)
-
-
-def _by_study(frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    return frame.set_index(KEYS[0])[list(labels)].astype(float)
+    scores: pd.DataFrame = with_numbers(path, frame, labels).set_index(KEYS[0])[list(labels)].astype(float)
+    return scores
 
 
 def _differences(path: Path, name: str, given: pd.DataFrame, truth: pd.DataFrame, is_reader: bool) -> Iterator[str]:
@@ -242,10 +241,7 @@ def _differences(path: Path, name: str, given: pd.DataFrame, truth: pd.DataFrame
         yield f"{name}: {blank:,} blank cells are left out"
 
 
-def _patients(studies: Sequence[str], notes: list[str]) -> list[str]:
-    """Return the patient of each study: the folder above it, or the study itself, with a note, if it names none."""
+def _patients(studies: Sequence[str]) -> list[str]:
+    """Return the patient of each study: the folder above it, or the study itself where the ids name no patients."""
     parents = [str(PurePosixPath(study).parent) for study in studies]
-    if "." in parents:
-        notes.append("ids of studies name no patients: each study counts as one of another patient")
-        return [*studies]
-    return parents
+    return [*studies] if "." in parents or len(set(parents)) == 1 else parents
