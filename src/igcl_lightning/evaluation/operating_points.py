@@ -133,7 +133,7 @@ def tables(records: Sequence[Record], labels: Sequence[str]) -> Iterator[tuple[s
             shown = [record for record in own if (record["versus"] is not None) == is_difference]
             cells = [(method_name(each), each["label"], format_cell(each)) for each in shown]
             if cells:
-                yield title, _table(corner, cells, columns)
+                yield f"{title}, {corner}" if is_difference else title, _table(corner, cells, columns)
     apart = [record for record in records if record["versus"] is not None]
     for pair in dict.fromkeys(map(method_name, apart)):
         shown = [record for record in apart if method_name(record) == pair]

@@ -93,13 +93,13 @@ def compare_with_radiologists(request: Request) -> None:
         assert request.store is not None
         _score(compared, request.checkpoints, request.store, readings.path)
     if unnamed := int(np.sum(compared.cases.patients == np.array(compared.studies, dtype=object))):
-        compared.notes.append(f"{unnamed:,} studies name no patient, and count as one of another each")
-    records = _records(compared, str(request.store or request.radiologists))
+        compared.notes.append(f"studies whose ids name no patient, each taken as one of its own: {unnamed:,}")
+    records = _records(compared, (request.store or request.radiologists).resolve().name)
     shown = compared.cases.in_mean
     lines = [*_caption(compared.cases, readings.path), *remarks(records, shown), *compared.notes]
     _write(request.out, compared, records, lines)
-    more = len(labels) - len(shown)
-    lines += [f"{more} other labels: {TABLE}"] * bool(more)
+    if others := [label for label in labels if label not in shown]:
+        lines.append(f"{TABLE} also has {', '.join(others)}")
     say("\n".join([*lines, *(f"\n{title}\n{aligned(rows)}" for title, rows in tables(records, shown))]))
     say("")
 
@@ -124,7 +124,7 @@ def _score(compared: _Compared, checkpoints: Sequence[str], store_path: Path, tr
         compared.models.append(Given(model.name, score))
         compared.answers.append(Given(model.name, _answers(score, cases.labels, thresholds), thresholds))
         compared.valid.append(_lines(model.name, frame[(frame["split"] != SPLIT) & frame["label"].isin(cases.labels)]))
-        compared.notes += _said(model.name, score, cases.labels, chosen)
+        compared.notes += _said(model.name, score, cases, chosen)
 
 
 def _threshold(score: np.ndarray, target: np.ndarray) -> float:
@@ -138,24 +138,22 @@ def _answers(score: np.ndarray, labels: Sequence[str], thresholds: Mapping[str, 
     return np.where(np.isnan(score) | np.isnan(limits), np.nan, (score >= limits).astype(float))
 
 
-def _said(name: str, score: np.ndarray, labels: Sequence[str], chosen: Mapping[str, Any]) -> list[str]:
-    """Return lines on the studies that a model scores, and on its thresholds."""
-    scored = [label for label, column in zip(labels, score.T, strict=True) if not np.isnan(column).all()]
+def _said(name: str, score: np.ndarray, cases: Cases, chosen: Mapping[str, Any]) -> list[str]:
+    """Return lines on the studies and labels that a model scores, and on its thresholds."""
+    scored = [label for label, column in zip(cases.labels, score.T, strict=True) if not np.isnan(column).all()]
     lines = []
+    if lacking := [label for label in cases.in_mean if label not in scored]:
+        lines.append(f"{name}: does not score {', '.join(lacking)}")
     if missing := int(np.isnan(score).all(axis=1).sum()):
-        lines.append(
-            f"{name}: {missing:,} of {len(score):,} studies have no image in the store; compared on the others"
-        )
+        lines.append(f"{name}: studies without an image in the store: {missing:,} of {len(score):,}; the others count")
     if lacking := [label for label in scored if label not in chosen]:
         lines.append(f"{name}: no threshold, one class only among the validation studies: {', '.join(lacking)}")
     positives = {label: int(chosen[label][1].sum()) for label in scored if label in chosen}
     if positives:
         number = max(len(chosen[label][1]) for label in positives)
-        few = [f"{label} ({each})" for label, each in positives.items() if each < FEW_CHOSEN]
-        lines.append(
-            f"{name}: thresholds have the best MCC on {number:,} validation studies"
-            f"{', few of them positive: ' if few else ''}{', '.join(few)}"
-        )
+        few = [f"{label} {each}" for label, each in positives.items() if each < FEW_CHOSEN]
+        only = f", few of them positive: {', '.join(few)}" if few else ""
+        lines.append(f"{name}: thresholds have the best MCC on {number:,} validation studies{only}")
     return lines
 
 

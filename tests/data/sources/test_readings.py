@@ -113,12 +113,12 @@ def test_what_a_file_lacks_is_said_with_its_number(root):
     edit(root / TRUTH, lambda frame: frame.assign(Edema=["", "", *frame["Edema"][2:]]))
     found = read_readings(root)
     assert sorted(found.notes) == [
-        "groundtruth.csv: 2 blank cells are left out",
-        "m1_predictions: 1 blank cells are left out",
+        "groundtruth.csv: blank cells left out: 2",
+        "m1_predictions: blank cells left out: 1",
         "m1_predictions: has no Edema",
-        "r1: 1 studies without a ground truth are left out",
-        "r1: 3 of 40 studies are missing; compared on the other 37",
         "r1: has no Edema, Lung Lesion",
+        "r1: studies that are missing: 3 of 40; compared on the other 37",
+        "r1: studies without a ground truth left out: 1",
     ]
     known = ~np.isnan(found.readers["r1"])
     assert known.any(axis=1).sum() == 37

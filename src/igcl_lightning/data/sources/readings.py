@@ -91,7 +91,7 @@ def read_readings(root: Path) -> Readings:
         raise IgclError(f"--radiologists {root}: no {TRUTH[0]} there or one or two folders deeper")
     truth = _read_truth(path)
     blank = int(truth.isna().sum().sum())
-    notes = [f"{path.name}: {blank:,} blank cells are left out"] * bool(blank)
+    notes = [f"{path.name}: blank cells left out: {blank:,}"] * bool(blank)
     found: dict[Kind, dict[str, Table]] = {READERS: {}, MODELS: {}}
     files = {file: kind for file in _files(root) if file != path and (kind := _kind(file.relative_to(root)))}
     for file, name in _names(root, [*files]).items():
@@ -234,11 +234,11 @@ def _differences(path: Path, name: str, given: pd.DataFrame, truth: pd.DataFrame
     if lacking := [label for label in wanted if label not in given]:
         yield f"{name}: has no {', '.join(lacking)}"
     if missing := len(truth) - len(shared):
-        yield f"{name}: {missing:,} of {len(truth):,} studies are missing; compared on the other {len(shared):,}"
+        yield f"{name}: studies that are missing: {missing:,} of {len(truth):,}; compared on the other {len(shared):,}"
     if strangers := len(given) - len(shared):
-        yield f"{name}: {strangers:,} studies without a ground truth are left out"
+        yield f"{name}: studies without a ground truth left out: {strangers:,}"
     if blank := int(given.loc[shared].isna().sum().sum()):
-        yield f"{name}: {blank:,} blank cells are left out"
+        yield f"{name}: blank cells left out: {blank:,}"
 
 
 def _patients(studies: Sequence[str]) -> list[str]:
