@@ -9,6 +9,7 @@ from igcl_lightning.evaluation.operating_points import (
     METRICS,
     Cases,
     Given,
+    answers_at,
     auroc_records,
     difference_records,
     operating_records,
@@ -70,6 +71,18 @@ def test_answers_are_judged_as_by_scikit_learn(cases):
         mean = only(records, metric=metric, label="mean")
         assert mean["value"] == pytest.approx((values["Edema"] + values["Fracture"]) / 2)
         assert (mean["n"], mean["patients"]) == (120, 60)
+
+
+def test_a_reader_who_is_wrong_has_a_negative_mcc_and_an_interval_below_0(cases):
+    reader = Given("r1", 1 - answers(cases, 0.1, 1, "r1").value)
+    found = only(operating_records(cases, reader), metric="mcc", label="Edema")
+    assert -1 < found["ci_low"] < found["value"] < found["ci_high"] < 0
+
+
+def test_a_score_at_its_threshold_is_a_yes():
+    score = np.array([[0.1, 0.5, 1.0], [0.2, np.nan, 2.0]])
+    found = answers_at(score, ["a", "b", "c"], {"a": 0.2, "b": 0.5})
+    np.testing.assert_array_equal(found, [[0, 1, np.nan], [1, np.nan, np.nan]])
 
 
 def test_intervals_are_over_patients(cases):

@@ -239,8 +239,8 @@ def test_scores_are_those_of_the_checkpoint_the_median_of_its_heads(compared, pr
 
 
 def test_the_score_of_a_study_is_the_highest_of_its_images():
-    """Two images of a study, two heads; the median is taken over heads first."""
-    scores = {("a", 0): 1.0, ("a", 1): 5.0, ("b", 0): 2.0, ("b", 1): 2.0}
+    """Two images of a study, three heads; the median is taken over heads first."""
+    scores = {("a", 0): 1.0, ("a", 1): 2.0, ("a", 2): 9.0, ("b", 0): 3.0, ("b", 1): 3.0, ("b", 2): 3.0}
     rows = [
         {"split": "test", "study": "test/patient1/study2", "patient": "patient1", "label": "Edema", "row": row}
         | {"target": float(row == "b"), "score": score, "seed": seed}

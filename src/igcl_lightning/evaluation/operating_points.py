@@ -83,6 +83,12 @@ class _Known(NamedTuple):
         return 0 < self.positives < int(self.rows.sum())
 
 
+def answers_at(score: Floats, labels: Sequence[str], thresholds: Mapping[str, float]) -> Floats:
+    """Return 1 where a score [N, L] is at least the threshold of its label, else 0; NaN without score or threshold."""
+    limits = np.array([thresholds.get(label, np.nan) for label in labels])
+    return np.where(np.isnan(score) | np.isnan(limits), np.nan, score >= limits)
+
+
 def operating_records(cases: Cases, given: Given, **about: str) -> list[Record]:
     """Return MCC, F1, sensitivity and specificity of answers, by label and their mean; `about` are further fields.
 

@@ -22,6 +22,7 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.operating_points import (
     Cases,
     Given,
+    answers_at,
     auroc_records,
     difference_records,
     operating_records,
@@ -122,7 +123,7 @@ def _score(compared: _Compared, checkpoints: Sequence[str], store_path: Path, tr
         chosen = choices(frame)
         thresholds = {label: _threshold(*chosen[label]) for label in cases.labels if label in chosen}
         compared.models.append(Given(model.name, score))
-        compared.answers.append(Given(model.name, _answers(score, cases.labels, thresholds), thresholds))
+        compared.answers.append(Given(model.name, answers_at(score, cases.labels, thresholds), thresholds))
         compared.valid.append(_lines(model.name, frame[(frame["split"] != SPLIT) & frame["label"].isin(cases.labels)]))
         compared.notes += _said(model.name, score, cases, chosen)
 
@@ -130,12 +131,6 @@ def _score(compared: _Compared, checkpoints: Sequence[str], store_path: Path, tr
 def _threshold(score: np.ndarray, target: np.ndarray) -> float:
     """Return the threshold of a label; the largest number if it is best to call no study positive."""
     return float(min(choose_threshold(score, target, BY), np.finfo(float).max))
-
-
-def _answers(score: np.ndarray, labels: Sequence[str], thresholds: Mapping[str, float]) -> np.ndarray:
-    """Return 1 where a score [N, L] is at least its label's threshold, else 0; NaN without score or threshold."""
-    limits = np.array([thresholds.get(label, np.nan) for label in labels])
-    return np.where(np.isnan(score) | np.isnan(limits), np.nan, (score >= limits).astype(float))
 
 
 def _said(name: str, score: np.ndarray, cases: Cases, chosen: Mapping[str, Any]) -> list[str]:
