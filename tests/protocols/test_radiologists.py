@@ -299,7 +299,8 @@ def test_checkpoints_that_cannot_be_compared_are_refused(tree, probe, igcl, phan
     cases = {
         "SimCLR scores no labels and reads no reports; fit a probe on it": (tree, "--checkpoint", simclr, *store),
         "none of its test studies, such as": (tmp_path / "other", "--checkpoint", probe, *store),
-        "'r1' is the name of a reader or model there; give NAME=CKPT": (tree, "--checkpoint", f"r1={probe}", *store),
+        "'r1' is the name of another reader or model; give NAME=CKPT": (tree, "--checkpoint", f"r1={probe}", *store),
+        "'probe' is the name of another": (tree, "--checkpoint", probe, "--checkpoint", f"probe={igcl}", *store),
         "igcl-1: models are compared with readers one by one": (tree, "--checkpoint", f"igcl:1={igcl}", *store),
     }
     for message, (root, *words) in cases.items():

@@ -7,6 +7,7 @@ OUT/plots/roc_readers.png        ROC curves with the readers' operating points
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,10 +115,11 @@ def _score(compared: _Compared, checkpoints: Sequence[str], store_path: Path, tr
     patients = find_studies(store, studies, truth)
     known = [patients.get(study, own) for study, own in zip(studies, cases.patients, strict=True)]
     compared.cases = Cases(cases.labels, cases.in_mean, np.array(known, dtype=object), cases.target)
-    taken = {given.name for given in (*compared.readers, *compared.models)}
-    for model in load_models(checkpoints, store, cases.labels, set(studies)):
-        if model.name in taken:
-            raise IgclError(f"--checkpoint: {model.name!r} is the name of a reader or model there; give NAME=CKPT")
+    models = load_models(checkpoints, store, cases.labels, set(studies))
+    names = Counter(each.name for each in (*compared.readers, *compared.models, *models))
+    if taken := [model.name for model in models if names[model.name] > 1]:
+        raise IgclError(f"--checkpoint: {taken[0]!r} is the name of another reader or model; give NAME=CKPT")
+    for model in models:
         frame = study_scores(model, store)
         score = by_study(frame, studies, cases.labels)
         chosen = choices(frame)
