@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, product
 from math import ceil
 from pathlib import Path
 
@@ -16,8 +16,13 @@ from igcl_lightning.evaluation.plots import MARKERS, PALETTE, finish
 from igcl_lightning.evaluation.results import Record
 
 COLUMNS = 3
-READER_COLOUR, MODEL_MARKER, *READER_MARKERS = PALETTE[-1], *MARKERS
-"""Readers are black, and differ in their markers; models differ in colour."""
+*MODEL_COLOURS, READER_COLOUR = PALETTE
+MODEL_MARKER, *READER_MARKERS = MARKERS
+"""Readers are black, and differ in their markers; models differ in colour, then in line style."""
+
+STYLES = ("-", "--", ":")
+ABOVE = 3
+"""Drawing order of points, above the curves."""
 
 
 def plot_roc_readers(
@@ -35,15 +40,16 @@ def plot_roc_readers(
     rows = ceil(len(labels) / COLUMNS)
     figure = Figure(figsize=(3.4 * min(COLUMNS, len(labels)), 3.3 * rows + 0.5), layout="constrained")
     panels = figure.subplots(rows, min(COLUMNS, len(labels)), sharex=True, sharey=True, squeeze=False).flat
-    colours = dict(zip((model.name for model in models), cycle(PALETTE), strict=False))
-    readers = dict.fromkeys(record["method"] for record in records if record["method"] not in colours)
+    looks = dict(zip((model.name for model in models), cycle(product(STYLES, MODEL_COLOURS)), strict=False))
+    readers = dict.fromkeys(record["method"] for record in records if record["method"] not in looks)
     markers = dict(zip(readers, cycle(READER_MARKERS), strict=False))
     for axes, label in zip(panels, labels, strict=False):
         place = cases.labels.index(label)
         for model in models:
             false, true = roc_points(model.value[:, place], cases.target[:, place])
-            axes.plot(false, true, color=colours[model.name], label=model.name, linewidth=1.2)
-            _point(axes, _of(records, model.name, label), colours[model.name], MODEL_MARKER)
+            style, colour = looks[model.name]
+            axes.plot(false, true, color=colour, linestyle=style, label=model.name, linewidth=1.2)
+            _point(axes, _of(records, model.name, label), colour, MODEL_MARKER)
         for name, marker in markers.items():
             axes.plot([], [], label=name, color=READER_COLOUR, marker=marker, linestyle="none")  # for the legend
             _point(axes, _of(records, name, label), READER_COLOUR, marker)
@@ -87,7 +93,7 @@ def _point(axes: Axes, by_metric: Mapping[str, Record], colour: str, marker: str
     (x, *across), (y, *up) = 1 - specificity, sensitivity
     axes.hlines(y, *across, color=colour, linewidth=0.8, alpha=0.6)
     axes.vlines(x, *up, color=colour, linewidth=0.8, alpha=0.6)
-    axes.plot([x], [y], color=colour, marker=marker, markersize=5)
+    axes.plot([x], [y], color=colour, marker=marker, markersize=5, zorder=ABOVE)
 
 
 def _numbers(record: Record) -> np.ndarray:

@@ -119,15 +119,17 @@ def _score(compared: _Compared, checkpoints: Sequence[str], store_path: Path, tr
     names = Counter(each.name for each in (*compared.readers, *compared.models, *models))
     if taken := [model.name for model in models if names[model.name] > 1]:
         raise IgclError(f"--checkpoint: {taken[0]!r} is the name of another reader or model; give NAME=CKPT")
+    scored = []
     for model in models:
         frame = study_scores(model, store)
         score = by_study(frame, studies, cases.labels)
         chosen = choices(frame)
         thresholds = {label: _threshold(*chosen[label]) for label in cases.labels if label in chosen}
-        compared.models.append(Given(model.name, score))
+        scored.append(Given(model.name, score))
         compared.answers.append(Given(model.name, answers_at(score, cases.labels, thresholds), thresholds))
         compared.valid.append(_lines(model.name, frame[(frame["split"] != SPLIT) & frame["label"].isin(cases.labels)]))
         compared.notes += _said(model.name, score, cases, chosen)
+    compared.models = [*scored, *compared.models]
 
 
 def _threshold(score: np.ndarray, target: np.ndarray) -> float:
