@@ -116,7 +116,7 @@ def _score(compared: _Compared, checkpoints: Sequence[str], store_path: Path, tr
     known = [patients.get(study, own) for study, own in zip(studies, cases.patients, strict=True)]
     compared.cases = Cases(cases.labels, cases.in_mean, np.array(known, dtype=object), cases.target)
     models = load_models(checkpoints, store, cases.labels, set(studies))
-    names = Counter(each.name for each in (*compared.readers, *compared.models, *models))
+    names = Counter([*(given.name for given in (*compared.readers, *compared.models)), *(each.name for each in models)])
     if taken := [model.name for model in models if names[model.name] > 1]:
         raise IgclError(f"--checkpoint: {taken[0]!r} is the name of another reader or model; give NAME=CKPT")
     scored = []
