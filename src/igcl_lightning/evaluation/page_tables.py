@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from igcl_lightning.evaluation.curves import Point
 from igcl_lightning.evaluation.plots import is_marked
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record, format_cell, method_name, setting_name
 
@@ -85,3 +86,11 @@ def groups_table(caption: str, records: Sequence[Record]) -> Table:
 
     titles = ("group", "label", "patients") if by_label else ("group", "patients")
     return Table(caption, crossed(records, titles, line, _method_and_setting))
+
+
+def with_points(rows: Sequence[Sequence[str]], points: Sequence[Point]) -> list[list[str]]:
+    """Return rows by label with a column for each reader: sensitivity and specificity."""
+    readers = list(dict.fromkeys(each.reader for each in points))
+    at = {(each.reader, each.label): f"{each.sensitivity:.3f}, {each.specificity:.3f}" for each in points}
+    head, *body = rows
+    return [[*head, *readers], *([*row, *(at.get((reader, row[0]), "") for reader in readers)] for row in body)]

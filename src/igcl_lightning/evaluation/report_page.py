@@ -29,6 +29,7 @@ from igcl_lightning.evaluation.page_tables import (
     groups_table,
     labels_table,
     metric_title,
+    with_points,
 )
 from igcl_lightning.evaluation.plots import (
     plot_differences,
@@ -174,9 +175,7 @@ def _roc(records: Sequence[Record], predictions: Mapping[str, pd.DataFrame], spl
         ]  # fmt: skip
         rows = labels_table(f"AUROC of the curves: {at}", about)
         if points:
-            rows = Table(
-                f"{rows.caption}; then sensitivity and specificity of readers", _with_points(rows.rows, points)
-            )
+            rows = Table(f"{rows.caption}; then sensitivity and specificity of readers", with_points(rows.rows, points))
         drawings.append(Drawing(f"roc_{protocol}", title, plot_roc(curves, points), caption, rows))
     return Section("roc", "ROC curves", drawings=drawings) if drawings else None
 
@@ -191,29 +190,25 @@ def _largest(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return chosen, ""
 
 
-def _with_points(rows: Sequence[Sequence[str]], points: Sequence[Any]) -> list[list[str]]:
-    """Return rows by label with a column for each reader."""
-    readers = list(dict.fromkeys(each.reader for each in points))
-    at = {(each.reader, each.label): f"{each.sensitivity:.3f}, {each.specificity:.3f}" for each in points}
-    head, *body = rows
-    return [[*head, *readers], *([*row, *(at.get((reader, row[0]), "") for reader in readers)] for row in body)]
-
-
 def _differences(records: Sequence[Record], split: str) -> Section | None:
     apart = [each for each in records if each["versus"] and each["seed"] is None]
     apart = [each for each in apart if not each["metric"].startswith(SAVINGS)]
     if not apart:
         return None
-    drawings, groups = [], _grouped(apart, lambda each: (each["protocol"], each["metric"]))
-    for (protocol, metric), own in groups.items():
+    drawings: list[Drawing] = []
+    groups = _grouped(apart, lambda each: (each["protocol"], each["metric"], each["method"]))
+    for (protocol, metric, method), own in groups.items():
         by_label = any(each["label"] != MEAN_LABEL and each["value"] is not None for each in own)
         if metric in COMPARED and by_label:
-            name, method = COMPARED[metric], own[0]["method"]
+            name = COMPARED[metric]
             title = f"{name} of {method} minus that of others: {protocol}"
             caption = "Right of the dotted line the first method is better. " + _marks(own)
             figure = plot_differences(own, name, split)
             table = differences_table(f"Differences by label: {protocol}, {name}", own)
-            drawings.append(Drawing(f"differences_{protocol}_{metric}", title, figure, caption, table))
+            names = [each.name for each in drawings]
+            file = f"differences_{protocol}_{metric}"
+            file += f"_{len(names)}" * (file in names)
+            drawings.append(Drawing(file, title, figure, caption, table))
     means = [each for each in apart if each["label"] == MEAN_LABEL]
     text = ["Paired differences on the same patients, means over runs. Intervals are over patients; they do not cover "
             "other pretrainings, unless several seeds are given."]  # fmt: skip

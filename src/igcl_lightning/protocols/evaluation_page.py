@@ -10,13 +10,13 @@ import pandas as pd
 
 from igcl_lightning.data.store import Store
 from igcl_lightning.evaluation.plots import save_png
-from igcl_lightning.evaluation.report_page import drawings_of, page_sections
+from igcl_lightning.evaluation.report_page import Section, drawings_of, page_sections
 from igcl_lightning.evaluation.results import Record
 from igcl_lightning.evaluation.svg import as_svg
 from igcl_lightning.protocols.contestants import PAGE, PLOTS, Contestant
 from igcl_lightning.protocols.pictures import Examples
 from igcl_lightning.protocols.protocol import Protocol
-from igcl_lightning.protocols.run_record import run_record
+from igcl_lightning.protocols.run_record import RunRecord, run_record
 from igcl_lightning.reports.html import write_html
 
 NO_DEVICE = "For research only; this is not a medical device."
@@ -60,9 +60,6 @@ def write_page(
         out: folder of the page.
         page: what it shows beside the results.
     """
-    sections = page_sections(*results)
-    for drawing in drawings_of(sections):
-        save_png(drawing.figure, out / PLOTS / f"{drawing.name}.png")
     opened = {protocol.name: Store(stores[protocol.name]) for protocol in protocols}
     private = any(store.manifest.get("source", {}).get("name") != PHANTOM for store in opened.values())
     pictured = any(type(each).examples is not Protocol.examples for each in protocols)
@@ -70,20 +67,56 @@ def write_page(
     examples = list(_examples(protocols, tables, opened)) if shown else []
     names = dict.fromkeys(store.path.resolve().name for store in opened.values())
     contestants = dict.fromkeys(each for own in tables.values() for each in own)
+    write_sections(
+        out,
+        f"Evaluation: {', '.join(dict.fromkeys(each.method for each in contestants))}",
+        f"{results.split.capitalize()} rows of {' and '.join(names)}.",
+        page_sections(*results),
+        run_record(page.words, list(contestants), protocols, stores),
+        examples=examples,
+        whose="patients of the store" if private else "synthetic phantoms, not of patients",
+        pictures_left_out=pictured and not shown,
+    )
+
+
+def write_sections(
+    out: Path,
+    name: str,
+    about: str,
+    sections: Sequence[Section],
+    run: RunRecord,
+    *,
+    examples: Sequence[Examples] = (),
+    whose: str = "",
+    pictures_left_out: bool = False,
+) -> None:
+    """Write sections as a page, and their figures as PNG.
+
+    Args:
+        out: folder of the page.
+        name: heading of the page.
+        about: line below it.
+        sections: the sections.
+        run: what was run.
+        examples: pictures.
+        whose: whose images and reports these are.
+        pictures_left_out: whether there would be pictures if they were asked for.
+    """
+    drawings = list(drawings_of(sections))
+    for each in drawings:
+        save_png(each.figure, out / PLOTS / f"{each.name}.png")
     write_html(
         out / PAGE,
         "evaluation.html",
-        name=f"Evaluation: {', '.join(dict.fromkeys(each.method for each in contestants))}",
-        about=f"{results.split.capitalize()} rows of {' and '.join(names)}. {NO_DEVICE}",
+        name=name,
+        about=f"{about} {NO_DEVICE}",
         sections=sections,
-        svg={
-            each.name: as_svg(each.figure, each.name, f"{each.title}. {each.caption}") for each in drawings_of(sections)
-        },
+        svg={each.name: as_svg(each.figure, each.name, f"{each.title}. {each.caption}") for each in drawings},
         examples=examples,
         reports=any(each.reports for each in examples),
-        whose="patients of the store" if private else "synthetic phantoms, not of patients",
-        pictures_left_out=pictured and not shown,
-        run=run_record(page.words, list(contestants), protocols, stores),
+        whose=whose,
+        pictures_left_out=pictures_left_out,
+        run=run,
     )
 
 

@@ -56,17 +56,12 @@ def run_record(
     options += [[each.name, name, _plain(value)] for each in protocols for name, value in asdict(each).items()]
     versions = {"igcl-lightning": __version__, "Python": platform.python_version()}
     versions |= {name: version(name) for name in PACKAGES}
-    return RunRecord(
-        line,
-        [
-            Table("Compared", [["name", "what", "seed of pretraining", "SHA-256"], *map(_contestant, contestants)]),
-            _stores(opened),
-        ],
-        [
-            Table("Options of the protocols", options),
-            Table("Versions", [["package", "version"], *([name, number] for name, number in versions.items())]),
-        ],
-    )
+    told = [Table("Compared", [COMPARED, *map(_contestant, contestants)]), _stores(opened)]
+    folded = [
+        Table("Options of the protocols", options),
+        Table("Versions", [["package", "version"], *([name, number] for name, number in versions.items())]),
+    ]
+    return RunRecord(line, *([table for table in tables if len(table.rows) > 1] for tables in (told, folded)))
 
 
 def without_folder(word: str) -> str:
