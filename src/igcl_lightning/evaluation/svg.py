@@ -26,11 +26,13 @@ POINT = 4 / 3
 DECIMALS = 1
 """Decimals of coordinates, in points: finer is hardly seen, and makes a page longer."""
 
-OPTIONS: Any = {"svg.fonttype": "none", "svg.hashsalt": "igcl", "font.family": ["sans-serif"]}
+OPTIONS: Any = {"path.simplify_threshold": 0.5, "svg.fonttype": "none", "svg.hashsalt": "igcl"}
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 _NAMESPACE = re.compile(r"^\{[^}]*\}")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
+_FONT = re.compile(r"font-family: [^;]*;? ?")
+_LINK = re.compile(r'href="#([^"]+)"')
 _NUMBER = re.compile(r"-?\d+\.\d+")
 _COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 
@@ -46,11 +48,16 @@ def as_svg(figure: Figure, name: str, alt: str) -> str:
     written = io.StringIO()
     with matplotlib.rc_context(OPTIONS):
         figure.savefig(written, format="svg", transparent=True, metadata=NO_METADATA)
-    root = ElementTree.fromstring(written.getvalue())
+    text = written.getvalue()
+    used = {*_REFERENCE.findall(text), *_LINK.findall(text)}
+    root = ElementTree.fromstring(text)
     for parent in list(root.iter()):
         for child in [each for each in parent if _NAMESPACE.sub("", each.tag) in ("metadata", "style")]:
             parent.remove(child)
     for element in root.iter():
+        if element.get("id") not in used:  # two thirds of a figure are names and blanks
+            element.attrib.pop("id", None)
+        element.text, element.tail = (_without_blanks(each) for each in (element.text, element.tail))
         element.tag = _NAMESPACE.sub("", element.tag)
         element.attrib = {_NAMESPACE.sub("", key): _value(key, value, name) for key, value in element.attrib.items()}
     width = float(root.attrib.pop("width").removesuffix("pt")) * POINT
@@ -58,6 +65,10 @@ def as_svg(figure: Figure, name: str, alt: str) -> str:
         root.attrib.pop(unneeded)
     root.attrib |= {"class": "plot", "role": "img", "aria-label": alt, "style": f"--width: {width:.0f}px"}
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _without_blanks(text: str | None) -> str | None:
+    return text if text and text.strip() else None
 
 
 def _value(key: str, value: str, name: str) -> str:
@@ -69,5 +80,6 @@ def _value(key: str, value: str, name: str) -> str:
         return f"#{name}-{value.removeprefix('#')}"
     value = _REFERENCE.sub(rf"url(#{name}-\1)", value)
     if plain in ("style", "fill", "stroke"):
+        value = _FONT.sub("", value)  # that of the page
         return _COLOUR.sub(lambda found: COLOURS.get(found[0], found[0]), value)
-    return _NUMBER.sub(lambda found: f"{float(found[0]):.{DECIMALS}f}".rstrip("0").rstrip("."), value)
+    return _NUMBER.sub(lambda found: f"{float(found[0]):.{DECIMALS}f}".rstrip("0").rstrip("."), " ".join(value.split()))

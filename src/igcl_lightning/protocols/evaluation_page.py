@@ -109,7 +109,7 @@ def write_sections(
         out / PAGE,
         "evaluation.html",
         name=name,
-        about=f"{about} {NO_DEVICE}",
+        about=f"{about} {NO_DEVICE}".strip(),
         sections=sections,
         svg={each.name: as_svg(each.figure, each.name, f"{each.title}. {each.caption}") for each in drawings},
         examples=examples,
