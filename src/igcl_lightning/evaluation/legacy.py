@@ -1,4 +1,4 @@
-"""Statistics as in the code of IGCL's authors, to show how they differ from ours; never for conclusions.
+"""Statistics as in the code of IGCL's authors beside ours, to show how they differ; never for conclusions.
 
 The scores of all runs are pooled as if they were of different images, rows are resampled as if each were of another
 patient, and the threshold of the MCC is chosen on the very rows that are evaluated.
@@ -6,18 +6,39 @@ patient, and the threshold of the MCC is chosen on the very rows that are evalua
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from igcl_lightning.metrics.operating import mcc
+from igcl_lightning.evaluation.predictions import Run, ScoreTable, arranged_by_split, checked
+from igcl_lightning.evaluation.results import (
+    MEAN_LABEL,
+    Record,
+    aligned,
+    format_cell,
+    make_record,
+    setting_name,
+    summarise,
+)
+from igcl_lightning.metrics.influence import Estimate, jackknife_estimate
+from igcl_lightning.metrics.operating import choose_threshold, mcc, patient_counts
 
 Floats = NDArray[np.float64]
 
 LEGACY = "igcl_legacy"
 """Protocol of records that no overview or plot mixes with others."""
+
+OURS, THEIRS = "ours", "published"
+
+HEADS = {"logistic": OURS, "softmax": THEIRS}
+"""Heads by their word in the names of metrics: one regression for each label, or one softmax over all."""
+
+STATISTICS = {"patients": OURS, "pooled": THEIRS}
+"""Statistics by their word in the names of metrics: mean of the runs with intervals over patients, or `pooled_statistics`."""
 
 
 class PooledStatistics(NamedTuple):
@@ -101,3 +122,134 @@ def percentile_interval(values: Floats) -> tuple[float | None, float | None]:
         return None, None
     low, high = np.quantile(drawn, (0.025, 0.975))
     return float(low), float(high)
+
+
+def legacy_records(
+    predictions: pd.DataFrame, head: str, splits: Sequence[str], *, resamples: int, store: str
+) -> list[Record]:
+    """Return AUROC and MCC of the runs of one head by both ways, means over seeds; metrics are "auroc_HEAD_WAY".
+
+    Ours chooses the threshold of the MCC on validation rows, for each run and label.
+
+    Args:
+        predictions: columns as in `predictions.SCHEMA`, of the splits and of "valid".
+        head: one of `HEADS`.
+        splits: splits to evaluate.
+        resamples: resamples of `pooled_statistics`.
+        store: path of the store, for the records.
+
+    Raises:
+        IgclError: as `summarise`.
+    """
+    about: dict[str, Any] = {"protocol": LEGACY, "store": store}
+    asked = predictions[predictions["split"].isin(splits)]
+    answers = _answers(predictions)
+    answers = answers[answers["split"].isin(splits)]
+    records = summarise(asked, **about, metric=f"auroc_{head}_patients")
+    if len(answers):
+        records += summarise(answers, **about, metric=f"mcc_{head}_patients", statistic=_mcc_estimate, scale="signed")
+    records = [record for record in records if record["seed"] is None]
+    for split, table in arranged_by_split(checked(asked, "predictions")).items():
+        records += _pooled_records(table, resamples, head, about | {"split": split})
+    return records
+
+
+def _answers(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return predictions with 1 for scores at or above a threshold of the run and label, 0 for others.
+
+    A label without two classes among the validation rows is left out, as it has no threshold.
+    """
+    judged = []
+    for _, lines in predictions.groupby([*Run._fields, "label"], dropna=False, sort=False):
+        known = lines[(lines["split"] == "valid") & lines["target"].notna()]
+        if known["target"].nunique() == 2:
+            threshold = choose_threshold(known["score"], known["target"], "mcc")
+            judged.append(lines.assign(score=(lines["score"] >= threshold).astype(float)))
+    return pd.concat(judged, ignore_index=True) if judged else predictions.iloc[:0]
+
+
+def _mcc_estimate(answer: Floats, target: Floats, patient: NDArray[np.intp], patients: int) -> Estimate:
+    return jackknife_estimate(mcc, patient_counts(answer == 1, target, patient, patients))
+
+
+def _pooled_records(table: ScoreTable, resamples: int, head: str, about: dict[str, Any]) -> Iterator[Record]:
+    settings = dict.fromkeys(run._replace(seed=None) for run in table.scores)
+    for setting in settings:
+        score = np.stack([each for run, each in table.scores.items() if run._replace(seed=None) == setting])
+        target = np.where(np.isnan(score).any(axis=0), np.nan, table.target)
+        for name, values in pooled_statistics(score, target, resamples)._asdict().items():
+            for label, drawn, known in zip(
+                [*table.labels, MEAN_LABEL], values, [*~np.isnan(target), ~np.isnan(target).all(axis=0)], strict=True
+            ):
+                counts = {"label": label, "n": int(known.sum()), "runs": len(score)}
+                if label != MEAN_LABEL:
+                    counts["positives"] = int((target[table.labels.index(label)] == 1).sum())
+                metric = f"{name}_{head}_pooled"
+                yield make_record(setting, drawn[0], percentile_interval(drawn), metric=metric, **about, **counts)
+
+
+def format_legacy(records: Sequence[Record], split: str = "test") -> str:
+    """Return both ways beside one another as plain text: value, interval and width; and the first method by label."""
+    found = {
+        (each["method"], setting_name(each), each["label"], each["metric"]): each
+        for each in records
+        if (each["protocol"], each["split"]) == (LEGACY, split)
+    }
+    who = list(dict.fromkeys(key[:2] for key in found))
+    title = f"means over labels, {split} rows [95 % interval, as each way has it], and the width of the interval"
+    rows = [["method", "labels", "head", "statistics", *_TITLES]]
+    for (method, setting), head, way in product(who, HEADS, STATISTICS):
+        cells = _cells(found, (method, setting, MEAN_LABEL), head, way)
+        rows.append([method, setting, HEADS[head], STATISTICS[way], *cells])
+    texts = [f"{title}\n{aligned(rows)}", "\n".join(_told(found, *each) for each in who)]
+    if who:
+        texts.append(_by_label(found, *who[0]))
+    return "\n\n".join(texts)
+
+
+_TITLES = ("AUROC", "width", "MCC", "width")
+_Found = dict[tuple[str, str, str, str], Record]
+
+
+def _cells(found: _Found, of: tuple[str, str, str], head: str, way: str) -> Iterator[str]:
+    for statistic in ("auroc", "mcc"):
+        record = found.get((*of, f"{statistic}_{head}_{way}"))
+        width = None if record is None else _width(record)
+        yield "-" if record is None else format_cell(record)
+        yield "-" if width is None else f"{width:.3f}"
+
+
+def _by_label(found: _Found, method: str, setting: str) -> str:
+    """Return what one method reaches by label, all ours and all as published."""
+    labels = list(dict.fromkeys(key[2] for key in found if key[:2] == (method, setting)))
+    rows = [["label", "head and statistics", *_TITLES]]
+    for label, (head, way) in product(labels, (("logistic", "patients"), ("softmax", "pooled"))):
+        rows.append([label, HEADS[head], *_cells(found, (method, setting, label), head, way)])
+    return f"{method}, {setting}, by label; - where rows are of one class\n{aligned(rows)}"
+
+
+def _width(record: Record) -> float | None:
+    low, high = record["ci_low"], record["ci_high"]
+    return None if low is None or high is None else high - low
+
+
+def _told(found: _Found, method: str, setting: str) -> str:
+    """Return by how much the published way differs for a method, as a sentence."""
+    told = []
+    for what, ours, theirs in (
+        ("all as published", "logistic_patients", "softmax_pooled"),
+        ("statistics alone", "logistic_patients", "logistic_pooled"),
+    ):
+        for statistic, name in (("auroc", "AUROC"), ("mcc", "MCC")):
+            pair = [found.get((method, setting, MEAN_LABEL, f"{statistic}_{way}")) for way in (ours, theirs)]
+            told.append(f"{what}: {name} {_change(*pair)}")
+    return "\n".join([f"{method}, {setting}, less ours:", *(f"  {line}" for line in told)])
+
+
+def _change(ours: Record | None, theirs: Record | None) -> str:
+    """Return the difference of two values, and the ratio of the widths of their intervals."""
+    if ours is None or theirs is None or ours["value"] is None or theirs["value"] is None:
+        return "not comparable"
+    widths = _width(ours), _width(theirs)
+    change = f"{theirs['value'] - ours['value']:+.3f}"
+    return f"{change}, interval {widths[1] / widths[0]:.2f} times as wide" if widths[0] and widths[1] else change

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from igcl_lightning.atomic import replacing
 from igcl_lightning.evaluation.classes import ACCURACY, F1
+from igcl_lightning.evaluation.legacy import LEGACY
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record, aligned, as_markdown, format_cell, setting_name
 from igcl_lightning.evaluation.within_patient import METRIC
 
@@ -62,7 +63,7 @@ def _table(records: Sequence[Record], split: str, cell: Callable[[Record], str])
     columns: dict[str, dict[str, str]] = {}
     for record in records:
         about = (record["split"], record["label"], record["seed"], record["versus"])
-        if about == (split, MEAN_LABEL, None, None) and (title := _title(record)):
+        if record["protocol"] != LEGACY and about == (split, MEAN_LABEL, None, None) and (title := _title(record)):
             columns.setdefault(title, {})[record["method"]] = cell(record)
     recalls = [title for title in columns if title.startswith("recall@")]
     shown = f"recall@{RECALL}" if f"recall@{RECALL}" in recalls else "".join(recalls[:1])

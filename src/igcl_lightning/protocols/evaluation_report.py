@@ -53,6 +53,8 @@ def write_report(
         tables = {each: pd.concat(map(_read, paths), ignore_index=True) for each, paths in files.items()}
         found, text = protocol.report(tables, Store(stores[protocol.name]))
         say(text)
+        if below := protocol.below():
+            say(f"\n{below}")
         records += found
         scored = [table for table in tables.values() if set(SCHEMA.names) <= set(table.columns)]
         predictions.setdefault(protocol.scores, []).extend(scored)

@@ -1,0 +1,70 @@
+"""The draws of a model taken together: their scores pooled in one curve, or their median probability as an ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record, format_block, summarise
+
+SINGLE, POOLED, ENSEMBLE = "auroc", "auroc_pooled", "auroc_ensemble"
+
+WAYS: Mapping[str, tuple[str, str]] = {
+    SINGLE: ("single", "mean of the AUROCs of single draws"),
+    POOLED: ("averaged", "one AUROC of the scores of all draws, as the authors of IGCL average; no model has it"),
+    ENSEMBLE: ("ensembled", "AUROC of the median probability of the draws"),
+}
+"""Word and meaning of the AUROCs of several draws, by metric in `results.json`."""
+
+
+def summarise_together(
+    predictions: pd.DataFrame, *, apart: int, versus: Sequence[tuple[str, str]] = (), protocol: str, store: str
+) -> list[Record]:
+    """Return the AUROC of the draws of each model taken together, with intervals over patients, averaged over models.
+
+    Args:
+        predictions: columns as in `predictions.SCHEMA`; all models of a setting have the same number of draws.
+        apart: distance of the seeds of two models' runs.
+        versus: pairs (method, other) for `method - other`.
+        protocol: name of the evaluation, for the records.
+        store: path of the store, for the records.
+
+    Raises:
+        IgclError: as `summarise`.
+    """
+    model = predictions["seed"] // apart * apart
+    records = []
+    for metric, frame in ((POOLED, _pooled(predictions, model)), (ENSEMBLE, _ensembled(predictions, model))):
+        found = summarise(frame, versus=versus, protocol=protocol, store=store, metric=metric)
+        records += [record for record in found if record["seed"] is None]
+    return records
+
+
+def _pooled(predictions: pd.DataFrame, model: pd.Series[int]) -> pd.DataFrame:
+    """Return predictions in which a row has a line for each draw, of one run."""
+    draw = (predictions["seed"] - model).astype(str)
+    return predictions.assign(row=predictions["row"] + " draw " + draw, seed=model)
+
+
+def _ensembled(predictions: pd.DataFrame, model: pd.Series[int]) -> pd.DataFrame:
+    """Return predictions of one run for each model, whose score is the median probability of its draws."""
+    probability = predictions.assign(seed=model, score=expit(predictions["score"].to_numpy(dtype=np.float64)))
+    same = [name for name in probability.columns if name != "score"]
+    return probability.groupby(same, dropna=False, sort=False, as_index=False)["score"].median()
+
+
+def format_together(records: Sequence[Record], split: str = "test") -> str:
+    """Return the means over labels of single draws, and of draws taken together, as plain text."""
+    shown = [
+        Record(**{**record, "method": f"{record['method']}, {WAYS[record['metric']][0]}"})  # type: ignore[typeddict-item]  # a record but for its method
+        for record in records
+        if (record["split"], record["label"], record["seed"], record["versus"]) == (split, MEAN_LABEL, None, None)
+        and record["metric"] in WAYS
+    ]
+    shown.sort(key=lambda record: record["method"].rpartition(",")[0])
+    meanings = [f"{word}: {meaning}" for word, meaning in WAYS.values()]
+    title = "the draws of a model together, mean AUROC over labels [95 % interval over patients]"
+    return "\n".join([title, *meanings, format_block(shown)])
