@@ -44,7 +44,7 @@ class ProbeProtocol(Protocol):
     skip_absent: bool = False
     published: str | None = None
 
-    statistics: ClassVar[tuple[str, ...]] = (*Protocol.statistics, "skip_absent", "published")
+    statistics: ClassVar[tuple[str, ...]] = ("skip_absent", "published")
 
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
         """Raise `IgclError` for wrong options, a store without labels or splits to train on, or a missing encoder."""
@@ -163,7 +163,7 @@ class Linear(ProbeProtocol):
         title = "labels saved: what the other method needs to do as well [95 % interval over patients]"
         fraction, asked = min(self.fractions), pairs(methods_of(measured))
         try:
-            saved = [label_savings(predictions, *pair, fraction=fraction, resamples=self.resamples) for pair in asked]
+            saved = [label_savings(predictions, *pair, fraction=fraction) for pair in asked]
         except IgclError as error:  # such as a test split in which every label has one class; the rest is still shown
             return records, f"{text}\n\n{title}\nnot computed: {error}"
         records += [savings_record(each, protocol=self.name, store=store.path.name) for each in saved]
