@@ -108,8 +108,9 @@ def _table(where: str, given: Any) -> PublishedTable:
     if ("precision" in given) != (given["mark"] == "figure"):
         raise IgclError(f"{where}: precision is that of numbers read off a figure, and only theirs")
     least = -1.0 if "versus" in given else LOWEST[given["metric"]]
-    numbers = {row: [_number(f"{where}: {row}", each, least) for each in line] for row, line in given["numbers"].items()}
-    for row, line in numbers.items():
+    numbers = {}
+    for row, line in given["numbers"].items():
+        numbers[row] = [_number(f"{where}: {row}", each, least) for each in line]
         if len(line) != len(given["columns"]):
             raise IgclError(f"{where}: {row}: {len(line)} numbers for {len(given['columns'])} columns")
     return PublishedTable(**{**given, "numbers": numbers})

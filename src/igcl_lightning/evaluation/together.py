@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -53,18 +54,20 @@ def _ensembled(predictions: pd.DataFrame, model: pd.Series[int]) -> pd.DataFrame
     """Return predictions of one run for each model, whose score is the median probability of its draws."""
     probability = predictions.assign(seed=model, score=expit(predictions["score"].to_numpy(dtype=np.float64)))
     same = [name for name in probability.columns if name != "score"]
-    return probability.groupby(same, dropna=False, sort=False, as_index=False)["score"].median()
+    return probability.groupby(same, dropna=False, sort=False)["score"].median().reset_index()
 
 
 def format_together(records: Sequence[Record], split: str = "test") -> str:
     """Return the means over labels of single draws, and of draws taken together, as plain text."""
+    wanted = (split, MEAN_LABEL, None, None)
+    means = [each for each in records if (each["split"], each["label"], each["seed"], each["versus"]) == wanted]
     shown = [
-        Record(**{**record, "method": f"{record['method']}, {WAYS[record['metric']][0]}"})  # type: ignore[typeddict-item]  # a record but for its method
-        for record in records
-        if (record["split"], record["label"], record["seed"], record["versus"]) == (split, MEAN_LABEL, None, None)
-        and record["metric"] in WAYS
+        cast(Record, each | {"method": f"{method}, {word}"})
+        for method in dict.fromkeys(each["method"] for each in means)
+        for metric, (word, _) in WAYS.items()
+        for each in means
+        if (each["method"], each["metric"]) == (method, metric)
     ]
-    shown.sort(key=lambda record: record["method"].rpartition(",")[0])
     meanings = [f"{word}: {meaning}" for word, meaning in WAYS.values()]
     title = "the draws of a model together, mean AUROC over labels [95 % interval over patients]"
     return "\n".join([title, *meanings, format_block(shown)])

@@ -75,7 +75,7 @@ def fit_softmax(train: FeatureBatch, valid: FeatureBatch, options: SoftmaxOption
     for parameter in head.parameters():  # as PyTorch draws them, with a seed of their own
         nn.init.uniform_(parameter, -(head.in_features**-0.5), head.in_features**-0.5, generator)
     optimizer = torch.optim.Adam(head.parameters(), options.learning_rate, eps=options.eps)
-    best, kept = -math.inf, (head.weight, head.bias)
+    best, kept = -math.inf, head.state_dict()
     for _ in range(options.epochs):
         for rows in torch.randperm(len(target), generator=generator).split(options.batch_size):
             with torch.enable_grad():
@@ -85,5 +85,5 @@ def fit_softmax(train: FeatureBatch, valid: FeatureBatch, options: SoftmaxOption
             optimizer.step()
         value = mean_auroc(head(valid.feature).detach(), valid.target)
         if value > best:
-            best, kept = value, (head.weight.detach().clone(), head.bias.detach().clone())
-    return *kept, best
+            best, kept = value, {name: each.clone() for name, each in head.state_dict().items()}
+    return kept["weight"], kept["bias"], best

@@ -35,7 +35,7 @@ METHODS = {
 
 RANDOM, SUPERVISED = "random", "supervised"
 BASELINES = (RANDOM, SUPERVISED)
-"""Encoders with random weights, and training from scratch, with the architecture of another contestant, or a named one."""
+"""Encoders with random weights, and training from scratch, of the architecture of another contestant or a named one."""
 
 PREDICTIONS, FINE_TUNED = "predictions.parquet", "fine_tuned_predictions.parquet"
 TAKEN = ("store", "hard_negatives", "plots", "results.json", PREDICTIONS, FINE_TUNED, "table.md")

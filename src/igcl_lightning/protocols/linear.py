@@ -75,7 +75,7 @@ class ProbeProtocol(Protocol):
         absent = [label for label in super().labels_of(store) if label not in store.labels] if self.skip_absent else []
         if absent and not self.labels_of(store):
             has = ", ".join(store.labels) or "none"
-            raise IgclError(f"{store.path}: has no label of the protocol {self.name} but {has}; name some with --labels")
+            raise IgclError(f"{store.path}: has none of the labels of {self.name}, only {has}; choose with --labels")
         if absent:
             write_message("warning", f"{self.name}: left out, no label of {store.path}: {', '.join(absent)}")
 
@@ -92,7 +92,8 @@ class ProbeProtocol(Protocol):
         self, probe: type[LinearProbe], contestant: Contestant, store: Store, setting: Mapping[str, Any], seed: int
     ) -> pd.DataFrame:
         seed_everything(seed, verbose=False)
-        return fit_head(self, probe(**contestant.encoder, name=contestant.method), store, **{**setting, "draws": 1, "draw_seed": seed})
+        module = probe(**contestant.encoder, name=contestant.method)
+        return fit_head(self, module, store, **{**setting, "draws": 1, "draw_seed": seed})
 
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
         """Return AUROCs, and accuracy and F1 of a set of classes (see `score_report`)."""
