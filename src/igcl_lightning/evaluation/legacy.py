@@ -1,14 +1,10 @@
-"""Statistics as in the code of IGCL's authors beside ours, to show how they differ; never for conclusions.
-
-The scores of all runs are pooled as if they were of different images, rows are resampled as if each were of another
-patient, and the threshold of the MCC is chosen on the very rows that are evaluated.
-"""
+"""Results by the statistics of IGCL's authors beside ours, to show how they differ; never for conclusions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +22,7 @@ from igcl_lightning.evaluation.results import (
 )
 from igcl_lightning.metrics.influence import Estimate, jackknife_estimate
 from igcl_lightning.metrics.operating import choose_threshold, mcc, patient_counts
+from igcl_lightning.metrics.pooled import percentile_interval, pooled_statistics
 
 Floats = NDArray[np.float64]
 
@@ -39,89 +36,6 @@ HEADS = {"logistic": OURS, "softmax": THEIRS}
 
 STATISTICS = {"patients": OURS, "pooled": THEIRS}
 """Statistics by their word in the names of metrics: means of runs with intervals over patients, or pooled."""
-
-
-class PooledStatistics(NamedTuple):
-    """Statistics of each label and, last, their mean over labels, [L + 1, 1 + B]: as observed, then in B resamples.
-
-    NaN where a class is missing; the mean is over labels that have a value as observed.
-    """
-
-    auroc: Floats
-    mcc: Floats
-
-
-def pooled_statistics(score: Floats, target: Floats, resamples: int, seed: int = 0) -> PooledStatistics:
-    """Return AUROC and MCC of the pooled scores of R runs on N rows of L labels, and in resamples of the R * N scores.
-
-    The MCC is at the P-th largest score, P being the number of positives of the sample or resample itself.
-
-    Args:
-        score: float [R, L, N].
-        target: [L, N]; 1, 0 or NaN for unknown, which is left out.
-        resamples: number of bootstrap resamples, B.
-        seed: seed of the bootstrap.
-    """
-    labels = [_Label(score[:, label].ravel(), np.tile(each, len(score))) for label, each in enumerate(target)]
-    values = np.full((2, len(labels) + 1, 1 + resamples), np.nan)
-    for number, times in enumerate(_weights(score.shape[0] * score.shape[2], resamples, seed)):
-        values[:, :-1, number] = np.transpose([label.auroc_and_mcc(times) for label in labels])
-    observed = ~np.isnan(values[0, :-1, 0])
-    if observed.any():
-        values[:, -1] = values[:, :-1][:, observed].mean(axis=1)
-    return PooledStatistics(*values)
-
-
-def _weights(rows: int, resamples: int, seed: int) -> Iterator[NDArray[np.intp]]:
-    """Yield how often each row counts, [rows]: once, then as often as it is drawn in each resample."""
-    yield np.ones(rows, dtype=np.intp)
-    generator = np.random.default_rng(seed)
-    for _ in range(resamples):
-        yield np.bincount(generator.integers(rows, size=rows), minlength=rows)
-
-
-class _Label:
-    """Pooled scores of one label, sorted once for all resamples.
-
-    Args:
-        score: float [N].
-        target: [N]; 1, 0 or NaN for unknown.
-    """
-
-    def __init__(self, score: Floats, target: Floats) -> None:
-        self.known = ~np.isnan(target)
-        self.positive = target[self.known]
-        levels, self.level = np.unique(score[self.known], return_inverse=True)
-        self.levels = len(levels)
-
-    def auroc_and_mcc(self, times: NDArray[np.intp]) -> tuple[float, float]:
-        """Return both statistics where each row counts `times` [N]; NaN where a class is missing."""
-        weight = times[self.known]
-        # Positives and negatives by score, the highest first.
-        yes, no = (np.bincount(self.level, weight * each, self.levels)[::-1] for each in self._classes())
-        positives, negatives = yes.sum(), no.sum()
-        if not positives or not negatives:
-            return np.nan, np.nan
-        found, wrong = np.cumsum(yes), np.cumsum(no)
-        area = yes @ (negatives - wrong + no / 2) / (positives * negatives)
-        at = int(np.argmax(found + wrong >= positives))  # level of the P-th largest score
-        counts = np.array([found[at], wrong[at], positives - found[at], negatives - wrong[at]])
-        return float(area), float(mcc(counts))
-
-    def _classes(self) -> tuple[Floats, Floats]:
-        return self.positive, 1 - self.positive
-
-
-def percentile_interval(values: Floats) -> tuple[float | None, float | None]:
-    """Return the 95 % percentile interval of values [1 + B], of which the first is as observed; None if there is none.
-
-    Resamples without a value are left out, as the authors' code does.
-    """
-    drawn = values[1:][~np.isnan(values[1:])]
-    if not len(drawn):
-        return None, None
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return float(low), float(high)
 
 
 def legacy_records(
@@ -149,9 +63,16 @@ def legacy_records(
     if len(answers):
         records += summarise(answers, **about, metric=f"mcc_{head}_patients", statistic=_mcc_estimate, scale="signed")
     records = [record for record in records if record["seed"] is None]
+    in_mean = {"auroc": _labels_of_every_run(asked), "mcc": _labels_of_every_run(answers)}
     for split, table in arranged_by_split(checked(asked, "predictions")).items():
-        records += _pooled_records(table, resamples, head, about | {"split": split})
+        records += _pooled_records(table, in_mean, resamples, head, about | {"split": split})
     return records
+
+
+def _labels_of_every_run(predictions: pd.DataFrame) -> set[str]:
+    runs = predictions.groupby([*Run._fields], dropna=False)["label"]
+    scored = [set(labels) for _, labels in runs]
+    return set.intersection(*scored) if scored else set()
 
 
 def _answers(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -172,7 +93,10 @@ def _mcc_estimate(answer: Floats, target: Floats, patient: NDArray[np.intp], pat
     return jackknife_estimate(mcc, patient_counts(answer == 1, target, patient, patients))
 
 
-def _pooled_records(table: ScoreTable, resamples: int, head: str, about: dict[str, Any]) -> Iterator[Record]:
+def _pooled_records(
+    table: ScoreTable, in_mean: Mapping[str, set[str]], resamples: int, head: str, about: dict[str, Any]
+) -> Iterator[Record]:
+    """Yield records of labels and of their mean, over the labels that ours is over, for each method and setting."""
     settings = dict.fromkeys(run._replace(seed=None) for run in table.scores)
     for setting in settings:
         score = np.stack([each for run, each in table.scores.items() if run._replace(seed=None) == setting])
@@ -180,7 +104,9 @@ def _pooled_records(table: ScoreTable, resamples: int, head: str, about: dict[st
         counts = _counts(table.labels, target)
         for name, values in pooled_statistics(score, target, resamples)._asdict().items():
             fields = about | {"metric": f"{name}_{head}_pooled", "runs": len(score)}
-            for drawn, counted in zip(values, counts, strict=True):
+            used = np.array([label in in_mean[name] for label in table.labels]) & ~np.isnan(values[:, 0])
+            mean = values[used].mean(axis=0) if used.any() else np.full(values.shape[1], np.nan)
+            for drawn, counted in zip([*values, mean], counts, strict=True):
                 yield make_record(setting, drawn[0], percentile_interval(drawn), **fields, **counted)
 
 
@@ -232,8 +158,7 @@ def _by_label(found: _Found, method: str, setting: str) -> str:
     for label, (head, way) in product(labels, (("logistic", "patients"), ("softmax", "pooled"))):
         rows.append([label, HEADS[head], *_cells(found, (method, setting, label), head, way)])
     lacking = [label for label in labels if (method, setting, label, "mcc_logistic_patients") not in found]
-    note = "ours has no MCC, and its mean leaves out, for want of two classes among the validation rows: "
-    told = [f"{note}{', '.join(lacking)}"] * bool(lacking)
+    told = [f"no MCC of ours, and in no mean: {', '.join(lacking)}; one class among validation rows"] * bool(lacking)
     return "\n".join([f"{method}, {setting}, by label; - where rows are of one class", *told, aligned(rows)])
 
 
@@ -243,7 +168,7 @@ def _width(record: Record) -> float | None:
 
 
 def _told(found: _Found, method: str, setting: str) -> str:
-    """Return by how much the published way differs for a method, as a sentence."""
+    """Return by how much the published way differs for a method, a line for each statistic."""
     told = []
     for what, ours, theirs in (
         ("all as published", "logistic_patients", "softmax_pooled"),

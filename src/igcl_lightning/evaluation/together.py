@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,11 +37,14 @@ def summarise_together(
         IgclError: as `summarise`.
     """
     model = predictions["seed"] // apart * apart
-    records = []
-    for metric, frame in ((POOLED, _pooled(predictions, model)), (ENSEMBLE, _ensembled(predictions, model))):
-        found = summarise(frame, versus=versus, protocol=protocol, store=store, metric=metric)
-        records += [record for record in found if record["seed"] is None]
-    return records
+    about: dict[str, Any] = {"versus": versus, "protocol": protocol, "store": store}
+    pooled = summarise(_pooled(predictions, model), metric=POOLED, **about)
+    draws = (predictions["seed"] - model).nunique()
+    for record in pooled:  # a row has a line for each draw
+        record["n"] //= draws
+        record["positives"] = None if record["positives"] is None else record["positives"] // draws
+    ensembled = summarise(_ensembled(predictions, model), metric=ENSEMBLE, **about)
+    return [record for record in (*pooled, *ensembled) if record["seed"] is None]
 
 
 def _pooled(predictions: pd.DataFrame, model: pd.Series[int]) -> pd.DataFrame:
@@ -62,7 +65,7 @@ def format_together(records: Sequence[Record], split: str = "test") -> str:
     wanted = (split, MEAN_LABEL, None, None)
     means = [each for each in records if (each["split"], each["label"], each["seed"], each["versus"]) == wanted]
     shown = [
-        cast(Record, each | {"method": f"{method}, {word}"})
+        each | {"method": f"{method}, {word}"}
         for method in dict.fromkeys(each["method"] for each in means)
         for metric, (word, _) in WAYS.items()
         for each in means
