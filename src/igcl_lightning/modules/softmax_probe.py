@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -23,13 +23,16 @@ class SoftmaxOptions:
         eps: Adam's epsilon.
         epochs: number of epochs, of which the best by the mean AUROC on validation rows is kept.
         batch_size: rows in a step.
-        seed: seed of the initial weights and of the order of the rows.
+        runs: number of heads, all trained on the same rows.
+        seed: seed of the initial weights and of the order of the rows of the first head; later ones have consecutive
+            seeds.
     """
 
     learning_rate: float = 5e-4
     eps: float = 1e-8
     epochs: int = 100
     batch_size: int = 32
+    runs: int = 1
     seed: int = 0
 
 
@@ -51,14 +54,16 @@ class SoftmaxProbe(LinearProbe):
         name: str | None = None,
         training: SoftmaxOptions = SoftmaxOptions(),
     ) -> None:
-        super().__init__(checkpoint, image, name=name)
+        super().__init__(checkpoint, image, name=name, num_heads=training.runs)
         self.training_options = training
 
-    def fit_draw(self, draw: ProbeDraw) -> tuple[Tensor, Tensor, float, float]:
-        """Return weight [L, D], bias [L], an infinite C (no penalty), and the mean AUROC on the validation rows."""
-        drawn, held_out = (FeatureBatch(*(field.cpu() for field in batch)) for batch in (draw.train, draw.valid))
-        weight, bias, best = fit_softmax(drawn, held_out, self.training_options)
-        return weight, bias, math.inf, best
+    def training_step(self, batch: ProbeDraw, batch_idx: int) -> None:
+        """Fit all heads on one draw."""
+        drawn, held_out = (FeatureBatch(*(field.cpu() for field in part)) for part in (batch.train, batch.valid))
+        for run in range(self.training_options.runs):
+            options = replace(self.training_options, seed=self.training_options.seed + run)
+            weight, bias, _ = fit_softmax(drawn, held_out, options)
+            self._move_head(run, weight, bias)
 
 
 def fit_softmax(train: FeatureBatch, valid: FeatureBatch, options: SoftmaxOptions) -> tuple[Tensor, Tensor, float]:
@@ -67,7 +72,7 @@ def fit_softmax(train: FeatureBatch, valid: FeatureBatch, options: SoftmaxOption
     Args:
         train: features [N, D] and targets [N, L]; 1, 0 or NaN, which counts as 0.
         valid: the same of the rows that the epoch is chosen on; unknown labels are left out.
-        options: how to train.
+        options: how to train one head.
     """
     generator = torch.Generator().manual_seed(options.seed)
     target = train.target.nan_to_num()

@@ -116,13 +116,15 @@ class Legacy(ProbeProtocol):
         return records, "\n\n".join([how, *tables])
 
     def _softmax_runs(self, contestant: Contestant, store: Store, part: Part) -> Iterator[pd.DataFrame]:
-        for run in range(self.baseline_seeds if contestant.baseline == RANDOM else self.draws):
-            seed_everything(run, verbose=False)
-            training = SoftmaxOptions(self.learning_rate, self.eps, self._epochs(part), self.batch_size, run)
-            probe = SoftmaxProbe(**contestant.encoder, name=contestant.method, training=training)
+        """Yield the predictions of all runs of an encoder; of encoders with random weights, of one run each."""
+        runs, encoders = (1, self.baseline_seeds) if contestant.baseline == RANDOM else (self.draws, 1)
+        for seed in range(encoders):
+            seed_everything(seed, verbose=False)
+            options = SoftmaxOptions(self.learning_rate, self.eps, self._epochs(part), self.batch_size, runs, seed)
+            probe = SoftmaxProbe(**contestant.encoder, name=contestant.method, training=options)
             setting: dict[str, Any] = {"draw_seed": SUBSET_SEED, "batch_size": 256, **part}
             frame = fit_head(self, probe, store, features=contestant.features, **setting)
-            yield frame.assign(seed=contestant.run_seed(run))
+            yield frame.assign(seed=frame["seed"] - SUBSET_SEED + contestant.run_seed(seed))
 
     def _trained_labels(self, store: Store) -> list[str]:
         labels = self.labels_of(store)
