@@ -9,7 +9,15 @@ from pathlib import Path
 from igcl_lightning.atomic import replacing
 from igcl_lightning.evaluation.classes import ACCURACY, F1
 from igcl_lightning.evaluation.legacy import LEGACY
-from igcl_lightning.evaluation.results import MEAN_LABEL, Record, aligned, as_markdown, format_cell, setting_name
+from igcl_lightning.evaluation.results import (
+    MEAN_LABEL,
+    Record,
+    aligned,
+    as_markdown,
+    format_cell,
+    format_value,
+    setting_name,
+)
 from igcl_lightning.evaluation.within_patient import METRIC
 
 RECALL = 5
@@ -47,7 +55,7 @@ BY_METRIC = {
 
 def format_overview(records: Sequence[Record], split: str = "test") -> str:
     """Return the table as plain text, without intervals, below what its columns are."""
-    titles, *rows = _table(records, split, lambda record: "-" if record["value"] is None else f"{record['value']:.3f}")
+    titles, *rows = _table(records, split, format_value)
     meant = [line for mark, line in MEANINGS.items() if any(re.match(mark, title) for title in titles)]
     return "\n".join([CAPTION.format(split=split), *meant, "", aligned([titles, *rows])])
 
@@ -61,9 +69,12 @@ def write_overview(records: Sequence[Record], path: Path, split: str = "test") -
 
 def _table(records: Sequence[Record], split: str, cell: Callable[[Record], str]) -> list[list[str]]:
     columns: dict[str, dict[str, str]] = {}
+    records = [record for record in records if record["protocol"] != LEGACY]
+    of_classes = {record["protocol"] for record in records if record["metric"] == ACCURACY}
     for record in records:
         about = (record["split"], record["label"], record["seed"], record["versus"])
-        if record["protocol"] != LEGACY and about == (split, MEAN_LABEL, None, None) and (title := _title(record)):
+        is_answer = record["metric"] == F1 and record["protocol"] not in of_classes
+        if about == (split, MEAN_LABEL, None, None) and not is_answer and (title := _title(record)):
             columns.setdefault(title, {})[record["method"]] = cell(record)
     recalls = [title for title in columns if title.startswith("recall@")]
     shown = f"recall@{RECALL}" if f"recall@{RECALL}" in recalls else "".join(recalls[:1])
