@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from igcl_lightning.evaluation.decisions import answer_estimate, with_choices
 from igcl_lightning.evaluation.predictions import Run, ScoreTable, arranged_by_split, checked
 from igcl_lightning.evaluation.results import (
     MEAN_LABEL,
@@ -20,8 +22,7 @@ from igcl_lightning.evaluation.results import (
     setting_name,
     summarise,
 )
-from igcl_lightning.metrics.influence import Estimate, jackknife_estimate
-from igcl_lightning.metrics.operating import choose_threshold, mcc, patient_counts
+from igcl_lightning.metrics.operating import SCALE, choose_threshold
 from igcl_lightning.metrics.pooled import percentile_interval, pooled_statistics
 
 Floats = NDArray[np.float64]
@@ -57,11 +58,12 @@ def legacy_records(
     """
     about: dict[str, Any] = {"protocol": LEGACY, "store": store}
     asked = predictions[predictions["split"].isin(splits)]
-    answers = _answers(predictions)
-    answers = answers[answers["split"].isin(splits)]
+    answers = with_choices(predictions, splits, lambda score, target: choose_threshold(score, target, "mcc"))
+    answers["score"] = (answers["score"] >= answers.pop("chosen")).astype(float)
     records = summarise(asked, **about, metric=f"auroc_{head}_patients")
     if len(answers):
-        records += summarise(answers, **about, metric=f"mcc_{head}_patients", statistic=_mcc_estimate, scale="signed")
+        said: dict[str, Any] = {"statistic": partial(answer_estimate, "mcc"), "scale": SCALE["mcc"]}
+        records += summarise(answers, **about, **said, metric=f"mcc_{head}_patients")
     records = [record for record in records if record["seed"] is None]
     in_mean = {"auroc": _labels_of_every_run(asked), "mcc": _labels_of_every_run(answers)}
     for split, table in arranged_by_split(checked(asked, "predictions")).items():
@@ -73,24 +75,6 @@ def _labels_of_every_run(predictions: pd.DataFrame) -> set[str]:
     runs = predictions.groupby([*Run._fields], dropna=False)["label"]
     scored = [set(labels) for _, labels in runs]
     return set.intersection(*scored) if scored else set()
-
-
-def _answers(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return predictions with 1 for scores at or above a threshold of the run and label, 0 for others.
-
-    A label without two classes among the validation rows is left out, as it has no threshold.
-    """
-    judged = []
-    for _, lines in predictions.groupby([*Run._fields, "label"], dropna=False, sort=False):
-        known = lines[(lines["split"] == "valid") & lines["target"].notna()]
-        if known["target"].nunique() == 2:
-            threshold = choose_threshold(known["score"], known["target"], "mcc")
-            judged.append(lines.assign(score=(lines["score"] >= threshold).astype(float)))
-    return pd.concat(judged, ignore_index=True) if judged else predictions.iloc[:0]
-
-
-def _mcc_estimate(answer: Floats, target: Floats, patient: NDArray[np.intp], patients: int) -> Estimate:
-    return jackknife_estimate(mcc, patient_counts(answer == 1, target, patient, patients))
 
 
 def _pooled_records(

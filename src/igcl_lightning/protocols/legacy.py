@@ -93,11 +93,10 @@ class Legacy(ProbeProtocol):
 
         The column `head` names the head, one of `HEADS`, and `logit` holds the scores: this is no table of predictions.
         """
-        ours = replace(self, splits=[*dict.fromkeys(["valid", *self.splits])])
-        theirs = replace(ours, labels=self._trained_labels(store))
+        with_no_finding = replace(self, labels=self._trained_labels(store))
         frames = {
-            "logistic": ours._probed(LinearProbe, contestant, store, part),
-            "softmax": pd.concat(theirs._softmax_runs(contestant, store, part), ignore_index=True),
+            "logistic": self._probed(LinearProbe, contestant, store, part),
+            "softmax": pd.concat(with_no_finding._softmax_runs(contestant, store, part), ignore_index=True),
         }
         both = pd.concat([frame.assign(head=head) for head, frame in frames.items()], ignore_index=True)
         both = both[both["label"].isin(self.labels_of(store))]

@@ -227,7 +227,8 @@ class FewShot(ProbeProtocol):
         drawn = {each: frame for each, frame in measured.items() if each.baseline != RANDOM}
         if not self.together or not drawn:
             return records, text
-        predictions, versus = pd.concat(drawn.values(), ignore_index=True), pairs(methods_of(drawn))
-        about: dict[str, Any] = {"protocol": self.name, "store": store.path.name}
-        records = [*records, *summarise_together(predictions, apart=SEEDS_APART, versus=versus, **about)]
+        predictions = pd.concat(drawn.values(), ignore_index=True)
+        predictions = predictions[predictions["split"].isin(self.splits)]
+        about: dict[str, Any] = {"versus": pairs(methods_of(drawn)), "protocol": self.name, "store": store.path.name}
+        records = [*records, *summarise_together(predictions, apart=SEEDS_APART, **about)]
         return records, "\n\n".join([text, *(format_together(records, split) for split in self.splits)])
