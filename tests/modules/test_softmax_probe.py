@@ -71,3 +71,12 @@ def test_the_best_epoch_is_not_always_the_last(rows):
     assert values == sorted(values)
     assert len(set(values)) < 12, "some epochs are no better than those before"
     assert fit_softmax(*rows, long)[2] == max(values)
+
+
+def test_of_equal_epochs_it_keeps_the_first():
+    """Validation rows that every epoch ranks perfectly choose no later one."""
+    feature = torch.tensor([[3.0, 0.0], [0.0, 3.0], [2.0, 0.1], [0.1, 2.0]])
+    rows = FeatureBatch(feature, (feature > 1).float(), torch.arange(4))
+    first, later = (fit_softmax(rows, rows, SoftmaxOptions(0.5, epochs=epochs, batch_size=4)) for epochs in (3, 9))
+    assert first[2] == later[2] == 1
+    torch.testing.assert_close(first[0], later[0])
