@@ -8,6 +8,7 @@ from pathlib import Path
 
 from igcl_lightning.atomic import replacing
 from igcl_lightning.evaluation.classes import ACCURACY, F1
+from igcl_lightning.evaluation.legacy import LEGACY
 from igcl_lightning.evaluation.results import (
     MEAN_LABEL,
     Record,
@@ -68,6 +69,7 @@ def write_overview(records: Sequence[Record], path: Path, split: str = "test") -
 
 def _table(records: Sequence[Record], split: str, cell: Callable[[Record], str]) -> list[list[str]]:
     columns: dict[str, dict[str, str]] = {}
+    records = [record for record in records if record["protocol"] != LEGACY]
     of_classes = {record["protocol"] for record in records if record["metric"] == ACCURACY}
     for record in records:
         about = (record["split"], record["label"], record["seed"], record["versus"])

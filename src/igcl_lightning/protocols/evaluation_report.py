@@ -52,7 +52,7 @@ def write_report(
             continue
         tables = {each: pd.concat(map(_read, paths), ignore_index=True) for each, paths in files.items()}
         found, text = protocol.report(tables, Store(stores[protocol.name]))
-        say(text)
+        say("\n\n".join(filter(None, [text, protocol.below()])))
         records += found
         scored = [table for table in tables.values() if set(SCHEMA.names) <= set(table.columns)]
         predictions.setdefault(protocol.scores, []).extend(scored)

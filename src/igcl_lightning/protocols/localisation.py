@@ -142,7 +142,7 @@ class Localisation(Protocol):
         """Return why a contestant cannot be asked, "" if it has maps."""
         if contestant.features is not None:
             return "is a file of features, without images to point in"
-        if contestant.method == SUPERVISED:
+        if contestant.baseline == SUPERVISED:
             return "is trained from scratch"
         if not contestant.side and GRAD_CAM not in self.by:
             return "reads no reports, so no prompts"
@@ -177,7 +177,7 @@ class Localisation(Protocol):
             yield PROMPTS, contestant.run_seed(), PromptMaps(module, self.score)
         if GRAD_CAM not in self.by:
             return
-        random = contestant.method == RANDOM
+        random = contestant.baseline == RANDOM
         for seed in range(self.baseline_seeds) if random else [contestant.run_seed()]:
             if random:
                 seed_everything(seed, verbose=False)

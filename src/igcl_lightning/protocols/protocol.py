@@ -92,6 +92,10 @@ class Protocol(ABC):
         Differences are those of the first method to each of the others.
         """
 
+    def below(self) -> str:
+        """Return a text that is printed below the table, "" for none."""
+        return ""
+
     def settings(self, contestant: Contestant, part: Part) -> dict[str, Any]:
         """Return the options that a part of a contestant depends on."""
         return {name: value for name, value in asdict(self).items() if name not in self.statistics} | dict(part)
