@@ -37,7 +37,6 @@ ASKED = {
     "epochs": [1, 2],
     "draws": 2,
     "tune": "last_block",
-    "resamples": 50,
 }
 
 
@@ -64,7 +63,7 @@ def known(checkpoint, features):
 def evaluate(folder, content, store, *words):
     (folder / "asked.yaml").write_text(yaml.safe_dump(content))
     given = ["--protocol", f"{folder / 'asked.yaml'},LINEAR", "--store", str(store), "--out", str(folder / "out")]
-    linear = {"protocol": "linear", "labels": LABELS, "fractions": [0.5], "draws": 1, "resamples": 50}
+    linear = {"protocol": "linear", "labels": LABELS, "fractions": [0.5], "draws": 1}
     (folder / "linear.yaml").write_text(yaml.safe_dump(linear | {"supervised_epochs": [1], "baseline_seeds": 1}))
     words = [word.replace("LINEAR", str(folder / "linear.yaml")) for word in (*given, *words)]
     return main(["evaluate", *words])
@@ -208,7 +207,7 @@ def test_a_draw_depends_on_its_own_options_only():
     for other, is_new, is_new_from_scratch in (
         (FineTuning(fractions=[0.5, 1.0], epochs=[3, 2]), True, True),
         (FineTuning(fractions=[0.5, 1.0], epochs=[1, 3]), False, False),
-        (FineTuning(fractions=[0.5], epochs=[1], draws=9, resamples=7), False, False),
+        (FineTuning(fractions=[0.5], epochs=[1], draws=9), False, False),
         (FineTuning(fractions=[0.5], epochs=[1], learning_rate=0.1), True, True),
         (FineTuning(fractions=[0.5], epochs=[1], patience=9), True, True),
         (FineTuning(fractions=[0.5], epochs=[1], tune="last_block"), True, False),
