@@ -125,7 +125,6 @@ def test_a_label_of_fewer_than_ten_patients_is_marked_and_wider(simulated, numbe
     assert smaller_class(frame) == number
     assert record["few"] is is_few
     assert ends(record) == pytest.approx(interval(first, number, "unit"))
-    assert (ends(record) != pytest.approx(interval(first, None, "unit"))) is is_few
     assert format_cell(record).endswith(" few") is is_few
     apart = only(records, versus="random", fraction=0.01, label="Edema")
     assert apart["few"] is is_few
@@ -139,6 +138,17 @@ def test_a_label_of_fewer_than_ten_patients_is_marked_and_wider(simulated, numbe
     assert whole["few"] is is_few
     assert ends(whole) == pytest.approx(interval((first + estimate_of(frame, "igcl", "Atelectasis")) / 2, None, "unit"))
     assert ("fewer than 10 patients" in format_table(records)) is is_few
+
+
+@pytest.mark.parametrize("number", [5, 10, 14])
+def test_a_mean_over_one_label_given_twice_is_no_surer_than_the_label(simulated, number):
+    """The spread of a mean is that of its labels, not that of all patients."""
+    frame = of_patients(simulated({"igcl": 0.2}, labels=("Other", "Edema"), rows=400), number)
+    edema = frame[frame["label"] == "Edema"]
+    records = summary(pd.concat([edema, edema.assign(label="Twin")]))
+    label, mean = (only(records, fraction=0.01, label=name) for name in ("Edema", "mean"))
+    assert mean["value"] == pytest.approx(label["value"])
+    assert mean["ci_high"] - mean["ci_low"] > 0.9 * (label["ci_high"] - label["ci_low"])
 
 
 def test_few_without_a_label_are_few_as_well(simulated):
@@ -192,7 +202,7 @@ def mean_auroc(*runs):
 
 
 def test_an_interval_is_close_to_leaving_out_one_patient_and_to_resampling_patients(simulated):
-    frame = simulated({"random": 1.0}, settings=((0.01, None),), seeds=3, rows=400)
+    frame = simulated({"random": 1.0}, settings=((0.01, None),), seeds=2, rows=200)
     record = only(summary(frame), method="random", label="Edema")
     runs = of_runs(frame, "random")
     patient, statistic = runs[0]["patient"], mean_auroc(*runs)
@@ -201,7 +211,7 @@ def test_an_interval_is_close_to_leaving_out_one_patient_and_to_resampling_patie
     assert record["value"] == pytest.approx(jackknife[0])
     assert record["value"] - record["ci_low"] == pytest.approx(record["value"] - low, rel=0.04)
     assert record["ci_high"] - record["value"] == pytest.approx(high - record["value"], rel=0.04)
-    assert redrawn(statistic, patient, 200) == pytest.approx(deviation(jackknife), rel=0.2)
+    assert redrawn(statistic, patient, 150) == pytest.approx(deviation(jackknife), rel=0.2)
 
 
 def test_the_interval_of_a_mean_over_seeds_is_that_of_the_mean_estimate(simulated):
@@ -297,7 +307,7 @@ def test_the_interval_of_a_difference_is_that_of_the_difference_of_estimates(sim
 
 def test_p_values_are_below_a_twentieth_where_intervals_exclude_zero_and_are_corrected_for_labels(simulated):
     labels = [f"L{number}" for number in range(6)] + ["Hernia"]
-    frame = simulated({"igcl": 1.0, "random": 0.6}, settings=((0.01, None), (1.0, None)), labels=labels, rows=80)
+    frame = simulated({"igcl": 1.0, "random": 0.8}, settings=((0.01, None), (1.0, None)), labels=labels, rows=80)
     records = summary(frame, versus=[("igcl", "random")])
     assert {record["p_value"] is None for record in records if record["versus"] is None} == {True}
     assert {record["p_holm"] is None for record in records if record["versus"] is None} == {True}
