@@ -529,6 +529,14 @@ def test_the_scale_of_intervals_is_that_of_the_statistic(simulated):
     assert ends(record) == pytest.approx(interval(expected, smaller_class(frame), "any"))
 
 
+@pytest.mark.parametrize("common_seeds", [True, False])
+def test_a_run_without_a_seed_is_told_once(common_seeds):
+    by_run = {Run(name, None, None, None): np.array([0.5, 0.1, -0.1]) for name in "ab"}
+    about = {"metric": "m", "n": 1, "protocol": "p", "store": "s", "split": "test"}
+    records = compare_runs(by_run, [("a", "b")], common_seeds=common_seeds, **about)
+    assert [(each["method"], each["versus"]) for each in records] == [("a", None), ("b", None), ("a", "b")]
+
+
 def test_runs_that_are_compared_by_all_seeds_or_by_those_in_common(simulated):
     generator = np.random.default_rng(0)
     runs = {("a", 0), ("a", 1), ("b", 1), ("b", 2), ("c", 5)}

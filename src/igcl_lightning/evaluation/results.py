@@ -150,7 +150,13 @@ def _with_differences(by_run: Mapping[Run, NDArray[np.float64]], versus: Sequenc
         for (method, other), (run, mean) in product(versus, means.items())
         if run.method == method and run._replace(method=other) in means
     ]
-    return [*(_Line(run, None, values) for run, values in by_run.items()), *means.values(), *apart]
+    return [*_runs_and_means(by_run), *apart]
+
+
+def _runs_and_means(by_run: Mapping[Run, NDArray[np.float64]]) -> Iterator[_Line]:
+    """Yield the lines of runs and of means over their seeds; a run without a seed is its own mean."""
+    yield from (_Line(run, None, values) for run, values in by_run.items() if run.seed is not None)
+    yield from _means(by_run).values()
 
 
 def _means(by_run: Mapping[Run, NDArray[np.float64]]) -> dict[Run, _Line]:
@@ -272,7 +278,7 @@ def compare_runs(
         fields: further fields of the records.
     """
     if common_seeds:
-        lines = [*(_Line(run, None, values) for run, values in by_run.items()), *_means(by_run).values()]
+        lines = [*_runs_and_means(by_run)]
         for method, other in versus:
             beside = {run: by_run.get(run._replace(method=other)) for run in by_run if run.method == method}
             apart = {run: by_run[run] - values for run, values in beside.items() if values is not None}
