@@ -98,14 +98,14 @@ def few_asked(number):
     first, _ = found("graph", 0)
     precision = first.precision.copy()
     precision[:, PATIENT >= number, :, 1] = np.nan
-    precision[:, PATIENT < number, :, 1] = np.random.default_rng(0).random((2, (PATIENT < number).sum(), 2))
+    precision[:, PATIENT < number, :, 1] = np.random.default_rng(0).random(((PATIENT < number).sum(), 2, 2))
     return first._replace(precision=precision)
 
 
 @pytest.mark.parametrize("number", [1, 5, 10])
 def test_a_label_of_few_patients_is_marked_and_widens_the_mean(number):
     asked = few_asked(number)
-    records = summarise_retrieval({run("igcl", 0): asked}, store="s", split="test")
+    records = summarise_retrieval({run("igcl", 0): [asked]}, store="s", split="test")
     record, mean = (shown(records, "image_to_graph_precision@5", label) for label in ("Effusion", "mean"))
     assert (record["few"], mean["few"]) == (number < 10, number < 10)
     if number == 1:
@@ -173,6 +173,20 @@ def test_the_table_has_methods_of_other_sides_below_one_another(records):
     assert both[:12] == blocks
     assert "own pair included: 7 valid queries of" in both[12]
     assert "0.125" in both[12]
+
+
+def test_cells_of_few_patients_say_so():
+    kept = PATIENT < 4
+    few = [
+        each._replace(patient=PATIENT[kept], rank=each.rank[:, kept], precision=each.precision[:, kept])
+        for each in found("graph", 0)
+    ]
+    lines = format_retrieval(summarise_retrieval({run("igcl", 0): few}, store="s", split="test")).splitlines()
+    cells = [line for line in lines if line.startswith("igcl")]
+    assert len(cells) == 12
+    assert all(line.endswith("] few") for line in cells)
+    (rank, *_) = [after for line, after in zip(lines, lines[1:], strict=False) if line.endswith("median rank")]
+    assert rank.split()[1] == f"{np.median(few[0].rank[0]):.1f}"
 
 
 def test_other_pools_are_refused():

@@ -417,10 +417,14 @@ def method_name(record: Record) -> str:
     return record["method"] if record["versus"] is None else f"{record['method']} - {record['versus']}"
 
 
-def format_cell(record: Record) -> str:
-    """Return `value [ci_low, ci_high]`, signed if it is a difference, and "few" if it is of few patients."""
+def format_cell(record: Record, digits: tuple[int, int] = (3, 2)) -> str:
+    """Return `value [ci_low, ci_high]`, signed if it is a difference, and "few" if it is of few patients.
+
+    `digits` are those behind the point, of the value and of the ends.
+    """
     if record["value"] is None:
         return "-"
     sign = "" if record["versus"] is None else "+"
-    interval = "" if record["ci_low"] is None else f" [{record['ci_low']:{sign}.2f}, {record['ci_high']:{sign}.2f}]"
-    return f"{record['value']:{sign}.3f}{interval}{f' {FEW}' if record['few'] else ''}"
+    of_value, of_ends = (f"{sign}.{number}f" for number in digits)
+    interval = "" if record["ci_low"] is None else f" [{record['ci_low']:{of_ends}}, {record['ci_high']:{of_ends}}]"
+    return f"{record['value']:{of_value}}{interval}{f' {FEW}' if record['few'] else ''}"
