@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from by_patient import left_out
 from sklearn.metrics import accuracy_score, f1_score
 
+from by_patient import left_out
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.classes import format_classes, summarise_classes
 from igcl_lightning.evaluation.intervals import interval, p_value

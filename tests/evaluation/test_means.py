@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from by_patient import deviation, left_out, mean_of
 from scipy.stats import t as student
 
+from by_patient import deviation, left_out, mean_of
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.intervals import interval, p_value
 from igcl_lightning.evaluation.means import format_means, summarise_means

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from by_patient import deviation, left_out, redrawn
 from scipy.stats import t as student
 from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 
+from by_patient import deviation, left_out, redrawn
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.intervals import interval, p_value
 from igcl_lightning.evaluation.predictions import Run

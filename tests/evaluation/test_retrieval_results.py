@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from by_patient import deviation, mean_of, redrawn
 from scipy.stats import t as student
 
+from by_patient import deviation, mean_of, redrawn
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.intervals import interval, p_value
 from igcl_lightning.evaluation.predictions import Run
@@ -97,8 +97,8 @@ def few_asked(number):
     """Queries of two labels, the second in those of so many patients, and of one run."""
     first, _ = found("graph", 0)
     precision = first.precision.copy()
-    precision[:, PATIENT >= number, :, 1] = np.nan
-    precision[:, PATIENT < number, :, 1] = np.random.default_rng(0).random(((PATIENT < number).sum(), 2, 2))
+    precision[:, number <= PATIENT, :, 1] = np.nan
+    precision[:, number > PATIENT, :, 1] = np.random.default_rng(0).random(((number > PATIENT).sum(), 2, 2))
     return first._replace(precision=precision)
 
 
@@ -113,7 +113,7 @@ def test_a_label_of_few_patients_is_marked_and_widens_the_mean(number):
         assert None not in (record["value"], mean["value"])
         return
     first = loop(asked.precision[0, :, 1, 0].astype(float), HAS[:, 0])
-    second = loop(asked.precision[0, :, 1, 1].astype(float), PATIENT < number)
+    second = loop(asked.precision[0, :, 1, 1].astype(float), number > PATIENT)
     assert numbers(record) == of(second, number)
     second[1:] *= student.ppf(0.975, number - 1) / student.ppf(0.975, 1e9) if number < 10 else 1
     assert numbers(mean) == of((first + second) / 2, None)

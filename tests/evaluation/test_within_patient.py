@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from by_patient import left_out
 
+from by_patient import left_out
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.intervals import interval, p_value
 from igcl_lightning.evaluation.predictions import Run

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from by_patient import left_out
 
+from by_patient import left_out
 from igcl_lightning.evaluation.intervals import interval, p_value
 from igcl_lightning.protocols.ablation_report import Finished, write_report
 
