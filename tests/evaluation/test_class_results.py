@@ -62,11 +62,11 @@ def numbers(record):
     return [record["value"], record["ci_low"], record["ci_high"]]
 
 
-def answered(predictions, classes, method, seed, split="test"):
+def answered(predictions, classes, method, seed, split="test", names=NAMES):
     """Patients, classes and answers of the rows with a class."""
     frame = predictions[(predictions["method"] == method) & (predictions["seed"] == seed)]
     frame = frame[(frame["split"] == split) & frame["row"].isin(list(classes))]
-    scores = frame.pivot_table(index=["patient", "row"], columns="label", values="score")[list(NAMES)]
+    scores = frame.pivot_table(index=["patient", "row"], columns="label", values="score")[list(names)]
     truth = np.array([classes[row] for _, row in scores.index])
     return np.array([patient for patient, _ in scores.index]), truth, scores.idxmax(axis=1).to_numpy()
 
@@ -179,6 +179,17 @@ def test_a_class_without_rows_in_a_split_has_no_f1_but_can_be_the_answer():
     values = [shown(records, "f1", name)["value"] for name in ("a", "b", "mean")]
     assert values == [pytest.approx(2 / 3), None, pytest.approx(2 / 3)]
     assert format_classes(records).splitlines()[-1].split() == ["igcl", "0.667", "-"]
+
+
+def test_a_class_without_rows_in_a_split_leaves_the_mean_its_interval():
+    rows = [("a", {"a": 1, "b": 0, "c": 0}), ("b", {"a": 0, "b": 1, "c": 2}), ("b", {"a": 0, "b": 1, "c": 0})] * 10
+    frame, classes = few(*rows, ("c", {"a": 0, "b": 0, "c": 1}))
+    frame.loc[frame["row"] == "r30", "split"] = "valid"
+    record = shown(summarise_classes(frame, classes, **ABOUT), "f1")
+    patient, truth, said = answered(frame, classes, "igcl", 0, names=["a", "b", "c"])
+    expected = left_out(lambda at: f1_score(truth[at], said[at], labels=["a", "b"], average="macro"), patient)
+    assert numbers(record) == pytest.approx([expected[0], *interval(expected, 10, "unit")])
+    assert record["few"] is False
 
 
 def test_a_class_of_one_patient_has_no_interval_and_neither_has_the_mean():

@@ -31,7 +31,10 @@ def growing(simulated, ours, theirs, **options):
 
 
 def looped(frame):
-    """Label savings of igcl at 1 % against simclr, one draw of the means, run and label at a time."""
+    """Label savings of igcl at 1 % against simclr, one draw of the means, run and label at a time.
+
+    Returns the factor, its interval, and the share of draws beyond the curve.
+    """
     frame = frame.dropna(subset="target").groupby("label").filter(lambda lines: lines["target"].nunique() == 2)
     everyone = sorted(set(frame["patient"]))
     mean = {}
@@ -43,22 +46,25 @@ def looped(frame):
             assert parts[-1][0] == pytest.approx(roc_auc_score(run["target"], run["score"]))
         mean[setting] = np.mean(parts, axis=0)
     normal = np.random.default_rng(0).standard_normal((len(everyone), DRAWS))
-    fine, factors = np.linspace(-2, 0, 4001), []
+    fine, factors, beyond = np.linspace(-2, 0, 4001), [], []
     for drawn in [np.zeros(len(everyone)), *normal.T]:
         area = {setting: each[0] + (each[1:] * drawn).sum() for setting, each in mean.items()}
         curve = np.maximum.accumulate([area["simclr", fraction] for fraction in FRACTIONS])
+        beyond.append(not curve[0] <= area["igcl", 0.01] <= curve[-1])
         reached = np.interp(fine, np.log10(FRACTIONS), curve) >= area["igcl", 0.01] - 1e-12
         factors.append(10 ** (fine[np.argmax(reached)] if reached.any() else 0) / 0.01)
-    return factors[0], np.quantile(factors[1:], (0.025, 0.975))
+    return factors[0], np.quantile(factors[1:], (0.025, 0.975)), np.mean(beyond[1:])
 
 
 def test_factor_and_interval_equal_a_loop(simulated):
     frame = growing(simulated, 1.3, (0.9, 1.1, 1.6))
     savings = label_savings(frame, "igcl", "simclr", 0.01)
-    factor, interval = looped(frame)
+    factor, interval, beyond = looped(frame)
     assert savings.factor == pytest.approx(factor, rel=2e-3)
     assert (savings.ci_low, savings.ci_high) == pytest.approx(interval, rel=2e-3)
     assert savings.ci_low < savings.factor < savings.ci_high
+    assert savings.censored_share == pytest.approx(beyond, abs=1e-9)
+    assert 0 < beyond < 1
     assert (savings.bound, savings.lowest, savings.highest) == (None, 1, 100)
     assert savings.n == 120
 
@@ -66,7 +72,7 @@ def test_factor_and_interval_equal_a_loop(simulated):
 def test_a_curve_that_falls_is_read_at_its_running_maximum(simulated):
     frame = growing(simulated, 1.3, (0.9, 1.6, 1.2))
     savings = label_savings(frame, "igcl", "simclr", 0.01)
-    factor, interval = looped(frame)
+    factor, interval, _ = looped(frame)
     assert savings.factor == pytest.approx(factor, rel=2e-3)
     assert 1 < savings.factor < 10
     assert (savings.ci_low, savings.ci_high) == pytest.approx(interval, rel=2e-3)

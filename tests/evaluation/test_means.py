@@ -119,6 +119,16 @@ def test_a_label_of_one_patient_has_no_interval_and_neither_has_the_mean():
             assert (record["p_value"] is not None) is (has and record["versus"] is not None)
 
 
+def test_a_difference_is_that_of_the_means_over_all_seeds_of_each():
+    values = pd.concat([table((0, 1), ("ours",)), table((1, 2, 3), ("other",))])
+    (record,) = found(summarise_means(values, versus=[("ours", "other")], **ABOUT), label="lung", versus="other")
+    ours, other = (
+        np.mean([estimate_of(values, method, seed, "lung") for seed in seeds], axis=0)
+        for method, seeds in (("ours", (0, 1)), ("other", (1, 2, 3)))
+    )
+    assert numbers(record) == pytest.approx([ours[0] - other[0], *interval(ours - other, 5)])
+
+
 def test_numbers_beyond_1_have_no_ends():
     values = table(patients=10, rows=30)
     values["value"] *= 40
