@@ -107,7 +107,7 @@ def test_it_asks_encoders_and_training_from_scratch(evaluated):
     }
     both = [0.5, 1.0]
     assert seeds == {("mine", at): {None, 3000, 3001} for at in both} | {("random", at): {None, 0, 1} for at in both}
-    assert len(records(evaluated, protocol="fine_tune", versus="random", label="mean")) == 2
+    assert len(records(evaluated, protocol="fine_tune", metric="auroc", versus="random", label="mean")) == 2
 
 
 def test_scores_are_apart_from_those_of_probes(evaluated):
@@ -170,7 +170,7 @@ def test_a_run_is_fine_tuning_of_the_module(evaluated, checkpoint, phantom_store
     assert set(frame["seed"]) == {3000 + draw}
     found = frame.set_index(["row", "label"])["score"].reindex(expected.index)
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    label = frame[frame["label"] == "Edema"]
+    label = frame[(frame["label"] == "Edema") & (frame["split"] == "test")]
     (value,) = records(evaluated, **about(fraction, draw), label="Edema", method="mine")
     assert value["value"] == pytest.approx(roc_auc_score(label["target"], label["score"]))
 
