@@ -386,7 +386,6 @@ def test_a_table_end_to_end(table):
             known = [roc_auc_score(each["target"], each["score"]) for _, each in draws if each["target"].nunique() == 2]
             assert auroc[0] == pytest.approx(sum(known) / len(known))
             assert len(auroc) == 1 + made.loc[made["split"] == split, "patient"].nunique()
-            assert sum(auroc[1:]) == pytest.approx(0, abs=1e-6)
     text = (out / "table.md").read_text()
     assert "| validation | global | blind | side | side blind | place | place blind | probe 50 %, valid |" in text
     assert "| reported |" in text
