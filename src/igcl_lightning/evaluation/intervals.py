@@ -27,17 +27,10 @@ Interval = tuple[float | None, float | None]
 def interval(estimate: Estimate, smallest: int | None = None, scale: str = "any") -> Interval:
     """Return the 95 % interval of an estimate [1 + P]; None twice if it is undefined, or tells nothing of patients.
 
-<<<<<<< HEAD
-    It is symmetric on the scale of the logit for statistics between 0 and 1, and uses Student's t (`_freedom`). Where
-    a class has few patients, it also covers Wilson's interval for as many independent cases as the variance tells.
-    Wilson's for as many cases as the smaller class has patients is the widest, and the interval where nothing varies,
-    as when all positives are ranked first: such a statistic varies most if patients are of one kind or the other. With
-    no such number, nothing is the widest: a mean of labels varies as they do, not as a share of all patients.
-=======
     It is symmetric on the scale of the logit for statistics between 0 and 1, and uses Student's t (`_freedom`).
     Wilson's interval for as many cases as the smaller class has patients is the widest, and the interval where nothing
     varies, as when all positives are ranked first: a share varies most if all rows of a patient are alike.
->>>>>>> main
+    Without such a number nothing is the widest: a mean of labels varies as they do, not as a share of all patients.
 
     Args:
         estimate: value and influences; differences, and means of them, are no exception.
@@ -55,18 +48,7 @@ def interval(estimate: Estimate, smallest: int | None = None, scale: str = "any"
         return value - half, value + half
     if scale == "signed":
         value, influence = (1 + value) / 2, influence / 2
-<<<<<<< HEAD
-    variance = float(influence @ influence)
-    widest = _widest(value, smallest or len(influence))
-    if variance == 0 or not 0 < value < 1:
-        low, high = widest
-    else:
-        low, high = _unit(value, variance, quantile, few)
-        if smallest is not None:
-            low, high = max(low, widest[0]), min(high, widest[1])
-=======
-    low, high = _unit(value, float(influence @ influence), quantile, smallest or len(influence))
->>>>>>> main
+    low, high = _unit(value, float(influence @ influence), quantile, smallest or len(influence), smallest is not None)
     return (2 * low - 1, 2 * high - 1) if scale == "signed" else (low, high)
 
 
@@ -122,30 +104,14 @@ def _tells_nothing(estimate: Estimate, smallest: int | None) -> bool:
     return len(estimate) < 2 or bool(np.isnan(estimate).any()) or (smallest is not None and smallest < 2)
 
 
-<<<<<<< HEAD
-def _unit(value: float, variance: float, quantile: float, few: bool) -> tuple[float, float]:
-    """Return the interval of a value in (0, 1) that varies."""
-    half = quantile * np.sqrt(variance) / (value * (1 - value))
-    low, high = float(expit(logit(value) - half)), float(expit(logit(value) + half))
-    if few:
-        other = _wilson(value, value * (1 - value) / variance, quantile)
-        low, high = min(low, other[0]), max(high, other[1])
-    return low, high
-
-
-def _widest(value: float, cases: int) -> tuple[float, float]:
-    """Return Wilson's interval for a number of patients, with their Student's t."""
-    return _wilson(value, cases, float(stdtrit(max(1, cases - 1), (1 + LEVEL) / 2)))
-=======
-def _unit(value: float, variance: float, quantile: float, cases: int) -> tuple[float, float]:
-    """Return the interval of a value in [0, 1]; `cases` are those of the widest."""
+def _unit(value: float, variance: float, quantile: float, cases: int, cut: bool) -> tuple[float, float]:
+    """Return the interval of a value in [0, 1]; `cases` are those of the widest, to which it is `cut`."""
     widest = _wilson(value, cases, float(stdtrit(max(1, cases - 1), (1 + LEVEL) / 2)))
     if variance == 0 or not 0 < value < 1:
         return widest
     half = quantile * np.sqrt(variance) / (value * (1 - value))
     low, high = float(expit(logit(value) - half)), float(expit(logit(value) + half))
-    return max(low, widest[0]), min(high, widest[1])
->>>>>>> main
+    return (max(low, widest[0]), min(high, widest[1])) if cut else (low, high)
 
 
 def _wilson(value: float, cases: float, quantile: float) -> tuple[float, float]:

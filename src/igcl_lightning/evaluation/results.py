@@ -417,21 +417,16 @@ def method_name(record: Record) -> str:
     return record["method"] if record["versus"] is None else f"{record['method']} - {record['versus']}"
 
 
-<<<<<<< HEAD
-def format_cell(record: Record, digits: tuple[int, int] = (3, 2)) -> str:
-    """Return `value [ci_low, ci_high]`, signed if it is a difference, and "few" if it is of few patients.
-
-    `digits` are those behind the point, of the value and of the ends.
-    """
-=======
 def format_value(record: Record) -> str:
     """Return `value`, and "few" if it is of few patients."""
     return "-" if record["value"] is None else f"{record['value']:.3f}{f' {FEW}' if record['few'] else ''}"
 
 
-def format_cell(record: Record) -> str:
-    """Return `value [ci_low, ci_high]`, signed if it is a difference, and "few" if it is of few patients."""
->>>>>>> main
+def format_cell(record: Record, digits: tuple[int, int] = (3, 2)) -> str:
+    """Return `value [ci_low, ci_high]`, signed if it is a difference, and "few" if it is of few patients.
+
+    `digits` are those behind the point, of the value and of the ends.
+    """
     if record["value"] is None:
         return "-"
     sign = "" if record["versus"] is None else "+"

@@ -34,7 +34,6 @@ METRIC = re.compile(rf"(.+?)_(recall@\d+|precision@\d+|median_rank)({POOLS[1]})?
 KINDS = {"recall": 0, "median_rank": 1, "precision": 2}
 """Order of the tables of one direction and pool."""
 
-
 DIGITS = {"median_rank": (1, 1)}
 """Digits behind the point of ranks and of their intervals."""
 
