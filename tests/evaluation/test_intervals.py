@@ -61,6 +61,12 @@ def test_a_perfect_ranking_is_not_certain():
     assert interval(estimate(0.0, 0.0), 50, "unit") == pytest.approx(wilson(0, 50, 2.01), abs=1e-3)
 
 
+def test_influences_that_cancel_leave_no_variance():
+    almost = np.append(0.5, np.where(np.arange(40) % 2, 1, -1) * 1e-17)
+    assert interval(almost, 40, "unit") == pytest.approx(wilson(0.5, 40, 2.023), abs=1e-3)
+    assert p_value(np.append(1e-17, almost[1:])) == 1
+
+
 def test_with_few_patients_an_interval_is_at_least_as_wide_as_with_enough():
     for value in (0.5, 0.7, 0.9, 0.99):
         few, enough = (interval(estimate(value, 0.05), number, "unit") for number in (FEW_PATIENTS - 1, FEW_PATIENTS))

@@ -18,6 +18,9 @@ LEVEL = 0.95
 FEW_PATIENTS = 10
 """A class with fewer patients has an interval that is rather too wide than too narrow, and is marked as "few"."""
 
+ROUNDING = 1e-24
+"""Less variance is none: influences that cancel leave as much."""
+
 SCALES = "unit", "signed", "any"
 
 Interval = tuple[float | None, float | None]
@@ -75,8 +78,8 @@ def p_value(difference: Estimate, smallest: int | None = None) -> float | None:
     if _tells_nothing(difference, smallest):
         return None
     value, spread = abs(float(difference[0])), float(np.sqrt(difference[1:] @ difference[1:]))
-    if spread == 0:
-        return 1.0 if value == 0 else None
+    if spread**2 < ROUNDING:
+        return 1.0 if value**2 < ROUNDING else None
     return float(2 * stdtr(_freedom(difference[1:], smallest, "any"), -value / spread))
 
 
@@ -110,7 +113,7 @@ def _tells_nothing(estimate: Estimate, smallest: int | None) -> bool:
 def _unit(value: float, variance: float, quantile: float, cases: int, cut: bool) -> tuple[float, float]:
     """Return the interval of a value in [0, 1]; `cases` are those of the widest, to which it is `cut`."""
     widest = _wilson(value, cases, float(stdtrit(max(1, cases - 1), (1 + LEVEL) / 2)))
-    if variance == 0 or not 0 < value < 1:
+    if variance < ROUNDING or not 0 < value < 1:
         return widest
     half = quantile * np.sqrt(variance) / (value * (1 - value))
     low, high = float(expit(logit(value) - half)), float(expit(logit(value) + half))
