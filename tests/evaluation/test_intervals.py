@@ -88,6 +88,12 @@ def test_ends_stay_in_range(scale):
             assert (-1 if scale == "signed" else 0) <= low <= value <= high <= 1
 
 
+def test_a_mean_of_labels_without_any_spread_has_no_interval():
+    assert interval(estimate(1.0, 0.0), None, "unit") == (None, None)
+    low, high = interval(estimate(0.7, 0.2), None, "unit")
+    assert high - low > 0.5, "it varies as its labels do, not as a share of all patients"
+
+
 @pytest.mark.parametrize("smallest", [0, 1])
 def test_one_patient_tells_nothing(smallest):
     assert interval(estimate(0.7, 0.1), smallest, "unit") == (None, None)

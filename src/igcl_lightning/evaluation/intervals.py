@@ -32,7 +32,7 @@ def interval(estimate: Estimate, smallest: int | None = None, scale: str = "any"
     It is symmetric on the scale of the logit for statistics between 0 and 1, and uses Student's t (`_freedom`).
     Wilson's interval for as many cases as the smaller class has patients is the widest, and the interval where nothing
     varies, as when all positives are ranked first: a share varies most if all rows of a patient are alike.
-    Without such a number nothing is the widest: a mean of labels varies as they do, not as a share of all patients.
+    A mean over labels varies as they do, not as a share: it has no widest interval, and none where nothing varies.
 
     Args:
         estimate: value and influences; differences, and means of them, are no exception.
@@ -54,7 +54,9 @@ def interval(estimate: Estimate, smallest: int | None = None, scale: str = "any"
         return value - half, value + half
     if scale == "signed":
         value, influence = (1 + value) / 2, influence / 2
-    low, high = _unit(value, float(influence @ influence), quantile, smallest or len(influence), smallest is not None)
+    low, high = _unit(value, float(influence @ influence), quantile, smallest)
+    if low is None or high is None:
+        return None, None
     return (2 * low - 1, 2 * high - 1) if scale == "signed" else (low, high)
 
 
@@ -110,14 +112,16 @@ def _tells_nothing(estimate: Estimate, smallest: int | None) -> bool:
     return len(estimate) < 2 or bool(np.isnan(estimate).any()) or (smallest is not None and smallest < 2)
 
 
-def _unit(value: float, variance: float, quantile: float, cases: int, cut: bool) -> tuple[float, float]:
-    """Return the interval of a value in [0, 1]; `cases` are those of the widest, to which it is `cut`."""
-    widest = _wilson(value, cases, float(stdtrit(max(1, cases - 1), (1 + LEVEL) / 2)))
+def _unit(value: float, variance: float, quantile: float, cases: int | None) -> Interval:
+    """Return the interval of a value in [0, 1]; `cases` are those of the widest, None if there is none."""
+    widest: Interval = (None, None)
+    if cases is not None:
+        widest = low, high = _wilson(value, cases, float(stdtrit(max(1, cases - 1), (1 + LEVEL) / 2)))
     if variance < ROUNDING or not 0 < value < 1:
         return widest
     half = quantile * np.sqrt(variance) / (value * (1 - value))
-    low, high = float(expit(logit(value) - half)), float(expit(logit(value) + half))
-    return (max(low, widest[0]), min(high, widest[1])) if cut else (low, high)
+    ends = float(expit(logit(value) - half)), float(expit(logit(value) + half))
+    return ends if cases is None else (max(ends[0], low), min(ends[1], high))
 
 
 def _wilson(value: float, cases: float, quantile: float) -> tuple[float, float]:
