@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,12 @@ from igcl_lightning.evaluation.results import (
     method_name,
     setting_name,
 )
-from igcl_lightning.metrics.clinical import patient_bootstrap_weights
+from igcl_lightning.metrics.influence import Estimate, jackknife_estimate
 
 ACCURACY, F1 = "accuracy", "f1"
 
 Floats = NDArray[np.float64]
+Statistic = Callable[[Floats], Floats]
 
 
 def summarise_classes(
@@ -34,10 +36,8 @@ def summarise_classes(
     versus: Sequence[tuple[str, str]] = (),
     protocol: str,
     store: str,
-    resamples: int = 1000,
-    seed: int = 0,
 ) -> list[Record]:
-    """Return accuracy and F1, by class and as their mean, with 95 % percentile intervals over patients.
+    """Return accuracy and F1, by class and as their mean, with 95 % intervals over patients.
 
     The answer of a run is the class with the highest score, and a wrong one if its own class shares that score: ties
     count against the model. The F1 of a class is undefined where no row has the class; the mean is over the classes
@@ -50,8 +50,6 @@ def summarise_classes(
         versus: pairs (method, other) for `method - other`.
         protocol: name of the evaluation, for the records.
         store: path of the store, for the records.
-        resamples: number of bootstrap resamples of the patients, the same for all runs.
-        seed: seed of the bootstrap.
 
     Raises:
         IgclError: the predictions break their contract, no row has a class, there are fewer than two classes, or a run
@@ -68,7 +66,7 @@ def summarise_classes(
     for split, table in arranged_by_split(frame).items():
         own = np.array([classes[row] for row in frame.loc[frame["split"] == split, "row"].unique()], dtype=object)
         about = {"protocol": protocol, "store": store, "split": split}
-        records += _records(table, own, names, versus, about, resamples, seed)
+        records += _records(table, own, names, versus, about)
     return records
 
 
@@ -78,21 +76,26 @@ def _records(
     names: Sequence[str],
     versus: Sequence[tuple[str, str]],
     about: Mapping[str, str],
-    resamples: int,
-    seed: int,
 ) -> Iterator[Record]:
     """Yield the records of a split, whose rows have the classes `own` [N]."""
-    observed = np.ones((1, len(own)), dtype=np.int32)
-    weights = np.vstack([observed, patient_bootstrap_weights(table.patients, resamples, seed)])
     is_own = own[:, None] == np.array(names, dtype=object)
-    values = {run: _statistics(is_own, _answers(run, table, is_own, names), weights) for run in table.scores}
-    n, patients = len(own), len(set(table.patients))
-    metrics = [(ACCURACY, MEAN_LABEL), (F1, MEAN_LABEL), *((F1, name) for name in names)]
-    for number, (metric, label) in enumerate(metrics):
-        by_run = {run: each[number] for run, each in values.items()}
+    patients, patient = np.unique(table.patients, return_inverse=True)
+    answers = {run: _answers(run, table, is_own, names) for run in table.scores}
+    sums = {run: _sums(is_own, answer, patient) for run, answer in answers.items()}
+    sizes = [len(np.unique(patient[has])) for has in is_own.T]
+    lacking = [size == 0 for size in sizes]
+    fewest = min((size for size in sizes if size), default=0)
+    asked: list[tuple[str, str, Statistic, int]] = [
+        (ACCURACY, MEAN_LABEL, _accuracy, len(patients)),
+        (F1, MEAN_LABEL, partial(_mean_f1, np.array(lacking)), fewest),
+        *((F1, name, partial(_f1, number), sizes[number]) for number, name in enumerate(names)),
+    ]
+    for metric, label, statistic, smallest in asked:
+        by_run: dict[Run, Estimate] = {run: jackknife_estimate(statistic, each) for run, each in sums.items()}
         positives = None if label == MEAN_LABEL else int((own == label).sum())
-        counts = {"n": n, "positives": positives, "patients": patients}
-        yield from compare_runs(by_run, versus, common_seeds=False, label=label, metric=metric, **about, **counts)
+        fields: dict[str, Any] = {"label": label, "metric": metric, "smallest": smallest, **about}
+        fields |= {"n": len(own), "positives": positives, "patients": len(patients)}
+        yield from compare_runs(by_run, versus, common_seeds=False, **fields)
 
 
 def _answers(run: Run, table: ScoreTable, is_own: NDArray[np.bool_], names: Sequence[str]) -> NDArray[np.bool_]:
@@ -111,14 +114,33 @@ def _answers(run: Run, table: ScoreTable, is_own: NDArray[np.bool_], names: Sequ
     return np.where(right[:, None], is_own, chosen)
 
 
-def _statistics(is_own: NDArray[np.bool_], answer: NDArray[np.bool_], weights: NDArray[Any]) -> Floats:
-    """Return accuracy, the mean F1 and the F1 of C classes, [2 + C, 1 + R], given weights [1 + R, N]."""
-    right, has, said = (weights @ each.astype(float) for each in (is_own & answer, is_own, answer))
-    with np.errstate(invalid="ignore"):
-        f1 = np.where(has > 0, 2 * right / (has + said), np.nan).T
-    # A resample without a class has no mean: the mean over the other classes is a different quantity.
-    mean = f1[has[0] > 0].mean(axis=0)
-    return np.vstack([right.sum(axis=1) / has.sum(axis=1), mean, f1])
+def _sums(is_own: NDArray[np.bool_], answer: NDArray[np.bool_], patient: NDArray[np.intp]) -> Floats:
+    """Return by patient the rows of each of C classes that are right, that there are, and that are said, [P, 3C]."""
+    rows = np.hstack([is_own & answer, is_own, answer]).astype(float)
+    return np.stack([np.bincount(patient, column) for column in rows.T], axis=1)
+
+
+def _accuracy(sums: Floats) -> Floats:
+    right, has, _ = np.split(sums, 3, axis=-1)
+    return _share(right.sum(axis=-1), has.sum(axis=-1))
+
+
+def _f1(number: int, sums: Floats) -> Floats:
+    right, has, said = (each[..., number] for each in np.split(sums, 3, axis=-1))
+    return np.where(has > 0, _share(2 * right, has + said), np.nan)
+
+
+def _mean_f1(lacking: NDArray[np.bool_], sums: Floats) -> Floats:
+    """Return the mean F1 of the classes that rows have; without all rows of one, it is another quantity, so NaN."""
+    f1 = np.stack([_f1(int(number), sums) for number in np.flatnonzero(~lacking)], axis=-1)
+    mean: Floats = f1.mean(axis=-1)
+    return mean
+
+
+def _share(part: Floats, whole: Floats) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share: Floats = part / whole
+    return share
 
 
 def format_classes(records: Sequence[Record], split: str = "test") -> str:

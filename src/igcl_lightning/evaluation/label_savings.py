@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import Run, ScoreTable, arranged, checked
-from igcl_lightning.evaluation.results import Record, interval, make_record, mean_over_seeds, resampled
-from igcl_lightning.metrics.clinical import auroc
+from igcl_lightning.evaluation.results import Record, estimated, make_record, mean_over_seeds
+from igcl_lightning.metrics.influence import Estimate, auroc_estimate
+
+DRAWS = 2000
+"""Draws for an interval; the same in every call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +31,9 @@ class LabelSavings:
         fraction: labelled share of the training rows of `method`.
         factor: labels of `versus` divided by labels of `method` at equal mean AUROC.
         bound: "at_least" or "at_most" if the factor is clipped, otherwise None.
-        ci_low, ci_high: 95 % interval over patients; None if too few resamples have both classes.
+        ci_low, ci_high: 95 % interval over patients; None if that of a mean AUROC is.
         lowest, highest: smallest and largest fraction of `versus`, divided by `fraction`.
-        censored_share: share of resamples whose factor is clipped.
+        censored_share: share of draws whose factor is clipped.
         n: number of rows with a known label.
     """
 
@@ -52,14 +56,13 @@ def label_savings(
     method: str,
     versus: str,
     fraction: float,
-    resamples: int = 1000,
-    seed: int = 0,
     split: str = "test",
 ) -> LabelSavings:
     """Return how many times as many labels `versus` needs for the mean AUROC of `method` at `fraction`.
 
     The macro mean over labels of `versus`, averaged over seeds, is made monotone in the fraction by its running maximum
-    and interpolated linearly in the logarithm of the fraction. Each resample of the patients gives one factor.
+    and interpolated linearly in the logarithm of the fraction. The interval is that of the factors of `DRAWS` draws of
+    all means together, normally distributed as their influences tell.
 
     `predictions` have columns as in `predictions.SCHEMA`; other methods and few-shot runs are ignored.
 
@@ -69,7 +72,8 @@ def label_savings(
     """
     table = _arranged(checked(predictions, "predictions"), method, versus, fraction, split)
     # The last row is the mean over labels.
-    means = {run: values[-1] for run, values in mean_over_seeds(resampled(table, auroc, resamples, seed)).items()}
+    estimates = {run: values[-1] for run, values in mean_over_seeds(estimated(table, auroc_estimate)).items()}
+    means = _drawn(estimates)
     target = means.pop(Run(method, fraction, None, None))
     curve = sorted((run.fraction / fraction, values) for run, values in means.items() if run.fraction is not None)
     factors = np.array([factor for factor, _ in curve])
@@ -78,8 +82,17 @@ def label_savings(
         raise IgclError(f"label savings of {method} against {versus}: no label that every run scores has both classes")
     bound = {1: "at_least", -1: "at_most", 0: None}[int(beyond[0])]
     limits = (float(factors[0]), float(factors[-1]), float((beyond[1:] != 0).mean()))
+    drawn = factor[1:]
+    low, high = (None, None) if np.isnan(drawn).any() else map(float, np.quantile(drawn, (0.025, 0.975)))
     n = int((~np.isnan(table.target)).any(axis=0).sum())
-    return LabelSavings(method, versus, split, fraction, float(factor[0]), bound, *interval(factor[1:]), *limits, n)
+    return LabelSavings(method, versus, split, fraction, float(factor[0]), bound, low, high, *limits, n)
+
+
+def _drawn(estimates: Mapping[Run, Estimate]) -> dict[Run, NDArray[np.float64]]:
+    """Return the values of estimates and then `DRAWS` joint draws around them, [1 + DRAWS] each."""
+    patients = len(next(iter(estimates.values()))) - 1
+    normal = np.random.default_rng(0).standard_normal((patients, DRAWS))
+    return {run: np.append(each[0], each[0] + each[1:] @ normal) for run, each in estimates.items()}
 
 
 def _arranged(predictions: pd.DataFrame, method: str, versus: str, fraction: float, split: str) -> ScoreTable:

@@ -7,44 +7,39 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from igcl_lightning.errors import IgclError
+from igcl_lightning.evaluation.intervals import FEW_PATIENTS, widening
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.results import (
     MEAN_LABEL,
     Record,
     compare_runs,
     format_block,
+    mean_over_labels,
     setting_name,
 )
-from igcl_lightning.metrics.clinical import patient_bootstrap_weights
+from igcl_lightning.metrics.influence import Estimate, mean_estimate
 
 COLUMNS = ("method", "seed", "split", "metric", "label", "row", "patient", "value")
 SETTINGS = ("fraction", "shots")
-
-Floats = NDArray[np.float64]
 
 
 def summarise_means(
     values: pd.DataFrame,
     *,
     versus: Sequence[tuple[str, str]] = (),
-    resamples: int = 1000,
-    seed: int = 0,
     **about: str,
 ) -> list[Record]:
     """Return means over rows of runs, their means over labels and seeds, and paired differences, with 95 % intervals.
 
-    Patients are resampled, not rows; all runs use the same resamples. Runs that differ only in their seed are averaged,
-    never pooled. The mean over labels is that of the labels which all runs have.
+    Intervals are over patients, not rows. Runs that differ only in their seed are averaged, never pooled. The mean over
+    labels is that of the labels which all runs have.
 
     Args:
         values: one line per run, metric, label and row, with the columns `COLUMNS`, and `SETTINGS` where they apply.
             Lines without a value (NaN) are left out.
         versus: pairs (method, other) for `method - other`, where both have a metric at one setting.
-        resamples: number of bootstrap resamples of the patients.
-        seed: seed of the bootstrap.
         about: further fields of the records: protocol, store.
 
     Raises:
@@ -55,19 +50,20 @@ def summarise_means(
     records: list[Record] = []
     for split, rows in values.groupby("split", sort=False):
         patients = np.unique(rows["patient"])
-        weights = np.vstack([np.ones((1, len(patients))), patient_bootstrap_weights(patients, resamples, seed)])
         place = rows.assign(patient=np.searchsorted(patients, rows["patient"]))
         for metric, lines in place.groupby("metric", sort=False):
             fields = {"split": str(split), "metric": str(metric), **about}
-            records += _records(lines, weights, versus, fields)
+            records += _records(lines, len(patients), versus, fields)
     return records
 
 
 def _records(
-    lines: pd.DataFrame, weights: Floats, versus: Sequence[tuple[str, str]], fields: Mapping[str, Any]
+    lines: pd.DataFrame, patients: int, versus: Sequence[tuple[str, str]], fields: Mapping[str, Any]
 ) -> Iterator[Record]:
     """Yield the records of one metric: those of each label, then those of the mean over labels."""
-    by_label: list[dict[Run, Floats]] = []
+    by_label: list[dict[Run, Estimate]] = []
+    sizes: list[int] = []
+    scale = "unit" if lines["value"].between(0, 1).all() else "any"
     for label, own in lines.groupby("label", sort=False):
         by_run = {_run(key): each for key, each in own.groupby(["method", *SETTINGS, "seed"], sort=False, dropna=False)}
         first = _arranged(next(iter(by_run.values())))
@@ -76,16 +72,19 @@ def _records(
             arranged = _arranged(each)
             if not first["row"].equals(arranged["row"]):
                 raise IgclError(f"{run.method}, seed {run.seed}: {fields['metric']} of {label} is of other rows")
-            found[run] = patient_mean(arranged["patient"].to_numpy(), arranged["value"].to_numpy(float), weights)
+            found[run] = mean_estimate(arranged["value"], arranged["patient"], patients)
         by_label.append(found)
-        counts: dict[str, Any] = {"label": str(label), "n": len(first), "patients": first["patient"].nunique()}
-        yield from compare_runs(found, versus, common_seeds=False, **fields, **counts)
-    runs = {run for found in by_label for run in found}
-    common = [found for found in by_label if runs <= found.keys()]
+        sizes.append(first["patient"].nunique())
+        counts: dict[str, Any] = {"label": str(label), "n": len(first), "patients": sizes[-1]}
+        yield from compare_runs(found, versus, common_seeds=False, smallest=sizes[-1], scale=scale, **fields, **counts)
+    runs = dict.fromkeys(run for found in by_label for run in found).keys()
+    common = [(found, size) for found, size in zip(by_label, sizes, strict=True) if runs <= found.keys()]
     if common:
-        means = {run: np.mean([found[run] for found in common], axis=0) for run in common[0]}
+        wider, used = np.array([widening(size) for _, size in common]), np.ones(len(common), dtype=bool)
+        means = {run: mean_over_labels(np.stack([found[run] for found, _ in common]), wider, used) for run in runs}
         counts = {"label": MEAN_LABEL, "n": lines["row"].nunique(), "patients": lines["patient"].nunique()}
-        yield from compare_runs(means, versus, common_seeds=False, **fields, **counts)
+        counts["few"] = min(size for _, size in common) < FEW_PATIENTS
+        yield from compare_runs(means, versus, common_seeds=False, scale=scale, **fields, **counts)
 
 
 def _run(key: Any) -> Run:
@@ -100,20 +99,6 @@ def _run(key: Any) -> Run:
 
 def _arranged(lines: pd.DataFrame) -> pd.DataFrame:
     return lines.sort_values("row", kind="stable").reset_index(drop=True)
-
-
-def patient_mean(patient: NDArray[Any], value: Floats, weights: Floats) -> Floats:
-    """Return the mean of values [N] in each of R resamples, [R]; NaN where none of their patients is drawn.
-
-    Args:
-        patient: number of the patient of each value, int [N].
-        value: the values.
-        weights: how often each of P patients counts in each resample, [R, P].
-    """
-    total, number = (np.bincount(patient, each, minlength=weights.shape[1]) for each in (value, np.ones(len(value))))
-    with np.errstate(invalid="ignore"):
-        mean: Floats = (weights @ total) / (weights @ number)
-    return mean
 
 
 def format_means(records: Sequence[Record], split: str = "test", titles: Mapping[str, str] | None = None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,10 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.evaluation.means import patient_mean
+from igcl_lightning.evaluation.intervals import FEW_PATIENTS, widening
 from igcl_lightning.evaluation.predictions import Run
-from igcl_lightning.evaluation.results import MEAN_LABEL, Record, aligned, compare_runs, format_cell, method_name
-from igcl_lightning.metrics.clinical import patient_bootstrap_weights
+from igcl_lightning.evaluation.results import (
+    MEAN_LABEL,
+    Record,
+    aligned,
+    compare_runs,
+    format_cell,
+    mean_over_labels,
+    method_name,
+)
+from igcl_lightning.metrics.influence import Estimate, mean_estimate, median_estimate
 
 PROTOCOL = "retrieval"
 POOLS = ("", "_without_own")
@@ -25,8 +33,6 @@ METRIC = re.compile(rf"(.+?)_(recall@\d+|precision@\d+|median_rank)({POOLS[1]})?
 
 KINDS = {"recall": 0, "median_rank": 1, "precision": 2}
 """Order of the tables of one direction and pool."""
-
-Floats = NDArray[np.float64]
 
 
 class Answers(NamedTuple):
@@ -53,11 +59,9 @@ def summarise_retrieval(
     answers: Mapping[Run, Sequence[Answers]],
     *,
     versus: Sequence[tuple[str, str]] = (),
-    resamples: int = 1000,
-    seed: int = 0,
     **about: str,
 ) -> list[Record]:
-    """Return the metrics of runs, their means over seeds, and paired differences, with 95 % percentile intervals.
+    """Return the metrics of runs, their means over seeds, and paired differences, with 95 % intervals over patients.
 
     Metrics are `image_to_graph_recall@5`, `image_to_graph_median_rank`, and by label and as their mean
     `image_to_graph_precision@5`; names end in `_without_own` for the pool without the query's own study. A difference
@@ -66,8 +70,6 @@ def summarise_retrieval(
     Args:
         answers: the directions of each run, in the same order for all.
         versus: pairs (method, other) for `method - other`.
-        resamples: number of bootstrap resamples of the patients, the same for all runs.
-        seed: seed of the bootstrap.
         about: further fields of the records: store, split.
 
     Raises:
@@ -77,9 +79,7 @@ def summarise_retrieval(
     for each in zip(*answers.values(), strict=True):
         asked = dict(zip(answers, each, strict=True))
         _check_alike(asked)
-        patients = np.unique(each[0].patient)
-        weights = np.vstack([np.ones((1, len(patients))), patient_bootstrap_weights(patients, resamples, seed)])
-        records += list(_records(asked, weights, versus, {"protocol": PROTOCOL, **about}))
+        records += list(_records(asked, versus, {"protocol": PROTOCOL, **about}))
     return records
 
 
@@ -92,67 +92,63 @@ def _check_alike(asked: Mapping[Run, Answers]) -> None:
 
 
 class _Metric(NamedTuple):
-    """A metric of a pool: its name, label, the queries that count, bool [N], and values [1 + R] by run."""
+    """A metric of a pool: name, label, queries that count, bool [N], estimates by run, and fields of the records."""
 
     name: str
     label: str
     rows: Any
-    values: dict[Run, Floats]
+    values: dict[Run, Estimate]
+    fields: Mapping[str, Any]
 
 
 def _records(
-    asked: Mapping[Run, Answers], weights: Floats, versus: Sequence[tuple[str, str]], about: Mapping[str, str]
+    asked: Mapping[Run, Answers], versus: Sequence[tuple[str, str]], about: Mapping[str, str]
 ) -> Iterator[Record]:
     first = next(iter(asked.values()))
     directions = {run.method: each.direction for run, each in asked.items()}
     for pool, end in enumerate(POOLS):
-        for metric in _metrics(asked, pool, weights):
+        for metric in _metrics(asked, pool):
             counts = {"n": int(metric.rows.sum()), "patients": len(np.unique(first.patient[metric.rows]))}
-            fields: dict[str, Any] = {"label": metric.label, **counts, **about}
+            fields: dict[str, Any] = {"label": metric.label, **counts, **metric.fields, **about}
             for record in compare_runs(metric.values, versus, common_seeds=False, **fields):
                 record["metric"] = f"{directions[record['method']]}_{metric.name}{end}"
                 yield record
 
 
-def _metrics(asked: Mapping[Run, Answers], pool: int, weights: Floats) -> Iterator[_Metric]:
+def _metrics(asked: Mapping[Run, Answers], pool: int) -> Iterator[_Metric]:
     first = next(iter(asked.values()))
+    names, patient = np.unique(first.patient, return_inverse=True)
+
+    def metric(name: str, label: str, rows: NDArray[np.bool_], value: Callable[[Answers], Any], scale: str) -> _Metric:
+        estimate = median_estimate if scale == "any" else mean_estimate
+        values = {run: estimate(value(each)[rows], patient[rows], len(names)) for run, each in asked.items()}
+        return _Metric(name, label, rows, values, {"smallest": len(np.unique(patient[rows])), "scale": scale})
+
     some = first.rank[pool] > 0
-    share = partial(_share, first.patient, weights)
     if some.any():
         for k in first.k:
-            recall = {run: share(each.rank[pool] <= k, some) for run, each in asked.items()}
-            yield _Metric(f"recall@{k}", MEAN_LABEL, some, recall)
-        medians = {run: _median(first.patient, weights, each.rank[pool], some) for run, each in asked.items()}
-        yield _Metric("median_rank", MEAN_LABEL, some, medians)
+            yield metric(f"recall@{k}", MEAN_LABEL, some, partial(_found, pool, k), "unit")
+        yield metric("median_rank", MEAN_LABEL, some, partial(_found, pool, None), "any")
     for place, k in enumerate(first.k if first.labels else ()):
         has = ~np.isnan(first.precision[pool, :, place])
-        by_label = []
-        for label, name in enumerate(first.labels):
-            rows = has[:, label]
-            values = {run: share(each.precision[pool, :, place, label], rows) for run, each in asked.items()}
-            by_label.append(values)
-            yield _Metric(f"precision@{k}", name, rows, values)
-        means = {run: np.mean([values[run] for values in by_label], axis=0) for run in asked}
-        yield _Metric(f"precision@{k}", MEAN_LABEL, has.any(axis=1), means)
+        by_label = [
+            metric(f"precision@{k}", name, has[:, label], partial(_precision, pool, place, label), "unit")
+            for label, name in enumerate(first.labels)
+        ]
+        yield from by_label
+        sizes = [each.fields["smallest"] for each in by_label]
+        wider, used = np.array([widening(size) for size in sizes]), np.ones(len(sizes), dtype=bool)
+        means = {run: mean_over_labels(np.stack([each.values[run] for each in by_label]), wider, used) for run in asked}
+        yield _Metric(f"precision@{k}", MEAN_LABEL, has.any(axis=1), means, {"few": min(sizes) < FEW_PATIENTS})
 
 
-def _share(patient: NDArray[np.int64], weights: Floats, value: NDArray[Any], some: NDArray[np.bool_]) -> Floats:
-    """Return the mean of `value` [N] over some queries in each resample, [1 + R], given weights [1 + R, P]."""
-    return patient_mean(np.unique(patient, return_inverse=True)[1][some], value[some].astype(float), weights)
+def _found(pool: int, k: int | None, answers: Answers) -> Any:
+    """Return whether each query's first match is among the k nearest, or without k its rank, [N]."""
+    return answers.rank[pool] if k is None else answers.rank[pool] <= k
 
 
-def _median(patient: NDArray[np.int64], weights: Floats, rank: NDArray[np.int64], some: NDArray[np.bool_]) -> Floats:
-    """Return the median rank of some queries in each resample, [1 + R]; NaN where none of their patients is drawn."""
-    of_patient = np.unique(patient, return_inverse=True)[1][some]
-    order = np.argsort(rank[some], kind="stable")
-    ranks, of_patient = rank[some][order], of_patient[order]
-    medians = np.full(len(weights), np.nan)
-    for number, times in enumerate(weights):
-        until = np.cumsum(times[of_patient])
-        if until[-1]:
-            middle = np.searchsorted(until, [(until[-1] - 1) // 2, until[-1] // 2], side="right")
-            medians[number] = ranks[middle].mean()
-    return medians
+def _precision(pool: int, place: int, label: int, answers: Answers) -> Any:
+    return answers.precision[pool, :, place, label]
 
 
 def format_retrieval(records: Sequence[Record]) -> str:

@@ -28,8 +28,6 @@ def summarise_segmentation(
     overlaps: pd.DataFrame,
     *,
     versus: Sequence[tuple[str, str]] = (),
-    resamples: int = 1000,
-    seed: int = 0,
     **about: str,
 ) -> list[Record]:
     """Return the mean Dice and IoU of images, of all and of those that have the mask (see `summarise_means`).
@@ -37,8 +35,6 @@ def summarise_segmentation(
     Args:
         overlaps: a line per run, image and known mask: method, fraction, seed, split, label, row, patient and `PIXELS`.
         versus: pairs (method, other) for `method - other`.
-        resamples: number of bootstrap resamples of the patients.
-        seed: seed of the bootstrap.
         about: further fields of the records: protocol, store.
     """
     pixels = overlaps[PIXELS].to_numpy()
@@ -47,7 +43,7 @@ def summarise_segmentation(
     found |= {f"{name}_positives": np.where(has, value, np.nan) for name, value in found.items()}
     lines = [overlaps.drop(columns=PIXELS).assign(metric=name, value=found[name]) for name in TITLES]
     values = pd.concat(lines, ignore_index=True)
-    return summarise_means(values, versus=versus, resamples=resamples, seed=seed, **about)
+    return summarise_means(values, versus=versus, **about)
 
 
 def format_masks(records: Sequence[Record], split: str = "test") -> str:

@@ -6,7 +6,7 @@ The two reports of the phantom's hard negatives use the same words for different
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.results import Record, compare_runs, format_cell, method_name
-from igcl_lightning.metrics.clinical import patient_bootstrap_weights
+from igcl_lightning.metrics.influence import jackknife_estimate
 
 METRIC = "within_patient_accuracy"
 
@@ -32,15 +32,12 @@ def summarise_choices(
     *,
     versus: Sequence[tuple[str, str]] = (),
     metric: str = METRIC,
-    resamples: int = 1000,
-    seed: int = 0,
     common_seeds: bool = True,
     **about: str,
 ) -> list[Record]:
-    """Return the accuracy of runs, their means over seeds, and paired differences, with 95 % percentile intervals.
+    """Return the accuracy of runs, their means over seeds, and paired differences, with 95 % intervals over patients.
 
-    Patients are resampled, jointly for all runs; runs that differ in their seed are averaged, never pooled. See
-    `results.compare_runs` for differences and `results.summarise` for the other arguments.
+    Runs that differ in their seed are averaged, never pooled. See `results.compare_runs` for the arguments.
 
     Raises:
         IgclError: two runs chose for different images.
@@ -49,9 +46,24 @@ def summarise_choices(
     for run, each in choices.items():
         if not (np.array_equal(each.patient, first.patient) and np.array_equal(each.asked, first.asked)):
             raise IgclError(f"{run.method}, seed {run.seed}: chose for other images than the first run")
-    weights = np.vstack([np.ones((1, len(first.patient))), patient_bootstrap_weights(first.patient, resamples, seed)])
-    accuracy = {run: (weights @ each.right) / (weights @ each.asked) for run, each in choices.items()}
-    return compare_runs(accuracy, versus, common_seeds=common_seeds, n=int(first.asked.sum()), metric=metric, **about)
+    names, patient = np.unique(first.patient, return_inverse=True)
+    accuracy = {}
+    for run, each in choices.items():
+        sums = np.stack([np.bincount(patient, count, len(names)) for count in (each.right, each.asked)], axis=1).astype(
+            float
+        )
+        accuracy[run] = jackknife_estimate(_accuracy, sums)
+    fields: dict[str, Any] = {"n": int(first.asked.sum()), "metric": metric, **about}
+    fields["smallest"] = len(np.unique(first.patient[first.asked > 0]))
+    return compare_runs(accuracy, versus, common_seeds=common_seeds, **fields)
+
+
+def _accuracy(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of right choices from the numbers of right ones and of all, [..., 2]."""
+    right, asked = np.moveaxis(sums, -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share: NDArray[np.float64] = right / asked
+    return share
 
 
 def format_choices(records: Sequence[Record], blind: bool = False) -> str:

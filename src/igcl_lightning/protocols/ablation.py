@@ -17,7 +17,7 @@ from igcl_lightning import __version__
 from igcl_lightning.closing import say, write_closing
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError, UsageError, suggestion
-from igcl_lightning.protocols.ablation_cell import RESULT, RUN, Plan
+from igcl_lightning.protocols.ablation_cell import AUROC, RESULT, RUN, Plan
 from igcl_lightning.protocols.ablation_report import Finished, write_report
 from igcl_lightning.protocols.ablation_table import REPORTED_SEED, Row, Table, read_table
 from igcl_lightning.protocols.cells import Cell, digest, read_json, run_cells
@@ -155,7 +155,7 @@ def _planned(
     pairs = fingerprints.pop("pairs")
     settings = {
         "pretraining": digest(merged, seed, pairs, __version__),
-        "probe": digest(asdict(table.probe), pairs),
+        "probe": digest(asdict(table.probe), pairs, AUROC),
         "counterfactuals": digest(table.counterfactuals, pairs),
         **{name: digest(fingerprint) for name, fingerprint in fingerprints.items()},
     }

@@ -19,9 +19,9 @@ import pandas as pd
 
 from igcl_lightning.data.store import Store
 from igcl_lightning.evaluation.predictions import ScoreTable, arranged_by_split, checked, write_predictions
-from igcl_lightning.evaluation.results import mean_over_seeds, resampled
+from igcl_lightning.evaluation.results import estimated, mean_over_seeds
 from igcl_lightning.evaluation.within_patient import Choices
-from igcl_lightning.metrics.clinical import auroc
+from igcl_lightning.metrics.influence import auroc_estimate
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.contrastive import contrasts_reports
 from igcl_lightning.protocols.cells import run_as_cell, tell, write_json
@@ -34,7 +34,8 @@ from igcl_lightning.quiet import quiet
 from igcl_lightning.training.lightning_cli import import_modules
 
 RUN, RESULT = "fit", "result.json"
-RESAMPLES = 1000
+AUROC = "auroc_estimate"
+"""Key of the mean AUROC by labelled share in the result of a cell, an estimate [1 + P] (`metrics.influence`)."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,7 @@ def answers_of(plain: Mapping[str, Mapping[str, Sequence[int]]]) -> Answers:
 
 
 def _probed(folder: Path, checkpoint: Path, plan: Plan) -> dict[str, Any]:
-    """Return, by split, the number of `rows`, and the `auroc` by labelled share; write the predictions.
-
-    An AUROC is the mean over labels and draws, in resamples of the split's patients and, last, in the sample.
-    """
+    """Return, by split, the number of `rows`, and `AUROC`, the mean over labels and draws; write the predictions."""
     if not plan.fractions:
         return {}
     linear = Linear([*plan.splits], draws=plan.draws, fractions=[*plan.fractions])
@@ -137,9 +135,9 @@ def _probed(folder: Path, checkpoint: Path, plan: Plan) -> dict[str, Any]:
     predictions = pd.concat(parts, ignore_index=True)
     write_predictions(predictions, folder / "predictions.parquet")
     tables = arranged_by_split(checked(predictions, "predictions"))
-    return {split: {"rows": len(table.patients), "auroc": _means(table)} for split, table in tables.items()}
+    return {split: {"rows": len(table.patients), AUROC: _means(table)} for split, table in tables.items()}
 
 
 def _means(table: ScoreTable) -> dict[str, list[float]]:
-    by_setting = mean_over_seeds(resampled(table, auroc, RESAMPLES, seed=0))
+    by_setting = mean_over_seeds(estimated(table, auroc_estimate))
     return {str(run.fraction): values[-1].tolist() for run, values in by_setting.items()}

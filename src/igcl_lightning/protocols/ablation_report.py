@@ -23,7 +23,7 @@ from igcl_lightning.evaluation.results import (
 )
 from igcl_lightning.evaluation.within_patient import METRIC, summarise_choices
 from igcl_lightning.graphs.counterfactuals import KINDS
-from igcl_lightning.protocols.ablation_cell import answers_of
+from igcl_lightning.protocols.ablation_cell import AUROC, answers_of
 from igcl_lightning.protocols.hard_negatives import Answers
 
 PROTOCOL = "ablate"
@@ -140,7 +140,7 @@ def _probe_records(finished: Sequence[Finished], store: str, versus: Sequence[tu
         by_run = {
             _run(cell)._replace(fraction=float(fraction)): np.array(values)
             for cell in finished
-            for fraction, values in cell.result["probe"][split]["auroc"].items()
+            for fraction, values in cell.result["probe"][split][AUROC].items()
         }
         about = {"n": first["rows"], "protocol": PROTOCOL, "store": store, "split": split}
         records += compare_runs(by_run, versus, metric="auroc", **about)

@@ -113,7 +113,7 @@ class HardNegatives(Protocol):
                     for each, lines in measured.items()
                 }
                 about: dict[str, Any] = {"protocol": self.name, "store": store.path.name, "split": split}
-                about |= {"resamples": self.resamples, "metric": metric, "common_seeds": False}
+                about |= {"metric": metric, "common_seeds": False}
                 found = summarise_choices(choices, versus=versus if image == "own" else (), **about)
                 texts.append(format_choices(found, blind=image == "blind"))
                 records += found

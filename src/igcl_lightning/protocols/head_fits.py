@@ -46,7 +46,7 @@ class DrawnTraining(Protocol):
     learning_rate: float = 1e-3
     patience: int = 5
 
-    statistics: ClassVar[tuple[str, ...]] = ("resamples", "fractions", "draws", "epochs")
+    statistics: ClassVar[tuple[str, ...]] = ("fractions", "draws", "epochs")
 
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
         """Raise `IgclError` for wrong options, as other protocols do."""

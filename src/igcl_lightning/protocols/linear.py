@@ -89,7 +89,6 @@ class Linear(ProbeProtocol):
 
     name: ClassVar[str] = "linear"
     statistics: ClassVar[tuple[str, ...]] = (
-        "resamples",
         "fractions",
         "supervised_epochs",
         "supervised_learning_rate",
@@ -135,7 +134,7 @@ class Linear(ProbeProtocol):
         title = "labels saved: what the other method needs to do as well [95 % interval over patients]"
         fraction, asked = min(self.fractions), pairs(methods_of(measured))
         try:
-            saved = [label_savings(predictions, *pair, fraction=fraction, resamples=self.resamples) for pair in asked]
+            saved = [label_savings(predictions, *pair, fraction=fraction) for pair in asked]
         except IgclError as error:  # such as a test split in which every label has one class; the rest is still shown
             return records, f"{text}\n\n{title}\nnot computed: {error}"
         records += [savings_record(each, protocol=self.name, store=store.path.name) for each in saved]
@@ -168,7 +167,7 @@ class FewShot(ProbeProtocol):
     shots: list[int] = field(default_factory=lambda: [5, 10, 20])
 
     name: ClassVar[str] = "few_shot"
-    statistics: ClassVar[tuple[str, ...]] = ("resamples", "shots")
+    statistics: ClassVar[tuple[str, ...]] = ("shots",)
 
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
         """Raise `IgclError` as other probes do, and for shots that are wrong."""

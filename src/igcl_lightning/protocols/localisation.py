@@ -185,12 +185,12 @@ class Localisation(Protocol):
 
     def _zero_shot(self, store: Store) -> ZeroShotProtocol:
         """Return the protocol of the same prompts; the score is that of maps alone."""
-        return ZeroShotProtocol(self.splits, self.labels_of(store), self.resamples, self.prompts, self.statements)
+        return ZeroShotProtocol(self.splits, self.labels_of(store), self.prompts, self.statements)
 
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
         """Return means over the marked images of each label, their means over labels, and differences."""
         values = pd.concat([_long(lines).assign(method=each.method) for each, lines in measured.items()])
-        about: dict[str, Any] = {"protocol": self.name, "store": store.path.name, "resamples": self.resamples}
+        about: dict[str, Any] = {"protocol": self.name, "store": store.path.name}
         found = summarise_means(values, versus=pairs(methods_of(measured)), **about)
         records = [each for each in found if each["versus"] is None or not each["metric"].startswith(OF_IMAGES)]
         parts = [(split, by) for split in self.splits for by in self.by if f"pointing_{by}" in _metrics(records)]

@@ -35,12 +35,10 @@ class Protocol(ABC):
     Args:
         splits: splits whose rows are evaluated; statistics and tables are of each.
         labels: labels to evaluate (default: all of the store but "No Finding").
-        resamples: resamples of the patients for intervals of 95 %.
     """
 
     splits: list[str] = field(default_factory=lambda: ["test"])
     labels: list[str] | None = None
-    resamples: int = 1000
 
     name: ClassVar[str]
     phantoms: ClassVar[str] = ""
@@ -49,7 +47,7 @@ class Protocol(ABC):
     scores: ClassVar[str] = PREDICTIONS
     """File of the scores in `--out`; two protocols whose runs have the same method, setting and seed have one each."""
 
-    statistics: ClassVar[tuple[str, ...]] = ("resamples",)
+    statistics: ClassVar[tuple[str, ...]] = ()
     """Options that no part depends on, apart from what `settings` adds."""
 
     @abstractmethod
@@ -58,8 +56,6 @@ class Protocol(ABC):
 
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
         """Raise `IgclError` for options that are wrong, a store that cannot be asked, or a contestant that fails."""
-        if self.resamples < 1:
-            raise IgclError(f"protocol {self.name}: resamples is {self.resamples}, not at least 1")
         for name, given in (("splits", self.splits), ("labels", self.labels)):
             if given is not None and not given:
                 raise IgclError(f"protocol {self.name}: {name} is empty")
@@ -133,7 +129,7 @@ def score_report(
     Classes are judged where every one of them is among the labels that are evaluated.
     """
     predictions = pd.concat(measured.values(), ignore_index=True)
-    about: dict[str, Any] = {"protocol": protocol.name, "store": store.path.name, "resamples": protocol.resamples}
+    about: dict[str, Any] = {"protocol": protocol.name, "store": store.path.name}
     versus = pairs(methods_of(measured))
     records = summarise(predictions, versus=versus, **about)
     texts = [format_table(records, split=split) for split in protocol.splits]

@@ -92,7 +92,7 @@ class Retrieval(Protocol):
                 Run(each.method, None, None, each.seed): _answers_of(lines[lines["split"] == split], tuple(self.k))
                 for each, lines in measured.items()
             }
-            about: dict[str, Any] = {"store": store.path.name, "split": split, "resamples": self.resamples}
+            about: dict[str, Any] = {"store": store.path.name, "split": split}
             records += summarise_retrieval(answers, versus=versus, **about)
         return records, format_retrieval(records)
 

@@ -103,7 +103,7 @@ class SegmentationProtocol(DrawnTraining):
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
         """Return Dice and IoU of all images and of those with the mask, and tables of the means over masks."""
         overlaps = pd.concat(measured.values(), ignore_index=True)
-        about: dict[str, Any] = {"protocol": self.name, "store": store.path.name, "resamples": self.resamples}
+        about: dict[str, Any] = {"protocol": self.name, "store": store.path.name}
         records = summarise_segmentation(overlaps, versus=pairs(methods_of(measured)), **about)
         shown = {name: TITLES[name] for name in SHOWN}
         return records, "\n\n".join(format_means(records, split, shown) for split in self.splits)
