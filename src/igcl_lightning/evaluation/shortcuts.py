@@ -6,8 +6,8 @@ the one that tells a label best is chosen on some patients and judged on others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from igcl_lightning.evaluation.intervals import FEW_PATIENTS, Interval, holm, interval, p_value
+from igcl_lightning.evaluation.predictions import Run
+from igcl_lightning.evaluation.results import Record, make_record
 from igcl_lightning.metrics.border import KINDS, MIRRORED, place_name
 from igcl_lightning.metrics.influence import Estimate, auroc_estimate
 
@@ -35,6 +37,12 @@ CERTAIN = 0.001
 MAX_LEVELS = 20
 """Most different values of a column that is asked."""
 
+MOST_SHOWN = 5
+"""Most associations that are written out."""
+
+AUDIT = "audit"
+"""What stands for protocol and method in the records."""
+
 UNKNOWN = "unknown"
 COLUMN = "column"
 
@@ -50,7 +58,7 @@ class AuditRows:
         target: 1, 0 or NaN for unknown, [L, N].
         patient: number of each row's patient, int [N].
         test: whether each row is of the split "test", bool [N]; the others are those of training and validation.
-        view: projection of each row, [N]; only rows of one view are compared.
+        view: projection of each row, [N]; patches are compared among rows of one view.
     """
 
     labels: Sequence[str]
@@ -58,6 +66,12 @@ class AuditRows:
     patient: NDArray[np.intp]
     test: NDArray[np.bool_]
     view: NDArray[np.object_]
+
+    @property
+    def too_few(self) -> list[str]:
+        """Labels of which one class has too few patients among the rows of training and validation."""
+        few = [self.smallest(target, ~self.test & ~np.isnan(target)) < FEW_PATIENTS for target in self.target]
+        return [label for label, is_few in zip(self.labels, few, strict=True) if is_few]
 
     @property
     def patients(self) -> int:
@@ -91,7 +105,7 @@ class Cue:
     test: float | None
     test_interval: Interval
     p_change: float | None
-    score: Floats
+    score: Floats = field(repr=False)
 
     @property
     def associated(self) -> bool:
@@ -117,25 +131,10 @@ class Cue:
         what = f"the column {self.by}" if self.kind == COLUMN else f"something small and {self.kind}, {self.by}"
         return f"{self.label} can be told by {what}: {here}{there}"
 
-
-def format_cues(cues: Sequence[Cue]) -> str:
-    """Return the alarms among some cues, a line each, and in a last line the other associations, strongest first."""
-    shown = sorted(cues, key=lambda cue: -cue.train)
-    lines = [f"warning: {cue.words()}" for cue in shown if cue.alarm]
-    if cues and not any(cue.alarm and cue.kind != COLUMN for cue in cues):
-        lines.append("no label is told by a mark at the border")
-    others = [cue for cue in shown if cue.associated and not cue.alarm]
-    if others:
-        lines.append(f"associations (AUROC, in test): {', '.join(map(_brief, others[:MOST_SHOWN]))}")
-    return "\n".join(lines)
-
-
-def associations(cues: Sequence[Cue]) -> list[str]:
-    """Return the cues that are associations but no alarms, in few words, strongest first."""
-
-
-def cue_records(cues: Sequence[Cue], rows: AuditRows, store: str) -> list[Record]:
-    """Return records of alarms and associations, two for each: on training and validation rows, and on test rows."""
+    def brief(self) -> str:
+        """Return the same in a few words."""
+        there = "" if self.test is None else f", {self.test:.2f} in test"
+        return f"{self.label} by {self.by} {self.train:.2f}{there}"
 
 
 def _ends(ends: Interval) -> str:
@@ -158,12 +157,12 @@ def patch_cues(marks: NDArray[np.uint8], rows: AuditRows) -> list[Cue]:
     values = np.hstack([marks.reshape(len(marks), -1), both.reshape(len(marks), -1)])
     places = [(kind, place_name(patch, both=False)) for kind in KINDS for patch in range(len(MIRRORED))]
     places += [(kind, place_name(patch, both=True)) for kind in KINDS for patch in left]
-    share = _within(rows.view, values)
+    share = (rankdata(values, axis=0) - 0.5) / len(values)
 
     def told(learn: NDArray[np.bool_], target: Floats) -> Told:
-        weight = np.where(learn & (target == 1), 1.0, 0.0)
-        other = np.where(learn & (target == 0), 1.0, 0.0)
-        apart = (weight / weight.sum() - other / other.sum()) @ share
+        apart = np.zeros(share.shape[1])
+        for weight, own in _within_views(target, rows.view, learn):
+            apart += weight * (share[own & (target == 1)].mean(axis=0) - share[own & (target == 0)].mean(axis=0))
         best = int(np.abs(apart).argmax())
         kind, place = places[best]
         return Told(place, kind, np.sign(apart[best]) * share[:, best])
@@ -179,6 +178,7 @@ def column_cues(columns: Mapping[str, Sequence[str | None]], rows: AuditRows) ->
         rows: the rows; labels with fewer than `FEW_PATIENTS` patients of one class are left out.
     """
     found: list[Cue] = []
+    any_view = replace(rows, view=np.full(len(rows.view), None))
     for name, values in columns.items():
         levels, level = np.unique([value or UNKNOWN for value in values], return_inverse=True)
         if not 1 < len(levels) <= MAX_LEVELS:
@@ -192,7 +192,7 @@ def column_cues(columns: Mapping[str, Sequence[str | None]], rows: AuditRows) ->
             positive = np.bincount(level[learn], target[learn], minlength=level.max() + 1)
             return Told(name, COLUMN, ((positive + base) / (number + 1) - base)[level])
 
-        found += _cues(rows, told)
+        found += _cues(any_view, told)
     return corrected(found)
 
 
@@ -229,7 +229,22 @@ def _cues(rows: AuditRows, told: Callable[[NDArray[np.bool_], Floats], Told]) ->
 
 
 def _estimate(score: Floats, target: Floats, rows: AuditRows, kept: NDArray[np.bool_]) -> Estimate:
-    return auroc_estimate(score[kept], target[kept], rows.patient[kept], rows.patients)
+    """Return the mean over views of the AUROC of their rows, with the influence of each patient, [1 + P]."""
+    parts = [
+        weight * auroc_estimate(score[own], target[own], rows.patient[own], rows.patients)
+        for weight, own in _within_views(target, rows.view, kept)
+    ]
+    return np.sum(parts, axis=0) if parts else np.full(1 + rows.patients, np.nan)
+
+
+def _within_views(
+    target: Floats, view: NDArray[np.object_], kept: NDArray[np.bool_]
+) -> list[tuple[float, NDArray[np.bool_]]]:
+    """Return the weight of each view with both classes (van Elteren 1960, n1 n0 / (n1 + n0)), and its rows."""
+    own = [kept & (view == name) for name in dict.fromkeys(view[kept])]
+    counts = [(int((target[each] == 1).sum()), int((target[each] == 0).sum())) for each in own]
+    weights = [one * other / (one + other) for one, other in counts]
+    return [(weight / sum(weights), each) for weight, each in zip(weights, own, strict=True) if weight]
 
 
 def _p_loss(train: Estimate, test: Estimate, smallest: int) -> float | None:
@@ -239,13 +254,47 @@ def _p_loss(train: Estimate, test: Estimate, smallest: int) -> float | None:
     return p_value(lost, smallest)
 
 
-def _within(group: NDArray[np.object_], values: NDArray[Any]) -> Floats:
-    """Return the share of the rows of the same group that have a lower value, from values [N, C]."""
-    share = np.zeros(values.shape)
-    for name in set(group):
-        own = group == name
-        share[own] = (rankdata(values[own], axis=0) - 0.5) / own.sum()
-    return share
+def strongest_first(cues: Iterable[Cue]) -> tuple[list[Cue], list[Cue]]:
+    """Return the alarms among some cues, and the associations that are none, each by AUROC."""
+    ordered = sorted(cues, key=lambda cue: -cue.train)
+    return [cue for cue in ordered if cue.alarm], [cue for cue in ordered if cue.associated and not cue.alarm]
+
+
+def format_cues(cues: Sequence[Cue], few: Sequence[str]) -> str:
+    """Return the alarms a line each, the strongest other associations, and labels with too few patients."""
+    alarms, others = strongest_first(cues)
+    lines = [f"warning: {cue.words()}" for cue in alarms]
+    lines += ["no label is told by a mark at the border"] * all(cue.kind == COLUMN for cue in alarms)
+    if others:
+        lines.append(f"associations (AUROC): {'; '.join(cue.brief() for cue in others[:MOST_SHOWN])}")
+    lines += [f"too few patients to say: {', '.join(few)}"] * bool(few)
+    return "\n".join(lines)
+
+
+def cue_records(cues: Sequence[Cue], rows: AuditRows, store: str) -> list[Record]:
+    """Return two records of each alarm and association, on training and validation rows ("train") and on test rows.
+
+    The group is the place of a patch (metric "shortcut_patch"), or the name of a column ("shortcut_column").
+    """
+    records = []
+    for cue in cues:
+        if not (cue.alarm or cue.associated):
+            continue
+        target = rows.target[list(rows.labels).index(cue.label)]
+        kind = "column" if cue.kind == COLUMN else "patch"
+        about = {"protocol": AUDIT, "store": store, "label": cue.label, "group": cue.by}
+        for split, value, ends in (("train", cue.train, cue.train_interval), ("test", cue.test, cue.test_interval)):
+            kept = (rows.test == (split == "test")) & ~np.isnan(target)
+            counts = {
+                "n": int(kept.sum()),
+                "positives": int((target[kept] == 1).sum()),
+                "patients": len(np.unique(rows.patient[kept])),
+            }
+            if value is not None:
+                p = cue.p_change if split == "test" else None
+                named = {"split": split, "metric": f"shortcut_{kind}", "p_holm": p}
+                records.append(make_record(Run(AUDIT, None, None, None), value, ends, **about, **named, **counts))
+    return records
 
 
 def corrected(cues: Sequence[Cue]) -> list[Cue]:
