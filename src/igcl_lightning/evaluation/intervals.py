@@ -27,10 +27,10 @@ Interval = tuple[float | None, float | None]
 def interval(estimate: Estimate, smallest: int | None = None, scale: str = "any") -> Interval:
     """Return the 95 % interval of an estimate [1 + P]; None twice if it is undefined, or tells nothing of patients.
 
-    It is symmetric on the scale of the logit for statistics between 0 and 1, and uses Student's t (`_quantile`). Where
+    It is symmetric on the scale of the logit for statistics between 0 and 1, and uses Student's t (`_freedom`). Where
     a class has few patients, it also covers Wilson's interval for as many independent cases as the variance tells.
-    Where nothing varies, as when all positives are ranked first, it is Wilson's for as many cases as the smaller class
-    has patients.
+    Wilson's for as many cases as the smaller class has patients is the widest, and the interval where nothing varies,
+    as when all positives are ranked first: such a statistic varies most if patients are of one kind or the other.
 
     Args:
         estimate: value and influences; differences, and means of them, are no exception.
@@ -106,15 +106,16 @@ def _tells_nothing(estimate: Estimate, smallest: int | None) -> bool:
 
 
 def _unit(value: float, variance: float, quantile: float, cases: int, few: bool) -> tuple[float, float]:
-    """Return the interval of a value in [0, 1]; `cases` are those of Wilson's interval if nothing varies."""
+    """Return the interval of a value in [0, 1]; `cases` are those of the widest."""
+    widest = _wilson(value, cases, float(stdtrit(max(1, cases - 1), (1 + LEVEL) / 2)))
     if variance == 0 or not 0 < value < 1:
-        return _wilson(value, cases, quantile)
+        return widest
     half = quantile * np.sqrt(variance) / (value * (1 - value))
     low, high = float(expit(logit(value) - half)), float(expit(logit(value) + half))
     if few:
         other = _wilson(value, value * (1 - value) / variance, quantile)
         low, high = min(low, other[0]), max(high, other[1])
-    return low, high
+    return max(low, widest[0]), min(high, widest[1])
 
 
 def _wilson(value: float, cases: float, quantile: float) -> tuple[float, float]:

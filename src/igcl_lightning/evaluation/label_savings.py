@@ -71,6 +71,11 @@ def label_savings(
             than two fractions, or no label has both classes.
     """
     table = _arranged(checked(predictions, "predictions"), method, versus, fraction, split)
+    return savings_in(table, method, versus, fraction, split)
+
+
+def savings_in(table: ScoreTable, method: str, versus: str, fraction: float, split: str = "test") -> LabelSavings:
+    """Return what `label_savings` does, of a table of the scores of `method` at `fraction` and of `versus` only."""
     # The last row is the mean over labels.
     estimates = {run: values[-1] for run, values in mean_over_seeds(estimated(table, auroc_estimate)).items()}
     means = _drawn(estimates)

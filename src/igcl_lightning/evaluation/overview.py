@@ -60,9 +60,11 @@ def write_overview(records: Sequence[Record], path: Path, split: str = "test") -
 
 def _table(records: Sequence[Record], split: str, cell: Callable[[Record], str]) -> list[list[str]]:
     columns: dict[str, dict[str, str]] = {}
+    of_classes = {record["protocol"] for record in records if record["metric"] == ACCURACY}
     for record in records:
         about = (record["split"], record["label"], record["seed"], record["versus"])
-        if about == (split, MEAN_LABEL, None, None) and (title := _title(record)):
+        is_answer = record["metric"] == F1 and record["protocol"] not in of_classes
+        if about == (split, MEAN_LABEL, None, None) and not is_answer and (title := _title(record)):
             columns.setdefault(title, {})[record["method"]] = cell(record)
     recalls = [title for title in columns if title.startswith("recall@")]
     shown = f"recall@{RECALL}" if f"recall@{RECALL}" in recalls else "".join(recalls[:1])

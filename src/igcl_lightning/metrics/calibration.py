@@ -48,9 +48,9 @@ def choose_temperature(score: ArrayLike, target: ArrayLike) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded").x))
 
 
-def probabilities(score: ArrayLike, temperature: float = 1.0) -> NDArray[np.float64]:
-    """Return the probabilities of logits [N] at a temperature."""
-    probability: NDArray[np.float64] = expit(np.asarray(score, dtype=float) / temperature)
+def probabilities(score: ArrayLike, temperature: ArrayLike = 1.0) -> NDArray[np.float64]:
+    """Return the probabilities of logits [N] at a temperature, or at one for each, [N]."""
+    probability: NDArray[np.float64] = expit(np.asarray(score, dtype=float) / np.asarray(temperature))
     return probability
 
 

@@ -65,6 +65,9 @@ OPERATING: Mapping[str, Callable[[Floats], Floats]] = {
 SCALE = {"mcc": "signed"}
 """Scale of the intervals (`evaluation.intervals`) of those that are not shares."""
 
+CLASSES = {"sensitivity": (1,), "specificity": (0,)}
+"""Classes of targets that those depend on which do not depend on both."""
+
 
 def youden(counts: Floats) -> Floats:
     """Return sensitivity + specificity - 1 (Youden, Cancer 1950), from counts [..., 4]."""

@@ -135,7 +135,7 @@ def _probed(folder: Path, checkpoint: Path, plan: Plan) -> dict[str, Any]:
     predictions = pd.concat(parts, ignore_index=True)
     write_predictions(predictions, folder / "predictions.parquet")
     tables = arranged_by_split(checked(predictions, "predictions"))
-    return {split: {"rows": len(table.patients), AUROC: _means(table)} for split, table in tables.items()}
+    return {split: {"rows": len(tables[split].patients), AUROC: _means(tables[split])} for split in plan.splits}
 
 
 def _means(table: ScoreTable) -> dict[str, list[float]]:

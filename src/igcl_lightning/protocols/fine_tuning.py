@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import pandas as pd
 
 from igcl_lightning.data.store import Store
-from igcl_lightning.evaluation.results import Record
 from igcl_lightning.modules.fine_tune import FineTune
 from igcl_lightning.nn.tuning import FULL, LoraOptions
 from igcl_lightning.protocols.contestants import FINE_TUNED, RANDOM, SUPERVISED, Contestant
 from igcl_lightning.protocols.head_fits import DrawnTraining, check_labelled, encoder_of, train_images
-from igcl_lightning.protocols.protocol import Part, score_report
+from igcl_lightning.protocols.protocol import Part, ScoringProtocol
 
 
 @dataclass(frozen=True)
-class FineTuning(DrawnTraining):
+class FineTuning(ScoringProtocol, DrawnTraining):
     """Fine-tuning at labelled shares of the training rows, in several draws.
 
     Training ends when the validation AUROC stops rising, and the best epoch is scored. Encoders with random weights are
@@ -68,10 +67,6 @@ class FineTuning(DrawnTraining):
             patience=self.patience,
         )
         return frame.assign(seed=contestant.run_seed(draw))
-
-    def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
-        """Return AUROCs, and accuracy and F1 of a set of classes (see `score_report`)."""
-        return score_report(self, measured, store)
 
     def _tuned(self, contestant: Contestant) -> dict[str, Any]:
         """Return the arguments of `FineTune` that say what is trained; it takes a group as a mapping, too."""

@@ -20,7 +20,7 @@ from igcl_lightning.modules.fine_tune import FineTune
 from igcl_lightning.modules.optim import OptimOptions
 from igcl_lightning.nn.checks import check_at_least, check_positive
 from igcl_lightning.protocols.contestants import Contestant
-from igcl_lightning.protocols.protocol import Part, Protocol
+from igcl_lightning.protocols.protocol import Part, Protocol, ScoringProtocol
 
 VALIDATIONS = 20
 """About how often a training of images is validated."""
@@ -75,7 +75,7 @@ def encoder_of(contestant: Contestant) -> dict[str, Any]:
     return contestant.encoder or {"image": dict(contestant.architecture)}
 
 
-def fit_head(protocol: Protocol, module: ClassifierModule, store: Store, **setting: Any) -> pd.DataFrame:
+def fit_head(protocol: ScoringProtocol, module: ClassifierModule, store: Store, **setting: Any) -> pd.DataFrame:
     """Return the predictions of a head after one epoch.
 
     Args:
@@ -91,9 +91,9 @@ def fit_head(protocol: Protocol, module: ClassifierModule, store: Store, **setti
     return kept.frame
 
 
-def labelled_rows(protocol: Protocol, store: Store, **setting: Any) -> LabeledDataModule:
-    """Return the rows that heads of a protocol are fitted on, and of which they predict its splits."""
-    splits, labels = [*protocol.splits], protocol.labels_of(store)
+def labelled_rows(protocol: ScoringProtocol, store: Store, **setting: Any) -> LabeledDataModule:
+    """Return the rows that heads of a protocol are fitted on, and of which they predict those that it scores."""
+    splits, labels = protocol.scored_splits(store), protocol.labels_of(store)
     return LabeledDataModule(str(store.path), labels=labels, predict_splits=splits, **setting)
 
 
@@ -138,7 +138,7 @@ def _trainer(*callbacks: Callback, **options: Any) -> Trainer:
 
 
 def train_images(
-    protocol: Protocol,
+    protocol: ScoringProtocol,
     store: Store,
     head: Mapping[str, Any],
     *,

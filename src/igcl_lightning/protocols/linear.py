@@ -20,14 +20,14 @@ from igcl_lightning.modules.linear_probe import LinearProbe
 from igcl_lightning.nn.checks import check_at_least, check_positive
 from igcl_lightning.protocols.contestants import RANDOM, SUPERVISED, Contestant
 from igcl_lightning.protocols.head_fits import check_epochs, check_fractions, check_labelled, fit_head, train_images
-from igcl_lightning.protocols.protocol import Part, Protocol, methods_of, pairs, score_report
+from igcl_lightning.protocols.protocol import Part, ScoringProtocol, methods_of, pairs
 
 PATIENCE = 5
 """Validations in a row without a better one after which supervised training ends."""
 
 
 @dataclass(frozen=True)
-class ProbeProtocol(Protocol):
+class ProbeProtocol(ScoringProtocol):
     """What linear and few-shot probes share.
 
     Args:
@@ -65,10 +65,6 @@ class ProbeProtocol(Protocol):
     ) -> pd.DataFrame:
         seed_everything(seed, verbose=False)
         return fit_head(self, probe(**contestant.encoder), store, **{**setting, "draws": 1, "draw_seed": seed})
-
-    def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
-        """Return AUROCs, and accuracy and F1 of a set of classes (see `score_report`)."""
-        return score_report(self, measured, store)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import pandas as pd
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.classes import format_classes, summarise_classes
+from igcl_lightning.evaluation.decisions import VALID, format_decisions, summarise_decisions
 from igcl_lightning.evaluation.results import Record, format_table, summarise
 from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.matching import SCORES
@@ -96,6 +97,23 @@ class Protocol(ABC):
         return {name: value for name, value in asdict(self).items() if name not in self.statistics} | dict(part)
 
 
+@dataclass(frozen=True)
+class ScoringProtocol(Protocol):
+    """Base class of protocols that score labels, with AUROC and what follows from thresholds on validation rows."""
+
+    def settings(self, contestant: Contestant, part: Part) -> dict[str, Any]:
+        """Return the options that a part depends on, and that validation rows are scored, too."""
+        return super().settings(contestant, part) | {"chosen_on": VALID}
+
+    def scored_splits(self, store: Store) -> list[str]:
+        """Return the splits whose rows are scored: those that are evaluated, and validation rows to choose on."""
+        return list(dict.fromkeys([*self.splits, *(split for split in store.splits if split == VALID)]))
+
+    def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
+        """Return AUROCs, statistics of answers and probabilities, and accuracy and F1 of a set of classes."""
+        return score_report(self, measured, store)
+
+
 def check_score(protocol: str, score: str | None, contestants: Sequence[Contestant]) -> None:
     """Raise `IgclError` for a score that there is not, or that a contestant does not have."""
     if score is None:
@@ -124,15 +142,22 @@ def methods_of(contestants: Mapping[Contestant, Any]) -> list[str]:
 def score_report(
     protocol: Protocol, measured: Mapping[Contestant, pd.DataFrame], store: Store
 ) -> tuple[list[Record], str]:
-    """Return the AUROCs of predictions, and of a store of classes such as a 5x200 set accuracy and F1, with tables.
+    """Return the AUROCs of predictions, statistics of answers and probabilities, and tables.
+
+    Of a store of classes, such as a 5x200 set, accuracy and F1 are added.
 
     Classes are judged where every one of them is among the labels that are evaluated.
     """
-    predictions = pd.concat(measured.values(), ignore_index=True)
+    scored = pd.concat(measured.values(), ignore_index=True)
+    predictions = scored[scored["split"].isin(protocol.splits)]
     about: dict[str, Any] = {"protocol": protocol.name, "store": store.path.name}
     versus = pairs(methods_of(measured))
     records = summarise(predictions, versus=versus, **about)
     texts = [format_table(records, split=split) for split in protocol.splits]
+    several = [split for split in protocol.splits if not store.classes(split)]  # classes are answers of another kind
+    decisions = summarise_decisions(scored, several, versus=versus, **about) if several else []
+    records += decisions
+    texts += [format_decisions(decisions, split) for split in several]
     for split in protocol.splits:
         classes = store.classes(split)
         if classes and set(classes.values()) <= set(protocol.labels_of(store)):
@@ -144,4 +169,4 @@ def score_report(
                 continue
             records += found
             texts.append(format_classes(found, split))
-    return records, "\n\n".join(texts)
+    return records, "\n\n".join(filter(None, texts))

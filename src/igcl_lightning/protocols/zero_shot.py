@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,17 +14,16 @@ from igcl_lightning.data.modules import LabeledDataModule
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.words import training_words
 from igcl_lightning.errors import IgclError
-from igcl_lightning.evaluation.results import Record
 from igcl_lightning.graphs.prompts import Prompt, make_prompts, read_prompts
 from igcl_lightning.modules.zero_shot import ZeroShot, lines_of, refuse_unknown_words
 from igcl_lightning.nn.checks import check_at_least
 from igcl_lightning.protocols.contestants import Contestant
 from igcl_lightning.protocols.hard_negatives import quiet_trainer
-from igcl_lightning.protocols.protocol import Part, Protocol, check_score, score_report
+from igcl_lightning.protocols.protocol import Part, ScoringProtocol, check_score
 
 
 @dataclass(frozen=True)
-class ZeroShotProtocol(Protocol):
+class ZeroShotProtocol(ScoringProtocol):
     """Labels scored by prompts, without any labelled row; inverted prompts are named on the validation rows.
 
     Args:
@@ -66,7 +65,7 @@ class ZeroShotProtocol(Protocol):
         """Return the scores of all labels; warns of prompts that are inverted on the validation rows."""
         module, kept = self.module(contestant, store), KeepPredictions()
         trainer = quiet_trainer(kept)
-        splits, labels = [*self.splits], self.labels_of(store)
+        splits, labels = self.scored_splits(store), self.labels_of(store)
         data = LabeledDataModule(str(store.path), labels=labels, batch_size=256, predict_splits=splits)
         if "valid" in store.splits:
             trainer.validate(module, data, verbose=False)
@@ -87,7 +86,3 @@ class ZeroShotProtocol(Protocol):
     def _prompts(self, store: Store) -> list[Prompt]:
         lines = read_prompts(Path(self.prompts) if self.prompts else None)
         return make_prompts(lines_of(self.labels_of(store), lines))
-
-    def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
-        """Return AUROCs, and accuracy and F1 of a set of classes (see `score_report`)."""
-        return score_report(self, measured, store)
