@@ -24,7 +24,9 @@ def audit_rows(rng, number=300, share=0.3, test=0.3):
     patient = np.arange(number) // 2
     target = (rng.random((2, number)) < share).astype(float)
     view = np.where(rng.random(number) < 0.2 + 0.6 * target[0], "AP", "PA").astype(object)
-    return AuditRows(["Edema", "Nodule"], target, patient, rng.permutation(number // 2)[patient] < test * number / 2, view)
+    return AuditRows(
+        ["Edema", "Nodule"], target, patient, rng.permutation(number // 2)[patient] < test * number / 2, view
+    )
 
 
 def patches(rng, rows):
@@ -51,8 +53,10 @@ def test_a_planted_mark_is_an_alarm_with_its_label_and_place(kind):
     low, high = cue.train_interval
     assert 0.75 < low < cue.train < high
     assert 0.35 < cue.test < 0.65
-    text = format_cues([cue], ["Mass"])
-    assert text.startswith(f"warning: Nodule can be told by something small and {cue.kind}, lower left and right corners: ")
+    text = format_cues([cue], [], ["Mass"])
+    assert text.startswith(
+        f"warning: Nodule can be told by something small and {cue.kind}, lower left and right corners: "
+    )
     assert "AUROC 0.9" in text
     assert text.endswith("too few patients to say: Mass")
 
@@ -66,11 +70,11 @@ def test_patches_of_chance_and_what_goes_along_with_the_view_are_no_alarm(seed):
     cues = patch_cues(marks, rows)
     assert [cue.label for cue in cues] == ["Edema", "Nodule"]
     assert [cue for cue in cues if cue.alarm or cue.associated] == []
-    assert format_cues(cues, []) == "no label is told by a mark at the border"
+    assert format_cues(cues, []).startswith("no mark at the border tells one of 2 labels; most: ")
     (view, _) = column_cues({"view": rows.view}, rows)
     assert view.associated
     assert not view.alarm
-    assert "associations (AUROC): Edema by view 0." in format_cues([*cues, view], [])
+    assert "\nAUROC of a label by a column: Edema by view 0." in format_cues(cues, [view])
 
 
 def test_a_patch_that_says_the_same_everywhere_is_an_alarm_too():
@@ -116,7 +120,7 @@ def test_a_column_that_tells_nothing_in_test_is_an_alarm_and_a_lasting_one_is_no
     assert [(cue.label, cue.by) for cue in alarms] == [("Edema", "mark")]
     assert [(cue.label, cue.by) for cue in others] == [("Nodule", "class")]
     assert {cue.by for cue in cues} == {"mark", "class"}
-    assert 'Edema can be told by the column mark: AUROC 0.9' in format_cues(cues, [])
+    assert "Edema can be told by the column mark: AUROC 0.9" in format_cues([], cues)
 
 
 def test_a_test_auroc_below_a_half_is_no_greater_loss():
@@ -139,7 +143,11 @@ def test_labels_of_few_patients_are_named_and_p_values_corrected_together():
     assert rows.too_few == ["Nodule"]
     cues = column_cues({"view": rows.view, "other": (rng.random(300) < 0.5).astype(str).tolist()}, rows)
     assert [cue.label for cue in cues] == ["Edema", "Edema"]
-    alone = [column_cues({cue.by: values}, rows)[0] for cue, values in zip(cues, [rows.view, None], strict=True) if values is not None]
+    alone = [
+        column_cues({cue.by: values}, rows)[0]
+        for cue, values in zip(cues, [rows.view, None], strict=True)
+        if values is not None
+    ]
     assert cues[0].p_change == pytest.approx(holm([alone[0].p_change, cues[1].p_change])[0], rel=1)
 
 
@@ -151,7 +159,11 @@ def test_records_are_of_both_splits():
     cues = patch_cues(marks, rows)
     train, test = cue_records(cues, rows, "mine")
     assert {train[name] for name in ("protocol", "method")} == {"audit"}
-    assert (train["metric"], train["group"], train["label"]) == ("shortcut_patch", "lower left and right corners", "Edema")
+    assert (train["metric"], train["group"], train["label"]) == (
+        "shortcut_patch",
+        "lower left and right corners",
+        "Edema",
+    )
     assert (train["split"], test["split"]) == ("train", "test")
     assert (train["value"], test["value"]) == (cues[0].train, cues[0].test)
     assert (train["n"], test["n"]) == ((~rows.test).sum(), rows.test.sum())

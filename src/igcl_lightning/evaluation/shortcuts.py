@@ -123,7 +123,6 @@ class Cue:
         """Whether a model may read this instead of the finding."""
         return self.changes or (self.kind != COLUMN and _end(self.train_interval) >= STRONG)
 
-
     def words(self) -> str:
         """Return what was found, in one line."""
         here = f"AUROC {self.train:.2f}{_ends(self.train_interval)} on training and validation rows"
@@ -184,9 +183,7 @@ def column_cues(columns: Mapping[str, Sequence[str | None]], rows: AuditRows) ->
         if not 1 < len(levels) <= MAX_LEVELS:
             continue
 
-        def told(
-            learn: NDArray[np.bool_], target: Floats, name: str = name, level: NDArray[np.intp] = level
-        ) -> Told:
+        def told(learn: NDArray[np.bool_], target: Floats, name: str = name, level: NDArray[np.intp] = level) -> Told:
             base = target[learn].mean()
             number = np.bincount(level[learn], minlength=level.max() + 1)
             positive = np.bincount(level[learn], target[learn], minlength=level.max() + 1)
@@ -260,13 +257,16 @@ def strongest_first(cues: Iterable[Cue]) -> tuple[list[Cue], list[Cue]]:
     return [cue for cue in ordered if cue.alarm], [cue for cue in ordered if cue.associated and not cue.alarm]
 
 
-def format_cues(cues: Sequence[Cue], few: Sequence[str]) -> str:
-    """Return the alarms a line each, the strongest other associations, and labels with too few patients."""
-    alarms, others = strongest_first(cues)
-    lines = [f"warning: {cue.words()}" for cue in alarms]
-    lines += ["no label is told by a mark at the border"] * all(cue.kind == COLUMN for cue in alarms)
+def format_cues(patches: Sequence[Cue], columns: Sequence[Cue], few: Sequence[str] = ()) -> str:
+    """Return the alarms a line each, the strongest associations with columns, and labels with too few patients."""
+    by_patch, _ = strongest_first(patches)
+    by_column, others = strongest_first(columns)
+    lines = [f"warning: {cue.words()}" for cue in [*by_patch, *by_column]]
+    if patches and not by_patch:
+        most = max(patches, key=lambda cue: cue.train)
+        lines.append(f"no mark at the border tells one of {len(patches)} labels; most: {most.brief()}")
     if others:
-        lines.append(f"associations (AUROC): {'; '.join(cue.brief() for cue in others[:MOST_SHOWN])}")
+        lines.append(f"AUROC of a label by a column: {'; '.join(cue.brief() for cue in others[:MOST_SHOWN])}")
     lines += [f"too few patients to say: {', '.join(few)}"] * bool(few)
     return "\n".join(lines)
 
