@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,7 +155,7 @@ def patch_cues(marks: NDArray[np.uint8], rows: AuditRows) -> list[Cue]:
     both = np.maximum(marks[:, :, left], marks[:, :, MIRRORED[left]])
     values = np.hstack([marks.reshape(len(marks), -1), both.reshape(len(marks), -1)])
     places = [(kind, place_name(patch, both=False)) for kind in KINDS for patch in range(len(MIRRORED))]
-    places += [(kind, place_name(patch, both=True)) for kind in KINDS for patch in left]
+    places += [(kind, place_name(patch, both=True)) for kind in KINDS for patch in left.tolist()]
     share = (rankdata(values, axis=0) - 0.5) / len(values)
 
     def told(learn: NDArray[np.bool_], target: Floats) -> Told:

@@ -148,11 +148,8 @@ def _of_group(
                     continue
                 few = size < FEW_PATIENTS if size is not None else not used.any()
                 p = p_value(estimate, size) if is_gap else None
-                counts = _counted(parts[0], label)
-                ends = interval(estimate, size, scale)
-                found[run].append(
-                    make_record(run, estimate[0], ends, **fields, metric=name, few=few, p_value=p, **counts)
-                )
+                more = {"metric": name, "few": few, "p_value": p, **_counted(parts[0], label)}
+                found[run].append(make_record(run, estimate[0], interval(estimate, size, scale), **fields, **more))
     return found
 
 

@@ -33,7 +33,7 @@ def _places() -> NDArray[np.intp]:
 PLACES = _places()
 """Upper left corners (top, left) of the W patches, int [W, 2]."""
 
-MIRRORED = np.array([np.flatnonzero((PLACES == (top, SIDE - PATCH - left)).all(1))[0] for top, left in PLACES])
+MIRRORED = np.array([PLACES.tolist().index([top, SIDE - PATCH - left]) for top, left in PLACES.tolist()])
 """Number of the patch at the same height on the other side, [W]."""
 
 

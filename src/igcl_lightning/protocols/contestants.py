@@ -32,9 +32,12 @@ METHODS = {
 }
 """Configs of the methods that are pretrained on phantoms, with the same image encoder and number of epochs."""
 
+METADATA, VIEW, PIXELS = FLOORS = "metadata", "view", "pixels"
+"""Probes on what is known without a model (`floors`)."""
+
 RANDOM, SUPERVISED = "random", "supervised"
-BASELINES = (RANDOM, SUPERVISED)
-"""Encoders with random weights, and training from scratch, with the architecture of another contestant."""
+BASELINES = (RANDOM, SUPERVISED, *FLOORS)
+"""Encoders with random weights and training from scratch, with the architecture of another contestant, and floors."""
 
 PREDICTIONS, FINE_TUNED = "predictions.parquet", "fine_tuned_predictions.parquet"
 TAKEN = ("store", "hard_negatives", "plots", "results.json", PREDICTIONS, FINE_TUNED, "table.md")
@@ -83,6 +86,13 @@ class Contestant:
         if self.checkpoint is not None:
             return {"checkpoint": self.checkpoint}
         return {} if self.image is None else {"image": dict(self.image)}
+
+    @property
+    def no_encoder(self) -> str:
+        """What it is if it has no encoder, "" if it has one."""
+        if self.method in FLOORS:
+            return "is a probe on what is known without a model"
+        return "" if self.features is None else "is a file of features"
 
     def run_seed(self, draw: int = 0) -> int:
         """Return the seed of a run in the results, of one draw of labelled rows."""
@@ -146,7 +156,12 @@ def to_pretrain(word: str, seed: int | None = None, epochs: int | None = None) -
 
 
 def baseline(method: str, contestants: Sequence[Contestant]) -> Contestant | None:
-    """Return a baseline with the architecture of the first contestant that has one; None without any."""
+    """Return a baseline with the architecture of the first contestant that has one; None without any.
+
+    Floors have none.
+    """
+    if method in FLOORS:
+        return Contestant(method, identity=digest(method, __version__))
     image = next((dict(each.architecture) for each in contestants if each.architecture), None)
     identity = digest(method, image, __version__)
     return None if image is None else Contestant(method, image=image, identity=identity)

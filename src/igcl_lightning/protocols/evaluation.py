@@ -155,8 +155,9 @@ def _contestants(request: Request, table: Table) -> list[Contestant]:
         raise IgclError("nothing to compare: give --checkpoint or --encoder")
     check_names(contestants)
     baselines = [baseline(name, contestants) for name in BASELINES if name in table.baselines]
-    if None in baselines:
-        say_progress(f"left out: {', '.join(table.baselines)}; no model names a backbone for them")
+    without = [name for name in BASELINES if name in table.baselines and baseline(name, contestants) is None]
+    if without:
+        say_progress(f"left out: {', '.join(without)}; no model names a backbone for them")
     return [*contestants, *(each for each in baselines if each is not None)]
 
 

@@ -62,7 +62,8 @@ class Table:
     Args:
         protocols: names or files of protocols.
         train: methods to pretrain on phantoms, METHOD or METHOD:SEED; the first is compared with the others.
-        baselines: "random" (encoders with random weights) and "supervised" (training from scratch).
+        baselines: "random" (encoders with random weights), "supervised" (training from scratch), and probes on
+            "metadata" (age, sex, view), "view" and "pixels" (32 x 32).
         phantoms: phantoms to pretrain and evaluate on.
     """
 

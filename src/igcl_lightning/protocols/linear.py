@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -13,12 +14,14 @@ from lightning.pytorch import seed_everything
 from igcl_lightning.data.features import read_features
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError, write_message
+from igcl_lightning.evaluation.floors import format_floors
 from igcl_lightning.evaluation.label_savings import label_savings, savings_line, savings_record
 from igcl_lightning.evaluation.results import Record
 from igcl_lightning.modules.few_shot import FewShotProbe
 from igcl_lightning.modules.linear_probe import LinearProbe
 from igcl_lightning.nn.checks import check_at_least, check_positive
-from igcl_lightning.protocols.contestants import RANDOM, SUPERVISED, Contestant
+from igcl_lightning.protocols.contestants import BASELINES, FLOORS, RANDOM, SUPERVISED, Contestant
+from igcl_lightning.protocols.floors import write_floor
 from igcl_lightning.protocols.head_fits import check_epochs, check_fractions, check_labelled, fit_head, train_images
 from igcl_lightning.protocols.protocol import Part, ScoringProtocol, methods_of, pairs
 
@@ -48,7 +51,7 @@ class ProbeProtocol(ScoringProtocol):
             if contestant.features is not None:
                 for split in dict.fromkeys(["train", "valid", *self.splits]):
                     read_features(Path(contestant.features), store.column(split, "row"))
-            elif not contestant.words and contestant.method not in (RANDOM, SUPERVISED):
+            elif not contestant.words and contestant.method not in BASELINES:
                 LinearProbe(**contestant.encoder)  # fail now, not after an hour of training
 
     def _probed(self, probe: type[LinearProbe], contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
@@ -57,7 +60,12 @@ class ProbeProtocol(ScoringProtocol):
             frames = [self._of_random(probe, contestant, store, setting, seed) for seed in range(self.baseline_seeds)]
             return pd.concat(frames, ignore_index=True)
         module = probe(**contestant.encoder, name=contestant.method)
-        frame = fit_head(self, module, store, features=contestant.features, **setting)
+        with TemporaryDirectory() as folder:
+            features = contestant.features
+            if contestant.method in FLOORS:
+                splits = dict.fromkeys(["train", *self.scored_splits(store)])
+                features = str(write_floor(contestant.method, store, [*splits], Path(folder)))
+            frame = fit_head(self, module, store, features=features, **setting)
         return frame.assign(seed=frame["seed"] + contestant.run_seed())
 
     def _of_random(
@@ -65,6 +73,13 @@ class ProbeProtocol(ScoringProtocol):
     ) -> pd.DataFrame:
         seed_everything(seed, verbose=False)
         return fit_head(self, probe(**contestant.encoder), store, **{**setting, "draws": 1, "draw_seed": seed})
+
+    def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
+        """Return what other protocols of scores do, and which floors the first method is not better than."""
+        records, text = super().report(measured, store)
+        floors = [method for method in methods_of(measured) if method in FLOORS]
+        lines = [format_floors(records, floors, split) for split in self.splits]
+        return records, "\n\n".join([text, *filter(None, lines)])
 
 
 @dataclass(frozen=True)
