@@ -66,7 +66,7 @@ def test_features_of_floors_are_those_of_loops(store):
         assert features["metadata"][number].tolist() == pytest.approx([*age, *sex, *view])
         image = np.asarray(row["image"], dtype=float)
         areas = image.reshape(SIDE, 2, SIDE, 2).mean(axis=(1, 3)).ravel() / 255
-        np.testing.assert_allclose(features["pixels"][number], areas, atol=0.5 / 255 + 1e-6)
+        np.testing.assert_allclose(features["pixels"][number], areas, atol=1.01 / 255)  # Pillow rounds twice
     assert len(features["pixels"]) == len(table)
 
 
@@ -111,7 +111,7 @@ def test_groups_are_those_of_the_store(store):
         assert sex == row["sex"]
         assert view == (None if row["view"] == "unknown" else row["view"])
         assert age is None if row["age"] is None else int(age[:2]) <= row["age"]
-    assert list(group_table(store, ["test"], ["site"])["site"].unique()) == ["site 0", "site 2", "site 1"]
+    assert list(group_table(store, ["test"], ["site"])["site"].unique()) == ["site 0", "site 1", "site 2"]
     assert group_table(store, ["test"], []).empty
 
 
