@@ -69,7 +69,7 @@ class Drawn(NamedTuple):
     generator: np.random.Generator
 
     def scores(self, area: float, common: float = 0.5) -> NDArray[np.float64]:
-        """Return the scores of another model with an AUROC; `common` is the share of its variance that all models have."""
+        """Return the scores of another model with an AUROC; all models share `common` of their variance."""
         own = noise(self.cell, len(self.target), self.generator)
         distance = np.sqrt(2) * norm.ppf(area)
         return distance * self.target + np.sqrt(common) * self.shared + np.sqrt(1 - common) * own
@@ -233,7 +233,7 @@ def logit_bootstrap(value: float, drawn) -> Interval:
 
 
 def bca(value: float, drawn, leave_one_out) -> Interval:
-    """Return the bias-corrected and accelerated interval (Efron, Journal of the American Statistical Association 1987)."""
+    """Return the bias-corrected and accelerated interval of Efron (JASA 1987)."""
     defined, apart = drawn[~np.isnan(drawn)], np.nanmean(leave_one_out) - leave_one_out[~np.isnan(leave_one_out)]
     if len(defined) < 0.8 * len(drawn) or not (apart**2).sum():
         return None, None
@@ -275,6 +275,90 @@ def simulate(cell: Cell, path: Path, simulations: int) -> None:
                 temporary.write_text(json.dumps({"done": number + 1, "counts": tally.counts}))
 
 
+METHODS = (
+    *("influence", "clustered DeLong", "DeLong of rows", "percentile", "BCa", "logit bootstrap", "percentile of rows"),
+    f"{RUNS} pooled runs",
+)
+PASSES = 0.93, 0.97
+FEWEST = 100
+"""Samples that a share is of at least."""
+
+
+def write_tables(results: dict[Cell, dict]) -> None:
+    """Write the tables into docs/statistics.md and what they are made of into docs/results/coverage.json."""
+    plain = [{**cell._asdict(), "samples": each["done"], **each["counts"]} for cell, each in results.items()]
+    lines = ",\n".join(json.dumps(each) for each in plain)
+    (ROOT / "docs" / "results" / "coverage.json").write_text(f"[\n{lines}\n]\n")
+    page = ROOT / "docs" / "statistics.md"
+    page.write_text(with_tables(page.read_text(encoding="utf-8"), results), encoding="utf-8")
+
+
+def with_tables(text: str, results: dict[Cell, dict]) -> str:
+    """Return a page with the tables between their marks."""
+    counts = {cell: each["counts"] for cell, each in results.items()}
+    for name, table in {
+        "auroc": table_of(counts, [("AUROC", method) for method in METHODS], "enough"),
+        "others": table_of(counts, [(statistic, "influence") for statistic in OTHERS], "enough"),
+        "percentiles": table_of(counts, [(statistic, "percentile") for statistic in BY_PERCENTILE], "enough"),
+        "few": table_of(counts, [("AUROC", method) for method in FEW_METHODS] + FEW_OTHERS, "few"),
+    }.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, after = text.index(begin) + len(begin), text.index(end)
+        text = text[:before] + table + text[after:]
+    return text
+
+
+OTHERS = {
+    "AUROC difference": "AUROC, difference",
+    "mean AUROC": f"mean of {LABELS} labels",
+    "mean AUROC difference": "mean, difference",
+    "average precision": "AP",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "f1": "F1",
+    "mcc": "MCC",
+    "labels saved": "labels saved",
+}
+BY_PERCENTILE = tuple(statistic for statistic in OTHERS if statistic not in ("average precision", "labels saved"))
+FEW_METHODS = "influence", "clustered DeLong", "percentile", "BCa", "percentile of rows"
+FEW_OTHERS = [(statistic, "influence") for statistic in ("AUROC difference", "mean AUROC", "sensitivity", "f1", "mcc")]
+
+
+def table_of(results: dict[Cell, dict], columns: list[tuple[str, str]], group: str) -> str:
+    """Return a table in Markdown: a row for each cell with `FEWEST` samples of a group, shares that hold the truth."""
+    titles = [
+        f"{OTHERS.get(statistic, '')} {method if statistic == 'AUROC' else ''}".strip() for statistic, method in columns
+    ]
+    head = ["patients", "positive", "AUROC", "images", "samples", *titles]
+    rows = []
+    for cell, counts in results.items():
+        found = [counts.get(f"{statistic}|{method}|{group}", [0, 0, 0, 0]) for statistic, method in columns]
+        if found[0][0] >= FEWEST:
+            about = [f"{cell.patients}", f"{100 * cell.prevalence:g} %", f"{cell.auroc:g}", f"{cell.images}"]
+            rows.append([*about, f"{found[0][0]:.0f}", *map(share, found)])
+    rows.append(["", "", "", "", "passes", *(passed(results, *column, group) for column in columns)])
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows])
+
+
+def share(counted: list[float]) -> str:
+    """Return the share of intervals that hold the truth, among those that are given; "-" of fewer than `FEWEST`."""
+    given = counted[0] - counted[2]
+    return f"{counted[1] / given:.3f}".lstrip("0") if given >= FEWEST else "-"
+
+
+def passed(results: dict[Cell, dict], statistic: str, method: str, group: str) -> str:
+    """Return the number of cells whose coverage is within `PASSES`, up to two Monte Carlo errors, and that of all."""
+    good = every = 0
+    for counts in results.values():
+        number, held, none, _ = counts.get(f"{statistic}|{method}|{group}", [0, 0, 0, 0])
+        if number - none >= FEWEST:
+            covered = held / (number - none)
+            error = 2 * np.sqrt(0.95 * 0.05 / (number - none))
+            every += 1
+            good += bool(PASSES[0] - error <= covered and (covered <= PASSES[1] + error or group == "few"))
+    return f"{good} of {every}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "coverage", help="folder of what is simulated")
@@ -286,12 +370,8 @@ def main() -> None:
     for cell in () if arguments.report else CELLS:
         simulate(cell, arguments.work / f"{cell.name}.json", arguments.simulations)
         print(cell)
-    results = {
-        cell: json.loads(path.read_text())["counts"]
-        for cell in CELLS
-        if (path := arguments.work / f"{cell.name}.json").is_file()
-    }
-    write_tables(results, ROOT / "docs" / "statistics.md")
+    simulated = [cell for cell in CELLS if (arguments.work / f"{cell.name}.json").is_file()]
+    write_tables({cell: json.loads((arguments.work / f"{cell.name}.json").read_text()) for cell in simulated})
 
 
 if __name__ == "__main__":

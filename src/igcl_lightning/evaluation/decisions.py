@@ -11,7 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from igcl_lightning.evaluation.predictions import Run
-from igcl_lightning.evaluation.results import MEAN_LABEL, Record, aligned, method_name, setting_name, summarise
+from igcl_lightning.evaluation.results import (
+    MEAN_LABEL,
+    Record,
+    aligned,
+    format_value,
+    method_name,
+    setting_name,
+    summarise,
+)
 from igcl_lightning.metrics.calibration import (
     calibration_error,
     choose_temperature,
@@ -131,8 +139,7 @@ def format_decisions(records: Sequence[Record], split: str = "test") -> str:
     names = [name for name in TITLES if any(record["metric"] == name for record in shown)]
     cells: dict[str, dict[str, str]] = {}
     for record in shown:
-        value = "-" if record["value"] is None else f"{record['value']:.3f}"
-        cells.setdefault(method_name(record), {})[record["metric"]] = value
+        cells.setdefault(method_name(record), {})[record["metric"]] = format_value(record)
     rows = [[method, *(row.get(name, "") for name in names)] for method, row in cells.items()]
     setting = setting_name(shown[0])
     caption = f"means over labels{setting and f', {setting}'}; thresholds and temperatures from validation rows"

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from igcl_lightning.atomic import replacing
 from igcl_lightning.evaluation.classes import ACCURACY, F1
-from igcl_lightning.evaluation.results import MEAN_LABEL, Record, aligned, as_markdown, format_cell, setting_name
+from igcl_lightning.evaluation.results import (
+    MEAN_LABEL,
+    Record,
+    aligned,
+    as_markdown,
+    format_cell,
+    format_value,
+    setting_name,
+)
 from igcl_lightning.evaluation.within_patient import METRIC
 
 RECALL = 5
@@ -46,7 +54,7 @@ BY_METRIC = {
 
 def format_overview(records: Sequence[Record], split: str = "test") -> str:
     """Return the table as plain text, without intervals, below what its columns are."""
-    titles, *rows = _table(records, split, lambda record: "-" if record["value"] is None else f"{record['value']:.3f}")
+    titles, *rows = _table(records, split, format_value)
     meant = [line for mark, line in MEANINGS.items() if any(re.match(mark, title) for title in titles)]
     return "\n".join([CAPTION.format(split=split), *meant, "", aligned([titles, *rows])])
 

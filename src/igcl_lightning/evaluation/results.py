@@ -411,6 +411,11 @@ def method_name(record: Record) -> str:
     return record["method"] if record["versus"] is None else f"{record['method']} - {record['versus']}"
 
 
+def format_value(record: Record) -> str:
+    """Return `value`, and "few" if it is of few patients."""
+    return "-" if record["value"] is None else f"{record['value']:.3f}{f' {FEW}' if record['few'] else ''}"
+
+
 def format_cell(record: Record) -> str:
     """Return `value [ci_low, ci_high]`, signed if it is a difference, and "few" if it is of few patients."""
     if record["value"] is None:
