@@ -1,4 +1,4 @@
-"""Stores of phantoms with and without a planted mark: in how many `igcl doctor` names it, and how often it warns falsely.
+"""Planted marks: in how many stores of phantoms `igcl doctor` names one, and in how many it warns falsely.
 
     python benchmarks/planted_marks.py [--planted 10] [--clean 20] [--studies 400] [--size 64]
 

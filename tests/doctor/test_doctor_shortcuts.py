@@ -4,8 +4,8 @@ from functools import partial
 
 import numpy as np
 import pytest
-
 from broken_stores import said, study, write_store
+
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.data.study import Study

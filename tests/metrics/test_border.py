@@ -77,5 +77,5 @@ def test_a_small_thing_stands_out_and_a_large_one_does_not(size):
     ],
 )
 def test_names_of_places(top, left, alone, both):
-    patch = int(np.flatnonzero((PLACES == (top, left)).all(axis=1))[0])
+    patch = int(np.flatnonzero(((top, left) == PLACES).all(axis=1))[0])
     assert (place_name(patch, both=False), place_name(patch, both=True)) == (alone, both)

@@ -55,8 +55,8 @@ def add_evaluation_options(parser: argparse.ArgumentParser, folder: str, table: 
         "--baselines",
         type=names,
         metavar="A,B",
-        help="random (weights), supervised (training from scratch), and probes on metadata (age, sex, view), on the view "
-        "alone, or on pixels (32 x 32), which a model should be better than",
+        help="random (weights), supervised (training from scratch), and probes on metadata (age, sex, view), view or "
+        "pixels (32 x 32), which a model should be better than",
     )
     parser.add_argument("--labels", type=names, metavar="A,B", help="labels to report (default: all but No Finding)")
     given = table or "none"
