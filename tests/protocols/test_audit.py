@@ -1,5 +1,8 @@
 """Probes on what is known without a model, and the audit below the tables of an evaluation."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +12,8 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.data.study import VIEWS, Study, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.metrics.clinical import auroc
-from igcl_lightning.protocols.contestants import FLOORS, baseline
+from igcl_lightning.protocols.contestants import FLOORS, baseline, from_encoder
+from igcl_lightning.protocols.evaluation_report import Measured, write_report
 from igcl_lightning.protocols.fine_tuning import FineTuning
 from igcl_lightning.protocols.floors import SIDE, floor_features, write_floor
 from igcl_lightning.protocols.groups import check_groups, group_table
@@ -147,6 +151,36 @@ def test_the_audit_of_a_store_names_the_mark_and_what_goes_along(store):
     assert train["value"] > 0.85
     assert train["n"] == len(store.table("train")) + len(store.table("valid"))
     assert {each["group"] for each in records} == {"lower left corner", "age"}
+
+
+def test_a_report_has_groups_floors_and_what_tells_labels(store, tmp_path, capsys, blank_pictures):
+    rng = np.random.default_rng(1)
+    rows = [row for split in store.splits for row in store.column(split, "row")]
+    target = np.concatenate([store.targets(split) for split in store.splits])
+    write_features(tmp_path / "seen.parquet", rows, target + rng.normal(0, 1, target.shape))
+    protocol, files = Linear(fractions=[1.0], draws=1, audit_by=["site"]), {}
+    for contestant in (from_encoder(str(tmp_path / "seen.parquet")), baseline("metadata", []), baseline("pixels", [])):
+        files[contestant] = [tmp_path / f"{contestant.method}-part.parquet"]
+        protocol.measure(contestant, store, {"fraction": 1.0}).to_parquet(files[contestant][0])
+    write_report([protocol], {"linear": Measured(files, [], {})}, {"linear": store.path}, tmp_path)
+    shown = capsys.readouterr().out
+    assert "\nseen is not shown to be better than metadata alone at 100 %" in shown.replace("warning: ", "")
+    assert "AUROC of groups less that of all other rows, means over labels, 100 %\n" in shown
+    assert f"what tells a label of {store.path.name} without the finding\n\nwarning: Edema can be told by" in shown
+    records = json.loads((tmp_path / "results.json").read_text())
+    groups = {(each["group"], each["method"]) for each in records if each["protocol"] == "linear" and each["group"]}
+    methods = ("seen", "metadata", "pixels")
+    assert groups == {(f"site: site {number}", method) for number in range(3) for method in methods}
+    assert {each["metric"] for each in records if each["protocol"] == "audit"} == {"shortcut_patch", "shortcut_column"}
+    about = {"label": "mean", "seed": None, "metric": "auroc", "group": None, "versus": None}
+    whole = [each["value"] for each in records if about.items() <= each.items()]
+    table = (tmp_path / "table.md").read_text()
+    assert len(whole) == 3
+    assert all(f"{value:.3f}" in table for value in whole)
+    silent = replace(protocol, audit_by=[])
+    write_report([silent], {"linear": Measured(files, [], {})}, {"linear": store.path}, tmp_path)
+    assert not any(each["group"] for each in json.loads((tmp_path / "results.json").read_text()))
+    assert "what tells" not in capsys.readouterr().out
 
 
 def test_stores_without_labels_or_training_rows_are_not_audited(tmp_path):
