@@ -185,8 +185,8 @@ class Localisation(Protocol):
 
     def _zero_shot(self, store: Store) -> ZeroShotProtocol:
         """Return the protocol of the same prompts; the score is that of maps alone."""
-        asked = {"splits": self.splits, "labels": self.labels_of(store)}
-        return ZeroShotProtocol(**asked, prompts=self.prompts, statements=self.statements)
+        labels, statements = self.labels_of(store), self.statements
+        return ZeroShotProtocol(splits=self.splits, labels=labels, prompts=self.prompts, statements=statements)
 
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
         """Return means over the marked images of each label, their means over labels, and differences."""
