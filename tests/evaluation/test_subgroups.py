@@ -148,6 +148,13 @@ def test_groups_of_few_patients_are_named_and_not_tested(records):
     assert text.endswith("too few patients with or without a label: view: unknown (3)")
 
 
+def test_a_group_that_nearly_all_rows_are_of_has_no_gap(predictions, groups):
+    nearly = groups.assign(sex=["M" if index.endswith(("-1", "-2", "-3")) else "F" for index in groups.index])
+    found = summarise_groups(predictions, nearly[["sex"]], ["test"], ["test"], protocol="p", store="s")
+    about = {"group": "sex: F", "label": "Edema", "method": "good"}
+    assert [(each["metric"], each["few"]) for each in wanted(found, **about)] == [("auroc", False)]
+
+
 def test_the_text_names_the_widest_gaps_and_those_that_are_more_than_chance(records):
     title, good, other, _ = format_groups(records).splitlines()
     assert title == "AUROC of groups less that of all other rows, means over labels, 100 %"
