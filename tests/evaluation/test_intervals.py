@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.special import expit, logit
-from scipy.stats import binomtest, norm, ttest_1samp
+from scipy.stats import binomtest, norm, t, ttest_1samp
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.intervals import FEW_PATIENTS, holm, interval, p_value, widening
@@ -31,6 +31,18 @@ def test_influences_of_a_few_patients_widen_by_students_t():
     wide = np.diff(interval(few))[0]
     even = np.diff(interval(estimate(1.0, np.sqrt(3) * 0.1)))[0]
     assert 1.1 < wide / even < 1.5
+
+
+@pytest.mark.parametrize(("scale", "times"), [("any", 2), ("unit", 1)])
+def test_degrees_of_freedom_are_those_of_satterthwaite_and_twice_as_many_for_differences(scale, times):
+    influence = np.random.default_rng(0).normal(size=12) / 200
+    square, fourth = sum(each**2 for each in influence), sum(each**4 for each in influence)
+    quantile = t.ppf(0.975, times * 2 * square**2 / (fourth - square**2 / 12))
+    half = quantile * np.sqrt(square) / (0.21 if scale == "unit" else 1)
+    ends = logit(0.7) + np.array([-1, 1]) * half if scale == "unit" else 0.7 + np.array([-1, 1]) * half
+    assert interval(np.append(0.7, influence), 12, scale) == pytest.approx(
+        tuple(expit(ends) if scale == "unit" else ends)
+    )
 
 
 def wilson(value, cases, z=1.96):

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from igcl_lightning.cli.parser import add_run_options, available_cores, names
+from igcl_lightning.errors import UsageError
 
 HELP = "evaluate pretrained models by probes, prompts and retrieval, in one table"
 EXAMPLE = (
@@ -17,6 +18,14 @@ EXAMPLE = (
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add_evaluation_options(parser, "runs/evaluate", None)
+    parser.add_argument(
+        "--radiologists",
+        type=Path,
+        metavar="DIR",
+        help="readers' answers in the layout of the public CheXpert test labels: score them, and compare --checkpoint "
+        "with them on the studies of --store, which has validation rows; takes none of the other options but --out "
+        "and --import",
+    )
 
 
 def add_evaluation_options(parser: argparse.ArgumentParser, folder: str, table: str | None) -> None:
@@ -92,6 +101,8 @@ def files_of(out: Path, *more: Path) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; the exit status is 1 if something failed."""
+    if options.radiologists is not None:
+        return _compare_with_radiologists(options)
     from igcl_lightning.closing import say, write_closing
     from igcl_lightning.protocols.evaluation import Request, evaluate
 
@@ -116,3 +127,25 @@ def run(options: argparse.Namespace) -> int:
     say("")
     write_closing({"folder": str(options.out), "files": files_of(options.out)})
     return 0 if finished else 1
+
+
+def _compare_with_radiologists(options: argparse.Namespace) -> int:
+    """Run the command with --radiologists."""
+    others = ("protocol", "encoder", "train", "baselines", "labels", "table", "jobs", "fast", "seed")
+    if given := [f"--{name}" for name in others if getattr(options, name) not in (None, False, [])]:
+        raise UsageError(f"evaluate: {given[0]} is no option of --radiologists")
+    if bool(options.checkpoint) != (options.store is not None):
+        raise UsageError(
+            "evaluate: --radiologists compares --checkpoint on the images of --store; give both or neither"
+        )
+    from igcl_lightning.closing import write_closing
+    from igcl_lightning.protocols.radiologists import FILES, Request, compare_with_radiologists
+
+    if options.checkpoint:
+        from igcl_lightning.training.lightning_cli import import_modules
+
+        import_modules(options.modules)
+    compare_with_radiologists(Request(options.radiologists, options.out, options.checkpoint, options.store))
+    files = ", ".join(name for name in FILES if (options.out / name).exists())
+    write_closing({"folder": str(options.out), "files": files})
+    return 0

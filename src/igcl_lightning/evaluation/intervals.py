@@ -27,10 +27,9 @@ Interval = tuple[float | None, float | None]
 def interval(estimate: Estimate, smallest: int | None = None, scale: str = "any") -> Interval:
     """Return the 95 % interval of an estimate [1 + P]; None twice if it is undefined, or tells nothing of patients.
 
-    It is symmetric on the scale of the logit for statistics between 0 and 1, and uses Student's t (`_freedom`). Where
-    a class has few patients, it also covers Wilson's interval for as many independent cases as the variance tells.
-    Wilson's for as many cases as the smaller class has patients is the widest, and the interval where nothing varies,
-    as when all positives are ranked first: such a statistic varies most if patients are of one kind or the other.
+    It is symmetric on the scale of the logit for statistics between 0 and 1, and uses Student's t (`_freedom`).
+    Wilson's interval for as many cases as the smaller class has patients is the widest, and the interval where nothing
+    varies, as when all positives are ranked first: a share varies most if all rows of a patient are alike.
 
     Args:
         estimate: value and influences; differences, and means of them, are no exception.
@@ -42,14 +41,13 @@ def interval(estimate: Estimate, smallest: int | None = None, scale: str = "any"
     value, influence = float(estimate[0]), estimate[1:]
     if _tells_nothing(estimate, smallest):
         return None, None
-    few = smallest is not None and smallest < FEW_PATIENTS
     quantile = float(stdtrit(_freedom(influence, smallest, scale), (1 + LEVEL) / 2))
     if scale == "any":
         half = quantile * float(np.sqrt(influence @ influence))
         return value - half, value + half
     if scale == "signed":
         value, influence = (1 + value) / 2, influence / 2
-    low, high = _unit(value, float(influence @ influence), quantile, smallest or len(influence), few)
+    low, high = _unit(value, float(influence @ influence), quantile, smallest or len(influence))
     return (2 * low - 1, 2 * high - 1) if scale == "signed" else (low, high)
 
 
@@ -105,16 +103,13 @@ def _tells_nothing(estimate: Estimate, smallest: int | None) -> bool:
     return len(estimate) < 2 or bool(np.isnan(estimate).any()) or (smallest is not None and smallest < 2)
 
 
-def _unit(value: float, variance: float, quantile: float, cases: int, few: bool) -> tuple[float, float]:
+def _unit(value: float, variance: float, quantile: float, cases: int) -> tuple[float, float]:
     """Return the interval of a value in [0, 1]; `cases` are those of the widest."""
     widest = _wilson(value, cases, float(stdtrit(max(1, cases - 1), (1 + LEVEL) / 2)))
     if variance == 0 or not 0 < value < 1:
         return widest
     half = quantile * np.sqrt(variance) / (value * (1 - value))
     low, high = float(expit(logit(value) - half)), float(expit(logit(value) + half))
-    if few:
-        other = _wilson(value, value * (1 - value) / variance, quantile)
-        low, high = min(low, other[0]), max(high, other[1])
     return max(low, widest[0]), min(high, widest[1])
 
 

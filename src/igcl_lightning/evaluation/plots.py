@@ -48,7 +48,7 @@ def plot_label_efficiency(records: Sequence[Record], path: Path, split: str = "t
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel(AXIS_TITLE[kind])
     panels[0].set_ylabel("mean AUROC")
-    _finish(figure, path)
+    finish(figure, path)
 
 
 def plot_per_label(records: Sequence[Record], path: Path, split: str = "test") -> None:
@@ -78,7 +78,7 @@ def plot_per_label(records: Sequence[Record], path: Path, split: str = "test") -
     panels[0].set_yticks(range(len(labels)), names)
     panels[0].invert_yaxis()
     figure.supxlabel("AUROC", fontsize="medium")
-    _finish(figure, path)
+    finish(figure, path)
 
 
 def _averaged(records: Sequence[Record], split: str) -> pd.DataFrame:
@@ -96,7 +96,8 @@ def _styles(frame: pd.DataFrame) -> dict[str, dict[str, str]]:
     return {method: {"color": colour, "marker": marker} for method, colour, marker in looks}
 
 
-def _finish(figure: Figure, path: Path) -> None:
+def finish(figure: Figure, path: Path) -> None:
+    """Add grids and the legend of the first panel, and write the figure as PNG."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="0.9", linewidth=0.8)
