@@ -5,7 +5,6 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import binomtest, norm, t, ttest_1samp
 
-from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.intervals import FEW_PATIENTS, holm, interval, p_value, widening
 from igcl_lightning.metrics.influence import auroc_estimate, mean_estimate
 
@@ -93,7 +92,7 @@ def test_what_is_undefined_or_has_no_influences_has_no_interval():
     for undefined in (np.full(5, np.nan), np.array([0.3]), np.append(0.3, np.full(4, np.nan))):
         assert interval(undefined) == (None, None)
         assert p_value(undefined) is None
-    with pytest.raises(IgclError, match="scale 'units' is not one of"):
+    with pytest.raises(ValueError, match="scale 'units' is not one of"):
         interval(estimate(0.5, 0.1), scale="units")
 
 

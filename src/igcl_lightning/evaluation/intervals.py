@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, stdtr, stdtrit
 
 from igcl_lightning.metrics.influence import Estimate
-from igcl_lightning.nn.checks import check_choice
 
 LEVEL = 0.95
 
@@ -36,8 +35,12 @@ def interval(estimate: Estimate, smallest: int | None = None, scale: str = "any"
         smallest: number of patients of the smaller class, or of all patients where there are no classes; if None,
             taken to be enough.
         scale: "unit" for statistics between 0 and 1, "signed" between -1 and 1, "any" for others and for differences.
+
+    Raises:
+        ValueError: there is no such scale.
     """
-    check_choice("scale", scale, SCALES)
+    if scale not in SCALES:
+        raise ValueError(f"scale {scale!r} is not one of {', '.join(SCALES)}")
     value, influence = float(estimate[0]), estimate[1:]
     if _tells_nothing(estimate, smallest):
         return None, None
