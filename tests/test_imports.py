@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "callbacks": {"graphs", "data", "nn", "losses", "metrics", "modules", "evaluation"},
     "training": {"data", "modules", "evaluation", "callbacks"},
     "protocols": {"graphs", "phantom", "data", "nn", "metrics", "modules", "evaluation", "callbacks", "training"},
-    "doctor": {"graphs", "reports", "data", "modules", "training"},
+    "doctor": {"graphs", "reports", "data", "metrics", "modules", "evaluation", "training"},
     "cli": {"graphs", "phantom", "reports", "data", "doctor", "training", "protocols"},
     "__main__": {"cli"},
 }

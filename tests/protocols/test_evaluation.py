@@ -126,7 +126,7 @@ def test_each_protocol_asks_those_that_it_can(evaluated):
 
 
 def test_the_first_method_is_compared_with_the_others_over_seeds_and_draws(evaluated):
-    about = {"protocol": "linear", "fraction": 0.5, "label": "mean", "metric": "auroc"}
+    about = {"protocol": "linear", "fraction": 0.5, "label": "mean", "metric": "auroc", "group": None}
     single = {each["seed"]: each["value"] for each in records(evaluated, **about, method="igcl") if not each["versus"]}
     mean = single.pop(None)
     assert set(single) == {1000, 1001, 2000, 2001}

@@ -64,8 +64,9 @@ def add_evaluation_options(parser: argparse.ArgumentParser, folder: str, table: 
         "--baselines",
         type=names,
         metavar="A,B",
-        help="random (weights), supervised (training from scratch), or neither; with another architecture, "
-        "such as supervised:densenet121",
+        help="random (weights), supervised (training from scratch), either with another architecture, such as "
+        "supervised:densenet121; and probes on metadata (age, sex, view), view or pixels (32 x 32), which a model "
+        "should be better than",
     )
     parser.add_argument("--labels", type=names, metavar="A,B", help="labels to report (default: all but No Finding)")
     given = table or "none"

@@ -72,9 +72,9 @@ def _table(records: Sequence[Record], split: str, cell: Callable[[Record], str])
     records = [record for record in records if record["protocol"] != LEGACY]
     of_classes = {record["protocol"] for record in records if record["metric"] == ACCURACY}
     for record in records:
-        about = (record["split"], record["label"], record["seed"], record["versus"])
+        about = (record["split"], record["label"], record["seed"], record["versus"], record["group"])
         is_answer = record["metric"] == F1 and record["protocol"] not in of_classes
-        if about == (split, MEAN_LABEL, None, None) and not is_answer and (title := _title(record)):
+        if about == (split, MEAN_LABEL, None, None, None) and not is_answer and (title := _title(record)):
             columns.setdefault(title, {})[record["method"]] = cell(record)
     recalls = [title for title in columns if title.startswith("recall@")]
     shown = f"recall@{RECALL}" if f"recall@{RECALL}" in recalls else "".join(recalls[:1])

@@ -33,9 +33,12 @@ METHODS = {
 }
 """Configs of the methods that are pretrained on phantoms, with the same image encoder and number of epochs."""
 
+METADATA, VIEW, PIXELS = FLOORS = "metadata", "view", "pixels"
+"""Probes on what is known without a model (`floors`)."""
+
 RANDOM, SUPERVISED = "random", "supervised"
-BASELINES = (RANDOM, SUPERVISED)
-"""Encoders with random weights, and training from scratch, of the architecture of another contestant or a named one."""
+BASELINES = (RANDOM, SUPERVISED, *FLOORS)
+"""Encoders with random weights and training from scratch, of another's architecture or a named one, and floors."""
 
 PREDICTIONS, FINE_TUNED = "predictions.parquet", "fine_tuned_predictions.parquet"
 TAKEN = ("store", "hard_negatives", "plots", "results.json", PREDICTIONS, FINE_TUNED, "table.md")
@@ -89,6 +92,13 @@ class Contestant:
         if self.checkpoint is not None:
             return {"checkpoint": self.checkpoint}
         return {} if self.image is None else {"image": dict(self.image)}
+
+    @property
+    def no_encoder(self) -> str:
+        """What it is if it has no encoder, "" if it has one."""
+        if self.method in FLOORS:
+            return "is a probe on what is known without a model"
+        return "" if self.features is None else "is a file of features"
 
     def run_seed(self, draw: int = 0) -> int:
         """Return the seed of a run in the results, of one draw of labelled rows."""
@@ -154,12 +164,15 @@ def to_pretrain(word: str, seed: int | None = None, epochs: int | None = None) -
 def baseline(word: str, contestants: Sequence[Contestant]) -> Contestant | None:
     """Read BASELINE[:BACKBONE], with the architecture of the first contestant that has one; None without any.
 
-    A backbone of timm takes the place of that of the contestant, and its name joins that of the baseline.
+    A backbone of timm takes the place of that of the contestant, and its name joins that of the baseline. Floors need
+    no architecture.
 
     Raises:
         IgclError: there is no such backbone.
     """
     kind, _, backbone = word.partition(":")
+    if kind in FLOORS:
+        return Contestant(kind, identity=digest(kind, __version__))
     image = next((dict(each.architecture) for each in contestants if each.architecture), None)
     if backbone:
         refuse_unknown_backbone(backbone)

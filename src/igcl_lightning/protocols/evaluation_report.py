@@ -18,7 +18,8 @@ from igcl_lightning.evaluation.predictions import SCHEMA, write_predictions
 from igcl_lightning.evaluation.results import Record, write_results
 from igcl_lightning.protocols.contestants import FINE_TUNED, PREDICTIONS, Contestant
 from igcl_lightning.protocols.fine_tuning import FineTuning
-from igcl_lightning.protocols.protocol import Protocol
+from igcl_lightning.protocols.protocol import Protocol, ScoringProtocol
+from igcl_lightning.protocols.shortcuts import audit_store
 
 EFFICIENCY, TUNED, PER_LABEL = PLOTS = "label_efficiency.png", "fine_tuning.png", "per_label.png"
 ALONE = 2
@@ -56,6 +57,7 @@ def write_report(
         records += found
         scored = [table for table in tables.values() if set(SCHEMA.names) <= set(table.columns)]
         predictions.setdefault(protocol.scores, []).extend(scored)
+    records += _audited(protocols, measured, stores)
     for name, scored in predictions.items():
         if scored:
             write_predictions(pd.concat(scored, ignore_index=True), out / name)
@@ -69,6 +71,20 @@ def write_report(
     _plot(records, out / "plots", split)
 
 
+def _audited(
+    protocols: Sequence[Protocol], measured: Mapping[str, Measured], stores: Mapping[str, Path]
+) -> list[Record]:
+    """Print what tells the labels of each store whose labels are scored, and return it as records."""
+    asked = [each.name for each in protocols if isinstance(each, ScoringProtocol) and each.audit_by != []]
+    records: list[Record] = []
+    for path in dict.fromkeys(stores[name] for name in asked if measured[name].files):
+        found, text = audit_store(Store(path))
+        records += found
+        if text:
+            say(f"\nwhat tells a label of {path.name} without the finding\n\n{text}")
+    return records
+
+
 def _read(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)
@@ -78,7 +94,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _plot(records: Sequence[Record], folder: Path, split: str) -> None:
     """Plot what probes and fine-tuning reach by labels and by their number, or else what prompts reach."""
-    scored = [record for record in records if (record["metric"], record["split"]) == ("auroc", split)]
+    scored = [each for each in records if (each["metric"], each["split"], each["group"]) == ("auroc", split, None)]
     drawn = [record for record in scored if record["fraction"] is not None or record["shots"] is not None]
     tuned = [record for record in drawn if record["protocol"] == FineTuning.name]
     probed = [record for record in drawn if record["protocol"] != FineTuning.name]

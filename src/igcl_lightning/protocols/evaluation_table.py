@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from igcl_lightning.errors import IgclError, UsageError, suggestion
-from igcl_lightning.protocols.contestants import BASELINES
+from igcl_lightning.protocols.contestants import BASELINES, FLOORS
 from igcl_lightning.protocols.fine_tuning import FineTuning
 from igcl_lightning.protocols.hard_negatives import HardNegatives
 from igcl_lightning.protocols.legacy import Legacy
@@ -64,7 +64,8 @@ class Table:
         protocols: names or files of protocols.
         train: methods to pretrain on phantoms, METHOD or METHOD:SEED; the first is compared with the others.
         baselines: "random" (encoders with random weights) and "supervised" (training from scratch), either with the
-            architecture of the first model that has one, or as "supervised:densenet121" with a named one.
+            architecture of the first model that has one, or as "supervised:densenet121" with a named one; and probes on
+            "metadata" (age, sex, view), "view" and "pixels" (32 x 32).
         phantoms: phantoms to pretrain and evaluate on.
     """
 
@@ -97,6 +98,8 @@ def check_baselines(words: Sequence[str]) -> None:
         name = word.partition(":")[0]
         if name not in BASELINES:
             raise UsageError(f"--baselines: {name!r} is not one of {', '.join(BASELINES)}{suggestion(name, BASELINES)}")
+        if name in FLOORS and ":" in word:
+            raise UsageError(f"--baselines: {word!r} names a backbone, and {name} has none")
         if words.count(word) > 1:
             raise IgclError(f"--baselines: {word!r} is given twice")
 

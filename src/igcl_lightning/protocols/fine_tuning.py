@@ -38,8 +38,8 @@ class FineTuning(ScoringProtocol, DrawnTraining):
 
     def why_not(self, contestant: Contestant) -> str:
         """Return why a contestant cannot be asked, "" if it can."""
-        if contestant.features is not None:
-            return "is a file of features, without an encoder to train"
+        if contestant.no_encoder:
+            return f"{contestant.no_encoder}, without an encoder to train"
         return f"is what {RANDOM} is here, trained from scratch" if contestant.baseline == SUPERVISED else ""
 
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -13,6 +14,7 @@ from lightning.pytorch import seed_everything
 from igcl_lightning.data.features import read_features
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError, write_message
+from igcl_lightning.evaluation.floors import format_floors
 from igcl_lightning.evaluation.label_savings import label_savings, savings_line, savings_record
 from igcl_lightning.evaluation.published import format_published
 from igcl_lightning.evaluation.results import Record
@@ -20,7 +22,8 @@ from igcl_lightning.evaluation.together import format_together, summarise_togeth
 from igcl_lightning.modules.few_shot import FewShotProbe
 from igcl_lightning.modules.linear_probe import LinearProbe
 from igcl_lightning.nn.checks import check_at_least, check_positive
-from igcl_lightning.protocols.contestants import RANDOM, SEEDS_APART, SUPERVISED, Contestant
+from igcl_lightning.protocols.contestants import FLOORS, RANDOM, SEEDS_APART, SUPERVISED, Contestant
+from igcl_lightning.protocols.floors import write_floor
 from igcl_lightning.protocols.head_fits import check_epochs, check_fractions, check_labelled, fit_head, train_images
 from igcl_lightning.protocols.protocol import Part, ScoringProtocol, methods_of, pairs
 
@@ -85,7 +88,12 @@ class ProbeProtocol(ScoringProtocol):
             frames = [self._of_random(probe, contestant, store, setting, seed) for seed in range(self.baseline_seeds)]
             return pd.concat(frames, ignore_index=True)
         module = probe(**contestant.encoder, name=contestant.method)
-        frame = fit_head(self, module, store, features=contestant.features, **setting)
+        with TemporaryDirectory() as folder:
+            features = contestant.features
+            if contestant.method in FLOORS:
+                splits = dict.fromkeys(["train", *self.scored_splits(store)])
+                features = str(write_floor(contestant.method, store, [*splits], Path(folder)))
+            frame = fit_head(self, module, store, features=features, **setting)
         return frame.assign(seed=frame["seed"] + contestant.run_seed())
 
     def _of_random(
@@ -94,6 +102,13 @@ class ProbeProtocol(ScoringProtocol):
         seed_everything(seed, verbose=False)
         module = probe(**contestant.encoder, name=contestant.method)
         return fit_head(self, module, store, **{**setting, "draws": 1, "draw_seed": seed})
+
+    def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
+        """Return what other protocols of scores do, and which floors the first method is not better than."""
+        records, text = super().report(measured, store)
+        floors = [method for method in methods_of(measured) if method in FLOORS]
+        lines = [format_floors(records, floors, split) for split in self.splits]
+        return records, "\n\n".join([text, *filter(None, lines)])
 
 
 @dataclass(frozen=True)

@@ -140,8 +140,8 @@ class Localisation(Protocol):
 
     def why_not(self, contestant: Contestant) -> str:
         """Return why a contestant cannot be asked, "" if it has maps."""
-        if contestant.features is not None:
-            return "is a file of features, without images to point in"
+        if contestant.no_encoder:
+            return f"{contestant.no_encoder}, without images to point in"
         if contestant.baseline == SUPERVISED:
             return "is trained from scratch"
         if not contestant.side and GRAD_CAM not in self.by:
@@ -185,7 +185,8 @@ class Localisation(Protocol):
 
     def _zero_shot(self, store: Store) -> ZeroShotProtocol:
         """Return the protocol of the same prompts; the score is that of maps alone."""
-        return ZeroShotProtocol(self.splits, self.labels_of(store), self.prompts, self.statements)
+        labels, statements = self.labels_of(store), self.statements
+        return ZeroShotProtocol(splits=self.splits, labels=labels, prompts=self.prompts, statements=statements)
 
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
         """Return means over the marked images of each label, their means over labels, and differences."""

@@ -63,8 +63,8 @@ class SegmentationProtocol(DrawnTraining):
 
     def why_not(self, contestant: Contestant) -> str:
         """Return why a contestant cannot be asked, "" if it can."""
-        if contestant.features is not None:
-            return "is a file of features, without an encoder"
+        if contestant.no_encoder:
+            return f"{contestant.no_encoder}, without an encoder"
         return "is training on labels" if contestant.baseline == SUPERVISED else ""
 
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
