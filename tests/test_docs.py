@@ -183,7 +183,11 @@ def test_the_code_of_the_readme_runs(phantom_store, tmp_path, monkeypatch):
 
 
 def test_the_architecture_page_names_files_that_exist():
-    paths = [path.as_posix() for folder in ("src", "tests", "configs", "docs") for path in (ROOT / folder).rglob("*.*")]
+    paths = [
+        path.as_posix()
+        for folder in ("src", "tests", "configs", "docs", "benchmarks")
+        for path in (ROOT / folder).rglob("*.*")
+    ]
     page = (ROOT / "docs" / "architecture.md").read_text()
     page = page.partition("## Planned")[0] + page.partition("## Names")[2]
     named = set(re.findall(r"[\w/]+\.(?:py|yaml|tsv)\b", page)) - {"igcl_lightning.py"}

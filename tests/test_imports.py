@@ -33,7 +33,7 @@ MAY_IMPORT = {
         "callbacks",
         "training",
     },
-    "doctor": {"graphs", "reports", "data", "modules", "training"},
+    "doctor": {"graphs", "reports", "data", "metrics", "modules", "evaluation", "training"},
     "cli": {"graphs", "phantom", "reports", "data", "doctor", "training", "protocols"},
     "__main__": {"cli"},
 }

@@ -1,4 +1,5 @@
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -95,6 +96,14 @@ def test_draws_differ_by_seed_and_repeat_with_it(target):
     assert draw_fraction(target, 0.1, 0).tolist() == draw_fraction(target, 0.1, 0).tolist()
     assert draw_fraction(target, 0.1, 0).tolist() != draw_fraction(target, 0.1, 1).tolist()
     assert draw_shots(target, 5, 0).tolist() != draw_shots(target, 5, 1).tolist()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_draws_of_one_seed_are_parts_of_the_larger_ones(target, seed):
+    shares = [set(draw_fraction(target, fraction, seed).tolist()) for fraction in (0.01, 0.03, 0.1, 0.5, 1.0)]
+    assert all(few < more for few, more in pairwise(shares))
+    shots = [set(draw_shots(target, each, seed).tolist()) for each in (1, 2, 5, 10, 20, 50, 100)]
+    assert all(few < more for few, more in pairwise(shots))
 
 
 @pytest.mark.parametrize("shots", [1, 5])

@@ -66,7 +66,7 @@ def test_what_is_ok_is_one_line_and_what_was_not_looked_at_is_told(store):
     assert f"{line[1]} ok" in shown
     assert 'class="ok"' not in shown
     assert re.findall(r'<b class="not-examined">not examined</b><span>(\w+)</span>', shown) == [
-        "images", "orientation", "speed"
+        "images", "orientation", "shortcuts", "speed"
     ]  # fmt: skip
     assert "7 of 12 (58 %) images were not decoded" in shown
 

@@ -1,14 +1,15 @@
-"""Accuracy and F1 of choosing one of several classes, against scikit-learn and loops over resamples."""
+"""Accuracy and F1 of choosing one of several classes, against scikit-learn, without one patient at a time."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
+from by_patient import left_out
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.classes import format_classes, summarise_classes
+from igcl_lightning.evaluation.intervals import interval, p_value
 from igcl_lightning.evaluation.results import Record, write_results
-from igcl_lightning.metrics.clinical import patient_bootstrap_weights
 
 NAMES = ("Atelectasis", "Edema", "Hernia")
 LABELS = ("Hernia", "Other", "Edema", "Atelectasis")  # another order, and one that is no class
@@ -47,7 +48,7 @@ def predictions(classes):
 
 @pytest.fixture(scope="module")
 def records(predictions, classes):
-    return summarise_classes(predictions, classes, versus=[("igcl", "random")], resamples=20, seed=3, **ABOUT)
+    return summarise_classes(predictions, classes, versus=[("igcl", "random")], **ABOUT)
 
 
 def shown(records, metric, label="mean", method="igcl", seed=None, versus=None, split="test"):
@@ -61,54 +62,71 @@ def numbers(record):
     return [record["value"], record["ci_low"], record["ci_high"]]
 
 
-def answered(predictions, classes, method, seed, split="test"):
+def answered(predictions, classes, method, seed, split="test", names=NAMES):
     """Patients, classes and answers of the rows with a class."""
     frame = predictions[(predictions["method"] == method) & (predictions["seed"] == seed)]
     frame = frame[(frame["split"] == split) & frame["row"].isin(list(classes))]
-    scores = frame.pivot_table(index=["patient", "row"], columns="label", values="score")[list(NAMES)]
+    scores = frame.pivot_table(index=["patient", "row"], columns="label", values="score")[list(names)]
     truth = np.array([classes[row] for _, row in scores.index])
     return np.array([patient for patient, _ in scores.index]), truth, scores.idxmax(axis=1).to_numpy()
 
 
-def loop(statistic, patient):
-    """The statistic of the rows, and its interval over resamples of the patients."""
-    drawn = [
-        statistic(np.repeat(np.arange(len(patient)), times)) for times in patient_bootstrap_weights(patient, 20, 3)
-    ]
-    return [statistic(np.arange(len(patient))), *np.nanpercentile(drawn, [2.5, 97.5])]
+def loop(statistic, patient, smallest, scale="unit"):
+    """The statistic of the rows, and its interval by leaving out one patient at a time."""
+    estimate = left_out(statistic, patient)
+    return [estimate[0], *interval(estimate, smallest, scale)]
 
 
-def test_values_and_intervals_equal_scikit_learn_in_each_resample(records, predictions, classes):
+def mean_of(runs, statistic):
+    """The mean over runs of a statistic of classes and answers, of places of rows."""
+    return lambda rows: np.mean([statistic(truth[rows], said[rows]) for _, truth, said in runs])
+
+
+def macro(truth, said):
+    return f1_score(truth, said, labels=NAMES, average="macro")
+
+
+def test_values_and_intervals_equal_scikit_learn_without_each_patient(records, predictions, classes):
     both = [answered(predictions, classes, "igcl", seed) for seed in (0, 1)]
-    patient = both[0][0]
-
-    def mean(statistic):
-        return lambda rows: np.mean([statistic(truth[rows], said[rows]) for _, truth, said in both])
-
-    macro = {"labels": NAMES, "average": "macro"}
-    expected = loop(mean(accuracy_score), patient)
+    patient, truth, _ = both[0]
+    sizes = {name: len({each for each, own in zip(patient, truth, strict=True) if own == name}) for name in NAMES}
+    fewest = min(sizes.values())
+    expected = loop(mean_of(both, accuracy_score), patient, 25)
     assert numbers(shown(records, "accuracy")) == pytest.approx(expected)
     assert expected[1] < expected[0] < expected[2]
-    assert numbers(shown(records, "f1")) == pytest.approx(loop(mean(lambda a, b: f1_score(a, b, **macro)), patient))
-    for name in NAMES:
-        each = loop(mean(lambda a, b, name=name: f1_score(a, b, labels=[name], average="macro")), patient)
-        assert numbers(shown(records, "f1", name)) == pytest.approx(each)
-    for seed, (_, truth, said) in enumerate(both):
-        assert shown(records, "accuracy", seed=seed)["value"] == pytest.approx(accuracy_score(truth, said))
+    assert numbers(shown(records, "f1")) == pytest.approx(loop(mean_of(both, macro), patient, fewest))
+    for name, size in sizes.items():
+        statistic = mean_of(both, lambda a, b, name=name: f1_score(a, b, labels=[name], average="macro"))
+        assert numbers(shown(records, "f1", name)) == pytest.approx(loop(statistic, patient, size))
+    found = [accuracy_score(truth, said) for _, truth, said in both]
+    for seed, (run, value) in enumerate(zip(both, found, strict=True)):
+        record = shown(records, "accuracy", seed=seed)
+        assert numbers(record) == pytest.approx(loop(mean_of([run], accuracy_score), patient, 25))
+        assert record["value"] == pytest.approx(value)
+    mean = shown(records, "accuracy")
+    assert (mean["runs"], mean["run_sd"], mean["few"]) == (2, pytest.approx(np.std(found, ddof=1)), False)
     _, truth, said = answered(predictions, classes, "random", 1, "valid")
-    assert shown(records, "accuracy", method="random", seed=1, split="valid")["value"] == accuracy_score(truth, said)
+    valid = shown(records, "accuracy", method="random", seed=1, split="valid")
+    assert (valid["value"], valid["few"]) == (accuracy_score(truth, said), True)
 
 
-def test_differences_are_paired_over_resamples_and_seeds(records, predictions, classes, tmp_path):
+def test_differences_are_paired_over_patients_and_seeds(records, predictions, classes, tmp_path):
     igcl, other = ([answered(predictions, classes, method, seed) for seed in (0, 1)] for method in ("igcl", "random"))
-
-    def apart(rows):
-        one, two = (np.mean([accuracy_score(a[rows], b[rows]) for _, a, b in each]) for each in (igcl, other))
-        return one - two
-
-    assert numbers(shown(records, "accuracy", versus="random")) == pytest.approx(loop(apart, igcl[0][0]))
+    patient = igcl[0][0]
+    for metric, statistic, smallest in (("accuracy", accuracy_score, 25), ("f1", macro, fewest_of(igcl[0]))):
+        one, two = mean_of(igcl, statistic), mean_of(other, statistic)
+        record = shown(records, metric, versus="random")
+        estimate = left_out(lambda rows, one=one, two=two: one(rows) - two(rows), patient)
+        assert numbers(record) == pytest.approx([estimate[0], *interval(estimate, smallest, "any")])
+        assert record["p_value"] == pytest.approx(p_value(estimate, smallest))
+        assert (record["p_value"] < 0.05) == (record["ci_low"] > 0 or record["ci_high"] < 0)
     write_results(records, tmp_path / "results.json")
     assert all(each.keys() == Record.__annotations__.keys() for each in records)
+
+
+def fewest_of(run):
+    patient, truth, _ = run
+    return min(len(set(patient[truth == name])) for name in NAMES)
 
 
 def test_counts_are_of_rows_with_a_class(records, classes):
@@ -120,7 +138,7 @@ def test_counts_are_of_rows_with_a_class(records, classes):
 
 def test_settings_are_kept_apart_and_shown_by_the_table(classes):
     frame = predicted(classes, ("igcl",), (0,), ((0.01, None), (None, 5)))
-    records = summarise_classes(frame, classes, resamples=5, **ABOUT)
+    records = summarise_classes(frame, classes, **ABOUT)
     assert {(each["fraction"], each["shots"]) for each in records} == {(0.01, None), (None, 5)}
     lines = format_classes(records).splitlines()
     assert lines[0] == "one of 3 classes: 70 test rows of 25 patients [95 % interval over patients]"
@@ -147,7 +165,7 @@ def few(*rows):
 def test_a_tie_counts_against_the_model():
     same = {"a": 1.0, "b": 1.0, "c": 1.0}
     tied = few(("a", same), ("b", same), ("c", same), ("c", {"a": 1.0, "b": 1.0, "c": 2.0}), (None, same))
-    records = summarise_classes(*tied, resamples=5, **ABOUT)
+    records = summarise_classes(*tied, **ABOUT)
     assert shown(records, "accuracy")["value"] == 0.25
     # Answers are b, a, a, c.
     assert [shown(records, "f1", name)["value"] for name in "abc"] == pytest.approx([0, 0, 2 / 3])
@@ -156,20 +174,33 @@ def test_a_tie_counts_against_the_model():
 def test_a_class_without_rows_in_a_split_has_no_f1_but_can_be_the_answer():
     frame, classes = few(("a", {"a": 1, "b": 0}), ("a", {"a": 0, "b": 1}), ("b", {"a": 0, "b": 1}))
     frame.loc[frame["row"] == "r2", "split"] = "valid"
-    records = summarise_classes(frame, classes, resamples=5, **ABOUT)
+    records = summarise_classes(frame, classes, **ABOUT)
     assert shown(records, "accuracy")["value"] == 0.5
     values = [shown(records, "f1", name)["value"] for name in ("a", "b", "mean")]
     assert values == [pytest.approx(2 / 3), None, pytest.approx(2 / 3)]
     assert format_classes(records).splitlines()[-1].split() == ["igcl", "0.667", "-"]
 
 
+def test_a_class_without_rows_in_a_split_leaves_the_mean_its_interval():
+    rows = [("a", {"a": 1, "b": 0, "c": 0}), ("b", {"a": 0, "b": 1, "c": 2}), ("b", {"a": 0, "b": 1, "c": 0})] * 10
+    frame, classes = few(*rows, ("c", {"a": 0, "b": 0, "c": 1}))
+    frame.loc[frame["row"] == "r30", "split"] = "valid"
+    record = shown(summarise_classes(frame, classes, **ABOUT), "f1")
+    patient, truth, said = answered(frame, classes, "igcl", 0, names=["a", "b", "c"])
+    expected = left_out(lambda at: f1_score(truth[at], said[at], labels=["a", "b"], average="macro"), patient)
+    assert numbers(record) == pytest.approx([expected[0], *interval(expected, 10, "unit")])
+    assert record["few"] is False
+
+
 def test_a_class_of_one_patient_has_no_interval_and_neither_has_the_mean():
-    """A third of the resamples lack the patient: their mean would be over other classes."""
+    """Without the patient, the mean would be over other classes."""
     rows = [("a", {"a": 1, "b": 0, "c": 0.5}), ("b", {"a": 0, "b": 1, "c": 2})] * 4
-    records = summarise_classes(*few(*rows, ("c", {"a": 0, "b": 0, "c": 1})), resamples=50, **ABOUT)
+    records = summarise_classes(*few(*rows, ("c", {"a": 0, "b": 0, "c": 1})), **ABOUT)
     assert shown(records, "f1", "c")["ci_low"] is shown(records, "f1")["ci_low"] is None
     assert shown(records, "f1")["value"] == pytest.approx((1 + 0 + 2 / 6) / 3)
     assert shown(records, "accuracy")["ci_low"] is not None
+    assert [shown(records, "f1", name)["few"] for name in ("a", "c", "mean")] == [True, True, True]
+    assert shown(records, "accuracy")["few"] is True, "nine patients"
 
 
 def test_what_cannot_be_counted_is_one_line():

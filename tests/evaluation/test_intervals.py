@@ -5,7 +5,6 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import binomtest, norm, t, ttest_1samp
 
-from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.intervals import FEW_PATIENTS, holm, interval, p_value, widening
 from igcl_lightning.metrics.influence import auroc_estimate, mean_estimate
 
@@ -62,6 +61,12 @@ def test_a_perfect_ranking_is_not_certain():
     assert interval(estimate(0.0, 0.0), 50, "unit") == pytest.approx(wilson(0, 50, 2.01), abs=1e-3)
 
 
+def test_influences_that_cancel_leave_no_variance():
+    almost = np.append(0.5, np.where(np.arange(40) % 2, 1, -1) * 1e-17)
+    assert interval(almost, 40, "unit") == pytest.approx(wilson(0.5, 40, 2.023), abs=1e-3)
+    assert p_value(np.append(1e-17, almost[1:])) == 1
+
+
 def test_with_few_patients_an_interval_is_at_least_as_wide_as_with_enough():
     for value in (0.5, 0.7, 0.9, 0.99):
         few, enough = (interval(estimate(value, 0.05), number, "unit") for number in (FEW_PATIENTS - 1, FEW_PATIENTS))
@@ -83,6 +88,12 @@ def test_ends_stay_in_range(scale):
             assert (-1 if scale == "signed" else 0) <= low <= value <= high <= 1
 
 
+def test_a_mean_of_labels_without_any_spread_has_no_interval():
+    assert interval(estimate(1.0, 0.0), None, "unit") == (None, None)
+    low, high = interval(estimate(0.7, 0.2), None, "unit")
+    assert high - low > 0.5, "it varies as its labels do, not as a share of all patients"
+
+
 @pytest.mark.parametrize("smallest", [0, 1])
 def test_one_patient_tells_nothing(smallest):
     assert interval(estimate(0.7, 0.1), smallest, "unit") == (None, None)
@@ -93,7 +104,7 @@ def test_what_is_undefined_or_has_no_influences_has_no_interval():
     for undefined in (np.full(5, np.nan), np.array([0.3]), np.append(0.3, np.full(4, np.nan))):
         assert interval(undefined) == (None, None)
         assert p_value(undefined) is None
-    with pytest.raises(IgclError, match="scale 'units' is not one of"):
+    with pytest.raises(ValueError, match="scale 'units' is not one of"):
         interval(estimate(0.5, 0.1), scale="units")
 
 

@@ -7,8 +7,15 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.evaluation.label_savings import LabelSavings, label_savings, savings_line, savings_record
+from igcl_lightning.evaluation.label_savings import (
+    DRAWS,
+    LabelSavings,
+    label_savings,
+    savings_line,
+    savings_record,
+)
 from igcl_lightning.evaluation.results import Record, summarise
+from igcl_lightning.metrics.influence import auroc_estimate
 
 FRACTIONS = (0.01, 0.1, 1.0)
 
@@ -23,64 +30,89 @@ def growing(simulated, ours, theirs, **options):
     return frame
 
 
-def looped(frame, resamples, seed=0):
-    """Label savings of igcl at 1 % against simclr, one resample, run and label at a time."""
+def looped(frame):
+    """Label savings of igcl at 1 % against simclr, one draw of the means, run and label at a time.
+
+    Returns the factor, its interval, and the share of draws beyond the curve.
+    """
     frame = frame.dropna(subset="target").groupby("label").filter(lambda lines: lines["target"].nunique() == 2)
-    runs = {
-        setting: [run for _, run in lines.groupby(["seed", "label"])]
-        for setting, lines in frame.groupby(["method", "fraction"])
-    }
-    patients = np.unique(frame["patient"])
-    draws = np.random.default_rng(seed).integers(len(patients), size=(resamples, len(patients)))
-    factors = []
-    for chosen in [np.arange(len(patients)), *draws]:
-        times = pd.Series(patients[chosen]).value_counts()
-        area = {
-            setting: np.mean(
-                [
-                    roc_auc_score(run["target"], run["score"], sample_weight=run["patient"].map(times).fillna(0))
-                    for run in parts
-                ]
-            )
-            for setting, parts in runs.items()
-        }
+    everyone = sorted(set(frame["patient"]))
+    mean = {}
+    for setting, lines in frame.groupby(["method", "fraction"]):
+        parts = []
+        for _, run in lines.groupby(["seed", "label"]):
+            place = [everyone.index(name) for name in run["patient"]]
+            parts.append(auroc_estimate(run["score"], run["target"], place, len(everyone)))
+            assert parts[-1][0] == pytest.approx(roc_auc_score(run["target"], run["score"]))
+        mean[setting] = np.mean(parts, axis=0)
+    normal = np.random.default_rng(0).standard_normal((len(everyone), DRAWS))
+    fine, factors, beyond = np.linspace(-2, 0, 4001), [], []
+    for drawn in [np.zeros(len(everyone)), *normal.T]:
+        area = {setting: each[0] + (each[1:] * drawn).sum() for setting, each in mean.items()}
         curve = np.maximum.accumulate([area["simclr", fraction] for fraction in FRACTIONS])
-        fine = np.linspace(-2, 0, 40_001)
+        beyond.append(not curve[0] <= area["igcl", 0.01] <= curve[-1])
         reached = np.interp(fine, np.log10(FRACTIONS), curve) >= area["igcl", 0.01] - 1e-12
         factors.append(10 ** (fine[np.argmax(reached)] if reached.any() else 0) / 0.01)
-    return factors[0], np.quantile(factors[1:], (0.025, 0.975))
+    return factors[0], np.quantile(factors[1:], (0.025, 0.975)), np.mean(beyond[1:])
 
 
 def test_factor_and_interval_equal_a_loop(simulated):
     frame = growing(simulated, 1.3, (0.9, 1.1, 1.6))
-    savings = label_savings(frame, "igcl", "simclr", 0.01, resamples=15)
-    factor, interval = looped(frame, 15)
-    assert savings.factor == pytest.approx(factor, rel=1e-3)
-    assert (savings.ci_low, savings.ci_high) == pytest.approx(interval, rel=1e-3)
+    savings = label_savings(frame, "igcl", "simclr", 0.01)
+    factor, interval, beyond = looped(frame)
+    assert savings.factor == pytest.approx(factor, rel=2e-3)
+    assert (savings.ci_low, savings.ci_high) == pytest.approx(interval, rel=2e-3)
     assert savings.ci_low < savings.factor < savings.ci_high
+    assert savings.censored_share == pytest.approx(beyond, abs=1e-9)
+    assert 0 < beyond < 1
     assert (savings.bound, savings.lowest, savings.highest) == (None, 1, 100)
     assert savings.n == 120
 
 
 def test_a_curve_that_falls_is_read_at_its_running_maximum(simulated):
     frame = growing(simulated, 1.3, (0.9, 1.6, 1.2))
-    savings = label_savings(frame, "igcl", "simclr", 0.01, resamples=15)
-    factor, interval = looped(frame, 15)
-    assert savings.factor == pytest.approx(factor, rel=1e-3)
+    savings = label_savings(frame, "igcl", "simclr", 0.01)
+    factor, interval, _ = looped(frame)
+    assert savings.factor == pytest.approx(factor, rel=2e-3)
     assert 1 < savings.factor < 10
-    assert (savings.ci_low, savings.ci_high) == pytest.approx(interval, rel=1e-3)
+    assert (savings.ci_low, savings.ci_high) == pytest.approx(interval, rel=2e-3)
+
+
+def test_with_a_label_of_one_patient_there_is_a_factor_without_an_interval(simulated):
+    frame = growing(simulated, 1.3, (0.9, 1.1, 1.6))
+    edema = frame["label"] == "Edema"
+    frame.loc[edema, "target"] = (frame.loc[edema, "row"] == "r3").astype(float)
+    savings = label_savings(frame, "igcl", "simclr", 0.01)
+    assert 1 <= savings.factor <= 100
+    assert (savings.ci_low, savings.ci_high) == (None, None)
+    assert "not determined by 120 test rows" in savings_line(savings)
+
+
+def test_an_interval_is_about_that_of_resampled_patients():
+    frame = binormal(np.random.default_rng(3), 600).reset_index(drop=True)
+    savings = label_savings(frame, "igcl", "simclr", 0.01)
+    runs = {
+        key: (run["target"].to_numpy(), run["score"].to_numpy()) for key, run in frame.groupby(["method", "fraction"])
+    }
+    factors = []
+    for rows in np.random.default_rng(0).integers(600, size=(100, 600)):
+        area = {key: roc_auc_score(target[rows], score[rows]) for key, (target, score) in runs.items()}
+        curve = np.maximum.accumulate([area["simclr", fraction] for fraction in FRACTIONS])
+        factors.append(np.interp(area["igcl", 0.01], curve, np.log10(FRACTIONS)) + 2)
+    ends = np.quantile(factors, (0.025, 0.975))
+    assert np.log10([savings.ci_low, savings.ci_high]) == pytest.approx(ends, abs=0.25 * np.diff(ends)[0])
 
 
 def test_only_the_two_methods_and_their_fractions_count(simulated):
     frame = growing(simulated, 1.3, (0.9, 1.1, 1.6))
     others = simulated({"igcl": 3.0, "simclr": 3.0, "random": 0.0}, settings=((None, 5),))
     at_ten = simulated({"igcl": 3.0}, settings=((0.1, None),))
-    alone = label_savings(frame, "igcl", "simclr", 0.01, resamples=20)
-    assert label_savings(pd.concat([others, frame, at_ten]), "igcl", "simclr", 0.01, resamples=20) == alone
+    alone = label_savings(frame, "igcl", "simclr", 0.01)
+    assert label_savings(pd.concat([others, frame, at_ten]), "igcl", "simclr", 0.01) == alone
 
 
 def test_what_is_never_reached_is_at_least_the_largest_share(simulated):
-    savings = label_savings(growing(simulated, 3.0, (0.2, 0.3, 0.4)), "igcl", "simclr", 0.01, resamples=50)
+    savings = label_savings(growing(simulated, 3.0, (0.2, 0.3, 0.4)), "igcl", "simclr", 0.01)
     assert (savings.bound, savings.censored_share) == ("at_least", 1)
     assert (savings.factor, savings.ci_low, savings.ci_high) == pytest.approx((100, 100, 100))
     line = "igcl at 1 % is above simclr at 100 % of the labels: more than 100x fewer [>100, >100]"
@@ -90,7 +122,7 @@ def test_what_is_never_reached_is_at_least_the_largest_share(simulated):
 def test_what_is_reached_at_once_is_at_most_the_smallest_share(simulated):
     frame = growing(simulated, 0.1, (1.5, 2.0, 2.5))
     frame.loc[frame["method"] == "igcl", "fraction"] = 0.1
-    savings = label_savings(frame, "igcl", "simclr", 0.1, resamples=50)
+    savings = label_savings(frame, "igcl", "simclr", 0.1)
     assert (savings.bound, savings.censored_share) == ("at_most", 1)
     assert savings.factor == pytest.approx(0.1)
     line = "igcl at 10 % is below simclr at 1 % of the labels: less than 0.1x, no saving [<0.1, <0.1]"
@@ -101,12 +133,12 @@ def test_a_method_that_is_the_other_one_saves_nothing(simulated):
     frame = growing(simulated, 0.9, (0.9, 1.1, 1.6))
     theirs = frame[frame["method"] == "simclr"]
     frame = pd.concat([theirs, theirs[theirs["fraction"] == 0.01].assign(method="igcl")])
-    savings = label_savings(frame, "igcl", "simclr", 0.01, resamples=50)
+    savings = label_savings(frame, "igcl", "simclr", 0.01)
     assert (savings.bound, savings.factor, savings.ci_low, savings.ci_high) == (None, 1, 1, 1)
 
 
-def test_a_share_of_the_resamples_may_lie_beyond(simulated):
-    savings = label_savings(growing(simulated, 1.5, (0.9, 1.1, 1.55)), "igcl", "simclr", 0.01, resamples=200)
+def test_a_share_of_the_draws_may_lie_beyond(simulated):
+    savings = label_savings(growing(simulated, 1.5, (0.9, 1.1, 1.55)), "igcl", "simclr", 0.01)
     assert 0 < savings.censored_share < 1
     assert savings.ci_high == pytest.approx(100)
     assert savings.ci_low < 100
@@ -164,7 +196,7 @@ def test_a_record_follows_the_schema(bound):
 def test_the_mean_is_the_tables(simulated):
     """At equal AUROC of the macro means of the table, the factor is where the table says."""
     frame = growing(simulated, 1.3, (0.9, 1.1, 1.6))
-    records = summarise(frame, protocol="compare", store="phantom", resamples=1)
+    records = summarise(frame, protocol="compare", store="phantom")
     value = {
         (record["method"], record["fraction"]): record["value"]
         for record in records
@@ -172,7 +204,7 @@ def test_the_mean_is_the_tables(simulated):
     }
     curve = [value["simclr", fraction] for fraction in FRACTIONS]
     expected = 10 ** np.interp(value["igcl", 0.01], curve, np.log10(FRACTIONS)) / 0.01
-    assert label_savings(frame, "igcl", "simclr", 0.01, resamples=1).factor == pytest.approx(expected)
+    assert label_savings(frame, "igcl", "simclr", 0.01).factor == pytest.approx(expected)
 
 
 def binormal(generator, rows):
@@ -203,7 +235,7 @@ def binormal(generator, rows):
 
 def test_nineteen_of_twenty_intervals_hold_the_true_factor():
     generator = np.random.default_rng(0)
-    found = [label_savings(binormal(generator, 300), "igcl", "simclr", 0.01, 200, seed) for seed in range(80)]
+    found = [label_savings(binormal(generator, 300), "igcl", "simclr", 0.01) for _ in range(80)]
     held = np.mean([savings.ci_low <= 10**1.5 <= savings.ci_high for savings in found])
     # Three standard errors of a share of 0.95 among 80 are 0.073.
     assert held > 0.877
@@ -216,8 +248,8 @@ def test_savings_are_those_of_one_split(simulated):
     valid = valid.assign(split="valid", row="v" + valid["row"])
     both = pd.concat([test, valid])
     for split, alone in {"test": test, "valid": valid}.items():
-        savings = label_savings(both, "igcl", "simclr", 0.01, resamples=20, split=split)
-        assert savings == label_savings(alone, "igcl", "simclr", 0.01, resamples=20, split=split)
+        savings = label_savings(both, "igcl", "simclr", 0.01, split=split)
+        assert savings == label_savings(alone, "igcl", "simclr", 0.01, split=split)
         assert savings_record(savings, protocol="compare", store="phantom")["split"] == split
 
 
@@ -238,4 +270,4 @@ def test_what_cannot_be_compared_is_named(simulated, method, versus, fraction, m
 def test_without_a_label_of_both_classes_there_is_no_factor(simulated):
     frame = growing(simulated, 1.3, (0.9, 1.1, 1.6), labels=("None", "Hernia")).assign(target=0.0)
     with pytest.raises(IgclError, match="no label that every run scores has both classes"):
-        label_savings(frame, "igcl", "simclr", 0.01, resamples=5)
+        label_savings(frame, "igcl", "simclr", 0.01)

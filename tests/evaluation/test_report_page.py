@@ -127,20 +127,32 @@ def test_probes_share_a_figure_and_other_protocols_have_their_own():
     }
 
 
-def test_groups_are_a_table_by_attribute():
+def test_groups_are_a_table_and_shortcuts_another():
     records = [
-        record("auroc", 0.7 + 0.1 * number, fraction=1.0, group=group, label=label, patients=30)
-        for number, group in enumerate(("sex: female", "sex: male", "view: AP"))
+        record(metric, 0.7 + 0.1 * number, fraction=1.0, group=group, label=label, patients=30)
+        for metric in ("auroc", "sensitivity")
+        for number, group in enumerate(("sex: female", "sex: male"))
         for label in ("Edema", "mean")
     ]
+    about = {"protocol": "audit", "method": "audit", "label": "Edema", "group": "lower left corner"}
+    records += [
+        record("shortcut_patch", 0.9 - 0.2 * (split == "test"), split=split, **about) for split in ("train", "test")
+    ]
     (audit,) = [each for each in page_sections(records, {}) if each.id == "audit"]
-    assert [table.caption for table in audit.tables] == [
-        "AUROC by sex: linear, means over labels",
-        "AUROC by view: linear, means over labels",
-    ]
-    assert audit.tables[0].rows == [
+    groups, cues = audit.tables
+    assert groups.caption == "AUROC by group: linear, means over labels"
+    assert groups.rows == [
         ["group", "patients", "igcl, 100 %"],
-        ["female", "30", "0.700 [0.60, 0.80]"],
-        ["male", "30", "0.800 [0.70, 0.90]"],
+        ["sex: female", "30", "0.700 [0.60, 0.80]"],
+        ["sex: male", "30", "0.800 [0.70, 0.90]"],
     ]
-    assert audit.folded[0].rows[1][:3] == ["female", "Edema", "30"]
+    assert cues.rows == [
+        ["mark or column", "label", "train", "test"],
+        ["lower left corner", "Edema", "0.900 [0.80, 1.00]", "0.700 [0.60, 0.80]"],
+    ]
+    assert [table.caption for table in audit.folded] == [
+        "AUROC by group: linear",
+        "sensitivity by group: linear, means over labels",
+        "sensitivity by group: linear",
+    ]
+    assert audit.folded[0].rows[1][:3] == ["sex: female", "Edema", "30"]

@@ -3,23 +3,28 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 
+from by_patient import deviation, left_out, redrawn
 from igcl_lightning.errors import IgclError
+from igcl_lightning.evaluation.intervals import interval, p_value
+from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.results import (
     Record,
+    compare_runs,
+    format_cell,
     format_labels,
     format_table,
-    interval,
     setting_name,
     summarise,
     write_results,
 )
-from igcl_lightning.metrics.clinical import patient_bootstrap_weights
+from igcl_lightning.metrics.influence import auroc_estimate, average_precision_estimate, mean_estimate
 
 
 def summary(frame, **options):
-    return summarise(frame, protocol="demo", store="phantom", **{"resamples": 100, **options})
+    return summarise(frame, protocol="demo", store="phantom", **options)
 
 
 def only(records, **wanted):
@@ -91,52 +96,181 @@ def test_a_class_seen_in_one_patient_has_a_value_and_no_interval(simulated):
     frame["target"] = (frame["row"] == "r3").astype(float)
     record = only(summary(frame), method="igcl", fraction=0.01, label="Edema")
     assert record["value"] is not None
-    assert (record["ci_low"], record["ci_high"]) == (None, None)
+    assert (record["ci_low"], record["ci_high"], record["few"]) == (None, None, True)
 
 
 def test_the_mean_has_no_interval_where_one_of_its_labels_has_none(simulated):
     frame = simulated(labels=("None", "Edema"))
     edema = frame["label"] == "Edema"
     frame.loc[edema, "target"] = (frame.loc[edema, "row"] == "r3").astype(float)
-    record = only(summary(frame), method="igcl", fraction=0.01, label="mean")
-    assert record["value"] is not None
-    assert (record["ci_low"], record["ci_high"]) == (None, None)
+    records = summary(frame, versus=[("igcl", "random")])
+    for versus in (None, "random"):
+        record = only(records, method="igcl", versus=versus, fraction=0.01, label="mean")
+        assert record["value"] is not None
+        assert (record["ci_low"], record["ci_high"], record["p_value"], record["few"]) == (None, None, None, True)
 
 
-def looped_interval(runs, resamples=100, seed=0):
-    """Resample patients in a loop; in each resample average the AUROC of the runs."""
-    patients = np.unique(runs[0]["patient"])
-    rows_of = {patient: np.flatnonzero(runs[0]["patient"] == patient) for patient in patients}
-    drawn = []
-    for draw in np.random.default_rng(seed).integers(len(patients), size=(resamples, len(patients))):
-        rows = np.concatenate([rows_of[patients[index]] for index in draw])
-        drawn.append(np.mean([roc_auc_score(run["target"].iloc[rows], run["score"].iloc[rows]) for run in runs]))
-    return np.quantile(drawn, (0.025, 0.975))
+def of_patients(frame, number, label="Edema"):
+    """The same with a label in one row of each of so many patients, and in no other."""
+    rows = frame.drop_duplicates("patient")["row"][:number]
+    return frame.assign(target=frame["target"].where(frame["label"] != label, frame["row"].isin(rows) * 1.0))
 
 
-def of_runs(frame, method):
-    lines = frame[(frame["method"] == method) & (frame["label"] == "Edema") & (frame["fraction"] == 0.01)]
-    return [run for _, run in lines.groupby("seed")]
+@pytest.mark.parametrize(("number", "is_few"), [(9, True), (10, False)])
+def test_a_label_of_fewer_than_ten_patients_is_marked_and_wider(simulated, number, is_few):
+    frame = of_patients(simulated(labels=("Atelectasis", "Edema"), rows=150), number)
+    records = summary(frame, versus=[("igcl", "random")])
+    first, other = estimate_of(frame, "igcl"), estimate_of(frame, "random")
+    record = only(records, method="igcl", fraction=0.01, label="Edema")
+    assert smaller_class(frame) == number
+    assert record["few"] is is_few
+    assert ends(record) == pytest.approx(interval(first, number, "unit"))
+    assert format_cell(record).endswith(" few") is is_few
+    apart = only(records, versus="random", fraction=0.01, label="Edema")
+    assert apart["few"] is is_few
+    assert ends(apart) == pytest.approx(interval(first - other, number))
+    assert apart["p_value"] == pytest.approx(p_value(first - other, number))
+    assert only(records, method="igcl", fraction=0.01, label="Atelectasis")["few"] is False
+    # In the mean, the label counts as wide as Student's t of so few patients is.
+    wide = student.ppf(0.975, number - 1) / student.ppf(0.975, 1e9) if is_few else 1
+    first[1:] *= wide
+    whole = only(records, method="igcl", fraction=0.01, label="mean")
+    assert whole["few"] is is_few
+    assert ends(whole) == pytest.approx(interval((first + estimate_of(frame, "igcl", "Atelectasis")) / 2, None, "unit"))
+    assert ("fewer than 10 patients" in format_table(records)) is is_few
 
 
-def test_interval_equals_a_loop_over_resampled_patients(simulated):
+@pytest.mark.parametrize("number", [5, 10, 14])
+def test_a_mean_over_one_label_given_twice_is_no_surer_than_the_label(simulated, number):
+    """The spread of a mean is that of its labels, not that of all patients."""
+    frame = of_patients(simulated({"igcl": 0.2}, labels=("Other", "Edema"), rows=400), number)
+    edema = frame[frame["label"] == "Edema"]
+    records = summary(pd.concat([edema, edema.assign(label="Twin")]))
+    label, mean = (only(records, fraction=0.01, label=name) for name in ("Edema", "mean"))
+    assert mean["value"] == pytest.approx(label["value"])
+    assert mean["ci_high"] - mean["ci_low"] > 0.9 * (label["ci_high"] - label["ci_low"])
+
+
+def test_few_without_a_label_are_few_as_well(simulated):
+    frame = of_patients(simulated(labels=("Atelectasis", "Edema"), rows=150), 9)
+    frame["target"] = frame["target"].where(frame["label"] != "Edema", 1 - frame["target"])
+    # A patient of several rows may be of both classes: those with a row without the label are nine.
+    assert smaller_class(frame) == 9
+    assert only(summary(frame), method="igcl", fraction=0.01, label="Edema")["few"] is True
+    of_positives = summary(frame, classes=(1,))
+    record = only(of_positives, method="igcl", fraction=0.01, label="Edema")
+    with_label = frame.loc[(frame["label"] == "Edema") & (frame["target"] == 1), "patient"].nunique()
+    assert record["few"] is False
+    assert ends(record) == pytest.approx(interval(estimate_of(frame, "igcl"), with_label, "unit"))
+
+
+def test_a_label_without_positives_does_not_make_a_mean_few(simulated):
+    records = summary(simulated())
+    assert only(records, method="igcl", fraction=0.01, label="Hernia")["few"] is True
+    assert only(records, method="igcl", fraction=0.01, label="mean")["few"] is False
+
+
+def of_runs(frame, method, label="Edema", fraction=0.01):
+    lines = frame[(frame["method"] == method) & (frame["label"] == label) & (frame["fraction"] == fraction)]
+    return [run.reset_index(drop=True) for _, run in lines.groupby("seed")]
+
+
+def estimate_of(frame, method, label="Edema", fraction=0.01):
+    """The mean of the estimates of the runs, each of its own scores, with patients numbered by name."""
+    everyone = sorted(set(frame["patient"]))
+    runs = [run.dropna(subset="target") for run in of_runs(frame, method, label, fraction)]
+    place = [[everyone.index(name) for name in run["patient"]] for run in runs]
+    each = [auroc_estimate(run["score"], run["target"], at, len(everyone)) for run, at in zip(runs, place, strict=True)]
+    return sum(each) / len(each)
+
+
+def smaller_class(frame, label="Edema"):
+    """The number of patients of the smaller class, counted in sets."""
+    patients = {0.0: set(), 1.0: set()}
+    for name, target in frame.loc[frame["label"] == label, ["patient", "target"]].dropna().itertuples(index=False):
+        patients[target].add(name)
+    return min(map(len, patients.values()))
+
+
+def ends(record):
+    return record["ci_low"], record["ci_high"]
+
+
+def mean_auroc(*runs):
+    """The AUROC of places of rows by scikit-learn, averaged over runs."""
+    return lambda rows: np.mean([roc_auc_score(run["target"].iloc[rows], run["score"].iloc[rows]) for run in runs])
+
+
+def test_an_interval_is_close_to_leaving_out_one_patient_and_to_resampling_patients(simulated):
+    frame = simulated({"random": 1.0}, settings=((0.01, None),), seeds=2, rows=200)
+    record = only(summary(frame), method="random", label="Edema")
+    runs = of_runs(frame, "random")
+    patient, statistic = runs[0]["patient"], mean_auroc(*runs)
+    jackknife = left_out(statistic, patient)
+    low, high = interval(jackknife, smaller_class(frame), "unit")
+    assert record["value"] == pytest.approx(jackknife[0])
+    assert record["value"] - record["ci_low"] == pytest.approx(record["value"] - low, rel=0.04)
+    assert record["ci_high"] - record["value"] == pytest.approx(high - record["value"], rel=0.04)
+    assert redrawn(statistic, patient, 150) == pytest.approx(deviation(jackknife), rel=0.2)
+
+
+def test_the_interval_of_a_mean_over_seeds_is_that_of_the_mean_estimate(simulated):
     frame = simulated(seeds=3)
-    record = only(summary(frame), method="random", fraction=0.01, label="Edema")
-    assert [record["ci_low"], record["ci_high"]] == pytest.approx(looped_interval(of_runs(frame, "random")))
+    records = summary(frame)
+    for method in ("igcl", "random"):
+        expected = estimate_of(frame, method)
+        record = only(records, method=method, fraction=0.01, label="Edema")
+        assert [record["value"], *ends(record)] == pytest.approx(
+            [expected[0], *interval(expected, smaller_class(frame), "unit")]
+        )
+
+
+def test_the_interval_of_a_mean_over_labels_is_that_of_the_mean_estimate(simulated):
+    frame = simulated(rows=300)
+    records = summary(frame, versus=[("igcl", "random")])
+    labels = ("Atelectasis", "Edema")  # all but the one without positives
+    means = {method: sum(estimate_of(frame, method, label) for label in labels) / 2 for method in ("igcl", "random")}
+    record = only(records, method="igcl", fraction=0.01, label="mean")
+    assert [record["value"], *ends(record)] == pytest.approx([means["igcl"][0], *interval(means["igcl"], None, "unit")])
+    apart = only(records, versus="random", fraction=0.01, label="mean")
+    expected = means["igcl"] - means["random"]
+    assert [apart["value"], *ends(apart)] == pytest.approx([expected[0], *interval(expected)])
+    assert apart["p_value"] == pytest.approx(p_value(expected))
+
+
+def test_spread_between_runs_is_told_beside_their_mean(simulated):
+    frame = simulated(seeds=3)
+    frame = frame[(frame["method"] == "igcl") | (frame["seed"] == 0)]
+    records = summary(frame)
+    of_seed = [scikit_auroc(frame, method="igcl", fraction=0.01, label="Edema", seed=seed) for seed in range(3)]
+    mean = only(records, method="igcl", fraction=0.01, label="Edema")
+    assert (mean["runs"], mean["run_sd"]) == (3, pytest.approx(np.std(of_seed, ddof=1)))
+    parts = [
+        [only(records, method="igcl", fraction=0.01, label=label, seed=seed)["value"] for seed in range(3)]
+        for label in ("Atelectasis", "Edema")
+    ]
+    whole = only(records, method="igcl", fraction=0.01, label="mean")
+    assert whole["run_sd"] == pytest.approx(np.std(np.mean(parts, axis=0), ddof=1))
+    hernia = only(records, method="igcl", fraction=0.01, label="Hernia")
+    assert (hernia["runs"], hernia["run_sd"]) == (3, None)
+    single = only(records, method="random", fraction=0.01, label="Edema")
+    assert (single["runs"], single["run_sd"]) == (1, None)
+    of_run = only(records, method="igcl", fraction=0.01, label="Edema", seed=1)
+    assert (of_run["runs"], of_run["run_sd"], of_run["p_value"], of_run["p_holm"]) == (None, None, None, None)
 
 
 def test_runs_are_averaged_and_never_pooled(simulated):
     """Runs whose scores have different offsets: pooling them mixes scales, and its interval is too narrow."""
     frame = simulated({"igcl": 1.0}, settings=((0.01, None),), seeds=10, rows=300, labels=("Effusion", "Edema"))
     frame["score"] += frame["seed"] * 1.5
-    record = only(summary(frame, resamples=300), method="igcl", label="Edema")
+    record = only(summary(frame), method="igcl", label="Edema")
     assert record["value"] == pytest.approx(np.mean([scikit_auroc(frame, label="Edema", seed=s) for s in range(10)]))
     assert scikit_auroc(frame, label="Edema") < record["value"] - 0.1
 
     frame["score"] -= frame["seed"] * 1.5
     pooled_row = frame["row"] + " " + frame["seed"].astype(str)
     pooled = frame.assign(row=pooled_row, patient=pooled_row, seed=0)
-    narrow = only(summary(pooled, resamples=300), method="igcl", label="Edema")
+    narrow = only(summary(pooled), method="igcl", label="Edema")
     assert narrow["ci_high"] - narrow["ci_low"] < 0.8 * (record["ci_high"] - record["ci_low"])
 
 
@@ -146,7 +280,54 @@ def test_a_difference_is_paired(simulated):
     records = summary(pd.concat([frame, twin]), versus=[("igcl", "twin")])
     for label in ("Edema", "mean"):
         record = only(records, method="igcl", versus="twin", fraction=0.01, label=label)
-        assert (record["value"], record["ci_low"], record["ci_high"]) == (0, 0, 0)
+        assert (record["value"], *ends(record), record["p_value"]) == (0, 0, 0, 1)
+
+
+def test_the_interval_of_a_difference_is_that_of_the_difference_of_estimates(simulated):
+    frame = simulated(seeds=3)
+    records = summary(frame, versus=[("igcl", "random"), ("random", "igcl")])
+    for label in ("Atelectasis", "Edema"):
+        expected = estimate_of(frame, "igcl", label) - estimate_of(frame, "random", label)
+        record = only(records, method="igcl", versus="random", fraction=0.01, label=label)
+        smallest = smaller_class(frame, label)
+        assert [record["value"], *ends(record)] == pytest.approx([expected[0], *interval(expected, smallest, "any")])
+        assert record["p_value"] == pytest.approx(p_value(expected, smallest))
+        back = only(records, method="random", versus="igcl", fraction=0.01, label=label)
+        assert [back["value"], *ends(back)] == pytest.approx([-record["value"], *(-end for end in ends(record)[::-1])])
+        assert back["p_value"] == pytest.approx(record["p_value"])
+    # It is that of paired runs, by scikit-learn without one patient at a time.
+    first, other = of_runs(frame, "igcl"), of_runs(frame, "random")
+    jackknife = left_out(lambda rows: mean_auroc(*first)(rows) - mean_auroc(*other)(rows), first[0]["patient"])
+    low, high = interval(jackknife, smaller_class(frame))
+    record = only(records, method="igcl", versus="random", fraction=0.01, label="Edema")
+    assert record["ci_high"] - record["ci_low"] == pytest.approx(high - low, rel=0.06)
+    unpaired = np.hypot(deviation(estimate_of(frame, "igcl")), deviation(estimate_of(frame, "random")))
+    assert deviation(jackknife) < 0.9 * unpaired
+
+
+def test_p_values_are_below_a_twentieth_where_intervals_exclude_zero_and_are_corrected_for_labels(simulated):
+    labels = [f"L{number}" for number in range(6)] + ["Hernia"]
+    frame = simulated({"igcl": 1.0, "random": 0.8}, settings=((0.01, None), (1.0, None)), labels=labels, rows=80)
+    records = summary(frame, versus=[("igcl", "random")])
+    assert {record["p_value"] is None for record in records if record["versus"] is None} == {True}
+    assert {record["p_holm"] is None for record in records if record["versus"] is None} == {True}
+    seen = set()
+    for fraction in (0.01, 1.0):
+        found = {record["label"]: record for record in records if record["versus"] and record["fraction"] == fraction}
+        assert found["mean"]["p_holm"] is None
+        assert found["Hernia"]["p_value"] is found["Hernia"]["p_holm"] is None
+        for record in found.values():
+            if record["p_value"] is not None:
+                excludes = record["ci_low"] > 0 or record["ci_high"] < 0
+                assert (record["p_value"] < 0.05) == excludes
+                seen.add(excludes)
+        p = {label: found[label]["p_value"] for label in labels[:6]}
+        left, highest, expected = len(p), 0.0, {}
+        for label in sorted(p, key=p.get):
+            highest = max(highest, min(1.0, left * p[label]))
+            expected[label], left = highest, left - 1
+        assert {label: found[label]["p_holm"] for label in p} == pytest.approx(expected)
+    assert seen == {True, False}, "labels of both kinds are asked"
 
 
 def test_a_difference_is_that_of_the_means_over_seeds_in_shared_settings(simulated):
@@ -176,11 +357,16 @@ def test_an_impossible_comparison_is_refused_in_one_line(simulated, versus, mess
     assert str(error.value) == message
 
 
-def test_the_same_seed_gives_the_same_records_whatever_the_order_of_the_lines(simulated):
+def test_records_do_not_depend_on_the_order_of_the_lines(simulated):
     frame = simulated()
     shuffled = frame.sample(frac=1, random_state=0)
     by_key = [
-        {(r["method"], r["fraction"], r["shots"], r["seed"], r["label"]): r["ci_low"] for r in summary(lines)}
+        {
+            (r["method"], r["fraction"], r["shots"], r["seed"], r["label"], name): r[name]
+            for r in summary(lines)
+            for name in ("value", "ci_low", "ci_high", "run_sd")
+            if r[name] is not None
+        }
         for lines in (frame, shuffled)
     ]
     assert by_key[0] == pytest.approx(by_key[1])
@@ -238,7 +424,7 @@ def test_table():
 def test_table_of_methods_without_labels():
     lines = format_table([record("zero_shot", 0.5)]).splitlines()
     assert lines[2:] == [
-        "no interval where one of the two classes has too few patients",
+        "no interval where only one patient has a label",
         "",
         "method",
         "zero_shot  0.500",
@@ -258,7 +444,7 @@ def test_table_of_labels():
     ]
     assert format_labels(records).splitlines() == [
         "igcl, 5-shot, mean over 2 draws: test rows, interval over patients",
-        "no interval where one of the two classes has too few patients",
+        "no interval where only one patient has a label",
         "",
         "label   AUROC [95 % interval]  positives  rows   patients",
         "Edema   0.920 [0.80, 0.95]     40         1,400  900",
@@ -285,44 +471,103 @@ def test_setting_names(fields, name):
     assert setting_name(record("igcl", 0.5, **fields)) == name
 
 
-def average_precision(score, target, weights):
-    """The precision among the rows that score as high as a positive or higher, mean over positives."""
-    higher = (score[None] >= score[:, None]).astype(float)
-    precision = (weights * target) @ higher.T / np.maximum(weights @ higher.T, 1)
-    with np.errstate(invalid="ignore"):
-        return (weights * target * precision).sum(axis=1) / (weights * target).sum(axis=1)
-
-
-def accuracy(score, target, weights):
-    return (weights * ((score > 0.5) == target)).sum(axis=1) / weights.sum(axis=1)
+def accuracy_estimate(score, target, patient, patients):
+    return mean_estimate((score > 0.5) == target, patient, patients)
 
 
 @pytest.mark.parametrize(
-    ("statistic", "metric", "scikit"),
+    ("statistic", "metric", "scikit", "close"),
     [
-        (average_precision, "average_precision", average_precision_score),
-        (accuracy, "accuracy_at_0.5", lambda target, score: accuracy_score(target, np.asarray(score) > 0.5)),
+        (average_precision_estimate, "average_precision", average_precision_score, 0.1),
+        (accuracy_estimate, "accuracy_at_0.5", lambda target, score: accuracy_score(target, score > 0.5), 0.03),
     ],
 )
-def test_any_statistic_is_summarised_and_equals_scikit_learn_on_resampled_rows(simulated, statistic, metric, scikit):
-    frame = simulated(settings=((0.01, None),), seeds=1)
-    records = summary(frame, statistic=statistic, metric=metric, resamples=30, versus=[("igcl", "random")])
-    assert {record["metric"] for record in records} == {metric}
-    drawn = {}
-    for method in ("igcl", "random"):
-        lines = frame[(frame["method"] == method) & (frame["label"] == "Atelectasis")].reset_index(drop=True)
-        known = lines["target"].notna().to_numpy()
-        weights = np.vstack([np.ones(len(lines), int), patient_bootstrap_weights(lines["patient"], 30, 0)])
-        rows = [np.repeat(np.arange(len(lines)), weight * known) for weight in weights]
-        drawn[method] = np.array([scikit(lines["target"][row], lines["score"][row]) for row in rows])
-        record = only(records, method=method, label="Atelectasis")
-        expected = [drawn[method][0], *np.quantile(drawn[method][1:], (0.025, 0.975))]
-        assert [record[name] for name in ("value", "ci_low", "ci_high")] == pytest.approx(expected)
+def test_any_statistic_is_summarised_and_close_to_leaving_out_patients(simulated, statistic, metric, scikit, close):
+    frame = simulated(settings=((0.01, None),), seeds=1, rows=300)
+    records = summary(frame, statistic=statistic, metric=metric, group="men", versus=[("igcl", "random")])
+    assert {(record["metric"], record["group"]) for record in records} == {(metric, "men")}
+    known = {method: of_runs(frame.dropna(subset="target"), method, "Atelectasis")[0] for method in ("igcl", "random")}
+    patient, smallest = known["igcl"]["patient"], smaller_class(frame, "Atelectasis")
+
+    def value(method):
+        return lambda rows: scikit(known[method]["target"].to_numpy()[rows], known[method]["score"].to_numpy()[rows])
+
+    for method in known:
+        record, expected = only(records, method=method, label="Atelectasis"), left_out(value(method), patient)
+        assert record["value"] == pytest.approx(expected[0])
+        assert np.subtract(ends(record), expected[0]) == pytest.approx(
+            np.subtract(interval(expected, smallest, "unit"), expected[0]), rel=close
+        )
     gain = only(records, method="igcl", versus="random", label="Atelectasis")
-    expected = np.quantile((drawn["igcl"] - drawn["random"])[1:], (0.025, 0.975))
-    assert [gain["ci_low"], gain["ci_high"]] == pytest.approx(list(expected))
+    expected = left_out(lambda rows: value("igcl")(rows) - value("random")(rows), patient)
+    assert np.subtract(ends(gain), expected[0]) == pytest.approx(
+        np.subtract(interval(expected, smallest), expected[0]), rel=close
+    )
     assert format_table(records, metric).startswith(f"{metric}, mean over")
     assert "igcl" not in format_table(records), "the table of another metric shows none of these"
+
+
+def test_the_scale_of_intervals_is_that_of_the_statistic(simulated):
+    """Twice the AUROC minus 1 lies between -1 and 1; differences have no ends."""
+
+    def gini(score, target, patient, patients):
+        estimate = 2 * auroc_estimate(score, target, patient, patients)
+        estimate[0] -= 1
+        return estimate
+
+    frame = simulated()
+    records, plain = (
+        summary(frame, versus=[("igcl", "random")], **options)
+        for options in ({"statistic": gini, "metric": "gini", "scale": "signed"}, {})
+    )
+    for record, same in zip(records, plain, strict=True):
+        if same["ci_low"] is not None:
+            shift = 1 if same["versus"] is None else 0
+            assert ends(record) == pytest.approx(tuple(2 * end - shift for end in ends(same)))
+    free = summary(frame, scale="any")
+    record, expected = only(free, method="igcl", fraction=0.01, label="Edema"), estimate_of(frame, "igcl")
+    assert ends(record) == pytest.approx(interval(expected, smaller_class(frame), "any"))
+
+
+@pytest.mark.parametrize("common_seeds", [True, False])
+def test_a_run_without_a_seed_is_told_once(common_seeds):
+    by_run = {Run(name, None, None, None): np.array([0.5, 0.1, -0.1]) for name in "ab"}
+    about = {"metric": "m", "n": 1, "protocol": "p", "store": "s", "split": "test"}
+    records = compare_runs(by_run, [("a", "b")], common_seeds=common_seeds, **about)
+    assert [(each["method"], each["versus"]) for each in records] == [("a", None), ("b", None), ("a", "b")]
+
+
+def test_runs_that_are_compared_by_all_seeds_or_by_those_in_common(simulated):
+    generator = np.random.default_rng(0)
+    runs = {("a", 0), ("a", 1), ("b", 1), ("b", 2), ("c", 5)}
+    (kept,) = of_runs(simulated({"a": 1.0}, seeds=1), "a")
+    everyone = sorted(set(kept["patient"]))
+    place = [everyone.index(name) for name in kept["patient"]]
+    values = {
+        Run(name, None, None, seed): auroc_estimate(
+            kept["score"] + generator.normal(size=len(kept)), kept["target"], place, len(everyone)
+        )
+        for name, seed in sorted(runs)
+    }
+    of = {(run.method, run.seed): estimate for run, estimate in values.items()}
+    about = {"metric": "m", "n": 1, "protocol": "p", "store": "s", "split": "test", "smallest": 20}
+
+    def difference(versus, **options):
+        found = [each for each in compare_runs(values, [versus], **about, **options) if each["versus"]]
+        return found[0] if found else None
+
+    common, every = difference(("a", "b")), difference(("a", "b"), common_seeds=False)
+    for record, expected, count in (
+        (common, of["a", 1] - of["b", 1], 1),
+        (every, (of["a", 0] + of["a", 1]) / 2 - (of["b", 1] + of["b", 2]) / 2, None),
+    ):
+        assert [record["value"], *ends(record)] == pytest.approx([expected[0], *interval(expected, 20, "any")])
+        assert record["p_value"] == pytest.approx(p_value(expected, 20))
+        assert (record["seed"], record["runs"], record["few"]) == (None, count, False)
+    assert difference(("a", "c")) is None, "no seed in common"
+    assert difference(("a", "c"), common_seeds=False)["value"] == pytest.approx(
+        of["a", 0][0] / 2 + of["a", 1][0] / 2 - of["c", 5][0]
+    )
 
 
 def test_each_split_is_summarised_by_itself(simulated):
@@ -339,8 +584,3 @@ def test_each_split_is_summarised_by_itself(simulated):
     }
     assert format_table(both) == format_table(apart[:-12])
     assert "random" not in format_table(both, split="valid")
-
-
-def test_four_of_five_defined_resamples_are_enough():
-    assert interval(np.array([0.0] * 8 + [np.nan] * 2)) == (0.0, 0.0)
-    assert interval(np.array([0.0] * 7 + [np.nan] * 3)) == (None, None)

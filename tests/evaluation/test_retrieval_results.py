@@ -1,13 +1,16 @@
-"""Records of retrieval against loops over resamples in plain Python."""
+"""Records of retrieval against loops over queries and patients in plain Python."""
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
+from by_patient import deviation, mean_of, redrawn
 from igcl_lightning.errors import IgclError
+from igcl_lightning.evaluation.intervals import interval, p_value
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.results import Record, write_results
 from igcl_lightning.evaluation.retrieval import Answers, format_retrieval, summarise_retrieval
-from igcl_lightning.metrics.clinical import patient_bootstrap_weights
+from igcl_lightning.metrics.influence import median_estimate
 
 NUM, K, LABELS = 60, (1, 5), ("Edema", "Effusion")
 PATIENT = np.repeat(np.arange(30), 2)[np.random.default_rng(9).permutation(NUM)]
@@ -34,13 +37,7 @@ def run(name, seed=None):
 @pytest.fixture(scope="module")
 def records():
     asked = {run("igcl"): found("graph", 0), run("convirt"): found("report", 10)}
-    return summarise_retrieval(asked, versus=[("igcl", "convirt")], resamples=100, seed=3, store="s", split="test")
-
-
-def loop(statistic):
-    """The statistic of the rows, and its interval over resamples of the patients."""
-    drawn = [statistic(np.repeat(np.arange(NUM), times)) for times in patient_bootstrap_weights(PATIENT, 100, 3)]
-    return [statistic(np.arange(NUM)), *np.percentile(drawn, [2.5, 97.5])]
+    return summarise_retrieval(asked, versus=[("igcl", "convirt")], store="s", split="test")
 
 
 def shown(records, metric, label="mean", versus=None):
@@ -56,29 +53,88 @@ def numbers(record):
     return [record["value"], record["ci_low"], record["ci_high"]]
 
 
-def test_values_and_intervals_equal_a_loop_over_resamples(records):
+def loop(values, rows=slice(None)):
+    """The mean of numbers of some queries, and what each patient of all queries adds to it."""
+    return mean_of(values[rows].tolist(), PATIENT[rows].tolist(), range(30))
+
+
+def of(estimate, patients, scale="unit"):
+    return pytest.approx([estimate[0], *interval(estimate, patients, scale)])
+
+
+def test_values_and_intervals_of_means_equal_loops(records):
+    first, _ = found("graph", 0)
+    assert numbers(shown(records, "image_to_graph_recall@5")) == of(loop(first.rank[0] <= 5), 30)
+    others = len(set(PATIENT[OTHER_MATCH]))
+    expected = loop(first.rank[1] <= 1, OTHER_MATCH)
+    assert numbers(shown(records, "image_to_graph_recall@1_without_own")) == of(expected, others)
+    by_label = []
+    for at, label in enumerate(LABELS):
+        by_label.append(loop(first.precision[1, :, 1, at], HAS[:, at]))
+        record = shown(records, "image_to_graph_precision@5_without_own", label)
+        assert numbers(record) == of(by_label[-1], len(set(PATIENT[HAS[:, at]])))
+        assert record["few"] is False
+    both = shown(records, "image_to_graph_precision@5_without_own")
+    assert numbers(both) == of((by_label[0] + by_label[1]) / 2, None)
+    assert both["few"] is False
+
+
+def test_median_ranks_vary_as_over_resamples_of_patients(records):
     first, back = found("graph", 0)
-    assert numbers(shown(records, "image_to_graph_recall@5")) == pytest.approx(
-        loop(lambda rows: (first.rank[0, rows] <= 5).mean())
-    )
-    assert numbers(shown(records, "graph_to_image_median_rank")) == pytest.approx(
-        loop(lambda rows: np.median(back.rank[0, rows]))
-    )
+    patients = np.unique(PATIENT[OTHER_MATCH])
+    for metric, rank, rows, count in (
+        ("graph_to_image_median_rank", back.rank[0], np.arange(NUM), 30),
+        ("image_to_graph_median_rank_without_own", first.rank[1], np.flatnonzero(OTHER_MATCH), len(patients)),
+    ):
+        record, estimate = shown(records, metric), median_estimate(rank[rows], PATIENT[rows], 30)
+        assert record["value"] == np.median(rank[rows])
+        assert numbers(record) == of(estimate, count, "any")
+        of_rows = redrawn(lambda places, rank=rank, rows=rows: np.median(rank[rows[places]]), PATIENT[rows])
+        assert deviation(estimate) == pytest.approx(of_rows, rel=0.35)
 
-    def only_others(statistic):
-        return lambda rows: statistic(first.rank[1, rows[OTHER_MATCH[rows]]])
 
-    assert numbers(shown(records, "image_to_graph_recall@1_without_own")) == pytest.approx(
-        loop(only_others(lambda rank: (rank <= 1).mean()))
-    )
-    assert numbers(shown(records, "image_to_graph_median_rank_without_own")) == pytest.approx(
-        loop(only_others(np.median))
-    )
-    by_label = [loop(lambda rows, at=at: np.nanmean(first.precision[1, rows, 1, at])) for at in (0, 1)]
-    for expected, label in zip(by_label, LABELS, strict=True):
-        assert numbers(shown(records, "image_to_graph_precision@5_without_own", label)) == pytest.approx(expected)
-    both = loop(lambda rows: np.mean([np.nanmean(first.precision[1, rows, 1, at]) for at in (0, 1)]))
-    assert numbers(shown(records, "image_to_graph_precision@5_without_own")) == pytest.approx(both)
+def few_asked(number):
+    """Queries of two labels, the second in those of so many patients, and of one run."""
+    first, _ = found("graph", 0)
+    precision = first.precision.copy()
+    precision[:, number <= PATIENT, :, 1] = np.nan
+    precision[:, number > PATIENT, :, 1] = np.random.default_rng(0).random(((number > PATIENT).sum(), 2, 2))
+    return first._replace(precision=precision)
+
+
+@pytest.mark.parametrize("number", [1, 5, 10])
+def test_a_label_of_few_patients_is_marked_and_widens_the_mean(number):
+    asked = few_asked(number)
+    records = summarise_retrieval({run("igcl", 0): [asked]}, store="s", split="test")
+    record, mean = (shown(records, "image_to_graph_precision@5", label) for label in ("Effusion", "mean"))
+    assert (record["few"], mean["few"]) == (number < 10, number < 10)
+    if number == 1:
+        assert [each[end] for each in (record, mean) for end in ("ci_low", "ci_high")] == [None] * 4
+        assert None not in (record["value"], mean["value"])
+        return
+    first = loop(asked.precision[0, :, 1, 0].astype(float), HAS[:, 0])
+    second = loop(asked.precision[0, :, 1, 1].astype(float), number > PATIENT)
+    assert numbers(record) == of(second, number)
+    second[1:] *= student.ppf(0.975, number - 1) / student.ppf(0.975, 1e9) if number < 10 else 1
+    assert numbers(mean) == of((first + second) / 2, None)
+
+
+def test_runs_are_averaged_over_seeds():
+    asked = {run(name, seed): found("graph", 10 * at + seed) for at, name in enumerate("ab") for seed in (1, 2, 3)}
+    records = summarise_retrieval(asked, versus=[("a", "b")], store="s", split="test")
+    of_seed = {each: loop(directions[0].rank[0] <= 5) for each, directions in asked.items()}
+    means = {name: sum(of_seed[run(name, seed)] for seed in (1, 2, 3)) / 3 for name in "ab"}
+    (mean,) = [
+        each
+        for each in records
+        if (each["metric"], each["method"], each["seed"], each["versus"])
+        == ("image_to_graph_recall@5", "a", None, None)
+    ]
+    assert numbers(mean) == of(means["a"], 30)
+    spread = np.std([of_seed[run("a", seed)][0] for seed in (1, 2, 3)], ddof=1)
+    assert (mean["runs"], mean["run_sd"]) == (3, pytest.approx(spread))
+    difference = shown(records, "image_to_graph_recall@5", versus="b")
+    assert numbers(difference) == of(means["a"] - means["b"], 30, "any")
 
 
 def test_counts_are_of_the_queries_that_are_asked(records):
@@ -95,9 +151,13 @@ def test_records_fit_the_contract_and_differences_are_paired(records, tmp_path):
     assert {each["protocol"] for each in records} == {"retrieval"}
     difference = shown(records, "image_to_graph_recall@5", versus="convirt")
     one, other = found("graph", 0)[0], found("report", 10)[0]
-    assert numbers(difference) == pytest.approx(
-        loop(lambda rows: (one.rank[0, rows] <= 5).mean() - (other.rank[0, rows] <= 5).mean())
-    )
+    expected = loop(one.rank[0] <= 5) - loop(other.rank[0] <= 5)
+    assert numbers(difference) == of(expected, 30, "any")
+    assert difference["p_value"] == pytest.approx(p_value(expected, 30))
+    assert shown(records, "image_to_graph_recall@5")["p_value"] is None
+    rank = shown(records, "image_to_graph_median_rank", versus="convirt")
+    ranks = [median_estimate(each.rank[0], PATIENT, 30) for each in (one, other)]
+    assert numbers(rank) == of(ranks[0] - ranks[1], 30, "any")
 
 
 def test_the_table_has_methods_of_other_sides_below_one_another(records):
@@ -113,6 +173,20 @@ def test_the_table_has_methods_of_other_sides_below_one_another(records):
     assert both[:12] == blocks
     assert "own pair included: 7 valid queries of" in both[12]
     assert "0.125" in both[12]
+
+
+def test_cells_of_few_patients_say_so():
+    kept = PATIENT < 4
+    few = [
+        each._replace(patient=PATIENT[kept], rank=each.rank[:, kept], precision=each.precision[:, kept])
+        for each in found("graph", 0)
+    ]
+    lines = format_retrieval(summarise_retrieval({run("igcl", 0): few}, store="s", split="test")).splitlines()
+    cells = [line for line in lines if line.startswith("igcl")]
+    assert len(cells) == 12
+    assert all(line.endswith("] few") for line in cells)
+    place = next(place for place, line in enumerate(lines) if line.endswith("median rank"))
+    assert lines[place + 1].split()[1] == f"{np.median(few[0].rank[0]):.1f}"
 
 
 def test_other_pools_are_refused():

@@ -41,7 +41,7 @@ own = {"patient": [1, 1], "right": [1, 0], "asked": [1, 1]}
 answers = {"global": {"own": own, "blind": own}}
 result = {"settings": plan["settings"], "seconds_per_epoch": 2.0, "seconds": 3.0}
 result |= {"counterfactuals": {}, "choices": dict.fromkeys(plan["hard_negatives"], answers)}
-result |= {"probe": {"test": {"auroc": {"0.5": [0.5] * 1001}, "rows": 9}}}
+result |= {"probe": {"test": {"auroc_estimate": {"0.5": [0.5, 0.1, -0.1]}, "rows": 9}}}
 (folder / "result.json").write_text(json.dumps(result))
 """
 """A cell that writes a result at once; it fails with one layer, never ends with three, and is in use with four."""
@@ -379,12 +379,13 @@ def test_a_table_end_to_end(table):
     made = pd.read_parquet(out / "cells" / "plain-0" / "predictions.parquet").dropna(subset="target")
     assert set(result) == {"valid", "test"}
     for split, probed in result.items():
-        assert set(probed["auroc"]) == {"0.5", "1.0"}
-        for fraction, auroc in probed["auroc"].items():
+        assert set(probed["auroc_estimate"]) == {"0.5", "1.0"}
+        for fraction, auroc in probed["auroc_estimate"].items():
             drawn = made[(made["fraction"] == float(fraction)) & (made["split"] == split)]
             draws = drawn.groupby(["seed", "label"])
             known = [roc_auc_score(each["target"], each["score"]) for _, each in draws if each["target"].nunique() == 2]
             assert auroc[0] == pytest.approx(sum(known) / len(known))
+            assert len(auroc) == 1 + made.loc[made["split"] == split, "patient"].nunique()
     text = (out / "table.md").read_text()
     assert "| validation | global | blind | side | side blind | place | place blind | probe 50 %, valid |" in text
     assert "| reported |" in text

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from igcl_lightning.metrics.clinical import patient_bootstrap_weights
+from by_patient import left_out
+from igcl_lightning.evaluation.intervals import interval, p_value
 from igcl_lightning.protocols.ablation_report import Finished, write_report
 
 PATIENT = np.repeat(np.arange(20), 2)
@@ -27,7 +28,7 @@ def cell(name, seed, scores):
         "choices": {"validation": {score: answers(rng, share) for score, share in scores.items()}},
         "counterfactuals": {"side": {score: answers(rng, share) for score, share in scores.items()}},
         "probe": {
-            split: {"auroc": {"0.01": rng.uniform(0.6, 0.9, 201).tolist()}, "rows": rows}
+            split: {"auroc_estimate": {"0.01": [rng.uniform(0.6, 0.9), *rng.normal(size=30) / 200]}, "rows": rows}
             for split, rows in PROBED.items()
         },
         "seconds_per_epoch": 2.0 + seed,
@@ -62,12 +63,16 @@ def accuracy(finished, index, score, kind="own", rows=slice(None), part=("choice
 def test_local_scores_are_compared_with_global_pooling_of_the_same_seeds(finished, found):
     """The other row has no local score: its global one stands in, of the seed that both have."""
     records, _ = found
-    drawn = [np.repeat(np.arange(40), weights) for weights in patient_bootstrap_weights(PATIENT, 1000, 0)]
     for score in ("global", "local", "both"):
         record = records["local", None, "plain", f"within_patient_accuracy_{score}"]
         assert record["value"] == pytest.approx(accuracy(finished, 2, score) - accuracy(finished, 1, "global"))
-        apart = [accuracy(finished, 2, score, rows=at) - accuracy(finished, 1, "global", rows=at) for at in drawn]
-        assert [record["ci_low"], record["ci_high"]] == pytest.approx(np.percentile(apart, [2.5, 97.5]))
+        expected = left_out(
+            lambda at, score=score: accuracy(finished, 2, score, rows=at) - accuracy(finished, 1, "global", rows=at),
+            PATIENT,
+        )
+        assert [record["ci_low"], record["ci_high"]] == pytest.approx(interval(expected, 20))
+        assert record["p_value"] == pytest.approx(p_value(expected, 20))
+        assert (record["runs"], record["few"]) == (1, False)
         assert (record["store"], record["group"], record["n"]) == ("hard", "validation", 40)
     assert ("plain", None, None, "within_patient_accuracy_local") not in records
 
@@ -76,15 +81,22 @@ def test_means_over_seeds_and_blind_controls(finished, found):
     records, _ = found
     mean = records["plain", None, None, "within_patient_accuracy_global"]["value"]
     assert mean == pytest.approx((accuracy(finished, 0, "global") + accuracy(finished, 1, "global")) / 2)
+    both = [accuracy(finished, place, "global") for place in (0, 1)]
+    whole = records["plain", None, None, "within_patient_accuracy_global"]
+    assert (whole["runs"], whole["run_sd"]) == (2, pytest.approx(np.std(both, ddof=1)))
     assert records["plain", 1, None, "within_patient_accuracy_global"]["value"] == accuracy(finished, 1, "global")
     blind = records["local", None, None, "within_patient_accuracy_both_blind"]["value"]
     assert blind == accuracy(finished, 2, "both", "blind")
-    assert records["plain", None, None, "seconds_per_epoch"]["value"] == 2.5
+    seconds = records["plain", None, None, "seconds_per_epoch"]
+    assert (seconds["value"], seconds["ci_low"], seconds["runs"]) == (2.5, None, 2)
     for split, rows in PROBED.items():
-        probes = [np.array(each.result["probe"][split]["auroc"]["0.01"]) for each in finished]
+        probes = [np.array(each.result["probe"][split]["auroc_estimate"]["0.01"]) for each in finished]
         apart = records["local", None, "plain", f"{split} auroc"]
         assert apart["value"] == pytest.approx(probes[2][0] - probes[1][0])
-        assert apart["ci_low"] == pytest.approx(np.percentile(probes[2][1:] - probes[1][1:], 2.5))
+        assert [apart["ci_low"], apart["ci_high"]] == pytest.approx(interval(probes[2] - probes[1]))
+        assert apart["p_value"] == pytest.approx(p_value(probes[2] - probes[1]))
+        mean = records["plain", None, None, f"{split} auroc"]
+        assert [mean["ci_low"], mean["ci_high"]] == pytest.approx(interval((probes[0] + probes[1]) / 2, None, "unit"))
         assert (apart["n"], apart["fraction"], apart["store"]) == (rows, 0.01, "phantom")
 
 

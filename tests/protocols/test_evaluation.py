@@ -40,14 +40,13 @@ LINEAR = {
     "draws": 2,
     "baseline_seeds": 2,
     "supervised_epochs": [1, 2],
-    "resamples": 50,
 }
 PROTOCOLS = {
     "linear": LINEAR,
-    "few_shot": {"protocol": "few_shot", "labels": LABELS, "shots": [2], "draws": 2, "resamples": 50},
-    "zero_shot": {"protocol": "zero_shot", "labels": LABELS, "splits": ["valid", "test"], "resamples": 50},
-    "retrieval": {"protocol": "retrieval", "k": [1, 3], "resamples": 50},
-    "hard_negatives": {"protocol": "hard_negatives", "resamples": 50},
+    "few_shot": {"protocol": "few_shot", "labels": LABELS, "shots": [2], "draws": 2},
+    "zero_shot": {"protocol": "zero_shot", "labels": LABELS, "splits": ["valid", "test"]},
+    "retrieval": {"protocol": "retrieval", "k": [1, 3]},
+    "hard_negatives": {"protocol": "hard_negatives"},
 }
 
 
@@ -127,7 +126,7 @@ def test_each_protocol_asks_those_that_it_can(evaluated):
 
 
 def test_the_first_method_is_compared_with_the_others_over_seeds_and_draws(evaluated):
-    about = {"protocol": "linear", "fraction": 0.5, "label": "mean", "metric": "auroc"}
+    about = {"protocol": "linear", "fraction": 0.5, "label": "mean", "metric": "auroc", "group": None}
     single = {each["seed"]: each["value"] for each in records(evaluated, **about, method="igcl") if not each["versus"]}
     mean = single.pop(None)
     assert set(single) == {1000, 1001, 2000, 2001}
@@ -174,7 +173,7 @@ def test_retrieval_and_hard_negatives_are_those_of_their_functions(evaluated, ch
     module = BaseModule.load_from_checkpoint(checkpoints["igcl:2"], map_location="cpu")
     run = Run("igcl", None, None, 2)
     answers = {run: retrieval_answers(module, phantom_store, k=(1, 3))}
-    about = {"store": phantom_store.name, "split": "test", "resamples": 50}
+    about = {"store": phantom_store.name, "split": "test"}
     expected = [each for each in summarise_retrieval(answers, **about) if each["seed"] == 2]
     assert expected == records(evaluated, protocol="retrieval", method="igcl", seed=2)
     assert {"image_to_report_recall@3"} <= {each["metric"] for each in records(evaluated, method="convirt")}
@@ -182,7 +181,7 @@ def test_retrieval_and_hard_negatives_are_those_of_their_functions(evaluated, ch
     for image, metric in (("own", "within_patient_accuracy"), ("blind", "within_patient_accuracy_blind")):
         (each,) = records(evaluated, metric=metric, method="igcl", seed=2)
         about = {"metric": metric, "protocol": "hard_negatives", "store": phantom_store.name, "split": "test"}
-        (made, _) = summarise_choices({run: given[image]}, resamples=50, **about)
+        (made, _) = summarise_choices({run: given[image]}, **about)
         assert each == made
 
 
@@ -212,8 +211,9 @@ def test_only_what_has_changed_is_measured_again(evaluated, run, checkpoints, or
     before = measured(out)
     asked = {name: PROTOCOLS[name] for name in ("linear", "few_shot", "zero_shot")}
     words = contestants(checkpoints, oracle)
-    asked["linear"] = LINEAR | {"resamples": 30}
+    (out / "results.json").unlink()
     assert run(out, asked, *words) == 0
+    assert {each["protocol"] for each in records(out)} == set(asked)
     assert measured(out) == before, "statistics are computed from what stands"
     asked["linear"] = LINEAR | {"fractions": [0.25, 1.0], "supervised_epochs": [1, 1]}
     (out / "convirt-1" / "zero_shot.parquet").unlink()
@@ -297,7 +297,7 @@ def test_supervised_training_depends_on_its_own_options_only():
     for other, is_new in (
         (Linear(fractions=[0.5, 1.0], supervised_epochs=[3, 2]), True),
         (Linear(fractions=[0.5, 1.0], supervised_epochs=[1, 3]), False),
-        (Linear(fractions=[0.5], supervised_epochs=[1], resamples=7), False),
+        (Linear(fractions=[0.5], supervised_epochs=[1]), False),
         (Linear(fractions=[0.5, 1.0], supervised_epochs=[1, 2], supervised_learning_rate=0.1), True),
     ):
         assert (other.settings(supervised, part) != usual.settings(supervised, part)) == is_new

@@ -1,7 +1,6 @@
 """Localisation as a protocol: planted maps on boxes and masks, each contestant's maps, and what is refused."""
 
 import json
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -168,7 +167,7 @@ def contestants(tmp_path_factory, phantoms):
 
 @pytest.fixture(scope="module")
 def measured(phantoms, contestants):
-    asked = Localisation(overlaps=[0.1], resamples=20, baseline_seeds=2, labels=["Pleural Effusion", "Support Devices"])
+    asked = Localisation(overlaps=[0.1], baseline_seeds=2, labels=["Pleural Effusion", "Support Devices"])
     made = {contestants[name]: asked.measure(contestants[name], phantoms, {}) for name in ("igcl", "simclr", "random")}
     return asked, made
 
@@ -231,7 +230,7 @@ def test_the_command_evaluates_what_can_be_asked_and_leaves_out_the_rest(
     phantoms, contestants, measured, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(evaluation, "run_cells", run_here)
-    options = {"protocol": "localisation", "labels": measured[0].labels, "overlaps": [0.1], "resamples": 20}
+    options = {"protocol": "localisation", "labels": measured[0].labels, "overlaps": [0.1]}
     (tmp_path / "own.yaml").write_text(json.dumps(options))
     words = ["--protocol", str(tmp_path / "own.yaml"), "--store", str(phantoms.path), "--out", str(tmp_path / "out")]
     words += ["--checkpoint", f"igcl={contestants['igcl'].checkpoint}", "--baselines", "supervised"]
@@ -303,4 +302,3 @@ def test_measured_parts_depend_on_the_prompts(contestants, tmp_path):
     path.write_text("Edema\t[edema]\n")
     own, shipped = Localisation(prompts=str(path)), Localisation()
     assert own.settings(contestants["igcl"], {})["prompts"] != shipped.settings(contestants["igcl"], {})["prompts"]
-    assert replace(own, resamples=5).settings(contestants["igcl"], {}) == own.settings(contestants["igcl"], {})

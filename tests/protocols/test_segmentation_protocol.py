@@ -33,7 +33,6 @@ SMALL = {
     "epochs": [1, 1],
     "draws": 2,
     "decoder": CHANNELS,
-    "resamples": 20,
 }
 
 
@@ -68,7 +67,7 @@ def test_an_evaluation_of_masks_and_what_it_measures_again(checkpoint, phantom_s
             (record,) = [each for each in records if all(each[key] == value for key, value in wanted.items())]
             assert record["value"] == pytest.approx((2 * own["both"] / (own["predicted"] + own["actual"])).mean())
     times = {path: path.stat().st_mtime_ns for path in out.rglob("segmentation-*.parquet")}
-    more = {**SMALL, "fractions": [1.0], "epochs": [1], "draws": 3, "resamples": 30}
+    more = {**SMALL, "fractions": [1.0], "epochs": [1], "draws": 3}
     assert evaluate(out, more, phantom_store, *words) == 0
     assert all(path.stat().st_mtime_ns == before for path, before in times.items()), "what stood is kept"
     assert len(list((out / "ours").glob("segmentation-1-*.parquet"))) == 3
@@ -106,7 +105,7 @@ def test_each_draw_depends_on_its_own_options_only():
     contestant, part = Contestant("random", image=IMAGE), {"fraction": 0.5, "draw": 0}
     usual = SegmentationProtocol(fractions=[0.5, 1.0], epochs=[1, 2])
     for other, is_new in (
-        (SegmentationProtocol(fractions=[0.5], epochs=[1], draws=7, resamples=3), False),
+        (SegmentationProtocol(fractions=[0.5], epochs=[1], draws=7), False),
         (SegmentationProtocol(fractions=[0.5, 1.0], epochs=[2, 2]), True),
         (SegmentationProtocol(fractions=[0.5, 1.0], epochs=[1, 2], frozen=False), True),
         (SegmentationProtocol(fractions=[0.5, 1.0], epochs=[1, 2], monitor="iou"), True),

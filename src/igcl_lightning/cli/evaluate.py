@@ -35,7 +35,7 @@ def add_evaluation_options(parser: argparse.ArgumentParser, folder: str, table: 
         "--protocol",
         type=names,
         metavar="A,B",
-        help="linear, few_shot, zero_shot, retrieval, hard_negatives, or files like those of configs/protocol "
+        help="linear, few_shot, zero_shot, retrieval, hard_negatives, others of configs/protocol, or files like them "
         f"(default: {'linear,few_shot' if table is None else 'those of the table'})",
     )
     parser.add_argument("--store", type=Path, metavar="STORE", help="prepared store (default: new phantoms)")
@@ -64,7 +64,9 @@ def add_evaluation_options(parser: argparse.ArgumentParser, folder: str, table: 
         "--baselines",
         type=names,
         metavar="A,B",
-        help="random (weights), supervised (training from scratch), or neither",
+        help="random (weights), supervised (training from scratch), either with another architecture, such as "
+        "supervised:densenet121; and probes on metadata (age, sex, view), view or pixels (32 x 32), which a model "
+        "should be better than",
     )
     parser.add_argument("--labels", type=names, metavar="A,B", help="labels to report (default: all but No Finding)")
     given = table or "none"

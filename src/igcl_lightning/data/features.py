@@ -92,6 +92,13 @@ def read_features(path: Path, rows: Sequence[str]) -> Tensor:
     return torch.from_numpy(numbers)
 
 
+def write_features(path: Path, rows: Sequence[str], features: np.ndarray) -> None:
+    """Write features [N, D] of some rows as `read_features` reads them."""
+    column = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), features.shape[1])
+    with replacing(path) as temporary:
+        pq.write_table(pa.table({"row": list(rows), "feature": column}), temporary)
+
+
 def _feature_table(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path, columns=["row", "feature"])

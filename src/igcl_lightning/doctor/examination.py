@@ -24,6 +24,7 @@ from igcl_lightning.doctor.likeness import check_near_duplicates, check_orientat
 from igcl_lightning.doctor.looks import Looks, check_looks, evenly, look_at
 from igcl_lightning.doctor.opened import OpenedStore
 from igcl_lightning.doctor.report_checks import check_graphs, check_reports
+from igcl_lightning.doctor.shortcut_checks import check_shortcuts
 from igcl_lightning.doctor.speed import cores, limit_finding, loader_finding, loader_rate, model_rate
 from igcl_lightning.errors import IgclError, UsageError, message_of
 
@@ -152,6 +153,7 @@ def _examine_store(done: Examination, path: Path, rows: int) -> None:
     done.findings += check_looks(store, looks)
     done.findings += check_near_duplicates(store, looks, group)
     done.findings += check_orientation(store, looks)
+    done.findings += check_shortcuts(store, looks)
 
 
 def _examine_config(done: Examination, config: Config, rows: int) -> None:

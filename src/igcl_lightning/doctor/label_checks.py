@@ -38,12 +38,12 @@ def prevalences(store: OpenedStore) -> list[Prevalence]:
     """Return the prevalence of each label in each split, by label and then by split."""
     return [
         Prevalence(label, split, int((~np.isnan(values)).sum()), int((values == 1).sum()))
-        for label, split, values in _label_values(store)
+        for label, split, values in label_values(store)
         if values is not None
     ]
 
 
-def _label_values(store: OpenedStore) -> Iterator[tuple[str, str, np.ndarray | None]]:
+def label_values(store: OpenedStore) -> Iterator[tuple[str, str, np.ndarray | None]]:
     """Yield each label in each split, float64 [N], NaN if unknown; None if the table lacks the label."""
     for label, split in product(store.labels, store.tables):
         column = store.column("labels", split) if "labels" in store.tables[split].column_names else None
@@ -67,7 +67,7 @@ def check_labels(store: OpenedStore) -> Iterator[Finding]:
 
 
 def _check_values(store: OpenedStore) -> Iterator[Finding]:
-    for label, split, values in _label_values(store):
+    for label, split, values in label_values(store):
         if values is None:
             yield Finding("error", "labels", f"{label!r} is in the manifest, not among the {split} rows")
             continue

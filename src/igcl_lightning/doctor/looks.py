@@ -15,6 +15,7 @@ from PIL import Image
 from igcl_lightning.data.images import decode_grey
 from igcl_lightning.doctor.findings import Finding, share
 from igcl_lightning.doctor.opened import OpenedStore
+from igcl_lightning.metrics.border import KINDS, PLACES, border_marks
 from igcl_lightning.quiet import progress_bar
 
 THUMBNAIL = 16
@@ -36,6 +37,7 @@ class Look(NamedTuple):
     """One decoded image (see `Looks`); `square` is the mean of the squared grey values, scale 0-1."""
 
     thumbnail: np.ndarray
+    marks: np.ndarray
     size: tuple[int, int]
     blank: bool
     mean: float
@@ -49,6 +51,7 @@ class Looks:
     Attributes:
         number: number of each row in the store's `ids`, int64 [N].
         thumbnail: uint8 [N, THUMBNAIL, THUMBNAIL].
+        marks: small things at the border, uint8 [N, 2, W] (`metrics.border`).
         size: height and width in pixels, int64 [N, 2].
         blank: bool [N].
         mean: mean grey value of all pixels, scale 0-1; `std` is their standard deviation.
@@ -57,6 +60,7 @@ class Looks:
 
     number: np.ndarray
     thumbnail: np.ndarray
+    marks: np.ndarray
     size: np.ndarray
     blank: np.ndarray
     mean: float
@@ -92,6 +96,7 @@ def look_at(store: OpenedStore, numbers: np.ndarray, threads: int) -> Looks:
     return Looks(
         number=np.array(list(seen), np.int64),
         thumbnail=np.array([look.thumbnail for look in looks], np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL),
+        marks=np.array([look.marks for look in looks], np.uint8).reshape(-1, len(KINDS), len(PLACES)),
         size=np.array([look.size for look in looks], np.int64).reshape(-1, 2),
         blank=np.array([look.blank for look in looks], bool),
         mean=mean,
@@ -113,7 +118,7 @@ def _look(images: pa.ChunkedArray, number: int) -> Look | str:
     counts = np.bincount(pixels.ravel(), minlength=256)
     grey = np.arange(256) / 255
     mean, square = (float(np.average(values, weights=counts)) for values in (grey, grey**2))
-    return Look(np.asarray(thumbnail), pixels.shape, _is_blank(counts), mean, square)
+    return Look(np.asarray(thumbnail), border_marks(pixels), pixels.shape, _is_blank(counts), mean, square)
 
 
 def _is_blank(counts: np.ndarray) -> bool:

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, stdtr, stdtrit
 
 from igcl_lightning.metrics.influence import Estimate
-from igcl_lightning.nn.checks import check_choice
 
 LEVEL = 0.95
 
 FEW_PATIENTS = 10
 """A class with fewer patients has an interval that is rather too wide than too narrow, and is marked as "few"."""
+
+ROUNDING = 1e-24
+"""Less variance is none: influences that cancel leave as much."""
 
 SCALES = "unit", "signed", "any"
 
@@ -30,14 +32,19 @@ def interval(estimate: Estimate, smallest: int | None = None, scale: str = "any"
     It is symmetric on the scale of the logit for statistics between 0 and 1, and uses Student's t (`_freedom`).
     Wilson's interval for as many cases as the smaller class has patients is the widest, and the interval where nothing
     varies, as when all positives are ranked first: a share varies most if all rows of a patient are alike.
+    A mean over labels varies as they do, not as a share: it has no widest interval, and none where nothing varies.
 
     Args:
         estimate: value and influences; differences, and means of them, are no exception.
         smallest: number of patients of the smaller class, or of all patients where there are no classes; if None,
             taken to be enough.
         scale: "unit" for statistics between 0 and 1, "signed" between -1 and 1, "any" for others and for differences.
+
+    Raises:
+        ValueError: there is no such scale.
     """
-    check_choice("scale", scale, SCALES)
+    if scale not in SCALES:
+        raise ValueError(f"scale {scale!r} is not one of {', '.join(SCALES)}")
     value, influence = float(estimate[0]), estimate[1:]
     if _tells_nothing(estimate, smallest):
         return None, None
@@ -47,7 +54,9 @@ def interval(estimate: Estimate, smallest: int | None = None, scale: str = "any"
         return value - half, value + half
     if scale == "signed":
         value, influence = (1 + value) / 2, influence / 2
-    low, high = _unit(value, float(influence @ influence), quantile, smallest or len(influence))
+    low, high = _unit(value, float(influence @ influence), quantile, smallest)
+    if low is None or high is None:
+        return None, None
     return (2 * low - 1, 2 * high - 1) if scale == "signed" else (low, high)
 
 
@@ -71,8 +80,8 @@ def p_value(difference: Estimate, smallest: int | None = None) -> float | None:
     if _tells_nothing(difference, smallest):
         return None
     value, spread = abs(float(difference[0])), float(np.sqrt(difference[1:] @ difference[1:]))
-    if spread == 0:
-        return 1.0 if value == 0 else None
+    if spread**2 < ROUNDING:
+        return 1.0 if value**2 < ROUNDING else None
     return float(2 * stdtr(_freedom(difference[1:], smallest, "any"), -value / spread))
 
 
@@ -103,14 +112,16 @@ def _tells_nothing(estimate: Estimate, smallest: int | None) -> bool:
     return len(estimate) < 2 or bool(np.isnan(estimate).any()) or (smallest is not None and smallest < 2)
 
 
-def _unit(value: float, variance: float, quantile: float, cases: int) -> tuple[float, float]:
-    """Return the interval of a value in [0, 1]; `cases` are those of the widest."""
-    widest = _wilson(value, cases, float(stdtrit(max(1, cases - 1), (1 + LEVEL) / 2)))
-    if variance == 0 or not 0 < value < 1:
+def _unit(value: float, variance: float, quantile: float, cases: int | None) -> Interval:
+    """Return the interval of a value in [0, 1]; `cases` are those of the widest, None if there is none."""
+    widest: Interval = (None, None)
+    if cases is not None:
+        widest = low, high = _wilson(value, cases, float(stdtrit(max(1, cases - 1), (1 + LEVEL) / 2)))
+    if variance < ROUNDING or not 0 < value < 1:
         return widest
     half = quantile * np.sqrt(variance) / (value * (1 - value))
-    low, high = float(expit(logit(value) - half)), float(expit(logit(value) + half))
-    return max(low, widest[0]), min(high, widest[1])
+    ends = float(expit(logit(value) - half)), float(expit(logit(value) + half))
+    return ends if cases is None else (max(ends[0], low), min(ends[1], high))
 
 
 def _wilson(value: float, cases: float, quantile: float) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from igcl_lightning.atomic import replacing
 from igcl_lightning.evaluation.classes import ACCURACY, F1
+from igcl_lightning.evaluation.legacy import LEGACY
 from igcl_lightning.evaluation.results import (
     MEAN_LABEL,
     Record,
@@ -80,6 +81,7 @@ def overview_rows(
 ) -> list[list[str]]:
     """Return the table as text, titles first: a row for each method, and a column for each question."""
     columns: dict[str, dict[str, str]] = {}
+    records = [record for record in records if record["protocol"] != LEGACY]
     of_classes = {record["protocol"] for record in records if record["metric"] == ACCURACY}
     for record in records:
         about = (record["split"], record["label"], record["seed"], record["versus"], record["group"])

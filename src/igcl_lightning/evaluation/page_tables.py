@@ -80,9 +80,8 @@ def groups_table(caption: str, records: Sequence[Record]) -> Table:
     by_label = any(each["label"] != MEAN_LABEL for each in records)
 
     def line(each: Record) -> tuple[str, ...]:
-        group = str(each["group"]).partition(":")[2].strip() or str(each["group"])
         patients = "" if each["patients"] is None else f"{each['patients']:,}"
-        return (group, each["label"], patients) if by_label else (group, patients)
+        return (str(each["group"]), each["label"], patients) if by_label else (str(each["group"]), patients)
 
     titles = ("group", "label", "patients") if by_label else ("group", "patients")
     return Table(caption, crossed(records, titles, line, _method_and_setting))
@@ -94,3 +93,12 @@ def with_points(rows: Sequence[Sequence[str]], points: Sequence[Point]) -> list[
     at = {(each.reader, each.label): f"{each.sensitivity:.3f}, {each.specificity:.3f}" for each in points}
     head, *body = rows
     return [[*head, *readers], *([*row, *(at.get((reader, row[0]), "") for reader in readers)] for row in body)]
+
+
+def cues_table(caption: str, records: Sequence[Record]) -> Table:
+    """Return a line for each mark or column and label, with its AUROC on training and validation rows, and on test."""
+
+    def line(each: Record) -> tuple[str, str]:
+        return str(each["group"]), each["label"]
+
+    return Table(caption, crossed(records, ("mark or column", "label"), line, lambda each: str(each["split"])))

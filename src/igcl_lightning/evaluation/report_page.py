@@ -25,6 +25,7 @@ from igcl_lightning.evaluation.page_tables import (
     COMPARED,
     Table,
     crossed,
+    cues_table,
     differences_table,
     groups_table,
     labels_table,
@@ -49,6 +50,9 @@ CALIBRATION = {
     BRIER: "Brier score, mean over labels; lower is better",
     ECE: "Expected calibration error, mean over labels; lower is better, and above 0 by chance alone",
 }
+
+SHORTCUT = "shortcut_"
+"""How metrics begin of what tells a label without the finding."""
 
 RELIABLE = "Below the dotted line labels are rarer than the probabilities say, above it more frequent."
 
@@ -89,6 +93,8 @@ def page_sections(
     """
     shown = [each for each in records if each["split"] == split]
     whole = [each for each in shown if each["group"] is None]
+    compared = {each["protocol"] for each in whole if each["metric"] == "auroc"}
+    predictions = {name: frame for name, frame in predictions.items() if name in compared}
     tested = {name: frame[frame["split"] == split] for name, frame in predictions.items()}
     made = (
         _overview(whole, split),
@@ -97,7 +103,7 @@ def page_sections(
         _roc(whole, tested, split),
         _differences(whole, split),
         _calibration(whole, predictions, split),
-        _audit([each for each in shown if each["group"] is not None]),
+        _audit([each for each in records if each["group"] is not None], split),
     )
     return [section for section in made if section is not None]
 
@@ -262,29 +268,27 @@ def _bins(panels: Mapping[str, Sequence[Bins]]) -> list[list[str]]:
     return rows
 
 
-def _audit(records: Sequence[Record]) -> Section | None:
-    """Return results by groups of patients: a table of means by attribute, and all labels folded."""
-    shown = [each for each in records if each["seed"] is None]
-    if not shown:
-        return None
+def _audit(records: Sequence[Record], split: str) -> Section | None:
+    """Return results by groups of patients, means over labels first, and what tells labels without the finding."""
+    cues = [each for each in records if each["metric"].startswith(SHORTCUT)]
+    shown = [each for each in records if each not in cues and (each["split"], each["seed"]) == (split, None)]
     tables: list[Table] = []
     folded: list[Table] = []
-    for (protocol, metric, attribute), own in _grouped(shown, _audited).items():
-        about = f"{metric_title(metric)} by {attribute}: {protocol}"
+    for (protocol, metric), own in _grouped(shown, lambda each: (each["protocol"], each["metric"])).items():
+        about = f"{metric_title(metric)} by group: {protocol}"
         means = [each for each in own if each["label"] == MEAN_LABEL]
-        if means:
-            tables.append(groups_table(f"{about}, means over labels", means))
         labels = [each for each in own if each["label"] != MEAN_LABEL]
+        if means:
+            (tables if metric.startswith("auroc") else folded).append(
+                groups_table(f"{about}, means over labels", means)
+            )
         if labels:
-            (folded if means else tables).append(groups_table(about, labels))
-    text = [
-        "Results within groups of patients. A gap may have a cause other than the model, such as another mix of cases."
-    ]
-    return Section("audit", "Audit", text, tables, folded)
-
-
-def _audited(record: Record) -> tuple[str, str, str]:
-    return record["protocol"], record["metric"], str(record["group"]).partition(":")[0]
+            folded.append(groups_table(about, labels))
+    if cues:
+        tables.append(cues_table("What tells a label without the finding: AUROC of a mark or a column alone", cues))
+    text = ["A gap is that of a group to all other rows; it may have a cause other than the model, such as another mix "
+            "of cases. What is associated with a label is no fault by itself."]  # fmt: skip
+    return Section("audit", "Audit", text, tables, folded) if tables or folded else None
 
 
 def _by_setting(caption: str, means: Sequence[Record]) -> Table:

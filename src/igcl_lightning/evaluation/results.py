@@ -150,7 +150,13 @@ def _with_differences(by_run: Mapping[Run, NDArray[np.float64]], versus: Sequenc
         for (method, other), (run, mean) in product(versus, means.items())
         if run.method == method and run._replace(method=other) in means
     ]
-    return [*(_Line(run, None, values) for run, values in by_run.items()), *means.values(), *apart]
+    return [*_runs_and_means(by_run), *apart]
+
+
+def _runs_and_means(by_run: Mapping[Run, NDArray[np.float64]]) -> Iterator[_Line]:
+    """Yield the lines of runs and of means over their seeds; a run without a seed is its own mean."""
+    yield from (_Line(run, None, values) for run, values in by_run.items() if run.seed is not None)
+    yield from _means(by_run).values()
 
 
 def _means(by_run: Mapping[Run, NDArray[np.float64]]) -> dict[Run, _Line]:
@@ -272,7 +278,7 @@ def compare_runs(
         fields: further fields of the records.
     """
     if common_seeds:
-        lines = [*(_Line(run, None, values) for run, values in by_run.items()), *_means(by_run).values()]
+        lines = [*_runs_and_means(by_run)]
         for method, other in versus:
             beside = {run: by_run.get(run._replace(method=other)) for run in by_run if run.method == method}
             apart = {run: by_run[run] - values for run, values in beside.items() if values is not None}
@@ -416,10 +422,14 @@ def format_value(record: Record) -> str:
     return "-" if record["value"] is None else f"{record['value']:.3f}{f' {FEW}' if record['few'] else ''}"
 
 
-def format_cell(record: Record) -> str:
-    """Return `value [ci_low, ci_high]`, signed if it is a difference, and "few" if it is of few patients."""
+def format_cell(record: Record, digits: tuple[int, int] = (3, 2)) -> str:
+    """Return `value [ci_low, ci_high]`, signed if it is a difference, and "few" if it is of few patients.
+
+    `digits` are those behind the point, of the value and of the ends.
+    """
     if record["value"] is None:
         return "-"
     sign = "" if record["versus"] is None else "+"
-    interval = "" if record["ci_low"] is None else f" [{record['ci_low']:{sign}.2f}, {record['ci_high']:{sign}.2f}]"
-    return f"{record['value']:{sign}.3f}{interval}{f' {FEW}' if record['few'] else ''}"
+    of_value, of_ends = (f"{sign}.{number}f" for number in digits)
+    interval = "" if record["ci_low"] is None else f" [{record['ci_low']:{of_ends}}, {record['ci_high']:{of_ends}}]"
+    return f"{record['value']:{of_value}}{interval}{f' {FEW}' if record['few'] else ''}"

@@ -34,6 +34,9 @@ METRIC = re.compile(rf"(.+?)_(recall@\d+|precision@\d+|median_rank)({POOLS[1]})?
 KINDS = {"recall": 0, "median_rank": 1, "precision": 2}
 """Order of the tables of one direction and pool."""
 
+DIGITS = {"median_rank": (1, 1)}
+"""Digits behind the point of ranks and of their intervals."""
+
 
 class Answers(NamedTuple):
     """What one model found for the N queries of one direction over one pool.
@@ -184,18 +187,10 @@ def _block(records: Sequence[Record]) -> str:
     cells: dict[str, dict[str, str]] = {}
     for each in records:
         _, name, end = _parts(each)
-        cells.setdefault(method_name(each), {})[name.replace("_", " ")] = _cell(each, name)
+        cells.setdefault(method_name(each), {})[name.replace("_", " ")] = format_cell(each, DIGITS.get(name, (3, 2)))
     names = list(dict.fromkeys(name for row in cells.values() for name in row))
     directions = dict.fromkeys(_parts(each)[0].replace("_", " ") for each in records)
     pool = "without the study's own" if end else "own pair included"
     counts = f"{records[0]['n']:,} {records[0]['split']} queries of {records[0]['patients']:,} patients"
     rows = [["method", *names], *([method, *(row.get(name, "") for name in names)] for method, row in cells.items())]
     return "\n".join([f"{', '.join(directions)}, {pool}: {counts}", aligned(rows)])
-
-
-def _cell(record: Record, name: str) -> str:
-    """Return a value with its interval; ranks with one decimal."""
-    if name != "median_rank" or record["value"] is None or record["ci_low"] is None:
-        return format_cell(record)
-    sign = "" if record["versus"] is None else "+"
-    return f"{record['value']:{sign}.1f} [{record['ci_low']:{sign}.1f}, {record['ci_high']:{sign}.1f}]"

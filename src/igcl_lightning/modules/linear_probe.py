@@ -149,7 +149,7 @@ class LinearProbe(ClassifierModule):
         for inverse_penalty in self.inverse_penalties:
             # Start from the solution for the previous, stronger penalty.
             solution = fit_logistic(train, drawn.target, inverse_penalty, solution)
-            value = _mean_auroc(valid @ solution[0].T + solution[1], held_out.target)
+            value = mean_auroc(valid @ solution[0].T + solution[1], held_out.target)
             if value > best[0] or inverse_penalty == self.inverse_penalties[0]:
                 best, chosen = (value, inverse_penalty), solution
         weight = chosen[0] / deviation
@@ -168,7 +168,7 @@ class LinearProbe(ClassifierModule):
         return torch.optim.SGD([self.weight, self.bias], lr=1.0)
 
 
-def _mean_auroc(score: Tensor, target: Tensor) -> float:
+def mean_auroc(score: Tensor, target: Tensor) -> float:
     """Return the mean AUROC over the labels that have both classes, -1 when none has."""
     labels = trainable_labels(target).nonzero().flatten().tolist()
     values = [float(auroc(score[:, label].numpy(), target[:, label].numpy())) for label in labels]

@@ -167,10 +167,15 @@ def _unit_source(name: str, backbone: Any, unit_layer: int | None) -> tuple[str,
     return str(known[unit_layer]["module"]), int(known[unit_layer]["num_chs"])
 
 
-def create_backbone(name: str, size: int, weights: str) -> nn.Module:
-    """Create a timm backbone without classifier on one channel; `IgclError` if it or its weights are unavailable."""
+def refuse_unknown_backbone(name: str) -> None:
+    """Raise `IgclError` for the name of no timm model."""
     if not timm.is_model(name):
         raise IgclError(f"timm has no model {name!r}{suggestion(name, timm.list_models())}")
+
+
+def create_backbone(name: str, size: int, weights: str) -> nn.Module:
+    """Create a timm backbone without classifier on one channel; `IgclError` if it or its weights are unavailable."""
+    refuse_unknown_backbone(name)
     options: dict[str, Any] = {"in_chans": 1, "num_classes": 0}
     if weights not in ("none", "hub"):
         if not Path(weights).is_file():

@@ -16,6 +16,7 @@ from igcl_lightning.errors import IgclError, UsageError, suggestion
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, build, imported, read_checkpoint
 from igcl_lightning.modules.contrastive import contrasts_reports
+from igcl_lightning.nn.image_encoder import refuse_unknown_backbone
 from igcl_lightning.protocols.ablation_table import MAX_SEED, NAME
 from igcl_lightning.protocols.cells import digest
 from igcl_lightning.protocols.pretraining import epoch_words, folder_words
@@ -32,9 +33,12 @@ METHODS = {
 }
 """Configs of the methods that are pretrained on phantoms, with the same image encoder and number of epochs."""
 
+METADATA, VIEW, PIXELS = FLOORS = "metadata", "view", "pixels"
+"""Probes on what is known without a model (`floors`)."""
+
 RANDOM, SUPERVISED = "random", "supervised"
-BASELINES = (RANDOM, SUPERVISED)
-"""Encoders with random weights, and training from scratch, with the architecture of another contestant."""
+BASELINES = (RANDOM, SUPERVISED, *FLOORS)
+"""Encoders with random weights and training from scratch, of another's architecture or a named one, and floors."""
 
 PREDICTIONS, FINE_TUNED = "predictions.parquet", "fine_tuned_predictions.parquet"
 PLOTS, PAGE = "plots", "report.html"
@@ -79,11 +83,23 @@ class Contestant:
         return self.method if self.seed is None else f"{self.method}-{self.seed}"
 
     @property
+    def baseline(self) -> str:
+        """One of `BASELINES`, "" for what is no baseline."""
+        return self.method.partition(" ")[0] if self.method.partition(" ")[0] in BASELINES else ""
+
+    @property
     def encoder(self) -> dict[str, Any]:
         """Arguments of a head that select the image encoder; none for a file of features."""
         if self.checkpoint is not None:
             return {"checkpoint": self.checkpoint}
         return {} if self.image is None else {"image": dict(self.image)}
+
+    @property
+    def no_encoder(self) -> str:
+        """What it is if it has no encoder, "" if it has one."""
+        if self.method in FLOORS:
+            return "is a probe on what is known without a model"
+        return "" if self.features is None else "is a file of features"
 
     def run_seed(self, draw: int = 0) -> int:
         """Return the seed of a run in the results, of one draw of labelled rows."""
@@ -146,9 +162,23 @@ def to_pretrain(word: str, seed: int | None = None, epochs: int | None = None) -
     return Contestant(name, seed, words, identity=digest(merged, __version__), **described)
 
 
-def baseline(method: str, contestants: Sequence[Contestant]) -> Contestant | None:
-    """Return a baseline with the architecture of the first contestant that has one; None without any."""
+def baseline(word: str, contestants: Sequence[Contestant]) -> Contestant | None:
+    """Read BASELINE[:BACKBONE], with the architecture of the first contestant that has one; None without any.
+
+    A backbone of timm takes the place of that of the contestant, and its name joins that of the baseline. Floors need
+    no architecture.
+
+    Raises:
+        IgclError: there is no such backbone.
+    """
+    kind, _, backbone = word.partition(":")
+    if kind in FLOORS:
+        return Contestant(kind, identity=digest(kind, __version__))
     image = next((dict(each.architecture) for each in contestants if each.architecture), None)
+    if backbone:
+        refuse_unknown_backbone(backbone)
+        image = {**(image or {}), "backbone": backbone}
+    method = f"{kind} {backbone}".strip()
     identity = digest(method, image, __version__)
     return None if image is None else Contestant(method, image=image, identity=identity)
 
@@ -157,7 +187,7 @@ def check_names(contestants: Sequence[Contestant]) -> None:
     """Raise `IgclError` for a name that cannot be used, or that two contestants have."""
     titles = [each.title for each in contestants]
     for each in contestants:
-        if each.method in BASELINES:
+        if each.baseline:
             raise IgclError(f"{each.method!r} is the name of a baseline; name the encoder differently with NAME=...")
         if each.title in TAKEN:
             raise IgclError(f"{each.title!r} is the name of something else in --out; name it differently with NAME=...")

@@ -166,9 +166,11 @@ def _contestants(request: Request, table: Table) -> list[Contestant]:
     if not contestants:
         raise IgclError("nothing to compare: give --checkpoint or --encoder")
     check_names(contestants)
-    baselines = [baseline(name, contestants) for name in BASELINES if name in table.baselines]
+    words = sorted(table.baselines, key=lambda word: BASELINES.index(word.partition(":")[0]))
+    baselines = [baseline(word, contestants) for word in words]
     if None in baselines:
-        say_progress(f"left out: {', '.join(table.baselines)}; no model names a backbone for them")
+        lacking = [word for word, found in zip(words, baselines, strict=True) if found is None]
+        say_progress(f"left out: {', '.join(lacking)}; no model names a backbone for them")
     return [*contestants, *(each for each in baselines if each is not None)]
 
 
@@ -181,7 +183,7 @@ def _asked(protocols: Sequence[Protocol], contestants: Sequence[Contestant]) -> 
     why = {(each, protocol.name): protocol.why_not(each) for each in contestants for protocol in protocols}
     asked = {each: [one for one in protocols if not why[each, one.name]] for each in contestants}
     for contestant in contestants:
-        if not asked[contestant] and contestant.method not in BASELINES:
+        if not asked[contestant] and not contestant.baseline:
             reason = why[contestant, protocols[0].name]
             raise IgclError(f"{contestant.title}: {reason}; no use for it in {_names(protocols)}")
     for protocol in protocols:
@@ -258,7 +260,7 @@ def _finished(cell: Cell, plan: Plan) -> bool:
 
 def _longest_first(cells: Sequence[Cell], plans: Mapping[Contestant, Plan]) -> list[Cell]:
     """Return the cells with those first that train the longest, so that all processes end at about one time."""
-    trained = {each.title: 2 * bool(each.words) + (each.method == SUPERVISED) for each in plans}
+    trained = {each.title: 2 * bool(each.words) + (each.baseline == SUPERVISED) for each in plans}
     return sorted(cells, key=lambda cell: -trained[cell.title])
 
 
@@ -279,7 +281,7 @@ def _measured(plans: Mapping[Contestant, Plan], protocols: Sequence[Protocol], o
             for warning in dict.fromkeys(warning for path in paths for warning in noted(path).warnings):
                 write_message("warning", f"{each.title}, {protocol.name}: {warning}")
         missing = [each.title for each in files if each not in done]
-        left_out = {each.title: protocol.why_not(each) for each in plans if each.method not in BASELINES}
+        left_out = {each.title: protocol.why_not(each) for each in plans if not each.baseline}
         told = {name: reason for name, reason in left_out.items() if reason}
         measured[protocol.name] = Measured(done, missing, told)
     return measured

@@ -18,7 +18,8 @@ from igcl_lightning.evaluation.predictions import SCHEMA, write_predictions
 from igcl_lightning.evaluation.results import Record, write_results
 from igcl_lightning.protocols.contestants import FINE_TUNED, PAGE, PLOTS, PREDICTIONS, Contestant
 from igcl_lightning.protocols.evaluation_page import Page, Results, write_page
-from igcl_lightning.protocols.protocol import Protocol
+from igcl_lightning.protocols.protocol import Protocol, ScoringProtocol
+from igcl_lightning.protocols.shortcuts import audit_store
 
 ALONE = 2
 """Protocols whose own tables tell all."""
@@ -56,9 +57,10 @@ def write_report(
             continue
         own = {each: pd.concat(map(_read, paths), ignore_index=True) for each, paths in files.items()}
         found, text = protocol.report(own, Store(stores[protocol.name]))
-        say(text)
+        say("\n\n".join(filter(None, [text, protocol.below()])))
         records += found
         tables[protocol.name] = own
+    records += _audited(protocols, measured, stores)
     predictions = {protocol.name: _scored(tables.get(protocol.name, {})) for protocol in protocols}
     for name in dict.fromkeys(protocol.scores for protocol in protocols):
         scored = [each for protocol in protocols if protocol.scores == name for each in predictions[protocol.name]]
@@ -75,6 +77,20 @@ def write_report(
     asked = [protocol for protocol in protocols if protocol.name in tables]
     results = Results(records, whole, split)
     write_page(results, asked, tables, stores, out, page)
+
+
+def _audited(
+    protocols: Sequence[Protocol], measured: Mapping[str, Measured], stores: Mapping[str, Path]
+) -> list[Record]:
+    """Print what tells the labels of each store whose labels are scored, and return it as records."""
+    asked = [each.name for each in protocols if isinstance(each, ScoringProtocol) and each.audit_by != []]
+    records: list[Record] = []
+    for path in dict.fromkeys(stores[name] for name in asked if measured[name].files):
+        found, text = audit_store(Store(path))
+        records += found
+        if text:
+            say(f"\nwhat tells a label of {path.name} without the finding\n\n{text}")
+    return records
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import yaml
 
 from igcl_lightning.errors import IgclError, UsageError, suggestion
-from igcl_lightning.protocols.contestants import BASELINES
+from igcl_lightning.protocols.contestants import BASELINES, FLOORS
 from igcl_lightning.protocols.fine_tuning import FineTuning
 from igcl_lightning.protocols.hard_negatives import HardNegatives
+from igcl_lightning.protocols.legacy import Legacy
 from igcl_lightning.protocols.linear import FewShot, Linear
 from igcl_lightning.protocols.localisation import Localisation
 from igcl_lightning.protocols.protocol import Protocol
@@ -24,7 +25,7 @@ PROTOCOLS: dict[str, type[Protocol]] = {
     each.name: each
     for each in (
         *(Linear, FewShot, FineTuning, ZeroShotProtocol, Retrieval, HardNegatives),
-        *(SegmentationProtocol, Localisation),
+        *(SegmentationProtocol, Localisation, Legacy),
     )
 }
 """Protocols by the key `protocol` of their YAML."""
@@ -62,7 +63,9 @@ class Table:
     Args:
         protocols: names or files of protocols.
         train: methods to pretrain on phantoms, METHOD or METHOD:SEED; the first is compared with the others.
-        baselines: "random" (encoders with random weights) and "supervised" (training from scratch).
+        baselines: "random" (encoders with random weights) and "supervised" (training from scratch), either with the
+            architecture of the first model that has one, or as "supervised:densenet121" with a named one; and probes on
+            "metadata" (age, sex, view), "view" and "pixels" (32 x 32).
         phantoms: phantoms to pretrain and evaluate on.
     """
 
@@ -89,11 +92,16 @@ def read_table(name: str) -> Table:
     return table
 
 
-def check_baselines(names: Iterable[str]) -> None:
-    """Raise `UsageError` for the name of no baseline."""
-    for name in names:
+def check_baselines(words: Sequence[str]) -> None:
+    """Raise `UsageError` for the name of no baseline, `IgclError` for one that is given twice."""
+    for word in words:
+        name = word.partition(":")[0]
         if name not in BASELINES:
             raise UsageError(f"--baselines: {name!r} is not one of {', '.join(BASELINES)}{suggestion(name, BASELINES)}")
+        if name in FLOORS and ":" in word:
+            raise UsageError(f"--baselines: {word!r} names a backbone, and {name} has none")
+        if words.count(word) > 1:
+            raise IgclError(f"--baselines: {word!r} is given twice")
 
 
 def read_protocols(names: Sequence[str], labels: Sequence[str] | None = None, fast: bool = False) -> list[Protocol]:

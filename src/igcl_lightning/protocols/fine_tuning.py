@@ -38,9 +38,9 @@ class FineTuning(ScoringProtocol, DrawnTraining):
 
     def why_not(self, contestant: Contestant) -> str:
         """Return why a contestant cannot be asked, "" if it can."""
-        if contestant.features is not None:
-            return "is a file of features, without an encoder to train"
-        return f"is what {RANDOM} is here, trained from scratch" if contestant.method == SUPERVISED else ""
+        if contestant.no_encoder:
+            return f"{contestant.no_encoder}, without an encoder to train"
+        return f"is what {RANDOM} is here, trained from scratch" if contestant.baseline == SUPERVISED else ""
 
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
         """Raise `IgclError` for wrong options, a store to train on that lacks something, or an unfit encoder."""
@@ -70,4 +70,4 @@ class FineTuning(ScoringProtocol, DrawnTraining):
 
     def _tuned(self, contestant: Contestant) -> dict[str, Any]:
         """Return the arguments of `FineTune` that say what is trained; it takes a group as a mapping, too."""
-        return {"tune": FULL} if contestant.method == RANDOM else {"tune": self.tune, "lora": asdict(self)["lora"]}
+        return {"tune": FULL} if contestant.baseline == RANDOM else {"tune": self.tune, "lora": asdict(self)["lora"]}

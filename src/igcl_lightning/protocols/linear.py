@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -13,14 +14,18 @@ from lightning.pytorch import seed_everything
 from igcl_lightning.data.features import read_features
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError, write_message
+from igcl_lightning.evaluation.floors import format_floors
 from igcl_lightning.evaluation.label_savings import label_savings, savings_lines, savings_record
+from igcl_lightning.evaluation.published import format_published
 from igcl_lightning.evaluation.results import Record
+from igcl_lightning.evaluation.together import format_together, summarise_together
 from igcl_lightning.modules.few_shot import FewShotProbe
 from igcl_lightning.modules.linear_probe import LinearProbe
 from igcl_lightning.nn.checks import check_at_least, check_positive
-from igcl_lightning.protocols.contestants import RANDOM, SUPERVISED, Contestant
+from igcl_lightning.protocols.contestants import FLOORS, RANDOM, SEEDS_APART, SUPERVISED, Contestant
+from igcl_lightning.protocols.floors import write_floor
 from igcl_lightning.protocols.head_fits import check_epochs, check_fractions, check_labelled, fit_head, train_images
-from igcl_lightning.protocols.protocol import Part, ScoringProtocol, methods_of
+from igcl_lightning.protocols.protocol import Part, ScoringProtocol, methods_of, pairs
 
 PATIENCE = 5
 """Validations in a row without a better one after which supervised training ends."""
@@ -33,38 +38,77 @@ class ProbeProtocol(ScoringProtocol):
     Args:
         draws: draws of labelled rows of each setting, the same for all encoders; one where all rows are used.
         baseline_seeds: encoders with random weights, each with one draw; runs of supervised training, too.
+        skip_absent: whether labels that a store lacks are left out with a warning, instead of being an error.
+        published: whose published numbers are shown below the results: a name in `evaluation/published.yaml`.
     """
 
     draws: int = 5
     baseline_seeds: int = 3
+    skip_absent: bool = False
+    published: str | None = None
+
+    statistics: ClassVar[tuple[str, ...]] = ("skip_absent", "published")
 
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
         """Raise `IgclError` for wrong options, a store without labels or splits to train on, or a missing encoder."""
         for name in ("draws", "baseline_seeds"):
             check_at_least(f"protocol {self.name}: {name}", getattr(self, name), 1)
+        if self.published is not None and not format_published(self.published):
+            raise IgclError(f"protocol {self.name}: published: {self.published!r} has no published numbers")
+        self._tell_absent_labels(store)
         super().check(store, contestants)
         check_labelled(self, store)
         for contestant in contestants:
             if contestant.features is not None:
                 for split in dict.fromkeys(["train", "valid", *self.splits]):
                     read_features(Path(contestant.features), store.column(split, "row"))
-            elif not contestant.words and contestant.method not in (RANDOM, SUPERVISED):
+            elif not contestant.words and not contestant.baseline:
                 LinearProbe(**contestant.encoder)  # fail now, not after an hour of training
+
+    def labels_of(self, store: Store) -> list[str]:
+        """Return the labels to evaluate in a store."""
+        labels = super().labels_of(store)
+        return [label for label in labels if label in store.labels] if self.skip_absent else labels
+
+    def below(self) -> str:
+        """Return the published numbers, if they are asked for."""
+        return "" if self.published is None else format_published(self.published)
+
+    def _tell_absent_labels(self, store: Store) -> None:
+        absent = [label for label in super().labels_of(store) if label not in store.labels] if self.skip_absent else []
+        if absent and not self.labels_of(store):
+            has = ", ".join(store.labels) or "none"
+            raise IgclError(f"{store.path}: has none of the labels of {self.name}, only {has}; choose with --labels")
+        if absent:
+            write_message("warning", f"{self.name}: left out, no label of {store.path}: {', '.join(absent)}")
 
     def _probed(self, probe: type[LinearProbe], contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
         setting: dict[str, Any] = {"draws": 1 if part.get("fraction") == 1 else self.draws, "batch_size": 256, **part}
-        if contestant.method == RANDOM:
+        if contestant.baseline == RANDOM:
             frames = [self._of_random(probe, contestant, store, setting, seed) for seed in range(self.baseline_seeds)]
             return pd.concat(frames, ignore_index=True)
         module = probe(**contestant.encoder, name=contestant.method)
-        frame = fit_head(self, module, store, features=contestant.features, **setting)
+        with TemporaryDirectory() as folder:
+            features = contestant.features
+            if contestant.method in FLOORS:
+                splits = dict.fromkeys(["train", *self.scored_splits(store)])
+                features = str(write_floor(contestant.method, store, [*splits], Path(folder)))
+            frame = fit_head(self, module, store, features=features, **setting)
         return frame.assign(seed=frame["seed"] + contestant.run_seed())
 
     def _of_random(
         self, probe: type[LinearProbe], contestant: Contestant, store: Store, setting: Mapping[str, Any], seed: int
     ) -> pd.DataFrame:
         seed_everything(seed, verbose=False)
-        return fit_head(self, probe(**contestant.encoder), store, **{**setting, "draws": 1, "draw_seed": seed})
+        module = probe(**contestant.encoder, name=contestant.method)
+        return fit_head(self, module, store, **{**setting, "draws": 1, "draw_seed": seed})
+
+    def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
+        """Return what other protocols of scores do, and which floors the first method is not better than."""
+        records, text = super().report(measured, store)
+        floors = [method for method in methods_of(measured) if method in FLOORS]
+        lines = [format_floors(records, floors, split) for split in self.splits]
+        return records, "\n\n".join([text, *filter(None, lines)])
 
 
 @dataclass(frozen=True)
@@ -85,6 +129,7 @@ class Linear(ProbeProtocol):
 
     name: ClassVar[str] = "linear"
     statistics: ClassVar[tuple[str, ...]] = (
+        *ProbeProtocol.statistics,
         "fractions",
         "supervised_epochs",
         "supervised_learning_rate",
@@ -94,7 +139,7 @@ class Linear(ProbeProtocol):
         """Raise `IgclError` as other probes do, and for fractions that are wrong."""
         check_fractions(self.name, self.fractions)
         check_positive("protocol linear: supervised_learning_rate", self.supervised_learning_rate)
-        if any(contestant.method == SUPERVISED for contestant in contestants):
+        if any(contestant.baseline == SUPERVISED for contestant in contestants):
             check_epochs(self.name, "supervised_epochs", self.supervised_epochs, self.fractions)
         super().check(store, contestants)
 
@@ -109,13 +154,13 @@ class Linear(ProbeProtocol):
     def settings(self, contestant: Contestant, part: Part) -> dict[str, Any]:
         """Return the options that one fraction depends on."""
         own = super().settings(contestant, part)
-        if contestant.method != SUPERVISED:
+        if contestant.baseline != SUPERVISED:
             return own
         return own | {"epochs": self._epochs(part), "learning_rate": self.supervised_learning_rate}
 
     def measure(self, contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
         """Return the predictions at one fraction."""
-        if contestant.method != SUPERVISED:
+        if contestant.baseline != SUPERVISED:
             return self._probed(LinearProbe, contestant, store, part)
         seeds = range(self.baseline_seeds if part["fraction"] < 1 else 1)
         frames = [self._supervised(contestant, store, part, seed) for seed in seeds]
@@ -153,7 +198,7 @@ class Linear(ProbeProtocol):
         return train_images(
             self,
             store,
-            contestant.encoder,
+            {**contestant.encoder, "name": contestant.method},
             seed=seed,
             fraction=part["fraction"],
             epochs=self._epochs(part),
@@ -171,12 +216,15 @@ class FewShot(ProbeProtocol):
 
     Args:
         shots: numbers of positive training rows of each label.
+        together: whether the draws of each encoder are also judged together: pooled in one curve, and as an ensemble.
+            Encoders with random weights have one draw each, and are left out.
     """
 
     shots: list[int] = field(default_factory=lambda: [5, 10, 20])
+    together: bool = False
 
     name: ClassVar[str] = "few_shot"
-    statistics: ClassVar[tuple[str, ...]] = ("shots",)
+    statistics: ClassVar[tuple[str, ...]] = (*ProbeProtocol.statistics, "shots", "together")
 
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
         """Raise `IgclError` as other probes do, and for shots that are wrong."""
@@ -191,7 +239,7 @@ class FewShot(ProbeProtocol):
 
     def why_not(self, contestant: Contestant) -> str:
         """Return why training from scratch cannot be asked: it is no encoder to probe."""
-        return "is trained from scratch" if contestant.method == SUPERVISED else ""
+        return "is trained from scratch" if contestant.baseline == SUPERVISED else ""
 
     def parts(self, contestant: Contestant) -> list[Part]:
         """Return a part for each number of shots."""
@@ -200,3 +248,15 @@ class FewShot(ProbeProtocol):
     def measure(self, contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
         """Return the predictions of probes on one number of shots."""
         return self._probed(FewShotProbe, contestant, store, part)
+
+    def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
+        """Return what other probes do, and what the draws of each encoder reach together."""
+        records, text = super().report(measured, store)
+        drawn = {each: frame for each, frame in measured.items() if each.baseline != RANDOM}
+        if not self.together or not drawn:
+            return records, text
+        predictions = pd.concat(drawn.values(), ignore_index=True)
+        predictions = predictions[predictions["split"].isin(self.splits)]
+        about: dict[str, Any] = {"versus": pairs(methods_of(drawn)), "protocol": self.name, "store": store.path.name}
+        records = [*records, *summarise_together(predictions, apart=SEEDS_APART, **about)]
+        return records, "\n\n".join([text, *(format_together(records, split) for split in self.splits)])

@@ -151,9 +151,9 @@ class Localisation(Protocol):
 
     def why_not(self, contestant: Contestant) -> str:
         """Return why a contestant cannot be asked, "" if it has maps."""
-        if contestant.features is not None:
-            return "is a file of features, without images to point in"
-        if contestant.method == SUPERVISED:
+        if contestant.no_encoder:
+            return f"{contestant.no_encoder}, without images to point in"
+        if contestant.baseline == SUPERVISED:
             return "is trained from scratch"
         if not contestant.side and GRAD_CAM not in self.by:
             return "reads no reports, so no prompts"
@@ -188,7 +188,7 @@ class Localisation(Protocol):
             yield PROMPTS, contestant.run_seed(), PromptMaps(module, self.score)
         if GRAD_CAM not in self.by:
             return
-        random = contestant.method == RANDOM
+        random = contestant.baseline == RANDOM
         for seed in range(self.baseline_seeds) if random else [contestant.run_seed()]:
             if random:
                 seed_everything(seed, verbose=False)
@@ -196,7 +196,8 @@ class Localisation(Protocol):
 
     def _zero_shot(self, store: Store) -> ZeroShotProtocol:
         """Return the protocol of the same prompts; the score is that of maps alone."""
-        return ZeroShotProtocol(self.splits, self.labels_of(store), self.prompts, self.statements)
+        labels, statements = self.labels_of(store), self.statements
+        return ZeroShotProtocol(splits=self.splits, labels=labels, prompts=self.prompts, statements=statements)
 
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
         """Return means over the marked images of each label, their means over labels, and differences."""

@@ -18,9 +18,11 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.classes import format_classes, summarise_classes
 from igcl_lightning.evaluation.decisions import VALID, format_decisions, summarise_decisions
 from igcl_lightning.evaluation.results import Record, format_table, summarise
+from igcl_lightning.evaluation.subgroups import format_groups, summarise_groups
 from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.matching import SCORES
 from igcl_lightning.protocols.contestants import PREDICTIONS, Contestant
+from igcl_lightning.protocols.groups import check_groups, group_table
 from igcl_lightning.protocols.pictures import Examples
 
 NOT_EVALUATED = "No Finding"
@@ -97,6 +99,10 @@ class Protocol(ABC):
         """Return a few pictures for the page, from what is measured; no model runs."""
         return []
 
+    def below(self) -> str:
+        """Return a text that is printed below the table, "" for none."""
+        return ""
+
     def settings(self, contestant: Contestant, part: Part) -> dict[str, Any]:
         """Return the options that a part of a contestant depends on."""
         return {name: value for name, value in asdict(self).items() if name not in self.statistics} | dict(part)
@@ -104,18 +110,31 @@ class Protocol(ABC):
 
 @dataclass(frozen=True)
 class ScoringProtocol(Protocol):
-    """Base class of protocols that score labels, with AUROC and what follows from thresholds on validation rows."""
+    """Base class of protocols that score labels, with AUROC and what follows from thresholds on validation rows.
+
+    Args:
+        audit_by: columns by whose values results are shown apart (default: those of sex, age and view that differ).
+    """
+
+    audit_by: list[str] | None = None
+
+    def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
+        """Raise `IgclError` as other protocols do, and for columns that make no groups."""
+        super().check(store, contestants)
+        check_groups(f"protocol {self.name}: audit_by", store, self.splits, self.audit_by)
 
     def settings(self, contestant: Contestant, part: Part) -> dict[str, Any]:
         """Return the options that a part depends on, and that validation rows are scored, too."""
-        return super().settings(contestant, part) | {"chosen_on": VALID}
+        own = super().settings(contestant, part) | {"chosen_on": VALID}
+        del own["audit_by"]
+        return own
 
     def scored_splits(self, store: Store) -> list[str]:
         """Return the splits whose rows are scored: those that are evaluated, and validation rows to choose on."""
         return list(dict.fromkeys([*self.splits, *(split for split in store.splits if split == VALID)]))
 
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
-        """Return AUROCs, statistics of answers and probabilities, and accuracy and F1 of a set of classes."""
+        """Return AUROCs, statistics of answers and probabilities, accuracy and F1 of a set of classes, and groups."""
         return score_report(self, measured, store)
 
 
@@ -145,7 +164,7 @@ def methods_of(contestants: Mapping[Contestant, Any]) -> list[str]:
 
 
 def score_report(
-    protocol: Protocol, measured: Mapping[Contestant, pd.DataFrame], store: Store
+    protocol: ScoringProtocol, measured: Mapping[Contestant, pd.DataFrame], store: Store
 ) -> tuple[list[Record], str]:
     """Return the AUROCs of predictions, statistics of answers and probabilities, and tables.
 
@@ -174,4 +193,7 @@ def score_report(
                 continue
             records += found
             texts.append(format_classes(found, split))
-    return records, "\n\n".join(filter(None, texts))
+    groups = group_table(store, protocol.splits, protocol.audit_by)
+    by_group = summarise_groups(scored, groups, protocol.splits, several, **about)
+    texts += [format_groups(by_group, split) for split in protocol.splits]
+    return records + by_group, "\n\n".join(filter(None, texts))

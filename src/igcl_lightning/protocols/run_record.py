@@ -13,7 +13,7 @@ from igcl_lightning import __version__
 from igcl_lightning.closing import command
 from igcl_lightning.data.store import Store
 from igcl_lightning.evaluation.page_tables import Table
-from igcl_lightning.protocols.contestants import BASELINES, SUPERVISED, Contestant
+from igcl_lightning.protocols.contestants import FLOORS, SUPERVISED, Contestant
 from igcl_lightning.protocols.protocol import Protocol
 
 PACKAGES = (
@@ -76,12 +76,14 @@ def without_folder(word: str) -> str:
 
 def _contestant(contestant: Contestant) -> list[str]:
     what = "file of features"
-    if contestant.words:
+    if contestant.method in FLOORS:
+        what = "probe on what is known without a model"
+    elif contestant.words:
         what = f"pretrained here: {command(['fit', *contestant.words])}"
     elif contestant.checkpoint is not None:
         what = f"checkpoint {without_folder(contestant.checkpoint)}"
-    elif contestant.method in BASELINES:
-        how = "trained from scratch" if contestant.method == SUPERVISED else "random weights"
+    elif contestant.baseline:
+        how = "trained from scratch" if contestant.baseline == SUPERVISED else "random weights"
         what = f"{how}, {_plain(contestant.image)}"
     elif contestant.image is not None:
         what = f"encoder {_plain(contestant.image)}"

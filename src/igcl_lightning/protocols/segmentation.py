@@ -63,9 +63,9 @@ class SegmentationProtocol(DrawnTraining):
 
     def why_not(self, contestant: Contestant) -> str:
         """Return why a contestant cannot be asked, "" if it can."""
-        if contestant.features is not None:
-            return "is a file of features, without an encoder"
-        return "is training on labels" if contestant.method == SUPERVISED else ""
+        if contestant.no_encoder:
+            return f"{contestant.no_encoder}, without an encoder"
+        return "is training on labels" if contestant.baseline == SUPERVISED else ""
 
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
         """Raise `IgclError` for wrong options, a store without splits or masks, or an encoder without a feature map."""
