@@ -17,6 +17,7 @@ RECORDS = [
     record("igcl", "auroc", 0.2, "linear", fraction=0.01, label="Edema"),
     record("igcl", "auroc", 0.3, "linear", fraction=0.01, versus="simclr"),
     record("igcl", "auroc", 0.4, "linear", fraction=0.01, split="valid"),
+    record("igcl", "auroc", 0.8, "linear", fraction=0.01, group="sex: F"),
     record("simclr", "auroc", 0.6, "linear", fraction=0.01),
     record("igcl", "auroc", 0.65, "few_shot", shots=5),
     record("igcl", "auroc", 0.5, "zero_shot"),

@@ -22,7 +22,7 @@ class Table(NamedTuple):
 
 def metric_title(metric: str) -> str:
     """Return a metric as text."""
-    return COMPARED.get(metric, metric.replace("_", " "))
+    return COMPARED.get(metric, metric.replace("_", " ").replace("auroc", "AUROC"))
 
 
 def _method_and_setting(record: Record) -> str:
