@@ -26,6 +26,7 @@ from igcl_lightning.protocols.evaluation_table import read_protocols
 from igcl_lightning.protocols.fine_tuning import FineTuning
 from saved import save_as_fit
 from seen_fits import see_fits
+from two_processes import save_blank
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -85,7 +86,7 @@ def evaluated(checkpoint, features, phantom_store, tmp_path_factory):
     words = [f"--checkpoint=mine:3={checkpoint}", "--encoder", features, "--baselines", "random,supervised"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "run_cells", run_here)
-        patch.setattr(Figure, "savefig", lambda figure, path, **_: path.touch())
+        patch.setattr(Figure, "savefig", save_blank)
         assert evaluate(folder, ASKED, phantom_store, *words) == 0
     return folder / "out"
 

@@ -32,6 +32,7 @@ from igcl_lightning.protocols.legacy import Legacy
 from igcl_lightning.protocols.linear import FewShot, Linear
 from saved import save_as_fit
 from source_trees import write_image
+from two_processes import save_blank
 
 pytestmark = pytest.mark.long
 
@@ -96,7 +97,7 @@ def run_here(made, jobs, child):
 def here():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "run_cells", run_here)
-        patch.setattr(Figure, "savefig", lambda figure, path, **_: path.touch())
+        patch.setattr(Figure, "savefig", save_blank)
         yield
 
 
