@@ -118,7 +118,7 @@ def page_of(out: Path) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; the exit status is 1 if something failed."""
-    if options.radiologists is not None:
+    if getattr(options, "radiologists", None) is not None:  # no option of `igcl compare`
         return _compare_with_radiologists(options)
     from igcl_lightning.closing import say, write_closing
     from igcl_lightning.protocols.evaluation import Request, evaluate
