@@ -57,6 +57,7 @@ class Cell(NamedTuple):
 
 
 CELLS = [Cell(*values) for values in product((30, 60, 400), (0.02, 0.05, 0.2), (0.7, 0.9), (1, 3))]
+CELLS += [Cell(400, prevalence, 0.97, images) for prevalence in (0.02, 0.05) for images in (1, 3)]
 
 
 class Drawn(NamedTuple):
