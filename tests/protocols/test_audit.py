@@ -13,6 +13,7 @@ from igcl_lightning.data.study import VIEWS, Study, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.metrics.clinical import auroc
 from igcl_lightning.protocols.contestants import FLOORS, baseline, from_encoder
+from igcl_lightning.protocols.evaluation_page import Page
 from igcl_lightning.protocols.evaluation_report import Measured, write_report
 from igcl_lightning.protocols.fine_tuning import FineTuning
 from igcl_lightning.protocols.floors import SIDE, floor_features, write_floor
@@ -162,7 +163,7 @@ def test_a_report_has_groups_floors_and_what_tells_labels(store, tmp_path, capsy
     for contestant in (from_encoder(str(tmp_path / "seen.parquet")), baseline("metadata", []), baseline("pixels", [])):
         files[contestant] = [tmp_path / f"{contestant.method}-part.parquet"]
         protocol.measure(contestant, store, {"fraction": 1.0}).to_parquet(files[contestant][0])
-    write_report([protocol], {"linear": Measured(files, [], {})}, {"linear": store.path}, tmp_path)
+    write_report([protocol], {"linear": Measured(files, [], {})}, {"linear": store.path}, tmp_path, Page())
     shown = capsys.readouterr().out
     assert "\nseen is not shown to be better than metadata alone at 100 %" in shown.replace("warning: ", "")
     assert "AUROC of groups less that of all other rows, means over labels, 100 %\n" in shown
@@ -178,7 +179,7 @@ def test_a_report_has_groups_floors_and_what_tells_labels(store, tmp_path, capsy
     assert len(whole) == 3
     assert all(f"{value:.3f}" in table for value in whole)
     silent = replace(protocol, audit_by=[])
-    write_report([silent], {"linear": Measured(files, [], {})}, {"linear": store.path}, tmp_path)
+    write_report([silent], {"linear": Measured(files, [], {})}, {"linear": store.path}, tmp_path, Page())
     assert not any(each["group"] for each in json.loads((tmp_path / "results.json").read_text()))
     assert "what tells" not in capsys.readouterr().out
 
