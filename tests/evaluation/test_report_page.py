@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from igcl_lightning.evaluation.label_savings import label_savings, savings_line, savings_lines, savings_record
-from igcl_lightning.evaluation.plots import plot_differences
+from igcl_lightning.evaluation.plots import is_marked, plot_differences
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.report_page import drawings_of, efficiency_groups, page_sections
 from igcl_lightning.evaluation.results import make_record, summarise
@@ -83,10 +83,11 @@ def test_a_filled_mark_differs_from_0_after_correction_and_few_is_said():
         record("auroc", 0.1, label=label, p_holm=p, p_value=0.01, few=label == "Mass", **about)
         for label, p in holm.items()
     ]
-    records.append(record("auroc", 0.1, **about))
+    records.append(record("auroc", 0.1, p_value=0.06, **about))
     (axes,) = plot_differences(records, "AUROC").axes
     (marks,) = [each for each in axes.collections if len(each.get_offsets()) == 4 and len(each.get_facecolors()) == 4]
-    assert (marks.get_facecolors()[:, 3] > 0).tolist() == [True, False, False, True]
+    assert (marks.get_facecolors()[:, 3] > 0).tolist() == [True, False, False, False]
+    assert is_marked(record("auroc", 0.1, p_value=0.04, **about)), "a mean is no label to correct for"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["Edema", "Mass (few)", "Hernia", "mean"]
     assert marks.get_offsets()[:, 0].tolist() == pytest.approx([0.1] * 4)
     (section,) = [each for each in page_sections(records, {}) if each.id == "differences"]

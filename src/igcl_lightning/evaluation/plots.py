@@ -73,8 +73,8 @@ def plot_differences(records: Sequence[Record], title: str, split: str = "test")
     """Plot paired differences by label with 95 % intervals, one panel per setting: a forest plot.
 
     Plots the differences of the means over seeds to each other method; records are of one method, protocol and metric.
-    A filled mark differs from 0 after the correction of Holm over the labels; a label with fewer than ten patients of
-    one class says "few".
+    A filled mark differs from 0, that of a label after the correction of Holm over the labels; a label with fewer than
+    ten patients of one class says "few".
 
     Args:
         records: records as of `summarise`.
@@ -85,13 +85,13 @@ def plot_differences(records: Sequence[Record], title: str, split: str = "test")
     frame = _frame(shown).drop(columns="method").rename(columns={"versus": "method"})
     few = {each["label"] for each in shown if each["few"] and each["label"] != MEAN_LABEL}
     frame["label"] = [f"{label} (few)" if label in few else label for label in frame["label"]]
-    frame["filled"] = [each["label"] == MEAN_LABEL or is_marked(each) for each in shown]
+    frame["filled"] = [is_marked(each) for each in shown]
     return _by_label(frame, _styles(frame), f"difference in {title}", 0.0)
 
 
 def is_marked(difference: Record) -> bool:
-    """Return whether a difference is other than 0 at 5 % after the correction of Holm over labels."""
-    p_value = difference["p_holm"]
+    """Return whether a difference is other than 0 at 5 %, that of a label after the correction of Holm over labels."""
+    p_value = difference["p_value"] if difference["label"] == MEAN_LABEL else difference["p_holm"]
     return p_value is not None and p_value < ALPHA
 
 

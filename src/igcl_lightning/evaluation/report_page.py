@@ -217,7 +217,7 @@ def _differences(records: Sequence[Record], split: str) -> Section | None:
             drawings.append(Drawing(file, title, figure, caption, table))
     means = [each for each in apart if each["label"] == MEAN_LABEL]
     text = ["Paired differences on the same patients, means over runs. Intervals are over patients; they do not cover "
-            "other pretrainings, unless several seeds are given."]  # fmt: skip
+            "other pretrainings."]  # fmt: skip
     folded = [differences_table("All differences of means over labels", means, metrics=True)] if means else []
     return Section("differences", "Paired differences", text, folded=folded, drawings=drawings)
 
@@ -225,7 +225,7 @@ def _differences(records: Sequence[Record], split: str) -> Section | None:
 def _marks(differences: Sequence[Record]) -> str:
     """Return what the marks of a forest plot say."""
     tested = [each for each in differences if each["label"] != MEAN_LABEL]
-    corrected = "Filled marks of labels differ from 0 (Holm over labels, 5 %), hollow ones do not."
+    corrected = "Filled marks differ from 0 at 5 % (labels: after Holm's correction), hollow ones do not."
     few = f" {FEW_MEANS.capitalize()}."
     return corrected + few * any(each["few"] for each in tested)
 
