@@ -424,7 +424,7 @@ def test_table():
 def test_table_of_methods_without_labels():
     lines = format_table([record("zero_shot", 0.5)]).splitlines()
     assert lines[2:] == [
-        "no interval where only one patient has a label",
+        "no interval where only one patient has a label, or where a mean does not vary",
         "",
         "method",
         "zero_shot  0.500",
@@ -444,7 +444,7 @@ def test_table_of_labels():
     ]
     assert format_labels(records).splitlines() == [
         "igcl, 5-shot, mean over 2 draws: test rows, interval over patients",
-        "no interval where only one patient has a label",
+        "no interval where only one patient has a label, or where a mean does not vary",
         "",
         "label   AUROC [95 % interval]  positives  rows   patients",
         "Edema   0.920 [0.80, 0.95]     40         1,400  900",

@@ -108,6 +108,7 @@ def test_a_label_of_few_patients_is_marked_and_widens_the_mean(number):
     records = summarise_retrieval({run("igcl", 0): [asked]}, store="s", split="test")
     record, mean = (shown(records, "image_to_graph_precision@5", label) for label in ("Effusion", "mean"))
     assert (record["few"], mean["few"]) == (number < 10, number < 10)
+    assert ("\n\nfew: fewer than 10 patients" in format_retrieval(records)) == (number < 10)
     if number == 1:
         assert [each[end] for each in (record, mean) for end in ("ci_low", "ci_high")] == [None] * 4
         assert None not in (record["value"], mean["value"])

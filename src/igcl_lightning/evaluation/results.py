@@ -332,7 +332,7 @@ def format_table(records: Sequence[Record], metric: str = "auroc", split: str = 
     caption = [f"{_title(metric)}, {about} [95 % interval over patients]", *_counts(records)]
     if undefined:
         caption.append(f"left out, one class only or not scored by every run: {', '.join(undefined)}")
-    caption += _lacking(means)
+    caption += lacking(means)
     parts = groupby(sorted(means, key=_block_key), key=_block_key)
     return "\n\n".join(["\n".join(caption), *(format_block(list(part)) for _, part in parts)])
 
@@ -346,17 +346,17 @@ def format_labels(records: Sequence[Record], metric: str = "auroc", split: str =
         counts = ("" if each[name] is None else f"{each[name]:,}" for name in ("positives", "n", "patients"))
         rows.append([each["label"], format_cell(each), *counts])
     about = [lines[0]["method"], setting_name(lines[0]), f"mean over {draws} draws" if draws > 1 else ""]
-    caption = [f"{', '.join(filter(None, about))}: {split} rows, interval over patients", *_lacking(lines)]
+    caption = [f"{', '.join(filter(None, about))}: {split} rows, interval over patients", *lacking(lines)]
     return "\n".join([*caption, "", aligned(rows)])
 
 
-def _lacking(shown: Sequence[Record]) -> list[str]:
-    """Return a line on values without an interval, if there are any."""
-    lacking = any(record["value"] is not None and record["ci_low"] is None for record in shown)
+def lacking(shown: Sequence[Record]) -> list[str]:
+    """Return a line on values of few patients, and one on values without an interval, if there are any."""
+    without = any(record["value"] is not None and record["ci_low"] is None for record in shown)
     few = any(record["few"] and record["value"] is not None for record in shown)
     return [
         *[f"{FEW}: fewer than {FEW_PATIENTS} patients with a label, or without it"] * few,
-        *["no interval where only one patient has a label"] * lacking,
+        *["no interval where only one patient has a label, or where a mean does not vary"] * without,
     ]
 
 

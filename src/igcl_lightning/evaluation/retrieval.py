@@ -19,6 +19,7 @@ from igcl_lightning.evaluation.results import (
     aligned,
     compare_runs,
     format_cell,
+    lacking,
     mean_over_labels,
     method_name,
 )
@@ -173,7 +174,8 @@ def format_retrieval(records: Sequence[Record]) -> str:
         kind = name.partition("@")[0]  # a block of its own, or it would be wider than a terminal
         place = splits.index(each["split"]), known.index(direction), end, KINDS[kind]
         blocks.setdefault(place, []).append(each)
-    return "\n\n".join(_block(blocks[key]) for key in sorted(blocks))
+    remarks = "\n".join(lacking(shown))
+    return "\n\n".join(filter(None, [*(_block(blocks[key]) for key in sorted(blocks)), remarks]))
 
 
 def _parts(record: Record) -> tuple[str, str, str]:
