@@ -78,7 +78,9 @@ def row(name, **options):
 def test_a_finished_cell_stands_and_a_changed_one_runs_again(quick, phantom_store, tmp_path, capsys):
     rows = [row("a"), row("b") | {"seeds": [0, 5]}]
     assert quick(rows) == (0, {"a-0": 1, "b-0": 1, "b-5": 1})
-    assert re.search(r"3/3 b, seed 5: \d s; about 0 min left", capsys.readouterr().out)
+    out = capsys.readouterr().out
+    assert re.search(r"2/3 .*: \d s; about 0 min left", out)
+    assert re.search(r"3/3 b, seed 5: \d s$", out, re.MULTILINE)
     assert quick(rows) == (0, {"a-0": 1, "b-0": 1, "b-5": 1})
     rows[1] |= {"options": SMALL | {"model.projection.channels": 64}}
     assert quick(rows) == (0, {"a-0": 1, "b-0": 2, "b-5": 2})

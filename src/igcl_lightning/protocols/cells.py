@@ -92,7 +92,8 @@ def run_cells(cells: Sequence[Cell], jobs: int, child: str) -> list[Cell]:
         else:
             done = len(cells) - left
             minutes = (time.monotonic() - start) / done * left / 60
-            say_progress(f"{done}/{len(cells)} {cell.title}: {seconds:.0f} s; about {minutes:.0f} min left")
+            rest = f"; about {minutes:.0f} min left" if left else ""
+            say_progress(f"{done}/{len(cells)} {cell.title}: {seconds:.0f} s{rest}")
 
     def look(cell: Cell) -> bool:
         status_line.show([f"{each.title}: {now}" for each in cells if each.folder in begun and (now := _now(each))])
