@@ -111,9 +111,9 @@ def compare_with_radiologists(request: Request) -> None:
     shown = compared.cases.in_mean
     further = [*remarks(records, shown), *compared.notes]
     lines = [*_caption(compared.cases, readings.path), *further]
-    _write(request.out, compared, records, lines)
+    told = [*_caption(compared.cases, Path(readings.path.name)), *further]  # tables and pages are passed on
+    _write(request.out, compared, records, told)
     stores = {} if request.store is None else {PROTOCOL: request.store}
-    told = [*_caption(compared.cases, Path(readings.path.name)), *further]  # a page is passed on
     _write_page(request.out, compared, records, told, run_record(request.words, [], [], stores))
     if others := [label for label in labels if label not in shown]:
         lines.append(f"{TABLE} also has {', '.join(others)}")
