@@ -294,6 +294,12 @@ def write_tables(results: dict[Cell, dict]) -> None:
     page.write_text(with_tables(page.read_text(encoding="utf-8"), results), encoding="utf-8")
 
 
+def results_of(plain: list[dict]) -> dict[Cell, dict]:
+    """Return the results of cells from docs/results/coverage.json."""
+    cells = {Cell(*(each.pop(name) for name in Cell._fields)): each for each in plain}
+    return {cell: {"done": each.pop("samples"), "counts": each} for cell, each in cells.items()}
+
+
 def with_tables(text: str, results: dict[Cell, dict]) -> str:
     """Return a page with the tables between their marks."""
     counts = {cell: each["counts"] for cell, each in results.items()}

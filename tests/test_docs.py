@@ -205,7 +205,7 @@ def test_the_readme_is_short():
     assert len(README.read_text().splitlines()) < 200
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "docs" / "results").glob("*.json")))
+@pytest.mark.parametrize("name", ["lungs", "methods", "tasks"])
 def test_a_table_of_results_is_that_of_its_records(name):
     records = json.loads((ROOT / "docs" / "results" / f"{name}.json").read_text())
     page = (ROOT / "docs" / "evaluation.md").read_text()

@@ -8,7 +8,7 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-PICTURES = {"01_quickstart": 8, "02_local_matching": 7, "03_tasks": 4}
+PICTURES = {"01_quickstart": 8, "02_local_matching": 7, "03_tasks": 4, "04_evaluation": 2}
 """Fewest pictures of each notebook."""
 
 
