@@ -32,7 +32,7 @@ def test_influences_of_a_few_patients_widen_by_students_t():
     assert 1.1 < wide / even < 1.5
 
 
-@pytest.mark.parametrize(("scale", "times"), [("any", 2), ("unit", 1)])
+@pytest.mark.parametrize(("scale", "times"), [("any", 2), ("difference", 2), ("unit", 1)])
 def test_degrees_of_freedom_are_those_of_satterthwaite_and_twice_as_many_for_differences(scale, times):
     influence = np.random.default_rng(0).normal(size=12) / 200
     square, fourth = sum(each**2 for each in influence), sum(each**4 for each in influence)
@@ -86,6 +86,14 @@ def test_ends_stay_in_range(scale):
         if scale == "signed" or value >= 0:
             low, high = interval(estimate(value, 0.3), 4, scale)
             assert (-1 if scale == "signed" else 0) <= low <= value <= high <= 1
+
+
+@pytest.mark.parametrize(("scale", "limit"), [("difference", 1), ("signed difference", 2), ("any", np.inf)])
+def test_a_difference_stays_in_its_range(scale, limit):
+    low, high = interval(estimate(-0.9, 0.7), 5, scale)
+    assert (low == -limit) == (limit < np.inf)
+    assert high == pytest.approx(min(limit, interval(estimate(-0.9, 0.7), 5)[1]))
+    assert interval(estimate(0.9, 0.7), 5, scale)[1] <= limit
 
 
 def test_a_mean_of_labels_without_any_spread_has_no_interval():

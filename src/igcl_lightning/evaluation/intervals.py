@@ -21,7 +21,13 @@ FEW_PATIENTS = 10
 ROUNDING = 1e-24
 """Less variance is none: influences that cancel leave as much."""
 
-SCALES = "unit", "signed", "any"
+LIMITS = {"difference": 1.0, "signed difference": 2.0, "any": np.inf}
+"""How far statistics of a scale are from 0 at most, of those whose intervals are symmetric."""
+
+SCALES = "unit", "signed", *LIMITS
+
+APART = {"unit": "difference", "signed": "signed difference", "any": "any"}
+"""Scale of the difference of two statistics, by their own."""
 
 Interval = tuple[float | None, float | None]
 
@@ -38,7 +44,8 @@ def interval(estimate: Estimate, smallest: int | None = None, scale: str = "any"
         estimate: value and influences; differences, and means of them, are no exception.
         smallest: number of patients of the smaller class, or of all patients where there are no classes; if None,
             taken to be enough.
-        scale: "unit" for statistics between 0 and 1, "signed" between -1 and 1, "any" for others and for differences.
+        scale: "unit" for statistics between 0 and 1, "signed" between -1 and 1, "difference" or "signed difference"
+            for differences of these, "any" for others.
 
     Raises:
         ValueError: there is no such scale.
@@ -49,9 +56,9 @@ def interval(estimate: Estimate, smallest: int | None = None, scale: str = "any"
     if _tells_nothing(estimate, smallest):
         return None, None
     quantile = float(stdtrit(_freedom(influence, smallest, scale), (1 + LEVEL) / 2))
-    if scale == "any":
-        half = quantile * float(np.sqrt(influence @ influence))
-        return value - half, value + half
+    if scale in LIMITS:
+        half, limit = quantile * float(np.sqrt(influence @ influence)), LIMITS[scale]
+        return max(value - half, -limit), min(value + half, limit)
     if scale == "signed":
         value, influence = (1 + value) / 2, influence / 2
     low, high = _unit(value, float(influence @ influence), quantile, smallest)
@@ -69,7 +76,7 @@ def _freedom(influence: NDArray[np.float64], smallest: int | None, scale: str) -
     square = float(influence @ influence)
     spread = float((influence**4).sum()) - square**2 / max(1, len(influence))
     freedom = 2 * square**2 / spread if spread > 0 else float(len(influence) - 1)
-    freedom *= 2 if scale == "any" else 1
+    freedom *= 2 if scale in LIMITS else 1
     if smallest is not None and smallest < FEW_PATIENTS:
         freedom = min(freedom, smallest - 1)
     return max(1.0, freedom)

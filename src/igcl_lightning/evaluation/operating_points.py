@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from igcl_lightning.evaluation.intervals import FEW_PATIENTS, holm, interval, p_value, widening
+from igcl_lightning.evaluation.intervals import APART, FEW_PATIENTS, holm, interval, p_value, widening
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.results import (
     MEAN_LABEL,
@@ -187,7 +187,8 @@ def _records(cases: Cases, metric: str, compared: Sequence[Given], about: Mappin
             values[number] -= other
     found: list[Record] = []
     more: dict[str, Any] = {**about, "metric": metric, "versus": others[0].name if others else None}
-    scale = "any" if others else SCALE.get(metric, "unit")
+    scale = SCALE.get(metric, "unit")
+    scale = APART[scale] if others else scale
     run = Run(first.name, None, None, None)
     p_values = [p_value(value, each.smallest) if others else None for value, each in zip(values, known, strict=True)]
     for value, each, p, corrected in zip(values, known, p_values, holm(p_values), strict=True):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from igcl_lightning.atomic import replacing
 from igcl_lightning.errors import IgclError
-from igcl_lightning.evaluation.intervals import FEW_PATIENTS, holm, interval, p_value, widening
+from igcl_lightning.evaluation.intervals import APART, FEW_PATIENTS, holm, interval, p_value, widening
 from igcl_lightning.evaluation.predictions import Run, ScoreTable, arranged_by_split, checked
 from igcl_lightning.metrics.influence import Estimate, auroc_estimate
 
@@ -195,7 +195,7 @@ def _record(line: _Line, label: int | None, smallest: int | None, scale: str, fi
         "runs": line.runs,
         "run_sd": None if run_sd is None or np.isnan(run_sd) else float(run_sd),
     }
-    ends = interval(estimate, smallest, "any" if is_difference else scale)
+    ends = interval(estimate, smallest, APART[scale] if is_difference else scale)
     return make_record(line.run, estimate[0], ends, **more, **fields)
 
 

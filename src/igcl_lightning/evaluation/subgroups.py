@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from igcl_lightning.evaluation.decisions import answer_estimate, at_largest_setting, with_choices
-from igcl_lightning.evaluation.intervals import FEW_PATIENTS, holm, interval, p_value
+from igcl_lightning.evaluation.intervals import APART, FEW_PATIENTS, holm, interval, p_value
 from igcl_lightning.evaluation.predictions import Run, ScoreTable, arranged_by_split, checked
 from igcl_lightning.evaluation.results import (
     MEAN_LABEL,
@@ -137,12 +137,12 @@ def _of_group(
     for run, values in inside.items():
         both = {metric: (values[:-1], own, "unit")}
         if with_gap:
-            both[metric + GAP] = (values[:-1] - outside[run][:-1], smallest.tolist(), "any")
+            both[metric + GAP] = (values[:-1] - outside[run][:-1], smallest.tolist(), APART["unit"])
         found[run] = []
         for name, (estimates, sizes, scale) in both.items():
             used = judged & ~np.isnan(estimates[:, 0])
             mean = mean_over_labels(estimates, np.ones(len(used)), used)
-            is_gap = scale == "any"
+            is_gap = scale == APART["unit"]
             for label, (estimate, size) in enumerate(zip([*estimates, mean], [*sizes, None], strict=True)):
                 if is_gap and (np.isnan(estimate[0]) or (size is not None and size < FEW_PATIENTS)):
                     continue
