@@ -180,6 +180,7 @@ def made_savings(**fields):
     ],
 )
 def test_the_line_says_who_equals_whom(fields, line):
+    assert savings_line(made_savings(few=True, **fields)) == f"{line} few"
     assert savings_line(made_savings(**fields)) == line
 
 
@@ -271,3 +272,13 @@ def test_without_a_label_of_both_classes_there_is_no_factor(simulated):
     frame = growing(simulated, 1.3, (0.9, 1.1, 1.6), labels=("None", "Hernia")).assign(target=0.0)
     with pytest.raises(IgclError, match="no label that every run scores has both classes"):
         label_savings(frame, "igcl", "simclr", 0.01)
+
+
+def test_savings_of_few_patients_say_so(simulated):
+    frame = growing(simulated, 1.3, (0.9, 1.1, 1.6))
+    assert not label_savings(frame, "igcl", "simclr", 0.01).few
+    ill = frame[(frame["label"] == "Edema") & (frame["target"] == 1)]["patient"].unique()
+    rare = (frame["label"] == "Edema") & ~frame["patient"].isin(ill[:7])
+    savings = label_savings(frame.assign(target=frame["target"].mask(rare, 0.0)), "igcl", "simclr", 0.01)
+    assert savings.few
+    assert savings_record(savings, protocol="linear", store="phantom")["few"] is True

@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from igcl_lightning.errors import IgclError
+from igcl_lightning.evaluation.intervals import FEW_PATIENTS
 from igcl_lightning.evaluation.predictions import Run, ScoreTable, arranged, checked
-from igcl_lightning.evaluation.results import Record, estimated, make_record, mean_over_seeds
+from igcl_lightning.evaluation.results import FEW, Record, estimated, make_record, mean_over_seeds, smallest_classes
 from igcl_lightning.metrics.influence import Estimate, auroc_estimate
 
 SAVINGS = "label_savings"
@@ -40,6 +41,7 @@ class LabelSavings:
         lowest, highest: smallest and largest fraction of `versus`, divided by `fraction`.
         censored_share: share of draws whose factor is clipped.
         n: number of rows with a known label.
+        few: whether a label of the means has few patients.
     """
 
     method: str
@@ -54,6 +56,7 @@ class LabelSavings:
     highest: float
     censored_share: float
     n: int
+    few: bool = False
 
 
 def label_savings(
@@ -95,7 +98,8 @@ def savings_in(table: ScoreTable, method: str, versus: str, fraction: float, spl
     drawn = factor[1:]
     low, high = (None, None) if np.isnan(drawn).any() else map(float, np.quantile(drawn, (0.025, 0.975)))
     n = int((~np.isnan(table.target)).any(axis=0).sum())
-    return LabelSavings(method, versus, split, fraction, float(factor[0]), bound, low, high, *limits, n)
+    few = any(0 < size < FEW_PATIENTS for size in smallest_classes(table))
+    return LabelSavings(method, versus, split, fraction, float(factor[0]), bound, low, high, *limits, n, few)
 
 
 def _drawn(estimates: Mapping[Run, Estimate]) -> dict[Run, NDArray[np.float64]]:
@@ -150,7 +154,7 @@ def savings_record(savings: LabelSavings, *, protocol: str, store: str, seed: in
     metric = SAVINGS if savings.bound is None else f"{SAVINGS}_{savings.bound}"
     about = {"protocol": protocol, "store": store, "split": savings.split, "metric": metric, "versus": savings.versus}
     run = Run(savings.method, savings.fraction, None, seed)
-    return make_record(run, savings.factor, (savings.ci_low, savings.ci_high), n=savings.n, **about)
+    return make_record(run, savings.factor, (savings.ci_low, savings.ci_high), n=savings.n, few=savings.few, **about)
 
 
 def savings_lines(records: Sequence[Record]) -> list[str]:
@@ -178,7 +182,16 @@ def _savings(saved: Record, records: Sequence[Record]) -> LabelSavings:
     names = (saved["method"], str(saved["versus"]), str(saved["split"]))
     ends = (saved["ci_low"], saved["ci_high"])
     return LabelSavings(
-        *names, fraction, factor, _bound(saved), *ends, min(factors), max(factors), math.nan, saved["n"]
+        *names,
+        fraction,
+        factor,
+        _bound(saved),
+        *ends,
+        min(factors),
+        max(factors),
+        math.nan,
+        saved["n"],
+        bool(saved["few"]),
     )
 
 
@@ -195,16 +208,16 @@ def savings_line(savings: LabelSavings) -> str:
 
     A factor without an interval, or whose interval spans all fractions of the other method, is not stated.
     """
-    interval = _interval_text(savings)
+    interval, few = _interval_text(savings), f" {FEW}" if savings.few else ""
     if not _is_determined(savings):
-        rows = f"{savings.n:,} {savings.split} rows{interval and ','}{interval}"
+        rows = f"{savings.n:,} {savings.split} rows{interval and ','}{interval}{few}"
         return f"{savings.method} at {100 * savings.fraction:g} % against {savings.versus}: not determined by {rows}"
     verb = {None: "equals", "at_least": "is above", "at_most": "is below"}[savings.bound]
     limit = {None: "", "at_least": "more than ", "at_most": "less than "}[savings.bound]
     gain = f"{_short(savings.factor)}x fewer" if savings.factor > 1 else f"{_short(savings.factor)}x, no saving"
     return (
         f"{savings.method} at {100 * savings.fraction:g} % {verb} {savings.versus} "
-        f"at {_short(100 * savings.factor * savings.fraction)} % of the labels: {limit}{gain}{interval}"
+        f"at {_short(100 * savings.factor * savings.fraction)} % of the labels: {limit}{gain}{interval}{few}"
     )
 
 
