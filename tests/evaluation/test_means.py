@@ -180,4 +180,4 @@ def test_settings_or_metrics_are_columns():
     assert "ours - other" in text
     metrics = pd.concat([table(), table(metric="iou")]).drop(columns="fraction")
     text = format_means(summarise_means(metrics, **ABOUT), titles={"iou": "IoU"})
-    assert text.splitlines()[1].split() == ["method", "IoU"]
+    assert text.splitlines()[2].split() == ["method", "IoU"]

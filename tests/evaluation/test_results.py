@@ -426,7 +426,7 @@ def test_table_of_methods_without_labels():
     assert lines[2:] == [
         "no interval where only one patient has a label, or where a mean does not vary",
         "",
-        "method",
+        "method     AUROC",
         "zero_shot  0.500",
     ]
 

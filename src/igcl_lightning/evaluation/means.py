@@ -16,6 +16,7 @@ from igcl_lightning.evaluation.results import (
     Record,
     compare_runs,
     format_block,
+    lacking,
     mean_over_labels,
     setting_name,
 )
@@ -113,16 +114,17 @@ def format_means(records: Sequence[Record], split: str = "test", titles: Mapping
     titles = titles or {each["metric"]: each["metric"] for each in shown}
     shown = [each for each in shown if each["metric"] in titles]
     if not any(setting_name(each) for each in shown):
-        whole = _block(shown, lambda record: titles[record["metric"]])
-        return f"means over labels [95 % interval over patients]\n{whole}"
+        head = ["means over labels [95 % interval over patients]", *lacking(shown)]
+        return "\n".join([*head, _block(shown, lambda record: titles[record["metric"]])])
     parts = []
     for metric, title in titles.items():
         own = [each for each in shown if each["metric"] == metric]
         labels = {each["label"] for each in records if each["metric"] == metric and each["split"] == split}
         if own:
             counts = f"{own[0]['n']:,} {split} rows of {own[0]['patients']:,} patients"
-            over = f"mean over {len(labels - {MEAN_LABEL})} labels and all seeds"
-            parts.append(f"{title}, {over} [95 % interval over patients]\n{counts}\n\n{_block(own, setting_name)}")
+            over = f"{title}, mean over {len(labels - {MEAN_LABEL})} labels and all seeds"
+            caption = "\n".join([f"{over} [95 % interval over patients]", counts, *lacking(own)])
+            parts.append(f"{caption}\n\n{_block(own, setting_name)}")
     return "\n\n".join(parts)
 
 

@@ -396,7 +396,8 @@ def format_block(means: Sequence[Record], column: Callable[[Record], str] = sett
     for record in means:
         cells.setdefault(method_name(record), {})[column(record)] = format_cell(record)
     corner = "method" if means[0]["versus"] is None else "difference"
-    rows = [[corner, *titles], *([name, *(row.get(at, "") for at in titles)] for name, row in cells.items())]
+    shown = [title or _title(means[0]["metric"]) for title in titles]
+    rows = [[corner, *shown], *([name, *(row.get(at, "") for at in titles)] for name, row in cells.items())]
     return aligned(rows)
 
 

@@ -45,6 +45,7 @@ def write_report(
         (out / name).unlink(missing_ok=True)  # what is not written now would be of another evaluation
     shutil.rmtree(out / PLOTS, ignore_errors=True)
     tables: dict[str, dict[Contestant, pd.DataFrame]] = {}
+    told: set[str] = set()  # published numbers that two protocols share
     records: list[Record] = []
     for protocol in protocols:
         files, missing, left_out = measured[protocol.name]
@@ -57,7 +58,9 @@ def write_report(
             continue
         own = {each: pd.concat(map(_read, paths), ignore_index=True) for each, paths in files.items()}
         found, text = protocol.report(own, Store(stores[protocol.name]))
-        say("\n\n".join(filter(None, [text, protocol.below()])))
+        below = protocol.below()
+        say("\n\n".join(filter(None, [text, "" if below in told else below])))
+        told.add(below)
         records += found
         tables[protocol.name] = own
     records += _audited(protocols, measured, stores)

@@ -21,7 +21,7 @@ from igcl_lightning.evaluation.results import Record, format_table, summarise
 from igcl_lightning.evaluation.subgroups import format_groups, summarise_groups
 from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.matching import SCORES
-from igcl_lightning.protocols.contestants import PREDICTIONS, Contestant
+from igcl_lightning.protocols.contestants import FLOORS, PREDICTIONS, Contestant
 from igcl_lightning.protocols.groups import check_groups, group_table
 from igcl_lightning.protocols.pictures import Examples
 
@@ -194,6 +194,7 @@ def score_report(
             records += found
             texts.append(format_classes(found, split))
     groups = group_table(store, protocol.splits, protocol.audit_by)
-    by_group = summarise_groups(scored, groups, protocol.splits, several, **about)
+    models = scored[~scored["method"].isin(FLOORS)]
+    by_group = summarise_groups(models, groups, protocol.splits, several, **about)
     texts += [format_groups(by_group, split) for split in protocol.splits]
     return records + by_group, "\n\n".join(filter(None, texts))
