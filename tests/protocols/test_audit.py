@@ -13,10 +13,12 @@ from igcl_lightning.data.study import VIEWS, Study, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.metrics.clinical import auroc
 from igcl_lightning.protocols.contestants import FLOORS, baseline, from_encoder
+from igcl_lightning.protocols.evaluation_page import Page
 from igcl_lightning.protocols.evaluation_report import Measured, write_report
 from igcl_lightning.protocols.fine_tuning import FineTuning
 from igcl_lightning.protocols.floors import SIDE, floor_features, write_floor
 from igcl_lightning.protocols.groups import check_groups, group_table
+from igcl_lightning.protocols.legacy import Legacy
 from igcl_lightning.protocols.linear import FewShot, Linear
 from igcl_lightning.protocols.localisation import Localisation
 from igcl_lightning.protocols.segmentation import SegmentationProtocol
@@ -104,6 +106,16 @@ def test_floors_are_asked_by_probes_only():
     for protocol in (FineTuning(), SegmentationProtocol(), Localisation()):
         assert protocol.why_not(contestant).startswith("is a probe on what is known without a model, without ")
     assert ZeroShotProtocol().why_not(contestant)
+    assert Legacy().why_not(contestant) == "is a probe on what is known without a model"
+
+
+def test_a_label_of_an_older_store_may_not_be_called_as_the_mean(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("igcl_lightning.data.prepare.RESERVED", ())
+        studies_ = [replace(each, labels={"mean": each.labels["Edema"]}, extra={}) for each in studies(8)]
+        prepare_studies(studies_, tmp_path / "store", labels=("mean",), options=Options(size=64))
+    with pytest.raises(IgclError, match="store: label 'mean' is called as a mean over labels is; rename it"):
+        Linear(draws=1).check(Store(tmp_path / "store"), [])
 
 
 def test_groups_are_those_of_the_store(store):
@@ -162,7 +174,7 @@ def test_a_report_has_groups_floors_and_what_tells_labels(store, tmp_path, capsy
     for contestant in (from_encoder(str(tmp_path / "seen.parquet")), baseline("metadata", []), baseline("pixels", [])):
         files[contestant] = [tmp_path / f"{contestant.method}-part.parquet"]
         protocol.measure(contestant, store, {"fraction": 1.0}).to_parquet(files[contestant][0])
-    write_report([protocol], {"linear": Measured(files, [], {})}, {"linear": store.path}, tmp_path)
+    write_report([protocol], {"linear": Measured(files, [], {})}, {"linear": store.path}, tmp_path, Page())
     shown = capsys.readouterr().out
     assert "\nseen is not shown to be better than metadata alone at 100 %" in shown.replace("warning: ", "")
     assert "AUROC of groups less that of all other rows, means over labels, 100 %\n" in shown
@@ -178,7 +190,7 @@ def test_a_report_has_groups_floors_and_what_tells_labels(store, tmp_path, capsy
     assert len(whole) == 3
     assert all(f"{value:.3f}" in table for value in whole)
     silent = replace(protocol, audit_by=[])
-    write_report([silent], {"linear": Measured(files, [], {})}, {"linear": store.path}, tmp_path)
+    write_report([silent], {"linear": Measured(files, [], {})}, {"linear": store.path}, tmp_path, Page())
     assert not any(each["group"] for each in json.loads((tmp_path / "results.json").read_text()))
     assert "what tells" not in capsys.readouterr().out
 
