@@ -162,6 +162,12 @@ def test_extra_columns_may_not_hide_the_stores_own(tmp_path):
         prepare_studies([study(1)], tmp_path / "store", extra=["row"])
 
 
+@pytest.mark.parametrize("name", ["mean", "labels"])
+def test_a_label_may_not_have_a_name_of_the_results(tmp_path, name):
+    with pytest.raises(IgclError, match=f"no label can be called '{name}'.* --rename-labels"):
+        prepare_studies([study(1)], tmp_path / "store", labels=[name])
+
+
 def test_the_shipped_graph_is_used_unless_reparsed(tmp_path):
     source = phantom_study(0, size=64)
     other = {**source.report, "findings": "Hiatal hernia.", "impression": ""}

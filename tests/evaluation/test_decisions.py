@@ -61,6 +61,17 @@ def test_answers_at_thresholds_of_validation_rows_equal_scikit_learn(frame, labe
         assert (record["seed"], record["fraction"], record["runs"], record["split"]) == (None, 1.0, 2, "test")
 
 
+def test_a_score_at_the_threshold_is_a_positive_answer(frame):
+    between = 0.5 * (frame["split"] == "test")  # thresholds are between scores of validation rows
+    coarse = frame.assign(score=frame["score"].round() + between)
+    valid, test = (rows_of(coarse, split) for split in ("valid", "test"))
+    threshold = choose_threshold(valid["score"], valid["target"])
+    assert (test["score"] == threshold).any()
+    one = coarse[coarse["seed"] == 0]
+    found = only(summary(one), method="igcl", label="Edema", metric="sensitivity")["value"]
+    assert found == pytest.approx(recall_score(test["target"], test["score"] >= threshold))
+
+
 def test_the_test_rows_choose_nothing(frame):
     before = summary(frame)
     moved = frame.copy()

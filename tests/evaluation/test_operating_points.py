@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, matthews_corrcoef, recall_score, roc_auc_score, roc_curve
 
-from igcl_lightning.evaluation.intervals import interval
+from igcl_lightning.evaluation.intervals import interval, widening
 from igcl_lightning.evaluation.operating_points import (
     METRICS,
     Cases,
@@ -19,6 +19,8 @@ from igcl_lightning.evaluation.operating_points import (
 )
 from igcl_lightning.evaluation.plots import save_png
 from igcl_lightning.evaluation.roc_plot import plot_roc_readers, roc_points
+from igcl_lightning.metrics.influence import jackknife_estimate
+from igcl_lightning.metrics.operating import OPERATING, patient_counts
 
 LABELS = ["Edema", "Fracture", "Hernia", "Mass"]
 BY_SCIKIT_LEARN = {
@@ -228,3 +230,26 @@ def test_the_plot_has_curves_of_models_and_points_of_readers(cases, tmp_path, mo
         expected.add((colour, 1 - share["specificity"], share["sensitivity"]))
     assert points == expected
     assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == LABELS
+
+
+def test_the_mean_with_a_label_of_few_patients_is_wider(cases):
+    few = cases.target.copy()
+    few[np.flatnonzero(few[:, 1] == 1)[4:], 1] = 0
+    few_cases = Cases(LABELS, LABELS[:2], cases.patients, few)
+    reader = answers(few_cases, 0.3, 1, "r1")
+    records = operating_records(few_cases, reader, protocol="radiologists", store="s", split="test")
+    ends = only(records, metric="sensitivity", label="mean")
+    names, patient = np.unique(cases.patients, return_inverse=True)
+    influences = []
+    for place in (0, 1):
+        known = ~np.isnan(few[:, place])
+        estimate = jackknife_estimate(
+            OPERATING["sensitivity"],
+            patient_counts(reader.value[known, place] == 1, few[known, place], patient[known], len(names)),
+        )
+        influences.append(estimate)
+    smallest = len(set(cases.patients[few[:, 1] == 1]))
+    mean = (influences[0] + influences[1]) / 2
+    mean[1:] = (influences[0][1:] + influences[1][1:] * widening(smallest)) / 2
+    assert widening(smallest) > 1
+    assert (ends["ci_low"], ends["ci_high"]) == pytest.approx(interval(mean, None, "unit"))

@@ -2,7 +2,7 @@
 
 from igcl_lightning.evaluation.overview import format_overview, write_overview
 from igcl_lightning.evaluation.predictions import Run
-from igcl_lightning.evaluation.results import make_record
+from igcl_lightning.evaluation.results import as_markdown, make_record
 
 
 def record(method, metric, value, protocol, **more):
@@ -68,3 +68,8 @@ def test_fine_tuning_has_columns_of_its_own():
     assert "tuned 1 %, ...: AUROC after fine-tuning on so many labels" in text
     assert "AUROC of probes" in text
     assert "AUROC of probes" not in format_overview(tuned[:1])
+
+
+def test_a_cell_of_markdown_is_no_markup():
+    table = as_markdown([["label", "value"], ["A|B <script>\n# x", "1"]])
+    assert table == "| label | value |\n| --- | --- |\n| A\\|B &lt;script> # x | 1 |\n"

@@ -18,6 +18,7 @@ from igcl_lightning.protocols.evaluation_report import Measured, write_report
 from igcl_lightning.protocols.fine_tuning import FineTuning
 from igcl_lightning.protocols.floors import SIDE, floor_features, write_floor
 from igcl_lightning.protocols.groups import check_groups, group_table
+from igcl_lightning.protocols.legacy import Legacy
 from igcl_lightning.protocols.linear import FewShot, Linear
 from igcl_lightning.protocols.localisation import Localisation
 from igcl_lightning.protocols.segmentation import SegmentationProtocol
@@ -105,6 +106,16 @@ def test_floors_are_asked_by_probes_only():
     for protocol in (FineTuning(), SegmentationProtocol(), Localisation()):
         assert protocol.why_not(contestant).startswith("is a probe on what is known without a model, without ")
     assert ZeroShotProtocol().why_not(contestant)
+    assert Legacy().why_not(contestant) == "is a probe on what is known without a model"
+
+
+def test_a_label_of_an_older_store_may_not_be_called_as_the_mean(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("igcl_lightning.data.prepare.RESERVED", ())
+        studies_ = [replace(each, labels={"mean": each.labels["Edema"]}, extra={}) for each in studies(8)]
+        prepare_studies(studies_, tmp_path / "store", labels=("mean",), options=Options(size=64))
+    with pytest.raises(IgclError, match="store: label 'mean' is called as a mean over labels is; rename it"):
+        Linear(draws=1).check(Store(tmp_path / "store"), [])
 
 
 def test_groups_are_those_of_the_store(store):

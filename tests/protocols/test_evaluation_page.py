@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -63,8 +64,8 @@ def evaluated(phantom_store, tmp_path):
     records = summarise(tested, versus=[("igcl", "random")], protocol="linear", store="s")
     results = Results(records, {"linear": predictions}, "test")
 
-    def write(**page):
-        stores = dict.fromkeys(tables, phantom_store)
+    def write(stores=None, **page):
+        stores = stores or dict.fromkeys(tables, phantom_store)
         write_page(results, [Linear(), Retrieval()], tables, stores, tmp_path, Page(**page))
         write_results(records, tmp_path / "results.json")
         return (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -98,6 +99,20 @@ def test_images_of_patients_are_on_the_page_only_if_asked_for(evaluated, phantom
     assert shown.count("data:image/jpeg") == 4
     assert "images and reports of patients of the store" in shown
     assert faults_of(shown) == []
+
+
+def test_one_store_of_patients_among_phantoms_keeps_images_away(
+    evaluated, phantom_store, tmp_path, monkeypatch, blank_pictures
+):
+    shutil.copytree(phantom_store, tmp_path / "mine")
+    path = tmp_path / "mine" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"source": {"name": "mine", "root": "/data/of/a/hospital"}}))
+    monkeypatch.setattr(evaluation_page, "PHANTOM", manifest.get("source", {}).get("name"))
+    html = evaluated({"linear": phantom_store, "retrieval": tmp_path / "mine"})
+    assert "data:image" not in html
+    assert "are left out" in html
+    assert "hospital" not in html
 
 
 def test_a_fault_of_a_page_is_found(evaluated, blank_pictures):

@@ -319,12 +319,16 @@ def test_options_that_do_not_apply_are_refused(tree, probe, phantom_store, tmp_p
     cases = {
         "--protocol is no option of --radiologists": ("--protocol", "linear"),
         "--fast is no option of --radiologists": ("--fast",),
+        "--seed is no option of --radiologists": ("--seed", "0"),
+        "--jobs is no option of --radiologists": ("--jobs", "0"),
         "--radiologists compares --checkpoint on the images of --store; give both or neither": ("--checkpoint", probe),
         "; give both or neither": ("--store", phantom_store),
     }
     for message, words in cases.items():
         assert compare(tree, tmp_path / "out", *words) == 2
         assert message in capsys.readouterr().err
+    assert compare(tree, tmp_path / "out", "--import", "no_such_module") != 0
+    assert "no_such_module" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

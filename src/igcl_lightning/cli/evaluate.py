@@ -152,7 +152,7 @@ def run(options: argparse.Namespace) -> int:
 def _compare_with_radiologists(options: argparse.Namespace) -> int:
     """Run the command with --radiologists."""
     others = ("protocol", "encoder", "train", "baselines", "labels", "table", "jobs", "fast", "seed", "images", "wandb")
-    if given := [f"--{name}" for name in others if getattr(options, name) not in (None, False, [])]:
+    if given := [f"--{name}" for name in others if not _is_unused(getattr(options, name))]:
         raise UsageError(f"evaluate: {given[0]} is no option of --radiologists")
     if bool(options.checkpoint) != (options.store is not None):
         raise UsageError(
@@ -162,7 +162,7 @@ def _compare_with_radiologists(options: argparse.Namespace) -> int:
     from igcl_lightning.protocols.contestants import PAGE
     from igcl_lightning.protocols.radiologists import FILES, Request, compare_with_radiologists
 
-    if options.checkpoint:
+    if options.modules:
         from igcl_lightning.training.lightning_cli import import_modules
 
         import_modules(options.modules)
@@ -171,3 +171,8 @@ def _compare_with_radiologists(options: argparse.Namespace) -> int:
     files = ", ".join(name for name in FILES if (options.out / name).exists() and name != PAGE)
     write_closing({"folder": str(options.out), "files": files, "look": page_of(options.out)})
     return 0
+
+
+def _is_unused(value: object) -> bool:
+    """Return whether an option was not given; a seed of 0 was."""
+    return value is None or value is False or value == []

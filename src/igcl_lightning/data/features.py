@@ -85,7 +85,8 @@ def read_features(path: Path, rows: Sequence[str]) -> Tensor:
     if len(lengths) != 1 or not lengths[0]:
         some = ", ".join([*map(str, lengths[:3]), *(["..."] * (len(lengths) > 3))])
         raise IgclError(f"{path}: features have no or different lengths: {some}")
-    numbers = features.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, lengths[0])
+    with np.errstate(over="ignore"):  # the next check names the row
+        numbers = features.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, lengths[0])
     finite = np.isfinite(numbers).all(axis=1)
     if not finite.all():
         raise IgclError(f"{path}: the feature of row {rows[int(np.argmin(finite))]!r} has a number that is not finite")

@@ -27,6 +27,9 @@ NIH_LABELS: tuple[str, ...] = (
 )  # fmt: skip
 """The 14 findings of NIH ChestX-ray14, also those of Open-i's gold table."""
 
+RESERVED = ("mean", "labels")
+"""Names that logs and results give to the mean over labels and to their number; no label may have them."""
+
 UNCERTAIN: Mapping[str, float] = {"ignore": np.nan, "positive": 1.0, "negative": 0.0}
 """Value of the label -1 by policy: unknown (U-Ignore), 1 (U-Ones), 0 (U-Zeros)."""
 

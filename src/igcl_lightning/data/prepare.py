@@ -19,6 +19,7 @@ from typing import Any
 
 from igcl_lightning import __version__
 from igcl_lightning.atomic import locked
+from igcl_lightning.data.label_policy import RESERVED
 from igcl_lightning.data.preparing.chunk import Chunk, chunk_identity
 from igcl_lightning.data.preparing.earlier import EarlierRows, identity
 from igcl_lightning.data.preparing.manifest import NoRowsError, Tally
@@ -136,6 +137,8 @@ def _columns(source: Source, options: Options) -> Columns:
     labels = {options.rename_labels.get(name, name): name for name in source.labels}
     if len(labels) < len(source.labels):
         raise IgclError(f"--rename-labels: two labels would have the same name, among {', '.join(labels)}")
+    if taken := [name for name in labels if name in RESERVED]:
+        raise IgclError(f"no label can be called {taken[0]!r}, as a mean over labels is; see --rename-labels")
     return Columns(labels, source.extra, source.arrays, source.boxes, source.masks)
 
 

@@ -408,9 +408,13 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def as_markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Return the rows of a table in Markdown, the first as titles."""
-    head, *body = [f"| {' | '.join(row)} |\n" for row in rows]
+    """Return the rows of a table in Markdown, the first as titles; cells are text, neither Markdown's bars nor HTML."""
+    head, *body = [f"| {' | '.join(map(_escaped, row))} |\n" for row in rows]
     return "".join([head, f"|{' --- |' * len(rows[0])}\n", *body])
+
+
+def _escaped(cell: str) -> str:
+    return " ".join(cell.replace("|", "\\|").replace("<", "&lt;").splitlines())
 
 
 def method_name(record: Record) -> str:

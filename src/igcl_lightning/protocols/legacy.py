@@ -15,7 +15,7 @@ from igcl_lightning.evaluation.results import Record, aligned
 from igcl_lightning.modules.linear_probe import LinearProbe
 from igcl_lightning.modules.softmax_probe import SoftmaxOptions, SoftmaxProbe
 from igcl_lightning.nn.checks import check_at_least, check_positive
-from igcl_lightning.protocols.contestants import RANDOM, SUPERVISED, Contestant
+from igcl_lightning.protocols.contestants import FLOORS, RANDOM, SUPERVISED, Contestant
 from igcl_lightning.protocols.head_fits import check_epochs, check_fractions, fit_head
 from igcl_lightning.protocols.linear import ProbeProtocol
 from igcl_lightning.protocols.protocol import NOT_EVALUATED, Part
@@ -77,7 +77,9 @@ class Legacy(ProbeProtocol):
         super().check(store, contestants)
 
     def why_not(self, contestant: Contestant) -> str:
-        """Return why training from scratch cannot be asked: it is no encoder to probe."""
+        """Return why training from scratch and what is known without a model cannot be asked: they are no encoders."""
+        if contestant.method in FLOORS:
+            return contestant.no_encoder
         return "is trained from scratch" if contestant.baseline == SUPERVISED else ""
 
     def parts(self, contestant: Contestant) -> list[Part]:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from igcl_lightning.data.label_policy import RESERVED
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.classes import format_classes, summarise_classes
@@ -71,6 +72,8 @@ class Protocol(ABC):
                 has = ", ".join(store.splits)
                 raise IgclError(f"{store.path}: has no split {split!r} for the protocol {self.name}, only {has}")
         self.refuse_unknown_labels(store)
+        if taken := [label for label in self.labels_of(store) if label in RESERVED]:
+            raise IgclError(f"{store.path}: label {taken[0]!r} is called as a mean over labels is; rename it")
 
     def refuse_unknown_labels(self, store: Store) -> None:
         """Raise `IgclError` for a label that the store lacks."""

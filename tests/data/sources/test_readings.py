@@ -106,6 +106,19 @@ def test_files_of_one_name_are_called_by_their_paths(root):
     assert list(read_readings(root).models) == names
 
 
+def test_files_that_differ_by_suffix_only_are_all_kept(root):
+    frame = pd.read_csv(root / READER, dtype=str, keep_default_na=False)
+    frame.to_csv((root / READER).with_suffix(".tsv"), sep="\t", index=False)
+    place = (root / READER).relative_to(root)
+    assert list(read_readings(root).readers) == [str(place), str(place.with_suffix(".tsv")), "r2"]
+
+
+def test_a_label_may_not_have_the_name_of_the_mean(root):
+    edit(root / TRUTH, lambda frame: frame.assign(mean="1"))
+    with pytest.raises(IgclError, match="groundtruth.csv: no label can be called 'mean'"):
+        read_readings(root)
+
+
 def test_what_a_file_lacks_is_said_with_its_number(root):
     edit(root / READER, lambda frame: frame.drop(columns=["Edema", "Lung Lesion"]).iloc[3:])
     edit(root / READER, lambda frame: pd.concat([frame, frame.iloc[:1].assign(Study="test/patient1/study1")]))

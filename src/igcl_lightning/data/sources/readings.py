@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from igcl_lightning.data.label_policy import CHEXPERT_LABELS
+from igcl_lightning.data.label_policy import CHEXPERT_LABELS, RESERVED
 from igcl_lightning.data.sources.checks import refuse_cells, refuse_repeats
 from igcl_lightning.data.sources.image_folder import IMAGE_SUFFIXES
 from igcl_lightning.data.sources.packed import PACKED
@@ -142,11 +142,15 @@ def _kind(file: Path) -> Kind:
 
 
 def _names(root: Path, files: Sequence[Path]) -> dict[Path, str]:
-    """Return the name of each file's reader or model: its stem, or the whole path if another file has that stem."""
+    """Return the name of each file's reader or model: its stem, or its path if another file has that stem.
+
+    The path is without a suffix, unless files differ by it alone.
+    """
     plain = {file: (file.with_suffix("") if file.suffix.lower() in PACKED else file).with_suffix("") for file in files}
-    times = Counter(path.name for path in plain.values())
+    stems, paths = Counter(path.name for path in plain.values()), Counter(plain.values())
     return {
-        file: path.name if times[path.name] == 1 else path.relative_to(root).as_posix() for file, path in plain.items()
+        file: path.name if stems[path.name] == 1 else (path if paths[path] == 1 else file).relative_to(root).as_posix()
+        for file, path in plain.items()
     }
 
 
@@ -185,6 +189,8 @@ def _read_truth(path: Path) -> pd.DataFrame:
     frame = _read_table(path, CHEXPERT_LABELS)
     others = [name for name in frame.columns if name not in (*CHEXPERT_LABELS, *KEYS)]
     binary = [name for name in others if frame[name].notna().any() and _is_binary(frame[name]).all()]
+    if taken := [name for name in binary if name in RESERVED]:
+        raise IgclError(f"{path}: no label can be called {taken[0]!r}, as a mean over labels is; rename the column")
     order = dict.fromkeys((*COMPETITION, *CHEXPERT_LABELS, *sorted(binary)))
     found = [name for name in order if name in frame.columns]
     if not found or not len(frame):
