@@ -19,6 +19,7 @@ from igcl_lightning.evaluation.curves import (
     reliabilities,
     roc_curves,
 )
+from igcl_lightning.evaluation.page_tables import with_points
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.results import make_record
 
@@ -103,3 +104,13 @@ def test_bins_of_few_scores_are_not_drawn():
     bins = Bins("igcl", [0.1, 0.9], [0.2, 0.8], [LEAST_SCORES, LEAST_SCORES - 1])
     (axes,) = plot_reliability({"Edema": [bins]}).axes
     assert axes.lines[-1].get_xydata().tolist() == [[0.1, 0.2]]
+
+
+def test_a_readers_column_has_sensitivity_and_then_specificity():
+    points = [Point("bc1", "Edema", 0.9, 0.2), Point("bc2", "Nodule", 0.5, 0.75)]
+    rows = with_points([["label", "igcl"], ["Edema", "0.8"], ["Nodule", "0.7"]], points)
+    assert rows == [
+        ["label", "igcl", "bc1", "bc2"],
+        ["Edema", "0.8", "0.900, 0.200", ""],
+        ["Nodule", "0.7", "", "0.500, 0.750"],
+    ]

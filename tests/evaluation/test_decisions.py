@@ -117,6 +117,15 @@ def test_only_the_largest_setting_counts_and_differences_are_paired(frame):
     assert {record["shots"] for record in summary(few)} == {20}
 
 
+def test_means_of_all_answers_are_over_the_same_labels(frame):
+    rare = (frame["label"] == "Edema") & (frame["split"] == "test")
+    records = summary(frame.assign(target=frame["target"].mask(rare, 0.0)))
+    assert only(records, method="igcl", label="Edema", metric="specificity")["value"] is not None
+    for name in SCIKIT:
+        means = [only(records, method="igcl", label=label, metric=name)["value"] for label in ("Atelectasis", "mean")]
+        assert means[0] == pytest.approx(means[1])
+
+
 def test_without_validation_rows_only_the_ranking_is_judged(frame):
     records = summary(frame[frame["split"] == "test"])
     assert {record["metric"] for record in records} == {"average_precision"}

@@ -2,7 +2,8 @@
 
 from igcl_lightning.evaluation.overview import format_overview, write_overview
 from igcl_lightning.evaluation.predictions import Run
-from igcl_lightning.evaluation.results import as_markdown, make_record
+from igcl_lightning.evaluation.results import make_record
+from igcl_lightning.evaluation.tables import as_markdown
 
 
 def record(method, metric, value, protocol, **more):

@@ -10,16 +10,8 @@ from by_patient import deviation, left_out, redrawn
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.intervals import interval, p_value
 from igcl_lightning.evaluation.predictions import Run
-from igcl_lightning.evaluation.results import (
-    Record,
-    compare_runs,
-    format_cell,
-    format_labels,
-    format_table,
-    setting_name,
-    summarise,
-    write_results,
-)
+from igcl_lightning.evaluation.results import Record, compare_runs, summarise, write_results
+from igcl_lightning.evaluation.tables import format_cell, format_labels, format_table, setting_name
 from igcl_lightning.metrics.influence import auroc_estimate, average_precision_estimate, mean_estimate
 
 

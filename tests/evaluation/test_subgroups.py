@@ -153,6 +153,8 @@ def test_a_group_that_nearly_all_rows_are_of_has_no_gap(predictions, groups):
     found = summarise_groups(predictions, nearly[["sex"]], ["test"], ["test"], protocol="p", store="s")
     about = {"group": "sex: F", "label": "Edema", "method": "good"}
     assert [(each["metric"], each["few"]) for each in wanted(found, **about)] == [("auroc", False)]
+    means = wanted(found, group="sex: F", label="mean", method="good", metric="auroc")
+    assert [each["value"] for each in means] == [None], "a mean is over labels with enough patients outside, too"
 
 
 def test_the_text_names_the_widest_gaps_and_those_that_are_more_than_chance(records):

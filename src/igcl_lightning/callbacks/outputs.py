@@ -28,7 +28,8 @@ from igcl_lightning.data.interfaces import RowLookup, graph_lookup, row_lookup
 from igcl_lightning.data.store import Store
 from igcl_lightning.evaluation.classes import format_classes, summarise_classes
 from igcl_lightning.evaluation.predictions import IDS, write_predictions, write_probabilities
-from igcl_lightning.evaluation.results import Record, format_labels, summarise, write_results
+from igcl_lightning.evaluation.results import Record, summarise, write_results
+from igcl_lightning.evaluation.tables import format_labels
 from igcl_lightning.metrics.rows import first_of_each
 from igcl_lightning.modules.classifier import ClassifierModule, Scores, probability
 from igcl_lightning.modules.contrastive import PairEmbedding

@@ -10,7 +10,7 @@ import pandas as pd
 from lightning.pytorch import Callback, Trainer
 
 from igcl_lightning.atomic import replacing
-from igcl_lightning.evaluation.results import aligned
+from igcl_lightning.evaluation.tables import aligned
 from igcl_lightning.modules.zero_shot import ZeroShot
 from igcl_lightning.run_folder import run_folder
 

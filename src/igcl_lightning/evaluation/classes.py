@@ -12,15 +12,8 @@ from numpy.typing import NDArray
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import Run, ScoreTable, arranged_by_split, checked
-from igcl_lightning.evaluation.results import (
-    MEAN_LABEL,
-    Record,
-    aligned,
-    compare_runs,
-    format_cell,
-    method_name,
-    setting_name,
-)
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record, compare_runs
+from igcl_lightning.evaluation.tables import aligned, format_cell, method_name, setting_name
 from igcl_lightning.metrics.influence import Estimate, jackknife_estimate
 
 ACCURACY, F1 = "accuracy", "f1"

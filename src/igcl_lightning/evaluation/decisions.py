@@ -11,15 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from igcl_lightning.evaluation.predictions import Run
-from igcl_lightning.evaluation.results import (
-    MEAN_LABEL,
-    Record,
-    aligned,
-    format_value,
-    method_name,
-    setting_name,
-    summarise,
-)
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record, summarise
+from igcl_lightning.evaluation.tables import aligned, format_value, method_name, setting_name
 from igcl_lightning.metrics.calibration import (
     calibration_error,
     choose_temperature,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from igcl_lightning.evaluation.results import MEAN_LABEL, Record, setting_name
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record
+from igcl_lightning.evaluation.tables import setting_name
 
 MOST_NAMED = 5
 """Most labels that are named, not counted."""

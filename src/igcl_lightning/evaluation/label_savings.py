@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.intervals import FEW_PATIENTS
 from igcl_lightning.evaluation.predictions import Run, ScoreTable, arranged, checked
-from igcl_lightning.evaluation.results import FEW, Record, estimated, make_record, mean_over_seeds, smallest_classes
+from igcl_lightning.evaluation.results import (
+    Record,
+    estimated,
+    make_record,
+    mean_over_seeds,
+    smallest_classes,
+)
+from igcl_lightning.evaluation.tables import FEW
 from igcl_lightning.metrics.influence import Estimate, auroc_estimate
 
 SAVINGS = "label_savings"

@@ -13,15 +13,8 @@ from numpy.typing import NDArray
 
 from igcl_lightning.evaluation.decisions import answer_estimate, with_choices
 from igcl_lightning.evaluation.predictions import Run, ScoreTable, arranged_by_split, checked
-from igcl_lightning.evaluation.results import (
-    MEAN_LABEL,
-    Record,
-    aligned,
-    format_cell,
-    make_record,
-    setting_name,
-    summarise,
-)
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record, make_record, summarise
+from igcl_lightning.evaluation.tables import aligned, format_cell, setting_name
 from igcl_lightning.metrics.operating import SCALE, choose_threshold
 from igcl_lightning.metrics.pooled import percentile_interval, pooled_statistics
 

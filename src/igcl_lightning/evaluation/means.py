@@ -11,15 +11,8 @@ import pandas as pd
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.intervals import FEW_PATIENTS, widening
 from igcl_lightning.evaluation.predictions import Run
-from igcl_lightning.evaluation.results import (
-    MEAN_LABEL,
-    Record,
-    compare_runs,
-    format_block,
-    lacking,
-    mean_over_labels,
-    setting_name,
-)
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record, compare_runs, mean_over_labels
+from igcl_lightning.evaluation.tables import format_block, lacking, setting_name
 from igcl_lightning.metrics.influence import Estimate, mean_estimate
 
 COLUMNS = ("method", "seed", "split", "metric", "label", "row", "patient", "value")

@@ -11,14 +11,8 @@ from numpy.typing import NDArray
 
 from igcl_lightning.evaluation.intervals import APART, FEW_PATIENTS, holm, interval, p_value, widening
 from igcl_lightning.evaluation.predictions import Run
-from igcl_lightning.evaluation.results import (
-    MEAN_LABEL,
-    Record,
-    format_cell,
-    make_record,
-    mean_over_labels,
-    method_name,
-)
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record, make_record, mean_over_labels
+from igcl_lightning.evaluation.tables import format_cell, method_name
 from igcl_lightning.metrics.influence import Estimate, auroc_estimate, jackknife_estimate
 from igcl_lightning.metrics.operating import OPERATING, SCALE, patient_counts
 

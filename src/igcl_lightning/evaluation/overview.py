@@ -9,9 +9,8 @@ from pathlib import Path
 from igcl_lightning.atomic import replacing
 from igcl_lightning.evaluation.classes import ACCURACY, F1
 from igcl_lightning.evaluation.legacy import LEGACY
-from igcl_lightning.evaluation.results import (
-    MEAN_LABEL,
-    Record,
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record
+from igcl_lightning.evaluation.tables import (
     aligned,
     as_markdown,
     format_cell,

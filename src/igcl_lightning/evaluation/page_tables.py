@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from igcl_lightning.evaluation.curves import Point
 from igcl_lightning.evaluation.plots import is_marked
-from igcl_lightning.evaluation.results import MEAN_LABEL, Record, format_cell, method_name, setting_name
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record
+from igcl_lightning.evaluation.tables import format_cell, method_name, setting_name
 
 COMPARED = {"auroc": "AUROC", "dice_positives": "Dice of images that have the mask", "mcc": "MCC"}
 """Metrics whose differences by label are drawn, and their names."""

@@ -17,7 +17,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullLocator
 
 from igcl_lightning.atomic import replacing
-from igcl_lightning.evaluation.results import MEAN_LABEL, Record, setting_name
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record
+from igcl_lightning.evaluation.tables import setting_name
 
 PALETTE: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, which are safe for colour-blind readers."""

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from igcl_lightning.errors import IgclError, suggestion
-from igcl_lightning.evaluation.results import aligned
+from igcl_lightning.evaluation.tables import aligned
 
 FILE = Path(__file__).with_name("published.yaml")
 

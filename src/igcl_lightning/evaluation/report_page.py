@@ -37,7 +37,8 @@ from igcl_lightning.evaluation.plots import (
     plot_label_efficiency,
     plot_per_label,
 )
-from igcl_lightning.evaluation.results import FEW, MEAN_LABEL, Record, setting_name
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record
+from igcl_lightning.evaluation.tables import FEW, setting_name
 from igcl_lightning.metrics.calibration import choose_temperature
 
 PROBES = ("linear", "few_shot")

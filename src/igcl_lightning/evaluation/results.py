@@ -1,10 +1,10 @@
-"""`results.json`: flat records of a statistic with intervals over patients, and the printed table."""
+"""`results.json`: flat records of a statistic with intervals over patients."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby, product
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, cast
 
@@ -24,9 +24,6 @@ estimate [1 + P] (`metrics.influence`)."""
 
 MEAN_LABEL = "mean"
 """Label of the macro mean over the labels that every run scores and that have both classes."""
-
-FEW = "few"
-"""What is written behind a value of few patients."""
 
 
 class Record(TypedDict):
@@ -216,6 +213,9 @@ def estimated(
     """
     names, patient = np.unique(table.patients, return_inverse=True)
     in_mean = ~np.any([np.isnan(score).all(axis=1) for score in table.scores.values()], axis=0)
+    in_mean &= (
+        np.array(smallest_classes(table)) > 0
+    )  # also of statistics of one class, so that means are of the same labels
     wider = np.array([widening(smallest) for smallest in smallest_classes(table, classes)])
     by_run = {}
     for run, score in table.scores.items():
@@ -315,126 +315,3 @@ def _counted(table: ScoreTable, smallest: Sequence[int]) -> list[dict[str, Any]]
         counted["few"] = patients < FEW_PATIENTS
     counts[-1]["few"] = any(0 < patients < FEW_PATIENTS for patients in smallest)
     return counts
-
-
-def format_table(records: Sequence[Record], metric: str = "auroc", split: str = "test") -> str:
-    """Return the macro means over seeds as plain text, a row for each method or difference, a column for each setting.
-
-    The caption states the numbers of rows, patients and positives. A cell reads `value [ci_low, ci_high]`. Fractions
-    and shots, methods and differences have separate blocks, so that each fits a terminal. Records of other metrics and
-    splits are ignored.
-    """
-    records = [record for record in records if (record["metric"], record["split"]) == (metric, split)]
-    means = [record for record in records if record["label"] == MEAN_LABEL and record["seed"] is None]
-    labels = {record["label"] for record in records} - {MEAN_LABEL}
-    undefined = sorted({record["label"] for record in records if record["value"] is None} - {MEAN_LABEL})
-    about = f"mean over {len(labels) - len(undefined)} labels and all seeds"
-    caption = [f"{_title(metric)}, {about} [95 % interval over patients]", *_counts(records)]
-    if undefined:
-        caption.append(f"left out, one class only or not scored by every run: {', '.join(undefined)}")
-    caption += lacking(means)
-    parts = groupby(sorted(means, key=_block_key), key=_block_key)
-    return "\n\n".join(["\n".join(caption), *(format_block(list(part)) for _, part in parts)])
-
-
-def format_labels(records: Sequence[Record], metric: str = "auroc", split: str = "test") -> str:
-    """Return the values of one method by label and their mean, over seeds, as plain text, with what they are of."""
-    lines = [each for each in records if (each["metric"], each["split"], each["seed"]) == (metric, split, None)]
-    draws = len({each["seed"] for each in records} - {None})
-    rows = [["label", f"{_title(metric)} [95 % interval]", "positives", "rows", "patients"]]
-    for each in lines:
-        counts = ("" if each[name] is None else f"{each[name]:,}" for name in ("positives", "n", "patients"))
-        rows.append([each["label"], format_cell(each), *counts])
-    about = [lines[0]["method"], setting_name(lines[0]), f"mean over {draws} draws" if draws > 1 else ""]
-    caption = [f"{', '.join(filter(None, about))}: {split} rows, interval over patients", *lacking(lines)]
-    return "\n".join([*caption, "", aligned(rows)])
-
-
-def lacking(shown: Sequence[Record]) -> list[str]:
-    """Return a line on values of few patients, and one on values without an interval, if there are any."""
-    without = any(record["value"] is not None and record["ci_low"] is None for record in shown)
-    few = any(record["few"] and record["value"] is not None for record in shown)
-    return [
-        *[f"{FEW}: fewer than {FEW_PATIENTS} patients with a label, or without it"] * few,
-        *["no interval where only one patient has a label, or where a mean does not vary"] * without,
-    ]
-
-
-def _title(metric: str) -> str:
-    return "AUROC" if metric == "auroc" else metric
-
-
-def _counts(records: Sequence[Record]) -> Iterator[str]:
-    """Yield lines with the numbers of rows and patients, and with the fewest and the most positives of a label."""
-    for whole in [record for record in records if record["label"] == MEAN_LABEL][:1]:
-        yield f"{whole['n']:,} {whole['split']} rows of {whole['patients']:,} patients"
-    positives = {record["label"]: record["positives"] or 0 for record in records if record["label"] != MEAN_LABEL}
-    if len(positives) == 1:
-        yield f"positives: {next(iter(positives.values())):,}"
-    elif positives:
-        few, many = min(positives, key=positives.__getitem__), max(positives, key=positives.__getitem__)
-        yield f"positives per label: {positives[few]:,} ({few}) to {positives[many]:,} ({many})"
-
-
-def _block_key(record: Record) -> tuple[bool, bool, bool]:
-    """Return the sort key of a record's block: fractions, shots, neither; methods before differences in each."""
-    return record["fraction"] is None, record["shots"] is None, record["versus"] is not None
-
-
-def setting_name(record: Record) -> str:
-    """Return the labelled share or number: "1 %", "5-shot", or "" if neither applies."""
-    if record["fraction"] is not None:
-        return f"{100 * record['fraction']:g} %"
-    return "" if record["shots"] is None else f"{record['shots']}-shot"
-
-
-def format_block(means: Sequence[Record], column: Callable[[Record], str] = setting_name) -> str:
-    """Return methods, or else differences, below one another, and what `column` says of a record beside one another."""
-    means = sorted(means, key=lambda record: (record["fraction"] or 0.0, record["shots"] or 0))
-    titles = list(dict.fromkeys(column(record) for record in means))
-    cells: dict[str, dict[str, str]] = {}
-    for record in means:
-        cells.setdefault(method_name(record), {})[column(record)] = format_cell(record)
-    corner = "method" if means[0]["versus"] is None else "difference"
-    shown = [title or _title(means[0]["metric"]) for title in titles]
-    rows = [[corner, *shown], *([name, *(row.get(at, "") for at in titles)] for name, row in cells.items())]
-    return aligned(rows)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return the rows of a table as lines of plain text, columns aligned to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-
-
-def as_markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Return the rows of a table in Markdown, the first as titles; cells are text, neither Markdown's bars nor HTML."""
-    head, *body = [f"| {' | '.join(map(_escaped, row))} |\n" for row in rows]
-    return "".join([head, f"|{' --- |' * len(rows[0])}\n", *body])
-
-
-def _escaped(cell: str) -> str:
-    return " ".join(cell.replace("|", "\\|").replace("<", "&lt;").splitlines())
-
-
-def method_name(record: Record) -> str:
-    """Return the method, or "method - other" of a difference."""
-    return record["method"] if record["versus"] is None else f"{record['method']} - {record['versus']}"
-
-
-def format_value(record: Record) -> str:
-    """Return `value`, and "few" if it is of few patients."""
-    return "-" if record["value"] is None else f"{record['value']:.3f}{f' {FEW}' if record['few'] else ''}"
-
-
-def format_cell(record: Record, digits: tuple[int, int] = (3, 2)) -> str:
-    """Return `value [ci_low, ci_high]`, signed if it is a difference, and "few" if it is of few patients.
-
-    `digits` are those behind the point, of the value and of the ends.
-    """
-    if record["value"] is None:
-        return "-"
-    sign = "" if record["versus"] is None else "+"
-    of_value, of_ends = (f"{sign}.{number}f" for number in digits)
-    interval = "" if record["ci_low"] is None else f" [{record['ci_low']:{of_ends}}, {record['ci_high']:{of_ends}}]"
-    return f"{record['value']:{of_value}}{interval}{f' {FEW}' if record['few'] else ''}"

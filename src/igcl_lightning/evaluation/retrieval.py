@@ -13,16 +13,8 @@ from numpy.typing import NDArray
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.intervals import FEW_PATIENTS, widening
 from igcl_lightning.evaluation.predictions import Run
-from igcl_lightning.evaluation.results import (
-    MEAN_LABEL,
-    Record,
-    aligned,
-    compare_runs,
-    format_cell,
-    lacking,
-    mean_over_labels,
-    method_name,
-)
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record, compare_runs, mean_over_labels
+from igcl_lightning.evaluation.tables import aligned, format_cell, lacking, method_name
 from igcl_lightning.metrics.influence import Estimate, mean_estimate, median_estimate
 
 PROTOCOL = "retrieval"

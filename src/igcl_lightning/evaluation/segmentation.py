@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from igcl_lightning.evaluation.means import summarise_means
-from igcl_lightning.evaluation.results import Record, aligned, format_cell
+from igcl_lightning.evaluation.results import Record
+from igcl_lightning.evaluation.tables import aligned, format_cell
 from igcl_lightning.metrics.segmentation import dice, iou
 
 PIXELS = ["both", "predicted", "actual"]

@@ -26,9 +26,9 @@ from igcl_lightning.evaluation.results import (
     make_record,
     mean_over_labels,
     mean_over_seeds,
-    setting_name,
     smallest_classes,
 )
+from igcl_lightning.evaluation.tables import setting_name
 from igcl_lightning.metrics.influence import auroc_estimate
 from igcl_lightning.metrics.operating import CLASSES, choose_threshold
 

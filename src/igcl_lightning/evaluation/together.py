@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from igcl_lightning.evaluation.results import MEAN_LABEL, Record, format_block, summarise
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record, summarise
+from igcl_lightning.evaluation.tables import format_block
 
 SINGLE, POOLED, ENSEMBLE = "auroc", "auroc_pooled", "auroc_ensemble"
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import Run
-from igcl_lightning.evaluation.results import Record, compare_runs, format_cell, method_name
+from igcl_lightning.evaluation.results import Record, compare_runs
+from igcl_lightning.evaluation.tables import format_cell, method_name
 from igcl_lightning.metrics.influence import jackknife_estimate
 
 METRIC = "within_patient_accuracy"

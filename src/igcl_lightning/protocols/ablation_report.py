@@ -11,15 +11,13 @@ import numpy as np
 
 from igcl_lightning.atomic import replacing
 from igcl_lightning.evaluation.predictions import Run
-from igcl_lightning.evaluation.results import (
-    Record,
+from igcl_lightning.evaluation.results import Record, compare_runs, write_results
+from igcl_lightning.evaluation.tables import (
     aligned,
     as_markdown,
-    compare_runs,
     format_cell,
     method_name,
     setting_name,
-    write_results,
 )
 from igcl_lightning.evaluation.within_patient import METRIC, summarise_choices
 from igcl_lightning.graphs.counterfactuals import KINDS

@@ -11,7 +11,8 @@ from lightning.pytorch import seed_everything
 
 from igcl_lightning.data.store import Store
 from igcl_lightning.evaluation.legacy import HEADS, LEGACY, format_legacy, legacy_records
-from igcl_lightning.evaluation.results import Record, aligned
+from igcl_lightning.evaluation.results import Record
+from igcl_lightning.evaluation.tables import aligned
 from igcl_lightning.modules.linear_probe import LinearProbe
 from igcl_lightning.modules.softmax_probe import SoftmaxOptions, SoftmaxProbe
 from igcl_lightning.nn.checks import check_at_least, check_positive

@@ -18,8 +18,9 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.classes import format_classes, summarise_classes
 from igcl_lightning.evaluation.decisions import VALID, format_decisions, summarise_decisions
-from igcl_lightning.evaluation.results import Record, format_table, summarise
+from igcl_lightning.evaluation.results import Record, summarise
 from igcl_lightning.evaluation.subgroups import format_groups, summarise_groups
+from igcl_lightning.evaluation.tables import format_table
 from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.matching import SCORES
 from igcl_lightning.protocols.contestants import FLOORS, PREDICTIONS, Contestant

@@ -36,8 +36,9 @@ from igcl_lightning.evaluation.operating_points import (
 from igcl_lightning.evaluation.page_tables import Table, labels_table, with_points
 from igcl_lightning.evaluation.predictions import SCHEMA, write_predictions
 from igcl_lightning.evaluation.report_page import Drawing, Section, page_sections
-from igcl_lightning.evaluation.results import MEAN_LABEL, Record, aligned, as_markdown, write_results
+from igcl_lightning.evaluation.results import MEAN_LABEL, Record, write_results
 from igcl_lightning.evaluation.roc_plot import plot_roc_readers
+from igcl_lightning.evaluation.tables import aligned, as_markdown
 from igcl_lightning.metrics.operating import choose_threshold
 from igcl_lightning.protocols.contestants import PAGE
 from igcl_lightning.protocols.evaluation_page import write_sections

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from igcl_lightning.atomic import replacing
 from igcl_lightning.data.store import Store
-from igcl_lightning.evaluation.results import aligned
+from igcl_lightning.evaluation.tables import aligned
 from igcl_lightning.protocols.search import Hit
 
 COLUMNS = 4

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, Trainer
 
 from igcl_lightning.callbacks.outputs import WritePredictions
 from igcl_lightning.callbacks.segmentation import WriteSegmentation
-from igcl_lightning.evaluation.results import aligned
+from igcl_lightning.evaluation.tables import aligned
 
 
 class MetricTable(Callback):
