@@ -14,6 +14,9 @@ from igcl_lightning.evaluation.results import Record, compare_runs, summarise, w
 from igcl_lightning.evaluation.tables import format_cell, format_labels, format_table, setting_name
 from igcl_lightning.metrics.influence import auroc_estimate, average_precision_estimate, mean_estimate
 
+SCORED = ("Atelectasis", "Edema")
+"""Labels of simulated predictions with both classes."""
+
 
 def summary(frame, **options):
     return summarise(frame, protocol="demo", store="phantom", **options)
@@ -576,3 +579,19 @@ def test_each_split_is_summarised_by_itself(simulated):
     }
     assert format_table(both) == format_table(apart[:-12])
     assert "random" not in format_table(both, split="valid")
+
+
+def test_the_table_says_how_far_runs_differ(simulated):
+    frame = simulated(seeds=3)
+    frame = frame[(frame["fraction"] != 1.0) | (frame["seed"] == 0)]
+    text = format_table(summary(frame))
+    lines = text.splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("sd of runs"))
+    assert lines[place].split() == ["sd", "of", "runs", "1", "%"], "a setting of one run has no spread"
+    for line, method in zip(lines[place + 1 : place + 3], ("igcl", "random"), strict=True):
+        means = [
+            np.mean([scikit_auroc(frame, method=method, fraction=0.01, label=label, seed=seed) for label in SCORED])
+            for seed in range(3)
+        ]
+        assert line.split() == [method, f"{np.std(means, ddof=1):.3f}", "of", "3"]
+    assert "sd of runs" not in format_table(summary(simulated(seeds=1)))

@@ -38,7 +38,7 @@ from igcl_lightning.evaluation.plots import (
     plot_per_label,
 )
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record
-from igcl_lightning.evaluation.tables import FEW, setting_name
+from igcl_lightning.evaluation.tables import FEW, setting_name, spread_rows
 from igcl_lightning.metrics.calibration import choose_temperature
 
 PROBES = ("linear", "few_shot")
@@ -122,16 +122,19 @@ def _overview(records: Sequence[Record], split: str) -> Section | None:
 
 
 def _efficiency(records: Sequence[Record], split: str) -> Section | None:
-    drawings = []
+    drawings, tables = [], []
     for name, own in efficiency_groups(records, split).items():
         means = [each for each in own if each["label"] == MEAN_LABEL]
-        title = "Mean AUROC by number of labels" + (" after fine-tuning" if name == EFFICIENCY["fine_tune"] else "")
+        tuned = " after fine-tuning" if name == EFFICIENCY["fine_tune"] else ""
+        title = f"Mean AUROC by number of labels{tuned}"
+        if len(spread := spread_rows(means)) > 1:
+            tables.append(Table(f"Standard deviation of single runs{tuned}, which no interval covers", spread))
         caption = "Lines are means over labels and runs, bands 95 % intervals over patients."
         drawings.append(Drawing(name, title, plot_label_efficiency(own, split), caption, _by_setting(title, means)))
     saved = savings_lines(records)
     if not drawings and not saved:
         return None
-    return Section("label-efficiency", "Label efficiency", saved, drawings=drawings)
+    return Section("label-efficiency", "Label efficiency", saved, tables, drawings=drawings)
 
 
 def efficiency_groups(records: Sequence[Record], split: str) -> dict[str, list[Record]]:

@@ -16,8 +16,8 @@ def format_table(records: Sequence[Record], metric: str = "auroc", split: str = 
     """Return the macro means over seeds as plain text, a row for each method or difference, a column for each setting.
 
     The caption states the numbers of rows, patients and positives. A cell reads `value [ci_low, ci_high]`. Fractions
-    and shots, methods and differences have separate blocks, so that each fits a terminal. Records of other metrics and
-    splits are ignored.
+    and shots, methods and differences have separate blocks, so that each fits a terminal, and below methods stands how
+    far their runs differ (`spread_rows`). Records of other metrics and splits are ignored.
     """
     records = [record for record in records if (record["metric"], record["split"]) == (metric, split)]
     means = [record for record in records if record["label"] == MEAN_LABEL and record["seed"] is None]
@@ -28,8 +28,13 @@ def format_table(records: Sequence[Record], metric: str = "auroc", split: str = 
     if undefined:
         caption.append(f"left out, one class only or not scored by every run: {', '.join(undefined)}")
     caption += lacking(means)
-    parts = groupby(sorted(means, key=_block_key), key=_block_key)
-    return "\n\n".join(["\n".join(caption), *(format_block(list(part)) for _, part in parts)])
+    blocks = []
+    for _, part in groupby(sorted(means, key=_block_key), key=_block_key):
+        own = list(part)
+        blocks.append(format_block(own))
+        if len(spread := spread_rows(own)) > 1:
+            blocks.append(aligned(spread))
+    return "\n\n".join(["\n".join(caption), *blocks])
 
 
 def format_labels(records: Sequence[Record], metric: str = "auroc", split: str = "test") -> str:
@@ -94,6 +99,21 @@ def format_block(means: Sequence[Record], column: Callable[[Record], str] = sett
     shown = [title or _title(means[0]["metric"]) for title in titles]
     rows = [[corner, *shown], *([name, *(row.get(at, "") for at in titles)] for name, row in cells.items())]
     return aligned(rows)
+
+
+def spread_rows(means: Sequence[Record]) -> list[list[str]]:
+    """Return rows of the standard deviations between runs by method and setting, with the number of runs; titles first.
+
+    Methods with one run in every setting are left out, and so are differences.
+    """
+    known = [record for record in means if record["run_sd"] is not None and record["versus"] is None]
+    known = sorted(known, key=lambda record: (record["fraction"] or 0.0, record["shots"] or 0))
+    titles = list(dict.fromkeys(setting_name(record) for record in known))
+    cells: dict[str, dict[str, str]] = {}
+    for record in known:
+        cells.setdefault(record["method"], {})[setting_name(record)] = f"{record['run_sd']:.3f} of {record['runs']}"
+    shown = [title or "AUROC" for title in titles]
+    return [["sd of runs", *shown], *([name, *(row.get(at, "") for at in titles)] for name, row in cells.items())]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
