@@ -11,7 +11,7 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.intervals import interval, p_value
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.results import Record, compare_runs, summarise, write_results
-from igcl_lightning.evaluation.tables import format_cell, format_labels, format_table, setting_name
+from igcl_lightning.evaluation.tables import format_cell, format_labels, format_table, setting_name, spread_rows
 from igcl_lightning.metrics.influence import auroc_estimate, average_precision_estimate, mean_estimate
 
 SCORED = ("Atelectasis", "Edema")
@@ -595,3 +595,9 @@ def test_the_table_says_how_far_runs_differ(simulated):
         ]
         assert line.split() == [method, f"{np.std(means, ddof=1):.3f}", "of", "3"]
     assert "sd of runs" not in format_table(summary(simulated(seeds=1)))
+
+
+def test_shares_stand_before_shots():
+    spread = {"run_sd": 0.01, "runs": 3}
+    means = [record("igcl", 0.7, shots=5, **spread), record("igcl", 0.7, fraction=1.0, **spread)]
+    assert spread_rows(means) == [["sd of runs", "100 %", "5-shot"], ["igcl", "0.010 of 3", "0.010 of 3"]]

@@ -107,7 +107,9 @@ def spread_rows(means: Sequence[Record]) -> list[list[str]]:
     Methods with one run in every setting are left out, and so are differences.
     """
     known = [record for record in means if record["run_sd"] is not None and record["versus"] is None]
-    known = sorted(known, key=lambda record: (record["fraction"] or 0.0, record["shots"] or 0))
+    known = sorted(
+        known, key=lambda record: (record["fraction"] is None, record["fraction"] or 0, record["shots"] or 0)
+    )
     titles = list(dict.fromkeys(setting_name(record) for record in known))
     cells: dict[str, dict[str, str]] = {}
     for record in known:
