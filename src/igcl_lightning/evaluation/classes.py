@@ -15,6 +15,7 @@ from igcl_lightning.evaluation.predictions import Run, ScoreTable, arranged_by_s
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record, compare_runs
 from igcl_lightning.evaluation.tables import aligned, format_cell, method_name, setting_name
 from igcl_lightning.metrics.influence import Estimate, jackknife_estimate
+from igcl_lightning.metrics.operating import share
 
 ACCURACY, F1 = "accuracy", "f1"
 
@@ -115,12 +116,12 @@ def _sums(is_own: NDArray[np.bool_], answer: NDArray[np.bool_], patient: NDArray
 
 def _accuracy(sums: Floats) -> Floats:
     right, has, _ = np.split(sums, 3, axis=-1)
-    return _share(right.sum(axis=-1), has.sum(axis=-1))
+    return share(right.sum(axis=-1), has.sum(axis=-1))
 
 
 def _f1(number: int, sums: Floats) -> Floats:
     right, has, said = (each[..., number] for each in np.split(sums, 3, axis=-1))
-    return np.where(has > 0, _share(2 * right, has + said), np.nan)
+    return np.where(has > 0, share(2 * right, has + said), np.nan)
 
 
 def _mean_f1(lacking: NDArray[np.bool_], sums: Floats) -> Floats:
@@ -128,12 +129,6 @@ def _mean_f1(lacking: NDArray[np.bool_], sums: Floats) -> Floats:
     f1 = np.stack([_f1(int(number), sums) for number in np.flatnonzero(~lacking)], axis=-1)
     mean: Floats = f1.mean(axis=-1)
     return mean
-
-
-def _share(part: Floats, whole: Floats) -> Floats:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share: Floats = part / whole
-    return share
 
 
 def format_classes(records: Sequence[Record], split: str = "test") -> str:

@@ -16,6 +16,7 @@ from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.results import Record, compare_runs
 from igcl_lightning.evaluation.tables import format_cell, method_name
 from igcl_lightning.metrics.influence import jackknife_estimate
+from igcl_lightning.metrics.operating import share
 
 METRIC = "within_patient_accuracy"
 
@@ -62,9 +63,7 @@ def summarise_choices(
 def _accuracy(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the share of right choices from the numbers of right ones and of all, [..., 2]."""
     right, asked = np.moveaxis(sums, -1, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share: NDArray[np.float64] = right / asked
-    return share
+    return share(right, asked)
 
 
 def format_choices(records: Sequence[Record], blind: bool = False) -> str:

@@ -28,22 +28,29 @@ def patient_counts(answer: ArrayLike, target: ArrayLike, patient: ArrayLike, pat
     return np.stack([np.bincount(np.asarray(patient), kind, patients) for kind in kinds], axis=1)
 
 
+def share(part: Floats, whole: Floats) -> Floats:
+    """Return part / whole, NaN where there is nothing."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: Floats = np.where(whole == 0, np.nan, part / whole)
+    return found
+
+
 def sensitivity(counts: Floats) -> Floats:
     """Return the share of positive rows that are said to be, from counts [..., 4]; NaN without a positive row."""
     found, _, missed, _ = np.moveaxis(counts, -1, 0)
-    return _share(found, found + missed)
+    return share(found, found + missed)
 
 
 def specificity(counts: Floats) -> Floats:
     """Return the share of negative rows that are said to be, from counts [..., 4]; NaN without a negative row."""
     _, wrong, _, right = np.moveaxis(counts, -1, 0)
-    return _share(right, right + wrong)
+    return share(right, right + wrong)
 
 
 def f1(counts: Floats) -> Floats:
     """Return the harmonic mean of sensitivity and precision, from counts [..., 4]; NaN without a positive row."""
     found, wrong, missed, _ = np.moveaxis(counts, -1, 0)
-    return np.where(found + missed > 0, _share(2 * found, 2 * found + wrong + missed), np.nan)
+    return np.where(found + missed > 0, share(2 * found, 2 * found + wrong + missed), np.nan)
 
 
 def mcc(counts: Floats) -> Floats:
@@ -53,7 +60,7 @@ def mcc(counts: Floats) -> Floats:
     """
     found, wrong, missed, right = np.moveaxis(counts, -1, 0)
     said, targets = (found + wrong) * (missed + right), (found + missed) * (wrong + right)
-    value = _share(found * right - wrong * missed, np.sqrt(said) * np.sqrt(targets))
+    value = share(found * right - wrong * missed, np.sqrt(said) * np.sqrt(targets))
     return np.where((said == 0) & (targets > 0), 0.0, value)
 
 
@@ -106,9 +113,3 @@ def choose_threshold(score: ArrayLike, target: ArrayLike, by: str = "youden") ->
     if best == len(levels):
         return float("inf")
     return float(levels[best] if best == 0 else (levels[best - 1] + levels[best]) / 2)
-
-
-def _share(part: Floats, whole: Floats) -> Floats:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share: Floats = np.where(whole == 0, np.nan, part / whole)
-    return share
