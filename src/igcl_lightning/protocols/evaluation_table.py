@@ -20,6 +20,7 @@ from igcl_lightning.protocols.retrieval import Retrieval
 from igcl_lightning.protocols.segmentation import SegmentationProtocol
 from igcl_lightning.protocols.yaml_file import find_yaml, read_yaml
 from igcl_lightning.protocols.zero_shot import ZeroShotProtocol
+from igcl_lightning.training.options import shipped_configs
 
 PROTOCOLS: dict[str, type[Protocol]] = {
     each.name: each
@@ -133,7 +134,8 @@ def _read_protocol(name: str) -> Protocol:
     except UsageError:
         if not shipped:
             raise
-        near = suggestion(name, PROTOCOLS) or f"; known are {', '.join(PROTOCOLS)}"
+        known = sorted(path.stem for path in (shipped_configs() / "protocol").glob("*.yaml"))
+        near = suggestion(name, known) or f"; known are {', '.join(known)}"
         raise UsageError(f"--protocol: no protocol {name!r}{near}, or give a .yaml file") from None
     kind = yaml.safe_load(path.read_text(encoding="utf-8")).get("protocol")
     if not isinstance(kind, str) or kind not in PROTOCOLS:
