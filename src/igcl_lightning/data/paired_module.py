@@ -18,6 +18,7 @@ from igcl_lightning.data.kept_rows import (
     refuse_no_validation,
     say_left_out,
 )
+from igcl_lightning.data.report_noise import NoiseOptions
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.samples import PairBatch
 from igcl_lightning.data.sources.held_out import refuse_held_out
@@ -55,6 +56,8 @@ class PairedDataModule(StoreDataModule):
         held_out: stores whose patients must not be in training or validation, such as MIMIC-5x200; fit refuses them.
         same_words_weight: how many times as often training draws rows whose graph names each side with its counterpart,
             so that its twin with left and right exchanged has the same words. An epoch keeps its number of steps.
+        fraction: share of the training patients whose pairs are trained on; smaller shares are parts of larger ones.
+        noise: errors to put into training reports, to measure what they cost.
 
     A model with `counterfactual_kinds` (see `graphs.counterfactuals`) gets twins in training, validation and test. They
     are drawn by `order_seed`, epoch and row in training, and are always the same in evaluation.
@@ -77,6 +80,8 @@ class PairedDataModule(StoreDataModule):
         keep_empty: bool = False,
         same_words_weight: float = 1.0,
         held_out: list[str] | None = None,
+        fraction: float = 1.0,
+        noise: NoiseOptions = NoiseOptions(),
     ) -> None:
         super().__init__(store, batch_size, num_workers, augment, views, order_seed, predict_splits)
         if not 1 <= same_words_weight < math.inf:

@@ -114,14 +114,20 @@ class GraphOptions:
 
     Args:
         channels: width of all layers.
-        layers: R-GCN layers, at least one.
+        conv: how entities read their neighbours: "rgcn", "gcn", "gat" or "sage".
+        layers: layers of `conv`; with 0, entities are projected and their relations are not read.
         attention_layers: post-norm transformer layers over the nodes of a report; with 0, components stay separate.
         attention_heads: attention heads per layer.
-        readout: "max", "mean" or "attention" (a learned gate).
+        readout: "max", "mean", "min" or "attention" (a learned gate).
         inverse_relations: whether to also send messages from tail to head, with separate weights.
         dropout: dropout of the transformer layers.
         join: how components are joined before the R-GCN: "none", "dummy", "meta" or "primary" (see `ComponentJoin`).
         node_text_channels: width of the node text features in the store; 0 embeds hashed subwords instead.
+        node_texts: whether the text of an entity is read.
+        node_types: whether the label of an entity (anatomy, observation and its assertion) is read.
+        relation_types: whether relations of different types are told apart.
+        rotate_channels: width of RotatE embeddings of entities instead of their text (Sun et al., ICLR 2019), fitted to
+            the relations of the training reports before training; 0 for none.
         fc_layers: Linear + ReLU layers after the readout.
         attention_mask: False lets attention read padding, as the authors' code does: a report's encoding then depends
             on its batch. Only for comparison with their code.
@@ -129,6 +135,7 @@ class GraphOptions:
     """
 
     channels: int = 256
+    conv: str = "rgcn"
     layers: int = 2
     attention_layers: int = 1
     attention_heads: int = 2
@@ -137,6 +144,10 @@ class GraphOptions:
     dropout: float = 0.1
     join: str = "none"
     node_text_channels: int = 0
+    node_texts: bool = True
+    node_types: bool = True
+    relation_types: bool = True
+    rotate_channels: int = 0
     fc_layers: int = 0
     attention_mask: bool = True
     first_relation_only: bool = False
