@@ -344,7 +344,7 @@ def test_wrong_option_of_a_group(one_line, words, expected):
 def test_null_is_a_value_of_a_group(one_line, words):
     """And leaves the group's other options as they were."""
     Path("grouped.yaml").write_text(GROUPED + "picture: {size: 7, shape: [1, 2]}\ndata: TinyCliData\n")
-    merged = yaml.safe_load(check(["fit", "--config", "grouped.yaml", *words]))
+    merged = yaml.safe_load(check(["fit", "--config", "grouped.yaml", *words])[0])
     assert merged["fit"]["model"]["init_args"]["picture"] == {"size": 7, "shape": None}
 
 

@@ -14,7 +14,6 @@ from contextlib import nullcontext
 
 from igcl_lightning import __version__
 from igcl_lightning.cli import (
-    ablate,
     compare,
     completion,
     demo,
@@ -39,14 +38,14 @@ TRAINING_COMMANDS = {
     "test": "test a model",
     "predict": "write scores or embeddings of images",
 }
-RESUMABLE = ("prepare", "merge", "graphs", "evaluate", "compare", "demo", "ablate")
+RESUMABLE = ("prepare", "merge", "graphs", "evaluate", "compare", "demo")
 """Commands that end after SIGTERM as after Ctrl-C; those that train leave it to Lightning."""
 
-COMMANDS = (prepare, merge, graphs, doctor, search, evaluate, compare, demo, ablate, sweep, completion)
+COMMANDS = (prepare, merge, graphs, doctor, search, evaluate, compare, demo, sweep, completion)
 EPILOG = """\
 Configs are looked up in the current folder, then among the shipped ones; a later --config overrides earlier ones.
 igcl COMMAND --help lists the options of a command, igcl fit --model.help IGCL those of a model.
-fit, validate, test, predict, search, evaluate, compare, ablate and sweep also take:
+fit, validate, test, predict, search, evaluate, compare and sweep also take:
   --import MODULE   import your own Python module first, so that configs and checkpoints can name its classes
 Every command also takes:
   --quiet           write results, warnings and errors only (or set IGCL_QUIET=1)

@@ -68,6 +68,11 @@ def add_evaluation_options(parser: argparse.ArgumentParser, folder: str, table: 
         "supervised:densenet121; and probes on metadata (age, sex, view), view or pixels (32 x 32), which a model "
         "should be better than",
     )
+    parser.add_argument(
+        "--row", action="append", default=[], metavar="NAME", help="row of the table; may be repeated (default: all)"
+    )
+    pairs = "prepared store that the rows of a table are pretrained on (default: that of the table, or --store)"
+    parser.add_argument("--pairs", type=Path, metavar="STORE", help=pairs)
     parser.add_argument("--labels", type=names, metavar="A,B", help="labels to report (default: all but No Finding)")
     given = table or "none"
     parser.add_argument(
@@ -129,6 +134,8 @@ def run(options: argparse.Namespace) -> int:
         protocols=options.protocol,
         train=options.train,
         baselines=options.baselines,
+        rows=options.row,
+        pairs=options.pairs,
         store=options.store,
         checkpoints=options.checkpoint,
         encoders=options.encoder,
@@ -151,7 +158,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _compare_with_radiologists(options: argparse.Namespace) -> int:
     """Run the command with --radiologists."""
-    others = ("protocol", "encoder", "train", "baselines", "labels", "table", "jobs", "fast", "seed", "images", "wandb")
+    others = ("protocol", "encoder", "train", "row", "pairs", "baselines", "labels", "table", "jobs", "fast", "seed")
+    others += ("images", "wandb")
     if given := [f"--{name}" for name in others if not _is_unused(getattr(options, name))]:
         raise UsageError(f"evaluate: {given[0]} is no option of --radiologists")
     if bool(options.checkpoint) != (options.store is not None):

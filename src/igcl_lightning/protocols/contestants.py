@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ import igcl_lightning.modules  # noqa: F401 (its classes are found by name)
 from igcl_lightning import __version__
 from igcl_lightning.errors import IgclError, UsageError, suggestion
 from igcl_lightning.modules.base import BaseModule
-from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, build, imported, read_checkpoint
+from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, read_checkpoint
 from igcl_lightning.modules.contrastive import contrasts_reports
 from igcl_lightning.nn.image_encoder import refuse_unknown_backbone
-from igcl_lightning.protocols.ablation_table import MAX_SEED, NAME
 from igcl_lightning.protocols.cells import digest
 from igcl_lightning.protocols.pretraining import epoch_words, folder_words
+from igcl_lightning.protocols.rows import MAX_SEED, NAME, NAMED, Row
 from igcl_lightning.quiet import quiet
 from igcl_lightning.training.lightning_cli import check
 
@@ -63,6 +63,7 @@ class Contestant:
         side: what a model reads beside images, "graph" or "report"; "" for other contestants.
         architecture: its backbone and image size, for baselines; empty if it names none.
         scores: the scores that a model of images and reports has, such as "global".
+        versus: names of those that it is compared with (default: the first one is compared with it).
         identity: a hash of what its results depend on: contents of files, options of pretraining.
     """
 
@@ -75,6 +76,7 @@ class Contestant:
     side: str = ""
     architecture: Mapping[str, Any] = field(default_factory=dict)
     scores: Sequence[str] = ()
+    versus: Sequence[str] | None = None
     identity: str = ""
 
     @property
@@ -152,14 +154,39 @@ def to_pretrain(word: str, seed: int | None = None, epochs: int | None = None) -
         near = suggestion(name, METHODS) or f"; known are {', '.join(METHODS)}"
         raise UsageError(f"--train: no method {name!r}{near}")
     seed = _seed(number, word) if number else seed
-    words = ["--config", METHODS[name], *epoch_words(epochs)]
-    words += [] if seed is None else [f"--seed_everything={seed}"]
+    described = _read_words(["--config", METHODS[name], *epoch_words(epochs)])
+    return _seeded(Contestant(name, None, **described), seed)
+
+
+def from_row(row: Row) -> list[Contestant]:
+    """Return the contestants of a complete row, one for each seed.
+
+    Raises:
+        IgclError: `igcl fit` refuses its options; the message names the row.
+    """
+    try:
+        described = _read_words(row.words)
+    except (IgclError, UsageError) as error:
+        raise IgclError(f"row {row.name!r}: {error.message if isinstance(error, UsageError) else error}") from error
+    return [_seeded(Contestant(row.name, versus=row.versus, **described), seed) for seed in row.seeds or ()]
+
+
+def _seeded(contestant: Contestant, seed: int | None) -> Contestant:
+    """Return a contestant that is pretrained with a seed."""
+    words = [*contestant.words, *([] if seed is None else [f"--seed_everything={seed}"])]
+    return replace(contestant, seed=seed, words=words, identity=digest(contestant.identity, seed))
+
+
+def _read_words(words: Sequence[str]) -> dict[str, Any]:
+    """Return what a contestant says of the model that these options of `igcl fit` pretrain.
+
+    Raises:
+        IgclError, UsageError: `igcl fit` or the model refuses them.
+    """
     with quiet():
-        merged = check(["fit", *words, *folder_words(Path("CELL"), Path("CELL"), "STORE")])
-    model = yaml.safe_load(merged)["fit"]["model"]
-    built = build(imported(model["class_path"]), model["init_args"])
-    described = _described(built, model["init_args"].get("image"))
-    return Contestant(name, seed, words, identity=digest(merged, __version__), **described)
+        merged, built = check(["fit", *words, *folder_words(Path("CELL"), Path("CELL"), "STORE")])
+    image = yaml.safe_load(merged)["fit"]["model"]["init_args"].get("image")
+    return {"words": [*words], "identity": digest(merged, __version__), **_described(built, image)}
 
 
 def baseline(word: str, contestants: Sequence[Contestant]) -> Contestant | None:
@@ -192,9 +219,7 @@ def check_names(contestants: Sequence[Contestant]) -> None:
         if each.title in TAKEN:
             raise IgclError(f"{each.title!r} is the name of something else in --out; name it differently with NAME=...")
         if not NAME.fullmatch(each.method):
-            raise IgclError(
-                f"{each.method!r} is not a name of letters, digits, spaces and . , + - _; give one with NAME=..."
-            )
+            raise IgclError(f"{each.method!r} is not a name of {NAMED}; give one with NAME=...")
         if titles.count(each.title) > 1:
             raise IgclError(
                 f"two encoders are called {each.title!r}; give one another name with NAME=..., or the seed of its "

@@ -27,6 +27,7 @@ from igcl_lightning.protocols.contestants import (
     check_names,
     from_checkpoint,
     from_encoder,
+    from_row,
     to_pretrain,
 )
 from igcl_lightning.protocols.evaluation_cell import Plan, Task, noted
@@ -34,7 +35,9 @@ from igcl_lightning.protocols.evaluation_page import Page
 from igcl_lightning.protocols.evaluation_report import Measured, write_report
 from igcl_lightning.protocols.evaluation_table import Table, check_baselines, read_protocols, read_table
 from igcl_lightning.protocols.phantom_stores import prepare_phantoms
+from igcl_lightning.protocols.pretraining_cost import pretraining_cost
 from igcl_lightning.protocols.protocol import Protocol, file_name
+from igcl_lightning.protocols.rows import Row
 from igcl_lightning.protocols.wandb_run import check_account, log_evaluation
 from igcl_lightning.training.lightning_cli import import_modules
 
@@ -51,11 +54,13 @@ class Request:
         out: folder of the results; finished parts with the same settings are kept.
         table: file of the table (see `evaluation_table.Table`), whose values the following replace.
         protocols, train, baselines: as in a table.
+        rows: names of the rows of the table to pretrain and evaluate (default: all).
+        pairs: store that rows are pretrained on (default: that of the table, or the one that is evaluated).
         store: prepared store (default: new phantoms).
         checkpoints: pretraining checkpoints, as [NAME[:SEED]=]CKPT.
         encoders: encoders by name or files of features, as [NAME=]ENC.
         labels: labels to evaluate (default: those of the protocols).
-        seed: seed of the methods to train that name none.
+        seed: seed of the methods to train that name none, and of all rows.
         fast: a small, fast run of every step.
         jobs: contestants at once, with one thread each if more than one.
         modules: modules to import first.
@@ -69,6 +74,8 @@ class Request:
     protocols: Sequence[str] | None = None
     train: Sequence[str] | None = None
     baselines: Sequence[str] | None = None
+    rows: Sequence[str] = ()
+    pairs: Path | None = None
     store: Path | None = None
     checkpoints: Sequence[str] = ()
     encoders: Sequence[str] = ()
@@ -101,18 +108,22 @@ def evaluate(request: Request) -> bool:
     asked = _asked(protocols, contestants)
     contestants = [each for each in contestants if each in asked]  # some protocols have no use for a baseline
     _claim(request, table)
+    if table.pairs is not None:
+        Store(table.pairs)  # fail now if there is none
     stores = _stores(request, table, protocols)
     for protocol in protocols:
         protocol.check(Store(stores[protocol.name]), [each for each in contestants if protocol in asked[each]])
-    store = request.store or request.out / "store"
-    plans = {each: _plan(each, asked[each], stores, store, request.modules) for each in contestants}
+    pairs = Path(table.pairs or request.store or request.out / "store")
+    plans = {each: _plan(each, asked[each], stores, pairs, request.modules) for each in contestants}
     cells = [Cell(each.title, request.out / each.title, asdict(plan)) for each, plan in plans.items()]
     unfinished = [cell for cell, plan in zip(cells, plans.values(), strict=True) if not _finished(cell, plan)]
     if len(cells) > len(unfinished):
         say_progress(f"measured before: {', '.join(cell.title for cell in cells if cell not in unfinished)}")
     failed = run_cells(_longest_first(unfinished, plans), request.jobs, CHILD)
     measured = _measured(plans, protocols, request.out)
-    write_report(protocols, measured, stores, request.out, Page(request.words, request.images))
+    rows = {each: request.out / each.title for each in contestants if each.method in {row.name for row in table.rows}}
+    cost = pretraining_cost(rows, pairs.name)
+    write_report(protocols, measured, stores, request.out, Page(request.words, request.images), cost)
     if request.wandb is not None:
         log_evaluation(request.wandb, request.out)
     return not failed and not any(each.missing for each in measured.values())
@@ -127,6 +138,11 @@ def _table(request: Request) -> Table:
     if request.fast:
         few = replace(table.phantoms, studies=FAST_STUDIES, hard_negatives=FAST_HARD_NEGATIVES)
         table = replace(table, phantoms=few)
+    table = replace(table, rows=_rows(request, table.rows))
+    if request.pairs is not None:
+        table = replace(table, pairs=str(request.pairs))
+    if table.pairs is not None and not table.rows:
+        raise IgclError("--pairs is the store that rows of a table are pretrained on, and there are none")
     if request.store is not None:
         if request.train:
             raise IgclError("--train pretrains on phantoms only; for your own store use `igcl fit`, then --checkpoint")
@@ -134,12 +150,27 @@ def _table(request: Request) -> Table:
             say_progress(f"left out: {', '.join(table.train)}; only phantoms are trained on")
         kept = [name for name in table.protocols if request.protocols or name != "hard_negatives"]
         table = replace(table, train=[], protocols=kept)
-    if request.seed is not None and not table.train:
+    if request.seed is not None and not (table.train or table.rows):
         raise IgclError("--seed is the seed of pretraining, and nothing is pretrained here; leave it out")
     if not table.protocols:
         raise IgclError("nothing to ask: give --protocol")
     check_baselines(table.baselines)
     return table
+
+
+def _rows(request: Request, rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that are asked for, with what the options say of their seeds and epochs."""
+    names = [row.name for row in rows]
+    for name in request.rows:
+        if name not in names:
+            raise IgclError(f"--row: no row {name!r}{suggestion(name, names) or f', only {_listed(names)}'}")
+    changed: dict[str, Any] = {} if request.seed is None else {"seeds": [request.seed]}
+    changed |= {"epochs": FAST_EPOCHS} if request.fast else {}
+    return [replace(row, **changed) for row in rows if not request.rows or row.name in request.rows]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"
 
 
 def _check_labels(request: Request) -> None:
@@ -162,7 +193,8 @@ def _contestants(request: Request, table: Table) -> list[Contestant]:
         *map(from_encoder, request.encoders),
     ]
     check_names(contestants)
-    contestants = [*(to_pretrain(word, request.seed, epochs) for word in table.train), *contestants]
+    rows = [each for row in table.rows for each in from_row(row)]
+    contestants = [*rows, *(to_pretrain(word, request.seed, epochs) for word in table.train), *contestants]
     if not contestants:
         raise IgclError("nothing to compare: give --checkpoint or --encoder")
     check_names(contestants)
@@ -232,10 +264,10 @@ def _plan(
     contestant: Contestant,
     protocols: Sequence[Protocol],
     stores: Mapping[str, Path],
-    store: Path,
+    pairs: Path,
     modules: Sequence[str],
 ) -> Plan:
-    weights = digest(contestant.identity, Store(store).fingerprint if contestant.words else "")
+    weights = digest(contestant.identity, Store(pairs).fingerprint if contestant.words else "")
     tasks = [
         Task(
             file_name(protocol.name, part),
@@ -251,7 +283,7 @@ def _plan(
         for part in protocol.parts(contestant)
     ]
     options = {protocol.name: asdict(protocol) for protocol in protocols}
-    return Plan(asdict(contestant), str(store), weights, options, tasks, modules)
+    return Plan(asdict(contestant), str(pairs), weights, options, tasks, modules)
 
 
 def _finished(cell: Cell, plan: Plan) -> bool:

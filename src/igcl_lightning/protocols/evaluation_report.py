@@ -39,8 +39,18 @@ def write_report(
     stores: Mapping[str, Path],
     out: Path,
     page: Page,
+    cost: tuple[Sequence[Record], str] = ((), ""),
 ) -> None:
-    """Write the results of all protocols and print their tables; contestants that lack some parts are named."""
+    """Write the results of all protocols and print their tables; contestants that lack some parts are named.
+
+    Args:
+        protocols: the protocols.
+        measured: what is measured, by protocol.
+        stores: path of the store of each protocol.
+        out: folder to write into.
+        page: what the page shows beside the results.
+        cost: what pretraining costs, as records and as text.
+    """
     for name in (PREDICTIONS, FINE_TUNED, "table.md", PAGE):
         (out / name).unlink(missing_ok=True)  # what is not written now would be of another evaluation
     shutil.rmtree(out / PLOTS, ignore_errors=True)
@@ -64,6 +74,9 @@ def write_report(
         records += found
         tables[protocol.name] = own
     records += _audited(protocols, measured, stores)
+    if cost[1]:
+        say(f"\npretraining\n\n{cost[1]}")
+        records += cost[0]
     predictions = {protocol.name: _scored(tables.get(protocol.name, {})) for protocol in protocols}
     for name in dict.fromkeys(protocol.scores for protocol in protocols):
         scored = [each for protocol in protocols if protocol.scores == name for each in predictions[protocol.name]]

@@ -17,6 +17,7 @@ from igcl_lightning.protocols.linear import FewShot, Linear
 from igcl_lightning.protocols.localisation import Localisation
 from igcl_lightning.protocols.protocol import Protocol
 from igcl_lightning.protocols.retrieval import Retrieval
+from igcl_lightning.protocols.rows import Row, mistakes
 from igcl_lightning.protocols.segmentation import SegmentationProtocol
 from igcl_lightning.protocols.yaml_file import find_yaml, read_yaml
 from igcl_lightning.protocols.zero_shot import ZeroShotProtocol
@@ -64,6 +65,11 @@ class Table:
     Args:
         protocols: names or files of protocols.
         train: methods to pretrain on phantoms, METHOD or METHOD:SEED; the first is compared with the others.
+        rows: models to pretrain with options of their own, such as the parts of a method.
+        config: pretraining config of rows without one.
+        epochs: epochs of pretraining of rows without (default: those of the config).
+        seeds: seeds of pretraining of rows without: initial weights, order of the pairs, augmentation.
+        pairs: store that rows are pretrained on (default: the one that is evaluated).
         baselines: "random" (encoders with random weights) and "supervised" (training from scratch), either with the
             architecture of the first model that has one, or as "supervised:densenet121" with a named one; and probes on
             "metadata" (age, sex, view), "view" and "pixels" (32 x 32).
@@ -72,6 +78,11 @@ class Table:
 
     protocols: list[str] = field(default_factory=lambda: ["linear", "few_shot"])
     train: list[str] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    config: str | None = None
+    epochs: int | None = None
+    seeds: list[int] = field(default_factory=lambda: [0])
+    pairs: str | None = None
     baselines: list[str] = field(default_factory=list)
     phantoms: PhantomOptions = PhantomOptions()
 
@@ -83,7 +94,10 @@ def read_table(name: str) -> Table:
         UsageError: there is no such file, a key is unknown or a value has the wrong type.
         IgclError: a value cannot be used.
     """
-    path, table = read_yaml(Table, name, "--table")
+    path, table = read_yaml(Table, name, "--table", (f"rows.{each.name}" for each in fields(Row)))
+    table = replace(table, rows=[_complete(row, table) for row in table.rows])
+    for what in mistakes(table.rows):
+        raise IgclError(f"{path}: {what}")
     phantoms = table.phantoms
     if phantoms.studies < 1 or phantoms.size < 1:
         raise IgclError(f"{path}: phantoms.studies and phantoms.size are at least 1")
@@ -91,6 +105,17 @@ def read_table(name: str) -> Table:
         given = phantoms.hard_negatives
         raise IgclError(f"{path}: phantoms.hard_negatives is {given}, not an even number of at least 4")
     return table
+
+
+def _complete(row: Row, table: Table) -> Row:
+    """Return a row with the values of the table where it has none of its own."""
+    usual = {
+        "config": table.config,
+        "epochs": table.epochs,
+        "seeds": table.seeds,
+        "versus": [] if row is table.rows[0] else [table.rows[0].name],
+    }
+    return replace(row, **{name: value for name, value in usual.items() if getattr(row, name) is None})
 
 
 def check_baselines(words: Sequence[str]) -> None:

@@ -30,7 +30,7 @@ from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.contrastive import ContrastiveModule
 from igcl_lightning.nn.scoring import Scorer, concatenate
 from igcl_lightning.protocols.contestants import Contestant
-from igcl_lightning.protocols.protocol import Part, Protocol, check_score, methods_of, pairs
+from igcl_lightning.protocols.protocol import Part, Protocol, check_score, compared
 
 TOGETHER = 64
 """Images scored at once, each with the reports of as many: a whole table of local scores would take minutes."""
@@ -104,7 +104,7 @@ class HardNegatives(Protocol):
 
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
         """Return accuracies with differences, those without seeing the image, and a line for each method."""
-        versus = pairs(methods_of(measured))
+        versus = compared(measured)
         records, texts = [], []
         for split in self.splits:
             for image, metric in (("own", METRIC), ("blind", f"{METRIC}_blind")):

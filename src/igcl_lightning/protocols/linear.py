@@ -25,7 +25,7 @@ from igcl_lightning.nn.checks import check_at_least, check_positive
 from igcl_lightning.protocols.contestants import FLOORS, RANDOM, SEEDS_APART, SUPERVISED, Contestant
 from igcl_lightning.protocols.floors import write_floor
 from igcl_lightning.protocols.head_fits import check_epochs, check_fractions, check_labelled, fit_head, train_images
-from igcl_lightning.protocols.protocol import Part, ScoringProtocol, methods_of, pairs
+from igcl_lightning.protocols.protocol import Part, ScoringProtocol, compared, methods_of
 
 PATIENCE = 5
 """Validations in a row without a better one after which supervised training ends."""
@@ -167,7 +167,7 @@ class Linear(ProbeProtocol):
         return pd.concat(frames, ignore_index=True)
 
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
-        """Return what other probes do, and the labels that the first method saves."""
+        """Return what other probes do, and the labels that the first method saves where it is compared with others."""
         records, text = super().report(measured, store)
         if len(self.fractions) < 2 or len(measured) < 2 or "test" not in self.splits:
             return records, text
@@ -176,11 +176,14 @@ class Linear(ProbeProtocol):
             saved = self._saved(measured, store)
         except IgclError as error:  # such as a test split in which every label has one class; the rest is still shown
             return records, f"{text}\n\n{title}\nnot computed: {error}"
+        if not saved:
+            return records, text
         return [*records, *saved], "\n".join([f"{text}\n", title, *savings_lines([*records, *saved])])
 
     def _saved(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> list[Record]:
         """Return the labels that the first method saves: all its pretrainings together, then each of several."""
-        method, *others = methods_of(measured)
+        method = methods_of(measured)[0]
+        others = [other for own, other in compared(measured) if own == method]
         own = {each.run_seed(): frame for each, frame in measured.items() if each.method == method}
         parts: dict[int | None, list[pd.DataFrame]] = {None: [*own.values()]}
         if len(own) > 1:
@@ -257,6 +260,6 @@ class FewShot(ProbeProtocol):
             return records, text
         predictions = pd.concat(drawn.values(), ignore_index=True)
         predictions = predictions[predictions["split"].isin(self.splits)]
-        about: dict[str, Any] = {"versus": pairs(methods_of(drawn)), "protocol": self.name, "store": store.path.name}
+        about: dict[str, Any] = {"versus": compared(drawn), "protocol": self.name, "store": store.path.name}
         records = [*records, *summarise_together(predictions, apart=SEEDS_APART, **about)]
         return records, "\n\n".join([text, *(format_together(records, split) for split in self.splits)])

@@ -42,7 +42,7 @@ from igcl_lightning.nn.external_encoder import ExternalOptions
 from igcl_lightning.protocols.contestants import RANDOM, SUPERVISED, Contestant
 from igcl_lightning.protocols.hard_negatives import quiet_trainer
 from igcl_lightning.protocols.pictures import Examples, Picture, as_jpeg, radiograph, with_map
-from igcl_lightning.protocols.protocol import Part, Protocol, check_score, methods_of, pairs
+from igcl_lightning.protocols.protocol import Part, Protocol, check_score, compared
 from igcl_lightning.protocols.zero_shot import ZeroShotProtocol
 
 PROMPTS, GRAD_CAM = "prompts", "grad_cam"
@@ -203,7 +203,7 @@ class Localisation(Protocol):
         """Return means over the marked images of each label, their means over labels, and differences."""
         values = pd.concat([_long(lines).assign(method=each.method) for each, lines in measured.items()])
         about: dict[str, Any] = {"protocol": self.name, "store": store.path.name}
-        found = summarise_means(values, versus=pairs(methods_of(measured)), **about)
+        found = summarise_means(values, versus=compared(measured), **about)
         records = [each for each in found if each["versus"] is None or not each["metric"].startswith(OF_IMAGES)]
         parts = [(split, by) for split in self.splits for by in self.by if f"pointing_{by}" in _metrics(records)]
         return records, "\n\n".join(self._table(records, *part) for part in parts)

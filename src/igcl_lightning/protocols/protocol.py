@@ -7,7 +7,7 @@ stores it can serve before anything runs; it is measured in parts, each a table 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -96,7 +96,7 @@ class Protocol(ABC):
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
         """Return records and a table as text; `measured` has the parts of each contestant below one another.
 
-        Differences are those of the first method to each of the others.
+        Differences are those of `compared`.
         """
 
     def examples(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> list[Examples]:
@@ -157,14 +157,22 @@ def file_name(protocol: str, part: Part) -> str:
     return "-".join([protocol, *(f"{value:g}" for value in part.values())]) + ".parquet"
 
 
-def pairs(methods: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the first method with each of the others."""
-    return [(methods[0], other) for other in methods[1:]]
-
-
-def methods_of(contestants: Mapping[Contestant, Any]) -> list[str]:
+def methods_of(contestants: Iterable[Contestant]) -> list[str]:
     """Return the names of contestants, each once."""
     return list(dict.fromkeys(each.method for each in contestants))
+
+
+def compared(contestants: Iterable[Contestant]) -> list[tuple[str, str]]:
+    """Return pairs of names (method, other): each with those that it is compared with, or the first with it."""
+    methods = {each.method: each.versus for each in contestants}
+    first = next(iter(methods), "")
+    pairs = []
+    for method, versus in methods.items():
+        if versus is not None:
+            pairs += [(method, other) for other in versus if other in methods and other != method]
+        elif method != first:
+            pairs.append((first, method))
+    return pairs
 
 
 def score_report(
@@ -179,7 +187,7 @@ def score_report(
     scored = pd.concat(measured.values(), ignore_index=True)
     predictions = scored[scored["split"].isin(protocol.splits)]
     about: dict[str, Any] = {"protocol": protocol.name, "store": store.path.name}
-    versus = pairs(methods_of(measured))
+    versus = compared(measured)
     records = summarise(predictions, versus=versus, **about)
     texts = [format_table(records, split=split) for split in protocol.splits]
     several = [split for split in protocol.splits if not store.classes(split)]  # classes are answers of another kind

@@ -40,7 +40,7 @@ from igcl_lightning.nn.scoring import Scorer, cosine_similarity
 from igcl_lightning.protocols.contestants import Contestant
 from igcl_lightning.protocols.hard_negatives import matched_pairs
 from igcl_lightning.protocols.pictures import Examples, Picture, as_jpeg, radiograph
-from igcl_lightning.protocols.protocol import Part, Protocol, check_score, methods_of, pairs
+from igcl_lightning.protocols.protocol import Part, Protocol, check_score, compared
 
 K = (1, 5, 10)
 SHORTLIST = 1000
@@ -100,7 +100,7 @@ class Retrieval(Protocol):
 
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
         """Return recall, median rank and precision with differences, and their tables."""
-        versus = pairs(methods_of(measured))
+        versus = compared(measured)
         records: list[Record] = []
         for split in self.splits:
             answers = {

@@ -23,7 +23,7 @@ from igcl_lightning.nn.checks import check_at_least, check_choice
 from igcl_lightning.nn.segmentation import DecoderOptions
 from igcl_lightning.protocols.contestants import SUPERVISED, Contestant
 from igcl_lightning.protocols.head_fits import DrawnTraining, encoder_of, fit_best
-from igcl_lightning.protocols.protocol import Part, methods_of, pairs
+from igcl_lightning.protocols.protocol import Part, compared
 
 SHOWN = ("dice", "dice_positives")
 
@@ -104,7 +104,7 @@ class SegmentationProtocol(DrawnTraining):
         """Return Dice and IoU of all images and of those with the mask, and tables of the means over masks."""
         overlaps = pd.concat(measured.values(), ignore_index=True)
         about: dict[str, Any] = {"protocol": self.name, "store": store.path.name}
-        records = summarise_segmentation(overlaps, versus=pairs(methods_of(measured)), **about)
+        records = summarise_segmentation(overlaps, versus=compared(measured), **about)
         shown = {name: TITLES[name] for name in SHOWN}
         return records, "\n\n".join(format_means(records, split, shown) for split in self.splits)
 

@@ -16,7 +16,7 @@ Content = TypeVar("Content")
 
 
 def find_yaml(name: str, option: str) -> Path:
-    """Return the path of a file, or of a shipped one such as ablation/reclf.yaml.
+    """Return the path of a file, or of a shipped one such as evaluation/reclf.yaml.
 
     Raises:
         UsageError: there is no such file, or it is not a mapping; the message calls it by `option`.
@@ -35,7 +35,7 @@ def _read(name: str, option: str) -> tuple[Path, list[Written]]:
 def read_yaml(
     content: type[Content], name: str, option: str, known: Iterable[str] = (), besides: Iterable[str] = ()
 ) -> tuple[Path, Content]:
-    """Read a file, or a shipped one such as ablation/reclf.yaml; returns where it is, and what it says.
+    """Read a file, or a shipped one such as evaluation/reclf.yaml; returns where it is, and what it says.
 
     Args:
         content: dataclass of the content.

@@ -107,8 +107,8 @@ def run(words: list[str], *, closing: bool = True) -> None:
             raise IgclError(f"{reason}, or add --trainer.logger.offline true") from error
 
 
-def check(words: list[str]) -> str:
-    """Build everything that `run` would with these options, run nothing, and return the merged options as YAML.
+def check(words: list[str]) -> tuple[str, LightningModule]:
+    """Build everything that `run` would with these options, and run nothing; returns the merged options as YAML, and the model.
 
     Raises:
         UsageError, IgclError: as `run`, for everything that is wrong before the first step.
@@ -118,7 +118,7 @@ def check(words: list[str]) -> str:
     except MisconfigurationException as error:
         raise IgclError(_refusal(error)) from error
     merged: str = checked.parser.dump(checked.config, skip_none=False)
-    return merged
+    return merged, checked.model
 
 
 def _refusal(error: MisconfigurationException) -> str:
