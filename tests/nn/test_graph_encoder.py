@@ -243,10 +243,14 @@ def test_first_relation_only_is_the_graph_with_its_first_relations():
     assert (encoder()(batch(rich, CLEAR)).pooled - expected.pooled).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize(("inverse", "relations"), [(False, NUM_EDGE_TYPES), (True, NUM_EDGE_TYPES + 3)])
+@pytest.mark.parametrize(
+    ("inverse", "typed", "relations"),
+    [(False, True, NUM_EDGE_TYPES), (True, True, NUM_EDGE_TYPES + 3), (False, False, 2), (True, False, 3)],
+)
 @pytest.mark.parametrize("join", ["none", "primary"])
-def test_the_connector_has_its_weight_whatever_the_join(inverse, relations, join):
-    assert [len(conv.weight) for conv in encoder(inverse_relations=inverse, join=join).convs] == [relations] * 2
+def test_the_connector_has_its_weight_whatever_the_join(inverse, typed, relations, join):
+    model = encoder(inverse_relations=inverse, relation_types=typed, join=join)
+    assert [len(conv.weight) for conv in model.convs] == [relations] * 2
 
 
 def test_unknown_readout_is_named():

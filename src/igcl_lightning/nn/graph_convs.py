@@ -2,7 +2,8 @@
 
 A layer maps nodes [N, in_channels], edges [2, E] and their types [E] to nodes [N, out_channels]. Messages run from the
 head to the tail of an edge. An entity always reads itself, whether it has neighbours or not; two edges of one pair both
-count. All weights take part even without edges or nodes: distributed training waits for their gradients.
+count. All weights take part even without edges or nodes: distributed training waits for their gradients. Nodes keep
+their precision, so that mixed precision sums over neighbours in single precision.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GATConv, GCNConv, SAGEConv
-from torch_geometric.nn.aggr import MeanAggregation
-from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 from igcl_lightning.nn.checks import check_choice
 
@@ -69,7 +68,8 @@ class RelationalConv(nn.Module):
         num_nodes, num_relations = x.shape[0], self.weight.shape[0]
         source, target = edge_index
         slot = target * num_relations + edge_type
-        wide = _wide(x)
+        # In single precision: sums of ones in bfloat16 stop at 256.
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
         total = wide.new_zeros(num_nodes * num_relations, x.shape[1]).index_add(0, slot, wide[source])
         count = wide.new_zeros(num_nodes * num_relations).index_add(0, slot, wide.new_ones(slot.shape[0]))
         mean = (total / count.clamp(min=1)[:, None]).to(x.dtype)
@@ -87,13 +87,12 @@ class GCNLayer(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv = GCNConv(in_channels, out_channels, normalize=False)  # normalised here, in single precision
+        self.conv = GCNConv(in_channels, out_channels)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_type: Tensor) -> Tensor:
         """Map nodes [N, in_channels] and edges [2, E] to nodes [N, out_channels]; types are not read."""
-        edge_index, weight = gcn_norm(edge_index, num_nodes=x.shape[0], dtype=_wide(x).dtype)
-        out: Tensor = self.conv(x, edge_index, weight)
-        return out.to(x.dtype)
+        out: Tensor = self.conv(x, edge_index)
+        return out
 
 
 class GATLayer(nn.Module):
@@ -109,14 +108,14 @@ class GATLayer(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, num_relations: int) -> None:
         super().__init__()
         self.num_relations = num_relations
-        self.conv = _SingleGATConv(in_channels, out_channels, edge_dim=num_relations, fill_value=0.0)
+        self.conv = GATConv(in_channels, out_channels, edge_dim=num_relations, fill_value=0.0)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_type: Tensor) -> Tensor:
         """Map nodes [N, in_channels], edges [2, E] and their types [E] to nodes [N, out_channels]."""
         types = nn.functional.one_hot(edge_type, self.num_relations).to(x.dtype)
         # With one node more: PyG's layer leaves weights out if there is none at all.
         out: Tensor = self.conv(nn.functional.pad(x, (0, 0, 0, 1)), edge_index, types)
-        return out[:-1].to(x.dtype)
+        return out[:-1]
 
 
 class SAGELayer(nn.Module):
@@ -127,38 +126,9 @@ class SAGELayer(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv = SAGEConv(in_channels, out_channels, aggr=_SingleMean())
+        self.conv = SAGEConv(in_channels, out_channels)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_type: Tensor) -> Tensor:
         """Map nodes [N, in_channels] and edges [2, E] to nodes [N, out_channels]; types are not read."""
         out: Tensor = self.conv(x, edge_index)
-        return out.to(x.dtype)
-
-
-class _SingleMean(MeanAggregation):
-    """PyG's mean, in single precision at least."""
-
-    def forward(self, x: Tensor, *args: object, **kwargs: object) -> Tensor:
-        mean: Tensor = super().forward(_wide(x), *args, **kwargs)
-        return mean.to(x.dtype)
-
-
-class _SingleGATConv(GATConv):
-    """PyG's layer, with its softmax and sum in single precision at least."""
-
-    def edge_update(
-        self,
-        alpha_j: Tensor,
-        alpha_i: Tensor,
-        edge_attr: Tensor,
-        index: Tensor,
-        ptr: Tensor | None,
-        dim_size: int | None,
-    ) -> Tensor:
-        weight: Tensor = super().edge_update(_wide(alpha_j), _wide(alpha_i), edge_attr, index, ptr, dim_size)
-        return weight
-
-
-def _wide(x: Tensor) -> Tensor:
-    """Return a tensor in single precision at least: sums of ones in bfloat16 stop at 256."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+        return out.to(x.dtype)  # in mixed precision it would be half, and so would the sums of the next layer
