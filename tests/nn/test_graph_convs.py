@@ -1,8 +1,8 @@
 import pytest
 import torch
-from graph_cases import conv_by_loops, random_edges
 from torch_geometric.nn import RGCNConv
 
+from graph_cases import conv_by_loops, random_edges
 from igcl_lightning.errors import IgclError
 from igcl_lightning.nn.graph_convs import CONVS, RelationalConv, create_conv
 
