@@ -5,7 +5,7 @@ import time
 import torch
 from torch_geometric.nn import FastRGCNConv, RGCNConv
 
-from igcl_lightning.nn.graph_encoder import RelationalConv
+from igcl_lightning.nn.graph_convs import RelationalConv
 
 NUM_NODES, NUM_EDGES, CHANNELS, NUM_RELATIONS, REPEATS = 4000, 3000, 256, 6, 20
 

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from graph_cases import EMPTY, GRAPHS, RICH, SWITCHES, encoder
+from graph_cases import batch as graph_batch
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
 from igcl_lightning.losses.contrastive import KINDS, ContrastiveLoss, ContrastiveOptions, batch_similarity
@@ -69,6 +71,19 @@ class WholeMethod(nn.Module):
 
     def forward(self, batch):
         return self.module.contrast_batch(batch)[0]
+
+
+class GraphsAlone(nn.Module):
+    """A graph encoder on graphs that are all empty on the second process; the loss is a mean over the graphs of all."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.encoder = encoder(**SWITCHES[name]).double()
+
+    def forward(self, graphs):
+        pooled = self.encoder(graphs).pooled
+        world = dist.get_world_size() if dist.is_initialized() else 1
+        return world * pooled.square().sum() / 8
 
 
 class Views(nn.Module):
@@ -144,15 +159,18 @@ METHODS = {
 LOCAL = {f"both branches, {kind}": {"local": 1.0, "kind": kind, "targets": "study"} for kind in KINDS}
 ALIKE = {f"alike by {source}": {"semantic_weight": 0.5, "semantic_source": source} for source in SEMANTIC_SOURCES}
 WHOLE = {**METHODS, **LOCAL, **ALIKE}
+ENCODERS = {f"graph encoder: {name}": name for name in SWITCHES}
 UNITS = {f"units of different numbers, {exchange} sent": exchange for exchange in EXCHANGES}
 VIEWS = "views, one repeated"
-CASES = (*WHOLE, VIEWS, *UNITS)
+CASES = (*WHOLE, VIEWS, *UNITS, *ENCODERS)
 
 
 def case(name, store, share=EVERY):
     """Module and batch of one of the `CASES`."""
     if name in WHOLE:
         return WholeMethod(**WHOLE[name]), pair_batch(store, share)
+    if name in ENCODERS:
+        return GraphsAlone(ENCODERS[name]), graph_batch(*(*GRAPHS, RICH, EMPTY, EMPTY, EMPTY)[share])
     return (Views(), view_batch(share)) if name == VIEWS else (LocalMatching(UNITS[name]), unit_batch(share))
 
 

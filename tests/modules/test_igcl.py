@@ -161,6 +161,27 @@ def test_it_trains_and_reloads_with_every_option_of_the_graph_side(batch, join, 
     torch.testing.assert_close(loaded(batch).second, module(batch).second)
 
 
+@pytest.mark.parametrize(
+    "graph",
+    [
+        {"conv": "gat", "readout": "min"},
+        {"conv": "gcn", "relation_types": False, "node_texts": False},
+        {"conv": "sage", "relation_types": False, "node_types": False},
+        {"layers": 0, "attention_layers": 0, "readout": "mean", "node_types": False},
+    ],
+)
+def test_other_graph_encoders_train_and_reload(batch, graph, tmp_path):
+    module = IGCL(TINY["image"], TINY["graph"] | graph).eval()
+    module.contrast_batch(batch)[0].backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+    run = trainer()
+    run.strategy.connect(module)
+    run.save_checkpoint(tmp_path / "igcl.ckpt")
+    loaded = IGCL.load_from_checkpoint(tmp_path / "igcl.ckpt").eval()
+    assert loaded.hparams["graph"] == module.hparams["graph"]
+    torch.testing.assert_close(loaded(batch).second, module(batch).second)
+
+
 def test_stored_node_text_is_read(batch):
     module = IGCL(**TINY | {"graph": {"node_text_channels": 5}}).eval()
     with pytest.raises(IgclError, match="prepare the store with --node-text and set data.node_text"):

@@ -25,8 +25,9 @@ def gate():
 
 def by_loops(units, readout, gate):
     """Pooled vector and shares of one sample without padding."""
-    if readout == "max":
-        winners = [max(range(len(units)), key=lambda unit: units[unit, channel]) for channel in range(4)]
+    if readout in ("max", "min"):
+        best = max if readout == "max" else min
+        winners = [best(range(len(units)), key=lambda unit: units[unit, channel]) for channel in range(4)]
         pooled = [units[winner, channel] for channel, winner in enumerate(winners)]
         return torch.stack(pooled), torch.tensor([winners.count(unit) / 4 for unit in range(len(units))])
     assert readout in ("mean", "attention"), "write the new readout down here as loops"

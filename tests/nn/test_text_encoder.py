@@ -122,7 +122,7 @@ def test_a_report_longer_than_the_encoder_reads_is_refused():
 
 
 def test_unknown_readout_is_named():
-    with pytest.raises(ValueError, match="readout 'sum' is not one of max, mean, attention, cls"):
+    with pytest.raises(ValueError, match="readout 'sum' is not one of max, mean, min, attention, cls"):
         TextEncoder(TextOptions(readout="sum"))
 
 

@@ -1,4 +1,4 @@
-"""Graph encoder: joins, R-GCN layers, attention over all nodes of a report, readout (IGCL, section 3)."""
+"""Graph encoder: joins, graph convolutions, attention over all nodes of a report, readout (IGCL, section 3)."""
 
 from __future__ import annotations
 
@@ -12,100 +12,13 @@ from torch_geometric.transforms import BaseTransform, Compose
 from torch_geometric.utils import to_dense_batch
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.graphs.featurizer import NUM_BUCKETS
-from igcl_lightning.graphs.schema import CONNECTOR, ENTITY_LABELS, NUM_EDGE_TYPES, RELATION_TYPES
+from igcl_lightning.graphs.schema import CONNECTOR, NUM_EDGE_TYPES, RELATION_TYPES
 from igcl_lightning.graphs.transforms import ComponentJoin, FirstRelation
-from igcl_lightning.nn.checks import check_at_least
+from igcl_lightning.nn.checks import check_at_least, check_choice
 from igcl_lightning.nn.encoded import Encoded, UnitRelations
+from igcl_lightning.nn.graph_convs import CONVS, UNTYPED_CONVS, create_conv
+from igcl_lightning.nn.node_embedding import HashedText, NodeEmbedding, StoredText
 from igcl_lightning.nn.readout import fill_empty, read_out, readout_gate
-
-
-class HashedText(nn.Module):
-    """Embed the text of a node as the mean of its subword embeddings, [channels]; zero without text."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.subwords = nn.EmbeddingBag(NUM_BUCKETS, channels, mode="mean", padding_idx=0)
-        self.out_channels = channels
-
-    def forward(self, graph: Data) -> Tensor:
-        """Map subword buckets `graph.x` [N, S] to [N, channels]."""
-        embedded: Tensor = self.subwords(graph.x)
-        return embedded
-
-
-class StoredText(nn.Module):
-    """Look up the features of a node's text, [channels], stored from a frozen language model (`graphs.node_text`)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.out_channels = channels
-
-    def forward(self, graph: Data) -> Tensor:
-        """Return `graph.node_text` [N, channels]; raises `IgclError` if it is missing or has another width."""
-        if "node_text" not in graph:
-            raise IgclError(
-                f"the model reads {self.out_channels} stored channels of node text, the batch has none: "
-                "prepare the store with --node-text and set data.node_text"
-            )
-        text: Tensor = graph.node_text
-        if text.shape[1] != self.out_channels:
-            raise IgclError(
-                f"the model reads {self.out_channels} channels of node text, the store has {text.shape[1]}: "
-                f"set model.graph.node_text_channels to {text.shape[1]}"
-            )
-        return text
-
-
-class NodeEmbedding(nn.Module):
-    """Embed an entity as [text | one-hot label]; a node added by a join is zero."""
-
-    def __init__(self, text: HashedText | StoredText) -> None:
-        super().__init__()
-        self.text = text
-        self.out_channels = text.out_channels + len(ENTITY_LABELS)
-
-    def forward(self, graph: Data) -> Tensor:
-        """Map the nodes of a batch of graphs to [N, out_channels]."""
-        text = self.text(graph)
-        label = nn.functional.one_hot(graph.node_type, len(ENTITY_LABELS) + 1)[:, : len(ENTITY_LABELS)]
-        return torch.cat([text, label.to(text.dtype)], dim=-1)
-
-
-class RelationalConv(nn.Module):
-    r"""Relational graph convolution (Schlichtkrull et al. 2018), full weight per relation, mean per relation.
-
-    .. math:: x'_i = W_0 x_i + b + \sum_r \frac{1}{|N_r(i)|} \sum_{j \in N_r(i)} W_r x_j
-
-    Messages run from the head to the tail of an edge. Equal to `torch_geometric.nn.RGCNConv` with its defaults, but
-    averages before it multiplies: one scatter and one matrix product instead of a loop over relations.
-
-    Args:
-        in_channels: channels of the input nodes.
-        out_channels: channels of the output nodes.
-        num_relations: number of edge types.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, num_relations: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_relations, in_channels, out_channels))
-        self.root = nn.Parameter(torch.empty(in_channels, out_channels))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-        nn.init.xavier_uniform_(self.root)
-        for weight in self.weight:
-            nn.init.xavier_uniform_(weight)
-
-    def forward(self, x: Tensor, edge_index: Tensor, edge_type: Tensor) -> Tensor:
-        """Map nodes [N, in_channels], edges [2, E] and their types [E] to nodes [N, out_channels]."""
-        num_nodes, num_relations = x.shape[0], self.weight.shape[0]
-        source, target = edge_index
-        slot = target * num_relations + edge_type
-        # In single precision: sums of ones in bfloat16 stop at 256.
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        total = wide.new_zeros(num_nodes * num_relations, x.shape[1]).index_add(0, slot, wide[source])
-        count = wide.new_zeros(num_nodes * num_relations).index_add(0, slot, wide.new_ones(slot.shape[0]))
-        mean = (total / count.clamp(min=1)[:, None]).to(x.dtype)
-        return mean.view(num_nodes, num_relations * x.shape[1]) @ self.weight.flatten(0, 1) + x @ self.root + self.bias
 
 
 @dataclass(frozen=True)
@@ -114,18 +27,22 @@ class GraphOptions:
 
     Args:
         channels: width of all layers.
-        conv: how entities read their neighbours: "rgcn", "gcn", "gat" or "sage".
+        conv: how entities read their neighbours (`nn.graph_convs`): "rgcn", "gat", or "gcn" and "sage", which read no
+            types of relations.
         layers: layers of `conv`; with 0, entities are projected and their relations are not read.
         attention_layers: post-norm transformer layers over the nodes of a report; with 0, components stay separate.
         attention_heads: attention heads per layer.
         readout: "max", "mean", "min" or "attention" (a learned gate).
-        inverse_relations: whether to also send messages from tail to head, with separate weights.
+        inverse_relations: whether to also send messages from tail to head, as relations of types of their own.
         dropout: dropout of the transformer layers.
-        join: how components are joined before the R-GCN: "none", "dummy", "meta" or "primary" (see `ComponentJoin`).
+        join: how components are joined before the first layer: "none", "dummy", "meta" or "primary" (see
+            `ComponentJoin`).
         node_text_channels: width of the node text features in the store; 0 embeds hashed subwords instead.
         node_texts: whether the text of an entity is read.
-        node_types: whether the label of an entity (anatomy, observation and its assertion) is read.
-        relation_types: whether relations of different types are told apart.
+        node_types: whether the label of an entity (anatomy, observation and its assertion) is read. With neither text
+            nor label, all entities are alike.
+        relation_types: whether `conv` tells relations of different types apart. Without, it still knows their direction
+            and the connectors of a join. `srm.relation_bias` of local matching is another option.
         rotate_channels: width of RotatE embeddings of entities instead of their text (Sun et al., ICLR 2019), fitted to
             the relations of the training reports before training; 0 for none.
         fc_layers: Linear + ReLU layers after the readout.
@@ -155,7 +72,7 @@ class GraphOptions:
 
 _LEAST = {
     "channels": 1,
-    "layers": 1,
+    "layers": 0,
     "attention_layers": 0,
     "attention_heads": 1,
     "node_text_channels": 0,
@@ -167,17 +84,18 @@ _LEAST = {
 class GraphEncoder(nn.Module):
     """Encode report graphs.
 
-    The R-GCN spreads information within a connected component. Components meet in the masked self-attention over all
-    nodes of one report that follows (IGCL eq. 4-6), or through nodes that a join adds before. Padding never takes part,
-    so a graph's encoding does not depend on the graphs it is batched with. A graph without entities is encoded as one
-    learned unit. Unit u of a graph is its entity u. Nodes added by a join take part in all layers and in the readout,
-    but are not units.
+    The layers of `conv` spread information within a connected component. Components meet in the masked self-attention
+    over all nodes of one report that follows (IGCL eq. 4-6), or through nodes that a join adds before. Padding never
+    takes part, so a graph's encoding does not depend on the graphs it is batched with. A graph without entities is
+    encoded as one learned unit. Unit u of a graph is its entity u. Nodes added by a join take part in all layers and in
+    the readout, but are not units. The relations of units are those of the report, whatever the layers read.
 
     Args:
         options: layers, readout and join.
 
     Raises:
-        IgclError: a number is out of range, or channels is not a multiple of attention_heads.
+        IgclError: a number is out of range, channels is not a multiple of attention_heads, conv is unknown, or options
+            contradict each other.
         ValueError: unknown readout or join.
     """
 
@@ -185,19 +103,26 @@ class GraphEncoder(nn.Module):
         super().__init__()
         for option, bound in _LEAST.items():
             check_at_least(f"model.graph.{option}", getattr(options, option), bound)
-        channels, heads, text = options.channels, options.attention_heads, options.node_text_channels
+        check_choice("model.graph.conv", options.conv, CONVS)
+        _refuse_contradictions(options)
+        channels, heads = options.channels, options.attention_heads
         if options.attention_layers and channels % heads:
             raise IgclError(f"model.graph.channels {channels} is not a multiple of model.graph.attention_heads {heads}")
         self.readout = options.readout
         self.inverse_relations = options.inverse_relations
+        self.relation_types = options.relation_types
         self.attention_mask = options.attention_mask
         self.out_channels = self.unit_channels = channels
         choice: list[BaseTransform] = [FirstRelation()] if options.first_relation_only else []
         self.transform = Compose([*choice, ComponentJoin(options.join)])
-        self.nodes = NodeEmbedding(StoredText(text) if text else HashedText(channels))
+        self.nodes = NodeEmbedding(_text_embedding(options), options.node_types)
         widths = [self.nodes.out_channels, *[channels] * options.layers]
-        num_relations = NUM_EDGE_TYPES + (len(RELATION_TYPES) if options.inverse_relations else 0)
-        self.convs = nn.ModuleList(RelationalConv(before, after, num_relations) for before, after in pairwise(widths))
+        known = len(RELATION_TYPES) if options.relation_types else 1
+        num_relations = known + 1 + (known if options.inverse_relations else 0)
+        self.convs = nn.ModuleList(
+            create_conv(options.conv, before, after, num_relations) for before, after in pairwise(widths)
+        )
+        self.projection = nn.Identity() if options.layers else nn.Linear(widths[0], channels)
         self.empty = nn.Parameter(torch.randn(channels) * 0.02)
         self.attention = nn.ModuleList(
             nn.TransformerEncoderLayer(channels, heads, 2 * channels, options.dropout, batch_first=True)
@@ -217,9 +142,10 @@ class GraphEncoder(nn.Module):
         batch_size, num_entities = graph.num_graphs, graph.ptr.diff()
         graph = self.transform(graph)
         edge_index, edge_type = self._edges(graph)
-        x = self.nodes(graph)
+        read_type = edge_type if self.relation_types else _erased(edge_type)
+        x = self.projection(self.nodes(graph).to(self.empty.dtype))
         for conv in self.convs:
-            x = conv(x, edge_index, edge_type).relu()
+            x = conv(x, edge_index, read_type).relu()
         nodes, mask = to_dense_batch(x, graph.batch, batch_size=batch_size)
         nodes, mask = fill_empty(nodes, mask, self.empty)
         for layer in self.attention:
@@ -241,6 +167,43 @@ class GraphEncoder(nn.Module):
             torch.cat([graph.edge_index, graph.edge_index[:, own].flip(0)], dim=1),
             torch.cat([graph.edge_type, graph.edge_type[own] + NUM_EDGE_TYPES]),
         )
+
+
+def _text_embedding(options: GraphOptions) -> HashedText | StoredText | None:
+    if not options.node_texts:
+        return None
+    return StoredText(options.node_text_channels) if options.node_text_channels else HashedText(options.channels)
+
+
+def _erased(edge_type: Tensor) -> Tensor:
+    """Return 0 for relations, 1 for connectors and 2 for inverse relations, whatever their types."""
+    return (edge_type >= CONNECTOR).long() + (edge_type > CONNECTOR).long()
+
+
+def _refuse_contradictions(options: GraphOptions) -> None:
+    """Raise `IgclError` for an option that can do nothing beside the others."""
+    if not options.layers:
+        for option in ("conv", "join", "relation_types", "first_relation_only"):
+            value, default = getattr(options, option), getattr(GraphOptions, option)
+            if value != default:
+                told = str(value).lower() if isinstance(value, bool) else value
+                raise IgclError(
+                    f"model.graph.layers is 0, relations are not read: leave out model.graph.{option} {told}"
+                )
+    if options.conv in UNTYPED_CONVS and options.relation_types:
+        raise IgclError(
+            f"model.graph.conv {options.conv} reads no types of relations: set model.graph.relation_types to false"
+        )
+    for option in ("node_text_channels", "rotate_channels"):
+        if not options.node_texts and getattr(options, option):
+            raise IgclError(f"model.graph.node_texts is false: set model.graph.{option} to 0")
+    if options.node_texts or options.node_types:
+        return
+    reason = "entities are all alike without model.graph.node_texts and model.graph.node_types"
+    if not options.layers:
+        raise IgclError(f"{reason}, and with model.graph.layers 0 so are all reports: set one of them to true")
+    if options.conv == "gat" and options.join == "none":
+        raise IgclError(f"{reason}, and model.graph.conv gat only averages them: choose another, or a model.graph.join")
 
 
 def _entity_relations(graph: Data, edge_index: Tensor, edge_type: Tensor, num_units: int) -> UnitRelations:

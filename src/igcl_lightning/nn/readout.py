@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-READOUTS = ("max", "mean", "attention")
+READOUTS = ("max", "mean", "min", "attention")
 
 
 def readout_gate(readout: str, channels: int, known: Sequence[str] = READOUTS) -> nn.Linear | None:
@@ -47,11 +47,12 @@ def read_out(units: Tensor, mask: Tensor, readout: str, gate: nn.Module | None =
     Args:
         units: [B, U, D].
         mask: True where there is a unit, bool [B, U]; at least one in each row.
-        readout: "max" and "mean" over units, or "attention", the mean weighted by the softmax of the gate.
+        readout: "max", "min" and "mean" over units, or "attention", the mean weighted by the softmax of the gate.
         gate: maps units to [B, U, 1]; for "attention" only.
     """
-    if readout == "max":
-        pooled, winner = units.masked_fill(~mask[..., None], -torch.inf).max(dim=1)
+    if readout in ("max", "min"):
+        filled = units.masked_fill(~mask[..., None], -torch.inf if readout == "max" else torch.inf)
+        pooled, winner = filled.max(dim=1) if readout == "max" else filled.min(dim=1)
         # In single precision: sums of ones in bfloat16 stop at 256, unless the device accumulates in a wider type.
         ones = torch.ones_like(pooled, dtype=torch.promote_types(pooled.dtype, torch.float32))
         wins = ones.new_zeros(units.shape[:2]).scatter_add(1, winner, ones)

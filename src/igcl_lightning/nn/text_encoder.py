@@ -33,8 +33,8 @@ class TextOptions:
         channels: width of all layers; ignored if `model` is given, like `layers`, `heads` and `dropout`.
         layers: transformer layers.
         heads: attention heads per layer.
-        readout: "max", "mean", "attention" (a learned gate), or "cls": the last state of a first token, learned or the
-            model's own, whose attention in the last layer is the words' importance (MGCA).
+        readout: "max", "mean", "min", "attention" (a learned gate), or "cls": the last state of a first token, learned
+            or the model's own, whose attention in the last layer is the words' importance (MGCA).
         dropout: dropout of the transformer layers.
         model: folder or hub name of a Hugging Face model to use instead; its tokenizer must be `data.tokenizer`.
         pieces: how states of that model's wordpieces become a word: "mean", or "sum" (GLoRIA, MGCA). A hashed word is
