@@ -126,8 +126,8 @@ class PairDataset(_StoreRows):
         return self.table.select_columns(self.collate.report_columns)
 
     def _exchange(self, noise: NoiseOptions, seed: int) -> ReportExchange:
-        columns = self.table.data.select(["patient", "study"]).take(pa.array(self.places)).combine_chunks()
-        patient, study = (columns.column(name).chunk(0) for name in columns.column_names)
+        columns = (self.table.data.column(name).take(pa.array(self.places)) for name in ("patient", "study"))
+        patient, study = (column.combine_chunks() for column in columns)
         return ReportExchange(patient, study, noise, seed)
 
     def lengths(self, side: str) -> Ids:
