@@ -40,6 +40,7 @@ DOUBTS = ReportGraph(
         Entity("possible nodule", "OBS-U", 5, 6, "possible"),
         Entity("lung", "ANAT-U", 7, 7),
         Entity("mass", "OBS-U", 1, 1),
+        Entity("nodule", "OBS-M", 6, 6, "unlikely"),  # a doubt of what is not doubted
     ),
     (Relation(0, "located_at", 4), Relation(0, "modify", 5), Relation(3, "located_at", 4)),
 )
@@ -264,7 +265,10 @@ def test_an_exact_number_of_patients_has_reports_of_others(patients, share, coun
     taken = {patient: other for patient, other in giver.items() if patient != other}
     assert len(taken) == count
     assert set(taken) == set(taken.values())  # exchanged among one another
-    plain = dataset(patients).batch(range(len(pairs)))
+    rows = np.arange(len(mine))
+    kept = np.array([patient not in taken for patient, _ in mine])
+    assert (pairs.exchange.sources(0)[kept] == rows[kept]).all()  # even if images of a study had reports of their own
+    plain = dataset(patients).batch(rows)
     for name in ("image", "row", "study", "patient"):
         assert torch.equal(getattr(batch, name), getattr(plain, name))
 
@@ -283,6 +287,10 @@ def test_exchanges_are_nested_and_follow_seed_and_epoch(patients):
     drawn = exchanged(0.5)
     assert drawn == exchanged(0.5, epoch=2) == exchanged(0.5, every_epoch=True) != exchanged(0.5, seed=1)
     assert drawn != exchanged(0.5, epoch=1, every_epoch=True)
+    pairs = dataset(patients, reports=0.5, every_epoch=True)
+    first, later = (of_reports(pairs.batch(range(epoch * rows, (epoch + 1) * rows))) for epoch in (0, 1))
+    assert first != later
+    assert of_reports(pairs.batch(range(rows))) == first
 
 
 def test_exchanged_reports_take_features_and_further_errors_along(store):
@@ -345,7 +353,13 @@ def test_only_training_has_errors(patients):
             assert_same(one, other)
 
 
-def test_streams_have_the_same_errors(store):
+def test_errors_follow_the_seed_of_the_order(store):
+    noise = NoiseOptions(**ALL, reports=0.5)
+    rows = PairedDataModule(str(store), order_seed=3, keep_empty=True, noise=noise).train_dataloader().dataset.rows
+    assert_same(rows.batch(range(9)), dataset(store, 3, **ALL, reports=0.5).batch(range(9)))
+
+
+def test_streams_have_the_same_errors(store, patients):
     noise = GraphNoise(NoiseOptions(**ALL, every_epoch=True), 4)
     stream = PairStream(StreamedStore(store.as_uri()), ["train"], PairCollator(noise=noise), 7, shuffled=True, epoch=3)
     pairs = dataset(store, 4, every_epoch=True, **ALL)
@@ -355,6 +369,8 @@ def test_streams_have_the_same_errors(store):
         assert_same(batch, local)
     data = PairedDataModule(store.as_uri(), batch_size=4, noise=NoiseOptions(entities=1.0))
     assert next(iter(data.train_dataloader())).graph.num_nodes == 0
+    data = PairedDataModule(patients.as_uri(), noise=NoiseOptions(entities=1.0))
+    assert next(iter(data.val_dataloader())).graph.num_nodes == len(DOUBTS.entities)
 
 
 class Model(nn.Module):
