@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from torch import nn
 
 from igcl_lightning.data.inputs import describe_inputs
 from igcl_lightning.data.modules import PairedDataModule
@@ -16,10 +17,15 @@ from igcl_lightning.data.splits import draw_patients
 from igcl_lightning.data.study import Study, StudyImage
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import Entity, ReportGraph, stable_hash
-from igcl_lightning.modules import IGCL
 from stores import prepare_studies
 
 PATIENTS = 25  # of which four have no pairs
+
+
+class Model(nn.Module):
+    """A module that contrasts images with graphs."""
+
+    sides = ("image", "graph")
 
 
 def studies():
@@ -42,7 +48,7 @@ def store(tmp_path_factory):
 def module(path, batch_size=2, **options):
     data = PairedDataModule(str(path), batch_size, **options)
     data.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
-    data.trainer.strategy.connect(IGCL(image={"backbone": "test_resnet", "size": 32}))
+    data.trainer.strategy.connect(Model())
     return data
 
 

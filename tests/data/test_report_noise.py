@@ -279,8 +279,8 @@ def test_exchanges_are_nested_and_follow_seed_and_epoch(patients):
 
     def exchanged(share, seed=0, epoch=0, every_epoch=False):
         pairs = dataset(patients, seed, reports=share, every_epoch=every_epoch)
-        theirs = of_reports(pairs.batch(range(epoch * rows, (epoch + 1) * rows)))
-        return {patient for (patient, _), (other, _) in zip(mine, theirs, strict=True) if patient != other}
+        source = pairs.exchange.sources(epoch).tolist()
+        return {patient for (patient, _), at in zip(mine, source, strict=True) if patient != mine[at][0]}
 
     for smaller, larger in pairwise([0.1, 0.3, 0.6, 1.0]):
         assert exchanged(smaller) < exchanged(larger)
