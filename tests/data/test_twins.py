@@ -15,12 +15,13 @@ from igcl_lightning.data import twins
 from igcl_lightning.data.collation import PairCollator
 from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.preparing.options import Options
+from igcl_lightning.data.random_numbers import mixed, random_numbers
 from igcl_lightning.data.row_datasets import PairDataset, WholeBatches, ready
 from igcl_lightning.data.sources.phantom import phantom_study
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.streaming import PairStream, StreamedStore
 from igcl_lightning.data.study import Study, StudyImage
-from igcl_lightning.data.twins import TwinDraw, random_numbers, same_words
+from igcl_lightning.data.twins import TwinDraw, same_words
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.counterfactuals import KINDS, edits
 from igcl_lightning.graphs.featurizer import featurize
@@ -131,7 +132,7 @@ def test_random_numbers_are_uniform_and_as_published():
     numbers = np.array(random_numbers(3, np.zeros_like(row), row), np.float64) / 2**64
     assert abs(np.histogram(numbers, 10, (0, 1))[0] - 2000).max() < 200
     # The first output of SplitMix64 with seed 0.
-    assert int(twins._mixed(np.zeros(1, np.uint64))[0]) == 0xE220A8397B1DCDAF
+    assert int(mixed(np.zeros(1, np.uint64))[0]) == 0xE220A8397B1DCDAF
 
 
 def test_what_a_process_knows_is_bounded(store, monkeypatch):

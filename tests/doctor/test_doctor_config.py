@@ -168,6 +168,8 @@ def test_rows_that_are_no_pairs_are_counted_as_training_counts_them(config, tmp_
     assert (finding.level, finding.numbers) == ("warning", {"empty": 7, "rows": 20})
     assert "7 of 20 (35 %) training rows lack a report with entities: pretraining leaves them out" in finding.message
     assert "1 batch of 8 an epoch, 5 rows of each left over" in said(check_batches(config(), store), "ok")[0]
+    share = config("--data.fraction", "0.7")  # of 13 patients
+    assert "1 batch of 8 an epoch, 1 row of each left over" in said(check_batches(share, store), "ok")[0]
     (finding,) = check_pairs(config("--data.keep_empty", "true"), store)
     assert "kept, with equal embeddings and as each other's negatives" in finding.message
     assert "2 batches of 8 an epoch, 4 rows" in said(check_batches(config("--data.keep_empty", "true"), store), "ok")[0]

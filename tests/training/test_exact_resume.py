@@ -35,6 +35,7 @@ IMAGES += ["--data.num_workers", "0"]
 STOPPED = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor", "val/loss"]
 STOPPED += ["--trainer.callbacks.stopping_threshold", "1000", "--trainer.callbacks.check_on_train_epoch_end"]
 IN_PARTS = ["--trainer.accumulate_grad_batches", "2", "--trainer.val_check_interval", "3", "--data.batch_size", "8"]
+ERRORS = ["--data.noise.entities", "0.3", "--data.noise.reports", "0.5", "--data.noise.every_epoch", "true"]
 FEW = ["--trainer.limit_train_batches", "2", "--trainer.max_steps", "3", "--trainer.max_epochs", "9"]
 
 RUNS = {
@@ -45,7 +46,7 @@ RUNS = {
     "labelled images": ([*IMAGES, *EACH_STEP], (1,)),
     "stopped early in a validation": ([*PHANTOM, *STOPPED, "false", *EACH_VALIDATION], (0,)),
     "stopped early at the end of an epoch": ([*PHANTOM, *STOPPED, "true", *EACH_EPOCH], (0,)),
-    "a part of each epoch": ([*PHANTOM, *FEW, *EACH_STEP], (1,)),
+    "a part of each epoch, with errors in reports": ([*PHANTOM, *FEW, *EACH_STEP, *ERRORS], (1,)),
 }
 
 

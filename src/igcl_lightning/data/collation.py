@@ -13,6 +13,7 @@ from torch_geometric.data import Batch
 
 from igcl_lightning.data.handover import Handover, handed_over, in_one_storage
 from igcl_lightning.data.images import decode_grey
+from igcl_lightning.data.report_noise import GraphNoise
 from igcl_lightning.data.samples import LabeledBatch, MaskedBatch, PairBatch, Twin
 from igcl_lightning.data.store import NODE_TEXT
 from igcl_lightning.data.twins import FIELDS, TwinDraw, edited_graphs, edited_reports
@@ -25,6 +26,7 @@ from igcl_lightning.graphs.tokens import ReportTokenizer
 
 GRAPH_FIELDS = ("text", "tokens", "label", "head", "tail", "type", "key", "facts")
 TWIN_FIELDS = tuple(field for field in FIELDS if field not in GRAPH_FIELDS)
+"""Further fields that twins and noise are made from."""
 
 
 class PairCollator:
@@ -35,6 +37,7 @@ class PairCollator:
         node_text_channels: width of the language-model features of graph nodes; 0 leaves them out.
         tokenizer: tokenizer of the reports; hashed subwords by default.
         draw: draws the rows' twins; none by default.
+        noise: puts errors into the graphs; none by default.
     """
 
     def __init__(
@@ -43,17 +46,25 @@ class PairCollator:
         node_text_channels: int = 0,
         tokenizer: ReportTokenizer | None = None,
         draw: TwinDraw | None = None,
+        noise: GraphNoise | None = None,
     ) -> None:
         self.shapes = dict(shapes or {})
         self.node_text_channels = node_text_channels
         self.tokenizer = tokenizer or ReportTokenizer()
         self.draw = draw
+        self.noise = noise
 
     @property
     def columns(self) -> list[str]:
         """Names of the columns that are read, with the fields of the graph as columns of their own."""
-        graph = [f"graph.{field}" for field in (*GRAPH_FIELDS, *TWIN_FIELDS * (self.draw is not None))]
-        return ["row", "study", "patient", *graph, *[NODE_TEXT] * bool(self.node_text_channels), *self.shapes]
+        return ["row", "study", "patient", *self.report_columns, *self.shapes]
+
+    @property
+    def report_columns(self) -> list[str]:
+        """Names of the columns that come from the report."""
+        edited = self.draw is not None or self.noise is not None
+        graph = [f"graph.{field}" for field in (*GRAPH_FIELDS, *TWIN_FIELDS * edited)]
+        return [*graph, *[NODE_TEXT] * bool(self.node_text_channels)]
 
     def __call__(self, rows: pa.Table, target: NDArray[np.float32], epoch: Ids | int = 0) -> PairBatch:
         """Return a batch of B pairs (see `decode_images`).
@@ -61,13 +72,18 @@ class PairCollator:
         Args:
             rows: the columns `image` and `columns` of the rows.
             target: labels of the rows, float32 [B, L].
-            epoch: epochs that the twins are drawn for, [B] or one for all.
+            epoch: epochs that twins and noise are drawn for, [B] or one for all.
         """
         image = decode_images(rows)
         rows = rows.select(self.columns).combine_chunks()
         columns = {name: rows.column(name).chunk(0) for name in self.columns}
         hashes = np.stack([row_hashes(columns[name]) for name in ("row", "study", "patient")])
-        graph, report, twin = self._encoded(columns, hashes[0], np.broadcast_to(epoch, len(rows)))
+        epochs = np.broadcast_to(epoch, len(rows))
+        if self.noise is not None:
+            graphs = {name.removeprefix("graph."): columns[name] for name in self.report_columns}
+            noisy = self.noise(graphs, hashes[0], epochs)
+            columns |= {name: noisy[name.removeprefix("graph.")] for name in self.report_columns}
+        graph, report, twin = self._encoded(columns, hashes[0], epochs)
         row, study, patient, key = handed_over(np.stack([*hashes, columns["graph.key"].to_numpy()]))
         return PairBatch(
             image=image,

@@ -51,7 +51,8 @@ def describe_inputs(data: Any, words: bool = False) -> dict[str, Any] | None:
     Returns:
         `options` of `igcl prepare`; `parser`, its version; `node_text`, the language model of the nodes if it is used;
         `tokenizer`, its arguments; `words` by side; `labels` and `views` of the data module; `store`, its source with
-        the label policy, and its fingerprint. What is unknown is None.
+        the label policy, and its fingerprint; `training`, the share of the training pairs and the errors in their
+        reports, if there is one. What is unknown is None.
     """
     store = getattr(data, "store", None)
     if not isinstance(store, StoreDescription):
@@ -71,6 +72,7 @@ def describe_inputs(data: Any, words: bool = False) -> dict[str, Any] | None:
             "fingerprint": store.fingerprint,
             "igcl_lightning": manifest.get("igcl_lightning"),
         },
+        **({"training": training} if (training := getattr(data, "training_setting", None)) else {}),
     }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
+from igcl_lightning.data.splits import draw_patients
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.streaming import StreamedStore
 from igcl_lightning.errors import IgclError
@@ -33,6 +34,22 @@ def is_pair(store: Store, split: str, arrays: Sequence[str], stating: Sequence[s
     for side in stating:
         pair &= store.stating(split, side)
     return pair
+
+
+def pair_rows(
+    store: Store, splits: Sequence[str], arrays: Sequence[str], stating: Sequence[str] = (), fraction: float = 1.0
+) -> NDArray[np.int64]:
+    """Return the indices of the pairs among the rows of splits, those of a share of the patients who have pairs."""
+    pairs: NDArray[np.int64]
+    pairs = np.flatnonzero(np.concatenate([is_pair(store, name, arrays, stating) for name in splits]))
+    return pairs if fraction == 1 else pairs[draw_patients(_patients(store, splits, pairs), fraction)]
+
+
+def _patients(store: Store, splits: Sequence[str], rows: NDArray[np.int64]) -> list[str]:
+    """Return the patients of some of the rows of splits."""
+    patients = np.array([patient for name in splits for patient in store.column(name, "patient")], object)
+    named: list[str] = patients[rows].tolist()
+    return named
 
 
 def needs(arrays: Sequence[str], sides: Sequence[str]) -> str:
@@ -61,7 +78,25 @@ def refuse_no_validation(store: Store | StreamedStore, arrays: Sequence[str], st
         raise IgclError(f"{store.path}: no row of valid has {needs(arrays, stating)}{keeps}, {instead}")
 
 
-def say_left_out(store: Store | StreamedStore, stage: str, arrays: Sequence[str], stating: Sequence[str]) -> None:
+def refuse_few_pairs(
+    store: Store, arrays: Sequence[str], stating: Sequence[str], fraction: float, processes: int, batch_size: int
+) -> None:
+    """Raise `IgclError` if a share of the patients has fewer pairs than a batch of all processes."""
+    if fraction == 1:
+        return
+    pairs = pair_rows(store, ["train"], arrays, stating, fraction)
+    if len(pairs) < processes * batch_size:
+        patients = len({*_patients(store, ["train"], pairs)})
+        raise IgclError(
+            f"{store.path}: data.fraction {fraction} leaves {_count(len(pairs), 'training pair')} of "
+            f"{_count(patients, 'patient')}, less than a batch of {processes * batch_size}; raise it, or set "
+            f"data.batch_size to at most {len(pairs) // processes}"
+        )
+
+
+def say_left_out(
+    store: Store | StreamedStore, stage: str, arrays: Sequence[str], stating: Sequence[str], fraction: float = 1.0
+) -> None:
     """Log how many rows of the splits of a stage are left out, in one line and on one process."""
     splits = [split for split in SPLITS_OF_STAGE.get(stage, ()) if split in store.splits]
     if isinstance(store, StreamedStore):
@@ -70,6 +105,25 @@ def say_left_out(store: Store | StreamedStore, stage: str, arrays: Sequence[str]
     else:
         pairs = {split: is_pair(store, split, arrays, stating) for split in splits}
         counts = [f"{(~pair).sum():,} of {len(pair):,} {split} rows" for split, pair in pairs.items() if not pair.all()]
+    said = []
     if counts:
         keep = " (--data.keep_empty true keeps those without a report)" if stating else ""
-        rank_zero_info(f"{store.path}: left out {' and '.join(counts)}, which lack {needs(arrays, stating)}{keep}")
+        said = [f"left out {' and '.join(counts)}, which lack {needs(arrays, stating)}{keep}"]
+    if isinstance(store, Store) and "train" in splits and fraction < 1:
+        said.append(_drawn_share(store, arrays, stating, fraction))
+    if said:
+        rank_zero_info(f"{store.path}: {'; '.join(said)}")
+
+
+def _drawn_share(store: Store, arrays: Sequence[str], stating: Sequence[str], fraction: float) -> str:
+    """Return how many training patients and pairs are left out by a share of the patients."""
+    rows = [pair_rows(store, ["train"], arrays, stating, share) for share in (fraction, 1.0)]
+    kept, known = (len({*_patients(store, ["train"], pairs)}) for pairs in rows)
+    left_out = (
+        f"{known - kept:,} of {known:,} training patients, {len(rows[1]) - len(rows[0]):,} of {len(rows[1]):,} pairs"
+    )
+    return f"data.fraction {fraction} leaves out {left_out}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader
@@ -14,14 +16,17 @@ from igcl_lightning.data.kept_rows import (
     STATING_SIDES,
     is_pair,
     needs,
+    pair_rows,
+    refuse_few_pairs,
     refuse_no_pairs,
     refuse_no_validation,
     say_left_out,
 )
-from igcl_lightning.data.report_noise import NoiseOptions
+from igcl_lightning.data.report_noise import GraphNoise, NoiseOptions, check_noise, refuse_noise
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.samples import PairBatch
 from igcl_lightning.data.sources.held_out import refuse_held_out
+from igcl_lightning.data.splits import check_fraction
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.store_module import StoreDataModule
 from igcl_lightning.data.store_path import is_address
@@ -88,6 +93,12 @@ class PairedDataModule(StoreDataModule):
             raise IgclError(f"data.same_words_weight is {same_words_weight}, not a number from 1 up")
         if same_words_weight > 1 and length_aware:
             raise IgclError("data.same_words_weight repeats rows, which data.length_aware would put into one batch")
+        check_fraction("data.fraction", fraction)
+        check_noise(noise)
+        if noise.wanted and same_words_weight > 1:
+            raise IgclError("data.same_words_weight counts words of reports without errors; leave it or data.noise out")
+        if noise.reports and noise.every_epoch and length_aware:
+            raise IgclError("data.length_aware needs one report per row; set data.noise.every_epoch or it to false")
         self.arrays = arrays or []
         self.node_text = node_text
         self.tokenizer = ReportTokenizer(tokenizer, max_tokens)
@@ -95,6 +106,8 @@ class PairedDataModule(StoreDataModule):
         self.keep_empty = keep_empty
         self.same_words_weight = same_words_weight
         self.held_out = held_out or []
+        self.fraction = fraction
+        self.noise = noise
 
     @cached_property
     def store(self) -> Store | StreamedStore:
@@ -117,11 +130,12 @@ class PairedDataModule(StoreDataModule):
         if stage == "fit":
             self._refuse_held_out()
             refuse_no_pairs(store, self.arrays, sides)
+            self._check_training_pairs(store)
             if self.trainer is not None and self.trainer.limit_val_batches != 0:
                 refuse_no_validation(store, self.arrays, self._stating())
         elif stage == "predict":
             self.check_splits_to_predict()
-        say_left_out(store, stage, self.arrays, self._stating())
+        say_left_out(store, stage, self.arrays, self._stating(), self.fraction)
         self._check_lengths_and_weight(sides)
         self._check_kinds(stage)
 
@@ -139,7 +153,16 @@ class PairedDataModule(StoreDataModule):
         store = self.store
         if not isinstance(store, Store):
             return None
-        return {side: training_words(store, side) for side in self._sides_with_units()}
+        rows = None
+        if self.fraction < 1 and "train" in store.splits:
+            rows = tuple(pair_rows(store, ["train"], self.arrays, self._stating(), self.fraction).tolist())
+        return {side: training_words(store, side, rows) for side in self._sides_with_units()}
+
+    @property
+    def training_setting(self) -> dict[str, Any]:
+        """Share of the training patients and errors in their reports, as plain data; empty if there is neither."""
+        setting = {"fraction": self.fraction, "noise": asdict(self.noise)}
+        return setting if self.fraction < 1 or self.noise.wanted else {}
 
     def _refuse_held_out(self) -> None:
         if not self.held_out:
@@ -147,6 +170,16 @@ class PairedDataModule(StoreDataModule):
         if isinstance(self.store, StreamedStore):
             raise IgclError(f"{self.store.path}: data.held_out needs all patients, which a stream lacks; copy it")
         refuse_held_out(Store(self.store_path), self.held_out)  # of all views
+
+    def _check_training_pairs(self, store: Store | StreamedStore) -> None:
+        """Raise `IgclError` if the training pairs cannot have the share or the errors that are asked for."""
+        refuse_noise(self.noise, self._read_kinds(), bool(self._kinds()))
+        if isinstance(store, Store):
+            refuse_few_pairs(store, self.arrays, self._stating(), self.fraction, self._processes()[0], self.batch_size)
+            return
+        wanted = {"fraction": self.fraction < 1, "noise.reports": self.noise.reports > 0}
+        for option in (f"data.{name}" for name, is_wanted in wanted.items() if is_wanted):
+            raise IgclError(f"{store.path}: {option} needs all patients, which a stream lacks; copy it")
 
     def _check_lengths_and_weight(self, sides: Sequence[str]) -> None:
         """Raise `IgclError` if the order of training pairs needs what a stream or the model lacks."""
@@ -177,13 +210,14 @@ class PairedDataModule(StoreDataModule):
             self._refuse_single_pair(self.batch_size)
             return self._stream(self.store, ["train"], shuffled=True, stating=stating)
         draw = self._draw(self.order_seed)
-        pairs = self._pairs(self.store, ["train"], stating, draw)
+        share = {"fraction": self.fraction, "noise": self.noise, "seed": self.order_seed}
+        pairs = self._pairs(self.store, ["train"], stating, draw, **share)
         self._refuse_single_pair(self._whole_batch(len(pairs)))
         return self._training_loader(
             pairs,
             lengths=pairs.lengths(self._sides_with_units()[0]) if self.length_aware else None,
             weights=None if self.same_words_weight == 1 else np.where(pairs.same_words(), self.same_words_weight, 1.0),
-            numbered=draw is not None,
+            numbered=draw is not None or self.noise.every_epoch,
         )
 
     def why_predict_all(self) -> str:
@@ -224,6 +258,11 @@ class PairedDataModule(StoreDataModule):
         module = self.trainer.lightning_module if self.trainer is not None else None
         return [side for side in getattr(module, "sides", ("graph",)) if side in STATING_SIDES]
 
+    def _read_kinds(self) -> set[str]:
+        """Return the kinds of inputs that the model reads, such as "graph"; the graph if there is no model."""
+        module = self.trainer.lightning_module if self.trainer is not None else None
+        return {*getattr(module, "sides", ("graph",)), *getattr(module, "input_kinds", ())}
+
     def _kinds(self) -> tuple[str, ...]:
         """Return the kinds of twins that the model asks for."""
         module = self.trainer.lightning_module if self.trainer is not None else None
@@ -233,8 +272,10 @@ class PairedDataModule(StoreDataModule):
         """Return what draws twins, None if the model asks for none."""
         return TwinDraw(self._kinds(), seed) if self._kinds() else None
 
-    def _pairs(self, store: Store, splits: Sequence[str], stating: Sequence[str], draw: TwinDraw | None) -> PairDataset:
-        return PairDataset(store, splits, self.tokenizer, self.arrays, self.node_text, stating, draw)
+    def _pairs(
+        self, store: Store, splits: Sequence[str], stating: Sequence[str], draw: TwinDraw | None, **share: Any
+    ) -> PairDataset:
+        return PairDataset(store, splits, self.tokenizer, self.arrays, self.node_text, stating, draw, **share)
 
     def _stream(
         self, store: StreamedStore, splits: Sequence[str], shuffled: bool, stating: Sequence[str]
@@ -242,7 +283,8 @@ class PairedDataModule(StoreDataModule):
         """Return the loader of a stream, which builds its own batches."""
         shapes = {name: store.array_shapes[name] for name in self.arrays}
         draw = self._draw(self.order_seed if shuffled else 0)
-        collate = PairCollator(shapes, store.node_text_channels if self.node_text else 0, self.tokenizer, draw)
+        noise = GraphNoise(self.noise, self.order_seed) if shuffled and self.noise.in_graphs else None
+        collate = PairCollator(shapes, store.node_text_channels if self.node_text else 0, self.tokenizer, draw, noise)
         order = self.order_seed, *self._processes()
         stream = PairStream(store, splits, collate, self.batch_size, shuffled, *order, stating=stating)
         if shuffled:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from igcl_lightning.data.collation import PairCollator, collate_labelled, collate_masked, row_hashes
-from igcl_lightning.data.kept_rows import is_pair
+from igcl_lightning.data.exchanged_reports import ReportExchange
+from igcl_lightning.data.kept_rows import pair_rows
+from igcl_lightning.data.report_noise import GraphNoise, NoiseOptions
 from igcl_lightning.data.samples import LabeledBatch, MaskedBatch, PairBatch, Twin
 from igcl_lightning.data.store import Store
 from igcl_lightning.data.twins import TwinDraw, same_words
@@ -69,6 +71,9 @@ class PairDataset(_StoreRows):
         node_text: whether to read the language-model features of graph nodes.
         stating: sides, "graph" or "report"; rows that state nothing on one of them are left out.
         draw: draws the rows' twins; none by default. Twins of row `index` in epoch E are those of index + E * N.
+        fraction: share of the patients whose pairs are kept (see `draw_patients`).
+        noise: errors in the reports, drawn by epoch like twins; none by default.
+        seed: seed of the noise.
     """
 
     def __init__(
@@ -80,12 +85,17 @@ class PairDataset(_StoreRows):
         node_text: bool = False,
         stating: Sequence[str] = (),
         draw: TwinDraw | None = None,
+        fraction: float = 1.0,
+        noise: NoiseOptions = NoiseOptions(),
+        seed: int = 0,
     ) -> None:
         splits = [split] if isinstance(split, str) else list(split)
         shapes = {name: store.array_shapes[name] for name in arrays}
-        self.collate = PairCollator(shapes, store.node_text_channels if node_text else 0, tokenizer, draw)
-        kept = np.flatnonzero(np.concatenate([is_pair(store, name, arrays, stating) for name in splits]))
+        errors = GraphNoise(noise, seed) if noise.in_graphs else None
+        self.collate = PairCollator(shapes, store.node_text_channels if node_text else 0, tokenizer, draw, errors)
+        kept = pair_rows(store, splits, arrays, stating, fraction)
         super().__init__(store, splits, ["image", *self.collate.columns], rows=kept)
+        self.exchange = self._exchange(noise, seed) if noise.reports else None
 
     def __getitem__(self, index: int) -> PairBatch:
         """Return one pair: the fields of a batch without the first dimension."""
@@ -98,17 +108,41 @@ class PairDataset(_StoreRows):
     def batch(self, indices: Sequence[int]) -> PairBatch:
         """Return a batch of some pairs (see `decode_images`)."""
         epoch, index = np.divmod(np.asarray(indices, np.int64), len(self))
-        return self.collate(self.table[self.places[index]], self.target[index], epoch)
+        rows = self.table[self.places[index]]
+        if self.exchange is not None:
+            rows = self._with_exchanged(rows, self.exchange, index, epoch)
+        return self.collate(rows, self.target[index], epoch)
+
+    def _with_exchanged(self, rows: pa.Table, exchange: ReportExchange, index: Ids, epoch: Ids) -> pa.Table:
+        """Return B rows with the reports that they have in their epochs."""
+        source = np.array([exchange.sources(number)[row] for number, row in zip(epoch.tolist(), index, strict=True)])
+        reports = self._reports[self.places[source]]
+        for name in reports.column_names:
+            rows = rows.set_column(rows.column_names.index(name), name, reports.column(name))
+        return rows
+
+    @cached_property
+    def _reports(self) -> datasets.Dataset:
+        return self.table.select_columns(self.collate.report_columns)
+
+    def _exchange(self, noise: NoiseOptions, seed: int) -> ReportExchange:
+        columns = (self.table.data.column(name).take(pa.array(self.places)) for name in ("patient", "study"))
+        patient, study = (column.combine_chunks() for column in columns)
+        return ReportExchange(patient, study, noise, seed)
 
     def lengths(self, side: str) -> Ids:
-        """Return the entities ("graph"), or the words up to `max_tokens` ("report"), of each row, int64 [N]."""
+        """Return the entities ("graph"), or the words up to `max_tokens` ("report"), of each row, int64 [N].
+
+        Reports are those of epoch 0; entities that noise drops are counted.
+        """
         columns = self.table.data
         if side == "graph":
             lengths = pc.list_value_length(columns.column("graph.tokens")).to_numpy()
         else:  # an empty report counts as one word; nothing is padded to it
             words = pc.add(pc.count_substring(columns.column("graph.text"), " "), 1).to_numpy()
             lengths = np.minimum(words, self.collate.tokenizer.max_tokens)
-        return np.asarray(lengths[self.places], np.int64)
+        own = np.asarray(lengths[self.places], np.int64)
+        return own if self.exchange is None else own[self.exchange.sources(0)]
 
     def same_words(self) -> NDArray[np.bool_]:
         """Return the rows whose graph names the same words when left and right are exchanged, bool [N].

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from igcl_lightning.data.study import SPLITS
 from igcl_lightning.errors import IgclError, suggestion
@@ -88,6 +89,20 @@ def draw_fraction(target: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     wanted = max(round(fraction * len(target)), len(secured))
     rest = order[~np.isin(order, secured)]
     return np.sort(np.concatenate([np.array(secured, dtype=np.int64), rest[: wanted - len(secured)]]))
+
+
+def draw_patients(patients: Sequence[str], fraction: float) -> NDArray[np.bool_]:
+    """Return which rows are of a share of the patients, of at least one, bool [N].
+
+    The draw is a hash of the patient: the same in every run, and a smaller share is part of a larger one.
+
+    Args:
+        patients: patient of each row.
+        fraction: share of the patients, in (0, 1].
+    """
+    order = sorted({*patients}, key=lambda patient: (stable_hash(f"pairs/{patient}"), patient))
+    drawn = {*order[: max(1, round(fraction * len(order)))]}
+    return np.array([patient in drawn for patient in patients], bool)
 
 
 def describe_draws(targets: Sequence[np.ndarray], patients: Sequence[np.ndarray], labels: Sequence[str]) -> str:

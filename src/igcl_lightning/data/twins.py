@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from igcl_lightning.data.random_numbers import random_numbers
 from igcl_lightning.data.store import graph_of
 from igcl_lightning.graphs.batching import Ids, lengths, part_and_place
 from igcl_lightning.graphs.counterfactuals import KINDS, Edit, edits
@@ -58,7 +59,7 @@ class TwinDraw:
             row: hashes of their ids, [B].
             epoch: epochs that they are drawn for, [B].
         """
-        pairs = enumerate(zip(row.tolist(), random_numbers(self.seed, epoch, row), strict=True))
+        pairs = enumerate(zip(row.tolist(), random_numbers(self.seed, epoch, row).tolist(), strict=True))
         drawn = [self._drawn(columns, place, row_id, number) for place, (row_id, number) in pairs]
         return [twin for _, twin in drawn], np.array([KINDS.index(kind) for kind, _ in drawn], np.int64)
 
@@ -105,23 +106,6 @@ def same_words(tokens: pa.ChunkedArray) -> NDArray[np.bool_]:
     lacking = np.bincount(graph[~named], minlength=len(joined))
     same: NDArray[np.bool_] = (np.bincount(graph, minlength=len(joined)) > 0) & (lacking == 0)
     return same
-
-
-def random_numbers(seed: int, epoch: Ids, row: Ids) -> list[int]:
-    """Return a random number below 2 ** 64 for each of B rows, a function of the arguments (SplitMix64)."""
-    with np.errstate(over="ignore"):
-        value = _mixed(np.full(len(row), seed, np.uint64))
-        value = _mixed(value + epoch.astype(np.uint64))
-        numbers: list[int] = _mixed(value + row.astype(np.uint64)).tolist()
-    return numbers
-
-
-def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return well-mixed numbers (Steele et al., OOPSLA 2014, figure 17: one step of SplitMix64)."""
-    value = value + np.uint64(0x9E3779B97F4A7C15)
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
 
 
 def _graph(columns: Mapping[str, pa.Array], place: int) -> ReportGraph:

@@ -17,18 +17,20 @@ MOST_WORDS = 50_000
 
 
 @lru_cache(4)
-def training_words(store: Store, side: str) -> str:
+def training_words(store: Store, side: str, rows: tuple[int, ...] | None = None) -> str:
     """Return the words of the training reports in lower case and alphabetical order, joined by spaces.
 
     Args:
         store: the store; without a training split there are no words.
         side: what reads them: "graph", the words of entities, or "report", all words.
+        rows: indices of the training rows that are trained on; all by default.
     """
     if "train" not in store.splits:
         return ""
     graphs = store.files("train").data.column("graph")
-    if store.views is not None:
-        graphs = graphs.take(pa.array(store.row_indices("train")))
+    if store.views is not None or rows is not None:
+        kept = store.row_indices("train")
+        graphs = graphs.take(pa.array(kept if rows is None else kept[list(rows)]))
     count: Counter[str] = Counter()
     for chunk in graphs.chunks:
         texts = pc.struct_field(chunk, "text") if side == "report" else pc.struct_field(chunk, "tokens").flatten()

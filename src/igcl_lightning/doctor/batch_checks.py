@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from igcl_lightning.data.kept_rows import STATING_SIDES, needs
+from igcl_lightning.data.splits import draw_patients
 from igcl_lightning.data.store import states
 from igcl_lightning.data.study import wanted_views
 from igcl_lightning.doctor.config import Config
@@ -42,7 +43,11 @@ def viewed_rows(config: Config, store: OpenedStore, split: str = "train") -> pd.
 def kept_rows(config: Config, store: OpenedStore, split: str = "train") -> pd.DataFrame:
     """Return the rows of a split that the config keeps (see `viewed_rows`)."""
     rows = viewed_rows(config, store, split)
-    return rows if config.option("data.keep_empty") else rows[rows["pair"]]
+    rows = rows if config.option("data.keep_empty") else rows[rows["pair"]]
+    fraction = config.option("data.fraction", 1.0)
+    if split == "train" and 0 < fraction < 1 and isinstance(config.model, ContrastiveModule):
+        return rows[draw_patients(rows["patient"].tolist(), fraction)]
+    return rows
 
 
 def check_pairs(config: Config, store: OpenedStore) -> Iterator[Finding]:
