@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Batch
@@ -25,6 +26,7 @@ from igcl_lightning.graphs.tokens import ReportTokenizer
 
 GRAPH_FIELDS = ("text", "tokens", "label", "head", "tail", "type", "key", "facts")
 TWIN_FIELDS = tuple(field for field in FIELDS if field not in GRAPH_FIELDS)
+_TENSOR_FIELDS = ("tokens", "label", "head", "tail", "type")
 
 
 class PairCollator:
@@ -82,6 +84,17 @@ class PairCollator:
             graph_facts=_facts(columns["graph.facts"]),
             twin=twin,
         )
+
+    @property
+    def graph_columns(self) -> list[str]:
+        """Names of the columns that `graphs` reads."""
+        return [f"graph.{field}" for field in _TENSOR_FIELDS]
+
+    def graphs(self, rows: pa.Table) -> Batch:
+        """Return the graphs of B rows alone, from `graph_columns`."""
+        rows = rows.combine_chunks()
+        arrays = graph_arrays({field: rows.column(f"graph.{field}").chunk(0) for field in _TENSOR_FIELDS})
+        return to_batch({name: torch.from_numpy(array) for name, array in arrays.items()})
 
     def _encoded(self, columns: Mapping[str, pa.Array], row: Ids, epoch: Ids) -> tuple[Batch, Batch, Twin | None]:
         """Return the graphs, the reports and their twins."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 from torch.utils.data import DataLoader
+from torch_geometric.data import Batch
 
 from igcl_lightning.data.collation import PairCollator
 from igcl_lightning.data.kept_rows import (
@@ -140,6 +141,19 @@ class PairedDataModule(StoreDataModule):
         if not isinstance(store, Store):
             return None
         return {side: training_words(store, side) for side in self._sides_with_units()}
+
+    def training_graphs(self) -> Iterator[Batch]:
+        """Return the graphs of the training pairs, in batches without images.
+
+        Raises:
+            IgclError: the store is streamed.
+        """
+        if not isinstance(self.store, Store):
+            raise IgclError(
+                f"{self.store.path}: model.graph.rotate_channels needs all reports before training, which a stream lacks; "
+                "copy it"
+            )
+        return self._pairs(self.store, ["train"], self._stating(), None).graphs()
 
     def _refuse_held_out(self) -> None:
         if not self.held_out:

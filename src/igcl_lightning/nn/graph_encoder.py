@@ -18,6 +18,7 @@ from igcl_lightning.graphs.transforms import ComponentJoin, FirstRelation
 from igcl_lightning.nn.checks import check_at_least
 from igcl_lightning.nn.encoded import Encoded, UnitRelations
 from igcl_lightning.nn.readout import fill_empty, read_out, readout_gate
+from igcl_lightning.nn.rotate import RotatedText, check_rotate_channels
 
 
 class HashedText(nn.Module):
@@ -60,7 +61,7 @@ class StoredText(nn.Module):
 class NodeEmbedding(nn.Module):
     """Embed an entity as [text | one-hot label]; a node added by a join is zero."""
 
-    def __init__(self, text: HashedText | StoredText) -> None:
+    def __init__(self, text: HashedText | StoredText | RotatedText) -> None:
         super().__init__()
         self.text = text
         self.out_channels = text.out_channels + len(ENTITY_LABELS)
@@ -185,7 +186,8 @@ class GraphEncoder(nn.Module):
         super().__init__()
         for option, bound in _LEAST.items():
             check_at_least(f"model.graph.{option}", getattr(options, option), bound)
-        channels, heads, text = options.channels, options.attention_heads, options.node_text_channels
+        check_rotate_channels(options.rotate_channels, options.node_text_channels, options.node_texts)
+        channels, heads = options.channels, options.attention_heads
         if options.attention_layers and channels % heads:
             raise IgclError(f"model.graph.channels {channels} is not a multiple of model.graph.attention_heads {heads}")
         self.readout = options.readout
@@ -194,7 +196,7 @@ class GraphEncoder(nn.Module):
         self.out_channels = self.unit_channels = channels
         choice: list[BaseTransform] = [FirstRelation()] if options.first_relation_only else []
         self.transform = Compose([*choice, ComponentJoin(options.join)])
-        self.nodes = NodeEmbedding(StoredText(text) if text else HashedText(channels))
+        self.nodes = NodeEmbedding(_text_embedding(options))
         widths = [self.nodes.out_channels, *[channels] * options.layers]
         num_relations = NUM_EDGE_TYPES + (len(RELATION_TYPES) if options.inverse_relations else 0)
         self.convs = nn.ModuleList(RelationalConv(before, after, num_relations) for before, after in pairwise(widths))
@@ -241,6 +243,13 @@ class GraphEncoder(nn.Module):
             torch.cat([graph.edge_index, graph.edge_index[:, own].flip(0)], dim=1),
             torch.cat([graph.edge_type, graph.edge_type[own] + NUM_EDGE_TYPES]),
         )
+
+
+def _text_embedding(options: GraphOptions) -> HashedText | StoredText | RotatedText:
+    if options.rotate_channels:
+        return RotatedText(options.rotate_channels, options.node_types, options.relation_types)
+    stored = options.node_text_channels
+    return StoredText(stored) if stored else HashedText(options.channels)
 
 
 def _entity_relations(graph: Data, edge_index: Tensor, edge_type: Tensor, num_units: int) -> UnitRelations:
