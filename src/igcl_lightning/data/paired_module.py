@@ -149,10 +149,8 @@ class PairedDataModule(StoreDataModule):
             IgclError: the store is streamed.
         """
         if not isinstance(self.store, Store):
-            raise IgclError(
-                f"{self.store.path}: model.graph.rotate_channels needs all reports before training, which a stream lacks; "
-                "copy it"
-            )
+            needs = "model.graph.rotate_channels needs all reports at once"
+            raise IgclError(f"{self.store.path}: {needs}, which a stream lacks; copy it")
         return self._pairs(self.store, ["train"], self._stating(), None).graphs()
 
     def _refuse_held_out(self) -> None:

@@ -18,8 +18,8 @@ from igcl_lightning.losses.gather import gather
 from igcl_lightning.losses.targets import PairIds
 from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.modules.entity_fit import fit_entities
 from igcl_lightning.modules.optim import OptimOptions, ParameterGroup, split_by_decay
-from igcl_lightning.modules.rotate import fit_entities
 from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.encoded import Encoded
 from igcl_lightning.nn.scoring import Scorer, cosine_similarity

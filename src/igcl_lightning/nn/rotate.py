@@ -1,7 +1,7 @@
 """RotatE embeddings of entities (Sun et al., ICLR 2019), fitted to the relations of training reports, then frozen.
 
-An entity is what stands for it in a batch of graphs: its words, and its label where that is read. It is known by a key, a
-number that is the same in every process and on every device, so that no vocabulary is kept.
+An entity is its words, and its label where that is read. A key stands for it, computed from its subword buckets and the
+same in every process and on every device, so that no vocabulary is kept.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ MOST_ENTITIES = 32_768
 
 MARGIN = 9.0
 LEARNING_RATE = 0.01
-BATCH_SIZE = 1024  # triples per step
-STEPS = (1000, 10_000)  # fewest and most
+BATCH_SIZE = 512  # triples per step
+STEPS = (1000, 20_000)  # fewest and most
 PASSES = 20  # over all triples, within these bounds
 
 _KEY_BITS = 44  # the sum over 32 buckets below 2 ** 13 and a label stays below 2 ** 63
@@ -51,8 +51,8 @@ class Triples(NamedTuple):
 class RotatedText(nn.Module):
     """Look up the RotatE embedding of an entity, [channels]: real parts, then imaginary parts.
 
-    Entities that are in no relation of the training reports are zero, as are nodes added by a join, and everything
-    before `store`. The embeddings have a root mean square of one. They are buffers: saved in checkpoints, never trained.
+    Entities that are in no relation of the training reports are zero, as are nodes added by a join, and all before
+    `store`. The embeddings have a root mean square of one. They are buffers: saved in checkpoints, never trained.
 
     Args:
         channels: width of the embedding, an even number.
@@ -83,13 +83,14 @@ class RotatedText(nn.Module):
         key = self.keys(graph)
         place = torch.searchsorted(self.key, key).clamp(max=len(self.key) - 1)
         known = (self.key[place] == key) & (graph.x[:, 0] != 0)
-        return self.vector[place] * known[:, None]
+        embedded: Tensor = self.vector[place] * known[:, None]
+        return embedded
 
     def keys(self, graph: Data) -> Tensor:
         """Return the keys of N entities, int64 [N]; different ones are equal with a probability of 2 ** -44."""
         # Sums of products of integers without overflow are the same on every device.
         factor = self.factor.to(graph.x.device)
-        key = (graph.x * factor[:-1]).sum(dim=1)
+        key: Tensor = (graph.x * factor[:-1]).sum(dim=1)
         return key + graph.node_type * factor[-1] if self.labels else key
 
     def triples(self, graphs: Iterable[Data]) -> Triples:
@@ -113,7 +114,7 @@ class RotatedText(nn.Module):
         return Triples(key[ends[0]], ends[1][: len(head)], kind, ends[1][len(head) :])
 
     def store(self, key: Tensor, vector: Tensor) -> None:
-        """Keep the embeddings [E, channels] of the entities with keys [E], which ascend; E is at most `MOST_ENTITIES`."""
+        """Keep the embeddings [E, channels] of at most `MOST_ENTITIES` entities with ascending keys [E]."""
         self.key.fill_(_NO_KEY)[: len(key)] = key.to(self.key.device)
         self.vector.zero_()[: len(key)] = vector.to(self.vector)
 
@@ -148,7 +149,7 @@ def fit_rotate(triples: Triples, channels: int, seed: int = 0) -> RotatE:
 
 
 def embeddings(model: RotatE) -> Tensor:
-    """Return the entities' embeddings [E, channels] with a root mean square of one: real parts, then imaginary parts."""
+    """Return embeddings of E entities with a root mean square of one: real, then imaginary parts, [E, channels]."""
     vector = torch.cat([model.node_emb.weight, model.node_emb_im.weight], dim=1).detach()
     return vector / vector.square().mean().sqrt()
 

@@ -27,7 +27,8 @@ def fit_entities(module: LightningModule) -> None:
         # On each process, so that all of them raise. One process fits: others could differ in the last bits.
         triples = text.triples(training_graphs(trainer, "model.graph.rotate_channels"))
         fitted = _fit(triples, text.out_channels) if trainer.is_global_zero else None
-        text.store(*trainer.strategy.broadcast(fitted))
+        key, vector = trainer.strategy.broadcast(fitted)  # type: ignore[misc]  # that of the first process
+        text.store(key, vector)
 
 
 def _fit(triples: Triples, channels: int) -> tuple[Tensor, Tensor]:
