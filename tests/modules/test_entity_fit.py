@@ -179,7 +179,7 @@ def on_one_of_two(rank, store, folder):
     options = {"devices": WORLD, "callbacks": [EMA()]}
     path = folder / "two.ckpt"
     results = {name: table(fit(store, path, strategy=strategy(), **options)) for name, strategy in STRATEGIES.items()}
-    rotate.STEPS = (1, 1)
+    rotate.STEPS = (1, 1)  # would give others than those of the checkpoint
     resumed = fit(store, ckpt_path=path, strategy=STRATEGIES["fsdp"](), **options | {"max_steps": 2})
     results["resumed"] = table(resumed)
     torch.save(results, folder / f"{rank}.pt")

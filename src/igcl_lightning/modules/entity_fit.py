@@ -15,14 +15,12 @@ from igcl_lightning.nn.rotate import RotatedText, Triples, embeddings, fit_rotat
 def fit_entities(module: LightningModule) -> None:
     """Fit the embeddings of a module that has none to the relations of the training reports; all processes call this.
 
-    A fit that resumes has those of its checkpoint.
+    A fit that resumes has those of its checkpoint; a sharded one (FSDP2) gets them only after this, in place of its own.
 
     Raises:
         IgclError: there is no data module, it cannot give all training reports, or they have no relation.
     """
     trainer = module.trainer
-    if trainer.ckpt_path is not None:  # a sharded module is restored only after this
-        return
     for text in (part for part in module.modules() if isinstance(part, RotatedText) and not part.fitted):
         # On each process, so that all of them raise. One process fits: others could differ in the last bits.
         triples = text.triples(training_graphs(trainer, "model.graph.rotate_channels"))
