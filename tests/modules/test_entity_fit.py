@@ -157,12 +157,13 @@ def test_data_without_all_reports_are_refused(phantom_store):
 
 def test_training_graphs_are_those_of_the_training_batches(phantom_store):
     data = PairedDataModule(str(phantom_store), batch_size=16)
-    whole = [graph for batch in data.training_graphs() for graph in batch.to_data_list()]
     dataset = data._pairs(data.store, ["train"], ("graph",), None)
+    whole = [graph for batch in data.training_graphs() for graph in batch.to_data_list()]
     assert len(whole) == len(dataset)
-    in_parts = [graph for batch in dataset.graphs(7) for graph in batch.to_data_list()]
+    dataset.places = dataset.places[::-1].copy()
+    parts = [graph for batch in dataset.graphs(7) for graph in batch.to_data_list()]
     for row in range(0, len(dataset), 5):
-        for got in (whole[row], in_parts[row]):
+        for got in (whole[-1 - row], parts[row]):
             for name, value in dataset.batch([row]).graph[0].to_dict().items():
                 assert torch.equal(torch.as_tensor(got[name]), torch.as_tensor(value)), name
 

@@ -6,7 +6,7 @@ import torch
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import NUM_BUCKETS, featurize
-from igcl_lightning.graphs.schema import RELATION_TYPES, Entity, Relation, ReportGraph
+from igcl_lightning.graphs.schema import ENTITY_LABELS, RELATION_TYPES, Entity, Relation, ReportGraph
 from igcl_lightning.graphs.transforms import ComponentJoin
 from igcl_lightning.nn import rotate
 from igcl_lightning.nn.graph_encoder import GraphEncoder, GraphOptions
@@ -204,6 +204,7 @@ def test_the_fit_depends_on_its_arguments_alone(few_steps):
 
 def test_embeddings_are_saved_and_never_trained(fitted, tmp_path):
     assert not list(fitted.parameters())
+    assert fitted.state_dict().keys() == {"key", "vector"}
     torch.save(fitted.state_dict(), tmp_path / "text.pt")
     loaded = RotatedText(CHANNELS)
     assert not loaded.fitted
@@ -225,7 +226,34 @@ def test_entities_of_an_encoder_are_embedding_and_label(fitted):
     known = {tuple(row) for row in torch.cat([fitted.vector, torch.zeros(1, CHANNELS)]).tolist()}
     for row, entity in zip(model.nodes(featurize([EFFUSION])).tolist(), EFFUSION.entities, strict=True):
         assert tuple(row[:CHANNELS]) in known
-        assert row[CHANNELS:] == [label == entity.label for label in ("ANAT-DP", "OBS-DP", "OBS-U", "OBS-DA")]
+        assert row[CHANNELS:] == [label == entity.label for label in ENTITY_LABELS]
+
+
+def test_the_encoder_says_what_is_read():
+    for labels, types in ((True, True), (False, True), (True, False)):
+        options = GraphOptions(channels=16, rotate_channels=CHANNELS, node_types=labels, relation_types=types)
+        text = GraphEncoder(options).nodes.text
+        assert (text.labels, text.types) == (labels, types)
+
+
+def test_a_mean_of_embeddings_is_that_of_a_loop(fitted):
+    """The one layer is made to pass on an entity's own features above zero, and nothing of its neighbours."""
+    model = encoder(fitted, readout="mean", attention_layers=0, layers=1)
+    width = CHANNELS + len(ENTITY_LABELS)
+    for weight in model.convs.parameters():
+        torch.nn.init.zeros_(weight)
+    torch.nn.init.eye_(model.convs[0].root)
+    graphs = [EFFUSION, EMPTY, NONE]
+    pooled = model(featurize(graphs)).pooled.detach().numpy()
+    triples = fitted.triples([featurize([EFFUSION, NONE])])
+    vectors = dict(zip(triples.key.tolist(), embeddings(fit_rotate(triples, CHANNELS)).numpy(), strict=True))
+    for row, graph in ((0, EFFUSION), (2, NONE)):
+        expected = np.zeros(16)
+        for key, entity in zip(fitted.keys(featurize([graph])).tolist(), graph.entities, strict=True):
+            label = [entity.label == each for each in ENTITY_LABELS]
+            features = np.concatenate([vectors.get(key, np.zeros(CHANNELS)), label])
+            expected[:width] += np.maximum(features, 0) / len(graph.entities)
+        np.testing.assert_allclose(pooled[row], expected, atol=1e-5)
 
 
 def test_an_encoding_depends_neither_on_batch_mates_nor_on_the_order_of_entities(fitted):

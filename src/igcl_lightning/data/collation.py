@@ -24,9 +24,10 @@ from igcl_lightning.graphs.identity import MAX_FACTS, NO_FACT
 from igcl_lightning.graphs.schema import stable_hash
 from igcl_lightning.graphs.tokens import ReportTokenizer
 
+_TENSOR_FIELDS = ("tokens", "label", "head", "tail", "type")
+
 GRAPH_FIELDS = ("text", "tokens", "label", "head", "tail", "type", "key", "facts")
 TWIN_FIELDS = tuple(field for field in FIELDS if field not in GRAPH_FIELDS)
-_TENSOR_FIELDS = ("tokens", "label", "head", "tail", "type")
 
 
 class PairCollator:
@@ -85,17 +86,6 @@ class PairCollator:
             twin=twin,
         )
 
-    @property
-    def graph_columns(self) -> list[str]:
-        """Names of the columns that `graphs` reads."""
-        return [f"graph.{field}" for field in _TENSOR_FIELDS]
-
-    def graphs(self, rows: pa.Table) -> Batch:
-        """Return the graphs of B rows alone, from `graph_columns`."""
-        rows = rows.combine_chunks()
-        arrays = graph_arrays({field: rows.column(f"graph.{field}").chunk(0) for field in _TENSOR_FIELDS})
-        return to_batch({name: torch.from_numpy(array) for name, array in arrays.items()})
-
     def _encoded(self, columns: Mapping[str, pa.Array], row: Ids, epoch: Ids) -> tuple[Batch, Batch, Twin | None]:
         """Return the graphs, the reports and their twins."""
         fields = {name.removeprefix("graph."): column for name, column in columns.items() if name.startswith("graph.")}
@@ -111,6 +101,17 @@ class PairCollator:
         *batches, drawn = in_one_storage(graph, report, *edited, {"valid": valid, "kind": kind})
         own_graph, own_report, twin_graph, twin_report = map(to_batch, batches)
         return own_graph, own_report, Twin(twin_graph, twin_report, drawn["valid"].bool(), drawn["kind"])
+
+    @property
+    def graph_columns(self) -> list[str]:
+        """Names of the columns that `graphs` reads."""
+        return [f"graph.{field}" for field in _TENSOR_FIELDS]
+
+    def graphs(self, rows: pa.Table) -> Batch:
+        """Return the graphs of B rows alone, from `graph_columns`."""
+        rows = rows.combine_chunks()
+        arrays = graph_arrays({field: rows.column(f"graph.{field}").chunk(0) for field in _TENSOR_FIELDS})
+        return to_batch({name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
 def collate_labelled(rows: pa.Table, target: NDArray[np.float32]) -> LabeledBatch:

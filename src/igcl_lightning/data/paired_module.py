@@ -142,17 +142,6 @@ class PairedDataModule(StoreDataModule):
             return None
         return {side: training_words(store, side) for side in self._sides_with_units()}
 
-    def training_graphs(self) -> Iterator[Batch]:
-        """Return the graphs of the training pairs, in batches without images.
-
-        Raises:
-            IgclError: the store is streamed.
-        """
-        if not isinstance(self.store, Store):
-            needs = "model.graph.rotate_channels needs all reports at once"
-            raise IgclError(f"{self.store.path}: {needs}, which a stream lacks; copy it")
-        return self._pairs(self.store, ["train"], self._stating(), None).graphs()
-
     def _refuse_held_out(self) -> None:
         if not self.held_out:
             return
@@ -219,6 +208,17 @@ class PairedDataModule(StoreDataModule):
             keep = "; --data.keep_empty true keeps such rows" if stating else ""
             raise IgclError(f"{self.store.path}: no row of {', '.join(splits)} has {needs(self.arrays, stating)}{keep}")
         return self._shared_loader(pairs)
+
+    def training_graphs(self) -> Iterator[Batch]:
+        """Return the graphs of the training pairs, in batches without images.
+
+        Raises:
+            IgclError: the store is streamed.
+        """
+        if not isinstance(self.store, Store):
+            needs = "model.graph.rotate_channels needs all reports at once"
+            raise IgclError(f"{self.store.path}: {needs}, which a stream lacks; copy it")
+        return self._pairs(self.store, ["train"], self._stating(), None).graphs()
 
     def _stating(self) -> Sequence[str]:
         """Return the sides on which a row must state something to be a pair."""

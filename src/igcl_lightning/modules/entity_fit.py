@@ -15,7 +15,7 @@ from igcl_lightning.nn.rotate import RotatedText, Triples, embeddings, fit_rotat
 def fit_entities(module: LightningModule) -> None:
     """Fit the embeddings of a module that has none to the relations of the training reports; all processes call this.
 
-    A fit that resumes has those of its checkpoint; a sharded one (FSDP2) gets them only after this, in place of its own.
+    A fit that resumes has those of its checkpoint; a sharded one (FSDP2) gets them after this, in place of its own.
 
     Raises:
         IgclError: there is no data module, it cannot give all training reports, or they have no relation.
