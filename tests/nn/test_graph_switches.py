@@ -5,8 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from graph_cases import CLEAR, EMPTY, GRAPHS, LONE, RICH, SWITCHES, batch, encoder, nodes_by_loops, units_by_loops
 
+from graph_cases import CLEAR, EMPTY, GRAPHS, LONE, RICH, SWITCHES, batch, encoder, nodes_by_loops, units_by_loops
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import Relation, ReportGraph
 from igcl_lightning.graphs.transforms import JOINS, ComponentJoin

@@ -160,7 +160,9 @@ def test_rows_and_seeds_can_be_chosen(quick, tmp_path, capsys):
     rows = [row("a"), row("b, wide"), row("c")]
     assert quick(rows, "--row", "b, wide", "--row", "c", "--seed", "3") == (0, {"b, wide-3": 1, "c-3": 1})
     assert {each["method"] for each in records(tmp_path / "out")} == {"b, wide", "c"}
-    assert not [each for each in records(tmp_path / "out") if each["versus"]], "what they are compared with is not there"
+    assert not [each for each in records(tmp_path / "out") if each["versus"]], (
+        "what they are compared with is not there"
+    )
     assert quick(rows, "--row", "bb, wide")[0] == 1
     assert "--row: no row 'bb, wide', did you mean b, wide?" in capsys.readouterr().err
 
@@ -358,7 +360,9 @@ def test_a_table_end_to_end(tiny, capsys, monkeypatch):
         assert told in printed
     log = (out / "endless-0" / "log.txt").read_text().rstrip().splitlines()
     assert log[-1].endswith("set trainer.max_epochs or trainer.max_steps")
-    costs = {(each["method"], each["metric"]): each["value"] for each in records(out, protocol="pretraining", seed=None)}
+    costs = {
+        (each["method"], each["metric"]): each["value"] for each in records(out, protocol="pretraining", seed=None)
+    }
     for method in ("plain", "narrow", "no reports"):
         module = BaseModule.load_from_checkpoint(pretraining.checkpoint_of(out / f"{method}-0"), map_location="cpu")
         assert costs[method, "parameters"] == sum(each.numel() for each in module.parameters())

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Batch
@@ -23,6 +24,8 @@ from igcl_lightning.graphs.featurizer import graph_arrays
 from igcl_lightning.graphs.identity import MAX_FACTS, NO_FACT
 from igcl_lightning.graphs.schema import stable_hash
 from igcl_lightning.graphs.tokens import ReportTokenizer
+
+_TENSOR_FIELDS = ("tokens", "label", "head", "tail", "type")
 
 GRAPH_FIELDS = ("text", "tokens", "label", "head", "tail", "type", "key", "facts")
 TWIN_FIELDS = tuple(field for field in FIELDS if field not in GRAPH_FIELDS)
@@ -114,6 +117,22 @@ class PairCollator:
         *batches, drawn = in_one_storage(graph, report, *edited, {"valid": valid, "kind": kind})
         own_graph, own_report, twin_graph, twin_report = map(to_batch, batches)
         return own_graph, own_report, Twin(twin_graph, twin_report, drawn["valid"].bool(), drawn["kind"])
+
+    @property
+    def graph_columns(self) -> list[str]:
+        """Names of the columns that `graphs` reads."""
+        read = [f"graph.{field}" for field in _TENSOR_FIELDS]
+        return read if self.noise is None else ["row", *self.report_columns]
+
+    def graphs(self, rows: pa.Table) -> Batch:
+        """Return the graphs of B rows alone, from `graph_columns`, with the noise of epoch 0."""
+        rows = rows.combine_chunks()
+        columns = {name: rows.column(name).chunk(0) for name in self.graph_columns}
+        graphs = {name.removeprefix("graph."): column for name, column in columns.items() if name != "row"}
+        if self.noise is not None:
+            graphs = self.noise(graphs, row_hashes(columns["row"]), np.zeros(len(rows), np.int64))
+        arrays = graph_arrays({field: graphs[field] for field in _TENSOR_FIELDS})
+        return to_batch({name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
 def collate_labelled(rows: pa.Table, target: NDArray[np.float32]) -> LabeledBatch:

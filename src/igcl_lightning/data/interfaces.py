@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol, cast
 
 from lightning.pytorch import Trainer
 from torch import Tensor
+from torch_geometric.data import Batch
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import ReportGraph
@@ -26,6 +28,13 @@ class GraphLookup(RowLookup, Protocol):
 
     def report_graph(self, row: int) -> ReportGraph:
         """Return the graph of a hashed row id's report."""
+
+
+class TrainingGraphs(Protocol):
+    """A data module that gives the graphs of all training reports at once."""
+
+    def training_graphs(self) -> Iterator[Batch]:
+        """Return them in batches (see `graphs.featurizer.featurize`); `IgclError` if they are not there yet."""
 
 
 class LabeledRows(RowLookup, Protocol):
@@ -85,6 +94,11 @@ def row_lookup(trainer: Trainer, asker: str) -> RowLookup:
 def graph_lookup(trainer: Trainer, asker: str) -> GraphLookup:
     """Return the trainer's data module; raises `IgclError`, which names `asker`, if it cannot look up graphs."""
     return cast(GraphLookup, _fitting(trainer, asker, GraphLookup, "PairedDataModule"))
+
+
+def training_graphs(trainer: Trainer, asker: str) -> Iterator[Batch]:
+    """Return the graphs of the training reports; raises `IgclError`, which names `asker`, if the data has none."""
+    return cast(TrainingGraphs, _fitting(trainer, asker, TrainingGraphs, "PairedDataModule")).training_graphs()
 
 
 def labeled_rows(trainer: Trainer, asker: str) -> LabeledRows:

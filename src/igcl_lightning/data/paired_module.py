@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader
+from torch_geometric.data import Batch
 
 from igcl_lightning.data.collation import PairCollator
 from igcl_lightning.data.kept_rows import (
@@ -210,8 +211,7 @@ class PairedDataModule(StoreDataModule):
             self._refuse_single_pair(self.batch_size)
             return self._stream(self.store, ["train"], shuffled=True, stating=stating)
         draw = self._draw(self.order_seed)
-        share = {"fraction": self.fraction, "noise": self.noise, "seed": self.order_seed}
-        pairs = self._pairs(self.store, ["train"], stating, draw, **share)
+        pairs = self._pairs(self.store, ["train"], stating, draw, **self._share())
         self._refuse_single_pair(self._whole_batch(len(pairs)))
         return self._training_loader(
             pairs,
@@ -241,6 +241,21 @@ class PairedDataModule(StoreDataModule):
             keep = "; --data.keep_empty true keeps such rows" if stating else ""
             raise IgclError(f"{self.store.path}: no row of {', '.join(splits)} has {needs(self.arrays, stating)}{keep}")
         return self._shared_loader(pairs)
+
+    def training_graphs(self) -> Iterator[Batch]:
+        """Return the graphs of the training pairs, in batches without images, with the errors of epoch 0.
+
+        Raises:
+            IgclError: the store is streamed.
+        """
+        if not isinstance(self.store, Store):
+            needs = "model.graph.rotate_channels needs all reports at once"
+            raise IgclError(f"{self.store.path}: {needs}, which a stream lacks; copy it")
+        return self._pairs(self.store, ["train"], self._stating(), None, **self._share()).graphs()
+
+    def _share(self) -> dict[str, Any]:
+        """Return which of the training pairs are trained on, and with what errors."""
+        return {"fraction": self.fraction, "noise": self.noise, "seed": self.order_seed}
 
     def _stating(self) -> Sequence[str]:
         """Return the sides on which a row must state something to be a pair."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
+from torch_geometric.data import Batch
 
 from igcl_lightning.data.collation import PairCollator, collate_labelled, collate_masked, row_hashes
 from igcl_lightning.data.exchanged_reports import ReportExchange
@@ -129,6 +130,12 @@ class PairDataset(_StoreRows):
         columns = (self.table.data.column(name).take(pa.array(self.places)) for name in ("patient", "study"))
         patient, study = (column.combine_chunks() for column in columns)
         return ReportExchange(patient, study, noise, seed)
+
+    def graphs(self, batch_size: int = 1024) -> Iterator[Batch]:
+        """Yield the graphs of all rows in their order, in batches; images stay unread."""
+        table = self.table.select_columns(self.collate.graph_columns)
+        for first in range(0, len(self), batch_size):
+            yield self.collate.graphs(table[self.places[first : first + batch_size]])
 
     def lengths(self, side: str) -> Ids:
         """Return the entities ("graph"), or the words up to `max_tokens` ("report"), of each row, int64 [N].

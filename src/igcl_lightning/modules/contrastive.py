@@ -18,6 +18,7 @@ from igcl_lightning.losses.gather import gather
 from igcl_lightning.losses.targets import PairIds
 from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.base import BaseModule
+from igcl_lightning.modules.entity_fit import fit_entities
 from igcl_lightning.modules.optim import OptimOptions, ParameterGroup, split_by_decay
 from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.encoded import Encoded
@@ -144,6 +145,11 @@ class ContrastiveModule(BaseModule):
         """Return the loss of a batch, a scalar, and its embedding."""
         first, second, embedding = self._embed(batch)
         return self.contrast(first, second, embedding, batch), embedding
+
+    def on_fit_start(self) -> None:
+        """Fit embeddings that training needs before its first step (see `fit_entities`)."""
+        super().on_fit_start()
+        fit_entities(self)
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> dict[str, Any]:
         """Return the loss, and the embedding for callbacks."""

@@ -19,6 +19,7 @@ from igcl_lightning.nn.encoded import Encoded, UnitRelations
 from igcl_lightning.nn.graph_convs import CONVS, UNTYPED_CONVS, create_conv
 from igcl_lightning.nn.node_embedding import HashedText, NodeEmbedding, StoredText
 from igcl_lightning.nn.readout import fill_empty, read_out, readout_gate
+from igcl_lightning.nn.rotate import RotatedText, check_rotate_channels
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ class GraphEncoder(nn.Module):
             check_at_least(f"model.graph.{option}", getattr(options, option), bound)
         check_choice("model.graph.conv", options.conv, CONVS)
         _refuse_contradictions(options)
+        check_rotate_channels(options.rotate_channels, options.node_text_channels, options.node_texts)
         channels, heads = options.channels, options.attention_heads
         if options.attention_layers and channels % heads:
             raise IgclError(f"model.graph.channels {channels} is not a multiple of model.graph.attention_heads {heads}")
@@ -169,9 +171,11 @@ class GraphEncoder(nn.Module):
         )
 
 
-def _text_embedding(options: GraphOptions) -> HashedText | StoredText | None:
+def _text_embedding(options: GraphOptions) -> HashedText | StoredText | RotatedText | None:
     if not options.node_texts:
         return None
+    if options.rotate_channels:
+        return RotatedText(options.rotate_channels, options.node_types, options.relation_types)
     return StoredText(options.node_text_channels) if options.node_text_channels else HashedText(options.channels)
 
 

@@ -9,6 +9,7 @@ from torch_geometric.data import Data
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import NUM_BUCKETS
 from igcl_lightning.graphs.schema import ENTITY_LABELS
+from igcl_lightning.nn.rotate import RotatedText
 
 
 class HashedText(nn.Module):
@@ -56,7 +57,7 @@ class NodeEmbedding(nn.Module):
         types: whether the label is read.
     """
 
-    def __init__(self, text: HashedText | StoredText | None, types: bool = True) -> None:
+    def __init__(self, text: HashedText | StoredText | RotatedText | None, types: bool = True) -> None:
         super().__init__()
         self.text, self.types = text, types
         self.out_channels = (0 if text is None else text.out_channels) + len(ENTITY_LABELS) * types or 1

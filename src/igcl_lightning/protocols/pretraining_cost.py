@@ -43,7 +43,9 @@ def pretraining_cost(folders: Mapping[Contestant, Path], store: str) -> tuple[li
     about: dict[str, Any] = {"n": 0, "protocol": PROTOCOL, "store": store, "split": "train", "scale": "any"}
     records = []
     for name in COLUMNS:
-        values = {Run(each.method, None, None, each.seed): np.array([float(note[name])]) for each, note in known.items()}
+        values = {
+            Run(each.method, None, None, each.seed): np.array([float(note[name])]) for each, note in known.items()
+        }
         records += compare_runs(values, (), metric=name, **about)
     rows = [["", *COLUMNS.values()]]
     for method in dict.fromkeys(each.method for each in known):
