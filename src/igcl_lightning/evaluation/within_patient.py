@@ -1,6 +1,7 @@
-"""Accuracy of choosing an image's own report among two of one patient, with intervals over patients.
+"""Accuracy of choosing an image's own report among two, with intervals over patients.
 
-The two reports of the phantom's hard negatives use the same words for different places and differ in structure only.
+The other one is of the same patient, or the report's counterfactual. The two reports of the phantom's hard negatives
+use the same words for different places and differ in structure only.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from igcl_lightning.evaluation.tables import format_cell, method_name
 from igcl_lightning.metrics.influence import jackknife_estimate
 from igcl_lightning.metrics.operating import share
 
-METRIC = "within_patient_accuracy"
+METRIC, TWINS = "within_patient_accuracy", "counterfactual_accuracy"
+"""How metrics begin of choices among the reports of a patient, and between a report and its counterfactual."""
+
+BLIND = "_blind"
+"""End of the metrics of choices with the image of another patient."""
+
+ASKED = "right report among those of one patient, chance 0.5 for two"
 
 
 class Choices(NamedTuple):
@@ -66,10 +73,13 @@ def _accuracy(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return share(right, asked)
 
 
-def format_choices(records: Sequence[Record], blind: bool = False) -> str:
-    """Return the accuracies, means over seeds, as plain text, one line for each method or difference."""
+def format_choices(records: Sequence[Record], blind: bool = False, asked: str = ASKED) -> str:
+    """Return the accuracies, means over seeds, as plain text, one line for each method or difference.
+
+    `asked` says what the choices are between.
+    """
     records = [record for record in records if record["seed"] is None]
-    caption = "right report among those of one patient, chance 0.5 for two [95 % interval over patients]"
+    caption = f"{asked} [95 % interval over patients]"
     if blind:
         caption = "the same without the image, that of another patient in its place: more than chance is a leak"
     width = max(len(method_name(record)) for record in records)
