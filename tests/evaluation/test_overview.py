@@ -65,14 +65,14 @@ def test_rows_of_another_split_stand_in():
 def test_choices_by_several_scores_and_of_several_kinds_have_columns_of_their_own():
     starts = {
         "within_patient_accuracy_local": "own report local",
-        "counterfactual_accuracy_side": "counterfactual side",
-        "counterfactual_accuracy_place_both": "counterfactual place both",
+        "counterfactual_accuracy_side": "told side",
+        "counterfactual_accuracy_place_both": "told place both",
     }
     records = [record("igcl", f"{start}{end}", 0.5, "any") for start in starts for end in ("", "_blind")]
     text = format_overview(records)
     titles = [f"{title}{end}" for title in starts.values() for end in ("", " blind")]
     assert text.splitlines()[-2] == "  ".join(["method", *titles])
-    assert "counterfactual side, ...: a report told from" in text
+    assert "told side, ...: a report told from its counterfactual" in text
 
 
 def test_fine_tuning_has_columns_of_its_own():

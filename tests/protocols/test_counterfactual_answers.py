@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -21,7 +22,7 @@ from igcl_lightning.phantom.case import find_case
 from igcl_lightning.protocols.contestants import Contestant, from_checkpoint
 from igcl_lightning.protocols.counterfactuals import Counterfactuals, Twins, _answers, counterfactual_answers
 from igcl_lightning.protocols.evaluation_table import read_protocols
-from igcl_lightning.protocols.hard_negatives import HardNegatives, lines_of
+from igcl_lightning.protocols.hard_negatives import HardNegatives, lines_of, report_choices
 from igcl_lightning.protocols.phantom_stores import prepare_phantoms
 from saved import save_as_fit
 from stores import prepare_studies
@@ -190,13 +191,27 @@ def test_each_score_is_asked_apart_and_the_last_stands_in(protocol, store, conte
     metric = "counterfactual_accuracy_side" if protocol.name == "counterfactuals" else "within_patient_accuracy"
     shares = lines[local].query("image == 'own'").groupby("score")[["right", "asked"]].sum()
     assert set(shares.index) == {"global", "local", "both"}
+    assert [line.split() for line in text.splitlines() if line.startswith(("method", "difference"))] == [
+        [corner, "global", "local", "both"] for corner in ("method", "difference", "method")
+    ]
     for score, (right, asked) in shares.iterrows():
         assert found[f"{metric}_{score}", "local", None]["value"] == pytest.approx(right / asked)
         assert ((f"{metric}_{score}", "plain", None) in found) == (score == "global")
         assert ((f"{metric}_{score}_blind", "plain", None) in found) == (score == "global")
         alone = found[f"{metric}_global", "plain", None]["value"]
         assert found[f"{metric}_{score}", "plain", "local"]["value"] == pytest.approx(alone - right / asked)
-        assert f"by the {score} score: " in text
+
+
+def test_of_several_scores_the_last_stands_in():
+    """A module of one's own may have other scores than a model with a local branch."""
+    lines = pd.DataFrame(
+        {"score": ["one", "two", "three"], "image": "own", "patient": 0, "right": [0, 1, 2], "asked": 2}
+    )
+    blind = lines.assign(image="blind")
+    lines = pd.concat([lines, blind, lines.assign(patient=1), blind.assign(patient=1)])
+    measured = {Contestant("a"): lines, Contestant("b"): lines[lines["score"] != "three"]}
+    records, _ = report_choices(measured, "m", "", [("a", "b")], protocol="p", store="s", split="test")
+    assert by_metric(records)["m_three", "a", "b"]["value"] == 1 - 0.5
 
 
 def test_scores_are_those_of_the_option(store, contestants):

@@ -32,7 +32,7 @@ MEANINGS = {
     "prompts|Grad-CAM": "prompts, Grad-CAM, chance: the highest value of a map is where the label is marked\n"
     "... blind: the same with the map of another patient's image",
     "own report": "own report: chosen among those of its patient; blind: the same without the image",
-    "counterfactual": "counterfactual side, ...: a report told from its own of this kind; blind: without the image",
+    "told": "told side, ...: a report told from its counterfactual of this kind; blind: the same without the image",
 }
 """Lines of the caption, by a regular expression of how the titles begin that they explain."""
 
@@ -108,7 +108,7 @@ def _title(record: Record) -> str:
     if metric in (ACCURACY, F1):
         return f"{asked} {metric}"
     if metric.startswith((METRIC, TWINS)):
-        choice = metric.replace(METRIC, BY_METRIC[METRIC]).replace(TWINS, "counterfactual")
+        choice = metric.replace(METRIC, BY_METRIC[METRIC]).replace(TWINS, "told")
         return BY_METRIC.get(metric, choice.replace("_", " "))
     found = re.fullmatch(r"image_to_(?:graph|report)_(recall@\d+)", metric)
     return found[1] if found else BY_METRIC.get(metric, "")

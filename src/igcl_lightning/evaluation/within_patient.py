@@ -6,7 +6,7 @@ use the same words for different places and differ in structure only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.results import Record, compare_runs
-from igcl_lightning.evaluation.tables import format_cell, method_name
+from igcl_lightning.evaluation.tables import format_block, format_cell, method_name
 from igcl_lightning.metrics.influence import jackknife_estimate
 from igcl_lightning.metrics.operating import share
 
@@ -73,14 +73,26 @@ def _accuracy(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return share(right, asked)
 
 
-def format_choices(records: Sequence[Record], blind: bool = False, asked: str = ASKED) -> str:
+def format_choices(
+    records: Sequence[Record],
+    blind: bool = False,
+    asked: str = ASKED,
+    column: Callable[[Record], str] | None = None,
+) -> str:
     """Return the accuracies, means over seeds, as plain text, one line for each method or difference.
 
-    `asked` says what the choices are between.
+    Args:
+        records: accuracies of one question; others are ignored.
+        blind: whether they are those without the image.
+        asked: what the choices are between.
+        column: what stands above the accuracies of one question by several scores, such as the score.
     """
     records = [record for record in records if record["seed"] is None]
     caption = f"{asked} [95 % interval over patients]"
     if blind:
         caption = "the same without the image, that of another patient in its place: more than chance is a leak"
+    if column is not None:
+        parts = ([each for each in records if bool(each["versus"]) == apart] for apart in (False, True))
+        return "\n".join([caption, "\n\n".join(format_block(part, column) for part in parts if part)])
     width = max(len(method_name(record)) for record in records)
     return "\n".join([caption, *(f"{method_name(record):<{width}}  {format_cell(record)}" for record in records)])

@@ -174,7 +174,7 @@ def report_choices(
     versus: Sequence[tuple[str, str]],
     **about: str,
 ) -> tuple[list[Record], list[str]]:
-    """Return the accuracies with differences, those without seeing the image, and tables, for each score.
+    """Return by score the accuracies with differences, and those without seeing the image, as records and tables.
 
     In a difference by a score that one of the two methods lacks, its last one stands in: local scores are compared with
     a global one.
@@ -187,19 +187,25 @@ def report_choices(
         about: further fields of the records: protocol, store, split.
     """
     given = {Run(each.method, None, None, each.seed): own for each, own in lines.items()}
+    scores = list(dict.fromkeys(name for own in given.values() for name in own["score"].unique()))
+    column = None if scores == [""] else _score_of
     records, texts = [], []
-    for score in dict.fromkeys(name for own in given.values() for name in own["score"].unique()):
-        having = {run.method for run, own in given.items() if score in own["score"].array}
-        for image, end in (("own", ""), ("blind", BLIND)):
+    for image, end in (("own", ""), ("blind", BLIND)):
+        found = []
+        for score in scores:
             choices = {run: _choices_in(own, score, image) for run, own in given.items()}
-            name = "_".join(filter(None, (metric, score))) + end
+            having = {run.method for run, own in given.items() if score in own["score"].array}
             compared = [pair for pair in versus if having.intersection(pair)] if image == "own" else []
-            found = summarise_choices(choices, versus=compared, metric=name, common_seeds=False, **about)
-            found = [each for each in found if each["versus"] or each["method"] in having]
-            by = f"by the {score} score: {asked}" if score else asked
-            texts.append(format_choices(found, blind=image == "blind", asked=by))
-            records += found
+            name = "_".join(filter(None, (metric, score))) + end
+            made = summarise_choices(choices, versus=compared, metric=name, common_seeds=False, **about)
+            found += [each for each in made if each["versus"] or each["method"] in having]
+        texts.append(format_choices(found, blind=image == "blind", asked=asked, column=column))
+        records += found
     return records, texts
+
+
+def _score_of(record: Record) -> str:
+    return record["metric"].removesuffix(BLIND).rpartition("_")[2]
 
 
 def _choices_in(lines: pd.DataFrame, score: str, image: str) -> Choices:
