@@ -166,6 +166,7 @@ def test_the_protocol_equals_a_loop_over_rows(module, store, contestants):
         assert (f"{metric}_blind", "plain", None) in found
         assert (f"{metric}_blind", "local", "plain") not in found
     assert text.count("the same without the image") == 2
+    assert "that a method lacks" not in text
 
 
 def test_a_model_that_sees_the_side_is_at_chance_with_another_image():
@@ -191,7 +192,8 @@ def test_each_score_is_asked_apart_and_the_last_stands_in(protocol, store, conte
     metric = "counterfactual_accuracy_side" if protocol.name == "counterfactuals" else "within_patient_accuracy"
     shares = lines[local].query("image == 'own'").groupby("score")[["right", "asked"]].sum()
     assert set(shares.index) == {"global", "local", "both"}
-    assert [line.split() for line in text.splitlines() if line.startswith(("method", "difference"))] == [
+    assert text.endswith("differences by a score that a method lacks are those to its last one")
+    assert [line.split() for line in text.splitlines() if line.startswith(("method ", "difference "))] == [
         [corner, "global", "local", "both"] for corner in ("method", "difference", "method")
     ]
     for score, (right, asked) in shares.iterrows():

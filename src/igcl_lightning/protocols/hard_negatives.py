@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -43,6 +44,9 @@ from igcl_lightning.protocols.protocol import Part, Protocol, check_score, metho
 
 EACH = "each"
 """Option of a protocol for all scores that a model has, each apart."""
+
+ENDS = {"own": "", "blind": BLIND}
+"""End of the name of a metric, by the image that was seen."""
 
 TOGETHER = 64
 """Images scored at once, each with the reports of as many: a whole table of local scores would take minutes."""
@@ -188,20 +192,20 @@ def report_choices(
     """
     given = {Run(each.method, None, None, each.seed): own for each, own in lines.items()}
     scores = list(dict.fromkeys(name for own in given.values() for name in own["score"].unique()))
+    records, found = [], {image: list[Record]() for image in ENDS}
+    for score, (image, end) in product(scores, ENDS.items()):
+        choices = {run: _choices_in(own, score, image) for run, own in given.items()}
+        having = {run.method for run, own in given.items() if score in own["score"].array}
+        compared = [pair for pair in versus if having.intersection(pair)] if image == "own" else []
+        name = "_".join(filter(None, (metric, score))) + end
+        made = summarise_choices(choices, versus=compared, metric=name, common_seeds=False, **about)
+        made = [each for each in made if each["versus"] or each["method"] in having]
+        found[image] += made
+        records += made
     column = None if scores == [""] else _score_of
-    records, texts = [], []
-    for image, end in (("own", ""), ("blind", BLIND)):
-        found = []
-        for score in scores:
-            choices = {run: _choices_in(own, score, image) for run, own in given.items()}
-            having = {run.method for run, own in given.items() if score in own["score"].array}
-            compared = [pair for pair in versus if having.intersection(pair)] if image == "own" else []
-            name = "_".join(filter(None, (metric, score))) + end
-            made = summarise_choices(choices, versus=compared, metric=name, common_seeds=False, **about)
-            found += [each for each in made if each["versus"] or each["method"] in having]
-        texts.append(format_choices(found, blind=image == "blind", asked=asked, column=column))
-        records += found
-    return records, texts
+    texts = [format_choices(each, image == "blind", asked, column) for image, each in found.items()]
+    lacking = any(len(own["score"].unique()) < len(scores) for own in given.values())
+    return records, [*texts, *["differences by a score that a method lacks are those to its last one"] * lacking]
 
 
 def _score_of(record: Record) -> str:
