@@ -62,6 +62,19 @@ def test_rows_of_another_split_stand_in():
     assert text.splitlines()[-2:] == ["method  1 %", "igcl    0.400"]
 
 
+def test_choices_by_several_scores_and_of_several_kinds_have_columns_of_their_own():
+    starts = {
+        "within_patient_accuracy_local": "own report local",
+        "counterfactual_accuracy_side": "told side",
+        "counterfactual_accuracy_place_both": "told place both",
+    }
+    records = [record("igcl", f"{start}{end}", 0.5, "any") for start in starts for end in ("", "_blind")]
+    text = format_overview(records)
+    titles = [f"{title}{end}" for title in starts.values() for end in ("", " blind")]
+    assert text.splitlines()[-2] == "  ".join(["method", *titles])
+    assert "told side, ...: a report told from its counterfactual" in text
+
+
 def test_fine_tuning_has_columns_of_its_own():
     tuned = [record("igcl", "auroc", 0.8, "fine_tune", fraction=0.01), RECORDS[0]]
     text = format_overview(tuned)

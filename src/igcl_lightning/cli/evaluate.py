@@ -35,8 +35,8 @@ def add_evaluation_options(parser: argparse.ArgumentParser, folder: str, table: 
         "--protocol",
         type=names,
         metavar="A,B",
-        help="linear, few_shot, zero_shot, retrieval, hard_negatives, others of configs/protocol, or files like them "
-        f"(default: {'linear,few_shot' if table is None else 'those of the table'})",
+        help="linear, few_shot, zero_shot, retrieval, hard_negatives, counterfactuals, others of configs/protocol, or "
+        f"files like them (default: {'linear,few_shot' if table is None else 'those of the table'})",
     )
     parser.add_argument("--store", type=Path, metavar="STORE", help="prepared store (default: new phantoms)")
     parser.add_argument(

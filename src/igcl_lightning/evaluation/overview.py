@@ -17,7 +17,7 @@ from igcl_lightning.evaluation.tables import (
     format_value,
     setting_name,
 )
-from igcl_lightning.evaluation.within_patient import METRIC
+from igcl_lightning.evaluation.within_patient import METRIC, TWINS
 
 RECALL = 5
 """The recall of retrieval that is shown, if it was asked for."""
@@ -32,6 +32,7 @@ MEANINGS = {
     "prompts|Grad-CAM": "prompts, Grad-CAM, chance: the highest value of a map is where the label is marked\n"
     "... blind: the same with the map of another patient's image",
     "own report": "own report: chosen among those of its patient; blind: the same without the image",
+    "told": "told side, ...: a report told from its counterfactual of this kind; blind: the same without the image",
 }
 """Lines of the caption, by a regular expression of how the titles begin that they explain."""
 
@@ -106,5 +107,8 @@ def _title(record: Record) -> str:
         return f"Dice {setting}".strip()
     if metric in (ACCURACY, F1):
         return f"{asked} {metric}"
+    if metric.startswith((METRIC, TWINS)):
+        choice = metric.replace(METRIC, BY_METRIC[METRIC]).replace(TWINS, "told")
+        return BY_METRIC.get(metric, choice.replace("_", " "))
     found = re.fullmatch(r"image_to_(?:graph|report)_(recall@\d+)", metric)
     return found[1] if found else BY_METRIC.get(metric, "")

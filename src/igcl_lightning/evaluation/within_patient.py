@@ -1,11 +1,12 @@
-"""Accuracy of choosing an image's own report among two of one patient, with intervals over patients.
+"""Accuracy of choosing an image's own report among two, with intervals over patients.
 
-The two reports of the phantom's hard negatives use the same words for different places and differ in structure only.
+The other one is of the same patient, or the report's counterfactual. The two reports of the phantom's hard negatives
+use the same words for different places and differ in structure only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +15,17 @@ from numpy.typing import NDArray
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.results import Record, compare_runs
-from igcl_lightning.evaluation.tables import format_cell, method_name
+from igcl_lightning.evaluation.tables import format_block, format_cell, method_name
 from igcl_lightning.metrics.influence import jackknife_estimate
 from igcl_lightning.metrics.operating import share
 
-METRIC = "within_patient_accuracy"
+METRIC, TWINS = "within_patient_accuracy", "counterfactual_accuracy"
+"""How metrics begin of choices among the reports of a patient, and between a report and its counterfactual."""
+
+BLIND = "_blind"
+"""End of the metrics of choices with the image of another patient."""
+
+ASKED = "right report among those of one patient, chance 0.5 for two"
 
 
 class Choices(NamedTuple):
@@ -66,11 +73,26 @@ def _accuracy(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return share(right, asked)
 
 
-def format_choices(records: Sequence[Record], blind: bool = False) -> str:
-    """Return the accuracies, means over seeds, as plain text, one line for each method or difference."""
+def format_choices(
+    records: Sequence[Record],
+    blind: bool = False,
+    asked: str = ASKED,
+    column: Callable[[Record], str] | None = None,
+) -> str:
+    """Return the accuracies, means over seeds, as plain text, one line for each method or difference.
+
+    Args:
+        records: accuracies of one question; others are ignored.
+        blind: whether they are those without the image.
+        asked: what the choices are between.
+        column: what stands above the accuracies of one question by several scores, such as the score.
+    """
     records = [record for record in records if record["seed"] is None]
-    caption = "right report among those of one patient, chance 0.5 for two [95 % interval over patients]"
+    caption = f"{asked} [95 % interval over patients]"
     if blind:
         caption = "the same without the image, that of another patient in its place: more than chance is a leak"
+    if column is not None:
+        parts = ([each for each in records if bool(each["versus"]) == apart] for apart in (False, True))
+        return "\n".join([caption, "\n\n".join(format_block(part, column) for part in parts if part)])
     width = max(len(method_name(record)) for record in records)
     return "\n".join([caption, *(f"{method_name(record):<{width}}  {format_cell(record)}" for record in records)])

@@ -34,6 +34,9 @@ Blind control: how often a model scores the own graph above its twin beside a wr
 fair. Trained with the kind for six epochs: side .51, place .80, places .93, finding .98, assertion .96.
 """
 
+WRITTEN = ("side",)
+"""Kinds that can be written into the words of a report; the others edit its graph only."""
+
 
 def _both_ways(pairs: Mapping[str, str]) -> dict[str, str]:
     """Return words by the words they are exchanged with, in lower case, upper case and capitalised."""
@@ -135,7 +138,7 @@ def check_kinds(kinds: Sequence[str], sides: Sequence[str] = (), training: bool 
         if training and kind not in TRAINABLE:
             why = "its twins are told apart without the image"
             raise IgclError(f"{option} {kind!r} is for evaluation only ({why}); train with {', '.join(TRAINABLE)}")
-        if "report" in sides and kind != "side":
+        if "report" in sides and kind not in WRITTEN:
             raise IgclError(f"{option} {kind!r} cannot be written into a report's text; use side, or contrast graphs")
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from igcl_lightning.errors import IgclError, UsageError, suggestion
 from igcl_lightning.protocols.contestants import BASELINES, FLOORS
+from igcl_lightning.protocols.counterfactuals import Counterfactuals
 from igcl_lightning.protocols.fine_tuning import FineTuning
 from igcl_lightning.protocols.hard_negatives import HardNegatives
 from igcl_lightning.protocols.legacy import Legacy
@@ -27,7 +28,7 @@ PROTOCOLS: dict[str, type[Protocol]] = {
     each.name: each
     for each in (
         *(Linear, FewShot, FineTuning, ZeroShotProtocol, Retrieval, HardNegatives),
-        *(SegmentationProtocol, Localisation, Legacy),
+        *(Counterfactuals, SegmentationProtocol, Localisation, Legacy),
     )
 }
 """Protocols by the key `protocol` of their YAML."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -24,13 +25,28 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.results import Record
-from igcl_lightning.evaluation.within_patient import METRIC, Choices, format_choices, summarise_choices
+from igcl_lightning.evaluation.within_patient import (
+    ASKED,
+    BLIND,
+    METRIC,
+    Choices,
+    format_choices,
+    summarise_choices,
+)
 from igcl_lightning.metrics.retrieval import take_rows, within_patient_choices
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.contrastive import ContrastiveModule
+from igcl_lightning.nn.checks import check_choice
+from igcl_lightning.nn.matching import SCORES
 from igcl_lightning.nn.scoring import Scorer, concatenate
 from igcl_lightning.protocols.contestants import Contestant
 from igcl_lightning.protocols.protocol import Part, Protocol, check_score, compared
+
+EACH = "each"
+"""Option of a protocol for all scores that a model has, each apart."""
+
+ENDS = {"own": "", "blind": BLIND}
+"""End of the name of a metric, by the image that was seen."""
 
 TOGETHER = 64
 """Images scored at once, each with the reports of as many: a whole table of local scores would take minutes."""
@@ -65,18 +81,29 @@ class HardNegatives(Protocol):
     """The right report among those of one patient, with the image and, as a control, with that of another patient.
 
     Args:
-        score: "global", "local" or "both" (default: the score of each model's own retrieval).
+        score: "global", "local" or "both", or "each" of those that a model has, apart (default: the score of each
+            model's own retrieval).
+        seed: seed of the phantoms that are asked, where no store is given: choose on one, report on another.
     """
 
     score: str | None = None
+    seed: int = 0
 
     name: ClassVar[str] = "hard_negatives"
     phantoms: ClassVar[str] = "hard_negatives"
 
+    @property
+    def phantoms_seed(self) -> int:
+        """Seed of the phantoms that are asked."""
+        return self.seed
+
     def check(self, store: Store, contestants: Sequence[Contestant]) -> None:
         """Raise `IgclError` as other protocols do, and for a split with fewer than two patients to ask about."""
         super().check(store, contestants)
-        check_score(self.name, self.score, contestants)
+        check_asked(self.name, self.score, contestants)
+        if self.seed and store.manifest.get("source", {}).get("seed") != self.seed:
+            only = "only phantoms that are made for the protocol have one; leave it out"
+            raise IgclError(f"protocol hard_negatives: seed is {self.seed}, not that of {store.path}: {only}")
         for split in self.splits:
             table = pd.DataFrame({"patient": store.column(split, "patient"), "key": _keys(store, split)})
             several = table[table["key"] >= 0].groupby("patient")["key"].nunique() > 1
@@ -89,17 +116,14 @@ class HardNegatives(Protocol):
         return "" if contestant.side else "reads no reports to choose from"
 
     def measure(self, contestant: Contestant, store: Store, part: Part) -> pd.DataFrame:
-        """Return a line for each image: split, whether it was seen, patient, right choices, choices."""
+        """Return a line for each image and score: split, whether it was seen, patient, right choices, choices."""
         module: Any = BaseModule.load_from_checkpoint(str(contestant.checkpoint), map_location="cpu")
         frames = []
         for split in self.splits:
             asked = matched_pairs(module, store.path, split=split)
             with module.evaluating():
-                given = answers(asked, module.score if self.score is None else scorers(module)[self.score])
-            frames += [
-                pd.DataFrame(choices._asdict()).assign(split=split, image=image)
-                for image, choices in given._asdict().items()
-            ]
+                given = {name: answers(asked, score) for name, score in asked_scores(module, self.score).items()}
+            frames.append(lines_of(given).assign(split=split))
         return pd.concat(frames, ignore_index=True)
 
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
@@ -107,21 +131,91 @@ class HardNegatives(Protocol):
         versus = compared(measured)
         records, texts = [], []
         for split in self.splits:
-            for image, metric in (("own", METRIC), ("blind", f"{METRIC}_blind")):
-                choices = {
-                    Run(each.method, None, None, each.seed): _choices_in(lines, split, image)
-                    for each, lines in measured.items()
-                }
-                about: dict[str, Any] = {"protocol": self.name, "store": store.path.name, "split": split}
-                about |= {"metric": metric, "common_seeds": False}
-                found = summarise_choices(choices, versus=versus if image == "own" else (), **about)
-                texts.append(format_choices(found, blind=image == "blind"))
-                records += found
+            own = {each: lines[lines["split"] == split] for each, lines in measured.items()}
+            about = {"protocol": self.name, "store": store.path.name, "split": split}
+            found, said = report_choices(own, METRIC, ASKED, versus, **about)
+            records += found
+            texts += said
         return records, "\n\n".join(texts)
 
 
-def _choices_in(lines: pd.DataFrame, split: str, image: str) -> Choices:
-    own = lines[(lines["split"] == split) & (lines["image"] == image)]
+def check_asked(protocol: str, score: str | None, contestants: Sequence[Contestant]) -> None:
+    """Raise `IgclError` for a score that there is not, or that a contestant does not have."""
+    if score is not None:
+        check_choice(f"protocol {protocol}: score", score, (*SCORES, EACH))
+    if score != EACH:
+        check_score(protocol, score, contestants)
+
+
+def asked_scores(module: ContrastiveModule, score: str | None) -> dict[str, Scorer]:
+    """Return the scores that a protocol asks by, by name; a single one needs none, "".
+
+    Args:
+        module: the model.
+        score: option of the protocol (`HardNegatives.score`).
+    """
+    if score is None:
+        return {"": module.score}
+    return scorers(module) if score == EACH else {"": scorers(module)[score]}
+
+
+def lines_of(given: Mapping[str, Answers]) -> pd.DataFrame:
+    """Return the answers by score as a table with the columns score, image ("own", "blind"), patient, right, asked."""
+    return pd.concat(
+        [
+            pd.DataFrame(choices._asdict()).assign(score=score, image=image)
+            for score, both in given.items()
+            for image, choices in both._asdict().items()
+        ],
+        ignore_index=True,
+    )
+
+
+def report_choices(
+    lines: Mapping[Contestant, pd.DataFrame],
+    metric: str,
+    asked: str,
+    versus: Sequence[tuple[str, str]],
+    **about: str,
+) -> tuple[list[Record], list[str]]:
+    """Return by score the accuracies with differences, and those without seeing the image, as records and tables.
+
+    In a difference by a score that one of the two methods lacks, its last one stands in: local scores are compared with
+    a global one.
+
+    Args:
+        lines: what `lines_of` returns, by contestant.
+        metric: name of the accuracy; that of a score and of the control follow it.
+        asked: what the choices are between, for the tables.
+        versus: pairs (method, other) for `method - other`.
+        about: further fields of the records: protocol, store, split.
+    """
+    given = {Run(each.method, None, None, each.seed): own for each, own in lines.items()}
+    scores = list(dict.fromkeys(name for own in given.values() for name in own["score"].unique()))
+    records, found = [], {image: list[Record]() for image in ENDS}
+    for score, (image, end) in product(scores, ENDS.items()):
+        choices = {run: _choices_in(own, score, image) for run, own in given.items()}
+        having = {run.method for run, own in given.items() if score in own["score"].array}
+        compared = [pair for pair in versus if having.intersection(pair)] if image == "own" else []
+        name = "_".join(filter(None, (metric, score))) + end
+        made = summarise_choices(choices, versus=compared, metric=name, common_seeds=False, **about)
+        made = [each for each in made if each["versus"] or each["method"] in having]
+        found[image] += made
+        records += made
+    column = None if scores == [""] else _score_of
+    texts = [format_choices(each, image == "blind", asked, column) for image, each in found.items()]
+    lacking = any(len(own["score"].unique()) < len(scores) for own in given.values())
+    return records, [*texts, *["differences by a score that a method lacks are those to its last one"] * lacking]
+
+
+def _score_of(record: Record) -> str:
+    return record["metric"].removesuffix(BLIND).rpartition("_")[2]
+
+
+def _choices_in(lines: pd.DataFrame, score: str, image: str) -> Choices:
+    """Return the choices by a score, or by the last that there is."""
+    score = score if score in lines["score"].array else lines["score"].iloc[-1]
+    own = lines[(lines["score"] == score) & (lines["image"] == image)]
     return Choices(*(own[name].to_numpy() for name in Choices._fields))
 
 
@@ -214,9 +308,18 @@ def quiet_trainer(*callbacks: Callback, **options: Any) -> Trainer:
     )
 
 
-def paired_data(module: ContrastiveModule, store: Path, batch_size: int, **options: Any) -> PairedDataModule:
-    """Return the pairs of a store, with inputs made as those that the module was trained on."""
-    return PairedDataModule(str(store), batch_size, augment=False, **_inputs(module.input_record or {}), **options)
+def paired_data(
+    module: ContrastiveModule,
+    store: Path,
+    batch_size: int,
+    of: type[PairedDataModule] = PairedDataModule,
+    **options: Any,
+) -> PairedDataModule:
+    """Return the pairs of a store, with inputs made as those that the module was trained on.
+
+    `options` are further ones of the data module, whose class is `of`.
+    """
+    return of(str(store), batch_size, augment=False, **_inputs(module.input_record or {}), **options)
 
 
 def _inputs(record: Mapping[str, Any]) -> dict[str, Any]:
