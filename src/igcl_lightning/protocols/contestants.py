@@ -216,7 +216,7 @@ def check_names(contestants: Sequence[Contestant]) -> None:
     for each in contestants:
         if each.baseline:
             raise IgclError(f"{each.method!r} is the name of a baseline; name the encoder differently with NAME=...")
-        if each.title in TAKEN:
+        if each.title in TAKEN or each.method == "hard_negatives":  # its phantoms have seeds, too
             raise IgclError(f"{each.title!r} is the name of something else in --out; name it differently with NAME=...")
         if not NAME.fullmatch(each.method):
             raise IgclError(f"{each.method!r} is not a name of {NAMED}; give one with NAME=...")

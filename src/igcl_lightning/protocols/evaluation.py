@@ -253,10 +253,12 @@ def _stores(request: Request, table: Table, protocols: Sequence[Protocol]) -> di
     prepare_phantoms(store, phantoms.studies, phantoms.size, request.jobs)
     stores = {}
     for protocol in protocols:
-        stores[protocol.name] = request.out / protocol.phantoms if protocol.phantoms else store
+        seed = protocol.phantoms_seed
+        folder = protocol.phantoms + (f"-{seed}" if seed else "")
+        stores[protocol.name] = request.out / folder if folder else store
         if protocol.phantoms:
-            number = phantoms.hard_negatives
-            prepare_phantoms(stores[protocol.name], number, phantoms.size, request.jobs, variant=protocol.phantoms)
+            drawn: dict[str, Any] = {"variant": protocol.phantoms, "seed": seed}
+            prepare_phantoms(stores[protocol.name], phantoms.hard_negatives, phantoms.size, request.jobs, **drawn)
     return stores
 
 

@@ -73,10 +73,7 @@ def write_report(
         told.add(below)
         records += found
         tables[protocol.name] = own
-    records += _audited(protocols, measured, stores)
-    if cost[1]:
-        say(f"\npretraining\n\n{cost[1]}")
-        records += cost[0]
+    records += _audited(protocols, measured, stores) + _told(cost)
     predictions = {protocol.name: _scored(tables.get(protocol.name, {})) for protocol in protocols}
     for name in dict.fromkeys(protocol.scores for protocol in protocols):
         scored = [each for protocol in protocols if protocol.scores == name for each in predictions[protocol.name]]
@@ -93,6 +90,14 @@ def write_report(
     asked = [protocol for protocol in protocols if protocol.name in tables]
     results = Results(records, whole, split)
     write_page(results, asked, tables, stores, out, page)
+
+
+def _told(cost: tuple[Sequence[Record], str]) -> list[Record]:
+    """Print what pretraining costs, and return it as records."""
+    records, text = cost
+    if text:
+        say(f"\npretraining\n\n{text}")
+    return [*records]
 
 
 def _audited(

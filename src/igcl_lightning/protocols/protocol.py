@@ -56,6 +56,11 @@ class Protocol(ABC):
     statistics: ClassVar[tuple[str, ...]] = ()
     """Options that no part depends on, apart from what `settings` adds."""
 
+    @property
+    def phantoms_seed(self) -> int:
+        """Seed of the phantoms that are asked, where `phantoms` names some."""
+        return 0
+
     @abstractmethod
     def why_not(self, contestant: Contestant) -> str:
         """Return why a contestant cannot be asked, "" if it can."""

@@ -108,7 +108,9 @@ def run(words: list[str], *, closing: bool = True) -> None:
 
 
 def check(words: list[str]) -> tuple[str, LightningModule]:
-    """Build everything that `run` would with these options, and run nothing; returns the merged options as YAML, and the model.
+    """Build everything that `run` would with these options, run nothing, and return the merged options and the model.
+
+    The options are YAML.
 
     Raises:
         UsageError, IgclError: as `run`, for everything that is wrong before the first step.
