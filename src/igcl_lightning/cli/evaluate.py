@@ -158,8 +158,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _compare_with_radiologists(options: argparse.Namespace) -> int:
     """Run the command with --radiologists."""
-    others = ("protocol", "encoder", "train", "row", "pairs", "baselines", "labels", "table", "jobs", "fast", "seed")
-    others += ("images", "wandb")
+    others = [
+        *("protocol", "encoder", "train", "row", "pairs", "baselines", "labels", "table", "jobs", "fast", "seed"),
+        *("images", "wandb"),
+    ]
     if given := [f"--{name}" for name in others if not _is_unused(getattr(options, name))]:
         raise UsageError(f"evaluate: {given[0]} is no option of --radiologists")
     if bool(options.checkpoint) != (options.store is not None):

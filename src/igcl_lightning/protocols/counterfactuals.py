@@ -45,7 +45,7 @@ from igcl_lightning.protocols.hard_negatives import (
     report_choices,
     scorers,
 )
-from igcl_lightning.protocols.protocol import Part, Protocol, methods_of, pairs
+from igcl_lightning.protocols.protocol import Part, Protocol, compared
 
 TOGETHER = 16
 """Images scored at once, each with the reports of as many: few, since only pairs of one row count."""
@@ -108,7 +108,7 @@ class Counterfactuals(Protocol):
 
     def report(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> tuple[list[Record], str]:
         """Return by kind the accuracies with differences, and those without seeing the image, as records and tables."""
-        versus = pairs(methods_of(measured))
+        versus = compared(measured)
         records, texts = [], []
         for split, kind in product(self.splits, self.kinds):
             found = {

@@ -110,7 +110,7 @@ def read_table(name: str) -> Table:
 
 def _complete(row: Row, table: Table) -> Row:
     """Return a row with the values of the table where it has none of its own."""
-    usual = {
+    usual: dict[str, Any] = {
         "config": table.config,
         "epochs": table.epochs,
         "seeds": table.seeds,
