@@ -106,7 +106,7 @@ class GraphEncoder(nn.Module):
             check_at_least(f"model.graph.{option}", getattr(options, option), bound)
         check_choice("model.graph.conv", options.conv, CONVS)
         _refuse_contradictions(options)
-        check_rotate_channels(options.rotate_channels, options.node_text_channels, options.node_texts)
+        check_rotate_channels(options.rotate_channels, options.node_text_channels)
         channels, heads = options.channels, options.attention_heads
         if options.attention_layers and channels % heads:
             raise IgclError(f"model.graph.channels {channels} is not a multiple of model.graph.attention_heads {heads}")

@@ -154,8 +154,8 @@ def embeddings(model: RotatE) -> Tensor:
     return vector / vector.square().mean().sqrt()
 
 
-def check_rotate_channels(channels: int, node_text_channels: int, node_texts: bool) -> None:
-    """Raise `IgclError` if `model.graph.rotate_channels` is no width, or meets another option for texts of entities."""
+def check_rotate_channels(channels: int, node_text_channels: int) -> None:
+    """Raise `IgclError` if `model.graph.rotate_channels` is no width, or stored texts of entities are read, too."""
     if channels < 0 or channels % 2:
         raise IgclError(f"model.graph.rotate_channels is {channels}, not an even number from 0 up")
     if channels and node_text_channels:
@@ -163,8 +163,6 @@ def check_rotate_channels(channels: int, node_text_channels: int, node_texts: bo
             "model.graph.rotate_channels and model.graph.node_text_channels both stand for the text of an entity: set "
             "one of them to 0"
         )
-    if channels and not node_texts:
-        raise IgclError("model.graph.node_texts is false: set model.graph.rotate_channels to 0")
 
 
 def _digits(code: Tensor, middle: int, last: int) -> tuple[Tensor, Tensor, Tensor]:

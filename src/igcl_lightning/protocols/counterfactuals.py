@@ -43,7 +43,6 @@ from igcl_lightning.protocols.hard_negatives import (
     paired_data,
     quiet_trainer,
     report_choices,
-    scorers,
 )
 from igcl_lightning.protocols.protocol import Part, Protocol, compared
 
@@ -100,7 +99,7 @@ class Counterfactuals(Protocol):
         module: Any = BaseModule.load_from_checkpoint(str(contestant.checkpoint), map_location="cpu")
         scores, frames = asked_scores(module, self.score), []
         for split, kind in product(self.splits, self.kinds_for(contestant)):
-            rows = _twins(module, store.path, kind, split=split)
+            rows = _twins(module, store.path, kind, split)
             with module.evaluating():
                 given = {name: _answers(rows, score) for name, score in scores.items()}
             frames.append(lines_of(given).assign(split=split, kind=kind))
@@ -156,29 +155,6 @@ class Twins(NamedTuple):
     patient: Tensor
 
 
-def counterfactual_answers(
-    module: ContrastiveModule, store: Path, kinds: Sequence[str], batch_size: int = 64
-) -> dict[str, dict[str, Answers]]:
-    """Return the choices between report and counterfactual by kind, then by name of the score.
-
-    Args:
-        module: the pretrained module.
-        store: prepared store; its test split is asked.
-        kinds: kinds of counterfactuals; one that the split has none of is left out.
-        batch_size: pairs encoded at once.
-
-    Raises:
-        IgclError: a kind is unknown, or cannot be written into the reports that the module reads.
-    """
-    found = {}
-    for kind in kinds:
-        rows = _twins(module, store, kind, batch_size)
-        if len(rows.patient):
-            with module.evaluating():
-                found[kind] = {name: _answers(rows, score) for name, score in scorers(module).items()}
-    return found
-
-
 def _answers(rows: Twins, score: Scorer) -> Answers:
     """Return whether each row's own report wins, with its image and with that of another patient."""
     blind = rows._replace(first=take_rows(rows.first, images_of_next_patient(rows.patient)))
@@ -197,7 +173,7 @@ def _told_apart(rows: Twins, score: Scorer) -> Tensor:
     return torch.cat(right).long()
 
 
-def _twins(module: ContrastiveModule, store: Path, kind: str, batch_size: int = 64, split: str = "test") -> Twins:
+def _twins(module: ContrastiveModule, store: Path, kind: str, split: str, batch_size: int = 64) -> Twins:
     """Return the rows of a split that have a counterfactual of a kind."""
     collector, data = _Collector(module, kind), paired_data(module, store, batch_size, _TestedPairs)
     data.predict_splits = [split]
