@@ -379,7 +379,7 @@ def error(words, capsys):
         ("--checkpoint igcl:x=IGCL", "'x' is no seed, a whole number from 0 to 4294967295"),
         ("--checkpoint store=IGCL", "'store' is the name of something else in --out"),
         ("--checkpoint random=IGCL", "'random' is the name of a baseline"),
-        ("--checkpoint %=IGCL", "'$' is not a name of letters, digits, spaces and . , + - % _"),
+        ("--checkpoint $=IGCL", "'$' is not a name of letters, digits, spaces and . , + - % _"),
         ("--checkpoint missing.ckpt", "missing.ckpt: no such checkpoint"),
         ("--encoder missing.parquet", "missing.parquet: no such file"),
         ("--encoder LACKS", "lacks.parquet: lacks the features of "),
