@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -164,11 +165,24 @@ def from_row(row: Row) -> list[Contestant]:
     Raises:
         IgclError: `igcl fit` refuses its options; the message names the row.
     """
-    try:
+    with _naming(row):
         described = _read_words(row.words)
+    return [_seeded(Contestant(row.name, versus=row.versus, **described), seed) for seed in row.seeds or ()]
+
+
+def check_pairs(row: Row, store: str) -> None:
+    """Raise `IgclError` that names the row if `igcl fit` cannot train it on a store, such as on a share of few pairs."""
+    with _naming(row), quiet():
+        check(["fit", *row.words, *folder_words(Path("CELL"), Path("CELL"), store)], opened=True)
+
+
+@contextmanager
+def _naming(row: Row) -> Iterator[None]:
+    """Name the row in errors of its options."""
+    try:
+        yield
     except (IgclError, UsageError) as error:
         raise IgclError(f"row {row.name!r}: {error.message if isinstance(error, UsageError) else error}") from error
-    return [_seeded(Contestant(row.name, versus=row.versus, **described), seed) for seed in row.seeds or ()]
 
 
 def _seeded(contestant: Contestant, seed: int | None) -> Contestant:

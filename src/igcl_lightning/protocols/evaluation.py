@@ -25,6 +25,7 @@ from igcl_lightning.protocols.contestants import (
     Contestant,
     baseline,
     check_names,
+    check_pairs,
     from_checkpoint,
     from_encoder,
     from_row,
@@ -40,10 +41,14 @@ from igcl_lightning.protocols.protocol import Protocol, file_name
 from igcl_lightning.protocols.rows import Row
 from igcl_lightning.protocols.wandb_run import check_account, log_evaluation
 from igcl_lightning.training.lightning_cli import import_modules
+from igcl_lightning.training.options import plain_key
 
 CHILD = "from igcl_lightning.protocols.evaluation_cell import main; main()"
 MARKER = ".evaluation"
 FAST_STUDIES, FAST_HARD_NEGATIVES, FAST_EPOCHS = 240, 40, 1
+FAST_BATCH = 2
+"""Pairs of a batch of the rows of a fast run that train on a share of the pairs; 1 % of its phantoms are two."""
+
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,8 @@ def evaluate(request: Request) -> bool:
     """Measure what is not measured yet, print the table of all that is, and return whether none failed.
 
     Raises:
-        IgclError, UsageError: an option is wrong, a contestant cannot be built, or a protocol cannot ask a store or any
-            contestant; raised before anything is trained.
+        IgclError, UsageError: an option is wrong, a contestant cannot be built, a row has too few pairs, or a protocol
+            cannot ask a store or any contestant; raised before anything is trained.
     """
     if request.jobs < 1:
         raise IgclError(f"--jobs is {request.jobs}, not at least 1")
@@ -119,6 +124,9 @@ def evaluate(request: Request) -> bool:
     unfinished = [cell for cell, plan in zip(cells, plans.values(), strict=True) if not _finished(cell, plan)]
     if len(cells) > len(unfinished):
         say_progress(f"measured before: {', '.join(cell.title for cell in cells if cell not in unfinished)}")
+    waiting = {cell.plan["contestant"]["method"] for cell in unfinished}
+    for row in (each for each in table.rows if each.name in waiting):
+        check_pairs(row, str(pairs))
     failed = run_cells(_longest_first(unfinished, plans), request.jobs, CHILD)
     measured = _measured(plans, protocols, request.out)
     rows = {each: request.out / each.title for each in contestants if each.method in {row.name for row in table.rows}}
@@ -165,8 +173,15 @@ def _rows(request: Request, rows: Sequence[Row]) -> list[Row]:
         if name not in names:
             raise IgclError(f"--row: no row {name!r}{suggestion(name, names) or f', only {_listed(names)}'}")
     changed: dict[str, Any] = {} if request.seed is None else {"seeds": [request.seed]}
-    changed |= {"epochs": FAST_EPOCHS} if request.fast else {}
-    return [replace(row, **changed) for row in rows if not request.rows or row.name in request.rows]
+    rows = [replace(row, **changed) for row in rows if not request.rows or row.name in request.rows]
+    return [_fast(row) for row in rows] if request.fast else rows
+
+
+def _fast(row: Row) -> Row:
+    """Return a row of a small, fast run: one seed, and whole batches of a share of few pairs."""
+    shared = any(plain_key(option) == "data.fraction" for option in row.options)
+    options = {**row.options, **({"data.batch_size": FAST_BATCH} if shared else {})}
+    return replace(row, options=options, epochs=FAST_EPOCHS, seeds=(row.seeds or [])[:1])
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -32,6 +32,7 @@ import igcl_lightning.callbacks
 import igcl_lightning.data.modules
 import igcl_lightning.modules  # noqa: F401  # with the two above: configs may name their classes without the module
 from igcl_lightning.closing import is_quiet
+from igcl_lightning.data.store_module import StoreDataModule
 from igcl_lightning.errors import IgclError, UsageError, one_line, suggestion, write_message
 from igcl_lightning.modules.base import BaseModule, module_class
 from igcl_lightning.modules.checkpoint import (
@@ -107,16 +108,22 @@ def run(words: list[str], *, closing: bool = True) -> None:
             raise IgclError(f"{reason}, or add --trainer.logger.offline true") from error
 
 
-def check(words: list[str]) -> tuple[str, LightningModule]:
+def check(words: list[str], *, opened: bool = False) -> tuple[str, LightningModule]:
     """Build everything that `run` would with these options, run nothing, and return the merged options and the model.
 
     The options are YAML.
+
+    Args:
+        words: the subcommand and its options.
+        opened: whether the store is there, and must have what a fit needs.
 
     Raises:
         UsageError, IgclError: as `run`, for everything that is wrong before the first step.
     """
     try:
         checked = _UnrunCLI(words)
+        if opened:
+            checked.open_data()
     except MisconfigurationException as error:
         raise IgclError(_refusal(error)) from error
     merged: str = checked.parser.dump(checked.config, skip_none=False)
@@ -325,6 +332,13 @@ class _UnrunCLI(TrainingCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run nothing."""
+
+    def open_data(self) -> None:
+        """Set the data up for a fit of the model, which says what it reads."""
+        if isinstance(self.datamodule, StoreDataModule):  # others may need `prepare_data` first
+            self.trainer.strategy.connect(self.model)
+            self.datamodule.trainer = self.trainer
+            self.datamodule.setup("fit")
 
 
 def stored_model(path: Path, usual: str) -> dict[str, Any]:
