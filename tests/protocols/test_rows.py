@@ -5,34 +5,61 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
 from forked_cells import Forked
 from igcl_lightning.atomic import locked
 from igcl_lightning.cli import main
+from igcl_lightning.errors import IgclError
 from igcl_lightning.modules.base import BaseModule
-from igcl_lightning.protocols import cells, children, evaluation, evaluation_cell, pretraining
+from igcl_lightning.protocols import (
+    cells,
+    children,
+    contestants,
+    evaluation,
+    evaluation_cell,
+    evaluation_report,
+    pretraining,
+)
 from igcl_lightning.protocols.contestants import Contestant
+from igcl_lightning.protocols.evaluation_table import read_table
+from igcl_lightning.protocols.linear import Linear
 from igcl_lightning.protocols.protocol import compared
-from two_processes import SERVER
+from igcl_lightning.training.lightning_cli import check
+from two_processes import BLANK, SERVER, save_blank
 
 SMALL = {"model.image.backbone": "test_resnet", "model.image.size": 32, "model.graph.channels": 16}
 LINEAR = {"protocol": "linear", "labels": ["Edema", "Pleural Effusion"], "fractions": [1.0], "audit_by": []}
 
-STAND_IN = """
-import sys, time
-from pathlib import Path
 
-import pandas as pd
+class InThisProcess:
+    """Stands for the process of a cell: its `main`, here and at once."""
 
-from igcl_lightning.errors import IgclError
-from igcl_lightning.protocols import cells, evaluation_cell
-from igcl_lightning.protocols.linear import Linear
+    def __init__(self, cell, jobs, child):
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        cells.write_json(cell.plan, cell.folder / cells.PLAN)
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(sys, "argv", ["-c", str(cell.folder), cells.digest(cell.plan)])
+                evaluation_cell.main()
+        except SystemExit as ended:
+            (cell.folder / "log.txt").write_text(f"{ended.code}\n")
+            self.returncode = ended.code if isinstance(ended.code, int) else 1
+        else:
+            self.returncode = 0
 
-def pretrained(folder, run, words, store, settings, stale=()):
+    def poll(self):
+        return self.returncode
+
+
+def pretend(folder, run, words, store, settings, stale=()):
+    """Stands for `pretrained` and learns nothing; a row fails with one layer, and is in use with four."""
     layers = dict(word.lstrip("-").partition("=")[::2] for word in words[2:]).get("model.graph.layers")
     note = folder / "pretrained.json"
     if layers == "1":
@@ -43,14 +70,14 @@ def pretrained(folder, run, words, store, settings, stale=()):
         for name in stale:
             (folder / name).unlink(missing_ok=True)
         with (folder / "starts").open("a") as starts:
-            starts.write(store + "\\n")
-        while layers == "3":
-            time.sleep(0.1)
+            starts.write(f"{store}\n")
         cells.write_json({"settings": settings}, note)
 
+
 def measure(self, contestant, store, part):
-    with (Path(sys.argv[1]) / "measured").open("a") as asked:
-        asked.write(store.path.name + "\\n")
+    """Stands for `Linear.measure`."""
+    with (Path(contestant.checkpoint).parents[2] / "measured").open("a") as asked:
+        asked.write(f"{store.path.name}\n")
     lines = []
     for split in self.scored_splits(store):
         target = store.targets(split, self.labels)
@@ -60,13 +87,6 @@ def measure(self, contestant, store, part):
             lines.append(pd.DataFrame({**ids, "label": label, **scored}))
     run = {"method": contestant.method, "fraction": part["fraction"], "shots": None, "seed": contestant.run_seed()}
     return pd.concat(lines, ignore_index=True).assign(**run)
-
-evaluation_cell.pretrained = pretrained
-Linear.measure = measure
-evaluation_cell.main()
-"""
-"""A contestant that learns nothing and is measured at once; it fails with one layer, never ends with three, and is in
-use with four."""
 
 
 def write_table(path, rows, protocol=LINEAR, **other):
@@ -87,16 +107,30 @@ def lines_of(out, name):
     return {each.parent.name: each.read_text().splitlines() for each in sorted(out.glob(f"*/{name}"))}
 
 
+@cache
+def built(*words, **how):
+    """What `contestants.check` returns; most tables here have rows that an earlier test has built."""
+    return check([*words], **how)
+
+
+@pytest.fixture(autouse=True)
+def _polled_often(monkeypatch):
+    monkeypatch.setattr(children, "POLL", 0.01)
+
+
 @pytest.fixture
 def quick(monkeypatch, phantom_store, tmp_path):
     """Evaluate a table whose rows are stand-ins; returns the status and how often each has been pretrained."""
-    monkeypatch.setattr(evaluation, "CHILD", STAND_IN)
-    monkeypatch.setattr(cells, "_start", Forked)
-    monkeypatch.setenv("TESTS_DRAW_BLANK_PICTURES", "1")
+    monkeypatch.setattr(cells, "_start", InThisProcess)
+    monkeypatch.setattr(children, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(contestants, "check", lambda words, **how: built(*words, **how))
+    monkeypatch.setattr(evaluation_report, "write_page", lambda *_, **__: None)
+    monkeypatch.setattr(evaluation_cell, "pretrained", pretend)
+    monkeypatch.setattr(Linear, "measure", measure)
 
     def run(rows, *words, **other):
         path = write_table(tmp_path / "table.yaml", rows, **other)
-        store = [] if "--store" in words else ["--store", str(phantom_store)]
+        store = [] if {"--store", "--fast"} & {*words} else ["--store", str(phantom_store)]
         out = tmp_path / "out"
         status = main(["evaluate", "--table", path, "--out", str(out), "--jobs", "2", *store, *words])
         return status, {name: len(lines) for name, lines in lines_of(out, "starts").items()}
@@ -193,6 +227,43 @@ def test_a_failing_row_is_one_line_and_the_others_go_on(quick, tmp_path, capsys)
     assert {each["method"] for each in records(tmp_path / "out")} == {"good"}
 
 
+def test_a_row_of_too_few_pairs_is_named_before_any_is_pretrained(quick, capsys):
+    """And what is pretrained stands."""
+    rows = [row("a"), row("b"), row("few") | {"options": SMALL | {"data.fraction": 0.01}}]
+    assert quick(rows[:1]) == (0, {"a-0": 1})
+    assert quick(rows) == (1, {"a-0": 1})
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igcl: error")]
+    assert line.startswith("igcl: error: row 'few': ")
+    assert "data.fraction 0.01 leaves" in line
+    rows[2]["options"]["data.fraction"] = 1.0
+    assert quick(rows) == (0, {"a-0": 1, "b-0": 1, "few-0": 1})
+    rows[2]["options"]["data.fraction"] = 0.01
+    assert quick(rows, "--row", "a", "--row", "b")[0] == 0, "rows that are not asked for are not looked at"
+
+
+def test_a_fast_run_trains_shares_of_its_few_phantoms(quick, phantom_store, tmp_path, capsys):
+    """For one epoch and with one seed; a store of the user's own is not small, and keeps its batches."""
+    rows = [row("a") | {"seeds": [3, 4]}, row("few") | {"options": SMALL | {"data.init_args.fraction": 0.01}}]
+    assert quick(rows, "--fast", epochs=5) == (0, {"a-3": 1, "few-0": 1})
+    for name, changed in (("a-3", False), ("few-0", True)):
+        words = json.loads((tmp_path / f"out/{name}/plan.json").read_text())["contestant"]["words"]
+        assert "--trainer.max_epochs=1" in words
+        assert ("--data.batch_size=2" in words) == changed
+    capsys.readouterr()
+    for own in ("--store", "--pairs"):
+        shutil.rmtree(tmp_path / "out")
+        assert quick(rows, "--fast", own, str(phantom_store)) == (1, {})
+        assert "row 'few': " in capsys.readouterr().err
+
+
+@pytest.mark.soak
+def test_the_whole_table_of_ablations_runs_fast(tmp_path):
+    """Some minutes: a process for each of its rows."""
+    table = "evaluation/ablation.yaml"
+    assert main(["evaluate", "--table", table, "--fast", "--out", str(tmp_path / "out")]) == 0
+    assert {each["method"] for each in records(tmp_path / "out")} == {each.name for each in read_table(table).rows}
+
+
 def test_a_row_that_another_process_pretrains_is_named(quick, capsys):
     assert quick([row("a", graph_layers=4)])[0] == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("igcl: error")]
@@ -229,11 +300,11 @@ def test_a_cell_does_not_do_the_work_of_another_command(tmp_path, monkeypatch):
 
 
 def test_a_cell_ends_with_the_process_that_started_it(tmp_path):
-    """While it does anything: here it imports a module that never ends."""
-    (tmp_path / "forever.py").write_text("import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(600)\n")
-    plan = {"contestant": {"method": "a"}, "store": "", "pretraining": "", "protocols": {}, "tasks": []}
-    (tmp_path / "plan.json").write_text(json.dumps(plan | {"modules": ["forever"]}))
-    words = [sys.executable, "-c", evaluation.CHILD, str(tmp_path)]
+    """While it does anything: here its work never ends."""
+    (tmp_path / "plan.json").write_text("{}")
+    work = "open('begun', 'w').close() or time.sleep(600)"
+    child = f"import time; from igcl_lightning.protocols import cells; cells.run_as_cell(lambda *_: {work})"
+    words = [sys.executable, "-c", child, str(tmp_path)]
     process = subprocess.Popen(words, stdin=subprocess.PIPE, cwd=tmp_path)
     until = time.monotonic() + 120
     while not (tmp_path / "begun").exists() and time.monotonic() < until:
@@ -344,7 +415,8 @@ def tiny(phantom_store, tmp_path_factory):
     words = ["evaluate", "--table", table, "--store", str(phantom_store), "--jobs", "2"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cells, "_start", Forked)
-        patch.setenv("TESTS_DRAW_BLANK_PICTURES", "1")
+        patch.setattr(Figure, "savefig", save_blank)
+        patch.setenv(BLANK, "1")
         assert main([*words, "--out", str(folder / "out")]) == 1, "one row never ends, so it is refused"
     return words, folder / "out"
 
@@ -394,7 +466,8 @@ def test_a_killed_table_leaves_no_process_and_resumes_to_the_same_results(tiny, 
         copy = shutil.copytree if (whole / name).is_dir() else shutil.copy
         copy(whole / name, out / name)
     stood = (out / "plain-0" / "pretrained.json").stat().st_mtime_ns
-    process = SERVER.Process(target=run_stand_ins, args=([*words, "--out", str(out)],))
+    words = [*words, "--row", "plain", "--row", "narrow", "--row", "endless", "--out", str(out)]
+    process = SERVER.Process(target=run_stand_ins, args=(words,))
     process.start()
     until = time.monotonic() + 120
     while len(list(out.glob("*/begun"))) < 2 and time.monotonic() < until:
@@ -408,8 +481,9 @@ def test_a_killed_table_leaves_no_process_and_resumes_to_the_same_results(tiny, 
         time.sleep(0.1)
     assert not any(map(alive, pids))
     monkeypatch.setattr(cells, "_start", Forked)
-    assert main([*words, "--out", str(out)]) == 1, "the row that never ends is still refused"
+    monkeypatch.setattr(Figure, "savefig", save_blank)
+    assert main(words) == 1, "the row that never ends is still refused"
     assert (out / "plain-0" / "pretrained.json").stat().st_mtime_ns == stood
     timed = ("seconds_per_step", "seconds_per_epoch")
     kept = [[each for each in records(folder) if each["metric"] not in timed] for folder in (out, whole)]
-    assert kept[0] == kept[1]
+    assert kept[0] == [each for each in kept[1] if each["method"] != "no reports"]

@@ -5,6 +5,7 @@ from functools import cache, partial, reduce
 from operator import getitem
 
 import pytest
+import yaml
 
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.phantom import phantom_study
@@ -24,12 +25,22 @@ ON_PHANTOMS = {
     f"{table}: {row.name}": row for table, rows in TABLES.items() if table != "ablation_paper" for row in rows
 }
 TINY = {
-    **{"model.image.backbone": "test_byobnet", "model.image.weights": "none", "model.image.size": 32},
-    **{"model.graph.channels": 16, "model.projection.channels": 16, "data.num_workers": 0},
-    **{"trainer.max_steps": 2, "trainer.log_every_n_steps": 1, "trainer.accelerator": "cpu"},
-    **{"trainer.limit_val_batches": 0, "trainer.callbacks": []},
+    "model.image.backbone": "test_byobnet",
+    "model.image.weights": "none",
+    "model.image.size": 32,
+    "model.graph.channels": 16,
+    "model.projection.channels": 16,
+    "data.num_workers": 0,
+    "trainer.max_steps": 2,
+    "trainer.log_every_n_steps": 1,
+    "trainer.accelerator": "cpu",
+    "trainer.limit_val_batches": 0,
+    "trainer.callbacks": [],
 }
 """Options that make a model of the paper small; they come behind those of a row, and replace none of them."""
+
+PAIRS = {"ablation": 2520, "ablation_paper": 368_960}
+"""Training pairs of the store that a table is for: 3,600 phantoms, or the images of MIMIC-CXR."""
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +130,16 @@ def test_no_two_rows_of_the_paper_are_alike(trained):
     """The weights begin alike: a row that trains otherwise has another loss."""
     assert len({settings(trained(name)[0]) for name in PAPER}) == len(PAPER)
     assert len({trained(name)[1] for name in PAPER}) == len(PAPER)
+
+
+@pytest.mark.parametrize("table", PAIRS)
+def test_every_share_of_the_pairs_has_a_batch(table):
+    """On the store that the table is for; the phantoms here are too few for batches of their size."""
+    shares = [row for row in TABLES[table] if "data.fraction" in row.options]
+    for row in shares:
+        usual = yaml.safe_load((shipped_configs() / row.config).read_text())["data"]["init_args"]["batch_size"]
+        assert row.options["data.fraction"] * PAIRS[table] >= row.options.get("data.batch_size", usual)
+    assert len(shares) == 3
 
 
 @pytest.mark.parametrize("name", ON_PHANTOMS)

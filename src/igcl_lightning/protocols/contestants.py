@@ -171,7 +171,7 @@ def from_row(row: Row) -> list[Contestant]:
 
 
 def check_pairs(row: Row, store: str) -> None:
-    """Raise `IgclError` that names the row if `igcl fit` cannot train it on a store, such as on a share of few pairs."""
+    """Raise `IgclError` that names the row if `igcl fit` refuses to train it on a store, as on a share of few pairs."""
     with _naming(row), quiet():
         check(["fit", *row.words, *folder_words(Path("CELL"), Path("CELL"), store)], opened=True)
 

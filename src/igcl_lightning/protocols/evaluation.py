@@ -47,8 +47,7 @@ CHILD = "from igcl_lightning.protocols.evaluation_cell import main; main()"
 MARKER = ".evaluation"
 FAST_STUDIES, FAST_HARD_NEGATIVES, FAST_EPOCHS = 240, 40, 1
 FAST_BATCH = 2
-"""Pairs of a batch of the rows of a fast run that train on a share of the pairs; 1 % of its phantoms are two."""
-
+"""Pairs in a batch of a fast run's rows that train on a share of its phantoms, of which 1 % are two."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +145,9 @@ def _table(request: Request) -> Table:
     if request.fast:
         few = replace(table.phantoms, studies=FAST_STUDIES, hard_negatives=FAST_HARD_NEGATIVES)
         table = replace(table, phantoms=few)
-    table = replace(table, rows=_rows(request, table.rows))
     if request.pairs is not None:
         table = replace(table, pairs=str(request.pairs))
+    table = replace(table, rows=_rows(request, table))
     if table.pairs is not None and not table.rows:
         raise IgclError("--pairs is the store that rows of a table are pretrained on, and there are none")
     if request.store is not None:
@@ -166,20 +165,21 @@ def _table(request: Request) -> Table:
     return table
 
 
-def _rows(request: Request, rows: Sequence[Row]) -> list[Row]:
+def _rows(request: Request, table: Table) -> list[Row]:
     """Return the rows that are asked for, with what the options say of their seeds and epochs."""
-    names = [row.name for row in rows]
+    names = [row.name for row in table.rows]
     for name in request.rows:
         if name not in names:
             raise IgclError(f"--row: no row {name!r}{suggestion(name, names) or f', only {_listed(names)}'}")
     changed: dict[str, Any] = {} if request.seed is None else {"seeds": [request.seed]}
-    rows = [replace(row, **changed) for row in rows if not request.rows or row.name in request.rows]
-    return [_fast(row) for row in rows] if request.fast else rows
+    rows = [replace(row, **changed) for row in table.rows if not request.rows or row.name in request.rows]
+    few_pairs = request.store is None and table.pairs is None
+    return [_fast(row, few_pairs) for row in rows] if request.fast else rows
 
 
-def _fast(row: Row) -> Row:
-    """Return a row of a small, fast run: one seed, and whole batches of a share of few pairs."""
-    shared = any(plain_key(option) == "data.fraction" for option in row.options)
+def _fast(row: Row, few_pairs: bool) -> Row:
+    """Return a row of a small, fast run: one epoch, one seed, and batches that a share of few pairs fills."""
+    shared = few_pairs and any(plain_key(option) == "data.fraction" for option in row.options)
     options = {**row.options, **({"data.batch_size": FAST_BATCH} if shared else {})}
     return replace(row, options=options, epochs=FAST_EPOCHS, seeds=(row.seeds or [])[:1])
 
