@@ -7,7 +7,7 @@ import pytest
 LABELS = ("Atelectasis", "Edema", "Hernia")
 
 
-@pytest.fixture(name="simulated")
+@pytest.fixture(name="simulated", scope="session")
 def simulated_factory():
     return simulated
 

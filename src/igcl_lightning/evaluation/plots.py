@@ -5,6 +5,7 @@ A function returns a figure of matplotlib; `save_png` writes it, and `svg.as_svg
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -18,7 +19,7 @@ from matplotlib.ticker import NullLocator
 
 from igcl_lightning.atomic import replacing
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record
-from igcl_lightning.evaluation.tables import setting_name
+from igcl_lightning.evaluation.tables import method_name, setting_name
 
 PALETTE: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, which are safe for colour-blind readers."""
@@ -28,6 +29,9 @@ MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 ALPHA = 0.05
 """Error of the first kind, over the labels of one comparison."""
+
+UNNAMED = "_"
+"""A method that no legend names."""
 
 AXIS_TITLE = {"fraction": "labelled share of the training data", "shots": "labelled positives per finding"}
 
@@ -90,6 +94,29 @@ def plot_differences(records: Sequence[Record], title: str, split: str = "test")
     return _by_label(frame, _styles(frame), f"difference in {title}", 0.0)
 
 
+def plot_mean_differences(records: Sequence[Record], title: str, split: str = "test") -> Figure:
+    """Plot paired differences of means over labels with 95 % intervals, a line for each and one panel per setting.
+
+    Args:
+        records: differences of one protocol and metric, as of `summarise`; those by label and by seed are ignored.
+        title: what differs, such as "AUROC".
+        split: split of the rows.
+    """
+    shown = [
+        each for each in records
+        if (each["split"], each["label"], each["seed"]) == (split, MEAN_LABEL, None) and each["versus"]
+    ]  # fmt: skip
+    usual = usual_other(shown)
+    frame = _frame(shown).assign(method=UNNAMED, filled=[is_marked(each) for each in shown])
+    frame["label"] = [each["method"] if each["versus"] == usual else method_name(each) for each in shown]
+    return _by_label(frame, _styles(frame), f"difference in mean {title}", 0.0)
+
+
+def usual_other(differences: Sequence[Record]) -> str:
+    """Return the method that most of the differences are to."""
+    return Counter(str(each["versus"]) for each in differences).most_common(1)[0][0]
+
+
 def is_marked(difference: Record) -> bool:
     """Return whether a difference is other than 0 at 5 %, that of a label after the correction of Holm over labels."""
     p_value = difference["p_value"] if difference["label"] == MEAN_LABEL else difference["p_holm"]
@@ -101,7 +128,8 @@ def _by_label(frame: pd.DataFrame, styles: Mapping[str, dict[str, str]], title: 
     labels = list(frame["label"].unique())
     settings = frame.sort_values(["fraction", "shots"])["setting"].unique()
     height = 1.4 + (0.2 + 0.08 * len(styles)) * len(labels)
-    figure = Figure(figsize=(2.0 + 2.4 * len(settings), height), layout="constrained")
+    width = 0.95 + 0.07 * max(map(len, labels)) + 2.4 * len(settings)
+    figure = Figure(figsize=(width, height), layout="constrained")
     panels = figure.subplots(1, len(settings), sharex=True, sharey=True, squeeze=False)[0]
     offsets = (np.arange(len(styles)) - (len(styles) - 1) / 2) * 0.75 / len(styles)
     for axes, setting in zip(panels, settings, strict=True):
@@ -118,7 +146,7 @@ def _by_label(frame: pd.DataFrame, styles: Mapping[str, dict[str, str]], title: 
     defined = set(frame.loc[frame["value"].notna(), "label"])
     names = [label if label in defined else f"{label}\n(one class only)" for label in labels]
     panels[0].set_yticks(range(len(labels)), names)
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(labels) - 0.4, -0.6)
     figure.supxlabel(title, fontsize="medium")
     return finished(figure)
 
@@ -159,7 +187,8 @@ def finished(figure: Figure) -> Figure:
     # Columns are as wide as the longest name; a legend wider than the figure would be cut off.
     columns = int(figure.get_figwidth() / (0.5 + 0.08 * max(map(len, methods), default=1)))
     place: dict[str, Any] = {"loc": "outside upper center", "ncols": max(1, min(columns, len(methods)))}
-    figure.legend([legend[method] for method in methods], methods, frameon=False, **place)
+    if methods:
+        figure.legend([legend[method] for method in methods], methods, frameon=False, **place)
     return figure
 
 

@@ -70,6 +70,12 @@ class PublishedTable:
             raise KeyError(f"{self.title}: {row} has no {column}")
         return found
 
+    @property
+    def origin(self) -> str:
+        """Where the numbers come from, and how sure they are."""
+        near = f" to within {self.precision:.3f}" if self.precision else ""
+        return f"{self.source}; {MARKS[self.mark]}{near}"
+
 
 @dataclass(frozen=True)
 class Published:
@@ -84,6 +90,17 @@ class Published:
     paper: str
     test_set: str
     tables: Mapping[str, PublishedTable]
+
+    @property
+    def about(self) -> str:
+        """What the numbers are, in two lines."""
+        title = f"published, not measured here: on {self.test_set}"
+        about = f"{self.paper}; the mean has its interval of 95 %; comparable with results on that test set only"
+        return f"{title}\n{about}"
+
+    def of(self, protocol: str) -> list[PublishedTable]:
+        """Return the tables that a file of `configs/protocol` shows, or "ablation"."""
+        return [table for table in self.tables.values() if protocol in table.protocols]
 
 
 def read_published(path: Path = FILE) -> Published:
@@ -146,22 +163,22 @@ def format_published(protocol: str, published: Published | None = None) -> str:
         published: the numbers (default: those of the package).
     """
     published = read_published() if published is None else published
-    shown = [table for table in published.tables.values() if protocol in table.protocols]
-    if not shown:
-        return ""
-    title = f"published, not measured here: on {published.test_set}"
-    about = f"{published.paper}; the mean has its interval of 95 %; comparable with results on that test set only"
-    return "\n\n".join([f"{title}\n{about}", *map(format_published_table, shown)])
+    shown = published.of(protocol)
+    return "\n\n".join([published.about, *map(format_published_table, shown)]) if shown else ""
 
 
 def format_published_table(table: PublishedTable) -> str:
-    """Return a table as plain text: source, mark and numbers; intervals of the last column only, for a narrow page."""
-    near = f" to within {table.precision:.3f}" if table.precision else ""
+    """Return a table as plain text: title, source, mark and numbers."""
+    return "\n".join([table.title, table.origin, aligned(published_rows(table))])
+
+
+def published_rows(table: PublishedTable) -> list[list[str]]:
+    """Return the numbers as text, titles first; intervals of the last column only, for a narrow page."""
     rows = [["", *table.columns]]
     for name, line in table.numbers.items():
         row = name if table.versus is None else f"{table.versus} - {name}"
         rows.append([row, *(_cell(each, table, column == len(line) - 1) for column, each in enumerate(line))])
-    return "\n".join([table.title, f"{table.source}; {MARKS[table.mark]}{near}", aligned(rows)])
+    return rows
 
 
 def _cell(number: Number | None, table: PublishedTable, with_interval: bool) -> str:

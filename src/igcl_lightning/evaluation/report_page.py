@@ -35,8 +35,12 @@ from igcl_lightning.evaluation.page_tables import (
 from igcl_lightning.evaluation.plots import (
     plot_differences,
     plot_label_efficiency,
+    plot_mean_differences,
     plot_per_label,
+    usual_other,
 )
+from igcl_lightning.evaluation.pretraining_cost import CAVEAT, cost_rows
+from igcl_lightning.evaluation.published import published_rows, read_published
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record
 from igcl_lightning.evaluation.tables import FEW, setting_name, spread_rows
 from igcl_lightning.metrics.calibration import choose_temperature
@@ -56,6 +60,10 @@ SHORTCUT = "shortcut_"
 """How metrics begin of what tells a label without the finding."""
 
 RELIABLE = "Below the dotted line labels are rarer than the probabilities say, above it more frequent."
+
+MOST_METHODS = 8
+"""Methods that a figure tells apart; of more, such as the rows of an ablation, only means and their differences are
+shown."""
 
 FEW_MEANS = f"{FEW}: fewer than {FEW_PATIENTS} patients with a label, or without it"
 INTERVALS = "In brackets: 95 % intervals over patients."
@@ -97,31 +105,34 @@ def page_sections(
     compared = {each["protocol"] for each in whole if each["metric"] == "auroc"}
     predictions = {name: frame for name, frame in predictions.items() if name in compared}
     tested = {name: frame[frame["split"] == split] for name, frame in predictions.items()}
+    many = len({each["method"] for each in whole}) > MOST_METHODS
     made = (
-        _overview(whole, split),
-        _efficiency(whole, split),
-        _by_label(whole, split),
-        _roc(whole, tested, split),
-        _differences(whole, split),
-        _calibration(whole, predictions, split),
+        _overview(whole, split, many),
+        _efficiency(whole, split, many),
+        _by_label(whole, split, many),
+        None if many else _roc(whole, tested, split),
+        _differences(whole, split, many),
+        _calibration(whole, {} if many else predictions, split),
+        _cost(records),
         _audit([each for each in records if each["group"] is not None], split),
     )
     return [section for section in made if section is not None]
 
 
-def _overview(records: Sequence[Record], split: str) -> Section | None:
+def _overview(records: Sequence[Record], split: str, many: bool) -> Section | None:
     rows = overview_rows(records, split)
     if len(rows) < 2:
         return None
     few = [FEW_MEANS] * any(cell.endswith(FEW) for row in rows[1:] for cell in row)
     text = [line for each in meanings(rows[0]) for line in each.splitlines()]
     caption = f"{CAPTION.format(split=split).capitalize()}. {INTERVALS}"
-    turned = [list(column) for column in zip(*rows, strict=True)]  # there are more questions than methods
-    turned[0][0] = "question"
-    return Section("overview", "Main results", [*text, *few], [Table(caption, turned)])
+    if not many:  # there are more questions than methods
+        rows = [list(column) for column in zip(*rows, strict=True)]
+        rows[0][0] = "question"
+    return Section("overview", "Main results", [*text, *few], [Table(caption, rows)])
 
 
-def _efficiency(records: Sequence[Record], split: str) -> Section | None:
+def _efficiency(records: Sequence[Record], split: str, many: bool) -> Section | None:
     drawings, tables = [], []
     for name, own in efficiency_groups(records, split).items():
         means = [each for each in own if each["label"] == MEAN_LABEL]
@@ -129,10 +140,12 @@ def _efficiency(records: Sequence[Record], split: str) -> Section | None:
         title = f"Mean AUROC by number of labels{tuned}"
         if len(spread := spread_rows(means)) > 1:
             tables.append(Table(f"Standard deviation of single runs{tuned}, which no interval covers", spread))
+        if many:
+            continue  # the main table has the means
         caption = "Lines are means over labels and runs, bands 95 % intervals over patients."
         drawings.append(Drawing(name, title, plot_label_efficiency(own, split), caption, _by_setting(title, means)))
     saved = savings_lines(records)
-    if not drawings and not saved:
+    if not drawings and not tables and not saved:
         return None
     return Section("label-efficiency", "Label efficiency", saved, tables, drawings=drawings)
 
@@ -149,7 +162,7 @@ def efficiency_groups(records: Sequence[Record], split: str) -> dict[str, list[R
     return groups
 
 
-def _by_label(records: Sequence[Record], split: str) -> Section | None:
+def _by_label(records: Sequence[Record], split: str, many: bool) -> Section | None:
     scored = [each for each in records if (each["metric"], each["versus"], each["seed"]) == ("auroc", None, None)]
     if not scored:
         return None
@@ -158,6 +171,8 @@ def _by_label(records: Sequence[Record], split: str) -> Section | None:
     by_share = [each for each in shown if each["fraction"] is not None] or shown
     caption = "Marks are means over runs, lines 95 % intervals over patients. Dotted: chance."
     table = labels_table("AUROC by label", by_share)
+    if many:
+        return Section("labels", "By label", folded=[Table(table.caption, [*zip(*table.rows, strict=True)])])
     drawing = Drawing("per_label", "AUROC by label", plot_per_label(shown, split), caption, table)
     return Section("labels", "By label", drawings=[drawing])
 
@@ -200,11 +215,22 @@ def _largest(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return chosen, ""
 
 
-def _differences(records: Sequence[Record], split: str) -> Section | None:
+def _differences(records: Sequence[Record], split: str, many: bool) -> Section | None:
     apart = [each for each in records if each["versus"] and each["seed"] is None]
     apart = [each for each in apart if not each["metric"].startswith(SAVINGS)]
     if not apart:
         return None
+    drawn = [each for each in apart if each["metric"] in COMPARED and each["value"] is not None]
+    drawings = _differences_of_means(drawn, split) if many else _differences_by_label(apart, split)
+    means = [each for each in apart if each["label"] == MEAN_LABEL]
+    text = ["Paired differences on the same patients, means over runs. Intervals are over patients; they do not cover "
+            "other pretrainings."]  # fmt: skip
+    folded = [differences_table("All differences of means over labels", means, metrics=True)] if means else []
+    return Section("differences", "Paired differences", text, folded=folded, drawings=drawings)
+
+
+def _differences_by_label(apart: Sequence[Record], split: str) -> list[Drawing]:
+    """Return a forest plot for each method and protocol: a line for each label."""
     drawings: list[Drawing] = []
     groups = _grouped(apart, lambda each: (each["protocol"], each["metric"], each["method"]))
     for (protocol, metric, method), own in groups.items():
@@ -219,11 +245,25 @@ def _differences(records: Sequence[Record], split: str) -> Section | None:
             file = f"differences_{protocol}_{metric}"
             file += f"_{len(names)}" * (file in names)
             drawings.append(Drawing(file, title, figure, caption, table))
+    return drawings
+
+
+def _differences_of_means(apart: Sequence[Record], split: str) -> list[Drawing]:
+    """Return a forest plot for each protocol: a line for each method, of means over labels."""
+    drawings = []
     means = [each for each in apart if each["label"] == MEAN_LABEL]
-    text = ["Paired differences on the same patients, means over runs. Intervals are over patients; they do not cover "
-            "other pretrainings."]  # fmt: skip
-    folded = [differences_table("All differences of means over labels", means, metrics=True)] if means else []
-    return Section("differences", "Paired differences", text, folded=folded, drawings=drawings)
+    for (protocol, metric), own in _grouped(means, lambda each: (each["protocol"], each["metric"])).items():
+        name = COMPARED[metric]
+        usual = usual_other(own)
+        title = f"Mean {name} minus that of {usual}: {protocol}"
+        caption = (
+            f"Right of the dotted line a row is better than {usual}, or than what its name says. Filled marks differ "
+            "from 0 at 5 %, hollow ones do not."
+        )
+        figure = plot_mean_differences(own, name, split)
+        table = differences_table(f"Differences of means over labels: {protocol}, {name}", own)
+        drawings.append(Drawing(f"differences_{protocol}_{metric}", title, figure, caption, table))
+    return drawings
 
 
 def _marks(differences: Sequence[Record]) -> str:
@@ -270,6 +310,22 @@ def _bins(panels: Mapping[str, Sequence[Bins]]) -> list[list[str]]:
             lines = zip(each.predicted, each.observed, each.rows, strict=True)
             rows += [[label, each.method, f"{said:.3f}", f"{found:.3f}", f"{n:,}"] for said, found, n in lines]
     return rows
+
+
+def _cost(records: Sequence[Record]) -> Section | None:
+    rows = cost_rows(records)
+    return Section("cost", "Cost of pretraining", [CAVEAT], [Table("Means over pretrainings", rows)]) if rows else None
+
+
+def published_section(protocols: Iterable[str]) -> Section | None:
+    """Return the published numbers that protocols (files of `configs/protocol`) show, apart from all that is ours."""
+    published = read_published()
+    tables = {table.title: table for name in protocols for table in published.of(name)}
+    if not tables:
+        return None
+    shown = [Table(f"{table.title}. {table.origin}.", published_rows(table)) for table in tables.values()]
+    text = [f"{line[0].upper()}{line[1:]}." for line in published.about.splitlines()]
+    return Section("published", "Published numbers", text, folded=shown)
 
 
 def _audit(records: Sequence[Record], split: str) -> Section | None:

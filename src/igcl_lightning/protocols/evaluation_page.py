@@ -10,12 +10,12 @@ import pandas as pd
 
 from igcl_lightning.data.store import Store
 from igcl_lightning.evaluation.plots import save_png
-from igcl_lightning.evaluation.report_page import Section, drawings_of, page_sections
+from igcl_lightning.evaluation.report_page import MOST_METHODS, Section, drawings_of, page_sections, published_section
 from igcl_lightning.evaluation.results import Record
 from igcl_lightning.evaluation.svg import as_svg
 from igcl_lightning.protocols.contestants import PAGE, PLOTS, Contestant
 from igcl_lightning.protocols.pictures import Examples
-from igcl_lightning.protocols.protocol import Protocol
+from igcl_lightning.protocols.protocol import Protocol, methods_of
 from igcl_lightning.protocols.run_record import RunRecord, run_record
 from igcl_lightning.reports.html import write_html
 
@@ -67,11 +67,12 @@ def write_page(
     examples = list(_examples(protocols, tables, opened)) if shown else []
     names = dict.fromkeys(store.path.resolve().name for store in opened.values())
     contestants = dict.fromkeys(each for own in tables.values() for each in own)
+    published = [name for each in protocols if (name := getattr(each, "published", None))]
     write_sections(
         out,
-        f"Evaluation: {', '.join(dict.fromkeys(each.method for each in contestants))}",
+        f"Evaluation: {_named(methods_of(contestants))}",
         f"{results.split.capitalize()} rows of {' and '.join(names)}.",
-        page_sections(*results),
+        [*page_sections(*results), *filter(None, [published_section(published)])],
         run_record(page.words, list(contestants), protocols, stores),
         examples=examples,
         whose="patients of the store" if private else "synthetic phantoms, not of patients",
@@ -118,6 +119,13 @@ def write_sections(
         pictures_left_out=pictures_left_out,
         run=run,
     )
+
+
+def _named(methods: Sequence[str]) -> str:
+    """Return the names of methods, or the first of many with their number."""
+    if len(methods) > MOST_METHODS:
+        return f"{methods[0]} and {len(methods) - 1} others"
+    return ", ".join(methods)
 
 
 def _examples(
