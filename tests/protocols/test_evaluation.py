@@ -13,6 +13,7 @@ import yaml
 from PIL import Image
 
 from forked_cells import Forked
+from hard_negative_answers import hard_negative_answers
 from igcl_lightning.cli import main
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
@@ -22,7 +23,7 @@ from igcl_lightning.evaluation.within_patient import summarise_choices
 from igcl_lightning.modules import IGCL, BaseModule, ConVIRT, SimCLR
 from igcl_lightning.protocols import cells
 from igcl_lightning.protocols.contestants import Contestant, from_checkpoint
-from igcl_lightning.protocols.hard_negatives import HardNegatives, hard_negative_answers
+from igcl_lightning.protocols.hard_negatives import HardNegatives
 from igcl_lightning.protocols.linear import Linear
 from igcl_lightning.protocols.retrieval import Retrieval, retrieval_answers
 from igcl_lightning.protocols.zero_shot import ZeroShotProtocol

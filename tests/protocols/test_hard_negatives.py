@@ -7,15 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from hard_negative_answers import hard_negative_answers
 from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.preparing.options import Options
 from igcl_lightning.data.sources.phantom import phantom_study
+from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.modules import IGCL, SimCLR
 from igcl_lightning.modules.contrastive import contrasts_reports
 from igcl_lightning.phantom import FINDINGS
 from igcl_lightning.protocols.hard_negatives import (
-    hard_negative_answers,
+    HardNegatives,
     images_of_next_patient,
     paired_data,
 )
@@ -140,11 +142,12 @@ def test_the_image_of_the_next_patient(patient, expected):
     assert images_of_next_patient(torch.tensor(patient)).tolist() == expected
 
 
-def test_one_patient_has_no_blind_control(module, tmp_path):
+def test_one_patient_has_no_blind_control(tmp_path):
     studies = [partial(phantom_study, index, size=64, views="frontal", variant="hard_negatives") for index in (0, 1)]
     prepare_studies(studies, tmp_path / "one", labels=FINDINGS, options=Options(size=64, lossless=True))
-    with pytest.raises(IgclError, match="one: one patient, but the blind control needs images of another"):
-        hard_negative_answers(module, tmp_path / "one")
+    few = "0 patients of test|1 patients of test"
+    with pytest.raises(IgclError, match=f"one: ({few}) have reports .* the protocol hard_negatives needs two at least"):
+        HardNegatives().check(Store(tmp_path / "one"), [])
 
 
 def test_inputs_are_made_as_those_of_training(module, store, monkeypatch):

@@ -66,7 +66,7 @@ def run_cells(cells: Sequence[Cell], jobs: int, child: str) -> list[Cell]:
 
     Args:
         cells: the cells, in the order in which they begin.
-        jobs: cells that are worked on at once, with one thread each if more than one.
+        jobs: cells that are worked on at once, if more than one with one thread and a share of the GPUs each.
         child: Python code of the process; the folder of the cell is its argument.
     """
     failed: list[Cell] = []
@@ -75,9 +75,9 @@ def run_cells(cells: Sequence[Cell], jobs: int, child: str) -> list[Cell]:
     begun: dict[Path, float] = {}
     status_line = _StatusLine()
 
-    def begin(cell: Cell) -> subprocess.Popen[bytes]:
+    def begin(cell: Cell, place: int) -> subprocess.Popen[bytes]:
         begun[cell.folder] = time.monotonic()
-        return _start(cell, jobs, child)
+        return _start(cell, jobs, place, child)
 
     def ended(cell: Cell, status: int) -> None:
         nonlocal left
@@ -109,10 +109,10 @@ def run_cells(cells: Sequence[Cell], jobs: int, child: str) -> list[Cell]:
     return failed
 
 
-def _start(cell: Cell, jobs: int, child: str) -> subprocess.Popen[bytes]:
+def _start(cell: Cell, jobs: int, place: int, child: str) -> subprocess.Popen[bytes]:
     cell.folder.mkdir(parents=True, exist_ok=True)
     write_json(cell.plan, cell.folder / PLAN)
-    return start_child(["-c", child, str(cell.folder), digest(cell.plan)], _log(cell), jobs)
+    return start_child(["-c", child, str(cell.folder), digest(cell.plan)], _log(cell), jobs, place)
 
 
 def _log(cell: Cell) -> Path:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import torch
+
 from igcl_lightning.errors import IgclError, UsageError, message_of
 
 POLL = 0.2  # seconds
@@ -20,9 +22,25 @@ GRACE = 30.0
 Work = TypeVar("Work")
 
 
-def start_child(words: Sequence[str], log: Path, jobs: int) -> subprocess.Popen[bytes]:
-    """Start Python with these words; its output goes to `log`, and it has one thread if several run at once."""
-    threads = {"OMP_NUM_THREADS": "1"} if jobs > 1 else {}
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def start_child(words: Sequence[str], log: Path, jobs: int, place: int = 0) -> subprocess.Popen[bytes]:
+    """Start Python with these words; its output goes to `log`.
+
+    If several run at once, it has one thread, and those of the GPUs that are its share (`shared_devices`).
+
+    Args:
+        words: what follows the name of the interpreter.
+        log: file of its output.
+        jobs: processes that run at once.
+        place: which of these it is, from 0.
+    """
+    shared: dict[str, str] = {}
+    if jobs > 1:
+        shared["OMP_NUM_THREADS"] = "1"
+        if devices := shared_devices(visible_devices(), jobs, place):
+            shared[VISIBLE] = ",".join(devices)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:  # it may be that of another process, which does the same work
         return subprocess.Popen(
@@ -30,14 +48,30 @@ def start_child(words: Sequence[str], log: Path, jobs: int) -> subprocess.Popen[
             stdin=subprocess.PIPE,  # closes when this process ends, which ends the child
             stdout=output,
             stderr=output,
-            env={**os.environ, **threads},
+            env={**os.environ, **shared},
         )
+
+
+def visible_devices() -> list[str]:
+    """Return the names of the GPUs that this process sees, as `CUDA_VISIBLE_DEVICES` has them."""
+    named = os.environ.get(VISIBLE)
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def shared_devices(devices: Sequence[str], jobs: int, place: int) -> list[str]:
+    """Return the devices of one of `jobs` processes: as many for each, or one that several share in turn."""
+    if len(devices) <= jobs:
+        return [devices[place % len(devices)]] if devices else []
+    each = len(devices) // jobs
+    return [*devices[place * each : (place + 1) * each]]
 
 
 def run_children(
     works: Iterable[Work],
     jobs: int,
-    start: Callable[[Work], subprocess.Popen[bytes]],
+    start: Callable[[Work, int], subprocess.Popen[bytes]],
     ended: Callable[[Work, int], None],
     unwanted: Callable[[Work], bool] = lambda work: False,
 ) -> None:
@@ -46,23 +80,25 @@ def run_children(
     Args:
         works: what to do; the next is taken when a place is free.
         jobs: number of places.
-        start: starts the process of a work.
+        start: starts the process of a work in a place, numbered from 0.
         ended: called with a work and the status of its process.
         unwanted: called again and again; whether a running process is asked to end (SIGTERM).
     """
     waiting, more = iter(works), True
-    running: dict[subprocess.Popen[bytes], Work] = {}
+    running: dict[subprocess.Popen[bytes], tuple[Work, int]] = {}
     try:
         while more or running:
             while more and len(running) < jobs:
                 for work in waiting:
-                    running[start(work)] = work
+                    place = min(set(range(jobs)) - {taken for _, taken in running.values()})
+                    running[start(work, place)] = work, place
                     break
                 else:
                     more = False
-            for process, work in [*running.items()]:
+            for process, (work, _) in [*running.items()]:
                 if process.poll() is not None:
-                    ended(running.pop(process), process.returncode)
+                    running.pop(process)
+                    ended(work, process.returncode)
                 elif unwanted(work):
                     process.terminate()
             time.sleep(POLL)

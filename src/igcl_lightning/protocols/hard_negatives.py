@@ -223,24 +223,6 @@ def _keys(store: Store, split: str) -> Any:
     return pc.struct_field(store.files(split).data.column("graph"), "key").to_numpy()
 
 
-def hard_negative_answers(module: ContrastiveModule, store: Path, batch_size: int = 64) -> dict[str, Answers]:
-    """Return the answers of a module to all hard negatives of a store, by name of its score, such as "global".
-
-    Args:
-        module: the pretrained module.
-        store: prepared store of hard negatives; its test split is asked.
-        batch_size: pairs encoded at once.
-
-    Raises:
-        IgclError: the store is missing or its test split has fewer than two patients.
-    """
-    pairs = matched_pairs(module, store, batch_size)
-    if len(pairs.patient.unique()) < 2:
-        raise IgclError(f"{store}: one patient, but the blind control needs images of another")
-    with module.evaluating():
-        return {name: answers(pairs, score) for name, score in scorers(module).items()}
-
-
 def scorers(module: ContrastiveModule) -> dict[str, Scorer]:
     """Return the scores of a module by name: "global", and with a local branch "local" and "both"."""
     return {name: module.scorer(name) for name in module.score_names}

@@ -70,7 +70,7 @@ def sweep(
         file: the sweep (see `sweep_file.Sweep`).
         out: folder of the results; finished trials are kept, and trials that were interrupted start again.
         trials: number of trials, including earlier ones (default: `run_cap`, or the whole grid).
-        jobs: trials that run at once, with one thread each if more than one.
+        jobs: trials that run at once, if more than one with one thread and a share of the GPUs each.
         words: options of `igcl fit` added to the command of the file.
         modules: modules to import first.
 
@@ -193,10 +193,10 @@ class Search:
         words += [f"--trainer.logger.name={TRIALS}", f"--trainer.logger.version={version}"]
         return [*words, "--trainer.enable_progress_bar=false"]
 
-    def _start(self, work: Work) -> subprocess.Popen[bytes]:
+    def _start(self, work: Work, place: int) -> subprocess.Popen[bytes]:
         shutil.rmtree(work.folder, ignore_errors=True)  # of an interrupted trial
         words = self._trial_words(work.trial, work.folder.name)
-        return start_child([*CHILD, "fit", *words], work.log, self.jobs)
+        return start_child([*CHILD, "fit", *words], work.log, self.jobs, place)
 
     def _is_hopeless(self, work: Work) -> bool:
         """Report new values of a trial to Optuna, and return whether it is to end now."""
