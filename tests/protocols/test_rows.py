@@ -190,6 +190,13 @@ def test_another_version_pretrains_again(quick, monkeypatch):
     assert quick([row("a")]) == (0, {"a-0": 2})
 
 
+def test_the_process_of_a_row_imports_the_modules_that_are_named(quick, monkeypatch):
+    imported = []
+    monkeypatch.setattr(evaluation_cell, "import_modules", imported.extend)
+    assert quick([row("a")], "--import", "json")[0] == 0
+    assert imported == ["json"]
+
+
 def test_rows_and_seeds_can_be_chosen(quick, tmp_path, capsys):
     rows = [row("a"), row("b, wide"), row("c")]
     assert quick(rows, "--row", "b, wide", "--row", "c", "--seed", "3") == (0, {"b, wide-3": 1, "c-3": 1})
@@ -239,6 +246,13 @@ def test_a_row_of_too_few_pairs_is_named_before_any_is_pretrained(quick, capsys)
     assert quick(rows) == (0, {"a-0": 1, "b-0": 1, "few-0": 1})
     rows[2]["options"]["data.fraction"] = 0.01
     assert quick(rows, "--row", "a", "--row", "b")[0] == 0, "rows that are not asked for are not looked at"
+
+
+def test_what_a_model_does_not_read_is_named_before_any_row_is_pretrained(quick, capsys):
+    options = {key: value for key, value in SMALL.items() if "graph" not in key} | {"data.noise.relations": 0.3}
+    texts = {"name": "texts", "config": "pretrain/phantom_convirt.yaml", "options": options}
+    assert quick([row("a"), texts]) == (1, {})
+    assert "igcl: error: row 'texts': data.noise.relations" in capsys.readouterr().err
 
 
 def test_a_fast_run_trains_shares_of_its_few_phantoms(quick, phantom_store, tmp_path, capsys):
@@ -350,7 +364,8 @@ def test_pretraining_again_leaves_nothing_of_the_run_before(tmp_path, monkeypatc
     assert len(trained) == 1
     pretraining.checkpoint_of(run).unlink()
     pretraining.pretrained(tmp_path, run, [], "", "new")
-    assert trained == ["version_0"] * 2
+    pretraining.pretrained(tmp_path, run, [], "", "newer")
+    assert trained == ["version_0"] * 3
 
 
 def tiny_module():
