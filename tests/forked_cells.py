@@ -13,7 +13,7 @@ from two_processes import BLANK, SERVER, save_blank
 class Forked:
     """Stands for the `subprocess.Popen` of `cells._start`."""
 
-    def __init__(self, cell, jobs, child):
+    def __init__(self, cell, jobs, place, child):
         cell.folder.mkdir(parents=True, exist_ok=True)
         (cell.folder / "plan.json").write_text(json.dumps(cell.plan))
         self.process = SERVER.Process(target=run_forked, args=(cell, child, os.environ.get(BLANK)))

@@ -41,7 +41,7 @@ LINEAR = {"protocol": "linear", "labels": ["Edema", "Pleural Effusion"], "fracti
 class InThisProcess:
     """Stands for the process of a cell: its `main`, here and at once."""
 
-    def __init__(self, cell, jobs, child):
+    def __init__(self, cell, jobs, place, child):
         cell.folder.mkdir(parents=True, exist_ok=True)
         cells.write_json(cell.plan, cell.folder / cells.PLAN)
         try:
