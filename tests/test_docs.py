@@ -205,9 +205,24 @@ def test_the_readme_is_short():
     assert len(README.read_text().splitlines()) < 200
 
 
-@pytest.mark.parametrize("name", ["lungs", "methods", "tasks"])
+@pytest.mark.parametrize("name", ["ablation", "lungs", "methods", "tasks"])
 def test_a_table_of_results_is_that_of_its_records(name):
     records = json.loads((ROOT / "docs" / "results" / f"{name}.json").read_text())
     page = (ROOT / "docs" / "evaluation.md").read_text()
     table = page.partition(f"<!-- {name} -->\n```\n")[2].partition(f"\n```\n<!-- /{name} -->")[0]
     assert table == format_overview([dict.fromkeys(Record.__annotations__) | each for each in records])
+
+
+def test_the_costs_of_graph_encoders_are_those_that_were_measured():
+    records = json.loads((ROOT / "docs" / "results" / "ablation_costs.json").read_text())
+    page = (ROOT / "docs" / "evaluation.md").read_text()
+    table = page.partition("<!-- ablation-costs -->\n")[2].partition("\n<!-- /ablation-costs -->")[0]
+    (_, *lines) = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    shown = {cells[0]: cells[1:] for cells in lines[1:]}
+    for place, measured in enumerate(("ablation", "ablation_paper")):
+        own = {each["measure"]: each for each in records if each["table"] == measured}
+        for name, each in own.items():
+            least, middle, most = (f"{each[f'ratio_{which}']:.2f}" for which in ("min", "median", "max"))
+            told = [f"{middle} ({least}, {most})", f"{each['parameters']:,}"]
+            assert shown[name][2 * place : 2 * place + 2] == told
+        assert {name for name, cells in shown.items() if cells[2 * place]} == {*own}
