@@ -126,17 +126,25 @@ def _ece(score: Floats, target: Floats, patient: NDArray[np.intp], patients: int
 
 def format_decisions(records: Sequence[Record], split: str = "test") -> str:
     """Return the means over labels as plain text, methods below one another, without intervals; "" without any."""
-    shown = list(_means(records, split))
-    if not shown:
+    rows = decision_rows(records, split)
+    if len(rows) < 2:
         return ""
+    setting = setting_name(next(_means(records, split)))
+    caption = f"means over labels{setting and f', {setting}'}; thresholds and temperatures from validation rows"
+    return f"{caption}\n\n{aligned(rows)}"
+
+
+def decision_rows(
+    records: Sequence[Record], split: str = "test", cell: Callable[[Record], str] = format_value
+) -> list[list[str]]:
+    """Return a row for each method and a column for each of `TITLES` that there is, titles first."""
+    shown = list(_means(records, split))
     names = [name for name in TITLES if any(record["metric"] == name for record in shown)]
     cells: dict[str, dict[str, str]] = {}
     for record in shown:
-        cells.setdefault(method_name(record), {})[record["metric"]] = format_value(record)
+        cells.setdefault(method_name(record), {})[record["metric"]] = cell(record)
     rows = [[method, *(row.get(name, "") for name in names)] for method, row in cells.items()]
-    setting = setting_name(shown[0])
-    caption = f"means over labels{setting and f', {setting}'}; thresholds and temperatures from validation rows"
-    return f"{caption}\n\n{aligned([['method', *(TITLES[name] for name in names)], *rows])}"
+    return [["method", *(TITLES[name] for name in names)], *rows]
 
 
 def _means(records: Sequence[Record], split: str) -> Iterator[Record]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from igcl_lightning.atomic import replacing
 from igcl_lightning.evaluation.classes import ACCURACY, F1
 from igcl_lightning.evaluation.legacy import LEGACY
+from igcl_lightning.evaluation.many_rows import are_many, compared_markdown
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record
 from igcl_lightning.evaluation.tables import (
     aligned,
@@ -16,11 +17,9 @@ from igcl_lightning.evaluation.tables import (
     format_cell,
     format_value,
     setting_name,
+    shown_recall,
 )
 from igcl_lightning.evaluation.within_patient import METRIC, TWINS
-
-RECALL = 5
-"""The recall of retrieval that is shown, if it was asked for."""
 
 CAPTION = "means over labels and seeds, {split} rows"
 MEANINGS = {
@@ -70,10 +69,12 @@ def meanings(titles: Sequence[str]) -> list[str]:
 
 
 def write_overview(records: Sequence[Record], path: Path, split: str = "test") -> None:
-    """Write the table with intervals, in Markdown."""
+    """Write the table with intervals, in Markdown; below that of many methods stand their differences."""
+    below = f"\n{compared_markdown(records, split)}" if are_many(records) else ""
     with replacing(path) as temporary:
         caption = f"{CAPTION.format(split=split)} [95 % interval over patients]"
-        temporary.write_text(f"{caption}\n\n{as_markdown(overview_rows(records, split))}", encoding="utf-8")
+        text = f"{caption}\n\n{as_markdown(overview_rows(records, split))}{below}"
+        temporary.write_text(text, encoding="utf-8")
 
 
 def overview_rows(
@@ -89,7 +90,7 @@ def overview_rows(
         if about == (split, MEAN_LABEL, None, None, None) and not is_answer and (title := _title(record)):
             columns.setdefault(title, {})[record["method"]] = cell(record)
     recalls = [title for title in columns if title.startswith("recall@")]
-    shown = f"recall@{RECALL}" if f"recall@{RECALL}" in recalls else "".join(recalls[:1])
+    shown = shown_recall(recalls)
     columns = {title: column for title, column in columns.items() if title not in recalls or title == shown}
     methods = dict.fromkeys(method for column in columns.values() for method in column)
     rows = [[method, *(column.get(method, "") for column in columns.values())] for method in methods]

@@ -8,10 +8,7 @@ from typing import NamedTuple
 from igcl_lightning.evaluation.curves import Point
 from igcl_lightning.evaluation.plots import is_marked
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record
-from igcl_lightning.evaluation.tables import format_cell, method_name, setting_name
-
-COMPARED = {"auroc": "AUROC", "dice_positives": "Dice of images that have the mask", "mcc": "MCC"}
-"""Metrics whose differences by label are drawn, and their names."""
+from igcl_lightning.evaluation.tables import format_cell, method_name, metric_title, setting_name
 
 
 class Table(NamedTuple):
@@ -19,11 +16,6 @@ class Table(NamedTuple):
 
     caption: str
     rows: Sequence[Sequence[str]]
-
-
-def metric_title(metric: str) -> str:
-    """Return a metric as text."""
-    return COMPARED.get(metric, metric.replace("_", " ").replace("auroc", "AUROC"))
 
 
 def _method_and_setting(record: Record) -> str:

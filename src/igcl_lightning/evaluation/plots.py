@@ -5,7 +5,6 @@ A function returns a figure of matplotlib; `save_png` writes it, and `svg.as_svg
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -18,8 +17,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullLocator
 
 from igcl_lightning.atomic import replacing
+from igcl_lightning.evaluation.many_rows import Differences
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record
-from igcl_lightning.evaluation.tables import method_name, setting_name
+from igcl_lightning.evaluation.tables import setting_name
 
 PALETTE: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, which are safe for colour-blind readers."""
@@ -29,9 +29,6 @@ MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 ALPHA = 0.05
 """Error of the first kind, over the labels of one comparison."""
-
-UNNAMED = "_"
-"""A method that no legend names."""
 
 AXIS_TITLE = {"fraction": "labelled share of the training data", "shots": "labelled positives per finding"}
 
@@ -94,27 +91,35 @@ def plot_differences(records: Sequence[Record], title: str, split: str = "test")
     return _by_label(frame, _styles(frame), f"difference in {title}", 0.0)
 
 
-def plot_mean_differences(records: Sequence[Record], title: str, split: str = "test") -> Figure:
-    """Plot paired differences of means over labels with 95 % intervals, a line for each and one panel per setting.
+def plot_mean_differences(differences: Differences, title: str) -> Figure:
+    """Plot differences of means with 95 % intervals: a line for each, its value beside it, one panel per setting.
+
+    A filled mark differs from 0.
 
     Args:
-        records: differences of one protocol and metric, as of `summarise`; those by label and by seed are ignored.
-        title: what differs, such as "AUROC".
-        split: split of the rows.
+        differences: the differences, in the order of their lines.
+        title: what differs, such as "difference in mean AUROC".
     """
-    shown = [
-        each for each in records
-        if (each["split"], each["label"], each["seed"]) == (split, MEAN_LABEL, None) and each["versus"]
-    ]  # fmt: skip
-    usual = usual_other(shown)
-    frame = _frame(shown).assign(method=UNNAMED, filled=[is_marked(each) for each in shown])
-    frame["label"] = [each["method"] if each["versus"] == usual else method_name(each) for each in shown]
-    return _by_label(frame, _styles(frame), f"difference in mean {title}", 0.0)
-
-
-def usual_other(differences: Sequence[Record]) -> str:
-    """Return the method that most of the differences are to."""
-    return Counter(str(each["versus"]) for each in differences).most_common(1)[0][0]
+    lines, columns = differences.lines, differences.columns
+    width = 0.75 + 0.07 * max(len(line.title) for line in lines) + 2.75 * len(columns)
+    figure = Figure(figsize=(width, 0.8 + 0.26 * len(lines)), layout=ConstrainedLayoutEngine(wspace=0.04))
+    panels = figure.subplots(1, len(columns), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, column in zip(panels, columns, strict=True):
+        axes.axvline(0, color="grey", linewidth=1)
+        for y, line in enumerate(lines):
+            record = line.records.get(column)
+            if record is None or record["value"] is None:
+                continue
+            if record["ci_low"] is not None:
+                axes.hlines(y, record["ci_low"], record["ci_high"], color=PALETTE[0])
+            face = PALETTE[0] if is_marked(record) else "none"
+            axes.scatter(record["value"], y, s=25, c=face, edgecolors=PALETTE[0], zorder=3)
+            axes.text(1.02, y, f"{record['value']:+.3f}", transform=axes.get_yaxis_transform(), va="center", size=8)
+        axes.set_title(column, fontsize="medium")
+        axes.set_xlabel(title)
+    panels[0].set_yticks(range(len(lines)), [line.title for line in lines])
+    panels[0].set_ylim(len(lines) - 0.4, -0.6)
+    return finished(figure)
 
 
 def is_marked(difference: Record) -> bool:

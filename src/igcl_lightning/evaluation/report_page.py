@@ -17,19 +17,18 @@ from igcl_lightning.evaluation.curves import (
     reliabilities,
     roc_curves,
 )
-from igcl_lightning.evaluation.decisions import BRIER, ECE, at_largest_setting, with_choices
+from igcl_lightning.evaluation.decisions import BRIER, ECE, at_largest_setting, decision_rows, with_choices
 from igcl_lightning.evaluation.intervals import FEW_PATIENTS
 from igcl_lightning.evaluation.label_savings import SAVINGS, savings_lines
+from igcl_lightning.evaluation.many_rows import are_many, compared_rows, differences_of, main_means
 from igcl_lightning.evaluation.overview import CAPTION, meanings, overview_rows
 from igcl_lightning.evaluation.page_tables import (
-    COMPARED,
     Table,
     crossed,
     cues_table,
     differences_table,
     groups_table,
     labels_table,
-    metric_title,
     with_points,
 )
 from igcl_lightning.evaluation.plots import (
@@ -37,12 +36,11 @@ from igcl_lightning.evaluation.plots import (
     plot_label_efficiency,
     plot_mean_differences,
     plot_per_label,
-    usual_other,
 )
 from igcl_lightning.evaluation.pretraining_cost import CAVEAT, cost_rows
 from igcl_lightning.evaluation.published import published_rows, read_published
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record
-from igcl_lightning.evaluation.tables import FEW, setting_name, spread_rows
+from igcl_lightning.evaluation.tables import COMPARED, FEW, format_cell, metric_title, setting_name, spread_rows
 from igcl_lightning.metrics.calibration import choose_temperature
 
 PROBES = ("linear", "few_shot")
@@ -59,11 +57,13 @@ CALIBRATION = {
 SHORTCUT = "shortcut_"
 """How metrics begin of what tells a label without the finding."""
 
-RELIABLE = "Below the dotted line labels are rarer than the probabilities say, above it more frequent."
+CHOSEN = "Means over labels; thresholds and temperatures from validation rows, at the largest share or number of shots."
 
-MOST_METHODS = 8
-"""Methods that a figure tells apart; of more, such as the rows of an ablation, only means and their differences are
-shown."""
+ALONE = "Filled marks differ from 0 at 5 %, each tested alone: of twenty that do not differ, one would."
+
+SPREAD = "Figures of more methods than can be told apart are left out; the main table has the means."
+
+RELIABLE = "Below the dotted line labels are rarer than the probabilities say, above it more frequent."
 
 FEW_MEANS = f"{FEW}: fewer than {FEW_PATIENTS} patients with a label, or without it"
 INTERVALS = "In brackets: 95 % intervals over patients."
@@ -91,7 +91,10 @@ class Section(NamedTuple):
 
 
 def page_sections(
-    records: Sequence[Record], predictions: Mapping[str, pd.DataFrame], split: str = "test"
+    records: Sequence[Record],
+    predictions: Mapping[str, pd.DataFrame],
+    split: str = "test",
+    seeds: Mapping[str, int] | None = None,
 ) -> list[Section]:
     """Return the sections that there are data for.
 
@@ -99,22 +102,23 @@ def page_sections(
         records: all records of an evaluation.
         predictions: scores by protocol, with columns as in `predictions.SCHEMA`.
         split: split of the rows that are shown.
+        seeds: numbers of pretrainings by method, to show beside the differences of many methods.
     """
     shown = [each for each in records if each["split"] == split]
     whole = [each for each in shown if each["group"] is None]
     compared = {each["protocol"] for each in whole if each["metric"] == "auroc"}
     predictions = {name: frame for name, frame in predictions.items() if name in compared}
     tested = {name: frame[frame["split"] == split] for name, frame in predictions.items()}
-    many = len({each["method"] for each in whole}) > MOST_METHODS
+    many = are_many(whole)
     made = (
         _overview(whole, split, many),
         _efficiency(whole, split, many),
         _by_label(whole, split, many),
         None if many else _roc(whole, tested, split),
-        _differences(whole, split, many),
-        _calibration(whole, {} if many else predictions, split),
+        _differences(whole, split, many, seeds),
+        _calibration(whole, predictions, split, many),
         _cost(records),
-        _audit([each for each in records if each["group"] is not None], split),
+        _audit([each for each in records if each["group"] is not None], split, many),
     )
     return [section for section in made if section is not None]
 
@@ -145,7 +149,9 @@ def _efficiency(records: Sequence[Record], split: str, many: bool) -> Section | 
         caption = "Lines are means over labels and runs, bands 95 % intervals over patients."
         drawings.append(Drawing(name, title, plot_label_efficiency(own, split), caption, _by_setting(title, means)))
     saved = savings_lines(records)
-    if not drawings and not tables and not saved:
+    if many and tables:
+        return Section("label-efficiency", "Label efficiency", saved or [SPREAD], folded=tables)
+    if not drawings and not saved:
         return None
     return Section("label-efficiency", "Label efficiency", saved, tables, drawings=drawings)
 
@@ -215,13 +221,12 @@ def _largest(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return chosen, ""
 
 
-def _differences(records: Sequence[Record], split: str, many: bool) -> Section | None:
+def _differences(records: Sequence[Record], split: str, many: bool, seeds: Mapping[str, int] | None) -> Section | None:
     apart = [each for each in records if each["versus"] and each["seed"] is None]
     apart = [each for each in apart if not each["metric"].startswith(SAVINGS)]
     if not apart:
         return None
-    drawn = [each for each in apart if each["metric"] in COMPARED and each["value"] is not None]
-    drawings = _differences_of_means(drawn, split) if many else _differences_by_label(apart, split)
+    drawings = _differences_of_means(records, split, seeds) if many else _differences_by_label(apart, split)
     means = [each for each in apart if each["label"] == MEAN_LABEL]
     text = ["Paired differences on the same patients, means over runs. Intervals are over patients; they do not cover "
             "other pretrainings."]  # fmt: skip
@@ -248,20 +253,21 @@ def _differences_by_label(apart: Sequence[Record], split: str) -> list[Drawing]:
     return drawings
 
 
-def _differences_of_means(apart: Sequence[Record], split: str) -> list[Drawing]:
-    """Return a forest plot for each protocol: a line for each method, of means over labels."""
+def _differences_of_means(records: Sequence[Record], split: str, seeds: Mapping[str, int] | None) -> list[Drawing]:
+    """Return a forest plot for each protocol and main metric: a line for each method."""
     drawings = []
-    means = [each for each in apart if each["label"] == MEAN_LABEL]
-    for (protocol, metric), own in _grouped(means, lambda each: (each["protocol"], each["metric"])).items():
-        name = COMPARED[metric]
-        usual = usual_other(own)
-        title = f"Mean {name} minus that of {usual}: {protocol}"
-        caption = (
-            f"Right of the dotted line a row is better than {usual}, or than what its name says. Filled marks differ "
-            "from 0 at 5 %, hollow ones do not."
-        )
-        figure = plot_mean_differences(own, name, split)
-        table = differences_table(f"Differences of means over labels: {protocol}, {name}", own)
+    for (protocol, metric), means in main_means(records, split).items():
+        apart = differences_of(means)
+        name = f"mean {COMPARED[metric]}" if metric in COMPARED else metric_title(metric)
+        usual = apart.usual
+        if apart.subtracted:
+            what, better = f"minus that of {usual}", f"a row is better than {usual}, or than the one that it names"
+        else:
+            what, better = f"of {usual} minus that of each other", f"{usual} is better"
+        caption = f"Right of 0 {better}. Lines: 95 % intervals over patients. {ALONE}"
+        figure = plot_mean_differences(apart, f"difference in {name}")
+        table = Table(f"{name[0].upper()}{name[1:]} and differences: {protocol}", compared_rows(means, seeds))
+        title = f"{name[0].upper()}{name[1:]} {what}: {protocol}"
         drawings.append(Drawing(f"differences_{protocol}_{metric}", title, figure, caption, table))
     return drawings
 
@@ -274,10 +280,12 @@ def _marks(differences: Sequence[Record]) -> str:
     return corrected + few * any(each["few"] for each in tested)
 
 
-def _calibration(records: Sequence[Record], predictions: Mapping[str, pd.DataFrame], split: str) -> Section | None:
+def _calibration(
+    records: Sequence[Record], predictions: Mapping[str, pd.DataFrame], split: str, many: bool
+) -> Section | None:
     """Return how often labels are present by probability, at each protocol's largest share or number of shots."""
     drawings = []
-    for protocol, frame in predictions.items():
+    for protocol, frame in () if many else predictions.items():
         chosen, setting = _largest(frame)
         panels = reliabilities(with_choices(chosen, [split], choose_temperature))
         if panels:
@@ -288,6 +296,13 @@ def _calibration(records: Sequence[Record], predictions: Mapping[str, pd.DataFra
             drawings.append(Drawing(f"reliability_{protocol}", title, plot_reliability(panels), caption, table))
     measured = [each for each in records if each["metric"] in (BRIER, ECE) and each["label"] == MEAN_LABEL]
     measured = [each for each in measured if (each["versus"], each["seed"]) == (None, None)]
+    if many:
+        folded = [
+            Table(f"Answers and probabilities: {protocol}", decision_rows(own, split, format_cell))
+            for protocol, own in _grouped(records, lambda each: each["protocol"]).items()
+            if any(each["protocol"] == protocol for each in measured)
+        ]
+        return Section("calibration", "Answers and probabilities", [CHOSEN], folded=folded) if folded else None
     tables = [
         Table(CALIBRATION[metric], crossed(own, ("method",), lambda each: (each["method"],), _protocol_and_setting))
         for metric, own in _grouped(measured, lambda each: each["metric"]).items()
@@ -328,8 +343,11 @@ def published_section(protocols: Iterable[str]) -> Section | None:
     return Section("published", "Published numbers", text, folded=shown)
 
 
-def _audit(records: Sequence[Record], split: str) -> Section | None:
-    """Return results by groups of patients, means over labels first, and what tells labels without the finding."""
+def _audit(records: Sequence[Record], split: str, many: bool) -> Section | None:
+    """Return results by groups of patients, means over labels first, and what tells labels without the finding.
+
+    Of many methods, means over labels only: a table by group and label would have a column for each method.
+    """
     cues = [each for each in records if each["metric"].startswith(SHORTCUT)]
     shown = [each for each in records if each not in cues and (each["split"], each["seed"]) == (split, None)]
     tables: list[Table] = []
@@ -342,7 +360,7 @@ def _audit(records: Sequence[Record], split: str) -> Section | None:
             (tables if metric.startswith("auroc") else folded).append(
                 groups_table(f"{about}, means over labels", means)
             )
-        if labels:
+        if labels and not many:
             folded.append(groups_table(about, labels))
     if cues:
         tables.append(cues_table("What tells a label without the finding: AUROC of a mark or a column alone", cues))

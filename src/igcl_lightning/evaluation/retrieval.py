@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.intervals import FEW_PATIENTS, widening
+from igcl_lightning.evaluation.many_rows import are_many, compared_rows, format_rows
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record, compare_runs, mean_over_labels
-from igcl_lightning.evaluation.tables import aligned, format_cell, lacking, method_name
+from igcl_lightning.evaluation.tables import aligned, format_cell, lacking, method_name, shown_recall
 from igcl_lightning.metrics.influence import Estimate, mean_estimate, median_estimate
 
 PROTOCOL = "retrieval"
@@ -26,9 +27,6 @@ METRIC = re.compile(rf"(.+?)_(recall@\d+|precision@\d+|median_rank)({POOLS[1]})?
 
 KINDS = {"recall": 0, "median_rank": 1, "precision": 2}
 """Order of the tables of one direction and pool."""
-
-DIGITS = {"median_rank": (1, 1)}
-"""Digits behind the point of ranks and of their intervals."""
 
 
 class Answers(NamedTuple):
@@ -153,9 +151,18 @@ def _precision(pool: int, place: int, label: int, answers: Answers) -> Any:
     return answers.precision[pool, :, place, label]
 
 
-def format_retrieval(records: Sequence[Record]) -> str:
-    """Return the metrics over seeds as plain text: for each split, direction and pool, methods below one another."""
+def format_retrieval(records: Sequence[Record], seeds: Mapping[str, int] | None = None) -> str:
+    """Return the metrics over seeds as plain text: for each split, direction and pool, methods below one another.
+
+    Of many methods, one recall and the median rank of the first direction are shown, with the own pair.
+
+    Args:
+        records: records as of `summarise_retrieval`.
+        seeds: numbers of pretrainings by method, for tables of many methods.
+    """
     shown = [each for each in records if each["label"] == MEAN_LABEL and each["seed"] is None]
+    if are_many(shown):
+        return _short(shown, seeds or {})
     blocks: dict[tuple[int, int, str, int], list[Record]] = {}
     splits = list(dict.fromkeys(each["split"] for each in shown))
     directions: dict[str, list[str]] = {}
@@ -170,6 +177,18 @@ def format_retrieval(records: Sequence[Record]) -> str:
     return "\n\n".join(filter(None, [*(_block(blocks[key]) for key in sorted(blocks)), remarks]))
 
 
+def _short(means: Sequence[Record], seeds: Mapping[str, int]) -> str:
+    recall = shown_recall(dict.fromkeys(each["metric"] for each in means))
+    shown = [each for each in means if each["metric"] in (recall, recall.partition("recall")[0] + "median_rank")]
+    texts = []
+    for split in dict.fromkeys(each["split"] for each in shown):
+        own = [each for each in shown if each["split"] == split]
+        rows = compared_rows(own, seeds, lambda each: _parts(each)[1].replace("_", " "))
+        texts.append(f"{_about(own)} [95 % interval]\n\n{format_rows(rows)}")
+    rest = "other recalls, precision, the other direction and pools without a study's own pairs: results.json"
+    return "\n\n".join([*texts, *["\n".join(lacking(shown))] * bool(lacking(shown)), rest])
+
+
 def _parts(record: Record) -> tuple[str, str, str]:
     """Return the direction, the name and the pool of a record's metric."""
     found = METRIC.fullmatch(record["metric"])
@@ -180,11 +199,16 @@ def _parts(record: Record) -> tuple[str, str, str]:
 def _block(records: Sequence[Record]) -> str:
     cells: dict[str, dict[str, str]] = {}
     for each in records:
-        _, name, end = _parts(each)
-        cells.setdefault(method_name(each), {})[name.replace("_", " ")] = format_cell(each, DIGITS.get(name, (3, 2)))
+        _, name, _ = _parts(each)
+        cells.setdefault(method_name(each), {})[name.replace("_", " ")] = format_cell(each)
     names = list(dict.fromkeys(name for row in cells.values() for name in row))
-    directions = dict.fromkeys(_parts(each)[0].replace("_", " ") for each in records)
-    pool = "without the study's own" if end else "own pair included"
-    counts = f"{records[0]['n']:,} {records[0]['split']} queries of {records[0]['patients']:,} patients"
     rows = [["method", *names], *([method, *(row.get(name, "") for name in names)] for method, row in cells.items())]
-    return "\n".join([f"{', '.join(directions)}, {pool}: {counts}", aligned(rows)])
+    return "\n".join([_about(records), aligned(rows)])
+
+
+def _about(records: Sequence[Record]) -> str:
+    """Return what the records of a table are of: directions, pool, queries, patients."""
+    directions = dict.fromkeys(_parts(each)[0].replace("_", " ") for each in records)
+    pool = "without the study's own" if _parts(records[0])[2] else "own pair included"
+    counts = f"{records[0]['n']:,} {records[0]['split']} queries of {records[0]['patients']:,} patients"
+    return f"{', '.join(directions)}, {pool}: {counts}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 
 from igcl_lightning.evaluation.intervals import FEW_PATIENTS
@@ -10,6 +11,12 @@ from igcl_lightning.evaluation.results import MEAN_LABEL, Record
 
 FEW = "few"
 """What is written behind a value of few patients."""
+
+RECALL = 5
+"""The recall that is shown where there is room for one, if it was asked for."""
+
+COMPARED = {"auroc": "AUROC", "dice_positives": "Dice of images that have the mask", "mcc": "MCC"}
+"""Metrics whose differences are drawn, and their names."""
 
 
 def format_table(records: Sequence[Record], metric: str = "auroc", split: str = "test") -> str:
@@ -20,21 +27,40 @@ def format_table(records: Sequence[Record], metric: str = "auroc", split: str = 
     far their runs differ (`spread_rows`). Records of other metrics and splits are ignored.
     """
     records = [record for record in records if (record["metric"], record["split"]) == (metric, split)]
-    means = [record for record in records if record["label"] == MEAN_LABEL and record["seed"] is None]
+    means = _means(records)
+    blocks = []
+    for _, part in groupby(sorted(means, key=block_key), key=block_key):
+        own = list(part)
+        blocks.append(format_block(own))
+        if len(spread := spread_rows(own)) > 1:
+            blocks.append(aligned(spread))
+    return "\n\n".join(["\n".join(table_caption(records, metric)), *blocks])
+
+
+def shown_recall(metrics: Iterable[str]) -> str:
+    """Return the recall among metrics that is shown where there is room for one, of the first direction, "" without."""
+    recalls = [each for each in metrics if re.search(r"recall@\d+$", each)]
+    return next((each for each in recalls if each.endswith(f"recall@{RECALL}")), "".join(recalls[:1]))
+
+
+def table_caption(records: Sequence[Record], metric: str) -> list[str]:
+    """Return lines on what means over labels and seeds are of: labels, rows, patients, positives, and what they lack.
+
+    Args:
+        records: records of one metric and split, without those of groups.
+        metric: its name.
+    """
     labels = {record["label"] for record in records} - {MEAN_LABEL}
     undefined = sorted({record["label"] for record in records if record["value"] is None} - {MEAN_LABEL})
     about = f"mean over {len(labels) - len(undefined)} labels and all seeds"
     caption = [f"{_title(metric)}, {about} [95 % interval over patients]", *_counts(records)]
     if undefined:
         caption.append(f"left out, one class only or not scored by every run: {', '.join(undefined)}")
-    caption += lacking(means)
-    blocks = []
-    for _, part in groupby(sorted(means, key=_block_key), key=_block_key):
-        own = list(part)
-        blocks.append(format_block(own))
-        if len(spread := spread_rows(own)) > 1:
-            blocks.append(aligned(spread))
-    return "\n\n".join(["\n".join(caption), *blocks])
+    return caption + lacking(_means(records))
+
+
+def _means(records: Sequence[Record]) -> list[Record]:
+    return [record for record in records if record["label"] == MEAN_LABEL and record["seed"] is None]
 
 
 def format_labels(records: Sequence[Record], metric: str = "auroc", split: str = "test") -> str:
@@ -60,6 +86,11 @@ def lacking(shown: Sequence[Record]) -> list[str]:
     ]
 
 
+def metric_title(metric: str) -> str:
+    """Return a metric as text."""
+    return COMPARED.get(metric, metric.replace("_", " ").replace("auroc", "AUROC"))
+
+
 def _title(metric: str) -> str:
     return "AUROC" if metric == "auroc" else metric
 
@@ -76,7 +107,7 @@ def _counts(records: Sequence[Record]) -> Iterator[str]:
         yield f"positives per label: {positives[few]:,} ({few}) to {positives[many]:,} ({many})"
 
 
-def _block_key(record: Record) -> tuple[bool, bool, bool]:
+def block_key(record: Record) -> tuple[bool, bool, bool]:
     """Return the sort key of a record's block: fractions, shots, neither; methods before differences in each."""
     return record["fraction"] is None, record["shots"] is None, record["versus"] is not None
 
@@ -141,17 +172,27 @@ def method_name(record: Record) -> str:
 
 def format_value(record: Record) -> str:
     """Return `value`, and "few" if it is of few patients."""
-    return "-" if record["value"] is None else f"{record['value']:.3f}{f' {FEW}' if record['few'] else ''}"
+    return (
+        "-"
+        if record["value"] is None
+        else f"{record['value']:.{_digits(record)[0]}f}{f' {FEW}' if record['few'] else ''}"
+    )
 
 
-def format_cell(record: Record, digits: tuple[int, int] = (3, 2)) -> str:
+def _digits(record: Record) -> tuple[int, int]:
+    """Return the digits behind the point, of a value and of the ends of its interval."""
+    return (1, 1) if "median_rank" in record["metric"] else (3, 2)
+
+
+def format_cell(record: Record, fine: bool = False) -> str:
     """Return `value [ci_low, ci_high]`, signed if it is a difference, and "few" if it is of few patients.
 
-    `digits` are those behind the point, of the value and of the ends.
+    The ends of an interval have fewer digits than the value, unless `fine`.
     """
     if record["value"] is None:
         return "-"
     sign = "" if record["versus"] is None else "+"
-    of_value, of_ends = (f"{sign}.{number}f" for number in digits)
+    digits, rough = _digits(record)
+    of_value, of_ends = f"{sign}.{digits}f", f"{sign}.{digits if fine else rough}f"
     interval = "" if record["ci_low"] is None else f" [{record['ci_low']:{of_ends}}, {record['ci_high']:{of_ends}}]"
     return f"{record['value']:{of_value}}{interval}{f' {FEW}' if record['few'] else ''}"

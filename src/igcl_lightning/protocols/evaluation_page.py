@@ -9,13 +9,14 @@ from typing import NamedTuple
 import pandas as pd
 
 from igcl_lightning.data.store import Store
+from igcl_lightning.evaluation.many_rows import MOST_METHODS
 from igcl_lightning.evaluation.plots import save_png
-from igcl_lightning.evaluation.report_page import MOST_METHODS, Section, drawings_of, page_sections, published_section
+from igcl_lightning.evaluation.report_page import Section, drawings_of, page_sections, published_section
 from igcl_lightning.evaluation.results import Record
 from igcl_lightning.evaluation.svg import as_svg
 from igcl_lightning.protocols.contestants import PAGE, PLOTS, Contestant
 from igcl_lightning.protocols.pictures import Examples
-from igcl_lightning.protocols.protocol import Protocol, methods_of
+from igcl_lightning.protocols.protocol import Protocol, methods_of, seeds_of
 from igcl_lightning.protocols.run_record import RunRecord, run_record
 from igcl_lightning.reports.html import write_html
 
@@ -72,7 +73,7 @@ def write_page(
         out,
         f"Evaluation: {_named(methods_of(contestants))}",
         f"{results.split.capitalize()} rows of {' and '.join(names)}.",
-        [*page_sections(*results), *filter(None, [published_section(published)])],
+        [*page_sections(*results, seeds_of(contestants)), *filter(None, [published_section(published)])],
         run_record(page.words, list(contestants), protocols, stores),
         examples=examples,
         whose="patients of the store" if private else "synthetic phantoms, not of patients",

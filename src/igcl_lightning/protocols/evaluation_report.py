@@ -15,7 +15,6 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.overview import format_overview, shown_split, write_overview
 from igcl_lightning.evaluation.predictions import SCHEMA, write_predictions
-from igcl_lightning.evaluation.report_page import MOST_METHODS
 from igcl_lightning.evaluation.results import Record, write_results
 from igcl_lightning.protocols.contestants import FINE_TUNED, PAGE, PLOTS, PREDICTIONS, Contestant
 from igcl_lightning.protocols.evaluation_page import Page, Results, write_page
@@ -85,7 +84,7 @@ def write_report(
         return
     split = shown_split(records)
     write_overview(records, out / "table.md", split)
-    if len(protocols) > ALONE or len({record["method"] for record in records}) > MOST_METHODS:
+    if len(protocols) > ALONE:
         say(f"\nall together: {format_overview(records, split)}")
     whole = {name: pd.concat(scored, ignore_index=True) for name, scored in predictions.items() if scored}
     asked = [protocol for protocol in protocols if protocol.name in tables]

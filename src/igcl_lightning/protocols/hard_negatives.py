@@ -23,6 +23,7 @@ from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.data.samples import PairBatch
 from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
+from igcl_lightning.evaluation.many_rows import are_many, compared_rows, format_rows
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.results import Record
 from igcl_lightning.evaluation.within_patient import (
@@ -40,13 +41,16 @@ from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.matching import SCORES
 from igcl_lightning.nn.scoring import Scorer, concatenate
 from igcl_lightning.protocols.contestants import Contestant
-from igcl_lightning.protocols.protocol import Part, Protocol, check_score, compared
+from igcl_lightning.protocols.protocol import Part, Protocol, check_score, compared, seeds_of
 
 EACH = "each"
 """Option of a protocol for all scores that a model has, each apart."""
 
 ENDS = {"own": "", "blind": BLIND}
 """End of the name of a metric, by the image that was seen."""
+
+TITLES = {False: "accuracy", True: "without the image"}
+"""Titles of the columns of many methods, by whether the image was that of another patient."""
 
 TOGETHER = 64
 """Images scored at once, each with the reports of as many: a whole table of local scores would take minutes."""
@@ -202,6 +206,10 @@ def report_choices(
         made = [each for each in made if each["versus"] or each["method"] in having]
         found[image] += made
         records += made
+    if scores == [""] and are_many(records):
+        own = [each for each in records if each["seed"] is None]
+        rows = compared_rows(own, seeds_of(lines), lambda each: TITLES[each["metric"].endswith(BLIND)])
+        return records, [f"{asked} [95 % interval over patients]\n\n{format_rows(rows)}"]
     column = None if scores == [""] else _score_of
     texts = [format_choices(each, image == "blind", asked, column) for image, each in found.items()]
     lacking = any(len(own["score"].unique()) < len(scores) for own in given.values())

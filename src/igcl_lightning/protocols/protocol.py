@@ -7,6 +7,7 @@ stores it can serve before anything runs; it is measured in parts, each a table 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from igcl_lightning.data.store import Store
 from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.classes import format_classes, summarise_classes
 from igcl_lightning.evaluation.decisions import VALID, format_decisions, summarise_decisions
+from igcl_lightning.evaluation.many_rows import REST, are_many, format_compared
 from igcl_lightning.evaluation.results import Record, summarise
 from igcl_lightning.evaluation.subgroups import format_groups, summarise_groups
 from igcl_lightning.evaluation.tables import format_table
@@ -167,6 +169,11 @@ def methods_of(contestants: Iterable[Contestant]) -> list[str]:
     return list(dict.fromkeys(each.method for each in contestants))
 
 
+def seeds_of(contestants: Iterable[Contestant]) -> dict[str, int]:
+    """Return the number of pretrainings by method."""
+    return Counter(each.method for each in contestants)
+
+
 def compared(contestants: Iterable[Contestant]) -> list[tuple[str, str]]:
     """Return pairs of names (method, other): each with those that it is compared with, or the first with it."""
     methods = {each.method: each.versus for each in contestants}
@@ -187,18 +194,23 @@ def score_report(
 
     Of a store of classes, such as a 5x200 set, accuracy and F1 are added.
 
-    Classes are judged where every one of them is among the labels that are evaluated.
+    Classes are judged where every one of them is among the labels that are evaluated. Of many methods only the AUROCs
+    and classes are told.
     """
     scored = pd.concat(measured.values(), ignore_index=True)
     predictions = scored[scored["split"].isin(protocol.splits)]
     about: dict[str, Any] = {"protocol": protocol.name, "store": store.path.name}
     versus = compared(measured)
     records = summarise(predictions, versus=versus, **about)
-    texts = [format_table(records, split=split) for split in protocol.splits]
+    many, seeds = are_many(records), seeds_of(measured)
+    texts = [
+        format_compared(records, seeds, split=split) if many else format_table(records, split=split)
+        for split in protocol.splits
+    ]
     several = [split for split in protocol.splits if not store.classes(split)]  # classes are answers of another kind
     decisions = summarise_decisions(scored, several, versus=versus, **about) if several else []
     records += decisions
-    texts += [format_decisions(decisions, split) for split in several]
+    texts += [format_decisions(decisions, split) for split in several if not many]
     for split in protocol.splits:
         classes = store.classes(split)
         if classes and set(classes.values()) <= set(protocol.labels_of(store)):
@@ -213,5 +225,5 @@ def score_report(
     groups = group_table(store, protocol.splits, protocol.audit_by)
     models = scored[~scored["method"].isin(FLOORS)]
     by_group = summarise_groups(models, groups, protocol.splits, several, **about)
-    texts += [format_groups(by_group, split) for split in protocol.splits]
+    texts += [REST] if many else [format_groups(by_group, split) for split in protocol.splits]
     return records + by_group, "\n\n".join(filter(None, texts))

@@ -40,7 +40,7 @@ from igcl_lightning.nn.scoring import Scorer, cosine_similarity
 from igcl_lightning.protocols.contestants import Contestant
 from igcl_lightning.protocols.hard_negatives import matched_pairs
 from igcl_lightning.protocols.pictures import Examples, Picture, as_jpeg, radiograph
-from igcl_lightning.protocols.protocol import Part, Protocol, check_score, compared
+from igcl_lightning.protocols.protocol import Part, Protocol, check_score, compared, seeds_of
 
 K = (1, 5, 10)
 SHORTLIST = 1000
@@ -109,7 +109,7 @@ class Retrieval(Protocol):
             }
             about: dict[str, Any] = {"store": store.path.name, "split": split}
             records += summarise_retrieval(answers, versus=versus, **about)
-        return records, format_retrieval(records)
+        return records, format_retrieval(records, seeds_of(measured))
 
     def examples(self, measured: Mapping[Contestant, pd.DataFrame], store: Store) -> list[Examples]:
         """Return the first images of a few patients with the reports that the first contestant finds nearest."""
