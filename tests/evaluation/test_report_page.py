@@ -1,21 +1,14 @@
 """Sections of the page: which there are, and what they say."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from igcl_lightning.evaluation.label_savings import label_savings, savings_line, savings_lines, savings_record
-from igcl_lightning.evaluation.plots import is_marked, plot_differences, plot_mean_differences
+from igcl_lightning.evaluation.plots import is_marked, plot_differences
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.pretraining_cost import cost_rows
 from igcl_lightning.evaluation.published import read_published
-from igcl_lightning.evaluation.report_page import (
-    MOST_METHODS,
-    drawings_of,
-    efficiency_groups,
-    page_sections,
-    published_section,
-)
+from igcl_lightning.evaluation.report_page import drawings_of, efficiency_groups, page_sections, published_section
 from igcl_lightning.evaluation.results import make_record, summarise
 
 SETTINGS = [(0.01, None), (0.1, None), (1.0, None)]
@@ -166,51 +159,6 @@ def test_groups_are_a_table_and_shortcuts_another():
         "sensitivity by group: linear",
     ]
     assert audit.folded[0].rows[1][:3] == ["sex: female", "Edema", "30"]
-
-
-@pytest.fixture(scope="module")
-def crowd(simulated):
-    """More methods than a figure tells apart, two of them compared with another than the first, and their scores."""
-    names = [f"row {number}" for number in range(MOST_METHODS + 1)]
-    scores = simulated(dict(zip(names, np.linspace(2, 0, len(names)), strict=True)), SETTINGS[:2], seeds=2)
-    scores = pd.concat([scores, scores.assign(split="valid", row="v" + scores["row"])], ignore_index=True)
-    versus = [*((name, names[0]) for name in names[1:]), (names[3], names[2])]
-    tested = scores[scores["split"] == "test"]
-    return summarise(tested, versus=versus, protocol="linear", store="s"), {"linear": scores}
-
-
-def test_of_many_methods_means_and_their_differences_are_shown(crowd):
-    records, scores = crowd
-    sections = {each.id: each for each in page_sections(records, scores)}
-    assert {name: len(each.drawings) for name, each in sections.items()} == {
-        "overview": 0, "label-efficiency": 0, "labels": 0, "differences": 1,
-    }  # fmt: skip
-    names = [f"row {number}" for number in range(MOST_METHODS + 1)]
-    assert [row[0] for row in sections["overview"].tables[0].rows] == ["method", *names]
-    (drawing,) = sections["differences"].drawings
-    assert drawing.title == "Mean AUROC minus that of row 0: linear"
-    shown = [row[0] for row in drawing.table.rows[1:]]
-    assert shown == [f"{name} - row 0" for name in names[1:] for _ in SETTINGS[:2]] + ["row 3 - row 2"] * 2
-    few = [each for each in records if each["method"] in names[:MOST_METHODS]]
-    assert {len(each.drawings) for each in page_sections(few, {}) if each.id == "differences"} == {MOST_METHODS - 1}
-
-
-def test_a_line_of_the_forest_plot_is_the_difference_of_the_mean(crowd):
-    records, _ = crowd
-    apart = [each for each in records if each["versus"]]
-    panels = plot_mean_differences(apart, "AUROC").axes
-    names = [*(f"row {number}" for number in range(1, MOST_METHODS + 1)), "row 3 - row 2"]
-    assert [label.get_text() for label in panels[0].get_yticklabels()] == names
-    for axes, fraction in zip(panels, (0.01, 0.1), strict=True):
-        means = [
-            each for each in apart
-            if (each["fraction"], each["label"], each["seed"]) == (fraction, "mean", None)
-        ]  # fmt: skip
-        (marks,) = [each for each in axes.collections if len(each.get_offsets()) == len(names)]
-        assert marks.get_offsets()[:, 0].tolist() == pytest.approx([each["value"] for each in means])
-        assert (marks.get_facecolors()[:, 3] > 0).tolist() == [each["p_value"] < 0.05 for each in means]
-        assert axes.get_ylim()[0] > axes.get_ylim()[1], "the first row is above"
-    assert not panels[0].figure.legends
 
 
 def test_costs_are_a_table_of_means_over_pretrainings():

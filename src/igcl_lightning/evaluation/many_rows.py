@@ -45,7 +45,7 @@ class Line(NamedTuple):
     row: str
     title: str
     is_usual: bool
-    records: Mapping[str, Record]
+    records: dict[str, Record]
 
 
 class Differences(NamedTuple):
@@ -100,33 +100,32 @@ def differences_of(means: Sequence[Record], column: Column = setting_name) -> Di
         column: title of a record's column.
     """
     apart = [each for each in _by_setting(means) if each["versus"]]
-    (method, firsts), (versus, seconds) = (
-        Counter(str(each["method" if first else "versus"]) for each in apart).most_common(1)[0]
-        for first in (True, False)
+    (method, times), (versus, others) = (
+        Counter(names).most_common(1)[0]
+        for names in ([each["method"] for each in apart], [str(each["versus"]) for each in apart])
     )
-    subtracted = seconds >= firsts
+    subtracted = others >= times
     usual = versus if subtracted else method
-
-    def is_usual(each: Record) -> bool:
-        return usual == (each["versus"] if subtracted else each["method"])
-
-    def row(each: Record) -> str:
-        return each["method"] if subtracted or not is_usual(each) else str(each["versus"])
-
-    below = {row(each) for each in apart if subtracted and is_usual(each)}
-
-    def line(each: Record) -> Line:
-        further = f"… - {each['versus']}" if row(each) in below else method_name(each)
-        return Line(row(each), row(each) if is_usual(each) else further, is_usual(each), {})
-
-    lines: dict[tuple[str, str], Line] = {}
+    found: dict[tuple[str, str], Line] = {}
     for each in apart:
-        own = line(each)
-        lines.setdefault(own[:2], own._replace(records={}))
-        lines[own[:2]] = own._replace(records={**lines[own[:2]].records, column(each): each})
-    rows = list(dict.fromkeys(row for row, _ in lines))
-    ordered = sorted(lines.values(), key=lambda each: (rows.index(each.row), not each.is_usual))
-    return Differences(usual, subtracted, list(dict.fromkeys(map(column, apart))), ordered)
+        first, second = each["method"], str(each["versus"])
+        is_usual = usual == (second if subtracted else first)
+        row = second if is_usual and not subtracted else first
+        title = row if is_usual else method_name(each)
+        found.setdefault((row, title), Line(row, title, is_usual, {})).records[column(each)] = each
+    rows = list(dict.fromkeys([*(each["method"] for each in means if not each["versus"]), *(row for row, _ in found)]))
+    lines = sorted(found.values(), key=lambda each: (rows.index(each.row), not each.is_usual))
+    columns = list(dict.fromkeys(map(column, apart)))
+    return Differences(usual, subtracted, columns, _shortened(lines) if subtracted else lines)
+
+
+def _shortened(lines: Sequence[Line]) -> list[Line]:
+    """Return lines whose titles do not repeat the name of the row above them."""
+    above = {line.row for line in lines if line.is_usual}
+    return [
+        line if line.is_usual or line.row not in above else line._replace(title=f"…{line.title[len(line.row) :]}")
+        for line in lines
+    ]
 
 
 def _by_setting(means: Iterable[Record]) -> list[Record]:

@@ -9,10 +9,9 @@ from pathlib import Path
 from igcl_lightning.atomic import replacing
 from igcl_lightning.evaluation.classes import ACCURACY, F1
 from igcl_lightning.evaluation.legacy import LEGACY
-from igcl_lightning.evaluation.many_rows import are_many, compared_markdown
+from igcl_lightning.evaluation.many_rows import are_many, compared_markdown, format_rows
 from igcl_lightning.evaluation.results import MEAN_LABEL, Record
 from igcl_lightning.evaluation.tables import (
-    aligned,
     as_markdown,
     format_cell,
     format_value,
@@ -60,7 +59,7 @@ def shown_split(records: Sequence[Record]) -> str:
 def format_overview(records: Sequence[Record], split: str = "test") -> str:
     """Return the table as plain text, without intervals, below what its columns are."""
     rows = overview_rows(records, split, format_value)
-    return "\n".join([CAPTION.format(split=split), *meanings(rows[0]), "", aligned(rows)])
+    return "\n".join([CAPTION.format(split=split), *meanings(rows[0]), "", format_rows(rows)])
 
 
 def meanings(titles: Sequence[str]) -> list[str]:

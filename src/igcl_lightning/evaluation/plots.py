@@ -106,15 +106,14 @@ def plot_mean_differences(differences: Differences, title: str) -> Figure:
     panels = figure.subplots(1, len(columns), sharex=True, sharey=True, squeeze=False)[0]
     for axes, column in zip(panels, columns, strict=True):
         axes.axvline(0, color="grey", linewidth=1)
-        for y, line in enumerate(lines):
-            record = line.records.get(column)
-            if record is None or record["value"] is None:
-                continue
-            if record["ci_low"] is not None:
-                axes.hlines(y, record["ci_low"], record["ci_high"], color=PALETTE[0])
-            face = PALETTE[0] if is_marked(record) else "none"
-            axes.scatter(record["value"], y, s=25, c=face, edgecolors=PALETTE[0], zorder=3)
-            axes.text(1.02, y, f"{record['value']:+.3f}", transform=axes.get_yaxis_transform(), va="center", size=8)
+        known = {y: line.records[column] for y, line in enumerate(lines) if column in line.records}
+        known = {y: record for y, record in known.items() if record["value"] is not None}
+        frame = _frame([*known.values()])
+        axes.hlines([*known], frame["ci_low"], frame["ci_high"], color=PALETTE[0])
+        faces = [PALETTE[0] if is_marked(record) else "none" for record in known.values()]
+        axes.scatter(frame["value"], [*known], s=25, c=faces, edgecolors=PALETTE[0], zorder=3)
+        for y, value in zip(known, frame["value"], strict=True):
+            axes.text(1.02, y, f"{value:+.3f}", transform=axes.get_yaxis_transform(), va="center", size=9)
         axes.set_title(column, fontsize="medium")
         axes.set_xlabel(title)
     panels[0].set_yticks(range(len(lines)), [line.title for line in lines])

@@ -178,7 +178,7 @@ def _by_label(records: Sequence[Record], split: str, many: bool) -> Section | No
     caption = "Marks are means over runs, lines 95 % intervals over patients. Dotted: chance."
     table = labels_table("AUROC by label", by_share)
     if many:
-        return Section("labels", "By label", folded=[Table(table.caption, [*zip(*table.rows, strict=True)])])
+        return Section("labels", "By label", folded=[_turned(table)])
     drawing = Drawing("per_label", "AUROC by label", plot_per_label(shown, split), caption, table)
     return Section("labels", "By label", drawings=[drawing])
 
@@ -265,10 +265,11 @@ def _differences_of_means(records: Sequence[Record], split: str, seeds: Mapping[
         else:
             what, better = f"of {usual} minus that of each other", f"{usual} is better"
         caption = f"Right of 0 {better}. Lines: 95 % intervals over patients. {ALONE}"
+        few = f" {FEW_MEANS.capitalize()}." * any(each["few"] for each in means)
         figure = plot_mean_differences(apart, f"difference in {name}")
         table = Table(f"{name[0].upper()}{name[1:]} and differences: {protocol}", compared_rows(means, seeds))
         title = f"{name[0].upper()}{name[1:]} {what}: {protocol}"
-        drawings.append(Drawing(f"differences_{protocol}_{metric}", title, figure, caption, table))
+        drawings.append(Drawing(f"differences_{protocol}_{metric}", title, figure, caption + few, table))
     return drawings
 
 
@@ -327,6 +328,11 @@ def _bins(panels: Mapping[str, Sequence[Bins]]) -> list[list[str]]:
     return rows
 
 
+def _turned(table: Table) -> Table:
+    """Return a table with a row for each column: many methods are easier to read below one another."""
+    return Table(table.caption, [*zip(*table.rows, strict=True)])
+
+
 def _cost(records: Sequence[Record]) -> Section | None:
     rows = cost_rows(records)
     return Section("cost", "Cost of pretraining", [CAVEAT], [Table("Means over pretrainings", rows)]) if rows else None
@@ -357,9 +363,8 @@ def _audit(records: Sequence[Record], split: str, many: bool) -> Section | None:
         means = [each for each in own if each["label"] == MEAN_LABEL]
         labels = [each for each in own if each["label"] != MEAN_LABEL]
         if means:
-            (tables if metric.startswith("auroc") else folded).append(
-                groups_table(f"{about}, means over labels", means)
-            )
+            table = groups_table(f"{about}, means over labels", means)
+            (tables if metric.startswith("auroc") else folded).append(_turned(table) if many else table)
         if labels and not many:
             folded.append(groups_table(about, labels))
     if cues:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from igcl_lightning.evaluation.many_rows import format_rows
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.pretraining_cost import CAVEAT, COLUMNS, PROTOCOL, cost_rows
 from igcl_lightning.evaluation.results import Record, compare_runs
-from igcl_lightning.evaluation.tables import aligned
 from igcl_lightning.protocols.cells import read_json
 from igcl_lightning.protocols.contestants import Contestant
 from igcl_lightning.protocols.pretraining import PRETRAINED
@@ -35,4 +35,4 @@ def pretraining_cost(folders: Mapping[Contestant, Path], store: str) -> tuple[li
             Run(each.method, None, None, each.seed): np.array([float(note[name])]) for each, note in known.items()
         }
         records += compare_runs(values, (), metric=name, **about)
-    return records, f"{CAVEAT}\n\n{aligned(cost_rows(records))}"
+    return records, f"{CAVEAT}\n\n{format_rows(cost_rows(records))}"
