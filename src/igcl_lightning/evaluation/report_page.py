@@ -59,7 +59,7 @@ SHORTCUT = "shortcut_"
 
 CHOSEN = "Means over labels; thresholds and temperatures from validation rows, at the largest share or number of shots."
 
-ALONE = "Filled marks differ from 0 at 5 %, each tested alone: of twenty that do not differ, one would."
+ALONE = "Filled marks differ from 0 at 5 %, each tested alone: of twenty without a difference, about one is filled."
 
 SPREAD = "Figures of more methods than can be told apart are left out; the main table has the means."
 

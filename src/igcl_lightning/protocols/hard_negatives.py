@@ -26,6 +26,7 @@ from igcl_lightning.errors import IgclError
 from igcl_lightning.evaluation.many_rows import are_many, compared_rows, format_rows
 from igcl_lightning.evaluation.predictions import Run
 from igcl_lightning.evaluation.results import Record
+from igcl_lightning.evaluation.tables import lacking
 from igcl_lightning.evaluation.within_patient import (
     ASKED,
     BLIND,
@@ -209,7 +210,8 @@ def report_choices(
     if scores == [""] and are_many(records):
         own = [each for each in records if each["seed"] is None]
         rows = compared_rows(own, seeds_of(lines), lambda each: TITLES[each["metric"].endswith(BLIND)])
-        return records, [f"{asked} [95 % interval over patients]\n\n{format_rows(rows)}"]
+        caption = "\n".join([f"{asked} [95 % interval over patients]", *lacking(own)])
+        return records, [f"{caption}\n\n{format_rows(rows)}"]
     column = None if scores == [""] else _score_of
     texts = [format_choices(each, image == "blind", asked, column) for image, each in found.items()]
     lacking = any(len(own["score"].unique()) < len(scores) for own in given.values())
