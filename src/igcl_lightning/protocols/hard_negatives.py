@@ -214,8 +214,8 @@ def report_choices(
         return records, [f"{caption}\n\n{format_rows(rows)}"]
     column = None if scores == [""] else _score_of
     texts = [format_choices(each, image == "blind", asked, column) for image, each in found.items()]
-    lacking = any(len(own["score"].unique()) < len(scores) for own in given.values())
-    return records, [*texts, *["differences by a score that a method lacks are those to its last one"] * lacking]
+    apart = any(len(own["score"].unique()) < len(scores) for own in given.values())
+    return records, [*texts, *["differences by a score that a method lacks are those to its last one"] * apart]
 
 
 def _score_of(record: Record) -> str:
