@@ -26,6 +26,7 @@ from igcl_lightning.graphs.identity import MAX_FACTS, graph_identity
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph, stable_hash
 from igcl_lightning.graphs.tokens import ReportTokenizer
 from igcl_lightning.modules import IGCL, RECLF, ConVIRT, SimCLR
+from igcl_lightning.training.lightning_cli import check
 from stores import prepare_studies
 from tiny_bert import save_tiny_bert
 
@@ -399,6 +400,93 @@ def test_errors_in_graphs_need_a_model_that_reads_them(store, name):
         data.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", limit_val_batches=0)
         data.trainer.strategy.connect(model)
         data.setup("fit")
+
+
+NO_TYPES, NO_LAYERS = {"node_types": False}, {"layers": 0}
+ROTATED = {"rotate_channels": 8, "layers": 0, "attention_layers": 0}
+LOCAL = {"matching": {"weight": 1.0, "channels": 8, "form": "hadamard", "form_channels": 8}}
+RELATED = LOCAL | {"srm": {"steps": 1, "relation_bias": True}}
+
+
+class OwnReader(IGCL):
+    """Reads everything in a loss of its own."""
+
+    @property
+    def unread_of_graphs(self):
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("name", "graph", "options", "of"),
+    [
+        ("assertions", NO_TYPES, {}, IGCL),
+        ("assertions", NO_TYPES | ROTATED, {}, IGCL),
+        ("assertions", NO_TYPES, LOCAL, IGCL),
+        ("relations", NO_LAYERS, {}, IGCL),
+        ("relations", NO_LAYERS, LOCAL, IGCL),
+        ("relations", NO_LAYERS, RELATED | {"srm": {"steps": 1, "relation_bias": False}}, IGCL),
+        ("relations", NO_LAYERS, {"units": "both", "srm": {"steps": 0}}, RECLF),
+    ],
+)
+@pytest.mark.parametrize("targets", ["identity", "study"])
+def test_errors_that_no_part_reads_are_refused(store, name, graph, options, of, targets):
+    model = of(**TINY, graph=graph | {"channels": 8}, loss={"targets": targets, "semantic_weight": 0.0}, **options)
+    said = refused(store, model, noise=NoiseOptions(**{name: 0.1}))
+    option = "node_types false" if name == "assertions" else "layers 0"
+    why = f"with model.graph.{option} and model.loss.targets {targets}, training reads no {name}; leave it out"
+    assert said == f"data.noise.{name}: {why}"
+    other = {"assertions": "relations", "relations": "assertions"}[name]
+    PairedDataModule(str(store), noise=NoiseOptions(entities=0.1)).check_model(model)
+    if graph != NO_TYPES | ROTATED:
+        PairedDataModule(str(store), noise=NoiseOptions(**{other: 0.1})).check_model(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "graph", "options", "of"),
+    [
+        ("assertions", NO_TYPES, {"loss": {"targets": "soft"}}, IGCL),
+        ("assertions", NO_TYPES, {"loss": {"targets": "graph"}}, IGCL),
+        (
+            "assertions",
+            NO_TYPES,
+            {"loss": {"targets": "study", "semantic_weight": 0.5, "semantic_source": "graph"}},
+            IGCL,
+        ),
+        ("assertions", ROTATED, {}, IGCL),  # reads labels
+        ("relations", ROTATED, {}, IGCL),  # is fitted to them
+        ("relations", NO_LAYERS, RELATED, IGCL),
+        ("relations", NO_LAYERS, {"loss": {"targets": "soft"}}, IGCL),
+        ("relations", NO_LAYERS, {"units": "both", "srm": {"steps": 1, "relation_bias": True}}, RECLF),
+        ("relations", NO_LAYERS, {}, OwnReader),
+    ],
+)
+def test_errors_that_some_part_reads_are_taken(store, name, graph, options, of):
+    loss = {"targets": "identity", "semantic_weight": 0.0}
+    model = of(**TINY | {"graph": graph | {"channels": 8}, "loss": loss} | options)
+    PairedDataModule(str(store), noise=NoiseOptions(**{name: 0.1})).check_model(model)
+
+
+def test_what_training_does_not_read_changes_neither_encoding_nor_loss(store):
+    """The claim behind the refusals, by running both."""
+    for name, graph in (("assertions", NO_TYPES), ("relations", NO_LAYERS)):
+        batches = [
+            next(iter(PairedDataModule(str(store), 16, order_seed=0, augment=False, noise=noise).train_dataloader()))
+            for noise in (NoiseOptions(), NoiseOptions(**{name: 1.0}))
+        ]
+        for targets, is_read in (("identity", False), ("soft", True)):
+            torch.manual_seed(0)
+            model = IGCL(**TINY, graph=graph | {"channels": 8, "dropout": 0.0}, loss={"targets": targets}).eval()
+            plain, noisy = (model.contrast_batch(batch)[0].item() for batch in batches)
+            assert (plain != noisy) == is_read, (name, targets)
+            assert (name in model.unread_of_graphs) != is_read
+
+
+def test_the_command_line_refuses_such_errors_before_a_run(store):
+    words = ["fit", "--config", "pretrain/phantom.yaml", "--data.store", str(store), "--data.noise.relations", "0.1"]
+    words += ["--model.graph.layers", "0", "--trainer.accelerator", "cpu"]
+    with pytest.raises(IgclError, match=r"^data.noise.relations: with model.graph.layers 0 and model.loss.targets id"):
+        check([*words, "--model.loss.targets", "identity"])
+    check(words)  # the loss reads them
 
 
 def test_a_model_of_texts_takes_exchanged_reports_and_one_of_images_none(patients):

@@ -134,6 +134,7 @@ def test_a_run_continues_with_another_batch_size_and_number_of_processes(phantom
     checkpoint["resume"]["processes"] *= 2
     data = checkpoint["PairedDataModule"]
     data |= {"store": "of another store", "max_epochs": 7}
+    data["options"] |= {"data.fraction": 0.5, "data.noise.entities": 0.1}
     torch.save(checkpoint, path)
     rows = data["rows"]
     with pytest.warns(UserWarning, match="not the rows that this run was trained on"):
@@ -141,5 +142,9 @@ def test_a_run_continues_with_another_batch_size_and_number_of_processes(phantom
     assert stored(LAST)["global_step"] == 1 + (rows - 16) // 8 + rows // 8
     (said,) = [line for line in caplog.messages if "data.batch_size" in line]
     assert said.startswith("data.batch_size was 16, is 8: epoch 0 continues after 16 samples; ")
+    (said,) = [line for line in caplog.messages if "data.fraction" in line]
+    assert said.startswith(
+        "data.fraction was 0.5, is 1.0, data.noise.entities was 0.1, is 0.0: from here training reads "
+    )
     assert [line for line in caplog.messages if line.startswith("trainer.max_epochs was 7, is ")]
     assert [line for line in caplog.messages if "holds the random state of 2 processes, not of 1" in line]

@@ -140,6 +140,15 @@ class PairedDataModule(StoreDataModule):
         self._check_lengths_and_weight(sides)
         self._check_kinds(stage)
 
+    def check_model(self, module: Any) -> None:
+        """Raise `IgclError` if errors in training reports do nothing for a model, or nothing that is right.
+
+        `setup` does so too. Without a model (None), graphs are what is read.
+        """
+        reads = {*getattr(module, "sides", ("graph",)), *getattr(module, "input_kinds", ())}
+        twins = bool(getattr(module, "counterfactual_kinds", ()))
+        refuse_noise(self.noise, reads, twins, getattr(module, "unread_of_graphs", {}))
+
     @property
     def num_validation_pairs(self) -> int:
         """Number of pairs that validation contrasts; of a stream, the number of its rows."""
@@ -165,6 +174,11 @@ class PairedDataModule(StoreDataModule):
         setting = {"fraction": self.fraction, "noise": asdict(self.noise)}
         return setting if self.fraction < 1 or self.noise.wanted else {}
 
+    def training_options(self) -> dict[str, Any]:
+        """Return share and errors of the training pairs, by the names of users."""
+        noise = {f"data.noise.{name}": value for name, value in asdict(self.noise).items()}
+        return {"data.fraction": self.fraction, **noise}
+
     def _refuse_held_out(self) -> None:
         if not self.held_out:
             return
@@ -174,7 +188,7 @@ class PairedDataModule(StoreDataModule):
 
     def _check_training_pairs(self, store: Store | StreamedStore) -> None:
         """Raise `IgclError` if the training pairs cannot have the share or the errors that are asked for."""
-        refuse_noise(self.noise, self._read_kinds(), bool(self._kinds()))
+        self.check_model(self.trainer.lightning_module if self.trainer is not None else None)
         if isinstance(store, Store):
             refuse_few_pairs(store, self.arrays, self._stating(), self.fraction, self._processes()[0], self.batch_size)
             return
@@ -272,11 +286,6 @@ class PairedDataModule(StoreDataModule):
         """Return the sides, "graph" or "report", that the model contrasts; the graph if there is no model."""
         module = self.trainer.lightning_module if self.trainer is not None else None
         return [side for side in getattr(module, "sides", ("graph",)) if side in STATING_SIDES]
-
-    def _read_kinds(self) -> set[str]:
-        """Return the kinds of inputs that the model reads, such as "graph"; the graph if there is no model."""
-        module = self.trainer.lightning_module if self.trainer is not None else None
-        return {*getattr(module, "sides", ("graph",)), *getattr(module, "input_kinds", ())}
 
     def _kinds(self) -> tuple[str, ...]:
         """Return the kinds of twins that the model asks for."""

@@ -73,18 +73,21 @@ def check_noise(noise: NoiseOptions) -> None:
         raise IgclError(f"data.noise.every_epoch draws nothing: {', '.join(SHARES)} of data.noise are all 0")
 
 
-def refuse_noise(noise: NoiseOptions, reads: Collection[str], twins: bool) -> None:
+def refuse_noise(noise: NoiseOptions, reads: Collection[str], twins: bool, unread: Mapping[str, str]) -> None:
     """Raise `IgclError` if noise does nothing for a model, or nothing that is right.
 
     Args:
         noise: the noise.
         reads: inputs that the model reads, "graph" and "report" among others.
         twins: whether the model asks for counterfactuals.
+        unread: what it reads of no graph, "assertions" or "relations", and the options that say so.
     """
     for name in noise.in_graphs if "graph" not in reads else ():
         raise IgclError(
             f"data.noise.{name}: this model reads no graphs; leave it out (data.noise.reports changes texts)"
         )
+    for name in (name for name in noise.in_graphs if name in unread):
+        raise IgclError(f"data.noise.{name}: with {unread[name]}, training reads no {name}; leave it out")
     if noise.reports and not {"graph", "report"} & set(reads):
         raise IgclError("data.noise.reports: this model reads no reports; leave it out")
     if noise.wanted and twins:

@@ -65,11 +65,16 @@ class StoreDataModule(LightningDataModule):
         if self.trainer is None or not self._settings:
             return {}
         about = {"store": self.store.fingerprint, "max_epochs": self.trainer.max_epochs}
-        return {**position(self.trainer)._asdict(), **self._settings, **about}
+        options = {"options": self.training_options()}
+        return {**position(self.trainer)._asdict(), **self._settings, **about, **options}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Start the next training loader at the position of a checkpoint."""
         self._stored = dict(state_dict)
+
+    def training_options(self) -> dict[str, Any]:
+        """Return what training reads of a store beside its order, by the names of users; a resumed fit compares it."""
+        return {}
 
     @abstractmethod
     def evaluation_loader(self, splits: Sequence[str], stage: str) -> DataLoader[Any]:
@@ -168,12 +173,17 @@ class StoreDataModule(LightningDataModule):
         self.start = continue_order(order, stored) if stored else Position()
 
     def _say_other_run(self, stored: dict[str, Any]) -> None:
-        """Warn if a checkpoint is of other rows, and say if the run was to have another length."""
+        """Warn if a checkpoint is of other rows; say if the run had other training options, or another length."""
         if stored.get("store", self.store.fingerprint) != self.store.fingerprint:
             rank_zero_warn(
                 f"{self.store_path}: not the rows that this run was trained on: patients of its training may be among "
                 "those that measure it; start a new run, unless you know better"
             )
+        before, now = stored.get("options", {}), self.training_options()
+        changed = [name for name in now if name in before and before[name] != now[name]]
+        if changed:
+            changes = ", ".join(f"{name} was {before[name]}, is {now[name]}" for name in changed)
+            rank_zero_info(f"{changes}: from here training reads other pairs, or other errors in them")
         epochs = self.trainer.max_epochs if self.trainer is not None else None
         if stored.get("max_epochs", epochs) != epochs:
             rank_zero_info(

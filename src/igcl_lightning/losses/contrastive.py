@@ -161,6 +161,11 @@ class ContrastiveLoss(nn.Module):
         bias = {} if self.logit_bias is None else {"logit_bias": self.logit_bias}
         return {"logit_scale": self.logit_scale.exp(), **bias}
 
+    @property
+    def reads_graphs(self) -> bool:
+        """Whether positive pairs follow from what graphs state."""
+        return self.targets in ("graph", "soft") or self.semantic == "graph"
+
     def forward(self, similarity: Similarity, ids: PairIds) -> Tensor:
         """Return this process's share of the loss, a scalar.
 

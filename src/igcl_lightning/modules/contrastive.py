@@ -20,6 +20,7 @@ from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.entity_fit import fit_entities
 from igcl_lightning.modules.optim import OptimOptions, ParameterGroup, split_by_decay
+from igcl_lightning.modules.unread import unread_of_graphs
 from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.encoded import Encoded
 from igcl_lightning.nn.scoring import Scorer, cosine_similarity
@@ -286,6 +287,14 @@ class ContrastiveModule(BaseModule):
     def trained_losses(self) -> dict[str, ContrastiveLoss]:
         """The contrastive losses that are trained, by the prefix of their logged names."""
         return {"": self.loss} if isinstance(self.loss, ContrastiveLoss) else {}
+
+    @property
+    def unread_of_graphs(self) -> dict[str, str]:
+        """What training never reads of graphs, "assertions" or "relations", and the options that say so.
+
+        A data module refuses errors there. Override it where something of your own reads them.
+        """
+        return unread_of_graphs(self, self.trained_losses.values())
 
     def logged_metrics(self, data: Any) -> set[str] | None:
         """Return the names of the losses, of what they learn and count, and of retrieval in both directions."""

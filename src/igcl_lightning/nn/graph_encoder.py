@@ -94,6 +94,9 @@ class GraphEncoder(nn.Module):
     Args:
         options: layers, readout and join.
 
+    Attributes:
+        unread: what of graphs is never read, "assertions" or "relations", and the option that says so.
+
     Raises:
         IgclError: a number is out of range, channels is not a multiple of attention_heads, conv is unknown, or options
             contradict each other.
@@ -110,6 +113,7 @@ class GraphEncoder(nn.Module):
         channels, heads = options.channels, options.attention_heads
         if options.attention_layers and channels % heads:
             raise IgclError(f"model.graph.channels {channels} is not a multiple of model.graph.attention_heads {heads}")
+        self.unread = _unread(options)
         self.readout = options.readout
         self.inverse_relations = options.inverse_relations
         self.relation_types = options.relation_types
@@ -177,6 +181,13 @@ def _text_embedding(options: GraphOptions) -> HashedText | StoredText | RotatedT
     if options.rotate_channels:
         return RotatedText(options.rotate_channels, options.node_types, options.relation_types)
     return StoredText(options.node_text_channels) if options.node_text_channels else HashedText(options.channels)
+
+
+def _unread(options: GraphOptions) -> dict[str, str]:
+    unread = {} if options.node_types else {"assertions": "model.graph.node_types false"}
+    if options.layers or options.rotate_channels:  # which are fitted to relations
+        return unread
+    return unread | {"relations": "model.graph.layers 0"}
 
 
 def _erased(edge_type: Tensor) -> Tensor:

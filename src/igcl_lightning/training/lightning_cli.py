@@ -32,7 +32,11 @@ import igcl_lightning.callbacks
 import igcl_lightning.data.modules
 import igcl_lightning.modules  # noqa: F401  # with the two above: configs may name their classes without the module
 from igcl_lightning.closing import is_quiet
+<<<<<<< HEAD
 from igcl_lightning.data.store_module import StoreDataModule
+=======
+from igcl_lightning.data.modules import PairedDataModule
+>>>>>>> 1ff52e1 (Errors in reports that no part of a model reads are refused; a resumed run names other errors)
 from igcl_lightning.errors import IgclError, UsageError, one_line, suggestion, write_message
 from igcl_lightning.modules.base import BaseModule, module_class
 from igcl_lightning.modules.checkpoint import (
@@ -262,6 +266,8 @@ class TrainingCLI(LightningCLI):
             raise UsageError("--trainer.sync_batchnorm true: PyTorch synchronises on GPUs only; set it to false")
         if self.subcommand == "fit":
             refuse_unknown_monitors(self.trainer, self.model, self.datamodule)
+            if isinstance(self.datamodule, PairedDataModule):
+                self.datamodule.check_model(self.model)  # before a table of runs begins
         drop_anonymous(self.trainer.loggers)
         use_plain_checkpoints(self.trainer)
         use_run_progress(self.trainer)
