@@ -32,11 +32,8 @@ import igcl_lightning.callbacks
 import igcl_lightning.data.modules
 import igcl_lightning.modules  # noqa: F401  # with the two above: configs may name their classes without the module
 from igcl_lightning.closing import is_quiet
-<<<<<<< HEAD
-from igcl_lightning.data.store_module import StoreDataModule
-=======
 from igcl_lightning.data.modules import PairedDataModule
->>>>>>> 1ff52e1 (Errors in reports that no part of a model reads are refused; a resumed run names other errors)
+from igcl_lightning.data.store_module import StoreDataModule
 from igcl_lightning.errors import IgclError, UsageError, one_line, suggestion, write_message
 from igcl_lightning.modules.base import BaseModule, module_class
 from igcl_lightning.modules.checkpoint import (
