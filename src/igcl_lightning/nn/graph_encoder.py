@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform, Compose
-from torch_geometric.utils import to_dense_batch
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import CONNECTOR, NUM_EDGE_TYPES, RELATION_TYPES
@@ -18,7 +18,8 @@ from igcl_lightning.nn.checks import check_at_least, check_choice
 from igcl_lightning.nn.encoded import Encoded, UnitRelations
 from igcl_lightning.nn.graph_convs import CONVS, UNTYPED_CONVS, create_conv
 from igcl_lightning.nn.node_embedding import HashedText, NodeEmbedding, StoredText
-from igcl_lightning.nn.readout import fill_empty, read_out, readout_gate
+from igcl_lightning.nn.packed_attention import PackedLayer, chunked
+from igcl_lightning.nn.readout import read_out, readout_gate
 from igcl_lightning.nn.rotate import RotatedText, check_rotate_channels
 
 
@@ -127,7 +128,7 @@ class GraphEncoder(nn.Module):
         self.projection = nn.Identity() if options.layers else nn.Linear(widths[0], channels)
         self.empty = nn.Parameter(torch.randn(channels) * 0.02)
         self.attention = nn.ModuleList(
-            nn.TransformerEncoderLayer(channels, heads, 2 * channels, options.dropout, batch_first=True)
+            PackedLayer(channels, heads, 2 * channels, options.dropout, batch_first=True)
             for _ in range(options.attention_layers)
         )
         self.gate = readout_gate(options.readout, channels)
@@ -141,23 +142,31 @@ class GraphEncoder(nn.Module):
         Raises:
             IgclError: `node_text` is used, but missing or of another width.
         """
-        batch_size, num_entities = graph.num_graphs, graph.ptr.diff()
+        entities = graph.ptr.diff()
         graph = self.transform(graph)
         edge_index, edge_type = self._edges(graph)
         read_type = edge_type if self.relation_types else _erased(edge_type)
         x = self.projection(self.nodes(graph).to(self.empty.dtype))
         for conv in self.convs:
             x = conv(x, edge_index, read_type).relu()
-        nodes, mask = to_dense_batch(x, graph.batch, batch_size=batch_size)
-        nodes, mask = fill_empty(nodes, mask, self.empty)
-        for layer in self.attention:
-            nodes = layer(nodes, src_key_padding_mask=~mask if self.attention_mask else None)
+        rows = _rows(graph)
+        x = torch.cat([x, self.empty.to(x.dtype).expand(len(rows.sample) - len(x), -1)])
+        if self.attention_mask:
+            chunks = chunked(rows.lengths, rows.sample, rows.rank) if len(self.attention) else []
+            for layer in self.attention:
+                x = layer(x, chunks=chunks)
+            nodes, mask = rows.padded(x)
+        else:
+            nodes, mask = rows.padded(x)
+            for layer in self.attention:
+                nodes = layer(nodes)
         pooled, importance = read_out(nodes, mask, self.readout, self.gate)
-        count = num_entities.clamp(min=1)
+        count = entities.clamp(min=1)
         width = int(count.max())
+        place = graph.batch * width + rows.rank[: len(graph.batch)]
         unit_mask = torch.arange(width, device=count.device) < count[:, None]
         units = nodes[:, :width] * unit_mask[..., None]
-        relation = _entity_relations(graph, edge_index, edge_type, width)
+        relation = _entity_relations(place, edge_index, edge_type)
         return Encoded(self.fc(pooled), units, unit_mask, importance[:, :width] * unit_mask, relation)
 
     def _edges(self, graph: Data) -> tuple[Tensor, Tensor]:
@@ -210,10 +219,38 @@ def _refuse_contradictions(options: GraphOptions) -> None:
         raise IgclError(f"{reason}, and model.graph.conv gat only averages them: choose another, or a model.graph.join")
 
 
-def _entity_relations(graph: Data, edge_index: Tensor, edge_type: Tensor, num_units: int) -> UnitRelations:
-    """Return the relations between entities, numbered b * U + u, without the connectors of a join."""
-    count = torch.bincount(graph.batch, minlength=graph.num_graphs)
-    start = count.cumsum(0) - count
-    place = torch.arange(len(graph.batch), device=graph.batch.device) - start[graph.batch] + graph.batch * num_units
+class _Rows(NamedTuple):
+    """Nodes of B graphs, and after them one learned unit for each graph without nodes.
+
+    Attributes:
+        lengths: rows of each graph, B positive numbers on the host.
+        sample: graph of each row, int64 [N].
+        rank: place of each row in its graph, int64 [N].
+    """
+
+    lengths: list[int]
+    sample: Tensor
+    rank: Tensor
+
+    def padded(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows [N, D] by graph, [B, U, D], zero where there is none, and where there is one, bool [B, U]."""
+        size = len(self.lengths), max(self.lengths)
+        place = self.sample * size[1] + self.rank
+        nodes = x.new_zeros(size[0] * size[1], x.shape[1]).index_copy(0, place, x)
+        mask = torch.zeros(len(nodes), dtype=torch.bool, device=x.device).index_fill(0, place, True)
+        return nodes.view(*size, x.shape[1]), mask.view(size)
+
+
+def _rows(graph: Data) -> _Rows:
+    sizes = graph.ptr.diff().tolist()
+    empty = torch.tensor([number for number, size in enumerate(sizes) if not size], dtype=torch.int64)
+    sample = torch.cat([graph.batch, empty.to(graph.batch.device, non_blocking=True)])
+    rank = torch.arange(len(sample), device=sample.device) - graph.ptr[sample]
+    rank[len(graph.batch) :] = 0
+    return _Rows([max(size, 1) for size in sizes], sample, rank)
+
+
+def _entity_relations(place: Tensor, edge_index: Tensor, edge_type: Tensor) -> UnitRelations:
+    """Return the relations between entities at their places b * U + u, without the connectors of a join."""
     own = edge_type != CONNECTOR
     return UnitRelations(place[edge_index[:, own]], edge_type[own])
