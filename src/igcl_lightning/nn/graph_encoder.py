@@ -149,10 +149,10 @@ class GraphEncoder(nn.Module):
         x = self.projection(self.nodes(graph).to(self.empty.dtype))
         for conv in self.convs:
             x = conv(x, edge_index, read_type).relu()
-        rows = _rows(graph)
+        rows = _rows(graph, entities)
         x = torch.cat([x, self.empty.to(x.dtype).expand(len(rows.sample) - len(x), -1)])
         if self.attention_mask:
-            chunks = chunked(rows.lengths, rows.sample, rows.rank) if len(self.attention) else []
+            chunks = chunked(rows.lengths, rows.sample, rows.rank)
             for layer in self.attention:
                 x = layer(x, chunks=chunks)
             nodes, mask = rows.padded(x)
@@ -162,7 +162,7 @@ class GraphEncoder(nn.Module):
                 nodes = layer(nodes)
         pooled, importance = read_out(nodes, mask, self.readout, self.gate)
         count = entities.clamp(min=1)
-        width = int(count.max())
+        width = rows.units
         place = graph.batch * width + rows.rank[: len(graph.batch)]
         unit_mask = torch.arange(width, device=count.device) < count[:, None]
         units = nodes[:, :width] * unit_mask[..., None]
@@ -173,7 +173,7 @@ class GraphEncoder(nn.Module):
         if not self.inverse_relations:
             return graph.edge_index, graph.edge_type
         # Connectors run both ways already.
-        own = graph.edge_type < len(RELATION_TYPES)
+        own = (graph.edge_type < len(RELATION_TYPES)).nonzero().flatten()
         return (
             torch.cat([graph.edge_index, graph.edge_index[:, own].flip(0)], dim=1),
             torch.cat([graph.edge_type, graph.edge_type[own] + NUM_EDGE_TYPES]),
@@ -224,11 +224,13 @@ class _Rows(NamedTuple):
 
     Attributes:
         lengths: rows of each graph, B positive numbers on the host.
+        units: most entities of a graph, at least 1.
         sample: graph of each row, int64 [N].
         rank: place of each row in its graph, int64 [N].
     """
 
     lengths: list[int]
+    units: int
     sample: Tensor
     rank: Tensor
 
@@ -241,16 +243,17 @@ class _Rows(NamedTuple):
         return nodes.view(*size, x.shape[1]), mask.view(size)
 
 
-def _rows(graph: Data) -> _Rows:
-    sizes = graph.ptr.diff().tolist()
+def _rows(graph: Data, entities: Tensor) -> _Rows:
+    """Return the rows of a joined batch of graphs that had so many `entities` each, [B]; waits for the device once."""
+    sizes, own = torch.stack([graph.ptr.diff(), entities]).tolist()
     empty = torch.tensor([number for number, size in enumerate(sizes) if not size], dtype=torch.int64)
     sample = torch.cat([graph.batch, empty.to(graph.batch.device, non_blocking=True)])
     rank = torch.arange(len(sample), device=sample.device) - graph.ptr[sample]
     rank[len(graph.batch) :] = 0
-    return _Rows([max(size, 1) for size in sizes], sample, rank)
+    return _Rows([max(size, 1) for size in sizes], max(*own, 1), sample, rank)
 
 
 def _entity_relations(place: Tensor, edge_index: Tensor, edge_type: Tensor) -> UnitRelations:
     """Return the relations between entities at their places b * U + u, without the connectors of a join."""
-    own = edge_type != CONNECTOR
+    own = (edge_type != CONNECTOR).nonzero().flatten()
     return UnitRelations(place[edge_index[:, own]], edge_type[own])

@@ -30,8 +30,8 @@ class Chunk(NamedTuple):
 def chunked(lengths: Sequence[int], sample: Tensor, rank: Tensor) -> list[Chunk]:
     """Lay B samples into chunks, whole ones side by side, in their order.
 
-    Chunks have `CHUNK` places, or twice, four times ... as many for samples that need them: a long sample makes only its
-    own chunk longer.
+    Chunks have `CHUNK` places, or twice, four times ... as many for samples that need them: a long sample makes only
+    its own chunk longer.
 
     Args:
         lengths: number of rows of each sample, B positive numbers on the host: nothing is read back from the device.
@@ -42,17 +42,17 @@ def chunked(lengths: Sequence[int], sample: Tensor, rank: Tensor) -> list[Chunk]
         chunks by their number of places; each row is in one of them.
     """
     widths = [max(CHUNK, 1 << (length - 1).bit_length()) for length in lengths]
-    start, end = [], dict.fromkeys(sorted(set(widths)), 0)
-    filled = dict.fromkeys(end, 0)
+    end = dict.fromkeys(sorted(set(widths)), 0)
+    held, start = dict(end), []
     for length, width in zip(lengths, widths, strict=True):
         if end[width] % width + length > width:
             end[width] += -end[width] % width
         start.append(end[width])
         end[width] += length
-        filled[width] += length
+        held[width] += length
     starts, wide = torch.tensor([start, widths]).to(sample.device, non_blocking=True)
     place = starts[sample] + rank
-    rows = wide[sample].argsort(stable=True).split(list(filled.values()))
+    rows = wide[sample].argsort(stable=True).split(list(held.values()))
     return [
         Chunk(row, place[row], _same_sample(sample[row], place[row], -(-last // width), width))
         for row, (width, last) in zip(rows, end.items(), strict=True)

@@ -58,7 +58,8 @@ def read_out(units: Tensor, mask: Tensor, readout: str, gate: nn.Module | None =
         wins = ones.new_zeros(units.shape[:2]).scatter_add(1, winner, ones)
         return pooled, (wins / pooled.shape[1]).to(pooled.dtype)
     if gate is None:
-        importance = mask / mask.sum(dim=1, keepdim=True)
+        wide = torch.promote_types(units.dtype, torch.float32)
+        importance = mask.to(wide) / mask.sum(dim=1, keepdim=True)
     else:
         importance = gate(units)[..., 0].masked_fill(~mask, -torch.inf).softmax(dim=1)
     importance = importance.to(units.dtype)
