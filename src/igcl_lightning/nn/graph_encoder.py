@@ -19,7 +19,7 @@ from igcl_lightning.nn.encoded import Encoded, UnitRelations
 from igcl_lightning.nn.graph_convs import CONVS, UNTYPED_CONVS, create_conv
 from igcl_lightning.nn.node_embedding import HashedText, NodeEmbedding, StoredText
 from igcl_lightning.nn.packed_attention import PackedLayer, chunked
-from igcl_lightning.nn.readout import read_out, readout_gate
+from igcl_lightning.nn.readout import read_out_rows, readout_gate
 from igcl_lightning.nn.rotate import RotatedText, check_rotate_channels
 
 
@@ -151,23 +151,29 @@ class GraphEncoder(nn.Module):
             x = conv(x, edge_index, read_type).relu()
         rows = _rows(graph, entities)
         x = torch.cat([x, self.empty.to(x.dtype).expand(len(rows.sample) - len(x), -1)])
+        x = self._attended(x, rows)
+        pooled, share = read_out_rows(x, rows.sample, len(rows.lengths), self.readout, self.gate)
+        count = entities.clamp(min=1)
+        size = len(count), rows.units
+        place = rows.sample * size[1] + rows.rank
+        kept = torch.where(rows.rank < count[rows.sample], place, size[0] * size[1])
+        units, importance = (_placed(each, kept, *size) for each in (x, share))
+        mask = torch.arange(size[1], device=count.device) < count[:, None]
+        return Encoded(self.fc(pooled), units, mask, importance, _entity_relations(place, edge_index, edge_type))
+
+    def _attended(self, x: Tensor, rows: _Rows) -> Tensor:
+        """Let the rows [N, D] of each graph read each other."""
         if self.attention_mask:
             chunks = chunked(rows.lengths, rows.sample, rows.rank)
             for layer in self.attention:
                 x = layer(x, chunks=chunks)
-            nodes, mask = rows.padded(x)
-        else:
-            nodes, mask = rows.padded(x)
-            for layer in self.attention:
-                nodes = layer(nodes)
-        pooled, importance = read_out(nodes, mask, self.readout, self.gate)
-        count = entities.clamp(min=1)
-        width = rows.units
-        place = graph.batch * width + rows.rank[: len(graph.batch)]
-        unit_mask = torch.arange(width, device=count.device) < count[:, None]
-        units = nodes[:, :width] * unit_mask[..., None]
-        relation = _entity_relations(place, edge_index, edge_type)
-        return Encoded(self.fc(pooled), units, unit_mask, importance[:, :width] * unit_mask, relation)
+            return x
+        width = max(rows.lengths)
+        place = rows.sample * width + rows.rank
+        nodes = _placed(x, place, len(rows.lengths), width)
+        for layer in self.attention:
+            nodes = layer(nodes)
+        return nodes.flatten(0, 1)[place]
 
     def _edges(self, graph: Data) -> tuple[Tensor, Tensor]:
         if not self.inverse_relations:
@@ -234,14 +240,6 @@ class _Rows(NamedTuple):
     sample: Tensor
     rank: Tensor
 
-    def padded(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return rows [N, D] by graph, [B, U, D], zero where there is none, and where there is one, bool [B, U]."""
-        size = len(self.lengths), max(self.lengths)
-        place = self.sample * size[1] + self.rank
-        nodes = x.new_zeros(size[0] * size[1], x.shape[1]).index_copy(0, place, x)
-        mask = torch.zeros(len(nodes), dtype=torch.bool, device=x.device).index_fill(0, place, True)
-        return nodes.view(*size, x.shape[1]), mask.view(size)
-
 
 def _rows(graph: Data, entities: Tensor) -> _Rows:
     """Return the rows of a joined batch of graphs that had so many `entities` each, [B]; waits for the device once."""
@@ -251,6 +249,12 @@ def _rows(graph: Data, entities: Tensor) -> _Rows:
     rank = torch.arange(len(sample), device=sample.device) - graph.ptr[sample]
     rank[len(graph.batch) :] = 0
     return _Rows([max(size, 1) for size in sizes], max(*own, 1), sample, rank)
+
+
+def _placed(x: Tensor, place: Tensor, samples: int, width: int) -> Tensor:
+    """Return rows [N, ...] at their places b * U + u, [B, U, ...], zero elsewhere; the place B * U drops a row."""
+    size = samples * width
+    return x.new_zeros(size + 1, *x.shape[1:]).index_copy_(0, place, x)[:size].unflatten(0, (samples, width))
 
 
 def _entity_relations(place: Tensor, edge_index: Tensor, edge_type: Tensor) -> UnitRelations:
