@@ -254,7 +254,8 @@ def _rows(graph: Data, entities: Tensor) -> _Rows:
 def _placed(x: Tensor, place: Tensor, samples: int, width: int) -> Tensor:
     """Return rows [N, ...] at their places b * U + u, [B, U, ...], zero elsewhere; the place B * U drops a row."""
     size = samples * width
-    return x.new_zeros(size + 1, *x.shape[1:]).index_copy_(0, place, x)[:size].unflatten(0, (samples, width))
+    placed = x.new_zeros(size + 1, *x.shape[1:]).index_copy_(0, place, x)[:size]
+    return placed.view(samples, width, *x.shape[1:])
 
 
 def _entity_relations(place: Tensor, edge_index: Tensor, edge_type: Tensor) -> UnitRelations:
