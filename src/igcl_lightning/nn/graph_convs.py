@@ -45,8 +45,8 @@ class RelationalConv(nn.Module):
 
     .. math:: x'_i = W_0 x_i + b + \sum_r \frac{1}{|N_r(i)|} \sum_{j \in N_r(i)} W_r x_j
 
-    Equal to `torch_geometric.nn.RGCNConv` with its defaults, but averages before it multiplies: one scatter and one
-    matrix product instead of a loop over relations.
+    Equal to `torch_geometric.nn.RGCNConv` with its defaults, but multiplies only the nodes and relations that have
+    neighbours.
 
     Args:
         in_channels: channels of the input nodes.
