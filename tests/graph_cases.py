@@ -2,6 +2,8 @@
 
 import numpy as np
 import torch
+from torch_geometric.nn import RGCNConv
+from torch_geometric.utils import to_dense_batch
 
 from igcl_lightning.graphs.featurizer import featurize
 from igcl_lightning.graphs.schema import Entity, Relation, ReportGraph
@@ -149,3 +151,39 @@ def units_by_loops(model, graph, options):
     for layer in model.convs:
         x = np.maximum(conv_by_loops(options.conv, layer, x, edges), 0)
     return x
+
+
+def encoded_with_padding(model, graph):
+    """Pooled vectors [B, D], units of all nodes [B, U, D] and their shares [B, U], by PyG's R-GCN and padded attention.
+
+    `graph` is joined already. Gradients reach the parameters of `model`.
+    """
+    edge_index, edge_type = model._edges(graph)
+    x = model.nodes(graph)
+    for conv in model.convs:
+        relations, before, after = conv.weight.shape
+        reference = RGCNConv(before, after, relations)
+        x = torch.func.functional_call(reference, dict(conv.named_parameters()), (x, edge_index, edge_type)).relu()
+    units, mask = to_dense_batch(x, graph.batch, batch_size=graph.num_graphs)
+    if not units.shape[1]:
+        units, mask = units.new_zeros(len(units), 1, units.shape[2]), mask.new_zeros(len(mask), 1)
+    first = torch.zeros_like(mask)
+    first[:, 0] = ~mask.any(dim=1)
+    units, mask = torch.where(first[..., None], model.empty, units), mask | first
+    for layer in model.attention:
+        width, heads = layer.self_attn.embed_dim, layer.self_attn.num_heads
+        reference = torch.nn.TransformerEncoderLayer(width, heads, layer.linear1.out_features, batch_first=True).eval()
+        arguments = (units,), {"src_key_padding_mask": ~mask if model.attention_mask else None}
+        units = torch.func.functional_call(reference, dict(layer.named_parameters()), *arguments)
+    pooled, share = [], torch.zeros(mask.shape, dtype=units.dtype)
+    for row, own in enumerate(units[each, : int(of.sum())] for each, of in enumerate(mask)):
+        if model.readout in ("max", "min"):
+            vector, winner = getattr(own, model.readout)(dim=0)
+            weight = torch.bincount(winner, minlength=len(own)) / len(winner)
+        else:
+            score = own @ model.gate.weight[0] if model.gate is not None else own.new_zeros(len(own))
+            weight = score.softmax(dim=0)
+            vector = weight @ own
+        pooled.append(vector)
+        share[row, : len(own)] = weight
+    return torch.stack(pooled), units * mask[..., None], share

@@ -96,8 +96,10 @@ def test_the_graph_encoder_starts_as_two_rgcn_layers_with_relu(model, graphs):
             for name in ("weight", "root", "bias"):
                 getattr(reference, name).copy_(getattr(conv, name))
         x = reference(x, joined.edge_index, joined.edge_type).relu()
-    expected = torch.cat([seen[0][row, :nodes] for row, nodes in enumerate(joined.ptr.diff())])
-    torch.testing.assert_close(expected, x, rtol=1e-4, atol=1e-4)
+    (got,) = seen
+    if got.dim() == 3:  # without a mask, attention reads padding
+        got = torch.cat([got[row, :nodes] for row, nodes in enumerate(joined.ptr.diff())])
+    torch.testing.assert_close(got, x, rtol=1e-4, atol=1e-4)
 
 
 def test_attention_is_one_post_norm_layer_of_two_heads(model):

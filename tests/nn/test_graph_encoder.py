@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from graph_cases import encoded_with_padding
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.featurizer import featurize
 from igcl_lightning.graphs.schema import CONNECTOR, NUM_EDGE_TYPES, Entity, Relation, ReportGraph
@@ -39,11 +40,12 @@ def encoder(**options):
     return GraphEncoder(GraphOptions(channels=16, **options)).eval()
 
 
-def chain(size, parts=1):
-    """A graph of so many entities, chained within each of its parts."""
-    words = " ".join(["lung"] * size)
+def chain(size, parts=1, alike=True):
+    """A graph of so many entities, alike or not, chained within each of its parts."""
+    words = ["lung" if alike else f"lung{i}" for i in range(size)]
     relations = (Relation(i, "modify", i + 1) for i in range(size - 1) if (i + 1) % (size // parts))
-    return ReportGraph(words, tuple(Entity("lung", "ANAT-DP", i, i) for i in range(size)), tuple(relations))
+    entities = tuple(Entity(word, "ANAT-DP", i, i) for i, word in enumerate(words))
+    return ReportGraph(" ".join(words), entities, tuple(relations))
 
 
 @pytest.mark.parametrize("join", JOINS)
@@ -55,6 +57,39 @@ def test_encoding_does_not_depend_on_batch_mates(readout, join):
     torch.testing.assert_close(alone.pooled[0], beside.pooled[1])
     torch.testing.assert_close(alone.units[0], beside.units[1, :2])
     torch.testing.assert_close(alone.importance[0], beside.importance[1, :2])
+
+
+MIXED = (EFFUSION, EMPTY, chain(150, 3, alike=False), *[CLEAR] * 70, EMPTY, chain(4, 2, alike=False))
+"""Empty graphs, one long one, and as many short ones as take two chunks."""
+
+
+@pytest.mark.parametrize("reports", [MIXED, MIXED[::-1], (EMPTY, EMPTY), (CLEAR,)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"readout": readout} for readout in READOUTS),
+        {"join": "primary"},
+        {"join": "meta", "inverse_relations": False, "attention_layers": 2},
+        {"attention_layers": 0},
+        {"attention_mask": False},
+    ],
+)
+def test_it_is_the_encoder_with_padding_in_value_and_gradient(options, reports):
+    model, graphs = encoder(**options).double(), batch(*reports)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    joined, width = model.transform(graphs), max(1, *graphs.ptr.diff().tolist())
+    encoded, (pooled, units, share) = model(graphs), encoded_with_padding(model, joined)
+    own = torch.arange(width) < graphs.ptr.diff().clamp(min=1)[:, None]
+    results = []
+    for values in ((encoded.pooled, encoded.units), (pooled, units[:, :width] * own[..., None])):
+        total = sum((each * torch.linspace(-1, 1, each.numel()).view(each.shape)).sum() for each in values)
+        gradients = torch.autograd.grad(total, [*model.parameters()], materialize_grads=True)
+        results.append([*values, *gradients])
+    torch.testing.assert_close(*results, atol=1e-10, rtol=1e-10)
+    torch.testing.assert_close(encoded.importance, share[:, :width] * own)
+    assert torch.equal(encoded.mask, own)
+    torch.testing.assert_close(model.float()(graphs).pooled.double(), pooled, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("readout", READOUTS)

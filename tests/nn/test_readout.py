@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from igcl_lightning.nn.readout import READOUTS, fill_empty, read_out, shares
+from igcl_lightning.nn.readout import READOUTS, fill_empty, read_out, read_out_rows, shares
 
 SIZES = (3, 1, 5)
 
@@ -45,6 +45,29 @@ def test_readout_is_that_of_the_units_alone(units, mask, gate, readout):
         torch.testing.assert_close(pooled[row], expected)
         torch.testing.assert_close(importance[row, :size], share)
         assert importance[row, size:].eq(0).all()
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_readout_of_rows_is_that_of_each_sample_in_any_order(units, mask, gate, readout):
+    gate = gate if readout == "attention" else None
+    order = torch.tensor([8, 3, 0, 5, 1, 7, 2, 6, 4])
+    rows, sample = units[mask][order], mask.nonzero()[order, 0]
+    pooled, importance = read_out_rows(rows, sample, 3, readout, gate)
+    for row in range(3):
+        expected, share = by_loops(rows[sample == row], readout, gate)
+        torch.testing.assert_close(pooled[row], expected)
+        torch.testing.assert_close(importance[sample == row], share)
+
+
+@pytest.mark.parametrize("readout", ["max", "min"])
+def test_the_first_of_equal_rows_wins_and_nan_is_seen(readout):
+    rows, sample = torch.zeros(4, 2, requires_grad=True), torch.tensor([0, 1, 0, 1])
+    pooled, importance = read_out_rows(rows, sample, 2, readout)
+    pooled.sum().backward()
+    assert rows.grad.tolist() == [[1, 1], [1, 1], [0, 0], [0, 0]]
+    assert importance.tolist() == [1, 1, 0, 0]
+    broken = torch.tensor([[0.0], [1.0], [torch.nan], [2.0]])
+    assert read_out_rows(broken, sample, 2, readout)[0].isnan().flatten().tolist() == [True, False]
 
 
 def test_only_samples_without_units_get_the_learned_one(units, mask):

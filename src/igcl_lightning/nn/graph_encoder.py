@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform, Compose
-from torch_geometric.utils import to_dense_batch
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import CONNECTOR, NUM_EDGE_TYPES, RELATION_TYPES
@@ -18,7 +18,8 @@ from igcl_lightning.nn.checks import check_at_least, check_choice
 from igcl_lightning.nn.encoded import Encoded, UnitRelations
 from igcl_lightning.nn.graph_convs import CONVS, UNTYPED_CONVS, create_conv
 from igcl_lightning.nn.node_embedding import HashedText, NodeEmbedding, StoredText
-from igcl_lightning.nn.readout import fill_empty, read_out, readout_gate
+from igcl_lightning.nn.packed_attention import PackedLayer, chunked
+from igcl_lightning.nn.readout import read_out_rows, readout_gate
 from igcl_lightning.nn.rotate import RotatedText, check_rotate_channels
 
 
@@ -131,7 +132,7 @@ class GraphEncoder(nn.Module):
         self.projection = nn.Identity() if options.layers else nn.Linear(widths[0], channels)
         self.empty = nn.Parameter(torch.randn(channels) * 0.02)
         self.attention = nn.ModuleList(
-            nn.TransformerEncoderLayer(channels, heads, 2 * channels, options.dropout, batch_first=True)
+            PackedLayer(channels, heads, 2 * channels, options.dropout, batch_first=True)
             for _ in range(options.attention_layers)
         )
         self.gate = readout_gate(options.readout, channels)
@@ -145,30 +146,44 @@ class GraphEncoder(nn.Module):
         Raises:
             IgclError: `node_text` is used, but missing or of another width.
         """
-        batch_size, num_entities = graph.num_graphs, graph.ptr.diff()
+        entities = graph.ptr.diff()
         graph = self.transform(graph)
         edge_index, edge_type = self._edges(graph)
         read_type = edge_type if self.relation_types else _erased(edge_type)
         x = self.projection(self.nodes(graph).to(self.empty.dtype))
         for conv in self.convs:
             x = conv(x, edge_index, read_type).relu()
-        nodes, mask = to_dense_batch(x, graph.batch, batch_size=batch_size)
-        nodes, mask = fill_empty(nodes, mask, self.empty)
+        rows = _rows(graph, entities)
+        x = torch.cat([x, self.empty.to(x.dtype).expand(len(rows.sample) - len(x), -1)])
+        x = self._attended(x, rows)
+        pooled, share = read_out_rows(x, rows.sample, len(rows.lengths), self.readout, self.gate)
+        count = entities.clamp(min=1)
+        size = len(count), rows.units
+        place = rows.sample * size[1] + rows.rank
+        kept = torch.where(rows.rank < count[rows.sample], place, size[0] * size[1])
+        units, importance = (_placed(each, kept, *size) for each in (x, share))
+        mask = torch.arange(size[1], device=count.device) < count[:, None]
+        return Encoded(self.fc(pooled), units, mask, importance, _entity_relations(place, edge_index, edge_type))
+
+    def _attended(self, x: Tensor, rows: _Rows) -> Tensor:
+        """Let the rows [N, D] of each graph read each other."""
+        if self.attention_mask:
+            chunks = chunked(rows.lengths, rows.sample, rows.rank)
+            for layer in self.attention:
+                x = layer(x, chunks=chunks)
+            return x
+        width = max(rows.lengths)
+        place = rows.sample * width + rows.rank
+        nodes = _placed(x, place, len(rows.lengths), width)
         for layer in self.attention:
-            nodes = layer(nodes, src_key_padding_mask=~mask if self.attention_mask else None)
-        pooled, importance = read_out(nodes, mask, self.readout, self.gate)
-        count = num_entities.clamp(min=1)
-        width = int(count.max())
-        unit_mask = torch.arange(width, device=count.device) < count[:, None]
-        units = nodes[:, :width] * unit_mask[..., None]
-        relation = _entity_relations(graph, edge_index, edge_type, width)
-        return Encoded(self.fc(pooled), units, unit_mask, importance[:, :width] * unit_mask, relation)
+            nodes = layer(nodes)
+        return nodes.flatten(0, 1)[place]
 
     def _edges(self, graph: Data) -> tuple[Tensor, Tensor]:
         if not self.inverse_relations:
             return graph.edge_index, graph.edge_type
         # Connectors run both ways already.
-        own = graph.edge_type < len(RELATION_TYPES)
+        own = (graph.edge_type < len(RELATION_TYPES)).nonzero().flatten()
         return (
             torch.cat([graph.edge_index, graph.edge_index[:, own].flip(0)], dim=1),
             torch.cat([graph.edge_type, graph.edge_type[own] + NUM_EDGE_TYPES]),
@@ -221,10 +236,40 @@ def _refuse_contradictions(options: GraphOptions) -> None:
         raise IgclError(f"{reason}, and model.graph.conv gat only averages them: choose another, or a model.graph.join")
 
 
-def _entity_relations(graph: Data, edge_index: Tensor, edge_type: Tensor, num_units: int) -> UnitRelations:
-    """Return the relations between entities, numbered b * U + u, without the connectors of a join."""
-    count = torch.bincount(graph.batch, minlength=graph.num_graphs)
-    start = count.cumsum(0) - count
-    place = torch.arange(len(graph.batch), device=graph.batch.device) - start[graph.batch] + graph.batch * num_units
-    own = edge_type != CONNECTOR
+class _Rows(NamedTuple):
+    """Nodes of B graphs, and after them one learned unit for each graph without nodes.
+
+    Attributes:
+        lengths: rows of each graph, B positive numbers on the host.
+        units: most entities of a graph, at least 1.
+        sample: graph of each row, int64 [N].
+        rank: place of each row in its graph, int64 [N].
+    """
+
+    lengths: list[int]
+    units: int
+    sample: Tensor
+    rank: Tensor
+
+
+def _rows(graph: Data, entities: Tensor) -> _Rows:
+    """Return the rows of a joined batch of graphs that had so many `entities` each, [B]; waits for the device once."""
+    sizes, own = torch.stack([graph.ptr.diff(), entities]).tolist()
+    empty = torch.tensor([number for number, size in enumerate(sizes) if not size], dtype=torch.int64)
+    sample = torch.cat([graph.batch, empty.to(graph.batch.device, non_blocking=True)])
+    rank = torch.arange(len(sample), device=sample.device) - graph.ptr[sample]
+    rank[len(graph.batch) :] = 0
+    return _Rows([max(size, 1) for size in sizes], max(*own, 1), sample, rank)
+
+
+def _placed(x: Tensor, place: Tensor, samples: int, width: int) -> Tensor:
+    """Return rows [N, ...] at their places b * U + u, [B, U, ...], zero elsewhere; the place B * U drops a row."""
+    size = samples * width
+    placed = x.new_zeros(size + 1, *x.shape[1:]).index_copy_(0, place, x)[:size]
+    return placed.view(samples, width, *x.shape[1:])
+
+
+def _entity_relations(place: Tensor, edge_index: Tensor, edge_type: Tensor) -> UnitRelations:
+    """Return the relations between entities at their places b * U + u, without the connectors of a join."""
+    own = (edge_type != CONNECTOR).nonzero().flatten()
     return UnitRelations(place[edge_index[:, own]], edge_type[own])

@@ -65,6 +65,39 @@ def read_out(units: Tensor, mask: Tensor, readout: str, gate: nn.Module | None =
     return torch.einsum("bu,bud->bd", importance, units), importance
 
 
+def read_out_rows(
+    x: Tensor, sample: Tensor, size: int, readout: str, gate: nn.Module | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return what `read_out` does, of rows without padding: one vector per sample [B, D] and the share of each row [N].
+
+    Args:
+        x: rows [N, D] of all samples.
+        sample: sample of each row, int64 [N]; each sample has at least one.
+        size: number of samples, B.
+        readout: as in `read_out`.
+        gate: maps rows to [N, 1]; for "attention" only.
+    """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    if readout in ("max", "min"):
+        winner = _first_extreme(x.detach(), sample, size, "amax" if readout == "max" else "amin")
+        wins = x.new_zeros(len(x), dtype=wide).index_add(0, winner.flatten(), x.new_ones(winner.numel(), dtype=wide))
+        return x.gather(0, winner), (wins / x.shape[1]).to(x.dtype)
+    score = x.new_zeros(len(x), dtype=wide) if gate is None else gate(x)[:, 0].to(wide)
+    highest = score.new_zeros(size).scatter_reduce(0, sample, score.detach(), "amax", include_self=False)
+    weight = (score - highest[sample]).exp()
+    importance = (weight / weight.new_zeros(size).index_add(0, sample, weight)[sample]).to(x.dtype)
+    return x.new_zeros(size, x.shape[1]).index_add(0, sample, importance[:, None] * x), importance
+
+
+def _first_extreme(x: Tensor, sample: Tensor, size: int, reduce: str) -> Tensor:
+    """Return the first row of each sample that has its extreme of a channel, int64 [B, D]; NaN is an extreme."""
+    index = sample[:, None].expand_as(x)
+    extreme = x.new_zeros(size, x.shape[1]).scatter_reduce(0, index, x, reduce, include_self=False)
+    row = torch.arange(len(x), device=x.device)[:, None]
+    of_extreme = torch.where((x == extreme[sample]) | x.isnan(), row, len(x))
+    return row.new_full(extreme.shape, len(x)).scatter_reduce(0, index, of_extreme, "amin")
+
+
 def shares(weight: Tensor, mask: Tensor) -> Tensor:
     """Return weights [B, U], not negative, scaled to sum to one over the units of each sample; padding gets 0."""
     weight = weight.masked_fill(~mask, 0)
