@@ -124,19 +124,21 @@ def false_negative_rate(kind: str, ids: PairIds) -> Tensor:
     """
     if kind in ("graph", "soft"):
         return torch.zeros((), device=ids.row.device)
+    # A pair of rows takes part with a target of 0 if it differs in each of these ids.
     apart = (ids.patient, ids.study) if kind == "study" else (ids.row,)
     stated = ids.graph_key >= 0
-    same = _num_apart([each[stated] for each in apart], ids.graph_key[stated])
-    return same / _num_apart(apart, torch.zeros_like(ids.row)).clamp(min=1)
+    same = _num_apart([each[stated] for each in (ids.graph_key, *apart)])
+    return same / _num_apart([torch.zeros_like(ids.row), *apart]).clamp(min=1)
 
 
-def _num_apart(apart: Sequence[Tensor], group: Tensor) -> Tensor:
-    """Return the number of ordered pairs of one group that differ in each of some ids, a scalar."""
-    # Inclusion and exclusion: from the pairs of one group, those that agree in one of the ids, in two of them, ...
+def _num_apart(ids: Sequence[Tensor]) -> Tensor:
+    """Return the number of ordered pairs that agree in the first of some ids [N] and in no other, a scalar."""
+    group, *others = ids
     total = torch.zeros((), dtype=torch.int64, device=group.device)
-    for size in range(len(apart) + 1):
-        for chosen in combinations(apart, size):
-            counts = torch.stack([group, *chosen], dim=1).unique(dim=0, return_counts=True)[1]
+    # Inclusion and exclusion: the pairs of a group, less those that agree in another id, plus those in two others, ...
+    for size in range(len(ids)):
+        for chosen in combinations(others, size):
+            counts = torch.stack([group, *chosen]).unique(dim=1, return_counts=True)[1]
             total += (-1) ** size * counts.square().sum()
     return total
 

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from igcl_lightning.losses.gather import Shares, gather
 from igcl_lightning.losses.tile_targets import TileTargets
 
-CPU_TILE = 1024  # rows and columns; a tile and its copies stay in the cache
+CPU_TILE = 512  # rows and columns; a tile and its copies stay in the cache
 DEVICE_TILE = 4096  # so that starting kernels costs little
 
 
