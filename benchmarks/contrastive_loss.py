@@ -2,10 +2,11 @@
 
     python benchmarks/contrastive_loss.py [PAIRS ...]
 
-One process, then two that share the pairs, of one thread each. Both losses get the same embeddings and take turns; of two
-processes the slower counts. ClipLoss has the settings with which its gradients are right on many processes (`local_loss`,
-`gather_with_grad`). Memory is the rise of the resident set above what it was before the pass, embeddings included, to
-its peak, which Linux resets on request (`/proc/self/clear_refs`); each measurement has processes of its own.
+One process, then two that share the pairs, of one thread each. Both losses get the same embeddings and take turns; of
+two processes the slower counts. ClipLoss has the settings with which its gradients are right on many processes
+(`local_loss`, `gather_with_grad`). Memory is the rise of the resident set above what it was before the pass to its
+peak, which Linux resets on request (`/proc/self/clear_refs`); each measurement has processes of its own.
+All forms of our loss are measured at the first number of pairs, at others that which ClipLoss computes.
 """
 
 import importlib.util
@@ -92,9 +93,13 @@ def peak_bytes(name, number, rank, world):
     step(*created(name, 8 * world, rank, world))
     loss, sides = created(name, number, rank, world)
     before = status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")
+    reset_peak()
     step(loss, sides)
     return status("VmHWM") - before
+
+
+def reset_peak():
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def status(field):
@@ -126,9 +131,9 @@ def spread(ratios):
     return f"{min(ratios):.2f} / {statistics.median(ratios):.2f} / {max(ratios):.2f}"
 
 
-def compare(number, world):
+def compare(number, world, names):
     print(f"{number:,} pairs x {CHANNELS}, {world} process(es) of one thread, {TURNS} turns")
-    times = on_processes(world, seconds, (REFERENCE, *NAMES), number)
+    times = on_processes(world, seconds, (REFERENCE, *names), number)
     # Processes wait for each other: the slowest is the time of a turn.
     times = {name: [max(turn) for turn in zip(*(each[name] for each in times), strict=True)] for name in times[0]}
     memory = {name: max(on_processes(world, peak_bytes, name, number)) for name in times}
@@ -146,7 +151,7 @@ def main(numbers):
         return
     for number in numbers:
         for world in (1, 2):
-            compare(number, world)
+            compare(number, world, NAMES if number == numbers[0] else NAMES[:1])
 
 
 if __name__ == "__main__":

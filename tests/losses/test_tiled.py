@@ -31,6 +31,7 @@ def drawn(size=SIZE, seed=0, dtype=torch.float64):
     row = torch.arange(size)
     facts = torch.stack([torch.randperm(8, generator=generator)[:4] for _ in row])
     facts[row % 3 == 0, 1:] = -1
+    facts[row % 3 == 1, 3:] = -1
     labels, words = (integers(3, size, LABELS) / 2), integers(3, size, WORDS).float()
     labels[labels == 0.5] = math.nan
     key = integers(4, size)
