@@ -1,6 +1,7 @@
 """Two gloo processes give the losses, gradients and weights of one process on the whole batch.
 
-They share it out unevenly; one row is empty, one is repeated, and some belong to one study, patient or graph.
+They share it out unevenly; one row is empty, one is repeated, and some belong to one study, patient or graph. The two
+contrast cosines in tiles of two rows and columns, the one in a single tile.
 """
 
 from typing import NamedTuple
@@ -19,13 +20,14 @@ from graph_cases import EMPTY, GRAPHS, RICH, SWITCHES, encoder
 from graph_cases import batch as graph_batch
 from igcl_lightning.data.row_datasets import PairDataset
 from igcl_lightning.data.store import Store
+from igcl_lightning.losses import tiled
 from igcl_lightning.losses.contrastive import KINDS, ContrastiveLoss, ContrastiveOptions, batch_similarity
 from igcl_lightning.losses.gather import gather, gather_units
 from igcl_lightning.losses.nt_xent import NTXentLoss
 from igcl_lightning.losses.targets import SEMANTIC_SOURCES, TARGETS, PairIds
 from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.igcl import IGCL
-from igcl_lightning.nn.scoring import concatenate
+from igcl_lightning.nn.scoring import concatenate, cosine_similarity
 from two_processes import WORLD, call_on_two
 
 EXCHANGES = ("sides", "scores")
@@ -197,8 +199,22 @@ def gradients(model):
     return {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
 
 
+def only_repeats(kind, share=EVERY):
+    """Loss and gradients of embeddings, where the second process has nothing but rows of the first."""
+    row = torch.tensor([0, 1, 2, 3, 4, 2, 4, 0])[share]
+    generator = torch.Generator().manual_seed(0)
+    pair = F.normalize(torch.randn(2, 8, 4, generator=generator, dtype=torch.float64), dim=-1)
+    first, second = (side[share].clone().requires_grad_() for side in pair)
+    ids = PairIds(row, row // 2, row // 3, row % 2, row[:, None] % 2)
+    loss = ContrastiveLoss(ContrastiveOptions(0.2, "soft", kind=kind)).double()
+    value = loss(batch_similarity(cosine_similarity, first, second), ids)
+    value.backward()
+    return value.detach(), first.grad, second.grad, loss.logit_scale.grad
+
+
 def run_rank(rank, store, folder):
-    results = {}
+    tiled.CPU_TILE = 2
+    results = {("only repeats", kind, rank): only_repeats(kind, SHARES[rank]) for kind in KINDS}
     for name in CASES:
         model, batch = case(name, store, SHARES[rank])
         model = DistributedDataParallel(model)
@@ -256,6 +272,16 @@ def test_two_processes_equal_one(two_processes, phantom_store, name):
         assert got_gradients.keys() == expected.keys()
         for parameter, gradient in expected.items():
             torch.testing.assert_close(got_gradients[parameter], gradient, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_process_may_have_only_rows_of_another(two_processes, kind):
+    value, *sides, scale = only_repeats(kind)
+    ranks = [two_processes["only repeats", kind, rank] for rank in range(WORLD)]
+    torch.testing.assert_close(sum(rank[0] for rank in ranks) / WORLD, value)
+    torch.testing.assert_close(sum(rank[3] for rank in ranks) / WORLD, scale)
+    for number, side in enumerate(sides, start=1):
+        torch.testing.assert_close(torch.cat([rank[number] for rank in ranks]) / WORLD, side)
 
 
 @pytest.mark.parametrize("name", METHODS)

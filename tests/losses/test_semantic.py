@@ -9,14 +9,14 @@ from sklearn.feature_extraction.text import TfidfTransformer
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.losses.contrastive import ContrastiveLoss, ContrastiveOptions, batch_similarity
-from igcl_lightning.losses.semantic import label_similarity, word_similarity
+from igcl_lightning.losses.semantic import label_likeness
 from igcl_lightning.losses.targets import (
     SEMANTIC_SOURCES,
     TARGETS,
     PairIds,
     contrastive_targets,
     distribution,
-    semantic_similarity,
+    likeness,
     soften,
 )
 from igcl_lightning.nn.scoring import cosine_similarity
@@ -101,7 +101,7 @@ def targets_by_loops(hard, keep, alike, share, temperature):
 @pytest.mark.parametrize("source", SEMANTIC_SOURCES)
 def test_similarities_are_those_of_loops(source):
     ids = drawn_ids()
-    alike = semantic_similarity(source, ids, ids)
+    alike = likeness(source, ids, ids).tile()
     torch.testing.assert_close(alike, torch.tensor(alike_by_loops(source, ids)), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(alike.diagonal(), torch.tensor([1.0] * (SIZE - 1) + [0.0]))
     assert alike[SIZE - 1].eq(0).all()
@@ -113,15 +113,7 @@ def test_labels_count_as_present_absent_and_unknown():
     labels = torch.tensor([known, absent, unknown])
     half = math.sqrt(0.5)
     expected = torch.tensor([[1, 0, half], [0, 1, -half], [half, -half, 1]])
-    torch.testing.assert_close(label_similarity(labels, labels), expected)
-
-
-def test_a_repeated_report_does_not_make_its_words_common():
-    counts = torch.tensor([[1.0, 1, 0], [0, 1, 1], [1, 0, 2]])
-    again = torch.tensor([0, 1, 2, 2, 2])
-    counted = torch.tensor([True, True, True, False, False])
-    once = word_similarity(counts, counts, counted[:3])
-    torch.testing.assert_close(word_similarity(counts, counts[again], counted), once[:, again])
+    torch.testing.assert_close(label_likeness(labels, labels).tile(), expected)
 
 
 @pytest.mark.parametrize("source", SEMANTIC_SOURCES)
@@ -129,7 +121,7 @@ def test_a_repeated_report_does_not_make_its_words_common():
 def test_targets_are_the_equation_by_loops(targets, source):
     ids = drawn_ids()
     hard, keep = hard_targets(targets, ids)
-    weight = soften(hard, keep, semantic_similarity(source, ids, ids), 0.3, 0.2)
+    weight = soften(hard, keep, likeness(source, ids, ids).tile(), 0.3, 0.2)
     by_loops = targets_by_loops(hard.tolist(), keep.tolist(), alike_by_loops(source, ids), 0.3, 0.2)
     torch.testing.assert_close(weight, by_loops, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(weight.sum(dim=1), torch.ones(SIZE))
@@ -176,10 +168,10 @@ def test_the_temperature_decides_how_much_stays_on_the_full_match(temperature, o
 @pytest.mark.parametrize("source", SEMANTIC_SOURCES)
 def test_targets_of_a_slice_of_rows_are_rows_of_the_whole(source):
     ids = drawn_ids()
-    whole = semantic_similarity(source, ids, ids)
+    whole = likeness(source, ids, ids).tile()
     hard, keep = hard_targets("graph", ids)
     for rows in (slice(0, 5), slice(5, SIZE)):
-        part = semantic_similarity(source, taken(ids, rows), ids)
+        part = likeness(source, taken(ids, rows), ids).tile()
         torch.testing.assert_close(part, whole[rows])
         expected = soften(hard, keep, whole, 0.5, 0.1)[rows]
         torch.testing.assert_close(soften(hard[rows], keep[rows], part, 0.5, 0.1, rows.start), expected)
@@ -209,8 +201,8 @@ def test_targets_are_exact_in_half_precision():
     ids = drawn_ids()
     for source in SEMANTIC_SOURCES:
         with torch.autocast("cpu", torch.bfloat16):
-            half = semantic_similarity(source, ids, ids)
-        assert torch.equal(half, semantic_similarity(source, ids, ids))
+            half = likeness(source, ids, ids).tile()
+        assert torch.equal(half, likeness(source, ids, ids).tile())
 
 
 @pytest.mark.parametrize(

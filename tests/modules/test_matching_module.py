@@ -9,7 +9,8 @@ from lightning.pytorch import Trainer
 
 from igcl_lightning.data.modules import PairedDataModule
 from igcl_lightning.errors import IgclError
-from igcl_lightning.losses.contrastive import ContrastiveLoss, ContrastiveOptions, batch_similarity
+from igcl_lightning.losses.contrastive import ContrastiveLoss, ContrastiveOptions, Similarity, batch_similarity
+from igcl_lightning.losses.tiled import Cosines
 from igcl_lightning.modules import IGCL, RECLF, BaseModule, GLoRIA
 from igcl_lightning.modules.contrastive import pair_ids
 from igcl_lightning.nn.scoring import cosine_similarity
@@ -129,6 +130,14 @@ def test_a_subclass_without_local_branch_may_override_the_score(phantom_store):
         module.contrast(first, second, embedding, batch), module.loss(similarity, pair_ids(batch, module.loss))
     )
     assert torch.equal(module.scorer("global")(*embedding[:2]), module.score(*embedding[:2]))
+    assert isinstance(module.similarity(first, second, embedding), Similarity)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_the_global_branch_needs_no_matrix(weight, phantom_store):
+    module = IGCL(image=IMAGE, graph=GRAPH, matching={"weight": weight, "channels": 8, "region_layer": 3})
+    sides = module._embed(first_batch(module, phantom_store))
+    assert isinstance(module.similarity(*sides), Cosines)
 
 
 @pytest.mark.parametrize("name", MODELS)

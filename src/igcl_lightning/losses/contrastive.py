@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.losses.gather import gather, gather_units, repeats, shares_of, world_size
+from igcl_lightning.losses.gather import Shares, gather, gather_units, repeats, shares_of, world_size
 from igcl_lightning.losses.siglip import sigmoid_cross_entropy
 from igcl_lightning.losses.targets import (
     SEMANTIC_SOURCES,
@@ -23,11 +24,13 @@ from igcl_lightning.losses.targets import (
     contrastive_targets,
     distribution,
     false_negative_rate,
-    semantic_similarity,
+    likeness,
     soften,
 )
+from igcl_lightning.losses.tile_targets import TileTargets
+from igcl_lightning.losses.tiled import Cosines, tiled_cross_entropy, tiled_sigmoid_cross_entropy
 from igcl_lightning.nn.checks import check_choice, check_positive
-from igcl_lightning.nn.scoring import Scorer
+from igcl_lightning.nn.scoring import Scorer, cosine_similarity
 
 KINDS = ("infonce", "siglip")
 MAX_LOGIT_SCALE = 100.0  # upper bound of 1 / temperature, as in CLIP
@@ -44,9 +47,15 @@ class Similarity(NamedTuple):
     first_to_second: Tensor
     second_to_first: Tensor
 
+    def kept(self, own: Tensor, every: Tensor) -> Similarity:
+        """Return the similarities among some pairs: `own` of this process, bool [B], of `every` of all, bool [N]."""
+        return Similarity(*(matrix[own][:, every] for matrix in self))
 
-def batch_similarity(score: Scorer, first: Any, second: Any, exchange: str = "sides") -> Similarity:
+
+def batch_similarity(score: Scorer, first: Any, second: Any, exchange: str = "sides") -> Similarity | Cosines:
     """Score the pairs of a batch over all processes, with gradients.
+
+    For `cosine_similarity` that is left to the loss, which never holds the matrix.
 
     Args:
         score: maps Q first sides and C second sides to [Q, C].
@@ -61,6 +70,8 @@ def batch_similarity(score: Scorer, first: Any, second: Any, exchange: str = "si
     """
     if exchange not in ("sides", "scores"):
         raise ValueError(f"exchange {exchange!r} is not one of sides, scores")
+    if score is cosine_similarity:
+        return Cosines(first, second)
     if world_size() == 1:
         matrix = score(first, second)
         return Similarity(matrix, matrix.T)
@@ -166,7 +177,7 @@ class ContrastiveLoss(nn.Module):
         """Whether positive pairs follow from what graphs state."""
         return self.targets in ("graph", "soft") or self.semantic == "graph"
 
-    def forward(self, similarity: Similarity, ids: PairIds) -> Tensor:
+    def forward(self, similarity: Similarity | Cosines, ids: PairIds) -> Tensor:
         """Return this process's share of the loss, a scalar.
 
         The mean of the shares, and of their gradients, over processes is that of the global batch, as distributed data
@@ -180,29 +191,48 @@ class ContrastiveLoss(nn.Module):
             IgclError: semantic targets need what the batch lacks.
         """
         ids, shares = ids.needed(self.semantic), shares_of(ids.row)
-        pairs = ids, ids.gathered(shares), shares.own.start
-        positive, keep = contrastive_targets(self.targets, *pairs)
+        every = ids.gathered(shares)
+        if (repeated := repeats(every.row)).any():  # pairs that take no part at all
+            own = ~repeated[shares.own]
+            similarity, ids, every = similarity.kept(own, ~repeated), ids.part(own), every.part(~repeated)
+            shares = Shares(tuple(int((~part).sum()) for part in repeated.split(shares.counts)))
         if self.training:
-            self.false_negative_rate = false_negative_rate(positive, keep, *pairs)
+            self.false_negative_rate = false_negative_rate(self.targets, every)
+        if isinstance(similarity, Cosines):
+            total = self._of_cosines(similarity, ids, every, shares)
+        else:
+            total = self._of_matrices(similarity, ids, every, shares)
+        return world_size() * total / sum(shares.counts)
+
+    def _of_matrices(self, similarity: Similarity, rows: PairIds, columns: PairIds, shares: Shares) -> Tensor:
+        """Return the sum of the losses of this process's pairs, a scalar."""
         # In single precision at least, like the scale.
         logits = Similarity(*(self.logit_scale.exp() * matrix for matrix in similarity))
-        if self.logit_bias is None:
-            loss = self._both_directions(logits, self._softened(distribution(positive), keep, *pairs), keep)
-        else:  # the rows of all processes hold each pair once
-            loss = sigmoid_cross_entropy(logits.first_to_second + self.logit_bias, positive, keep)
-        return mean_over_counted(loss, ~repeats(pairs[1].row), shares.own)
-
-    def _softened(self, weight: Tensor, keep: Tensor, rows: PairIds, columns: PairIds, first_row: int) -> Tensor:
-        """Return targets with a share spread over pairs that are alike, if asked for, [B, N]."""
-        if not self.semantic:
-            return weight
-        alike = semantic_similarity(self.semantic, rows, columns)
-        return soften(weight, keep, alike, self.semantic_weight, self.semantic_temperature, first_row)
-
-    def _both_directions(self, logits: Similarity, weight: Tensor, keep: Tensor) -> Tensor:
-        """Return the weighted mean of the cross-entropies of both directions, [B]."""
-        first_to_second, second_to_first = (cross_entropy(matrix, weight, keep) for matrix in logits)
+        pairs, dtype = (rows, columns), logits.first_to_second.dtype
+        positive, keep = contrastive_targets(self.targets, *pairs, shares.own.start, dtype)
+        if self.logit_bias is not None:  # the rows of all processes hold each pair once
+            return sigmoid_cross_entropy(logits.first_to_second + self.logit_bias, positive, keep).sum()
+        weight = distribution(positive)
+        if self.semantic:
+            alike = likeness(self.semantic, *pairs, dtype).tile()
+            weight = soften(weight, keep, alike, self.semantic_weight, self.semantic_temperature, shares.own.start)
+        first_to_second, second_to_first = (cross_entropy(matrix, weight, keep).sum() for matrix in logits)
         return self.image_weight * first_to_second + (1 - self.image_weight) * second_to_first
+
+    def _of_cosines(self, cosines: Cosines, rows: PairIds, columns: PairIds, shares: Shares) -> Tensor:
+        """Return this process's part of the sum of the losses of all pairs, a scalar."""
+        scale = self.logit_scale.exp()
+        # In single precision at least.
+        dtype = reduce(torch.promote_types, (value.dtype for value in (*cosines, scale)), torch.float32)
+        first, second, scale = (value.to(dtype) for value in (*cosines, scale))
+        sides = first, gather(second, shares), scale
+        start = shares.own.start
+        if self.logit_bias is not None:
+            targets = TileTargets(self.targets, rows, columns, start, dtype)
+            return tiled_sigmoid_cross_entropy(*sides, self.logit_bias.to(dtype), targets)
+        spread = self.semantic, self.semantic_weight, self.semantic_temperature
+        targets = TileTargets(self.targets, rows, columns, start, dtype, *spread)
+        return tiled_cross_entropy(*sides, targets, self.image_weight, shares)
 
 
 def cross_entropy(logits: Tensor, weight: Tensor, keep: Tensor) -> Tensor:
@@ -215,17 +245,6 @@ def cross_entropy(logits: Tensor, weight: Tensor, keep: Tensor) -> Tensor:
     """
     log_probability = F.log_softmax(logits.masked_fill(~keep, -torch.inf), dim=1)
     return -(weight * log_probability.masked_fill(~keep, 0)).sum(dim=1)
-
-
-def mean_over_counted(loss: Tensor, counted: Tensor, own: slice) -> Tensor:
-    """Return this process's share of the mean over all counted rows; the mean of the shares is that mean.
-
-    Args:
-        loss: loss of this process's rows, [B].
-        counted: True for rows of all processes that count, bool [N].
-        own: this process's rows among the N.
-    """
-    return world_size() * loss.masked_fill(~counted[own], 0).sum() / counted.sum()
 
 
 def _check(options: ContrastiveOptions) -> None:

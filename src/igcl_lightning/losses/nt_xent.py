@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from igcl_lightning.losses.contrastive import mean_over_counted
-from igcl_lightning.losses.gather import gather, repeats, shares_of
+from igcl_lightning.losses.gather import gather, repeats, shares_of, world_size
 from igcl_lightning.nn.checks import check_positive
 from igcl_lightning.nn.scoring import at_least_single
 
@@ -64,4 +63,6 @@ class NTXentLoss(nn.Module):
             itself, other = torch.cat([own, own + num_images]), torch.cat([own + num_images, own])
             logits = logits.masked_fill(repeated.repeat(2), -torch.inf).scatter(1, itself[:, None], -torch.inf)
             loss = F.cross_entropy(logits, other, reduction="none").view(2, batch_size).mean(dim=0)
-            return mean_over_counted(loss, ~repeated, shares.own)
+            # The mean over processes is that over all images, each counted once.
+            counted = ~repeated
+            return world_size() * loss.masked_fill(repeated[shares.own], 0).sum() / counted.sum()

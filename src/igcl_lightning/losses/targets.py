@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.losses.gather import Shares, gather, repeats, world_size
-from igcl_lightning.losses.semantic import fact_overlap, label_similarity, word_similarity
+from igcl_lightning.losses.gather import Shares, gather
+from igcl_lightning.losses.semantic import FactLikeness, Likeness, fact_overlap, label_likeness, word_likeness
 
 TARGETS = ("identity", "study", "graph", "soft")
 SEMANTIC_SOURCES = ("labels", "graph", "text")
@@ -51,38 +52,54 @@ class PairIds(NamedTuple):
                 raise IgclError(f"{option}, but the batches have no {name}; use 'graph'")
         return self._replace(**needed)
 
+    def part(self, which: slice | Tensor) -> PairIds:
+        """Return the ids of some pairs: a slice, or bool [B]."""
+        return self._replace(**{name: value[which] for name, value in self._present().items()})
+
     def gathered(self, shares: Shares) -> PairIds:
         """Return the ids of the N pairs of all processes."""
-        present = {name: value for name, value in self._asdict().items() if value is not None}
-        return self._replace(**{name: gather(value, shares) for name, value in present.items()})
+        return self._replace(**{name: gather(value, shares) for name, value in self._present().items()})
+
+    def _present(self) -> dict[str, Tensor]:
+        return {name: value for name, value in self._asdict().items() if value is not None}
 
 
-def contrastive_targets(kind: str, rows: PairIds, columns: PairIds, first_row: int = 0) -> tuple[Tensor, Tensor]:
-    """Return how positive pairs are, and which take part, for some rows against all columns.
+def contrastive_targets(
+    kind: str, rows: PairIds, columns: PairIds, first_row: int = 0, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor]:
+    """Return how positive pairs are, and which take part, for some rows against some columns.
 
     Args:
         kind: one of `TARGETS`.
-        rows: ids of B consecutive pairs of `columns`, such as a process's share of a batch.
-        columns: ids of the N pairs of all processes, by rank.
-        first_row: index of the first of the B pairs among the N.
+        rows: ids of B consecutive pairs, each row once.
+        columns: ids of N consecutive pairs, each row once.
+        first_row: number of the first of the B pairs, less that of the first of the N.
+        dtype: that of the first result.
 
     Returns:
-        positive: float32 [B, N]; 1 for positive pairs, in between for soft ones, 0 for negatives and pairs left out.
+        positive: [B, N]; 1 for positive pairs, in between for soft ones, 0 for negatives and pairs left out.
         keep: bool [B, N], True for positives and negatives, False for pairs left out.
     """
-    own = torch.zeros(len(rows.row), len(columns.row), dtype=torch.bool, device=rows.row.device)
-    own.diagonal(first_row).fill_(True)
-    keep = ~repeats(columns.row).expand_as(own)
     if kind == "soft":
-        overlap = fact_overlap(rows.graph_facts, columns.graph_facts).square()
-        return overlap.masked_fill(own, 1).masked_fill(~keep, 0), keep
-    positive = own
+        own = own_pairs(len(rows.row), len(columns.row), first_row, rows.row.device)
+        overlap = fact_overlap(rows.graph_facts, columns.graph_facts, dtype)
+        return overlap.square_().masked_fill_(own, 1), torch.ones_like(own)
+    positive, keep = hard_targets(kind, rows, columns, first_row)
+    return positive.to(dtype), torch.ones_like(positive) if keep is None else keep
+
+
+def hard_targets(kind: str, rows: PairIds, columns: PairIds, first_row: int) -> tuple[Tensor, Tensor | None]:
+    """Return what `contrastive_targets` does for all targets but soft ones, as bool [B, N]; None if all take part."""
+    own = own_pairs(len(rows.row), len(columns.row), first_row, rows.row.device)
     if kind == "study":
         positive = own | (rows.study[:, None] == columns.study)
-        keep = keep & (positive | (rows.patient[:, None] != columns.patient))
-    elif kind == "graph":
-        positive = own | same_graph(rows, columns)
-    return (positive & keep).float(), keep
+        return positive, positive | (rows.patient[:, None] != columns.patient)
+    return own | same_graph(rows, columns) if kind == "graph" else own, None
+
+
+def own_pairs(num_rows: int, num_columns: int, first_row: int, device: torch.device) -> Tensor:
+    """Return whether row and column are of one pair, bool [B, N]; `first_row` as for `contrastive_targets`."""
+    return torch.arange(num_rows, device=device)[:, None] + first_row == torch.arange(num_columns, device=device)
 
 
 def same_graph(rows: PairIds, columns: PairIds) -> Tensor:
@@ -91,47 +108,56 @@ def same_graph(rows: PairIds, columns: PairIds) -> Tensor:
 
 
 def distribution(positive: Tensor) -> Tensor:
-    """Return the targets [B, N] of a softmax: rows sum to one, or to zero for a repeated row without positives."""
-    total = positive.sum(dim=1, keepdim=True)
-    return positive / total.masked_fill(total == 0, 1)
+    """Return the targets [B, N] of a softmax, rows that sum to one."""
+    return positive / positive.sum(dim=1, keepdim=True)
 
 
-def false_negative_rate(positive: Tensor, keep: Tensor, rows: PairIds, columns: PairIds, first_row: int = 0) -> Tensor:
-    """Return the share of the negative pairs of all processes whose graphs state the same, float32, a scalar.
+def false_negative_rate(kind: str, ids: PairIds) -> Tensor:
+    """Return the share of the negative pairs whose graphs state the same, float32, a scalar.
 
-    The negative pairs are the ordered pairs (i, j) of two rows, each row counted once, that take part in the loss with
-    a target of 0. The rate is 0 if there are none. Every process must call this.
+    The negative pairs are the ordered pairs (i, j) of two rows that take part in the loss with a target of 0. The rate
+    is 0 if there are none, and for targets that follow from what graphs state.
 
     Args:
-        positive: how positive pairs are, [B, N], as from `contrastive_targets`.
-        keep: which pairs take part, bool [B, N].
-        rows: ids of this process's B pairs.
-        columns: ids of the N pairs of all processes.
-        first_row: index of the first of the B pairs among the N.
+        kind: one of `TARGETS`.
+        ids: ids of the N pairs of all processes, each row once.
     """
-    counted = ~repeats(columns.row)[first_row : first_row + len(rows.row), None]
-    negative = counted & keep & (positive == 0)
-    counts = torch.stack([(negative & same_graph(rows, columns)).sum(), negative.sum()])
-    if world_size() > 1:
-        dist.all_reduce(counts)
-    return counts[0] / counts[1].clamp(min=1)
+    if kind in ("graph", "soft"):
+        return torch.zeros((), device=ids.row.device)
+    # A pair of rows takes part with a target of 0 if it differs in each of these ids.
+    apart = (ids.patient, ids.study) if kind == "study" else (ids.row,)
+    stated = ids.graph_key >= 0
+    same = _num_apart([each[stated] for each in (ids.graph_key, *apart)])
+    return same / _num_apart([torch.zeros_like(ids.row), *apart]).clamp(min=1)
 
 
-def semantic_similarity(source: str, rows: PairIds, columns: PairIds) -> Tensor:
-    """Return how alike some pairs are with all pairs, float32 [B, N]; a pair that says nothing has 0 with all.
+def _num_apart(ids: Sequence[Tensor]) -> Tensor:
+    """Return the number of ordered pairs that agree in the first of some ids [N] and in no other, a scalar."""
+    group, *others = ids
+    total = torch.zeros((), dtype=torch.int64, device=group.device)
+    # Inclusion and exclusion: the pairs of a group, less those that agree in another id, plus those in two others, ...
+    for size in range(len(ids)):
+        for chosen in combinations(others, size):
+            counts = torch.stack([group, *chosen]).unique(dim=1, return_counts=True)[1]
+            total += (-1) ** size * counts.square().sum()
+    return total
+
+
+def likeness(source: str, rows: PairIds, columns: PairIds, dtype: torch.dtype = torch.float32) -> Likeness:
+    """Return how alike some pairs are with all pairs; a pair that says nothing has 0 with all.
 
     Args:
         source: one of `SEMANTIC_SOURCES`.
         rows: ids of B pairs, with what the source reads.
-        columns: ids of the N pairs of all processes; a repeated row counts once.
+        columns: ids of the N pairs of all processes, each row once.
+        dtype: that of the similarities.
     """
-    with torch.autocast(rows.row.device.type, enabled=False):
-        if source == "graph":
-            return fact_overlap(rows.graph_facts, columns.graph_facts)
-        if source == "labels" and rows.labels is not None and columns.labels is not None:
-            return label_similarity(rows.labels, columns.labels)
-        if source == "text" and rows.words is not None and columns.words is not None:
-            return word_similarity(rows.words, columns.words, ~repeats(columns.row))
+    if source == "graph":
+        return FactLikeness(rows.graph_facts, columns.graph_facts, dtype)
+    if source == "labels" and rows.labels is not None and columns.labels is not None:
+        return label_likeness(rows.labels, columns.labels, dtype)
+    if source == "text" and rows.words is not None and columns.words is not None:
+        return word_likeness(rows.words, columns.words, dtype)
     raise ValueError(f"no {source} among the ids of the pairs")
 
 

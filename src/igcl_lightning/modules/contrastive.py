@@ -16,6 +16,7 @@ from igcl_lightning.graphs.tokens import word_counts
 from igcl_lightning.losses.contrastive import ContrastiveLoss, Similarity, batch_similarity
 from igcl_lightning.losses.gather import gather
 from igcl_lightning.losses.targets import PairIds
+from igcl_lightning.losses.tiled import Cosines
 from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.entity_fit import fit_entities
@@ -126,9 +127,17 @@ class ContrastiveModule(BaseModule):
         """Return one of the scores in `score_names`, as a function of what `matched` returns."""
         return self.score
 
-    def similarity(self, first: Encoded, second: Encoded, embedding: PairEmbedding) -> Similarity:
-        """Return the similarities of a batch with the pairs of all processes, in both directions."""
-        return batch_similarity(self.score, *self._matched_sides(first, second, embedding))
+    def similarity(self, first: Encoded, second: Encoded, embedding: PairEmbedding) -> Similarity | Cosines:
+        """Return the similarities of a batch with the pairs of all processes, in both directions.
+
+        With the `score` of this class they are left to the loss, which then needs no matrix.
+        """
+        score = cosine_similarity if self._scores_cosines() else self.score
+        return batch_similarity(score, *self._matched_sides(first, second, embedding))
+
+    def _scores_cosines(self) -> bool:
+        """Return whether `score` is the cosine of what `matched` returns."""
+        return getattr(self.score, "__func__", None) is ContrastiveModule.score
 
     def contrast(self, first: Encoded, second: Encoded, embedding: PairEmbedding, batch: PairBatch) -> Tensor:
         """Return the loss of a batch, a scalar.

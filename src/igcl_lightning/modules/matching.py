@@ -16,6 +16,7 @@ from igcl_lightning.graphs.counterfactuals import check_kinds
 from igcl_lightning.losses.contrastive import ContrastiveLoss, ContrastiveOptions, Similarity, batch_similarity
 from igcl_lightning.losses.counterfactual import CounterfactualOptions, counterfactual_loss
 from igcl_lightning.losses.gather import gather, repeats
+from igcl_lightning.losses.tiled import Cosines
 from igcl_lightning.metrics.counterfactual import CounterfactualAccuracy
 from igcl_lightning.modules.contrastive import ContrastiveModule, PairEmbedding, pair_ids
 from igcl_lightning.nn.encoded import Encoded
@@ -175,11 +176,15 @@ class MatchingModule(ContrastiveModule):
         whole = cosine_similarity(first.embedding, second.embedding)
         return whole if name == "global" else self._mean_score(whole, self._score("local", first, second))
 
-    def similarity(self, first: Encoded, second: Encoded, embedding: PairEmbedding) -> Similarity:
+    def similarity(self, first: Encoded, second: Encoded, embedding: PairEmbedding) -> Similarity | Cosines:
         """Return the similarities of the global branch; without a local one those that `score` gives."""
         if self.local is None:
             return super().similarity(first, second, embedding)
         return batch_similarity(cosine_similarity, embedding.first, embedding.second)
+
+    def _scores_cosines(self) -> bool:
+        """Return whether `score` is the cosine of the embeddings."""
+        return self.local is None and getattr(self.score, "__func__", None) is MatchingModule.score
 
     def on_validation_epoch_end(self) -> None:
         """Log retrieval, and how often own and counterfactual reports are told apart."""
