@@ -1,14 +1,13 @@
 """Component joins of one batch, vectorised beside a Python loop over graphs and nodes: time of both, as a ratio."""
 
-import time
-
 import torch
 from torch_geometric.data import Batch, Data
 
 from igcl_lightning.graphs.schema import CONNECTOR
 from igcl_lightning.graphs.transforms import ADDED_NODE, JOINS, ComponentJoin
+from side_by_side import Claim, as_table, faster, times_in_turns
 
-NUM_GRAPHS, MIN_NODES, MAX_NODES, EDGES_PER_NODE, REPEATS = 250, 12, 60, 0.66, 5
+NUM_GRAPHS, MIN_NODES, MAX_NODES, EDGES_PER_NODE = 250, 12, 60, 0.66
 
 
 def random_graph(generator):
@@ -23,8 +22,8 @@ def random_graph(generator):
     )
 
 
-def joined_by_loop(data, kind):
-    """Depth-first search over lists, one connector after the other."""
+def joined_by_loop(data, kind, one_by_one=False):
+    """Depth-first search over lists; edges of the join are appended at once, or each by a concatenation."""
     neighbours = [[] for _ in range(data.num_nodes)]
     for head, tail in data.edge_index.T.tolist():
         neighbours[head].append(tail)
@@ -53,38 +52,49 @@ def joined_by_loop(data, kind):
     if kind == "primary":
         links += [(hub, size) for hub in hubs]
         size += 1
-    both = torch.tensor(links + [(tail, head) for head, tail in links]).T
+    links += [(tail, head) for head, tail in links]
+    edge_index, edge_type = data.edge_index, data.edge_type
+    for some in [[link] for link in links] if one_by_one else [links]:
+        edge_index = torch.cat([edge_index, torch.tensor(some).T], dim=1)
+        edge_type = torch.cat([edge_type, edge_type.new_full((len(some),), CONNECTOR)])
     added = size - data.num_nodes
     return Data(
         x=torch.cat([data.x, data.x.new_zeros(added, data.x.shape[1])]),
         node_type=torch.cat([data.node_type, data.node_type.new_full((added,), ADDED_NODE)]),
-        edge_index=torch.cat([data.edge_index, both], dim=1),
-        edge_type=torch.cat([data.edge_type, data.edge_type.new_full((both.shape[1],), CONNECTOR)]),
+        edge_index=edge_index,
+        edge_type=edge_type,
         num_nodes=size,
     )
 
 
-def milliseconds(function):
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        result = function()
-        times.append(1e3 * (time.perf_counter() - start))
-    return sorted(times)[REPEATS // 2], result
-
-
 def main():
+    print(as_table(records()))
+
+
+def records(rounds=7, num_graphs=NUM_GRAPHS):
+    """The joins of one batch beside a lean loop, which appends all edges at once and collates the list."""
+    torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    graphs = [random_graph(generator) for _ in range(NUM_GRAPHS)]
+    graphs = [random_graph(generator) for _ in range(num_graphs)]
     batch = Batch.from_data_list(graphs)
+    found = []
     for kind in JOINS[1:]:
-        ours, joined = milliseconds(lambda kind=kind: ComponentJoin(kind)(batch))
-        loop, reference = milliseconds(lambda kind=kind: [joined_by_loop(graph, kind) for graph in graphs])
-        nodes, edges = sum(graph.num_nodes for graph in reference), sum(graph.num_edges for graph in reference)
-        if (joined.num_nodes, joined.num_edges) != (nodes, edges):
+        joined, reference = ComponentJoin(kind)(batch), by_loop(graphs, kind)
+        if (joined.num_nodes, joined.num_edges) != (reference.num_nodes, reference.num_edges):
             raise SystemExit(f"{kind}: the two disagree")
-        size = f"{batch.num_nodes} -> {nodes} nodes, {batch.num_edges} -> {edges} edges"
-        print(f"{kind}: vectorised {ours:.1f} ms, loop {loop:.1f} ms, ratio {loop / ours:.1f} ({size})")
+        times = times_in_turns(
+            lambda kind=kind: ComponentJoin(kind)(batch), lambda kind=kind: by_loop(graphs, kind), rounds
+        )
+        claim = Claim(
+            f"join components ({kind}), {num_graphs} graphs", "a lean loop over lists, collated", "times faster", 8
+        )
+        size = f"{batch.num_nodes:,} nodes to {joined.num_nodes:,}, {batch.num_edges:,} edges to {joined.num_edges:,}"
+        found.append(claim.record(faster(times), f"{1e3 * min(own for own, _ in times):.1f} ms; {size}"))
+    return found
+
+
+def by_loop(graphs, kind):
+    return Batch.from_data_list([joined_by_loop(graph, kind) for graph in graphs])
 
 
 if __name__ == "__main__":
