@@ -22,8 +22,8 @@ def random_graph(generator):
     )
 
 
-def joined_by_loop(data, kind, one_by_one=False):
-    """Depth-first search over lists; edges of the join are appended at once, or each by a concatenation."""
+def parts_of(data):
+    """The nodes of each component, by depth-first search."""
     neighbours = [[] for _ in range(data.num_nodes)]
     for head, tail in data.edge_index.T.tolist():
         neighbours[head].append(tail)
@@ -40,6 +40,12 @@ def joined_by_loop(data, kind, one_by_one=False):
                         seen.add(other)
                         stack.append(other)
             parts.append(part)
+    return parts
+
+
+def joined_by_loop(data, kind, one_by_one=False):
+    """Edges of the join are appended at once, or each by a concatenation."""
+    parts = parts_of(data)
     if len(parts) < 2:
         return data
     size = data.num_nodes

@@ -2,9 +2,9 @@
 
     python benchmarks/graph_batches.py
 
-The other side is written anew after what the code of IGCL's authors does: it reads the same stored rows, makes a `Data` of
-each report with a Python loop over entities and relations, finds components by depth-first search, appends each edge of
-the join by a concatenation, and collates the list. A leaner one, which appends all edges at once, is the second record.
+The other side is written anew after what the code of IGCL's authors does: it reads the same stored rows, makes a `Data`
+of each report with a Python loop over entities and relations, finds components by depth-first search, appends each edge
+of the join by a concatenation, and collates the list. A leaner one, which appends all edges at once, is the second.
 """
 
 from __future__ import annotations

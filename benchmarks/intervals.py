@@ -2,8 +2,9 @@
 
     python benchmarks/intervals.py [--rounds 5]
 
-Ours follows from the influence of each patient, without resampling; the bootstrap draws 1,000 resamples of patients. Both give an
-interval for each of five labels and 500 studies. The work differs: how often each holds the truth is in docs/statistics.md.
+Ours follows from the influence of each patient, without resampling; the bootstrap draws 1,000 resamples of patients.
+Both give an interval for each of five labels and 500 studies. The work differs: docs/statistics.md has how often each
+holds the truth.
 """
 
 from __future__ import annotations

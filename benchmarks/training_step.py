@@ -2,8 +2,8 @@
 
     python benchmarks/training_step.py [--batch 32] [--size 224] [--rounds 7]
 
-Both sides run forward, backward and one step of AdamW on the same images. The loss of the bare encoder is the mean square
-of its output. Batches of phantom pairs are ready in memory. On a GPU both run in bfloat16, with 128 pairs.
+Both sides run forward, backward and one step of AdamW on the same images. The loss of the bare encoder is the mean
+square of its output. Batches of phantom pairs are ready in memory. On a GPU both run in bfloat16, with 128 pairs.
 """
 
 from __future__ import annotations
