@@ -9,6 +9,7 @@ peak, which Linux resets on request (`/proc/self/clear_refs`); each measurement 
 All forms of our loss are measured at the first number of pairs, at others that which ClipLoss computes.
 """
 
+import ctypes
 import importlib.util
 import multiprocessing
 import re
@@ -92,14 +93,16 @@ def peak_bytes(name, number, rank, world):
     """Rise of the resident set to its peak during one forward and backward pass."""
     step(*created(name, 8 * world, rank, world))
     loss, sides = created(name, number, rank, world)
-    before = status("VmRSS")
-    reset_peak()
+    before = reset_peak()
     step(loss, sides)
     return status("VmHWM") - before
 
 
 def reset_peak():
+    """Return the resident set, and let its peak start from there."""
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed would be taken again, unseen
     Path("/proc/self/clear_refs").write_text("5")
+    return status("VmRSS")
 
 
 def status(field):
