@@ -5,6 +5,7 @@ import inspect
 import json
 import re
 import shlex
+from collections import Counter
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image
 from igcl_lightning import callbacks, modules
 from igcl_lightning.cli import build_parser, main
 from igcl_lightning.data import modules as data_modules
+from igcl_lightning.evaluation.many_rows import format_compared
 from igcl_lightning.evaluation.overview import format_overview
 from igcl_lightning.evaluation.results import Record
 from igcl_lightning.training.options import shipped_configs
@@ -226,3 +228,13 @@ def test_the_costs_of_graph_encoders_are_those_that_were_measured():
             told = [f"{middle} ({least}, {most})", f"{each['parameters']:,}"]
             assert shown[name][2 * place : 2 * place + 2] == told
         assert {name for name, cells in shown.items() if cells[2 * place]} == {*own}
+
+
+def test_the_differences_of_the_ablation_are_those_of_its_records():
+    given = json.loads((ROOT / "docs" / "results" / "ablation.json").read_text())
+    records = [dict.fromkeys(Record.__annotations__) | each for each in given]
+    asked = [each for each in records if each["metric"] == "within_patient_accuracy" and each["seed"] is not None]
+    page = (ROOT / "docs" / "evaluation.md").read_text()
+    name = "ablation-differences"
+    table = page.partition(f"<!-- {name} -->\n```\n")[2].partition(f"\n```\n<!-- /{name} -->")[0]
+    assert table == format_compared(records, Counter(each["method"] for each in asked))

@@ -96,16 +96,15 @@ def add_evaluation_options(parser: argparse.ArgumentParser, folder: str, table: 
 
 def add_jobs(parser: argparse.ArgumentParser) -> None:
     """Add --jobs, the number of contestants at once."""
-    jobs = "models at once, with one thread each if more than one (default: one for each core, or one with a GPU)"
+    jobs = "models at once, with one thread each if more than one (default: one for each GPU, or else for each core)"
     parser.add_argument("--jobs", type=int, metavar="N", help=jobs)
 
 
 def jobs_of(options: argparse.Namespace) -> int:
     """Return the number of models at once."""
-    import torch
+    from igcl_lightning.protocols.children import visible_devices
 
-    usual = 1 if torch.cuda.is_available() else available_cores()
-    return usual if options.jobs is None else options.jobs
+    return options.jobs if options.jobs is not None else len(visible_devices()) or available_cores()
 
 
 def files_of(out: Path, *more: Path) -> str:

@@ -156,6 +156,10 @@ def _table(request: Request) -> Table:
         if table.train:
             say_progress(f"left out: {', '.join(table.train)}; only phantoms are trained on")
         kept = [name for name in table.protocols if request.protocols or name != "hard_negatives"]
+        if len(kept) < len(table.protocols):
+            say_progress(
+                "left out: hard_negatives, whose phantoms stand for your store; --protocol hard_negatives asks it"
+            )
         table = replace(table, train=[], protocols=kept)
     if request.seed is not None and not (table.train or table.rows):
         raise IgclError("--seed is the seed of pretraining, and nothing is pretrained here; leave it out")
