@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+from argparse import Namespace
 
 import pytest
 
+from igcl_lightning.cli.evaluate import jobs_of
+from igcl_lightning.cli.parser import available_cores
 from igcl_lightning.protocols import children
 from igcl_lightning.protocols.children import run_children, shared_devices, start_child, visible_devices
 
@@ -34,6 +37,14 @@ def test_the_gpus_that_a_user_chose_are_shared(monkeypatch):
     for named, seen in (("2, GPU-8f", ["2", "GPU-8f"]), ("", [])):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
         assert visible_devices() == seen
+
+
+def test_by_default_there_is_a_model_for_each_gpu(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for devices, usual in ((4, 4), (1, 1), (0, available_cores())):
+        monkeypatch.setattr(children.torch.cuda, "device_count", lambda number=devices: number)
+        assert jobs_of(Namespace(jobs=None)) == usual
+        assert jobs_of(Namespace(jobs=3)) == 3
 
 
 @pytest.mark.parametrize(("jobs", "place", "told"), [(1, 0, "5,7 None"), (2, 0, "5 1"), (2, 1, "7 1"), (3, 2, "5 1")])

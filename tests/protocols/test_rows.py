@@ -197,6 +197,12 @@ def test_the_process_of_a_row_imports_the_modules_that_are_named(quick, monkeypa
     assert imported == ["json"]
 
 
+def test_a_protocol_that_is_left_out_on_a_store_is_named(quick, tmp_path, capsys):
+    small = str(tmp_path / "small.yaml")
+    assert quick([row("a")], protocols=[small, "hard_negatives"])[0] == 0
+    assert "left out: hard_negatives, which has phantoms of its own; --protocol" in "".join(capsys.readouterr())
+
+
 def test_rows_and_seeds_can_be_chosen(quick, tmp_path, capsys):
     rows = [row("a"), row("b, wide"), row("c")]
     assert quick(rows, "--row", "b, wide", "--row", "c", "--seed", "3") == (0, {"b, wide-3": 1, "c-3": 1})

@@ -158,7 +158,7 @@ def _table(request: Request) -> Table:
         kept = [name for name in table.protocols if request.protocols or name != "hard_negatives"]
         if len(kept) < len(table.protocols):
             say_progress(
-                "left out: hard_negatives, whose phantoms stand for your store; --protocol hard_negatives asks it"
+                "left out: hard_negatives, which has phantoms of its own; --protocol hard_negatives asks the store"
             )
         table = replace(table, train=[], protocols=kept)
     if request.seed is not None and not (table.train or table.rows):
