@@ -155,3 +155,8 @@ def test_exchanged_reports_are_those_of_the_share(store):
     assert torch.equal(batch.patient, plain.patient)
     assert set(batch.graph_key.tolist()) <= set(plain.graph_key.tolist())
     assert (batch.graph_key != plain.graph_key).all()
+
+
+@pytest.mark.parametrize(("patients", "fraction", "drawn"), [(25, 0.3, 8), (25, 0.1, 2), (27, 0.1, 3), (9, 0.01, 1)])
+def test_a_share_of_patients_is_rounded_to_the_nearest_and_at_least_one(patients, fraction, drawn):
+    assert draw_patients([f"p{number}" for number in range(patients)], fraction).sum() == drawn

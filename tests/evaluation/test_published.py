@@ -1,13 +1,21 @@
 """Published numbers: against each other, against counts, and wrong files as one line."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from igcl_lightning.errors import IgclError
-from igcl_lightning.evaluation.published import FILE, MARKS, format_published, read_published
+from igcl_lightning.evaluation.published import (
+    FILE,
+    MARKS,
+    Number,
+    format_published,
+    published_rows,
+    read_published,
+)
 from igcl_lightning.training.options import shipped_configs
 
 LABELS = ["Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion"]
@@ -139,3 +147,11 @@ def test_a_wrong_file_is_one_line(change, message, tmp_path):
 
 def test_the_file_stands_beside_its_reader():
     assert Path(FILE).read_text().startswith("# Numbers that the paper of IGCL publishes")
+
+
+def test_only_the_last_column_has_intervals(published):
+    table = next(iter(published.tables.values()))
+    width = len(table.columns)
+    whole = replace(table, numbers={"row": [Number(0.8, 0.7, 0.9)] * width})
+    (_, cells) = published_rows(whole)
+    assert ["[" in cell for cell in cells[1:]] == [False] * (width - 1) + [True]

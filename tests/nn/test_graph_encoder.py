@@ -289,7 +289,7 @@ def test_the_connector_has_its_weight_whatever_the_join(inverse, typed, relation
 
 
 def test_unknown_readout_is_named():
-    with pytest.raises(ValueError, match="readout 'sum' is not one of max, mean, min, attention"):
+    with pytest.raises(IgclError, match="model.graph.readout 'sum' is not one of max, mean, min, attention"):
         GraphEncoder(GraphOptions(readout="sum"))
 
 

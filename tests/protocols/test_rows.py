@@ -409,6 +409,29 @@ def tiny_module():
             "row 'a': model.loss.targets 'x' is not one of identity, study, graph, soft",
         ),
         ({"rows": [{"name": "a", "config": "pretrain/no.yaml"}]}, "row 'a': --config pretrain/no.yaml: no such file"),
+        ({"rows": [{"name": "a", "options": {1: 2}}]}, "row 'a': --1: unknown option"),
+        ({"rows": [{"name": "a", "options": {"data.noise": None}}]}, "row 'a': "),
+        ({"rows": [{"name": "a", "options": {"trainer.accelerator": "tpu"}}]}, "row 'a': "),
+        ({"rows": [{"name": "a", "options": {"model.graph.readout": "x"}}]}, "row 'a': model.graph.readout 'x' is not"),
+        (
+            {"rows": [{"name": "a", "options": {"model.graph.join": "x"}}]},
+            "row 'a': model.graph.join 'x' is not one of",
+        ),
+        ({"rows": [{"name": "a", "options": {"model.graph.dropout": 2}}]}, "row 'a': model.graph.dropout is 2.0, not"),
+        ({"rows": [{"name": "a", "options": {"config": "x"}}]}, "'a' sets config; it is a key of the row"),
+        ({"rows": [{"name": "a", "options": {"data": {"store": "x"}}}]}, "'a' sets data.store; set pairs instead"),
+        ({"rows": [{"name": "a", "options": {"trainer": {"logger": False}}}]}, "'a' sets trainer.logger; all runs"),
+        ({"rows": [{"name": "a", "options": {"trainer.devices": 2}}]}, "'a' sets trainer.devices; every row is"),
+        (
+            {"rows": [{"name": "a", "options": {"trainer.fast_dev_run": True}}]},
+            "'a' sets trainer.fast_dev_run; it leaves",
+        ),
+        ({"rows": [{"name": "a", "versus": ["a"]}]}, "'a' is compared with ['a'], not with different other rows"),
+        (
+            {"rows": [{"name": "a"}, {"name": "b", "versus": ["a", "a"]}]},
+            "'b' is compared with ['a', 'a'], not with different other rows",
+        ),
+        ({"rows": []}, "nothing to compare: give --checkpoint, --encoder, or a --table with rows"),
         ({"config": None}, "'a' has no config, and the table has none"),
         ({"seeds": [1, 1]}, "seeds of 'a' are [1, 1], not different numbers"),
         ({"seeds": [2**32]}, "seeds of 'a' are [4294967296], not different numbers from 0 to 4294967295"),
@@ -422,6 +445,23 @@ def test_a_wrong_table_is_one_line_before_anything_is_trained(quick, change, mes
     assert starts == {}
     assert len([line for line in said if line.startswith("igcl: error")]) == 1
     assert message in said[-1]
+
+
+def test_a_table_that_contains_itself_is_one_line(tmp_path, capsys):
+    path = tmp_path / "table.yaml"
+    path.write_text("config: pretrain/phantom.yaml\nrows: &rows\n  - {name: a}\n  - *rows\n")
+    assert main(["evaluate", "--table", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert "table.yaml: a value contains itself" in capsys.readouterr().err
+
+
+def test_what_says_how_a_row_was_pretrained_is_made_again(quick, tmp_path):
+    """A damaged note names its file and says to delete it."""
+    assert quick([row("a")]) == (0, {"a-0": 1})
+    note = tmp_path / "out" / "a-0" / "pretrained.json"
+    before = note.read_text()
+    note.unlink()
+    assert quick([row("a")]) == (0, {"a-0": 2})
+    assert note.read_text() == before
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ from torch_geometric.transforms import BaseTransform, Compose
 
 from igcl_lightning.errors import IgclError
 from igcl_lightning.graphs.schema import CONNECTOR, NUM_EDGE_TYPES, RELATION_TYPES
-from igcl_lightning.graphs.transforms import ComponentJoin, FirstRelation
+from igcl_lightning.graphs.transforms import JOINS, ComponentJoin, FirstRelation
 from igcl_lightning.nn.checks import check_at_least, check_choice
 from igcl_lightning.nn.encoded import Encoded, UnitRelations
 from igcl_lightning.nn.graph_convs import CONVS, UNTYPED_CONVS, create_conv
 from igcl_lightning.nn.node_embedding import HashedText, NodeEmbedding, StoredText
 from igcl_lightning.nn.packed_attention import PackedLayer, chunked
-from igcl_lightning.nn.readout import read_out_rows, readout_gate
+from igcl_lightning.nn.readout import READOUTS, read_out_rows, readout_gate
 from igcl_lightning.nn.rotate import RotatedText, check_rotate_channels
 
 
@@ -99,16 +99,18 @@ class GraphEncoder(nn.Module):
         unread: what of graphs is never read, "assertions" or "relations", and the option that says so.
 
     Raises:
-        IgclError: a number is out of range, channels is not a multiple of attention_heads, conv is unknown, or options
-            contradict each other.
-        ValueError: unknown readout or join.
+        IgclError: a number is out of range, channels is not a multiple of attention_heads, conv, join or readout is
+            unknown, or options contradict each other.
     """
 
     def __init__(self, options: GraphOptions = GraphOptions()) -> None:
         super().__init__()
         for option, bound in _LEAST.items():
             check_at_least(f"model.graph.{option}", getattr(options, option), bound)
-        check_choice("model.graph.conv", options.conv, CONVS)
+        for option, choices in {"conv": CONVS, "join": JOINS, "readout": READOUTS}.items():
+            check_choice(f"model.graph.{option}", getattr(options, option), choices)
+        if not 0 <= options.dropout <= 1:
+            raise IgclError(f"model.graph.dropout is {options.dropout}, not from 0 to 1")
         _refuse_contradictions(options)
         check_rotate_channels(options.rotate_channels, options.node_text_channels)
         channels, heads = options.channels, options.attention_heads

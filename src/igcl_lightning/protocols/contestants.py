@@ -13,7 +13,7 @@ import yaml
 
 import igcl_lightning.modules  # noqa: F401 (its classes are found by name)
 from igcl_lightning import __version__
-from igcl_lightning.errors import IgclError, UsageError, suggestion
+from igcl_lightning.errors import IgclError, UsageError, one_line, suggestion
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.checkpoint import CLASS_PATH, HYPER_PARAMETERS, read_checkpoint
 from igcl_lightning.modules.contrastive import contrasts_reports
@@ -163,7 +163,7 @@ def from_row(row: Row) -> list[Contestant]:
     """Return the contestants of a complete row, one for each seed.
 
     Raises:
-        IgclError: `igcl fit` refuses its options; the message names the row.
+        IgclError, UsageError: `igcl fit` refuses its options; the message names the row.
     """
     with _naming(row):
         described = _read_words(row.words)
@@ -171,7 +171,7 @@ def from_row(row: Row) -> list[Contestant]:
 
 
 def check_pairs(row: Row, store: str) -> None:
-    """Raise `IgclError` that names the row if `igcl fit` refuses to train it on a store, as on a share of few pairs."""
+    """Raise an error that names the row if `igcl fit` refuses to train it on a store, as on a share of few pairs."""
     with _naming(row), quiet():
         check(["fit", *row.words, *folder_words(Path("CELL"), Path("CELL"), store)], opened=True)
 
@@ -181,8 +181,10 @@ def _naming(row: Row) -> Iterator[None]:
     """Name the row in errors of its options."""
     try:
         yield
-    except (IgclError, UsageError) as error:
-        raise IgclError(f"row {row.name!r}: {error.message if isinstance(error, UsageError) else error}") from error
+    except UsageError as error:
+        raise UsageError(f"row {row.name!r}: {error.message}") from error
+    except (IgclError, ValueError, TypeError, ImportError) as error:  # the latter from libraries, as for a null group
+        raise IgclError(f"row {row.name!r}: {one_line(error)[:400]}") from error
 
 
 def _seeded(contestant: Contestant, seed: int | None) -> Contestant:

@@ -36,6 +36,7 @@ from igcl_lightning.protocols.evaluation_page import Page
 from igcl_lightning.protocols.evaluation_report import Measured, write_report
 from igcl_lightning.protocols.evaluation_table import Table, check_baselines, read_protocols, read_table
 from igcl_lightning.protocols.phantom_stores import prepare_phantoms
+from igcl_lightning.protocols.pretraining import PRETRAINED
 from igcl_lightning.protocols.pretraining_cost import pretraining_cost
 from igcl_lightning.protocols.protocol import Protocol, file_name
 from igcl_lightning.protocols.rows import Row
@@ -215,7 +216,7 @@ def _contestants(request: Request, table: Table) -> list[Contestant]:
     rows = [each for row in table.rows for each in from_row(row)]
     contestants = [*rows, *(to_pretrain(word, request.seed, epochs) for word in table.train), *contestants]
     if not contestants:
-        raise IgclError("nothing to compare: give --checkpoint or --encoder")
+        raise IgclError("nothing to compare: give --checkpoint, --encoder, or a --table with rows")
     check_names(contestants)
     words = sorted(table.baselines, key=lambda word: BASELINES.index(word.partition(":")[0]))
     baselines = [baseline(word, contestants) for word in words]
@@ -308,6 +309,9 @@ def _plan(
 
 
 def _finished(cell: Cell, plan: Plan) -> bool:
+    """Return whether all parts are measured, and what was pretrained is noted."""
+    if plan.contestant["words"] and read_json(cell.folder / PRETRAINED).get("settings") != plan.pretraining:
+        return False
     return all(noted(cell.folder / task.file).settings == task.settings for task in plan.tasks)
 
 

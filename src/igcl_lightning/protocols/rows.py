@@ -20,8 +20,15 @@ NAMED = "letters, digits, spaces and . , + - % _"
 
 MAX_SEED = 2**32 - 1
 
-ELSEWHERE = {"config": "config", "data.store": "pairs", "seed_everything": "seeds"}
-"""Options of `igcl fit` that a row may not set, and the key of the table that does."""
+ELSEWHERE = {
+    "config": "it is a key of the row, not one of its options",
+    "data.store": "set pairs instead",
+    "seed_everything": "set seeds instead",
+    "trainer.logger": "all runs are logged as CSV files, in folders of their own",
+    "trainer.devices": "every row is pretrained on one device",
+    "trainer.fast_dev_run": "it leaves no model; --fast makes a short run of a table",
+}
+"""Options of `igcl fit` that a row may not set, and why."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,8 @@ def mistakes(rows: Sequence[Row]) -> Iterator[str]:
         for other in row.versus or ():
             if other not in names:
                 yield f"rows: {row.name!r} is compared with {other!r}, which is no row{suggestion(other, names)}"
+        if row.name in (row.versus or ()) or len({*(row.versus or ())}) < len(row.versus or ()):
+            yield f"rows: {row.name!r} is compared with {row.versus}, not with different other rows"
         yield from _mistakes_of(row)
 
 
@@ -68,16 +77,24 @@ def _mistakes_of(row: Row) -> Iterator[str]:
         yield f"rows: {row.name!r} is not a name of {NAMED}"
     if row.config is None:
         yield f"rows: {row.name!r} has no config, and the table has none"
-    for option in row.options:
-        if (key := plain_key(option)) in ELSEWHERE:
-            yield f"rows: {row.name!r} sets {option}; set {ELSEWHERE[key]} instead"
-        elif option.startswith("trainer.logger"):
-            yield f"rows: {row.name!r} sets {option}; all runs are logged as CSV files, in folders of their own"
+    for option in _names_of(row.options):
+        key = plain_key(option)
+        why = (reason for name, reason in ELSEWHERE.items() if key == name or key.startswith(f"{name}."))
+        if reason := next(why, ""):
+            yield f"rows: {row.name!r} sets {option}; {reason}"
     if row.epochs is not None and row.epochs < 1:
         yield f"epochs of {row.name!r} is {row.epochs}, not at least 1"
     seeds = row.seeds or []
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > MAX_SEED:
         yield f"seeds of {row.name!r} are {seeds}, not different numbers from 0 to {MAX_SEED}"
+
+
+def _names_of(options: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted names of options, at and below groups of them."""
+    for name, value in options.items():
+        yield f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from _names_of(value, f"{prefix}{name}.")
 
 
 def _as_word(value: Any) -> str:

@@ -61,7 +61,10 @@ def read_options(words: list[str]) -> tuple[list[str], list[Written]]:
         elif value and not is_inline(value):
             path = _find_config(value)
             resolved[index if equals else index + 1] = f"{option}={path}" if equals else str(path)
-            options.extend(_options_below(_read_config(path), path))
+            try:
+                options.extend(_options_below(_read_config(path), path))
+            except RecursionError:  # by an alias
+                raise UsageError(f"{path}: a value contains itself") from None
     return resolved, options
 
 
