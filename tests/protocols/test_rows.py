@@ -409,7 +409,7 @@ def tiny_module():
             "row 'a': model.loss.targets 'x' is not one of identity, study, graph, soft",
         ),
         ({"rows": [{"name": "a", "config": "pretrain/no.yaml"}]}, "row 'a': --config pretrain/no.yaml: no such file"),
-        ({"rows": [{"name": "a", "options": {1: 2}}]}, "row 'a': --1: unknown option"),
+        ({"rows": [{"name": "a", "options": {1: 2}}]}, "'a' has an option 1, which is no name"),
         ({"rows": [{"name": "a", "options": {"data.noise": None}}]}, "row 'a': "),
         ({"rows": [{"name": "a", "options": {"trainer.accelerator": "tpu"}}]}, "row 'a': "),
         ({"rows": [{"name": "a", "options": {"model.graph.readout": "x"}}]}, "row 'a': model.graph.readout 'x' is not"),

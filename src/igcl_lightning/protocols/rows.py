@@ -77,6 +77,9 @@ def _mistakes_of(row: Row) -> Iterator[str]:
         yield f"rows: {row.name!r} is not a name of {NAMED}"
     if row.config is None:
         yield f"rows: {row.name!r} has no config, and the table has none"
+    for option in row.options:
+        if not isinstance(option, str):
+            yield f"rows: {row.name!r} has an option {option!r}, which is no name"
     for option in _names_of(row.options):
         key = plain_key(option)
         why = (reason for name, reason in ELSEWHERE.items() if key == name or key.startswith(f"{name}."))
