@@ -395,7 +395,7 @@ def error(words, capsys):
         ),
         ("--checkpoint IGCL --out OTHER_RUN", "holds an evaluation with --fast, which would be lost"),
         ("--encoder timm:resnet18x", "timm has no model 'resnet18x'"),
-        ("--protocol linear", "nothing to compare: give --checkpoint or --encoder"),
+        ("--protocol linear", "nothing to compare: give --checkpoint, --encoder, or a --table with rows"),
         (
             "--checkpoint IGCL --protocol liner",
             "--protocol: no protocol 'liner', did you mean linear?",

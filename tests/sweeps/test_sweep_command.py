@@ -392,7 +392,7 @@ def test_a_line_that_is_being_written_is_not_read(tmp_path):
         ),
         ({"parameters": {"model.graph.layers": {"min": 3, "max": 1}}}, "parameters.model.graph.layers: {'min': 3"),
         ({"parameters": {"model.graph.layer": {"value": 2}}}, "--model.graph.layer: unknown option, did you mean"),
-        ({"parameters": {"model.graph.readout": {"value": "x"}}}, "sweep.yaml: readout 'x' is not one of"),
+        ({"parameters": {"model.graph.readout": {"value": "x"}}}, "sweep.yaml: model.graph.readout 'x' is not one of"),
     ],
 )
 def test_a_wrong_sweep_is_one_line_before_anything_is_trained(quick, change, message, tmp_path):

@@ -46,7 +46,7 @@ class Row:
 
     name: str
     config: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[Any, Any] = field(default_factory=dict)
     epochs: int | None = None
     seeds: list[int] | None = None
     versus: list[str] | None = None
