@@ -268,6 +268,12 @@ def test_wrong_option(one_line, words, expected):
         ("model:\n  init_args:\n    width: wide\n", "line 3: model.init_args.width: expected int, got 'wide'"),
         ("model:\n  class_path: TinyCliModle\n", "line 1: model: no class is called 'TinyCliModle'"),
         ("model: [\n", "line 2: not valid YAML"),
+        ("trainer:\n  max_epochs: 3\n  max_epochs: 4\n", "line 3: trainer.max_epochs is given twice"),
+        ("data: TinyCliData\nmodel: TinyCliModel\ndata: TinyCliData\n", "line 3: data is given twice"),
+        (
+            "trainer:\n  callbacks:\n  - class_path: A\n    class_path: B\n",
+            "trainer.callbacks.class_path is given twice",
+        ),
         ("", "a config must be a mapping of options"),
     ],
 )
@@ -294,6 +300,14 @@ def test_a_group_is_no_single_value(one_line, value):
     Path("single.yaml").write_text(f"model: {{class_path: IGCL, init_args: {{image: {value}}}}}\ndata: TinyCliData\n")
     status, line = one_line("fit", "--config", "single.yaml")
     assert (status, "image: expected a group of options, such as {size: 64}" in line) == (2, True), line
+
+
+@pytest.mark.parametrize("value", ["3", "null", "[1, 2]"])
+def test_a_group_of_the_data_is_no_single_value(one_line, value, phantom_store):
+    groups = f"{{store: {phantom_store}, noise: {value}}}"
+    Path("single.yaml").write_text(f"model: IGCL\ndata: {{class_path: PairedDataModule, init_args: {groups}}}\n")
+    status, line = one_line("fit", "--config", "single.yaml")
+    assert (status, "noise: expected a group of options, such as {size: 64}" in line) == (2, True), line
 
 
 def test_options_of_the_model_that_a_config_names_are_not_those_of_a_later_one(one_line):

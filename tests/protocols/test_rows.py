@@ -418,6 +418,10 @@ def tiny_module():
             "row 'a': model.graph.join 'x' is not one of",
         ),
         ({"rows": [{"name": "a", "options": {"model.graph.dropout": 2}}]}, "row 'a': model.graph.dropout is 2.0, not"),
+        (
+            {"rows": [{"name": "a", "options": {"data.noise": None}}]},
+            "row 'a': --data.noise: expected a group of options",
+        ),
         ({"rows": [{"name": "a", "options": {"config": "x"}}]}, "'a' sets config; it is a key of the row"),
         ({"rows": [{"name": "a", "options": {"data": {"store": "x"}}}]}, "'a' sets data.store; set pairs instead"),
         ({"rows": [{"name": "a", "options": {"trainer": {"logger": False}}}]}, "'a' sets trainer.logger; all runs"),
@@ -438,8 +442,9 @@ def tiny_module():
         ({"pairs": "stores/none"}, "stores/none"),
     ],
 )
-def test_a_wrong_table_is_one_line_before_anything_is_trained(quick, change, message, capsys):
+def test_a_wrong_table_is_one_line_before_anything_is_trained(quick, change, message, capsys, tmp_path):
     status, starts = quick(**{"rows": [{"name": "a"}], **change})
+    assert not (tmp_path / "out").exists()
     said = capsys.readouterr().err.strip().splitlines()
     assert status in (1, 2)
     assert starts == {}

@@ -61,7 +61,9 @@ def add_run_options(parser: argparse.ArgumentParser, folder: str) -> None:
     text = "seed of pretraining (default: that of igcl fit); images, labelled rows and baselines do not depend on it"
     out = f"folder to write (default: {folder})"
     parser.add_argument("--out", type=Path, default=Path(folder), metavar="DIR", help=out)
-    fast = "small, fast run of every step; its numbers are not meaningful"
+    fast = (
+        "small, fast run of every step: few images, epochs, seeds and labelled shares; its numbers are not meaningful"
+    )
     parser.add_argument("--fast", action="store_true", help=fast)
     parser.add_argument("--seed", type=seed, metavar="N", help=text)
 

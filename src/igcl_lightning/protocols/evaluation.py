@@ -112,9 +112,9 @@ def evaluate(request: Request) -> bool:
     contestants = _contestants(request, table)
     asked = _asked(protocols, contestants)
     contestants = [each for each in contestants if each in asked]  # some protocols have no use for a baseline
-    _claim(request, table)
     if table.pairs is not None:
         Store(table.pairs)  # fail now if there is none
+    _claim(request, table)
     stores = _stores(request, table, protocols)
     for protocol in protocols:
         protocol.check(Store(stores[protocol.name]), [each for each in contestants if protocol in asked[each]])

@@ -225,8 +225,9 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Check groups; name the run folder after the model's class, or the project of the sweep that W&B runs."""
         options = self.config[self.subcommand]
-        refuse_single_values(options.model)
-        refuse_nulls(options.model)
+        for part in ("model", "data"):
+            if chosen := options.get(part):
+                refuse_wrong_groups(part, chosen)
         if options.trainer.fast_dev_run:
             self._scratch = TemporaryDirectory(prefix="igcl-")  # removed with this object
             options.trainer.default_root_dir = self._scratch.name
@@ -383,21 +384,20 @@ def refuse_other_kind(path: str, usual: str, stored: str) -> None:
     )
 
 
-def refuse_single_values(model: Namespace) -> None:
-    """Raise `UsageError` for a group of options that has a single value, which the parser lets pass in a config."""
-    arguments = inspect.signature(pkgutil.resolve_name(model.class_path)).parameters
-    for name, value in dict(vars(model.init_args) if "init_args" in model else {}).items():
-        if name in arguments and is_dataclass(arguments[name].default) and not isinstance(value, (Namespace, dict)):
-            raise UsageError(f"--model.{name}: {NOT_A_GROUP}, got {value!r}")
+def refuse_wrong_groups(part: str, chosen: Namespace) -> None:
+    """Raise `UsageError` for a group of options that is a single value or has a null, which the parser lets pass.
 
-
-def refuse_nulls(model: Namespace) -> None:
-    """Raise `UsageError` for null as an option of a group that takes none, which the parser lets pass."""
-    arguments = inspect.signature(pkgutil.resolve_name(model.class_path)).parameters
-    for name, group in dict(vars(model.init_args) if "init_args" in model else {}).items():
+    Args:
+        part: "model" or "data".
+        chosen: its class path and arguments.
+    """
+    arguments = inspect.signature(pkgutil.resolve_name(chosen.class_path)).parameters
+    for name, group in dict(vars(chosen.init_args) if "init_args" in chosen else {}).items():
         if name in arguments and is_dataclass(default := arguments[name].default):
+            if not isinstance(group, (Namespace, dict)):
+                raise UsageError(f"--{part}.{name}: {NOT_A_GROUP}, got {'null' if group is None else repr(group)}")
             for option, expected in nulls(type(default), group):
-                raise UsageError(f"--model.{name}.{option}: expected {expected}, got null")
+                raise UsageError(f"--{part}.{name}.{option}: expected {expected}, got null")
 
 
 def refuse_clash(model: LightningModule, data: LightningDataModule | None) -> None:

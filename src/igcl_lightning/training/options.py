@@ -212,10 +212,18 @@ def _read_config(path: Path) -> yaml.MappingNode:
 
 
 def _options_below(node: yaml.Node, path: Path, prefix: str = "") -> Iterator[Written]:
-    """Yield every option at or below `node`; list items and init_args are not options themselves."""
+    """Yield every option at or below `node`; list items and init_args are not options themselves.
+
+    Raises:
+        UsageError: an option is there twice, of which a reader of YAML takes the last.
+    """
     if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
         for key, value in node.value:
             name = f"{prefix}{key.value}"
+            if name in seen:
+                raise UsageError(f"{path}, line {key.start_mark.line + 1}: {name} is given twice")
+            seen.add(name)
             if key.value != "init_args":
                 text = value.value if isinstance(value, yaml.ScalarNode) else ""
                 yield Written(plain_key(name), f"{path}, line {key.start_mark.line + 1}: {name}", text)
