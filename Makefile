@@ -56,8 +56,8 @@ lint: $(STAMP) ## style and format
 types: $(STAMP) ## mypy, strict on src
 	$(BIN)/mypy
 
-bench: $(STAMP) ## side-by-side measurements of speed and memory
-	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+bench: $(STAMP) ## measure the table of speeds again, side by side: benchmarks/results, docs/performance.md
+	$(BIN)/python benchmarks/table.py --all
 
 clean: ## remove the environment, caches and runs
 	rm -rf .venv $(LOWEST) .mypy_cache .pytest_cache .ruff_cache runs

@@ -1,18 +1,20 @@
 """The graph encoder beside PyG's layers with padded attention: processor time of forward + backward, one thread.
 
-    python benchmarks/graph_encoder.py [--reports 250] [--width 512] [--repeats 7]
+    python benchmarks/graph_encoder.py [--reports 250] [--width 512] [--rounds 7]
 
 The other side is `RGCNConv` twice, `to_dense_batch` and `nn.TransformerEncoderLayer` with a mask, on `primary`-joined
 graphs of phantom reports, with our embedding of nodes. It races with our encoder on the same joined graphs at the same
-width and with our default on graphs without a join. All take turns in one process; a ratio is that of one turn.
+width and with our default on graphs without a join, which is less work.
 """
+
+from __future__ import annotations
 
 import argparse
 import time
-from statistics import median
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch_geometric.data import Batch
 from torch_geometric.nn import RGCNConv
 from torch_geometric.utils import to_dense_batch
 
@@ -22,12 +24,14 @@ from igcl_lightning.nn.graph_encoder import GraphEncoder, GraphOptions
 from igcl_lightning.phantom.case import find_case
 from igcl_lightning.phantom.patient import Stream
 from igcl_lightning.phantom.report import write_report
+from limits import products_limit
+from side_by_side import Claim, Record, as_table, faster, times_in_turns
 
 
 class PaddedEncoder(nn.Module):
     """PyG's layers with the weights of one of our encoders of two layers, one of attention and the readout "max"."""
 
-    def __init__(self, ours):
+    def __init__(self, ours: GraphEncoder) -> None:
         super().__init__()
         self.nodes, self.empty, self.edges = ours.nodes, ours.empty, ours._edges
         (own,) = ours.attention
@@ -42,7 +46,7 @@ class PaddedEncoder(nn.Module):
             self.convs.append(RGCNConv(before, after, relations))
             self.convs[-1].load_state_dict(conv.state_dict())
 
-    def forward(self, graph):
+    def forward(self, graph: Batch) -> Tensor:
         edge_index, edge_type = self.edges(graph)
         x = self.nodes(graph)
         for conv in self.convs:
@@ -55,50 +59,46 @@ class PaddedEncoder(nn.Module):
         return units.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)
 
 
-def race(functions, repeats):
-    """Seconds of forward + backward of each function in each turn, after one turn to warm up."""
-    times = {name: [] for name in functions}
-    for turn in range(repeats + 1):
-        for name, function in functions.items():
-            start = time.process_time()
-            function().square().mean().backward()
-            if turn:
-                times[name].append(time.process_time() - start)
-    return times
-
-
-def main(arguments=None):
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reports", type=int, default=250)
     parser.add_argument("--width", type=int, default=512)
-    parser.add_argument("--repeats", type=int, default=7)
-    options = parser.parse_args(arguments)
+    parser.add_argument("--rounds", type=int, default=7)
+    print(as_table(records(**vars(parser.parse_args()))))
+
+
+def records(reports: int = 250, width: int = 512, rounds: int = 7) -> list[Record]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    cases = map(find_case, range(options.reports))
-    graphs = [write_report(case.scene, case.rng(Stream.REPORT))[1] for case in cases]
+    graphs = [write_report(case.scene, case.rng(Stream.REPORT))[1] for case in map(find_case, range(reports))]
     bare, joined = featurize(graphs), ComponentJoin("primary")(featurize(graphs))
-    same, default = GraphEncoder(GraphOptions(channels=options.width)), GraphEncoder()
+    same, default = GraphEncoder(GraphOptions(channels=width)), GraphEncoder()
     padded = PaddedEncoder(same)
     with torch.no_grad():
         expected, got = (each.eval()(joined) for each in (padded, same))
     torch.testing.assert_close(got.pooled, expected, atol=1e-5, rtol=1e-4)
-    theirs = "PyG and padding"
-    ours = {
-        f"same primary-joined graphs, width {options.width}": lambda: same(joined).pooled,
-        "default on bare graphs": lambda: default(bare).pooled,
-    }
     padded.train(), same.train()
-    times = race({theirs: lambda: padded(joined), **ours}, options.repeats)
-    rows = options.reports * int(joined.ptr.diff().max())
-    print(f"{options.reports} reports, {bare.num_nodes} entities, {joined.num_nodes} joined nodes, {rows} with padding")
-    for name in ours:
-        ratios = sorted(other / own for other, own in zip(times[theirs], times[name], strict=True))
-        own, other = (1e3 * median(times[each]) for each in (name, theirs))
-        print(
-            f"{name}: {own:.0f} ms, {theirs} {other:.0f} ms, "
-            f"ratio {median(ratios):.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
+
+    def step(value: Tensor) -> None:
+        value.square().mean().backward()
+
+    other = f"2 x PyG's RGCNConv and padded attention, {joined.num_nodes:,} joined nodes, width {width}"
+    sides = (
+        (f"graph encoder, same primary-joined graphs of {reports} reports, width {width}", same, joined, 3.0),
+        (f"default graph encoder on bare graphs of {reports} reports (less work)", default, bare, 12.0),
+    )
+    found = []
+    for measure, encoder, graph, reach in sides:
+        times = times_in_turns(
+            lambda encoder=encoder, graph=graph: step(encoder(graph).pooled),
+            lambda: step(padded(joined)),
+            rounds,
+            time.process_time,
         )
+        limit = products_limit(lambda encoder=encoder, graph=graph: step(encoder(graph).pooled), times)
+        claim = Claim(f"{measure}: forward + backward", other, "times faster", reach)
+        found.append(claim.record(faster(times), f"{1e3 * min(own for own, _ in times):.0f} ms; {limit}"))
+    return found
 
 
 if __name__ == "__main__":

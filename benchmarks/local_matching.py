@@ -1,9 +1,13 @@
-"""Local matching beside loops over reports and over pairs: time of forward + backward as ratios, and peak memory.
+"""Local matching beside loops over reports and over pairs: processor time of forward + backward, and peak memory.
 
-Both loops read each report at its true length. `python benchmarks/local_matching.py` runs everything in one process,
-and each measurement of memory in a process of its own.
+    python benchmarks/local_matching.py [--rounds 5]
+
+Both loops read each report at its true length. Memory is that of a large batch, in a process of its own.
 """
 
+from __future__ import annotations
+
+import argparse
 import multiprocessing
 import re
 import time
@@ -15,10 +19,13 @@ import torch.nn.functional as F
 from igcl_lightning.nn.local_units import Regions, Units
 from igcl_lightning.nn.matching import LocalMatching, MatchingOptions
 from igcl_lightning.nn.semantic_relations import SemanticRelationOptions
+from side_by_side import Claim, Record, as_table, faster, times_in_turns
 
-BATCH, NUM_REGIONS, NUM_UNITS, CHANNELS, REPEATS = 64, 64, 32, 64, 5
+BATCH, NUM_REGIONS, NUM_UNITS, CHANNELS = 64, 64, 32, 64
 LARGE = {"batch": 144, "num_regions": 196, "num_units": 112, "channels": 128}
 LIMIT = 4.0  # GB
+FORMS = (("cosine", 0), ("sqdiff", 0), ("hadamard", 0), ("hadamard", 1))
+REACH = {"reports": 1.0, "pairs": 5.0}
 
 
 def matching(channels, form, steps, recompute=False):
@@ -85,39 +92,30 @@ def loop_over_pairs(module, regions, units):
     return torch.stack(columns, 1)
 
 
-def seconds(functions):
-    """Least processor time of forward + backward of each function, in turns, and their scores."""
-    times = {name: [] for name in functions}
-    scores = {}
-    for turn in range(REPEATS):
-        for name, function in functions.items():
-            if turn and name == "pairs":  # seconds long: once is enough
-                continue
-            start = time.process_time()
-            score = function()
-            score.square().mean().backward()
-            times[name].append(time.process_time() - start)
-            scores[name] = score.detach()
-    return {name: min(each) for name, each in times.items()}, scores
-
-
-def compare(form, steps, full):
+def compared(form, steps, full, rounds):
+    """Records of one form of the matchings beside both loops."""
     module = matching(CHANNELS, form, steps)
     regions, units = sides(BATCH, NUM_REGIONS, NUM_UNITS, CHANNELS, full)
-    times, scores = seconds(
-        {
-            "ours": lambda: module.score(regions, units),
-            "reports": lambda: loop_over_reports(module, regions, units),
-            "pairs": lambda: loop_over_pairs(module, regions, units),
-        }
-    )
-    torch.testing.assert_close(scores["ours"], scores["reports"])
-    torch.testing.assert_close(scores["ours"], scores["pairs"])
-    print(
-        f"{form}, {steps} steps, {'full' if full else 'all'} lengths: {1e3 * times['ours']:.0f} ms; "
-        f"loop over reports {1e3 * times['reports']:.0f} ms, ratio {times['reports'] / times['ours']:.2f}; "
-        f"loop over pairs {1e3 * times['pairs']:.0f} ms, ratio {times['pairs'] / times['ours']:.1f}"
-    )
+    loops = {"reports": loop_over_reports, "pairs": loop_over_pairs}
+    found = []
+    for name, loop in loops.items():
+        with torch.no_grad():
+            torch.testing.assert_close(module.score(regions, units), loop(module, regions, units))
+        times = times_in_turns(
+            lambda: step(module.score(regions, units)),
+            lambda loop=loop: step(loop(module, regions, units)),
+            rounds if name == "reports" else 1,  # one takes seconds
+            time.process_time,
+        )
+        lengths = f"reports of {NUM_UNITS} units" if full else f"reports of 5 to {NUM_UNITS} units"
+        what = f"local matching ({form}, {steps} steps), {BATCH} x {BATCH} pairs, {lengths}"
+        claim = Claim(what, f"a loop over {name}", "times faster", REACH[name])
+        found.append(claim.record(faster(times), f"{1e3 * min(own for own, _ in times):.0f} ms"))
+    return found
+
+
+def step(score):
+    score.square().mean().backward()
 
 
 def peak_gigabytes():
@@ -144,11 +142,15 @@ def measure_memory(form, steps, recompute):
     print(f"{how}: peak {peak:.2f} GB ({before:.2f} before), {'below' if peak < LIMIT else 'NOT below'} {LIMIT} GB")
 
 
-def main():
+def records(rounds: int = 5, forms=FORMS) -> list[Record]:
     torch.set_num_threads(1)
-    for form, steps in (("cosine", 0), ("sqdiff", 0), ("hadamard", 0), ("hadamard", 1)):
-        for full in (True, False):
-            compare(form, steps, full)
+    return [record for form, steps in forms for full in (True, False) for record in compared(form, steps, full, rounds)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    print(as_table(records(**vars(parser.parse_args()))))
     for form, steps in (("cosine", 0), ("hadamard", 1)):
         measure_memory(form, steps, recompute=True)
 
