@@ -134,7 +134,7 @@ def _summed(
     estimate = np.zeros(1 + patients)
     estimate[0] = value
     for of_class in (present, ~present):
-        number = len(np.unique(patient[of_class]))
+        number = np.count_nonzero(np.bincount(patient[of_class], minlength=1))
         widen = np.sqrt(number / (number - 1)) if number > 1 else 1.0
         estimate[1:] += widen * np.bincount(patient[of_class], row[of_class], patients)
     return estimate
