@@ -46,6 +46,8 @@ class PairedDataModule(StoreDataModule):
         store: path of the prepared store, or its URL, such as s3://bucket/store or hf://datasets/NAME, to stream its
             rows (see `PairStream`).
         batch_size: pairs per step and device.
+        micro_batch: most pairs of a batch that are encoded at once (default: all); fewer take less memory and one more
+            forward pass, and the loss is still that of the whole batch (see `modules.pieces`).
         num_workers: number of worker processes that decode images.
         augment: whether training images are augmented.
         views: projections of the images to keep, such as [PA, AP] (default: all).
@@ -88,6 +90,7 @@ class PairedDataModule(StoreDataModule):
         held_out: list[str] | None = None,
         fraction: float = 1.0,
         noise: NoiseOptions = NoiseOptions(),
+        micro_batch: int | None = None,
     ) -> None:
         super().__init__(store, batch_size, num_workers, augment, views, order_seed, predict_splits)
         if not 1 <= same_words_weight < math.inf:
@@ -100,6 +103,9 @@ class PairedDataModule(StoreDataModule):
             raise IgclError("data.same_words_weight counts words of reports without errors; leave it or data.noise out")
         if noise.reports and noise.every_epoch and length_aware:
             raise IgclError("data.length_aware needs one report per row; set data.noise.every_epoch or it to false")
+        if micro_batch is not None and not 1 <= micro_batch <= batch_size:
+            raise IgclError(f"data.micro_batch is {micro_batch}, not from 1 to data.batch_size, {batch_size}")
+        self.micro_batch = micro_batch
         self.arrays = arrays or []
         self.node_text = node_text
         self.tokenizer = ReportTokenizer(tokenizer, max_tokens)

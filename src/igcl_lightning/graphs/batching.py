@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Batch, Data
@@ -37,6 +38,40 @@ def to_batch(tensors: Mapping[str, Tensor]) -> Batch:
     batch._slice_dict = {name: edge_ptr if name.startswith("edge") else ptr for name in fields}
     batch._inc_dict = {name: ptr[:-1] if name == "edge_index" else zeros for name in fields}
     return batch
+
+
+def graphs_between(batch: Batch, start: int, end: int) -> Batch:
+    """Return the graphs `start` to `end` - 1 of a batch as a batch of their own, with views of its tensors if possible.
+
+    What tells where a graph begins is on the host, so that a batch on a GPU is cut without waiting for it; but a batch
+    that was put together from tensors alone has only its `ptr`, and fields of nodes.
+    """
+    store = batch.stores[0]
+    if "_slice_dict" in store.__dict__:
+        slices, increments = batch._slice_dict, batch._inc_dict
+        nodes = starts(np.asarray(store._num_nodes, dtype=np.int64))
+    else:
+        nodes = store.ptr.cpu().numpy()
+        slices = {name: torch.from_numpy(nodes) for name in list(store.keys()) if name not in ("batch", "ptr", "num_nodes")}
+        increments = {name: torch.zeros(len(nodes) - 1, dtype=torch.int64) for name in slices}
+    first, last = int(nodes[start]), int(nodes[end])
+    part = copy(_NO_GRAPHS)
+    kept = part.stores[0]
+    for name, slice_ in slices.items():
+        if name == "num_nodes":
+            continue
+        low, high = int(slice_[start]), int(slice_[end])
+        value = store[name].narrow(int(name == "edge_index"), low, high - low)
+        kept[name] = value - first if name == "edge_index" else value
+    kept._num_nodes = np.diff(nodes[start : end + 1]).tolist()
+    kept.num_nodes = last - first
+    kept.batch = store.batch[first:last] - start
+    kept.ptr = store.ptr[start : end + 1] - first
+    part._num_graphs = end - start
+    part._slice_dict = {name: value[start : end + 1] - int(value[start]) for name, value in slices.items()}
+    shifts = {"edge_index": first}
+    part._inc_dict = {name: value[start:end] - shifts.get(name, 0) for name, value in increments.items()}
+    return part
 
 
 def bounds(ptr: Ids) -> dict[str, Ids]:

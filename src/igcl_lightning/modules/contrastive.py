@@ -21,6 +21,7 @@ from igcl_lightning.metrics.retrieval import PairRetrieval
 from igcl_lightning.modules.base import BaseModule
 from igcl_lightning.modules.entity_fit import fit_entities
 from igcl_lightning.modules.optim import OptimOptions, ParameterGroup, split_by_decay
+from igcl_lightning.modules.pieces import encode_in_pieces, num_rows
 from igcl_lightning.modules.unread import unread_of_graphs
 from igcl_lightning.nn.checks import check_choice
 from igcl_lightning.nn.encoded import Encoded
@@ -315,11 +316,32 @@ class ContrastiveModule(BaseModule):
         """Return an id of the content of the second side, int64 [B]; -1 if it states nothing."""
         return batch.graph_key
 
+    @property
+    def reads_units(self) -> bool:
+        """Whether training reads units of encodings, which are then kept of all pieces of a batch."""
+        return overrides(self, ContrastiveModule)
+
+    def encode_and_project(self, side: str, inputs: Any) -> tuple[Encoded, Tensor]:
+        """Return the encoding of the inputs of one side, and its projection [B, D]; in pieces of `data.micro_batch`.
+
+        Encodings that were made in pieces have no units unless `reads_units`.
+        """
+
+        def whole(inputs: Any) -> tuple[Encoded, Tensor]:
+            encoded = self.encode(side, inputs)
+            return encoded, self.project(side, encoded)
+
+        size = getattr(getattr(self._trainer, "datamodule", None), "micro_batch", None)
+        if size is None or num_rows(inputs) <= size:
+            return whole(inputs)
+        parts = [getattr(self, f"{side}_encoder"), getattr(self, f"{side}_projection")]
+        return encode_in_pieces(whole, inputs, size, parts, self.reads_units)
+
     def _embed(self, batch: PairBatch) -> tuple[Encoded, Encoded, PairEmbedding]:
-        one, other = self.sides
-        first, second = (self.encode(side, self.side_input(side, batch)) for side in self.sides)
-        projected = self.project(one, first), self.project(other, second)
-        return first, second, PairEmbedding(*projected, first.pooled, batch.row)
+        (first, one), (second, other) = (
+            self.encode_and_project(side, self.side_input(side, batch)) for side in self.sides
+        )
+        return first, second, PairEmbedding(one, other, first.pooled, batch.row)
 
     def _matched_sides(self, first: Encoded, second: Encoded, embedding: PairEmbedding) -> tuple[Any, Any]:
         one, other = self.sides
@@ -346,6 +368,12 @@ class ContrastiveModule(BaseModule):
     def _log_retrieval(self, stage: str) -> None:
         self.log_dict({f"{stage}/{name}": value for name, value in self.retrieval.compute().items()}, sync_dist=True)
         self.retrieval.reset()
+
+
+def overrides(module: ContrastiveModule, base: type[ContrastiveModule]) -> bool:
+    """Return whether the class of a module has its own way from encodings to a loss, not that of a base class."""
+    steps = "matched", "similarity", "contrast"
+    return any(getattr(type(module), step) is not getattr(base, step) for step in steps)
 
 
 def pair_ids(batch: PairBatch, loss: nn.Module) -> PairIds:

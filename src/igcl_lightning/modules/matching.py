@@ -18,7 +18,7 @@ from igcl_lightning.losses.counterfactual import CounterfactualOptions, counterf
 from igcl_lightning.losses.gather import gather, repeats
 from igcl_lightning.losses.tiled import Cosines
 from igcl_lightning.metrics.counterfactual import CounterfactualAccuracy
-from igcl_lightning.modules.contrastive import ContrastiveModule, PairEmbedding, pair_ids
+from igcl_lightning.modules.contrastive import ContrastiveModule, PairEmbedding, overrides, pair_ids
 from igcl_lightning.nn.encoded import Encoded
 from igcl_lightning.nn.importance_relations import ImportanceRelationOptions
 from igcl_lightning.nn.local_units import Regions, Units
@@ -141,6 +141,11 @@ class MatchingModule(ContrastiveModule):
             return MatchedImage(embedding, *self.local.regions(encoded))
         return MatchedReport(embedding, *self.local.units(encoded))
 
+    @property
+    def reads_units(self) -> bool:
+        """Whether there is a local branch, or a subclass has its own way of matching."""
+        return self.local is not None or overrides(self, MatchingModule)
+
     def score(self, first: Any, second: Any) -> Tensor:
         """Return the similarities [Q, C] that `matching.score` names."""
         return super().score(first, second) if self.local is None else self._score(self.score_name, first, second)
@@ -211,8 +216,7 @@ class MatchingModule(ContrastiveModule):
         """Return the counterfactual terms of the branches; in evaluation also note which reports are told apart."""
         assert batch.twin is not None
         side, valid = self.sides[1], batch.twin.valid
-        encoded = self.encode(side, self.side_input(side, batch.counterfactual()))
-        twin = self.matched(side, encoded, self.project(side, encoded))
+        twin = self.matched(side, *self.encode_and_project(side, self.side_input(side, batch.counterfactual())))
         counted = ~repeats(gather(batch.row))
         total = torch.zeros((), device=valid.device)
         for name, loss, weight in self._branches():

@@ -85,6 +85,11 @@ class SimCLR(ContrastiveModule):
         """The one projection of both sides."""
         return self.image_projection
 
+    @property
+    def reads_units(self) -> bool:
+        """No: views are contrasted as wholes."""
+        return False
+
     def side_input(self, side: str, batch: PairBatch) -> Any:
         """Return a view of the images; in evaluation, the images themselves for the first side."""
         if self.training:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class UnitRelations(NamedTuple):
@@ -52,3 +54,35 @@ class Encoded(NamedTuple):
         mask = units.new_ones(units.shape[:2], dtype=torch.bool)
         importance = units.new_full(units.shape[:2], 1 / units.shape[1])
         return cls(pooled, units, mask, importance, grid=grid, layer=layer)
+
+    def without_units(self) -> Self:
+        """Return what is pooled alone: rows without any unit."""
+        return self._replace(
+            units=self.units[:, :0], mask=self.mask[:, :0], importance=self.importance[:, :0], relation=None, grid=None
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the rows of several encodings as one; units are padded to the most of a part."""
+        first, most = parts[0], max(part.mask.shape[1] for part in parts)
+
+        def padded(part: Self, name: str) -> Tensor:
+            value: Tensor = getattr(part, name)
+            return F.pad(value, [0, 0] * (value.dim() - 2) + [0, most - value.shape[1]])
+
+        values = {name: torch.cat([padded(part, name) for part in parts]) for name in ("units", "mask", "importance")}
+        pooled = torch.cat([part.pooled for part in parts])
+        return cls(pooled, **values, relation=_joined_relations(parts, most), grid=first.grid, layer=first.layer)
+
+
+def _joined_relations(parts: Sequence[Encoded], most: int) -> UnitRelations | None:
+    """Return the relations of joined parts, in which each row has `most` units; None if a part has none."""
+    edge_index, edge_type, rows = [], [], 0
+    for part in parts:
+        if part.relation is None:
+            return None
+        units = max(1, part.mask.shape[1])
+        edge_index.append(part.relation.edge_index + (part.relation.edge_index // units) * (most - units) + rows * most)
+        edge_type.append(part.relation.edge_type)
+        rows += len(part.mask)
+    return UnitRelations(torch.cat(edge_index, dim=1), torch.cat(edge_type))
