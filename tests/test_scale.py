@@ -108,6 +108,8 @@ def runs(phantom_store, tmp_path_factory):
         runs.words("fit", "rest", 8, *shards, *low, "--ckpt_path", runs.last("fsdp").with_name("six.ckpt")),
         supervised(runs, "supervised_shards", 8, *shards),
         runs.words("fit", "eight_gpus", 8, *scaled("scale/eight_gpus.yaml"), *low),
+        runs.words("fit", "fsdp_in_pieces", 8, *shards, *low, "--data.micro_batch", "3"),
+        runs.words("fit", "eight_gpus_in_pieces", 8, *scaled("scale/eight_gpus.yaml"), *low, "--data.micro_batch", "3"),
         runs.words("fit", "slurm", 8, *scaled("scale/slurm.yaml"), *low, "--trainer.max_steps", "1"),
     ]
     ranks = run_on_two(commands, runs.folder / "ranks", timeout=1200, cwd=runs.folder)
@@ -129,7 +131,7 @@ def test_every_config_is_tried_here():
     assert set(SCALE) == {f"scale/{name}.yaml" for name in ("one_gpu", "eight_gpus", "slurm", "fsdp")}
 
 
-@pytest.mark.parametrize("run", ["fsdp", "eight_gpus"])
+@pytest.mark.parametrize("run", ["fsdp", "eight_gpus", "fsdp_in_pieces", "eight_gpus_in_pieces"])
 def test_ten_steps_equal_those_of_one_process(runs, run):
     """With clipping, averaged weights, and a temperature at its bound."""
     for key in ("current_model_state", "state_dict"):
