@@ -52,7 +52,9 @@ def graphs_between(batch: Batch, start: int, end: int) -> Batch:
         nodes = starts(np.asarray(store._num_nodes, dtype=np.int64))
     else:
         nodes = store.ptr.cpu().numpy()
-        slices = {name: torch.from_numpy(nodes) for name in list(store.keys()) if name not in ("batch", "ptr", "num_nodes")}
+        slices = {
+            name: torch.from_numpy(nodes) for name in list(store.keys()) if name not in ("batch", "ptr", "num_nodes")
+        }
         increments = {name: torch.zeros(len(nodes) - 1, dtype=torch.int64) for name in slices}
     first, last = int(nodes[start]), int(nodes[end])
     part = copy(_NO_GRAPHS)

@@ -62,7 +62,7 @@ def num_rows(inputs: Any) -> int:
     if isinstance(inputs, Tensor):
         return len(inputs)
     if isinstance(inputs, Batch):
-        return inputs.num_graphs
+        return int(inputs.num_graphs)
     raise IgclError(f"data.micro_batch cannot cut inputs of type {type(inputs).__name__}; leave it out")
 
 
