@@ -66,7 +66,7 @@ def tables() -> str:
             machines = sorted({f"{record['machine']}, {record['threads']} thread(s)" for record in records})
             commands = ", ".join(f"`{name}`" for name in names if read(name))
             parts.append(f"## {title}\n\n{as_table(records)}\n\n{commands}; {'; '.join(machines)}.\n")
-    return "\n".join(parts)
+    return "\n".join(parts) or "Nothing is measured yet.\n"
 
 
 def write_page() -> None:

@@ -60,8 +60,6 @@ def graphs_between(batch: Batch, start: int, end: int) -> Batch:
     part = copy(_NO_GRAPHS)
     kept = part.stores[0]
     for name, slice_ in slices.items():
-        if name == "num_nodes":
-            continue
         low, high = int(slice_[start]), int(slice_[end])
         value = store[name].narrow(int(name == "edge_index"), low, high - low)
         kept[name] = value - first if name == "edge_index" else value
